@@ -1,0 +1,525 @@
+//! The graph: a forest of typed nodes with ordered children and ordered roots.
+//!
+//! It is always a forest (GR-1), parents and children always agree (GR-2), every node is reachable from a root once
+//! (GR-3): the operations here cannot break that, and refuse what would ([`Misfit`]). What a *user* may do is not
+//! decided here but in `decide`; these operations are what events mean.
+//!
+//! Cloning costs nothing (the parts are shared and copied when written to), so a batch can be tried on a draft, and a
+//! snapshot for a reader is taken between two commands and encoded elsewhere. No operation walks more than the
+//! ancestors of a node, and these are bounded by the depth limit.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ids::{NodeId, PropertyId, TypeId},
+    siblings::Siblings,
+    value::Value,
+};
+
+/// A node's properties by id. The name is not one of them.
+pub type Properties = BTreeMap<PropertyId, Value>;
+
+/// What a node is, apart from its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeContent {
+    /// The name, never empty.
+    pub name: Arc<str>,
+    /// The type.
+    pub type_id: TypeId,
+    /// The properties that are set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: Properties,
+    /// What a project file said about the node beyond what the hub understands; kept and written back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Value>,
+}
+
+/// A node in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// What it is.
+    pub content: NodeContent,
+    parent: Option<NodeId>,
+    children: Siblings,
+    heights: Heights,
+}
+
+impl Node {
+    /// The parent; `None` for a root.
+    #[must_use]
+    pub const fn parent(&self) -> Option<NodeId> {
+        self.parent
+    }
+
+    /// The children in order.
+    #[must_use]
+    pub const fn children(&self) -> &Siblings {
+        &self.children
+    }
+}
+
+/// Why an operation does not fit the graph. From a recorded log this means that the log is corrupt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    /// No such node.
+    #[error("node {0} does not exist")]
+    NoSuchNode(NodeId),
+    /// The id is taken.
+    #[error("node {0} exists already")]
+    NodeExists(NodeId),
+    /// The node still has children.
+    #[error("node {0} has children")]
+    HasChildren(NodeId),
+    /// The node is not among the children (or roots) where it was said to be.
+    #[error("node {child} is not a child of {parent:?}")]
+    NotAChild {
+        /// The parent that was named; `None` for the roots.
+        parent: Option<NodeId>,
+        /// The node.
+        child: NodeId,
+    },
+    /// The index lies beyond the end of the siblings.
+    #[error("index {index} lies beyond the {len} siblings")]
+    IndexOutOfRange {
+        /// The index that was named.
+        index: usize,
+        /// How many siblings there are.
+        len: usize,
+    },
+    /// The new parent is the node itself or lies below it.
+    #[error("node {0} would become its own ancestor")]
+    Cycle(NodeId),
+}
+
+/// A forest of nodes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Graph {
+    nodes: imbl::OrdMap<NodeId, Arc<Node>>,
+    roots: Siblings,
+}
+
+impl Graph {
+    /// How many nodes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// A node.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(&id).map(Arc::as_ref)
+    }
+
+    /// Whether there is such a node.
+    #[must_use]
+    pub fn contains(&self, id: NodeId) -> bool {
+        self.nodes.contains_key(&id)
+    }
+
+    /// All nodes, in the order of their ids.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.nodes.iter().map(|(id, node)| (*id, node.as_ref()))
+    }
+
+    /// The roots in order.
+    #[must_use]
+    pub const fn roots(&self) -> &Siblings {
+        &self.roots
+    }
+
+    /// The children of a node, or the roots. `None` if there is no such node.
+    #[must_use]
+    pub fn children(&self, parent: Option<NodeId>) -> Option<&Siblings> {
+        match parent {
+            None => Some(&self.roots),
+            Some(id) => self.node(id).map(Node::children),
+        }
+    }
+
+    /// The position of a node among its siblings. `None` if there is no such node.
+    #[must_use]
+    pub fn position(&self, id: NodeId) -> Option<usize> {
+        self.children(self.node(id)?.parent)?.position(id)
+    }
+
+    /// The node and its ancestors, the root last.
+    pub fn lineage(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        let start = self.contains(id).then_some(id);
+        std::iter::successors(start, |&id| self.node(id).and_then(Node::parent))
+    }
+
+    /// Levels from the root down to the node, both included. 0 if there is no such node.
+    #[must_use]
+    pub fn depth(&self, id: NodeId) -> usize {
+        self.lineage(id).count()
+    }
+
+    /// Levels from the node down to its deepest descendant, both included. 0 if there is no such node. Kept with every
+    /// change, not counted.
+    #[must_use]
+    pub fn height(&self, id: NodeId) -> usize {
+        self.node(id).map_or(0, |node| node.heights.height())
+    }
+
+    /// Walks a subtree, or the whole forest, in document order without recursion.
+    pub fn walk(&self, from: Option<NodeId>) -> Walk<'_> {
+        let first: Box<dyn Iterator<Item = NodeId> + '_> = match from {
+            Some(id) => Box::new(std::iter::once(id)),
+            None => Box::new(self.roots.iter()),
+        };
+        Walk {
+            graph: self,
+            levels: vec![(None, first)],
+        }
+    }
+
+    /// Adds a node without children.
+    ///
+    /// # Errors
+    /// If the id is taken, the parent does not exist or the index lies beyond the end.
+    pub fn insert(
+        &mut self,
+        id: NodeId,
+        content: NodeContent,
+        parent: Option<NodeId>,
+        index: usize,
+    ) -> Result<(), Misfit> {
+        if self.contains(id) {
+            return Err(Misfit::NodeExists(id));
+        }
+        self.check_index(parent, index)?;
+        let node = Node {
+            content,
+            parent,
+            children: Siblings::default(),
+            heights: Heights::default(),
+        };
+        self.nodes.insert(id, Arc::new(node));
+        self.attach(id, parent, index);
+        Ok(())
+    }
+
+    /// Removes a node that has no children.
+    ///
+    /// # Errors
+    /// If it does not exist or has children.
+    pub fn remove(&mut self, id: NodeId) -> Result<(), Misfit> {
+        let node = self.node(id).ok_or(Misfit::NoSuchNode(id))?;
+        if !node.children.is_empty() {
+            return Err(Misfit::HasChildren(id));
+        }
+        self.detach(id);
+        self.nodes.remove(&id);
+        Ok(())
+    }
+
+    /// Takes a node from where it is (`parent: None`: the roots) to the end of the roots.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn unlink(&mut self, parent: Option<NodeId>, child: NodeId) -> Result<(), Misfit> {
+        self.check_child(parent, child)?;
+        self.detach(child);
+        self.attach(child, None, self.roots.len());
+        Ok(())
+    }
+
+    /// Takes a root to a place under a parent, or among the roots. The index counts the siblings without the node.
+    ///
+    /// # Errors
+    /// If the node is not a root, the parent does not exist or lies below the node, or the index lies beyond the end.
+    pub fn link(&mut self, parent: Option<NodeId>, child: NodeId, index: usize) -> Result<(), Misfit> {
+        self.check_child(None, child)?;
+        match parent {
+            Some(parent) if self.lineage(parent).any(|id| id == child) => return Err(Misfit::Cycle(child)),
+            Some(_) => self.check_index(parent, index)?,
+            None if index >= self.roots.len() => {
+                return Err(Misfit::IndexOutOfRange {
+                    index,
+                    len: self.roots.len() - 1,
+                });
+            }
+            None => {}
+        }
+        self.detach(child);
+        self.attach(child, parent, index);
+        Ok(())
+    }
+
+    /// Renames a node.
+    ///
+    /// # Errors
+    /// If it does not exist.
+    pub fn rename(&mut self, id: NodeId, name: Arc<str>) -> Result<(), Misfit> {
+        self.node_mut(id)?.content.name = name;
+        Ok(())
+    }
+
+    /// Sets a property, or takes it away.
+    ///
+    /// # Errors
+    /// If the node does not exist.
+    pub fn set_property(&mut self, id: NodeId, property: &PropertyId, value: Option<Value>) -> Result<(), Misfit> {
+        let properties = &mut self.node_mut(id)?.content.properties;
+        match value {
+            Some(value) => properties.insert(property.clone(), value),
+            None => properties.remove(property),
+        };
+        Ok(())
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> Result<&mut Node, Misfit> {
+        self.nodes.get_mut(&id).map(Arc::make_mut).ok_or(Misfit::NoSuchNode(id))
+    }
+
+    fn check_child(&self, parent: Option<NodeId>, child: NodeId) -> Result<(), Misfit> {
+        let node = self.node(child).ok_or(Misfit::NoSuchNode(child))?;
+        if node.parent == parent {
+            Ok(())
+        } else {
+            Err(Misfit::NotAChild { parent, child })
+        }
+    }
+
+    fn check_index(&self, parent: Option<NodeId>, index: usize) -> Result<(), Misfit> {
+        let missing = || Misfit::NoSuchNode(parent.unwrap_or(NodeId::new(uuid::Uuid::nil())));
+        let len = self.children(parent).ok_or_else(missing)?.len();
+        if index <= len {
+            Ok(())
+        } else {
+            Err(Misfit::IndexOutOfRange { index, len })
+        }
+    }
+
+    /// Puts a node that is nowhere into its place. The caller has checked that it fits.
+    fn attach(&mut self, id: NodeId, parent: Option<NodeId>, index: usize) {
+        if let Ok(node) = self.node_mut(id) {
+            node.parent = parent;
+        }
+        match parent.map(|parent| self.node_mut(parent)) {
+            None => self.roots.insert(index, id),
+            Some(Ok(parent)) => parent.children.insert(index, id),
+            Some(Err(_)) => {}
+        }
+        self.note_height(parent, None, self.height(id));
+    }
+
+    /// Takes a node out of its place; the caller removes it or puts it elsewhere at once.
+    fn detach(&mut self, id: NodeId) {
+        let Some(parent) = self.node(id).map(Node::parent) else {
+            return;
+        };
+        match parent.map(|parent| self.node_mut(parent)) {
+            None => self.roots.remove(id),
+            Some(Ok(parent)) => parent.children.remove(id),
+            Some(Err(_)) => None,
+        };
+        self.note_height(parent, Some(self.height(id)), 0);
+    }
+
+    /// Tells the ancestors that a child's height went from `before` (`None`: it is new) to `after` (0: it is gone), as
+    /// far up as that changes theirs.
+    fn note_height(&mut self, mut parent: Option<NodeId>, mut before: Option<usize>, mut after: usize) {
+        while let Some(node) = parent.and_then(|id| self.node_mut(id).ok()) {
+            let height = node.heights.height();
+            if let Some(before) = before {
+                node.heights.remove(before);
+            }
+            if after > 0 {
+                node.heights.add(after);
+            }
+            if node.heights.height() == height {
+                return;
+            }
+            (before, after, parent) = (Some(height), node.heights.height(), node.parent);
+        }
+    }
+}
+
+/// How many children have which height: tells a node's own height without looking at its children.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Heights(Vec<u32>);
+
+impl Heights {
+    /// The node's own height: one more than that of its highest child.
+    const fn height(&self) -> usize {
+        self.0.len() + 1
+    }
+
+    fn add(&mut self, height: usize) {
+        if self.0.len() < height {
+            self.0.resize(height, 0);
+        }
+        self.0[height - 1] += 1;
+    }
+
+    fn remove(&mut self, height: usize) {
+        if let Some(count) = self.0.get_mut(height - 1) {
+            *count = count.saturating_sub(1);
+        }
+        while self.0.last() == Some(&0) {
+            self.0.pop();
+        }
+    }
+}
+
+/// A step of [`Graph::walk`].
+#[derive(Debug, Clone, Copy)]
+pub enum Step<'a> {
+    /// A node, before its children.
+    Enter(NodeId, &'a Node),
+    /// The same node, after its children.
+    Leave(NodeId, &'a Node),
+}
+
+/// See [`Graph::walk`].
+pub struct Walk<'a> {
+    graph: &'a Graph,
+    levels: Vec<(Option<NodeId>, Box<dyn Iterator<Item = NodeId> + 'a>)>,
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = Step<'a>;
+
+    fn next(&mut self) -> Option<Step<'a>> {
+        let (_, children) = self.levels.last_mut()?;
+        if let Some(id) = children.next() {
+            let node = self.graph.node(id)?;
+            self.levels.push((Some(id), Box::new(node.children.iter())));
+            return Some(Step::Enter(id, node));
+        }
+        let id = self.levels.pop()?.0?;
+        Some(Step::Leave(id, self.graph.node(id)?))
+    }
+}
+
+impl<'a> Walk<'a> {
+    /// Only the nodes, parents before children.
+    pub fn nodes(self) -> impl Iterator<Item = (NodeId, &'a Node)> {
+        self.filter_map(|step| match step {
+            Step::Enter(id, node) => Some((id, node)),
+            Step::Leave(..) => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn id(number: u128) -> NodeId {
+        NodeId::new(Uuid::from_u128(number))
+    }
+
+    fn content(name: &str) -> NodeContent {
+        NodeContent {
+            name: name.into(),
+            type_id: TypeId::new("t"),
+            properties: Properties::new(),
+            metadata: None,
+        }
+    }
+
+    /// 1 ─ 2 ─ 3, 1 ─ 4, 5
+    fn sample() -> Graph {
+        let mut graph = Graph::default();
+        for (number, parent, index) in [
+            (1, None, 0),
+            (2, Some(1), 0),
+            (3, Some(2), 0),
+            (4, Some(1), 1),
+            (5, None, 1),
+        ] {
+            graph
+                .insert(id(number), content(&number.to_string()), parent.map(id), index)
+                .expect("fits");
+        }
+        graph
+    }
+
+    fn order(graph: &Graph) -> Vec<String> {
+        graph
+            .walk(None)
+            .nodes()
+            .map(|(_, node)| node.content.name.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn walks_in_document_order() {
+        assert_eq!(order(&sample()), ["1", "2", "3", "4", "5"]);
+        let steps: String = sample()
+            .walk(Some(id(2)))
+            .map(|step| match step {
+                Step::Enter(_, node) => format!("<{}", node.content.name),
+                Step::Leave(_, node) => format!("{}>", node.content.name),
+            })
+            .collect();
+        assert_eq!(steps, "<2<33>2>");
+    }
+
+    #[test]
+    fn heights_follow_every_change() {
+        let mut graph = sample();
+        assert_eq!((graph.height(id(1)), graph.depth(id(3))), (3, 3));
+        graph.unlink(Some(id(2)), id(3)).expect("fits");
+        assert_eq!(
+            (graph.height(id(1)), graph.height(id(2)), graph.depth(id(3))),
+            (2, 1, 1)
+        );
+        graph.link(Some(id(4)), id(3), 0).expect("fits");
+        graph.link(Some(id(3)), id(5), 0).expect("fits");
+        assert_eq!(
+            (graph.height(id(1)), graph.height(id(5)), graph.depth(id(5))),
+            (4, 1, 4)
+        );
+        graph.remove(id(5)).expect("fits");
+        assert_eq!(graph.height(id(1)), 3);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_changes_nothing() {
+        let mut graph = sample();
+        let before = graph.clone();
+        assert_eq!(
+            graph.insert(id(1), content("x"), None, 0),
+            Err(Misfit::NodeExists(id(1)))
+        );
+        assert_eq!(
+            graph.insert(id(9), content("x"), Some(id(8)), 0),
+            Err(Misfit::NoSuchNode(id(8)))
+        );
+        assert_eq!(
+            graph.insert(id(9), content("x"), None, 3),
+            Err(Misfit::IndexOutOfRange { index: 3, len: 2 })
+        );
+        assert_eq!(graph.remove(id(2)), Err(Misfit::HasChildren(id(2))));
+        assert_eq!(graph.remove(id(9)), Err(Misfit::NoSuchNode(id(9))));
+        assert_eq!(
+            graph.unlink(None, id(2)),
+            Err(Misfit::NotAChild {
+                parent: None,
+                child: id(2)
+            })
+        );
+        assert_eq!(graph.link(Some(id(3)), id(1), 0), Err(Misfit::Cycle(id(1))));
+        assert_eq!(graph.link(Some(id(1)), id(1), 0), Err(Misfit::Cycle(id(1))));
+        assert_eq!(
+            graph.link(None, id(1), 2),
+            Err(Misfit::IndexOutOfRange { index: 2, len: 1 })
+        );
+        assert_eq!(graph.rename(id(9), "x".into()), Err(Misfit::NoSuchNode(id(9))));
+        assert_eq!(graph, before);
+    }
+}

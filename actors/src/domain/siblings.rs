@@ -1,0 +1,292 @@
+//! An ordered list of node ids that stays fast when it is long.
+//!
+//! A project may hang tens of thousands of nodes under one parent, and no command may cost more than it touches. A
+//! plain vector would make "where is this child?" and "insert in the middle" a walk over all of them. Here the list is
+//! a row of chunks, and once there is more than one chunk an index tells in which chunk an id is: every operation
+//! looks at a few hundred ids at most, whatever the length.
+//!
+//! Cloning shares the chunks; a clone that changes copies the chunk it changes.
+
+use std::sync::Arc;
+
+use super::ids::NodeId;
+
+/// Ids in a chunk. Scanning 256 ids (4 KiB, one page) costs about as much as two look-ups in the index, so that
+/// smaller chunks would gain nothing, and 100,000 siblings are 400 to 800 chunks, whose lengths sum up as fast.
+const CHUNK_IDS_MAX: usize = 256;
+
+/// Ordered ids, each at most once.
+#[derive(Clone, Default)]
+pub struct Siblings {
+    chunks: Vec<Chunk>,
+    len: usize,
+    /// Which chunk an id is in; empty while there is one chunk.
+    places: imbl::OrdMap<NodeId, ChunkKey>,
+    next_key: ChunkKey,
+}
+
+type ChunkKey = u32;
+
+#[derive(Clone)]
+struct Chunk {
+    key: ChunkKey,
+    ids: Arc<Vec<NodeId>>,
+}
+
+impl Siblings {
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The ids in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = NodeId> + '_ {
+        self.chunks.iter().flat_map(|chunk| chunk.ids.iter().copied())
+    }
+
+    /// The id at a position.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<NodeId> {
+        let (chunk, offset) = self.locate(index)?;
+        self.chunks[chunk].ids.get(offset).copied()
+    }
+
+    /// The position of an id.
+    #[must_use]
+    pub fn position(&self, id: NodeId) -> Option<usize> {
+        let (chunk, offset) = self.find(id)?;
+        Some(self.before(chunk) + offset)
+    }
+
+    /// Puts an id that is not yet in the list at a position, at the end if the position lies beyond it.
+    pub fn insert(&mut self, index: usize, id: NodeId) {
+        debug_assert!(self.find(id).is_none(), "{id} is already in the list");
+        let chunk = if index >= self.len {
+            self.chunk_to_append_to()
+        } else {
+            self.chunk_to_insert_into(index)
+        };
+        let offset = index.min(self.len) - self.before(chunk);
+        let key = self.chunks[chunk].key;
+        Arc::make_mut(&mut self.chunks[chunk].ids).insert(offset, id);
+        self.len += 1;
+        if self.chunks.len() > 1 {
+            self.places.insert(id, key);
+        }
+    }
+
+    /// Puts an id at the end.
+    pub fn push(&mut self, id: NodeId) {
+        self.insert(self.len, id);
+    }
+
+    /// Takes an id out and tells where it was.
+    pub fn remove(&mut self, id: NodeId) -> Option<usize> {
+        let (chunk, offset) = self.find(id)?;
+        let position = self.before(chunk) + offset;
+        Arc::make_mut(&mut self.chunks[chunk].ids).remove(offset);
+        self.len -= 1;
+        self.places.remove(&id);
+        self.tidy(chunk);
+        Some(position)
+    }
+
+    /// Ids before a chunk.
+    fn before(&self, chunk: usize) -> usize {
+        self.chunks[..chunk].iter().map(|chunk| chunk.ids.len()).sum()
+    }
+
+    /// The chunk and the offset in it of a position.
+    fn locate(&self, index: usize) -> Option<(usize, usize)> {
+        let mut before = 0;
+        for (at, chunk) in self.chunks.iter().enumerate() {
+            if index < before + chunk.ids.len() {
+                return Some((at, index - before));
+            }
+            before += chunk.ids.len();
+        }
+        None
+    }
+
+    fn find(&self, id: NodeId) -> Option<(usize, usize)> {
+        let chunk = if self.chunks.len() > 1 {
+            let key = *self.places.get(&id)?;
+            self.chunks.iter().position(|chunk| chunk.key == key)?
+        } else {
+            0
+        };
+        let offset = self.chunks.get(chunk)?.ids.iter().position(|&other| other == id)?;
+        Some((chunk, offset))
+    }
+
+    /// The last chunk, or a new one behind it: lists that only grow have full chunks.
+    fn chunk_to_append_to(&mut self) -> usize {
+        if self.chunks.last().is_none_or(|last| last.ids.len() >= CHUNK_IDS_MAX) {
+            self.add_chunk(self.chunks.len(), Vec::new());
+        }
+        self.chunks.len() - 1
+    }
+
+    /// The chunk of a position, cut in two if it is full.
+    fn chunk_to_insert_into(&mut self, index: usize) -> usize {
+        let Some((chunk, offset)) = self.locate(index) else {
+            return self.chunk_to_append_to();
+        };
+        if self.chunks[chunk].ids.len() < CHUNK_IDS_MAX {
+            return chunk;
+        }
+        let upper = Arc::make_mut(&mut self.chunks[chunk].ids).split_off(CHUNK_IDS_MAX / 2);
+        self.add_chunk(chunk + 1, upper);
+        if offset > CHUNK_IDS_MAX / 2 { chunk + 1 } else { chunk }
+    }
+
+    fn add_chunk(&mut self, at: usize, ids: Vec<NodeId>) {
+        let key = self.next_key;
+        self.next_key = self.next_key.wrapping_add(1);
+        self.chunks.insert(
+            at,
+            Chunk {
+                key,
+                ids: Arc::new(ids),
+            },
+        );
+        match self.chunks.len() {
+            1 => {}
+            2 => self.index_all(),
+            _ => self.index_chunk(at),
+        }
+    }
+
+    fn index_all(&mut self) {
+        for chunk in 0..self.chunks.len() {
+            self.index_chunk(chunk);
+        }
+    }
+
+    fn index_chunk(&mut self, at: usize) {
+        let Chunk { key, ids } = &self.chunks[at];
+        for &id in ids.iter() {
+            self.places.insert(id, *key);
+        }
+    }
+
+    /// After a removal: drops an empty chunk and joins a sparse one with the one behind it, so that many chunks mean
+    /// many ids. Joins only up to half a chunk, so that removing and inserting in turn does not split and join.
+    fn tidy(&mut self, chunk: usize) {
+        if self.chunks[chunk].ids.is_empty() {
+            self.chunks.remove(chunk);
+        } else if let Some(next) = self.chunks.get(chunk + 1) {
+            if self.chunks[chunk].ids.len() + next.ids.len() <= CHUNK_IDS_MAX / 2 {
+                let next = self.chunks.remove(chunk + 1);
+                let Chunk { key, ids } = &mut self.chunks[chunk];
+                for &id in next.ids.iter() {
+                    Arc::make_mut(ids).push(id);
+                    self.places.insert(id, *key);
+                }
+            }
+        }
+        if self.chunks.len() <= 1 {
+            self.places.clear();
+        }
+    }
+}
+
+impl PartialEq for Siblings {
+    fn eq(&self, other: &Self) -> bool {
+        self.len == other.len && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Siblings {}
+
+impl std::fmt::Debug for Siblings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl FromIterator<NodeId> for Siblings {
+    fn from_iter<I: IntoIterator<Item = NodeId>>(ids: I) -> Self {
+        let mut siblings = Self::default();
+        for id in ids {
+            siblings.push(id);
+        }
+        siblings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn id(number: u32) -> NodeId {
+        NodeId::new(Uuid::from_u128(u128::from(number)))
+    }
+
+    /// What the chunked list promises to be indistinguishable from.
+    fn agrees(siblings: &Siblings, model: &[NodeId]) -> Result<(), TestCaseError> {
+        prop_assert_eq!(siblings.iter().collect::<Vec<_>>(), model);
+        prop_assert_eq!(siblings.len(), model.len());
+        for (index, &id) in model.iter().enumerate().step_by(97) {
+            prop_assert_eq!(siblings.position(id), Some(index));
+            prop_assert_eq!(siblings.get(index), Some(id));
+        }
+        prop_assert_eq!(siblings.get(model.len()), None);
+        let sparse = siblings
+            .chunks
+            .windows(2)
+            .filter(|two| two[0].ids.len() + two[1].ids.len() <= CHUNK_IDS_MAX / 4);
+        prop_assert!(
+            sparse.count() <= siblings.chunks.len() / 2 + 1,
+            "sparse chunks are joined"
+        );
+        Ok(())
+    }
+
+    proptest! {
+        /// Inserting and removing anywhere does what it does to a vector, through splits and joins of chunks.
+        #[test]
+        fn behaves_like_a_vector(start in 0_u32..1_500, steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..900)) {
+            let mut model: Vec<NodeId> = (0..start).map(id).collect();
+            let mut siblings: Siblings = model.iter().copied().collect();
+            agrees(&siblings, &model)?;
+            for (number, (insert, at)) in (start..).zip(steps) {
+                if insert || model.is_empty() {
+                    let at = at.index(model.len() + 1);
+                    model.insert(at, id(number));
+                    siblings.insert(at, id(number));
+                } else {
+                    let at = at.index(model.len());
+                    let gone = model.remove(at);
+                    prop_assert_eq!(siblings.remove(gone), Some(at));
+                    prop_assert_eq!(siblings.position(gone), None);
+                }
+            }
+            agrees(&siblings, &model)?;
+            for &gone in &model {
+                siblings.remove(gone);
+            }
+            prop_assert!(siblings.is_empty() && siblings.places.is_empty() && siblings.chunks.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_clone_does_not_see_later_changes() {
+        let mut siblings: Siblings = (0..600).map(id).collect();
+        let before = siblings.clone();
+        siblings.remove(id(300));
+        siblings.insert(0, id(1_000));
+        assert_eq!(before, (0..600).map(id).collect());
+        assert_ne!(before, siblings);
+    }
+}

@@ -1,0 +1,231 @@
+//! What a property can hold: the values of JSON, with numbers kept as they were written.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A JSON value. Cloning it copies nothing but a pointer.
+///
+/// Objects are ordered by key: two objects with the same members are one value, however they were written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number, exactly as it was written.
+    Number(Number),
+    /// A string.
+    Text(Arc<str>),
+    /// A list.
+    List(Arc<[Value]>),
+    /// An object.
+    Object(Arc<BTreeMap<Arc<str>, Value>>),
+}
+
+/// A JSON number. `1`, `1.0` and `1e+0` are three numbers: what a client wrote is what every client reads, to the last
+/// digit, 64-bit integers and longer ones included.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Number {
+    /// An integer of 64 bits, the common case, without an allocation.
+    Int(i64),
+    /// Every other spelling.
+    Exact(Arc<str>),
+}
+
+impl Number {
+    /// Whether the number is written as an integer.
+    #[must_use]
+    pub fn is_integer(&self) -> bool {
+        match self {
+            Self::Int(_) => true,
+            Self::Exact(text) => !text.contains(['.', 'e', 'E']),
+        }
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int(number) => number.fmt(f),
+            Self::Exact(text) => f.write_str(text),
+        }
+    }
+}
+
+impl fmt::Debug for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<&serde_json::Number> for Number {
+    fn from(number: &serde_json::Number) -> Self {
+        match number.as_i64() {
+            // "-0" reads as the integer 0 and must stay "-0".
+            Some(int) if int != 0 || number.as_str() == "0" => Self::Int(int),
+            Some(_) | None => Self::Exact(number.as_str().into()),
+        }
+    }
+}
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Int(number) => serializer.serialize_i64(*number),
+            Self::Exact(text) => serde_json::Number::from_string_unchecked(text.to_string()).serialize(serializer),
+        }
+    }
+}
+
+impl Value {
+    /// A text value.
+    pub fn text(text: impl Into<Arc<str>>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// The text, if it is one.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::List(_) | Self::Object(_) => None,
+        }
+    }
+
+    /// The kind of value, as an error message names it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::Text(_) => "a string",
+            Self::List(_) => "a list",
+            Self::Object(_) => "an object",
+        }
+    }
+
+    /// The bytes of its JSON text without white space, give or take the escapes of strings: what limits are held
+    /// against. Cheaper than writing it, and never less than half of it.
+    #[must_use]
+    pub fn json_bytes(&self) -> usize {
+        match self {
+            Self::Null | Self::Bool(true) => 4,
+            Self::Bool(false) => 5,
+            Self::Number(Number::Int(number)) => {
+                let digits = number.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1;
+                digits + usize::from(*number < 0)
+            }
+            Self::Number(Number::Exact(text)) => text.len(),
+            Self::Text(text) => text.len() + 2,
+            Self::List(items) => 1 + items.len().max(1) + items.iter().map(Self::json_bytes).sum::<usize>(),
+            Self::Object(members) => {
+                let each = |(key, value): (&Arc<str>, &Self)| key.len() + 3 + value.json_bytes();
+                1 + members.len().max(1) + members.iter().map(each).sum::<usize>()
+            }
+        }
+    }
+}
+
+impl From<serde_json::Value> for Value {
+    // Recursion is bounded by the depth that the JSON parser let in.
+    fn from(value: serde_json::Value) -> Self {
+        match value {
+            serde_json::Value::Null => Self::Null,
+            serde_json::Value::Bool(flag) => Self::Bool(flag),
+            serde_json::Value::Number(number) => Self::Number((&number).into()),
+            serde_json::Value::String(text) => Self::Text(text.into()),
+            serde_json::Value::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
+            serde_json::Value::Object(members) => Self::Object(Arc::new(
+                members
+                    .into_iter()
+                    .map(|(key, value)| (key.into(), value.into()))
+                    .collect(),
+            )),
+        }
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(flag) => serializer.serialize_bool(*flag),
+            Self::Number(number) => number.serialize(serializer),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::List(items) => serializer.collect_seq(items.iter()),
+            Self::Object(members) => serializer.collect_map(members.iter()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // By way of serde_json's own value: only it knows how an arbitrary-precision number travels through serde.
+        serde_json::Value::deserialize(deserializer).map(Self::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Value {
+        serde_json::from_str(json).expect(json)
+    }
+
+    #[test]
+    fn numbers_keep_the_digits_they_were_written_with() {
+        for text in [
+            "0",
+            "-0",
+            "1",
+            "1.0",
+            "1.10",
+            "-7",
+            "9223372036854775807",
+            "-9223372036854775808",
+            "18446744073709551615",
+            "123456789012345678901234567890",
+            "0.1",
+            "1e+5",
+            "1e-5",
+            "1e+400",
+        ] {
+            assert_eq!(serde_json::to_string(&parse(text)).expect(text), text);
+        }
+        assert_eq!(parse("1E5"), parse("1e+5"), "an exponent has one spelling");
+        assert_ne!(parse("1"), parse("1.0"));
+        assert_eq!(parse("1"), Value::Number(Number::Int(1)));
+    }
+
+    #[test]
+    fn objects_are_equal_whatever_the_order_of_their_members() {
+        assert_eq!(
+            parse(r#"{"a":1,"b":[null,{"c":"x"}]}"#),
+            parse(r#"{ "b": [null, {"c": "x"}], "a": 1 }"#)
+        );
+    }
+
+    #[test]
+    fn the_size_of_a_value_is_the_length_of_its_text() {
+        for text in [
+            "null",
+            "true",
+            "false",
+            "-120",
+            "10",
+            "9",
+            "0",
+            "[]",
+            "{}",
+            "[1,2]",
+            r#"{"a":"bc","d":[]}"#,
+            r#""x""#,
+            "1.50",
+        ] {
+            assert_eq!(parse(text).json_bytes(), text.len(), "{text}");
+        }
+    }
+}
