@@ -10,7 +10,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
     ids::{NodeId, PropertyId, TypeId},
@@ -369,6 +369,38 @@ impl Heights {
         while self.0.last() == Some(&0) {
             self.0.pop();
         }
+    }
+}
+
+/// A node as the log keeps it.
+#[derive(Serialize, Deserialize)]
+struct StoredNode {
+    id: NodeId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parent: Option<NodeId>,
+    content: NodeContent,
+}
+
+/// Flat, in document order: no depth of a tree becomes a depth of JSON.
+impl Serialize for Graph {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let nodes = self.walk(None).nodes();
+        serializer.collect_seq(nodes.map(|(id, node)| StoredNode {
+            id,
+            parent: node.parent,
+            content: node.content.clone(),
+        }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Graph {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut graph = Self::default();
+        for StoredNode { id, parent, content } in Vec::deserialize(deserializer)? {
+            let end = graph.children(parent).map_or(0, Siblings::len);
+            graph.insert(id, content, parent, end).map_err(de::Error::custom)?;
+        }
+        Ok(graph)
     }
 }
 

@@ -1,0 +1,312 @@
+//! The actor of a room: it owns the sockets, encodes every publication once, and hands it to each of them.
+//!
+//! Its only sender is the session's actor, so the order of a room is the order of its mailbox, and a join falls
+//! between two publications, never beside one. One room has one actor: a large or slow room is in nobody's way (P7). It
+//! decides nothing about the session, and nothing waits for it: if it fails, no command does (P10).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tracing::Span;
+
+use crate::{
+    domain::ids::{Seq, Timestamp},
+    fan_out::{CommandNotice, Encoder, Frame, Member, MemberId, Release, Room, SendError, Sync, SyncBody, SyncContent},
+    reply::Reply,
+    stats::Stats,
+};
+
+/// What a room's actor is told.
+pub enum BroadcastMessage {
+    /// A command, and what it came to.
+    Command(CommandNotice, Span),
+    /// A socket comes: it gets the sync, the others hear of it.
+    Join(Member, Arc<Sync>),
+    /// A socket gets a sync again.
+    Resync(MemberId, Arc<Sync>),
+    /// A socket that was in the room before this actor was: it gets a sync, the others hear nothing.
+    Adopt(Member, Arc<Sync>),
+    /// Who is here?
+    Census(Reply<Vec<Member>>),
+    /// A socket goes.
+    Leave(MemberId, Arc<str>, Timestamp),
+    /// Every socket is told to come back in a while, and let go.
+    Drain {
+        /// The shortest and the longest while, in milliseconds.
+        reconnect_ms: (u64, u64),
+        /// When.
+        now: Timestamp,
+    },
+    /// Every socket is told that the session is gone, and let go.
+    Delete(Timestamp),
+}
+
+/// What a room's actor is made of.
+pub struct BroadcastArguments {
+    /// Whose room.
+    pub room: Room,
+    /// Makes packets.
+    pub encoder: Arc<dyn Encoder>,
+    /// Counters.
+    pub stats: Arc<Stats>,
+}
+
+/// See the [module](self).
+pub struct BroadcastActor;
+
+/// The state of a room's actor.
+pub struct BroadcastState {
+    room: Room,
+    encoder: Arc<dyn Encoder>,
+    stats: Arc<Stats>,
+    members: BTreeMap<MemberId, Seat>,
+    /// The snapshot that was encoded last: many sockets that come at once share it.
+    snapshot: Option<(Seq, SyncBody)>,
+}
+
+struct Seat {
+    member: Member,
+    /// The last sequenced event that the socket's queue took.
+    delivered: Seq,
+    /// How often in a row it could not take a packet; 0: it keeps up.
+    behind: u32,
+}
+
+/// Nodes or records from which encoding is moved off the workers that serve sockets: about a millisecond of work.
+const LONG_ENCODING_ITEMS: usize = 500;
+
+impl Actor for BroadcastActor {
+    type Msg = BroadcastMessage;
+    type State = BroadcastState;
+    type Arguments = BroadcastArguments;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        arguments: BroadcastArguments,
+    ) -> Result<BroadcastState, ActorProcessingErr> {
+        let BroadcastArguments { room, encoder, stats } = arguments;
+        Ok(BroadcastState {
+            room,
+            encoder,
+            stats,
+            members: BTreeMap::new(),
+            snapshot: None,
+        })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        message: BroadcastMessage,
+        state: &mut BroadcastState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            BroadcastMessage::Command(notice, span) => span.in_scope(|| state.publish(&notice)),
+            BroadcastMessage::Join(member, sync) => {
+                let body = state.body(&sync).await;
+                state.join(member, &sync, &body);
+            }
+            BroadcastMessage::Resync(id, sync) => {
+                let body = state.body(&sync).await;
+                state.sync(id, &sync, &body);
+            }
+            BroadcastMessage::Adopt(member, sync) => {
+                let body = state.body(&sync).await;
+                let id = state.seat(member);
+                state.sync(id, &sync, &body);
+            }
+            BroadcastMessage::Census(reply) => {
+                reply.send(state.members.values().map(|seat| seat.member.clone()).collect());
+            }
+            BroadcastMessage::Leave(id, reason, now) => state.leave(id, &reason, now),
+            BroadcastMessage::Drain { reconnect_ms, now } => state.drain(reconnect_ms, now),
+            BroadcastMessage::Delete(now) => state.delete(now),
+        }
+        Ok(())
+    }
+}
+
+impl BroadcastState {
+    fn publish(&mut self, notice: &CommandNotice) {
+        if self.members.is_empty() {
+            return;
+        }
+        let frames = self.encoder.command(&self.room, notice);
+        tracing::debug!(packets = frames.len(), members = self.members.len(), "fan-out");
+        for seat in self.members.values_mut() {
+            for frame in &frames {
+                seat.send(frame, &self.stats);
+            }
+        }
+    }
+
+    fn join(&mut self, member: Member, sync: &Sync, body: &SyncBody) {
+        let info = member.info.clone();
+        let id = self.seat(member);
+        self.sync(id, sync, body);
+        let frame = self
+            .encoder
+            .connected(&self.room, &info, self.members.len(), sync.timestamp);
+        self.tell_all(&frame);
+    }
+
+    fn seat(&mut self, member: Member) -> MemberId {
+        let id = member.id;
+        let seat = Seat {
+            member,
+            delivered: Seq::ZERO,
+            behind: 0,
+        };
+        if self.members.insert(id, seat).is_none() {
+            self.stats.members.add(1);
+        }
+        id
+    }
+
+    fn sync(&mut self, id: MemberId, sync: &Sync, body: &SyncBody) {
+        let members = self.members.len();
+        let Some(seat) = self.members.get_mut(&id) else { return };
+        let frame = self.encoder.sync(&self.room, sync, body, &seat.member.info, members);
+        seat.resync(&frame, sync.seq, &self.stats);
+    }
+
+    /// The large part of a sync. What takes long is made elsewhere; the room waits for it, other rooms do not.
+    async fn body(&mut self, sync: &Arc<Sync>) -> SyncBody {
+        let (snapshot, items) = match &sync.content {
+            SyncContent::Snapshot(document) => (true, document.graph.len()),
+            SyncContent::Events { records, .. } => (false, records.len()),
+        };
+        match &self.snapshot {
+            Some((seq, body)) if snapshot && *seq == sync.seq => return body.clone(),
+            _ => {}
+        }
+        let body = if items < LONG_ENCODING_ITEMS {
+            self.encoder.sync_body(&self.room, sync)
+        } else {
+            let (encoder, room, sync) = (Arc::clone(&self.encoder), self.room.clone(), Arc::clone(sync));
+            match tokio::task::spawn_blocking(move || encoder.sync_body(&room, &sync)).await {
+                Ok(body) => body,
+                Err(failure) => std::panic::resume_unwind(failure.into_panic()),
+            }
+        };
+        if snapshot {
+            self.snapshot = Some((sync.seq, body.clone()));
+        }
+        body
+    }
+
+    fn leave(&mut self, id: MemberId, reason: &str, now: Timestamp) {
+        let Some(seat) = self.members.remove(&id) else { return };
+        self.stats.members.add(-1);
+        let frame = self
+            .encoder
+            .disconnected(&self.room, &seat.member.info, self.members.len(), reason, now);
+        self.tell_all(&frame);
+        if self.members.is_empty() {
+            self.snapshot = None;
+        }
+    }
+
+    fn tell_all(&mut self, frame: &Frame) {
+        for seat in self.members.values_mut() {
+            seat.send(frame, &self.stats);
+        }
+    }
+
+    fn drain(&mut self, (min_ms, max_ms): (u64, u64), now: Timestamp) {
+        for seat in std::mem::take(&mut self.members).into_values() {
+            let delay_ms = spread(seat.member.id, min_ms, max_ms);
+            let _ = seat
+                .member
+                .socket
+                .send(&self.encoder.draining(&self.room, delay_ms, now));
+            seat.member.socket.release(Release::CloseTransport);
+            self.stats.members.add(-1);
+        }
+    }
+
+    fn delete(&mut self, now: Timestamp) {
+        for seat in std::mem::take(&mut self.members).into_values() {
+            let frame = self
+                .encoder
+                .disconnected(&self.room, &seat.member.info, 0, "session_deleted", now);
+            let _ = seat.member.socket.send(&frame);
+            seat.member.socket.release(Release::SessionDeleted);
+            self.stats.members.add(-1);
+        }
+    }
+}
+
+impl Drop for BroadcastState {
+    fn drop(&mut self) {
+        self.stats
+            .members
+            .add(-i64::try_from(self.members.len()).unwrap_or(i64::MAX));
+    }
+}
+
+impl Seat {
+    /// Hands the socket a packet, unless it is behind: then it has missed one, and what comes next is a sync.
+    fn send(&mut self, frame: &Frame, stats: &Stats) {
+        if self.behind > 0 {
+            return;
+        }
+        match self.member.socket.send(frame) {
+            Ok(()) => {
+                stats.packets_delivered.increment();
+                self.delivered = frame.seq.unwrap_or(self.delivered);
+            }
+            Err(SendError::Full) => self.fall_behind(stats),
+            Err(SendError::Closed) => {}
+        }
+    }
+
+    /// Hands the socket a sync, after which it is where the session is.
+    fn resync(&mut self, frame: &Frame, seq: Seq, stats: &Stats) {
+        match self.member.socket.send(frame) {
+            Ok(()) => {
+                stats.packets_delivered.increment();
+                (self.delivered, self.behind) = (seq, 0);
+            }
+            Err(SendError::Full) => self.fall_behind(stats),
+            Err(SendError::Closed) => {}
+        }
+    }
+
+    fn fall_behind(&mut self, stats: &Stats) {
+        stats.packets_dropped.increment();
+        if self.behind == 0 {
+            stats.slow_consumers.increment();
+        }
+        self.member.socket.fell_behind(self.delivered, self.behind);
+        self.behind += 1;
+    }
+}
+
+/// A delay for a socket, such that those of a room are spread evenly over the window, however many they are: the
+/// multiples of the golden ratio fill an interval more evenly than random numbers do.
+fn spread(id: MemberId, min_ms: u64, max_ms: u64) -> u64 {
+    const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+    let window = u128::from(max_ms.saturating_sub(min_ms)) + 1;
+    let place = (u128::from(id.0.wrapping_mul(GOLDEN)) * window) >> 64;
+    min_ms + u64::try_from(place).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_fill_their_window_evenly() {
+        let mut delays: Vec<u64> = (1..=100).map(|id| spread(MemberId(id), 500, 5_000)).collect();
+        delays.sort_unstable();
+        assert!(delays[0] >= 500 && delays[99] <= 5_000);
+        let widest = delays.windows(2).map(|two| two[1] - two[0]).max();
+        assert!(
+            widest < Some(150),
+            "{widest:?}: 100 sockets over 4.5 s are 45 ms apart, within a factor of about 2"
+        );
+        assert_eq!(spread(MemberId(7), 9, 9), 9);
+    }
+}

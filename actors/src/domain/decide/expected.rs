@@ -1,0 +1,82 @@
+//! `expected_seq`: a client that acts on what it saw is refused if that has changed since, and only then. What counts
+//! is the node that a command is about; and, where the command changes somebody's list of children, that list's owner.
+
+use crate::domain::{
+    command::Command,
+    graph::Graph,
+    ids::{NodeId, Seq},
+    rejection::Rejection,
+    session::Session,
+};
+
+/// Something that a command depends on.
+enum Touched {
+    Node(NodeId),
+    /// The children of a node, or the roots.
+    Children(Option<NodeId>),
+    Everything,
+}
+
+/// Refuses a command that touches something which changed after `expected`.
+pub(super) fn check(session: &Session, command: &Command, expected: Seq) -> Result<(), Rejection> {
+    let mut touched = Vec::new();
+    collect(&session.document().graph, command, &mut touched);
+    for item in touched {
+        let (what, changed_seq) = match item {
+            Touched::Node(id) | Touched::Children(Some(id)) => (format!("node {id}"), session.changed(id)),
+            Touched::Children(None) => ("the order of the roots".to_owned(), session.roots_changed()),
+            Touched::Everything => ("the session".to_owned(), session.seq()),
+        };
+        if changed_seq > expected {
+            let current_seq = session.seq();
+            return Err(Rejection::Conflict {
+                what: what.into(),
+                changed_seq,
+                expected_seq: expected,
+                current_seq,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn collect(graph: &Graph, command: &Command, touched: &mut Vec<Touched>) {
+    let parent = |id: NodeId| graph.node(id).and_then(super::super::graph::Node::parent);
+    match command {
+        Command::CreateNode(create) | Command::CreateProject { root: create } => {
+            touched.push(Touched::Children(create.parent_id));
+        }
+        Command::DeleteNode { node_id } | Command::ReorderNode { node_id, .. } => {
+            touched.extend([Touched::Node(*node_id), Touched::Children(parent(*node_id))]);
+        }
+        Command::LinkNode {
+            parent_id, child_id, ..
+        }
+        | Command::UnlinkNode { parent_id, child_id } => {
+            touched.extend([Touched::Node(*child_id), Touched::Children(Some(*parent_id))]);
+        }
+        Command::MoveNode {
+            node_id, new_parent_id, ..
+        } => {
+            touched.extend([
+                Touched::Node(*node_id),
+                Touched::Children(parent(*node_id)),
+                Touched::Children(*new_parent_id),
+            ]);
+        }
+        Command::UpdateProperty { node_id, .. } | Command::DeleteProperty { node_id, .. } => {
+            touched.push(Touched::Node(*node_id));
+        }
+        Command::Batch { commands } => {
+            for command in commands
+                .iter()
+                .filter(|command| !matches!(command, Command::Batch { .. }))
+            {
+                collect(graph, command, touched);
+            }
+        }
+        Command::Undo { .. } | Command::Redo { .. } | Command::LoadGraph { .. } | Command::SaveProject { .. } => {
+            touched.push(Touched::Everything);
+        }
+    }
+}

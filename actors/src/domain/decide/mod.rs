@@ -1,0 +1,261 @@
+//! Deciding: may this command happen, and what exactly does it change? Pure, and it changes nothing: what it decides
+//! becomes true with [`Session::apply`].
+
+mod expected;
+mod node;
+mod place;
+mod property;
+mod vocabulary;
+
+use std::sync::Arc;
+
+use super::{
+    command::{Command, Context},
+    event::{Document, Event},
+    graph::Graph,
+    ids::{CommandId, NodeId},
+    limits::{LimitExceeded, Limits},
+    recorded::{Outcome, Receipt, Recorded, Target},
+    rejection::Rejection,
+    session::{Rules, Session},
+};
+
+/// What a command comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It changes something: the record to append and to apply.
+    Change(Arc<Recorded>),
+    /// It is allowed and changes nothing; or it is a retry of a command that was applied before (P4). Nothing to
+    /// append, only an answer.
+    Answer(Receipt),
+}
+
+/// Decides a command on a session.
+///
+/// # Errors
+/// The reason if it is refused. The session is unchanged either way (P5).
+pub fn decide(session: &Session, command: &Command, context: &Context) -> Result<Decision, Rejection> {
+    let fingerprint = command.fingerprint();
+    match session.accepted(context.command_id, fingerprint) {
+        Some(Ok(receipt)) => return Ok(Decision::Answer(receipt)),
+        Some(Err(())) => return Err(Rejection::CommandIdReused(context.command_id)),
+        None => {}
+    }
+    if let Some(expected) = context.expected_seq {
+        expected::check(session, command, expected)?;
+    }
+    let change = match command {
+        Command::Undo { .. } => undo(session)?,
+        Command::Redo { .. } => redo(session)?,
+        other => {
+            let view = View::new(session, context.command_id);
+            Change {
+                events: view.decide(other, &mut 0)?,
+                target: None,
+            }
+        }
+    };
+    let outcome = outcome(session, command, &change);
+    if change.events.is_empty() {
+        return Ok(Decision::Answer(Receipt {
+            command_id: context.command_id,
+            command_type: command.kind(),
+            first_seq: None,
+            seq: session.seq(),
+            outcome: Arc::new(outcome),
+            duplicate: false,
+        }));
+    }
+    Ok(Decision::Change(Arc::new(Recorded {
+        command_id: context.command_id,
+        command_type: command.kind(),
+        fingerprint,
+        target: change.target,
+        origin: context.origin.clone(),
+        timestamp: context.now,
+        first_seq: session.seq().plus(1),
+        events: change.events,
+        outcome,
+    })))
+}
+
+struct Change {
+    events: Vec<Event>,
+    target: Option<Target>,
+}
+
+fn undo(session: &Session) -> Result<Change, Rejection> {
+    let step = session.history().next_undo().ok_or(Rejection::NothingToUndo)?;
+    // The last command of the session left the very document that is there now: its inverse fits.
+    let events = step.inverse(session.document()).map_err(|_| Rejection::NothingToUndo)?;
+    Ok(Change {
+        events,
+        target: Some(step.target()),
+    })
+}
+
+fn redo(session: &Session) -> Result<Change, Rejection> {
+    let step = session.history().next_redo().ok_or(Rejection::NothingToRedo)?;
+    Ok(Change {
+        events: step.repeated().to_vec(),
+        target: Some(step.target()),
+    })
+}
+
+fn outcome(session: &Session, command: &Command, change: &Change) -> Outcome {
+    let history = session.history();
+    let nothing = change.events.is_empty();
+    let (undo_available, redo_available) = match command {
+        Command::Undo { .. } => (history.undo_depth() > 1, true),
+        Command::Redo { .. } => (true, history.redo_depth() > 1),
+        other if other.kind().is_undoable() && !nothing => (true, false),
+        _ => (history.undo_depth() > 0, history.redo_depth() > 0),
+    };
+    Outcome {
+        node_ids: concerned(command, &change.events),
+        undo_available,
+        redo_available,
+        is_dirty: session.is_dirty_after(&change.events),
+    }
+}
+
+/// The nodes that a command's answer names.
+fn concerned(command: &Command, events: &[Event]) -> Vec<NodeId> {
+    let created = || {
+        events.iter().filter_map(|event| match event {
+            Event::NodeCreated { node_id, .. } => Some(*node_id),
+            _ => None,
+        })
+    };
+    match command {
+        Command::CreateNode(_) | Command::CreateProject { .. } | Command::Batch { .. } => created().collect(),
+        Command::DeleteNode { node_id }
+        | Command::MoveNode { node_id, .. }
+        | Command::ReorderNode { node_id, .. }
+        | Command::UpdateProperty { node_id, .. }
+        | Command::DeleteProperty { node_id, .. } => vec![*node_id],
+        Command::LinkNode { child_id, .. } | Command::UnlinkNode { child_id, .. } => vec![*child_id],
+        Command::Undo { .. } | Command::Redo { .. } | Command::LoadGraph { .. } | Command::SaveProject { .. } => {
+            Vec::new()
+        }
+    }
+}
+
+/// What a command of a batch, or a single one, is decided on.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    command_id: CommandId,
+    document: &'a Document,
+    rules: &'a Rules,
+}
+
+impl<'a> View<'a> {
+    const fn new(session: &'a Session, command_id: CommandId) -> Self {
+        Self {
+            command_id,
+            document: session.document(),
+            rules: session.rules(),
+        }
+    }
+
+    const fn graph(&self) -> &'a Graph {
+        &self.document.graph
+    }
+
+    fn limits(&self) -> &'a Limits {
+        &self.rules.limits
+    }
+
+    /// The events of a command. `minted` counts the nodes that the whole command made ids for.
+    fn decide(&self, command: &Command, minted: &mut u32) -> Result<Vec<Event>, Rejection> {
+        match command {
+            Command::CreateNode(create) | Command::CreateProject { root: create } => self.create(create, minted),
+            Command::DeleteNode { node_id } => self.delete(*node_id),
+            Command::LinkNode {
+                parent_id,
+                child_id,
+                index,
+            } => self.link(*parent_id, *child_id, *index),
+            Command::UnlinkNode { parent_id, child_id } => self.unlink(*parent_id, *child_id),
+            Command::MoveNode {
+                node_id,
+                new_parent_id,
+                index,
+            } => self.relocate(*node_id, *new_parent_id, *index),
+            Command::ReorderNode { node_id, new_index } => self.reorder(*node_id, *new_index),
+            Command::UpdateProperty {
+                node_id,
+                property,
+                new_value,
+            } => self.update_property(*node_id, property, new_value),
+            Command::DeleteProperty { node_id, property } => self.delete_property(*node_id, property),
+            Command::Batch { commands } => self.batch(commands, minted),
+            Command::LoadGraph { graph, extras } => {
+                let extras = extras.as_ref().unwrap_or(&self.document.extras);
+                let document = Document {
+                    graph: graph.clone(),
+                    extras: Arc::clone(extras),
+                };
+                Ok(vec![Event::ProjectLoaded { document }])
+            }
+            Command::SaveProject { file, through } => Ok(vec![Event::ProjectSaved {
+                file: Arc::clone(file),
+                through: *through,
+            }]),
+            Command::Undo { .. } | Command::Redo { .. } => Err(Rejection::InvalidRequest {
+                field: "commands",
+                reason: "undo and redo are not part of a batch".into(),
+            }),
+        }
+    }
+
+    /// Decides each command on a draft that has what the ones before it did. The draft shares everything with the
+    /// session that it does not change.
+    fn batch(&self, commands: &[Command], minted: &mut u32) -> Result<Vec<Event>, Rejection> {
+        let max = self.limits().batch_commands_max;
+        if commands.len() > max {
+            let limit = "batch_commands_max";
+            return Err(LimitExceeded {
+                limit,
+                max,
+                found: commands.len(),
+            }
+            .into());
+        }
+        let mut draft = self.document.clone();
+        let mut all = Vec::new();
+        for (index, command) in commands.iter().enumerate() {
+            let in_batch = |rejection| Rejection::InBatch {
+                index,
+                rejection: Box::new(rejection),
+            };
+            if matches!(command, Command::Batch { .. }) {
+                let reason = "a batch is not part of a batch".into();
+                return Err(in_batch(Rejection::InvalidRequest {
+                    field: "commands",
+                    reason,
+                }));
+            }
+            let view = View {
+                document: &draft,
+                ..*self
+            };
+            let events = view.decide(command, minted).map_err(in_batch)?;
+            for event in &events {
+                // What was decided on the draft fits the draft.
+                event.apply(&mut draft).map_err(|misfit| {
+                    in_batch(Rejection::InvalidRequest {
+                        field: "commands",
+                        reason: misfit.to_string().into(),
+                    })
+                })?;
+            }
+            all.extend(events);
+        }
+        Ok(all)
+    }
+
+    fn require(&self, node_id: NodeId) -> Result<&'a super::graph::Node, Rejection> {
+        self.graph().node(node_id).ok_or(Rejection::NodeNotFound(node_id))
+    }
+}

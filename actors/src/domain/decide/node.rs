@@ -1,0 +1,118 @@
+//! Creating and deleting nodes.
+
+use std::sync::Arc;
+
+use super::View;
+use crate::domain::{
+    command::CreateNode,
+    event::Event,
+    graph::{NodeContent, Properties, Step},
+    ids::NodeId,
+    limits::LimitExceeded,
+    rejection::Rejection,
+    value::Value,
+};
+
+impl View<'_> {
+    pub(super) fn create(&self, create: &CreateNode, minted: &mut u32) -> Result<Vec<Event>, Rejection> {
+        let node_type = self.node_type(&create.node_type)?;
+        let node_id = self.new_node_id(create.node_id, minted)?;
+        let parent = create.parent_id.map(|id| self.require(id)).transpose()?;
+        if let Some(parent) = parent {
+            self.check_child(&parent.content.type_id, &node_type.id)?;
+        }
+        self.check_depth(create.parent_id, 1)?;
+        let (max, found) = (self.limits().nodes_max, self.graph().len() + 1);
+        if found > max {
+            return Err(LimitExceeded {
+                limit: "nodes_per_session_max",
+                max,
+                found,
+            }
+            .into());
+        }
+        let index = self.index(create.parent_id, create.index, 0)?;
+        let mut properties = node_type.defaults();
+        let mut given_name = None;
+        let mut given = Properties::new();
+        for (reference, value) in &create.properties {
+            let property = node_type.property(reference)?;
+            if property.is_name() {
+                given_name = Some(property.check_name(value, self.limits())?);
+                continue;
+            }
+            let checked = property.check(value, self)?;
+            if given.insert(property.id(), checked).is_some() {
+                let reason = format!("property {reference:?} is given twice, by slug and by id");
+                return Err(Rejection::InvalidRequest {
+                    field: "properties",
+                    reason: reason.into(),
+                });
+            }
+        }
+        properties.append(&mut given);
+        self.check_property_count(properties.len())?;
+        let name = match (&create.name, given_name) {
+            (Some(name), _) => self.check_name("name", &Value::Text(Arc::clone(name)))?,
+            (None, Some(name)) => name,
+            (None, None) => CreateNode::DEFAULT_NAME.into(),
+        };
+        let content = NodeContent {
+            name,
+            type_id: node_type.id,
+            properties,
+            metadata: None,
+        };
+        Ok(vec![Event::NodeCreated {
+            node_id,
+            parent_id: create.parent_id,
+            index,
+            content,
+        }])
+    }
+
+    /// The id that the client chose, or the next that the command mints.
+    fn new_node_id(&self, chosen: Option<NodeId>, minted: &mut u32) -> Result<NodeId, Rejection> {
+        let node_id = chosen.unwrap_or_else(|| {
+            let id = self.command_id.node(*minted);
+            *minted += 1;
+            id
+        });
+        if self.graph().contains(node_id) {
+            Err(Rejection::NodeExists(node_id))
+        } else {
+            Ok(node_id)
+        }
+    }
+
+    /// Children before parents and the last before the first: the exact reverse of document order, so that undo
+    /// creates in document order, each node at the end of its siblings.
+    pub(super) fn delete(&self, node_id: NodeId) -> Result<Vec<Event>, Rejection> {
+        let top = self.require(node_id)?;
+        let mut events = Vec::new();
+        let mut next_index = vec![self.graph().position(node_id).unwrap_or_default()];
+        for step in self.graph().walk(Some(node_id)) {
+            match step {
+                Step::Enter(id, node) => {
+                    let index = next_index
+                        .last_mut()
+                        .map_or(0, |next| std::mem::replace(next, *next + 1));
+                    let parent_id = if id == node_id { top.parent() } else { node.parent() };
+                    let content = node.content.clone();
+                    events.push(Event::NodeDeleted {
+                        node_id: id,
+                        parent_id,
+                        index,
+                        content,
+                    });
+                    next_index.push(0);
+                }
+                Step::Leave(..) => {
+                    next_index.pop();
+                }
+            }
+        }
+        events.reverse();
+        Ok(events)
+    }
+}

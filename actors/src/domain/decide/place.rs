@@ -1,0 +1,130 @@
+//! Putting nodes elsewhere: link, unlink, move, reorder.
+
+use super::View;
+use crate::domain::{
+    event::Event, graph::Node, ids::NodeId, limits::LimitExceeded, rejection::Rejection, siblings::Siblings,
+};
+
+impl View<'_> {
+    pub(super) fn link(
+        &self,
+        parent_id: NodeId,
+        child_id: NodeId,
+        index: Option<i64>,
+    ) -> Result<Vec<Event>, Rejection> {
+        let parent = self.require(parent_id)?;
+        let child = self.require(child_id)?;
+        if let Some(parent_id) = child.parent() {
+            return Err(Rejection::AlreadyLinked { child_id, parent_id });
+        }
+        self.check_acyclic(child_id, parent_id)?;
+        self.check_child(&parent.content.type_id, &child.content.type_id)?;
+        self.check_depth(Some(parent_id), self.graph().height(child_id))?;
+        let index = self.index(Some(parent_id), index, 0)?;
+        let root_index = self.graph().roots().position(child_id).unwrap_or_default();
+        Ok(vec![Event::NodeLinked {
+            parent_id: Some(parent_id),
+            child_id,
+            index,
+            root_index,
+        }])
+    }
+
+    pub(super) fn unlink(&self, parent_id: NodeId, child_id: NodeId) -> Result<Vec<Event>, Rejection> {
+        self.require(parent_id)?;
+        if self.require(child_id)?.parent() != Some(parent_id) {
+            return Err(Rejection::NotLinked { child_id, parent_id });
+        }
+        let index = self.graph().position(child_id).unwrap_or_default();
+        Ok(vec![Event::NodeUnlinked {
+            parent_id: Some(parent_id),
+            child_id,
+            index,
+        }])
+    }
+
+    pub(super) fn relocate(
+        &self,
+        node_id: NodeId,
+        new_parent_id: Option<NodeId>,
+        index: Option<i64>,
+    ) -> Result<Vec<Event>, Rejection> {
+        let node = self.require(node_id)?;
+        if let Some(new_parent_id) = new_parent_id {
+            let parent = self.require(new_parent_id)?;
+            self.check_acyclic(node_id, new_parent_id)?;
+            // Where it stands already it may stay, also if the template has changed its mind since.
+            if node.parent() != Some(new_parent_id) {
+                self.check_child(&parent.content.type_id, &node.content.type_id)?;
+                self.check_depth(Some(new_parent_id), self.graph().height(node_id))?;
+            }
+        }
+        let own = usize::from(node.parent() == new_parent_id);
+        let index = self.index(new_parent_id, index, own)?;
+        Ok(self.transfer(node_id, node, new_parent_id, index))
+    }
+
+    pub(super) fn reorder(&self, node_id: NodeId, new_index: i64) -> Result<Vec<Event>, Rejection> {
+        let node = self.require(node_id)?;
+        let index = self.index(node.parent(), Some(new_index), 1)?;
+        Ok(self.transfer(node_id, node, node.parent(), index))
+    }
+
+    /// Unlinked, then linked: what a move is on the wire. Nothing if the node is there already.
+    fn transfer(&self, child_id: NodeId, node: &Node, to: Option<NodeId>, index: usize) -> Vec<Event> {
+        let from = node.parent();
+        let position = self.graph().position(child_id).unwrap_or_default();
+        if from == to && position == index {
+            return Vec::new();
+        }
+        // In between it is the last root: one more root than before, unless it was one.
+        let root_index = self.graph().roots().len() - usize::from(from.is_none());
+        vec![
+            Event::NodeUnlinked {
+                parent_id: from,
+                child_id,
+                index: position,
+            },
+            Event::NodeLinked {
+                parent_id: to,
+                child_id,
+                index,
+                root_index,
+            },
+        ]
+    }
+
+    /// A place among the siblings of which `own` are the node itself; the end if none is named.
+    pub(super) fn index(&self, parent_id: Option<NodeId>, index: Option<i64>, own: usize) -> Result<usize, Rejection> {
+        let max = self.graph().children(parent_id).map_or(0, Siblings::len) - own;
+        let Some(index) = index else { return Ok(max) };
+        usize::try_from(index)
+            .ok()
+            .filter(|&index| index <= max)
+            .ok_or(Rejection::IndexOutOfRange { index, max })
+    }
+
+    /// Walks up from the new parent: as many steps as it is deep, however large the graph.
+    fn check_acyclic(&self, node_id: NodeId, parent_id: NodeId) -> Result<(), Rejection> {
+        if self.graph().lineage(parent_id).any(|id| id == node_id) {
+            return Err(Rejection::Cycle { node_id, parent_id });
+        }
+        Ok(())
+    }
+
+    /// Whether something of this height fits under the parent.
+    pub(super) fn check_depth(&self, parent_id: Option<NodeId>, height: usize) -> Result<(), Rejection> {
+        let max = self.limits().depth_max;
+        let found = parent_id.map_or(0, |id| self.graph().depth(id)) + height;
+        if found > max {
+            Err(LimitExceeded {
+                limit: "depth_max",
+                max,
+                found,
+            }
+            .into())
+        } else {
+            Ok(())
+        }
+    }
+}

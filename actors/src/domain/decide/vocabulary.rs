@@ -1,0 +1,231 @@
+//! What a session's words mean: types and properties by slug or id with a template, by any name without one.
+
+use std::sync::Arc;
+
+use super::View;
+use crate::domain::{
+    blueprint::{NodeType, PropertyType},
+    event::PropertyRef,
+    graph::{NodeContent, Properties},
+    ids::{PropertyId, TypeId},
+    limits::{LimitExceeded, Limits, NameFault, check_name},
+    rejection::Rejection,
+    value::Value,
+};
+
+/// A node's type, as far as the session knows it.
+pub(super) struct TypeView<'a> {
+    pub(super) id: TypeId,
+    kind: Kind<'a>,
+}
+
+enum Kind<'a> {
+    /// A session without a template: everything goes.
+    Free,
+    /// The template's.
+    Known(&'a NodeType),
+    /// A type that came with a file and that the template does not have.
+    Orphan,
+}
+
+/// A property, as far as the session knows it.
+pub(super) enum PropertyView<'a> {
+    /// The name of a node whose type says nothing about it.
+    Name,
+    /// In a session without a template, or left over from another one.
+    Free(Arc<str>),
+    /// The template's.
+    Known(&'a PropertyType),
+}
+
+impl<'a> View<'a> {
+    /// The type that a command names.
+    pub(super) fn node_type(&self, reference: &Arc<str>) -> Result<TypeView<'a>, Rejection> {
+        let Some(blueprint) = &self.rules.blueprint else {
+            return Ok(TypeView {
+                id: TypeId::new(Arc::clone(reference)),
+                kind: Kind::Free,
+            });
+        };
+        let known = blueprint
+            .node_type(reference)
+            .ok_or_else(|| Rejection::UnknownNodeType(Arc::clone(reference)))?;
+        Ok(TypeView {
+            id: known.id.clone(),
+            kind: Kind::Known(known),
+        })
+    }
+
+    /// The type of a node that is there.
+    pub(super) fn type_of(&self, content: &NodeContent) -> TypeView<'a> {
+        let kind = match &self.rules.blueprint {
+            None => Kind::Free,
+            Some(blueprint) => blueprint
+                .node_type(content.type_id.as_str())
+                .map_or(Kind::Orphan, Kind::Known),
+        };
+        TypeView {
+            id: content.type_id.clone(),
+            kind,
+        }
+    }
+
+    /// Whether the template lets one type stand under another.
+    pub(super) fn check_child(&self, parent: &TypeId, child: &TypeId) -> Result<(), Rejection> {
+        let Some(blueprint) = &self.rules.blueprint else {
+            return Ok(());
+        };
+        let (parent_type, child_type) = (
+            blueprint.node_type(parent.as_str()),
+            blueprint.node_type(child.as_str()),
+        );
+        if let (Some(parent), Some(child)) = (parent_type, child_type) {
+            if parent.allows_child(child) {
+                return Ok(());
+            }
+        }
+        let word =
+            |known: Option<&NodeType>, id: &TypeId| known.map_or(id.as_str().into(), |kind| Arc::clone(&kind.key));
+        Err(Rejection::ChildNotAllowed {
+            parent_type: word(parent_type, parent),
+            child_type: word(child_type, child),
+        })
+    }
+
+    /// A name that a node can have.
+    pub(super) fn check_name(&self, property: &str, value: &Value) -> Result<Arc<str>, Rejection> {
+        name(property, value, self.limits())
+    }
+}
+
+impl<'a> TypeView<'a> {
+    /// What a new node of this type starts with.
+    pub(super) fn defaults(&self) -> Properties {
+        match self.kind {
+            Kind::Known(known) => known.defaults(),
+            Kind::Free | Kind::Orphan => Properties::new(),
+        }
+    }
+
+    /// The property that a command names.
+    pub(super) fn property(&self, reference: &Arc<str>) -> Result<PropertyView<'a>, Rejection> {
+        let known = match self.kind {
+            Kind::Known(known) => known.property(reference),
+            Kind::Free | Kind::Orphan => None,
+        };
+        match (known, &self.kind) {
+            (Some(property), _) => Ok(PropertyView::Known(property)),
+            (None, _) if &**reference == PropertyId::NAME => Ok(PropertyView::Name),
+            (None, Kind::Free) => Ok(PropertyView::Free(Arc::clone(reference))),
+            (None, Kind::Known(_) | Kind::Orphan) => Err(Rejection::UnknownProperty {
+                node_type: self.word(),
+                property: Arc::clone(reference),
+            }),
+        }
+    }
+
+    /// The same for one that may be left over from a file.
+    pub(super) fn property_or_orphan(&self, reference: &Arc<str>) -> PropertyView<'a> {
+        self.property(reference)
+            .unwrap_or_else(|_| PropertyView::Free(Arc::clone(reference)))
+    }
+
+    fn word(&self) -> Arc<str> {
+        match self.kind {
+            Kind::Known(known) => Arc::clone(&known.key),
+            Kind::Free | Kind::Orphan => self.id.as_str().into(),
+        }
+    }
+}
+
+impl PropertyView<'_> {
+    pub(super) fn is_name(&self) -> bool {
+        match self {
+            Self::Name => true,
+            Self::Free(_) => false,
+            Self::Known(known) => &*known.key == PropertyId::NAME,
+        }
+    }
+
+    pub(super) fn id(&self) -> PropertyId {
+        match self {
+            Self::Name => PropertyId::new(PropertyId::NAME),
+            Self::Free(id) => PropertyId::new(Arc::clone(id)),
+            Self::Known(known) => known.id.clone(),
+        }
+    }
+
+    pub(super) fn to_ref(&self) -> PropertyRef {
+        let key = match self {
+            Self::Name | Self::Free(_) => None,
+            Self::Known(known) => Some(Arc::clone(&known.key)),
+        };
+        PropertyRef { id: self.id(), key }
+    }
+
+    fn word(&self) -> Arc<str> {
+        match self {
+            Self::Name => PropertyId::NAME.into(),
+            Self::Free(id) => Arc::clone(id),
+            Self::Known(known) => Arc::clone(&known.key),
+        }
+    }
+
+    /// The value as it is kept, if the property can hold it.
+    pub(super) fn check(&self, value: &Value, view: &View<'_>) -> Result<Value, Rejection> {
+        let (max, found) = (view.limits().value_bytes_max, value.json_bytes());
+        if found > max {
+            return Err(LimitExceeded {
+                limit: "value_bytes_max",
+                max,
+                found,
+            }
+            .into());
+        }
+        match self {
+            Self::Name | Self::Free(_) => Ok(value.clone()),
+            Self::Known(known) => {
+                known
+                    .check(value, &|id| view.graph().contains(id))
+                    .map_err(|invalid| Rejection::InvalidValue {
+                        property: self.word(),
+                        expected: invalid.expected.into(),
+                        found: shown(value),
+                    })
+            }
+        }
+    }
+
+    /// The value as a name, if this is the name.
+    pub(super) fn check_name(&self, value: &Value, limits: &Limits) -> Result<Arc<str>, Rejection> {
+        name(&self.word(), value, limits)
+    }
+}
+
+fn name(property: &str, value: &Value, limits: &Limits) -> Result<Arc<str>, Rejection> {
+    let invalid = |expected: &str| Rejection::InvalidValue {
+        property: property.into(),
+        expected: expected.into(),
+        found: shown(value),
+    };
+    let Value::Text(text) = value else {
+        return Err(invalid("a string"));
+    };
+    match check_name(text, limits) {
+        Ok(()) => Ok(Arc::clone(text)),
+        Err(NameFault::Blank) => Err(invalid("a name with a character that is not white space")),
+        Err(NameFault::Control) => Err(invalid("a name without control characters")),
+        Err(NameFault::TooLong(limit)) => Err(limit.into()),
+    }
+}
+
+/// The value for an error message: what it is if that is short, else what kind of thing it is.
+fn shown(value: &Value) -> Arc<str> {
+    const SHOWN_BYTES_MAX: usize = 60;
+    if value.json_bytes() > SHOWN_BYTES_MAX {
+        return value.kind().into();
+    }
+    serde_json::to_string(value)
+        .unwrap_or_else(|_| value.kind().to_owned())
+        .into()
+}

@@ -1,0 +1,331 @@
+//! Undo and redo: two stacks, folded from the log like everything else. History is never rewritten; taking a command
+//! back is a command of its own, whose events are the inverse ones.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use super::{
+    event::{Document, Event, document_bytes},
+    graph::Misfit,
+    ids::{CommandId, Seq},
+    limits::Limits,
+    recorded::{Recorded, Target},
+};
+
+/// A command that can be taken back, or done again.
+#[derive(Debug, Clone)]
+pub struct Step {
+    recorded: Arc<Recorded>,
+    /// What was there before a command that replaced the whole document: its event does not say.
+    replaced: Option<Document>,
+    weight_bytes: usize,
+}
+
+impl Step {
+    fn new(recorded: &Arc<Recorded>, before: &Document) -> Self {
+        let loads = recorded
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::ProjectLoaded { .. }));
+        let replaced = loads.then(|| before.clone());
+        let weight_bytes = recorded.events.iter().map(Event::weight_bytes).sum::<usize>()
+            + replaced.as_ref().map_or(0, document_bytes);
+        Self {
+            recorded: Arc::clone(recorded),
+            replaced,
+            weight_bytes,
+        }
+    }
+
+    /// Which command it is.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target {
+            command_id: self.recorded.command_id,
+            command_type: self.recorded.command_type,
+        }
+    }
+
+    /// The events that do it again. They fit the state that it was decided on, which is the one that undoing it left.
+    #[must_use]
+    pub fn repeated(&self) -> &[Event] {
+        &self.recorded.events
+    }
+
+    /// The events that take it back, given the document as it left it.
+    ///
+    /// # Errors
+    /// If the document is not the one that it left.
+    pub fn inverse(&self, document: &Document) -> Result<Vec<Event>, Misfit> {
+        let mut inversion = Inversion {
+            draft: document.clone(),
+            events: Vec::new(),
+        };
+        let mut rest = self.recorded.events.as_slice();
+        while let Some((last, before_last)) = rest.split_last() {
+            rest = before_last;
+            match (last, before_last.split_last()) {
+                // A move is a pair, and so is its inverse: it does not go by way of its place among the roots.
+                (
+                    Event::NodeLinked {
+                        parent_id: to,
+                        child_id,
+                        index: now,
+                        ..
+                    },
+                    Some((
+                        Event::NodeUnlinked {
+                            parent_id: from,
+                            child_id: same,
+                            index: then,
+                        },
+                        earlier,
+                    )),
+                ) if child_id == same => {
+                    rest = earlier;
+                    inversion.push(Event::NodeUnlinked {
+                        parent_id: *to,
+                        child_id: *child_id,
+                        index: *now,
+                    })?;
+                    inversion.link(*from, *child_id, *then)?;
+                }
+                (
+                    Event::NodeLinked {
+                        parent_id,
+                        child_id,
+                        index,
+                        root_index,
+                    },
+                    _,
+                ) => {
+                    inversion.push(Event::NodeUnlinked {
+                        parent_id: *parent_id,
+                        child_id: *child_id,
+                        index: *index,
+                    })?;
+                    inversion.link(None, *child_id, *root_index)?;
+                }
+                (
+                    Event::NodeUnlinked {
+                        parent_id,
+                        child_id,
+                        index,
+                    },
+                    _,
+                ) => {
+                    inversion.link(*parent_id, *child_id, *index)?;
+                }
+                (
+                    Event::NodeCreated {
+                        node_id,
+                        parent_id,
+                        index,
+                        content,
+                    },
+                    _,
+                ) => {
+                    inversion.push(Event::NodeDeleted {
+                        node_id: *node_id,
+                        parent_id: *parent_id,
+                        index: *index,
+                        content: content.clone(),
+                    })?;
+                }
+                (
+                    Event::NodeDeleted {
+                        node_id,
+                        parent_id,
+                        index,
+                        content,
+                    },
+                    _,
+                ) => {
+                    inversion.push(Event::NodeCreated {
+                        node_id: *node_id,
+                        parent_id: *parent_id,
+                        index: *index,
+                        content: content.clone(),
+                    })?;
+                }
+                (
+                    Event::PropertyChanged {
+                        node_id,
+                        property,
+                        before: Some(before),
+                        after,
+                    },
+                    _,
+                ) => {
+                    inversion.push(Event::PropertyChanged {
+                        node_id: *node_id,
+                        property: property.clone(),
+                        before: Some(after.clone()),
+                        after: before.clone(),
+                    })?;
+                }
+                (
+                    Event::PropertyChanged {
+                        node_id,
+                        property,
+                        before: None,
+                        after,
+                    },
+                    _,
+                ) => {
+                    inversion.push(Event::PropertyDeleted {
+                        node_id: *node_id,
+                        property: property.clone(),
+                        before: after.clone(),
+                    })?;
+                }
+                (
+                    Event::PropertyDeleted {
+                        node_id,
+                        property,
+                        before,
+                    },
+                    _,
+                ) => {
+                    inversion.push(Event::PropertyChanged {
+                        node_id: *node_id,
+                        property: property.clone(),
+                        before: None,
+                        after: before.clone(),
+                    })?;
+                }
+                // The file stays as it was written; only the document goes back.
+                (Event::ProjectSaved { .. }, _) => {}
+                (Event::ProjectLoaded { .. }, _) => {
+                    let document = self.replaced.clone().unwrap_or_default();
+                    inversion.push(Event::ProjectLoaded { document })?;
+                }
+            }
+        }
+        Ok(inversion.events)
+    }
+}
+
+/// Inverse events, each checked against the state that the ones before it lead to.
+struct Inversion {
+    draft: Document,
+    events: Vec<Event>,
+}
+
+impl Inversion {
+    fn push(&mut self, event: Event) -> Result<(), Misfit> {
+        event.apply(&mut self.draft)?;
+        self.events.push(event);
+        Ok(())
+    }
+
+    fn link(
+        &mut self,
+        parent_id: Option<super::ids::NodeId>,
+        child_id: super::ids::NodeId,
+        index: usize,
+    ) -> Result<(), Misfit> {
+        let root_index = self.draft.graph.roots().position(child_id).ok_or(Misfit::NotAChild {
+            parent: None,
+            child: child_id,
+        })?;
+        self.push(Event::NodeLinked {
+            parent_id,
+            child_id,
+            index,
+            root_index,
+        })
+    }
+}
+
+/// The stacks.
+#[derive(Debug, Default)]
+pub struct History {
+    undo: VecDeque<Step>,
+    redo: Vec<Step>,
+    weight_bytes: usize,
+    /// Commands that are undone and were not redone; also those that can no longer be redone.
+    undone: BTreeSet<CommandId>,
+}
+
+impl History {
+    /// The step that an undo would take back.
+    #[must_use]
+    pub fn next_undo(&self) -> Option<&Step> {
+        self.undo.back()
+    }
+
+    /// The step that a redo would do again.
+    #[must_use]
+    pub fn next_redo(&self) -> Option<&Step> {
+        self.redo.last()
+    }
+
+    /// How many commands can be undone.
+    #[must_use]
+    pub fn undo_depth(&self) -> usize {
+        self.undo.len()
+    }
+
+    /// How many commands can be redone.
+    #[must_use]
+    pub const fn redo_depth(&self) -> usize {
+        self.redo.len()
+    }
+
+    /// Whether a command is undone now.
+    #[must_use]
+    pub fn is_undone(&self, command_id: CommandId) -> bool {
+        self.undone.contains(&command_id)
+    }
+
+    /// Folds a record in, given the document before it.
+    ///
+    /// # Errors
+    /// The `seq` of the record if it undoes or redoes something that is not next: the log is corrupt.
+    pub(super) fn fold(&mut self, recorded: &Arc<Recorded>, before: &Document, limits: &Limits) -> Result<(), Seq> {
+        use super::command::CommandType::{Redo, Undo};
+        match (recorded.command_type, recorded.target) {
+            (Undo, Some(target)) => {
+                let step = self
+                    .undo
+                    .pop_back()
+                    .filter(|step| step.target() == target)
+                    .ok_or(recorded.first_seq)?;
+                self.redo.push(step);
+                self.undone.insert(target.command_id);
+            }
+            (Redo, Some(target)) => {
+                let step = self
+                    .redo
+                    .pop()
+                    .filter(|step| step.target() == target)
+                    .ok_or(recorded.first_seq)?;
+                self.undo.push_back(step);
+                self.undone.remove(&target.command_id);
+            }
+            (command, _) if command.is_undoable() => {
+                let forgotten = std::mem::take(&mut self.redo);
+                self.weight_bytes -= forgotten.iter().map(|step| step.weight_bytes).sum::<usize>();
+                let step = Step::new(recorded, before);
+                self.weight_bytes += step.weight_bytes;
+                self.undo.push_back(step);
+                self.forget_oldest(limits);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Holds the stacks to their limits (P9). The newest step stays, whatever its weight.
+    fn forget_oldest(&mut self, limits: &Limits) {
+        while self.undo.len() > limits.undo_depth_max
+            || (self.weight_bytes > limits.undo_bytes_max && self.undo.len() > 1)
+        {
+            let Some(step) = self.undo.pop_front() else { return };
+            self.weight_bytes -= step.weight_bytes;
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Why a command is refused. A refusal is a value, changes nothing (P5) and leaves no trace.
+
+use std::sync::Arc;
+
+use super::{
+    ids::{CommandId, NodeId, Seq},
+    limits::LimitExceeded,
+};
+
+/// Why a command is refused. The texts are for people; [`Rejection::code`] is what programs look at.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The template has no such type.
+    #[error("the template has no node type {0:?}")]
+    UnknownNodeType(Arc<str>),
+    /// The type has no such property.
+    #[error("node type {node_type:?} has no property {property:?}")]
+    UnknownProperty {
+        /// The type's slug.
+        node_type: Arc<str>,
+        /// What was named.
+        property: Arc<str>,
+    },
+    /// No such node.
+    #[error("node {0} does not exist")]
+    NodeNotFound(NodeId),
+    /// The property is not set.
+    #[error("node {node_id} has no property {property:?}")]
+    PropertyNotFound {
+        /// The node.
+        node_id: NodeId,
+        /// What was named.
+        property: Arc<str>,
+    },
+    /// The template does not let this type stand under that one.
+    #[error("a node of type {child_type:?} may not stand under one of type {parent_type:?}")]
+    ChildNotAllowed {
+        /// The parent's type.
+        parent_type: Arc<str>,
+        /// The child's type.
+        child_type: Arc<str>,
+    },
+    /// The id is taken.
+    #[error("node {0} exists already")]
+    NodeExists(NodeId),
+    /// The node has a parent.
+    #[error("node {child_id} is already linked, to {parent_id}")]
+    AlreadyLinked {
+        /// The node.
+        child_id: NodeId,
+        /// Its parent.
+        parent_id: NodeId,
+    },
+    /// The node is not a child of that parent.
+    #[error("node {child_id} is not linked to {parent_id}")]
+    NotLinked {
+        /// The node.
+        child_id: NodeId,
+        /// What was named as its parent.
+        parent_id: NodeId,
+    },
+    /// The node would become its own ancestor.
+    #[error("node {node_id} cannot go below itself, to {parent_id}")]
+    Cycle {
+        /// The node.
+        node_id: NodeId,
+        /// The parent that was named.
+        parent_id: NodeId,
+    },
+    /// The index is negative or lies beyond the siblings.
+    #[error("index {index} is not between 0 and {max}")]
+    IndexOutOfRange {
+        /// What was named.
+        index: i64,
+        /// The highest there is.
+        max: usize,
+    },
+    /// The value does not fit the property.
+    #[error("{property:?} must be {expected}, not {found}")]
+    InvalidValue {
+        /// The property's slug or id.
+        property: Arc<str>,
+        /// What would fit.
+        expected: Arc<str>,
+        /// What was sent.
+        found: Arc<str>,
+    },
+    /// Something is larger or more than the hub allows (P9).
+    #[error(transparent)]
+    LimitExceeded(#[from] LimitExceeded),
+    /// The request makes no sense, whatever the state.
+    #[error("{field}: {reason}")]
+    InvalidRequest {
+        /// The field at fault.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: Arc<str>,
+    },
+    /// There is nothing to undo.
+    #[error("there is nothing to undo")]
+    NothingToUndo,
+    /// There is nothing to redo.
+    #[error("there is nothing to redo")]
+    NothingToRedo,
+    /// The command id was used before, for something else (P4).
+    #[error("command id {0} was used for another command")]
+    CommandIdReused(CommandId),
+    /// A node that the command touches changed meanwhile.
+    #[error("{what} changed at {changed_seq}, after {expected_seq}")]
+    Conflict {
+        /// What changed.
+        what: Arc<str>,
+        /// When it changed.
+        changed_seq: Seq,
+        /// What the client knew.
+        expected_seq: Seq,
+        /// Where the session is.
+        current_seq: Seq,
+    },
+    /// A command of a batch is refused, and so the batch.
+    #[error("command {index} of the batch: {rejection}")]
+    InBatch {
+        /// Which, counted from 0.
+        index: usize,
+        /// Why.
+        rejection: Box<Rejection>,
+    },
+}
+
+impl Rejection {
+    /// The stable code on the wire.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownNodeType(_) => "UNKNOWN_NODE_TYPE",
+            Self::UnknownProperty { .. } => "UNKNOWN_PROPERTY",
+            Self::NodeNotFound(_) => "NODE_NOT_FOUND",
+            Self::PropertyNotFound { .. } => "PROPERTY_NOT_FOUND",
+            Self::ChildNotAllowed { .. } => "CHILD_NOT_ALLOWED",
+            Self::NodeExists(_) => "NODE_EXISTS",
+            Self::AlreadyLinked { .. } => "ALREADY_LINKED",
+            Self::NotLinked { .. } => "NOT_LINKED",
+            Self::Cycle { .. } => "CYCLE",
+            Self::IndexOutOfRange { .. } => "INDEX_OUT_OF_RANGE",
+            Self::InvalidValue { .. } => "INVALID_VALUE",
+            Self::LimitExceeded(_) => "LIMIT_EXCEEDED",
+            Self::InvalidRequest { .. } => "INVALID_REQUEST",
+            Self::NothingToUndo => "NOTHING_TO_UNDO",
+            Self::NothingToRedo => "NOTHING_TO_REDO",
+            Self::CommandIdReused(_) => "COMMAND_ID_REUSED",
+            Self::Conflict { .. } => "CONFLICT",
+            Self::InBatch { rejection, .. } => rejection.code(),
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The handle that everything outside holds: no actor, no lock, no global behind it that a caller could get hold of.
+//!
+//! A call finds the session's actor, sends it a message and waits for the answer. If the actor ends before it got to
+//! the message, the message is sent again to the next one; if it ends while at it, a read is repeated and a command
+//! ends in [`HubError::OutcomeUnknown`], which is safe to repeat with the same `command_id` (P4).
+
+mod error;
+mod reading;
+mod sessions;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use ractor::{Actor, ActorId, ActorRef};
+use tracing::Span;
+
+use crate::{
+    admission::{Gate, Permit},
+    directory::{Directory, DirectoryWriter, SessionHandle},
+    domain::{
+        command::{Command, Context},
+        ids::SessionId,
+        limits::Limits,
+        recorded::Receipt,
+    },
+    fan_out::{Encoder, Member, MemberId},
+    log::{EventLog, LogError},
+    reply::{self, Lost, Reply},
+    session_actor::{
+        BlueprintSource, Position, Refusal, ResyncRequest, SessionMessage, SessionResources, Submission, now,
+    },
+    session_supervisor::{FindError, SessionSupervisor, SupervisionSettings, SupervisorArguments, SupervisorMessage},
+    stats::Stats,
+};
+
+pub use error::HubError;
+pub use reading::Page;
+pub use sessions::{Cleanup, NewSession};
+
+/// How a hub is set up.
+#[derive(Debug, Clone)]
+pub struct HubSettings {
+    /// The domain's limits.
+    pub limits: Limits,
+    /// How sessions are supervised.
+    pub supervision: SupervisionSettings,
+    /// Commands and reads under way in all sessions together.
+    pub in_flight_max: usize,
+    /// Commands decided before one append, at most.
+    pub group_commands_max: usize,
+    /// Sockets in a room, at most.
+    pub sockets_per_session_max: usize,
+}
+
+/// What a hub stands on.
+pub struct HubParts {
+    /// Where sessions are kept.
+    pub log: Arc<dyn EventLog>,
+    /// Where templates come from.
+    pub blueprints: Arc<dyn BlueprintSource>,
+    /// Makes packets; `None`: sockets are not served (P10).
+    pub encoder: Option<Arc<dyn Encoder>>,
+    /// Counters.
+    pub stats: Arc<Stats>,
+}
+
+/// See the [module](self). Clones are the same hub.
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+struct Inner {
+    supervisor: ActorRef<SupervisorMessage>,
+    directory: Directory,
+    log: Arc<dyn EventLog>,
+    gate: Gate,
+    stats: Arc<Stats>,
+    next_member: AtomicU64,
+    draining: AtomicBool,
+}
+
+/// Actors of one session that a call may find gone before it gives up. Each one that is gone was restarted by its
+/// supervisor, who gives up sooner.
+const ATTEMPTS_MAX: usize = 8;
+
+impl Hub {
+    /// Starts a hub.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub async fn start(settings: HubSettings, parts: HubParts) -> Result<Self, LogError> {
+        let HubParts {
+            log,
+            blueprints,
+            encoder,
+            stats,
+        } = parts;
+        let stored = log.list().await?;
+        let directory = Directory::default();
+        let resources = SessionResources {
+            log: Arc::clone(&log),
+            blueprints,
+            limits: Arc::new(settings.limits),
+            group_commands_max: settings.group_commands_max,
+            sockets_per_session_max: settings.sockets_per_session_max,
+            stats: Arc::clone(&stats),
+        };
+        let arguments = SupervisorArguments {
+            settings: settings.supervision,
+            resources,
+            encoder,
+            directory: DirectoryWriter::new(directory.clone()),
+            stored,
+        };
+        let (supervisor, _) = Actor::spawn(None, SessionSupervisor, arguments)
+            .await
+            .map_err(|failure| LogError::Io(failure.to_string()))?;
+        Ok(Self(Arc::new(Inner {
+            supervisor,
+            directory,
+            log,
+            gate: Gate::new(settings.in_flight_max),
+            stats,
+            next_member: AtomicU64::new(1),
+            draining: AtomicBool::new(false),
+        })))
+    }
+
+    /// What the hub counts.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<Stats> {
+        &self.0.stats
+    }
+
+    /// Whether the hub is on its way out.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Relaxed)
+    }
+
+    /// Has a command decided. The span goes with it to the fan-out.
+    ///
+    /// # Errors
+    /// If it is refused, or its outcome is unknown, or it was not let in.
+    pub async fn submit(
+        &self,
+        session_id: SessionId,
+        command: Arc<Command>,
+        context: Context,
+        span: Span,
+    ) -> Result<Receipt, HubError> {
+        let _global = self.enter()?;
+        let answer = self
+            .ask(session_id, Retry::IfNotStarted, |reply| {
+                SessionMessage::Submit(Submission {
+                    command: Arc::clone(&command),
+                    context: context.clone(),
+                    reply,
+                    span: span.clone(),
+                })
+            })
+            .await?;
+        answer.map_err(|Refusal { rejection, seq }| HubError::Rejected { rejection, seq })
+    }
+
+    /// A number for a socket's stay in a room.
+    #[must_use]
+    pub fn next_member_id(&self) -> MemberId {
+        MemberId(self.0.next_member.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Puts a socket into a session's room. It gets a sync, then everything that happens.
+    ///
+    /// # Errors
+    /// If the session cannot be talked to or its room is full.
+    pub async fn join(
+        &self,
+        session_id: SessionId,
+        member: Member,
+        position: Option<Position>,
+    ) -> Result<(), HubError> {
+        let joined = self
+            .ask(session_id, Retry::Always, |reply| {
+                SessionMessage::Join(member.clone(), position, now(), reply)
+            })
+            .await?;
+        joined.map_err(HubError::RoomFull)
+    }
+
+    /// Has a socket that is in the room told again where the session is.
+    pub fn resync(&self, session_id: SessionId, member: MemberId, request: ResyncRequest) {
+        // If the actor is gone, the next one syncs everybody in the room.
+        if let Some(handle) = self.0.directory.find(session_id) {
+            let _ = handle.actor.cast(SessionMessage::Resync(member, request));
+        }
+    }
+
+    /// Takes a socket out of a room.
+    pub async fn leave(&self, session_id: SessionId, member: MemberId, reason: &Arc<str>) {
+        // A session that cannot be talked to has no room any more.
+        let _ = self
+            .ask(session_id, Retry::Always, |reply| {
+                SessionMessage::Leave(member, Arc::clone(reason), now(), reply)
+            })
+            .await;
+    }
+
+    /// Stops all sessions, each after what it has under way, and lets all sockets go. From here on nothing is let in.
+    pub async fn drain(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+        let _ = self.supervise(SupervisorMessage::Drain).await;
+    }
+
+    fn enter(&self) -> Result<Permit, HubError> {
+        if self.is_draining() {
+            return Err(HubError::Draining);
+        }
+        let gate = &self.0.gate;
+        gate.try_enter().ok_or(HubError::Overloaded {
+            limit: "in_flight_max",
+            max: gate.max(),
+        })
+    }
+
+    /// Asks a session's actor, and the next one if that one ended before it could answer.
+    async fn ask<T>(
+        &self,
+        session_id: SessionId,
+        retry: Retry,
+        message: impl Fn(Reply<T>) -> SessionMessage,
+    ) -> Result<T, HubError> {
+        let mut gone = None;
+        for _ in 0..ATTEMPTS_MAX {
+            let handle = self.find(session_id, gone).await?;
+            let overloaded = HubError::Overloaded {
+                limit: "in_flight_per_session_max",
+                max: handle.gate.max(),
+            };
+            let permit = handle.gate.try_enter().ok_or(overloaded)?;
+            let (reply, answer) = Reply::new(Some(permit));
+            // A message that is not taken drops its reply, which then says so.
+            let _ = handle.actor.cast(message(reply));
+            match (reply::answer(answer).await, retry) {
+                (Ok(answer), _) => return Ok(answer),
+                (Err(Lost::Unknown), Retry::IfNotStarted) => return Err(HubError::OutcomeUnknown),
+                (Err(Lost::NotStarted | Lost::Unknown), _) => gone = Some(handle.actor.get_id()),
+            }
+        }
+        Err(HubError::OutcomeUnknown)
+    }
+
+    /// The actor of a session: from the directory, or, if it is not there or known to be gone, from the supervisor.
+    async fn find(&self, session_id: SessionId, gone: Option<ActorId>) -> Result<SessionHandle, HubError> {
+        if let Some(handle) = self.0.directory.find(session_id) {
+            if Some(handle.actor.get_id()) != gone {
+                return Ok(handle);
+            }
+        }
+        let found = self
+            .supervise(|reply| SupervisorMessage::Find {
+                session_id,
+                but: gone,
+                reply,
+            })
+            .await?;
+        found.map_err(|error| match error {
+            FindError::NotFound => HubError::SessionNotFound(session_id),
+            FindError::Quarantined { reason } => HubError::Quarantined { session_id, reason },
+            FindError::Draining => HubError::Draining,
+        })
+    }
+
+    async fn supervise<T>(&self, message: impl FnOnce(Reply<T>) -> SupervisorMessage) -> Result<T, HubError> {
+        let (reply, answer) = Reply::new(None);
+        let _ = self.0.supervisor.cast(message(reply));
+        // The supervisor ends with the process only.
+        reply::answer(answer).await.map_err(|_| HubError::Draining)
+    }
+}
+
+/// What to do about a message whose actor ended.
+#[derive(Clone, Copy)]
+enum Retry {
+    /// Send it again only if the actor never got to it: it may change something.
+    IfNotStarted,
+    /// Send it again: it does no harm twice.
+    Always,
+}

@@ -1,0 +1,172 @@
+//! Beginning, listing, saving and ending sessions.
+
+use std::{sync::Arc, time::Duration};
+
+use tracing::Span;
+use uuid::Uuid;
+
+use super::{Hub, HubError, Retry};
+use crate::{
+    domain::{
+        command::{Command, Context, Origin},
+        ids::{CommandId, Epoch, ProjectId, SessionId, Timestamp},
+        recorded::Receipt,
+        session::{Genesis, Project},
+    },
+    session_actor::{SaveLease, SessionMessage, now},
+    session_supervisor::{ReserveError, Summary, SupervisorMessage},
+};
+
+/// A session to begin.
+#[derive(Debug, Clone, Default)]
+pub struct NewSession {
+    /// The project it is about.
+    pub project: Option<Project>,
+    /// The command it begins with. If it is refused, so is the session.
+    pub first: Option<Command>,
+    /// Who begins it.
+    pub origin: Origin,
+}
+
+/// What a cleanup came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cleanup {
+    /// Sessions that were ended.
+    pub removed: usize,
+    /// Sessions that there still are.
+    pub remaining: usize,
+}
+
+/// Sessions that a cleanup looks at together.
+const CLEANUP_PAGE_SESSIONS: usize = 256;
+
+impl Hub {
+    /// Begins a session.
+    ///
+    /// # Errors
+    /// If its project exists already, there are too many sessions, or its first command is refused.
+    pub async fn create(&self, new: NewSession) -> Result<(Genesis, Option<Receipt>), HubError> {
+        let _global = self.enter()?;
+        let genesis = Genesis {
+            session_id: SessionId::new(Uuid::new_v4()),
+            epoch: new_epoch(),
+            created_at: now(),
+            project: new.project,
+        };
+        let session_id = genesis.session_id;
+        let reserved = self
+            .supervise(|reply| SupervisorMessage::Reserve(genesis.clone(), reply))
+            .await?;
+        reserved.map_err(|error| match error {
+            ReserveError::ProjectExists(session_id) => HubError::ProjectExists(session_id),
+            ReserveError::TooMany { max } => HubError::TooManySessions { max },
+            ReserveError::Draining => HubError::Draining,
+        })?;
+        if let Err(error) = self.0.log.create(genesis.clone()).await {
+            self.supervise(|reply| SupervisorMessage::Forget(session_id, reply))
+                .await?;
+            return Err(error.into());
+        }
+        let Some(first) = new.first else {
+            return Ok((genesis, None));
+        };
+        let context = Context {
+            command_id: CommandId::new(Uuid::new_v4()),
+            origin: new.origin,
+            now: genesis.created_at,
+            expected_seq: None,
+        };
+        match self.submit(session_id, Arc::new(first), context, Span::current()).await {
+            Ok(receipt) => Ok((genesis, Some(receipt))),
+            Err(error) => {
+                self.delete(session_id).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends a session for good. Its sockets are told and let go.
+    ///
+    /// # Errors
+    /// If there is no such session or its log cannot be deleted.
+    pub async fn delete(&self, session_id: SessionId) -> Result<(), HubError> {
+        let deleted = self
+            .supervise(|reply| SupervisorMessage::Delete(session_id, reply))
+            .await?;
+        deleted.map_err(|_| HubError::SessionNotFound(session_id))?;
+        self.0.log.delete(session_id).await?;
+        Ok(())
+    }
+
+    /// The session that has a project.
+    ///
+    /// # Errors
+    /// If the hub is going away.
+    pub async fn session_of_project(&self, project_id: &ProjectId) -> Result<Option<SessionId>, HubError> {
+        self.supervise(|reply| SupervisorMessage::FindProject(project_id.clone(), reply))
+            .await
+    }
+
+    /// Sessions in the order in which they began, and how many there are in all. Those in memory tell how they are;
+    /// those that sleep are told of as they were, and are not woken.
+    ///
+    /// # Errors
+    /// If the hub is going away.
+    pub async fn list(&self, offset: usize, limit: usize) -> Result<(Vec<Summary>, usize), HubError> {
+        let mut page = self
+            .supervise(|reply| SupervisorMessage::List { offset, limit, reply })
+            .await?;
+        for summary in &mut page.sessions {
+            let session_id = summary.genesis.session_id;
+            // A session that sleeps and was never looked at has no node count: it is woken for it, once.
+            if self.0.directory.find(session_id).is_some() || summary.node_count.is_none() {
+                if let Ok(snapshot) = self.snapshot(session_id).await {
+                    summary.update(&snapshot);
+                }
+            }
+        }
+        Ok((page.sessions, page.total))
+    }
+
+    /// Ends the sessions without sockets that have been inactive for so long.
+    ///
+    /// # Errors
+    /// If the hub is going away or a log cannot be deleted.
+    pub async fn cleanup(&self, inactive: Duration) -> Result<Cleanup, HubError> {
+        let inactive_ms = i64::try_from(inactive.as_millis()).unwrap_or(i64::MAX);
+        let before = Timestamp(now().0.saturating_sub(inactive_ms));
+        let (mut removed, mut offset) = (0, 0);
+        loop {
+            let (sessions, total) = self.list(offset, CLEANUP_PAGE_SESSIONS).await?;
+            if sessions.is_empty() {
+                return Ok(Cleanup {
+                    removed,
+                    remaining: total,
+                });
+            }
+            offset += sessions.len();
+            for summary in sessions {
+                let unused = summary.active_clients == 0 && summary.last_activity <= before;
+                if unused && self.delete(summary.genesis.session_id).await.is_ok() {
+                    removed += 1;
+                    offset -= 1;
+                }
+            }
+        }
+    }
+
+    /// Lends the right to write the project file, when nobody else has it.
+    ///
+    /// # Errors
+    /// If the session cannot be talked to.
+    pub async fn begin_save(&self, session_id: SessionId) -> Result<SaveLease, HubError> {
+        let _global = self.enter()?;
+        self.ask(session_id, Retry::Always, SessionMessage::BeginSave).await
+    }
+}
+
+/// A new log's identity.
+fn new_epoch() -> Epoch {
+    let [a, b, c, d, ..] = Uuid::new_v4().into_bytes();
+    Epoch::new(u32::from_be_bytes([a, b, c, d]))
+}

@@ -1,0 +1,381 @@
+//! The actor of a session: it owns the graph and the history, decides commands one after the other, and lets nothing
+//! out that is not durable.
+//!
+//! ```text
+//!  mailbox ─▶ waiting ─▶ a group: decide, apply, note the effects ─▶ outbox
+//!                │                                                     │  one append in flight, never awaited
+//!                │                          log ◀── append ────────────┤
+//!                │                           └──── appended ──▶ release the outbox in order: replies, publications
+//!                └──────────────── the next group ◀────────────────────┘
+//! ```
+//!
+//! While an append is in flight everything that arrives waits, reads and joins too: whatever they show is then on
+//! disk (P3), in the order in which it was asked for. One group is one append, so a busy session does not pay for the
+//! disk once per command.
+//!
+//! If an append fails, nobody knows what the log holds: the actor fails, and the supervisor starts another from the log
+//! (P8). Callers whose command was in the group are told that its outcome is unknown; those still waiting are served by
+//! the new actor without noticing.
+
+mod group;
+mod save;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tracing::Span;
+
+use crate::{
+    broadcast_actor::BroadcastMessage,
+    domain::{
+        blueprint::Blueprint,
+        command::{Command, Context},
+        event::Document,
+        ids::{CommandId, Epoch, Seq, Timestamp},
+        limits::Limits,
+        recorded::Receipt,
+        rejection::Rejection,
+        session::{Genesis, Rules, Session},
+    },
+    fan_out::{Member, MemberId, SyncReason},
+    log::{AppendError, EventLog, LogError},
+    reply::{self, Reply},
+    stats::Stats,
+};
+
+/// What a session's actor is told.
+pub enum SessionMessage {
+    /// Decide a command.
+    Submit(Submission),
+    /// Tell about the session.
+    Read(ReadRequest),
+    /// Tell which of these commands are undone.
+    Undone(Vec<CommandId>, Reply<Vec<bool>>),
+    /// A socket comes.
+    Join(Member, Option<Position>, Timestamp, Reply<Result<(), RoomFull>>),
+    /// A socket asks where the session is.
+    Resync(MemberId, ResyncRequest),
+    /// A socket goes.
+    Leave(MemberId, Arc<str>, Timestamp, Reply<()>),
+    /// Somebody is going to write the project file.
+    BeginSave(Reply<SaveLease>),
+    /// He is done, or gave up.
+    EndSave,
+    /// The append in flight ended.
+    Appended(Result<(), AppendError>),
+    /// The room has another actor: it gets the room's sockets.
+    RoomReplaced(ActorRef<BroadcastMessage>),
+    /// Go to sleep if nothing happened since; the answer is the session as it was, or that it is not idle.
+    Passivate {
+        /// Nothing since when.
+        idle_since: Timestamp,
+        /// Whom to tell.
+        reply: Reply<Option<Snapshot>>,
+    },
+    /// Finish what is under way, release the sockets, and stop.
+    Stop(Stop),
+}
+
+/// A command that wants to be decided.
+pub struct Submission {
+    /// What is wanted. Shared with the caller, who sends it again if the actor never got to it.
+    pub command: Arc<Command>,
+    /// The circumstances.
+    pub context: Context,
+    /// Whom to tell.
+    pub reply: Reply<Result<Receipt, Refusal>>,
+    /// The span of the command, from edge to fan-out.
+    pub span: Span,
+}
+
+/// A refusal, and where the session was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub rejection: Rejection,
+    /// The session's `seq` then.
+    pub seq: Seq,
+}
+
+/// Wants to see the session.
+pub struct ReadRequest {
+    /// Wait until the session got here.
+    pub min_seq: Option<Seq>,
+    /// Whom to tell.
+    pub reply: Reply<Snapshot>,
+}
+
+/// A session at a moment. Cheap to take and to keep: it shares the graph with the session until either changes.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// What the session is.
+    pub genesis: Genesis,
+    /// The `seq`.
+    pub seq: Seq,
+    /// The graph and what belongs to it.
+    pub document: Document,
+    /// The template, if it has one that is known.
+    pub blueprint: Option<Arc<Blueprint>>,
+    /// Whether there is something to undo.
+    pub undo_available: bool,
+    /// Whether there is something to redo.
+    pub redo_available: bool,
+    /// Whether there are changes that no project file has.
+    pub is_dirty: bool,
+    /// When the last command was received.
+    pub last_activity: Timestamp,
+    /// Sockets in the room.
+    pub active_clients: usize,
+}
+
+/// Where a client says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The log it knows.
+    pub epoch: Epoch,
+    /// The last event it has.
+    pub seq: Seq,
+}
+
+/// A socket that asks where the session is.
+#[derive(Debug, Clone, Copy)]
+pub struct ResyncRequest {
+    /// Where it is, if it says so.
+    pub position: Option<Position>,
+    /// A reason for which it needs everything, whatever its position.
+    pub reason: Option<SyncReason>,
+    /// When it asked.
+    pub now: Timestamp,
+}
+
+/// The room has as many sockets as it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the session has {max} sockets, as many as it may have")]
+pub struct RoomFull {
+    /// How many it may have.
+    pub max: usize,
+}
+
+/// The right to write the project file: nobody else gets it until this is dropped.
+#[derive(Debug)]
+pub struct SaveLease {
+    /// What to write.
+    pub snapshot: Snapshot,
+    session: ActorRef<SessionMessage>,
+}
+
+impl Drop for SaveLease {
+    fn drop(&mut self) {
+        let _ = self.session.cast(SessionMessage::EndSave);
+    }
+}
+
+/// Why and how a session's actor stops.
+pub enum Stop {
+    /// The session is deleted.
+    Delete,
+    /// The hub goes away for a while.
+    Drain {
+        /// When its clients should come back: the shortest and the longest while, in milliseconds.
+        reconnect_ms: (u64, u64),
+    },
+}
+
+/// Finds the template of a session that is started.
+pub trait BlueprintSource: Send + Sync + 'static {
+    /// The blueprint of that name, if it can be had.
+    fn blueprint(
+        &self,
+        id: &crate::domain::ids::TemplateId,
+    ) -> futures_util::future::BoxFuture<'static, Option<Arc<Blueprint>>>;
+}
+
+/// What session actors share.
+#[derive(Clone)]
+pub struct SessionResources {
+    /// Where sessions are kept.
+    pub log: Arc<dyn EventLog>,
+    /// Where templates come from.
+    pub blueprints: Arc<dyn BlueprintSource>,
+    /// The domain's limits.
+    pub limits: Arc<Limits>,
+    /// Commands decided before one append, at most.
+    pub group_commands_max: usize,
+    /// Sockets in a room, at most.
+    pub sockets_per_session_max: usize,
+    /// Counters.
+    pub stats: Arc<Stats>,
+}
+
+/// What a session's actor is made of.
+pub struct SessionArguments {
+    /// Which session.
+    pub session_id: crate::domain::ids::SessionId,
+    /// The room's actor, if sockets are served at all.
+    pub room: Option<ActorRef<BroadcastMessage>>,
+    /// What it shares.
+    pub resources: SessionResources,
+}
+
+/// Why a session cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is no such session.
+    #[error("there is no such session")]
+    NotFound,
+    /// Its log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Its log cannot be replayed.
+    #[error(transparent)]
+    Replay(#[from] crate::domain::session::ReplayError),
+    /// Replaying panicked.
+    #[error("replay panicked: {0}")]
+    Panic(String),
+}
+
+/// See the [module](self).
+pub struct SessionActor;
+
+/// The state of a session's actor.
+pub struct SessionState {
+    session: Session,
+    resources: SessionResources,
+    room: Option<ActorRef<BroadcastMessage>>,
+    members: BTreeMap<MemberId, Member>,
+    waiting: VecDeque<SessionMessage>,
+    outbox: Vec<group::Effect>,
+    append_in_flight: bool,
+    /// Readers that wait for a `seq`.
+    readers: Vec<(Seq, Reply<Snapshot>)>,
+    saves: save::SaveQueue,
+    last_access: Timestamp,
+    stopping: bool,
+}
+
+impl Actor for SessionActor {
+    type Msg = SessionMessage;
+    type State = SessionState;
+    type Arguments = SessionArguments;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<SessionMessage>,
+        arguments: SessionArguments,
+    ) -> Result<SessionState, ActorProcessingErr> {
+        let SessionArguments {
+            session_id,
+            room,
+            resources,
+        } = arguments;
+        let session = open(session_id, &resources).await?;
+        let members = census(room.as_ref()).await;
+        tracing::info!(%session_id, seq = session.seq().0, nodes = session.document().graph.len(), "session started");
+        resources.stats.sessions_loaded.add(1);
+        let mut state = SessionState {
+            last_access: now(),
+            session,
+            resources,
+            room,
+            members: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            outbox: Vec::new(),
+            append_in_flight: false,
+            readers: Vec::new(),
+            saves: save::SaveQueue::default(),
+            stopping: false,
+        };
+        state.adopt(members);
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<SessionMessage>,
+        message: SessionMessage,
+        state: &mut SessionState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SessionMessage::Appended(result) => {
+                result.inspect_err(|_| state.resources.stats.append_failures.increment())?;
+                state.append_in_flight = false;
+                state.release();
+                state.stop_if_asked(&myself);
+            }
+            SessionMessage::RoomReplaced(room) => {
+                state.room = Some(room);
+                let members = std::mem::take(&mut state.members);
+                state.adopt(members.into_values().collect());
+            }
+            other => state.waiting.push_back(other),
+        }
+        while !state.append_in_flight && !state.waiting.is_empty() && !state.stopping {
+            state.turn(&myself)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for SessionState {
+    fn drop(&mut self) {
+        self.resources.stats.sessions_loaded.add(-1);
+    }
+}
+
+/// Reads and replays a session's log, which is work for a thread of its own: a long log takes a while.
+async fn open(session_id: crate::domain::ids::SessionId, resources: &SessionResources) -> Result<Session, StartError> {
+    let stored = resources.log.open(session_id).await?.ok_or(StartError::NotFound)?;
+    let template = stored
+        .genesis
+        .project
+        .as_ref()
+        .and_then(|project| project.template_id.clone());
+    let blueprint = match template {
+        Some(id) => resources.blueprints.blueprint(&id).await,
+        None => None,
+    };
+    let rules = Rules {
+        blueprint,
+        limits: Arc::clone(&resources.limits),
+    };
+    let replay = move || Session::replay(stored.genesis, rules, stored.records);
+    match tokio::task::spawn_blocking(replay).await {
+        Ok(session) => Ok(session?),
+        Err(failure) => Err(StartError::Panic(failure.to_string())),
+    }
+}
+
+/// The sockets that are in the room already: those of the actor before this one, if it failed.
+async fn census(room: Option<&ActorRef<BroadcastMessage>>) -> Vec<Member> {
+    let Some(room) = room else { return Vec::new() };
+    let (reply, members) = Reply::new(None);
+    // A room that is gone too has nobody in it.
+    let _ = room.cast(BroadcastMessage::Census(reply));
+    reply::answer(members).await.unwrap_or_default()
+}
+
+/// The time of day. Above the `runtime` line clocks are allowed; decisions get theirs with each command.
+#[must_use]
+pub fn now() -> Timestamp {
+    let since_1970 = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn snapshot(session: &Session, active_clients: usize) -> Snapshot {
+    Snapshot {
+        genesis: session.genesis().clone(),
+        seq: session.seq(),
+        document: session.document().clone(),
+        blueprint: session.rules().blueprint.clone(),
+        undo_available: session.history().undo_depth() > 0,
+        redo_available: session.history().redo_depth() > 0,
+        is_dirty: session.is_dirty(),
+        last_activity: session.last_activity(),
+        active_clients,
+    }
+}

@@ -1,0 +1,307 @@
+//! A group: the messages that are taken together between two appends, and what comes of them.
+
+use std::sync::Arc;
+
+use ractor::{ActorProcessingErr, ActorRef};
+use tracing::Span;
+
+use super::{
+    Position, Refusal, ResyncRequest, RoomFull, SessionMessage, SessionState, Stop, Submission, now, snapshot,
+};
+use crate::{
+    broadcast_actor::BroadcastMessage,
+    domain::{
+        command::{Command, Context},
+        decide::{Decision, decide},
+        ids::{Seq, Timestamp},
+        recorded::Recorded,
+    },
+    fan_out::{CommandNotice, Member, MemberId, Sync, SyncContent, SyncReason, Verdict},
+    log::{Append, Done},
+    reply::Reply,
+};
+
+/// Something that leaves the actor, once what was decided before it is durable.
+pub(super) enum Effect {
+    /// An answer.
+    Reply(Box<dyn FnOnce() + Send>),
+    /// Something for the room.
+    Publish(BroadcastMessage),
+}
+
+impl SessionState {
+    /// Takes what waits, decides and applies it in order, and starts one append for all of it.
+    pub(super) fn turn(&mut self, myself: &ActorRef<SessionMessage>) -> Result<(), ActorProcessingErr> {
+        let expected = self.session.seq();
+        let mut records = Vec::new();
+        for _ in 0..self.resources.group_commands_max {
+            let Some(message) = self.waiting.pop_front() else { break };
+            records.extend(self.process(myself, message)?);
+            if self.stopping {
+                break;
+            }
+        }
+        if records.is_empty() {
+            self.release();
+        } else {
+            self.append_in_flight = true;
+            let events = records.iter().map(|record| record.len_on_wire() as u64).sum();
+            let (myself, stats) = (myself.clone(), Arc::clone(&self.resources.stats));
+            let done = Done::new(move |result| {
+                if result.is_ok() {
+                    stats.events_published.add(events);
+                }
+                // An actor that is gone has failed; its successor reads the log.
+                let _ = myself.cast(SessionMessage::Appended(result));
+            });
+            let session_id = self.session.genesis().session_id;
+            self.resources.log.append(Append {
+                session_id,
+                expected,
+                records,
+                done,
+            });
+        }
+        self.stop_if_asked(myself);
+        Ok(())
+    }
+
+    /// Lets everything out that is durable now, in order.
+    pub(super) fn release(&mut self) {
+        for effect in std::mem::take(&mut self.outbox) {
+            match effect {
+                Effect::Reply(send) => send(),
+                Effect::Publish(message) => self.publish(message),
+            }
+        }
+        self.answer_readers();
+    }
+
+    pub(super) fn stop_if_asked(&self, myself: &ActorRef<SessionMessage>) {
+        if self.stopping && !self.append_in_flight {
+            myself.stop(None);
+        }
+    }
+
+    /// One message of a group. What it appends is returned, what it says goes to the outbox.
+    fn process(
+        &mut self,
+        myself: &ActorRef<SessionMessage>,
+        message: SessionMessage,
+    ) -> Result<Option<Arc<Recorded>>, ActorProcessingErr> {
+        match message {
+            SessionMessage::Submit(submission) => {
+                self.last_access = submission.context.now;
+                return self.submit(submission);
+            }
+            SessionMessage::Read(request) => {
+                self.last_access = now();
+                match request.min_seq {
+                    Some(seq) if seq > self.session.seq() => self.readers.push((seq, request.reply)),
+                    Some(_) | None => {
+                        self.reply_later(request.reply, |state| snapshot(&state.session, state.members.len()))
+                    }
+                }
+            }
+            SessionMessage::Undone(commands, reply) => self.reply_later(reply, |state| {
+                commands
+                    .iter()
+                    .map(|&id| state.session.history().is_undone(id))
+                    .collect()
+            }),
+            SessionMessage::Join(member, position, now, reply) => self.join(member, position, now, reply),
+            SessionMessage::Resync(member, request) => self.resync(member, request),
+            SessionMessage::Leave(member, reason, now, reply) => {
+                if self.members.remove(&member).is_some() {
+                    self.last_access = now;
+                    self.outbox
+                        .push(Effect::Publish(BroadcastMessage::Leave(member, reason, now)));
+                }
+                self.reply_later(reply, |_| ());
+            }
+            SessionMessage::BeginSave(reply) => {
+                self.saves.begin(myself, &self.session, self.members.len(), reply);
+            }
+            SessionMessage::EndSave => self.saves.end(myself, &self.session, self.members.len()),
+            SessionMessage::Passivate { idle_since, reply } => {
+                let idle = self.is_idle(idle_since);
+                self.stopping = idle;
+                self.reply_later(reply, |state| idle.then(|| snapshot(&state.session, 0)));
+            }
+            SessionMessage::Stop(how) => self.stop(&how),
+            // These two are handled where they arrive; nothing puts them among what waits.
+            SessionMessage::Appended(_) | SessionMessage::RoomReplaced(_) => {}
+        }
+        Ok(None)
+    }
+
+    fn submit(&mut self, submission: Submission) -> Result<Option<Arc<Recorded>>, ActorProcessingErr> {
+        let Submission {
+            command,
+            context,
+            mut reply,
+            span,
+        } = submission;
+        reply.start();
+        let entered = span.clone().entered();
+        let (answer, notice, record) = match decide(&self.session, &command, &context) {
+            Ok(Decision::Change(recorded)) => {
+                self.session.apply(&recorded)?;
+                tracing::debug!(
+                    first_seq = recorded.first_seq.0,
+                    seq = recorded.seq().0,
+                    "command applied"
+                );
+                (
+                    Ok(recorded.receipt()),
+                    Some(Verdict::Applied(Arc::clone(&recorded))),
+                    Some(recorded),
+                )
+            }
+            // A retry sends no event (P4).
+            Ok(Decision::Answer(receipt)) if receipt.duplicate => (Ok(receipt), None, None),
+            Ok(Decision::Answer(receipt)) => (Ok(receipt.clone()), Some(Verdict::Unchanged(receipt)), None),
+            Err(rejection) => {
+                tracing::debug!(code = rejection.code(), %rejection, "command refused");
+                let refusal = Refusal {
+                    rejection: rejection.clone(),
+                    seq: self.session.seq(),
+                };
+                (Err(refusal), Some(Verdict::Refused(rejection)), None)
+            }
+        };
+        drop(entered);
+        self.outbox.push(Effect::Reply(Box::new(move || reply.send(answer))));
+        if let Some(verdict) = notice {
+            self.notify(&command, context, verdict, span);
+        }
+        Ok(record)
+    }
+
+    fn notify(&mut self, command: &Command, context: Context, verdict: Verdict, span: Span) {
+        if self.members.is_empty() {
+            return;
+        }
+        let notice = CommandNotice {
+            command_id: context.command_id,
+            command_type: command.kind(),
+            origin: context.origin,
+            timestamp: context.now,
+            verdict,
+        };
+        self.outbox
+            .push(Effect::Publish(BroadcastMessage::Command(notice, span)));
+    }
+
+    fn join(&mut self, member: Member, position: Option<Position>, now: Timestamp, reply: Reply<Result<(), RoomFull>>) {
+        self.last_access = now;
+        let max = self.resources.sockets_per_session_max;
+        if self.members.len() >= max || self.room.is_none() {
+            return self.reply_later(reply, move |_| Err(RoomFull { max }));
+        }
+        let sync = Arc::new(self.sync(position, None, SyncReason::FirstJoin, now));
+        self.members.insert(member.id, member.clone());
+        self.outbox.push(Effect::Publish(BroadcastMessage::Join(member, sync)));
+        self.reply_later(reply, |_| Ok(()));
+    }
+
+    fn resync(&mut self, member: MemberId, request: ResyncRequest) {
+        if self.members.contains_key(&member) {
+            let sync = Arc::new(self.sync(request.position, request.reason, SyncReason::Requested, request.now));
+            self.outbox
+                .push(Effect::Publish(BroadcastMessage::Resync(member, sync)));
+        }
+    }
+
+    /// Takes over the sockets of a room: each is told where the session is.
+    pub(super) fn adopt(&mut self, members: Vec<Member>) {
+        let sync = Arc::new(self.sync(None, Some(SyncReason::RoomRestarted), SyncReason::RoomRestarted, now()));
+        for member in members {
+            self.members.insert(member.id, member.clone());
+            self.outbox
+                .push(Effect::Publish(BroadcastMessage::Adopt(member, Arc::clone(&sync))));
+        }
+        if !self.append_in_flight {
+            self.release();
+        }
+    }
+
+    /// What leads a client from its position to here: the events that it missed if they are at hand (P2), else
+    /// everything, and why.
+    fn sync(
+        &self,
+        position: Option<Position>,
+        forced: Option<SyncReason>,
+        unplaced: SyncReason,
+        now: Timestamp,
+    ) -> Sync {
+        let session = &self.session;
+        let (reason, events) = match (forced, position) {
+            (Some(reason), _) => (reason, None),
+            (None, None) => (unplaced, None),
+            (None, Some(at)) if at.epoch != session.genesis().epoch => (SyncReason::EpochChanged, None),
+            (None, Some(at)) if at.seq > session.seq() => (SyncReason::AheadOfLog, None),
+            (None, Some(at)) => match session.since(at.seq) {
+                Some(records) => (SyncReason::Resumed, Some((at.seq, records.cloned().collect()))),
+                None => (SyncReason::WindowExceeded, None),
+            },
+        };
+        let content = match events {
+            Some((after, records)) => SyncContent::Events { after, records },
+            None => SyncContent::Snapshot(session.document().clone()),
+        };
+        Sync {
+            seq: session.seq(),
+            reason,
+            content,
+            undo_available: session.history().undo_depth() > 0,
+            redo_available: session.history().redo_depth() > 0,
+            timestamp: now,
+        }
+    }
+
+    fn is_idle(&self, idle_since: Timestamp) -> bool {
+        self.members.is_empty()
+            && self.waiting.is_empty()
+            && self.readers.is_empty()
+            && self.saves.is_idle()
+            && self.last_access <= idle_since
+    }
+
+    fn stop(&mut self, how: &Stop) {
+        self.stopping = true;
+        self.members.clear();
+        self.outbox.push(Effect::Publish(match how {
+            Stop::Delete => BroadcastMessage::Delete(now()),
+            Stop::Drain { reconnect_ms } => BroadcastMessage::Drain {
+                reconnect_ms: *reconnect_ms,
+                now: now(),
+            },
+        }));
+    }
+
+    /// Puts an answer, as things stand now, into the outbox.
+    fn reply_later<T: Send + 'static>(&mut self, mut reply: Reply<T>, answer: impl FnOnce(&Self) -> T) {
+        reply.start();
+        let answer = answer(self);
+        self.outbox.push(Effect::Reply(Box::new(move || reply.send(answer))));
+    }
+
+    fn answer_readers(&mut self) {
+        let here: Seq = self.session.seq();
+        self.readers.retain(|(_, reply)| !reply.is_abandoned());
+        for (_, reply) in self.readers.extract_if(.., |(seq, _)| *seq <= here) {
+            reply.send(snapshot(&self.session, self.members.len()));
+        }
+    }
+
+    /// Hands something to the room. If the room is gone, that is the room's trouble and no command's (P10): it will be
+    /// replaced and given a sync.
+    fn publish(&self, message: BroadcastMessage) {
+        let Some(room) = &self.room else { return };
+        if room.cast(message).is_err() {
+            self.resources.stats.broadcast_failures.increment();
+            tracing::warn!(session_id = %self.session.genesis().session_id, "the room's actor took no message");
+        }
+    }
+}

@@ -1,0 +1,610 @@
+//! The supervisor of all sessions: it starts them when somebody asks, restarts them when they fail, puts them to sleep
+//! when nobody does, and stops them when the hub goes.
+//!
+//! Each session is a pair, its own actor and its room's; both are children of this one, so that neither takes the
+//! other with it. Each session has its own budget of restarts: one that fails over and over is quarantined, and the
+//! others never notice (P8). The runtime has no restarts of its own, and its default is to stop the supervisor with
+//! the first child that ends; hence `handle_supervisor_evt` is all ours.
+
+mod entry;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
+
+use crate::{
+    broadcast_actor::{BroadcastActor, BroadcastArguments, BroadcastMessage},
+    directory::{DirectoryWriter, SessionHandle},
+    domain::{
+        ids::{ProjectId, SessionId, Timestamp},
+        session::Genesis,
+    },
+    fan_out::{Encoder, Room},
+    log::StoredHead,
+    reply::Reply,
+    session_actor::{
+        SessionActor, SessionArguments, SessionMessage, SessionResources, Snapshot, StartError, Stop, now,
+    },
+};
+
+pub use entry::Summary;
+use entry::{Entry, Life};
+
+/// What the supervisor is told.
+pub(crate) enum SupervisorMessage {
+    /// A session that is about to have a log: takes its id and its project's.
+    Reserve(Genesis, Reply<Result<(), ReserveError>>),
+    /// The log could not be begun, or the session's first command was refused.
+    Forget(SessionId, Reply<()>),
+    /// Somebody wants to talk to a session, and not to the actor he knows of.
+    Find {
+        session_id: SessionId,
+        but: Option<ActorId>,
+        reply: Reply<Result<SessionHandle, FindError>>,
+    },
+    /// An actor could not start.
+    StartFailed(SessionId, ActorId, Arc<StartError>),
+    /// It is time to start a session that failed again.
+    Restart(SessionId),
+    /// A session answered whether it goes to sleep.
+    Passivated(SessionId, ActorId, Box<Snapshot>),
+    /// Put to sleep what nobody uses.
+    Sweep,
+    /// Which session has this project?
+    FindProject(ProjectId, Reply<Option<SessionId>>),
+    /// All sessions, or those of a page.
+    List {
+        offset: usize,
+        limit: usize,
+        reply: Reply<Page>,
+    },
+    /// End a session; its log is deleted by whoever asked, once this is answered.
+    Delete(SessionId, Reply<Result<(), FindError>>),
+    /// Stop everything.
+    Drain(Reply<()>),
+}
+
+/// Some of the sessions, in the order in which they began.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// What is known of each without asking its actor.
+    pub sessions: Vec<Summary>,
+    /// How many there are in all.
+    pub total: usize,
+}
+
+/// Why a session cannot begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ReserveError {
+    ProjectExists(SessionId),
+    TooMany { max: usize },
+    Draining,
+}
+
+/// Why a session cannot be talked to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FindError {
+    NotFound,
+    Quarantined { reason: Arc<str> },
+    Draining,
+}
+
+/// How sessions are supervised.
+#[derive(Debug, Clone)]
+pub struct SupervisionSettings {
+    /// Restarts of one session within [`Self::restart_window`] before it is quarantined.
+    pub restarts_max: usize,
+    /// See [`Self::restarts_max`].
+    pub restart_window: Duration,
+    /// Wait before the second restart in a row; twice as long before each further one. The first is at once.
+    pub restart_backoff: Duration,
+    /// How long a session without sockets and requests stays in memory.
+    pub idle_timeout: Duration,
+    /// Sessions that may exist, loaded or not.
+    pub sessions_max: usize,
+    /// Commands and reads under way in one session.
+    pub in_flight_per_session_max: usize,
+    /// When clients come back after a drain: the shortest and the longest while, in milliseconds.
+    pub reconnect_ms: (u64, u64),
+}
+
+/// What the supervisor is made of.
+pub(crate) struct SupervisorArguments {
+    pub(crate) settings: SupervisionSettings,
+    pub(crate) resources: SessionResources,
+    /// Makes packets; `None`: no sockets are served.
+    pub(crate) encoder: Option<Arc<dyn Encoder>>,
+    pub(crate) directory: DirectoryWriter,
+    pub(crate) stored: Vec<StoredHead>,
+}
+
+/// See the [module](self).
+pub(crate) struct SessionSupervisor;
+
+pub(crate) struct SupervisorState {
+    settings: SupervisionSettings,
+    resources: SessionResources,
+    encoder: Option<Arc<dyn Encoder>>,
+    directory: DirectoryWriter,
+    sessions: BTreeMap<SessionId, Entry>,
+    /// Sessions in the order in which they began: by their number.
+    order: BTreeMap<u64, SessionId>,
+    next_number: u64,
+    projects: BTreeMap<ProjectId, SessionId>,
+    /// Whose actor, or whose room's actor, a child is.
+    children: BTreeMap<ActorId, (SessionId, Child)>,
+    draining: Option<Vec<Reply<()>>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Child {
+    Session,
+    Room,
+}
+
+impl Actor for SessionSupervisor {
+    type Msg = SupervisorMessage;
+    type State = SupervisorState;
+    type Arguments = SupervisorArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<SupervisorMessage>,
+        arguments: SupervisorArguments,
+    ) -> Result<SupervisorState, ActorProcessingErr> {
+        let SupervisorArguments {
+            settings,
+            resources,
+            encoder,
+            directory,
+            stored,
+        } = arguments;
+        let period = (settings.idle_timeout / 4).max(Duration::from_millis(10));
+        myself.send_interval(period, || SupervisorMessage::Sweep);
+        let mut state = SupervisorState {
+            settings,
+            resources,
+            encoder,
+            directory,
+            sessions: BTreeMap::new(),
+            order: BTreeMap::new(),
+            next_number: 0,
+            projects: BTreeMap::new(),
+            children: BTreeMap::new(),
+            draining: None,
+        };
+        for head in stored {
+            state.enter(head.genesis, head.seq);
+        }
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<SupervisorMessage>,
+        message: SupervisorMessage,
+        state: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SupervisorMessage::Reserve(genesis, reply) => reply.send(state.reserve(genesis)),
+            SupervisorMessage::Forget(session_id, reply) => {
+                state.forget(session_id);
+                reply.send(());
+            }
+            SupervisorMessage::Find { session_id, but, reply } => state.find(&myself, session_id, but, reply),
+            SupervisorMessage::StartFailed(session_id, actor, error) => {
+                state.start_failed(&myself, session_id, actor, &error);
+            }
+            SupervisorMessage::Restart(session_id) => state.restart(&myself, session_id),
+            SupervisorMessage::Passivated(session_id, actor, snapshot) => {
+                state.passivated(session_id, actor, &snapshot);
+            }
+            SupervisorMessage::Sweep => state.sweep(&myself),
+            SupervisorMessage::FindProject(project_id, reply) => {
+                reply.send(state.projects.get(&project_id).copied());
+            }
+            SupervisorMessage::List { offset, limit, reply } => reply.send(state.page(offset, limit)),
+            SupervisorMessage::Delete(session_id, reply) => state.delete(session_id, reply),
+            SupervisorMessage::Drain(reply) => state.drain(reply),
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<SupervisorMessage>,
+        event: SupervisionEvent,
+        state: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(cell, ..) => state.ended(&myself, &cell, None),
+            SupervisionEvent::ActorFailed(cell, error) => state.ended(&myself, &cell, Some(error.to_string().into())),
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+        }
+        Ok(())
+    }
+}
+
+impl SupervisorState {
+    fn enter(&mut self, genesis: Genesis, seq: crate::domain::ids::Seq) {
+        let session_id = genesis.session_id;
+        if let Some(project) = &genesis.project {
+            self.projects.insert(project.project_id.clone(), session_id);
+        }
+        let number = self.next_number;
+        self.next_number += 1;
+        self.order.insert(number, session_id);
+        self.sessions.insert(session_id, Entry::asleep(genesis, seq, number));
+    }
+
+    fn reserve(&mut self, genesis: Genesis) -> Result<(), ReserveError> {
+        if self.draining.is_some() {
+            return Err(ReserveError::Draining);
+        }
+        let taken = genesis
+            .project
+            .as_ref()
+            .and_then(|project| self.projects.get(&project.project_id));
+        if let Some(session_id) = taken {
+            return Err(ReserveError::ProjectExists(*session_id));
+        }
+        let max = self.settings.sessions_max;
+        if self.sessions.len() >= max {
+            return Err(ReserveError::TooMany { max });
+        }
+        self.enter(genesis, crate::domain::ids::Seq::ZERO);
+        Ok(())
+    }
+
+    fn forget(&mut self, session_id: SessionId) {
+        let Some(entry) = self.sessions.remove(&session_id) else {
+            return;
+        };
+        self.order.remove(&entry.number);
+        self.directory.remove(session_id);
+        if let Some(project) = &entry.summary.genesis.project {
+            self.projects.remove(&project.project_id);
+        }
+        if matches!(entry.life, Life::Quarantined { .. }) {
+            self.resources.stats.sessions_quarantined.add(-1);
+        }
+    }
+
+    fn find(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        session_id: SessionId,
+        but: Option<ActorId>,
+        reply: Reply<Result<SessionHandle, FindError>>,
+    ) {
+        if self.draining.is_some() {
+            return reply.send(Err(FindError::Draining));
+        }
+        let Some(entry) = self.sessions.get_mut(&session_id) else {
+            return reply.send(Err(FindError::NotFound));
+        };
+        match &entry.life {
+            Life::Awake(handle) if Some(handle.actor.get_id()) != but => reply.send(Ok(handle.clone())),
+            // The one that the caller knows of has ended, and the notice of it is on its way here.
+            Life::Awake(_) | Life::Restarting | Life::FallingAsleep(_) => entry.callers.push(reply),
+            Life::Asleep => {
+                entry.callers.push(reply);
+                self.start(myself, session_id);
+            }
+            Life::Quarantined { reason } => reply.send(Err(FindError::Quarantined {
+                reason: Arc::clone(reason),
+            })),
+            Life::Deleting(..) => reply.send(Err(FindError::NotFound)),
+        }
+    }
+
+    /// Starts a session's actor, and its room's if that is not there. The actor takes messages at once and gets to them
+    /// when it has read its log.
+    fn start(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId) {
+        let room = self.room(myself, session_id);
+        let arguments = SessionArguments {
+            session_id,
+            room,
+            resources: self.resources.clone(),
+        };
+        let spawned = ActorRuntime::spawn_linked_instant(None, SessionActor, arguments, myself.get_cell());
+        let Ok((actor, started)) = spawned else { return };
+        let id = actor.get_id();
+        self.children.insert(id, (session_id, Child::Session));
+        let supervisor = myself.clone();
+        tokio::spawn(async move {
+            let error = match started.await {
+                Ok(Ok(_)) => return,
+                Ok(Err(ractor::SpawnErr::StartupFailed(error))) => error
+                    .downcast::<StartError>()
+                    .map_or_else(|other| StartError::Panic(other.to_string()), |it| *it),
+                Ok(Err(other)) => StartError::Panic(other.to_string()),
+                Err(other) => StartError::Panic(other.to_string()),
+            };
+            let _ = supervisor.cast(SupervisorMessage::StartFailed(session_id, id, Arc::new(error)));
+        });
+        let Some(entry) = self.sessions.get_mut(&session_id) else {
+            return;
+        };
+        let handle = SessionHandle {
+            actor,
+            gate: entry.gate(self.settings.in_flight_per_session_max),
+        };
+        entry.life = Life::Awake(handle.clone());
+        for caller in entry.callers.drain(..) {
+            caller.send(Ok(handle.clone()));
+        }
+        self.directory.insert(session_id, handle);
+    }
+
+    fn room(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        session_id: SessionId,
+    ) -> Option<ActorRef<BroadcastMessage>> {
+        let encoder = Arc::clone(self.encoder.as_ref()?);
+        let entry = self.sessions.get_mut(&session_id)?;
+        if let Some(room) = &entry.room {
+            return Some(room.clone());
+        }
+        let genesis = &entry.summary.genesis;
+        let room = Room {
+            session_id,
+            project_id: genesis.project.as_ref().map(|project| project.project_id.clone()),
+            epoch: genesis.epoch,
+        };
+        let arguments = BroadcastArguments {
+            room,
+            encoder,
+            stats: Arc::clone(&self.resources.stats),
+        };
+        let (actor, _) = ActorRuntime::spawn_linked_instant(None, BroadcastActor, arguments, myself.get_cell()).ok()?;
+        self.children.insert(actor.get_id(), (session_id, Child::Room));
+        entry.room = Some(actor.clone());
+        Some(actor)
+    }
+
+    fn start_failed(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        session_id: SessionId,
+        actor: ActorId,
+        error: &StartError,
+    ) {
+        self.children.remove(&actor);
+        if matches!(error, StartError::NotFound) {
+            if let Some(entry) = self.sessions.get_mut(&session_id) {
+                entry.answer_all(&FindError::NotFound);
+            }
+            return self.forget(session_id);
+        }
+        self.failed(myself, session_id, &error.to_string().into());
+    }
+
+    fn ended(&mut self, myself: &ActorRef<SupervisorMessage>, cell: &ActorCell, failure: Option<Arc<str>>) {
+        match (self.children.remove(&cell.get_id()), failure) {
+            (None, _) => {}
+            (Some((session_id, Child::Room)), failure) => self.room_ended(myself, session_id, cell.get_id(), failure),
+            (Some((session_id, Child::Session)), Some(failure)) => self.failed(myself, session_id, &failure),
+            (Some((session_id, Child::Session)), None) => self.session_ended(myself, session_id),
+        }
+    }
+
+    /// A room's actor that failed is replaced; the session gives the new one its sockets.
+    fn room_ended(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        session_id: SessionId,
+        actor: ActorId,
+        failure: Option<Arc<str>>,
+    ) {
+        self.finish_drain();
+        let Some(entry) = self.sessions.get_mut(&session_id) else {
+            return;
+        };
+        if entry.room.as_ref().is_none_or(|room| room.get_id() != actor) {
+            return;
+        }
+        entry.room = None;
+        let Some(failure) = failure else { return };
+        tracing::error!(%session_id, %failure, "a room's actor failed");
+        self.resources.stats.broadcast_restarts.increment();
+        let Life::Awake(handle) = &entry.life else { return };
+        let session = handle.actor.clone();
+        if let Some(room) = self.room(myself, session_id) {
+            let _ = session.cast(SessionMessage::RoomReplaced(room));
+        }
+    }
+
+    fn session_ended(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId) {
+        self.directory.remove(session_id);
+        let Some(entry) = self.sessions.get_mut(&session_id) else {
+            return;
+        };
+        if let Some(room) = entry.room.take() {
+            // What the session told it last is still to be done.
+            let _ = room.drain();
+        }
+        match std::mem::replace(&mut entry.life, Life::Asleep) {
+            Life::Deleting(reply) => {
+                self.forget(session_id);
+                reply.send(Ok(()));
+            }
+            Life::FallingAsleep(snapshot) => {
+                entry.summary.update(&snapshot);
+                self.resources.stats.passivations.increment();
+                tracing::info!(%session_id, "session passivated");
+            }
+            Life::Awake(_) | Life::Asleep | Life::Restarting | Life::Quarantined { .. } => {}
+        }
+        let wanted = self
+            .sessions
+            .get(&session_id)
+            .is_some_and(|entry| !entry.callers.is_empty());
+        if wanted && self.draining.is_none() {
+            self.start(myself, session_id);
+        }
+        self.finish_drain();
+    }
+
+    /// A session's actor failed: it is started again from the log, until its budget is spent.
+    fn failed(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId, failure: &Arc<str>) {
+        self.directory.remove(session_id);
+        let settings = &self.settings;
+        let Some(entry) = self.sessions.get_mut(&session_id) else {
+            return;
+        };
+        if let Life::Deleting(_) = entry.life {
+            return self.session_ended(myself, session_id);
+        }
+        let recent = entry.note_failure(Instant::now(), settings.restart_window);
+        if recent > settings.restarts_max {
+            tracing::error!(%session_id, %failure, failures = recent, "session quarantined");
+            self.resources.stats.sessions_quarantined.add(1);
+            entry.life = Life::Quarantined {
+                reason: Arc::clone(failure),
+            };
+            entry.answer_all(&FindError::Quarantined {
+                reason: Arc::clone(failure),
+            });
+            if let Some(room) = entry.room.take() {
+                let reconnect_ms = settings.reconnect_ms;
+                let _ = room.cast(BroadcastMessage::Drain {
+                    reconnect_ms,
+                    now: now(),
+                });
+                let _ = room.drain();
+            }
+            return self.finish_drain();
+        }
+        let delay = if recent <= 1 {
+            Duration::ZERO
+        } else {
+            settings.restart_backoff * (1 << (recent - 2).min(16))
+        };
+        tracing::error!(%session_id, %failure, failures = recent, restart_in_ms = delay.as_millis(), "a session failed");
+        self.resources.stats.session_restarts.increment();
+        entry.life = Life::Restarting;
+        if delay.is_zero() {
+            self.restart(myself, session_id);
+        } else {
+            myself.send_after(delay, move || SupervisorMessage::Restart(session_id));
+        }
+    }
+
+    fn restart(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId) {
+        let Some(entry) = self.sessions.get_mut(&session_id) else {
+            return;
+        };
+        if !matches!(entry.life, Life::Restarting) {
+            return;
+        }
+        if self.draining.is_some() {
+            entry.life = Life::Asleep;
+            return self.finish_drain();
+        }
+        self.start(myself, session_id);
+    }
+
+    fn sweep(&mut self, myself: &ActorRef<SupervisorMessage>) {
+        let idle_ms = i64::try_from(self.settings.idle_timeout.as_millis()).unwrap_or(i64::MAX);
+        let idle_since = Timestamp(now().0.saturating_sub(idle_ms));
+        for (&session_id, entry) in &self.sessions {
+            let Life::Awake(handle) = &entry.life else { continue };
+            let (reply, answer) = Reply::new(None);
+            let actor = handle.actor.get_id();
+            if handle
+                .actor
+                .cast(SessionMessage::Passivate { idle_since, reply })
+                .is_err()
+            {
+                continue;
+            }
+            let supervisor = myself.clone();
+            tokio::spawn(async move {
+                if let Ok(Some(snapshot)) = crate::reply::answer(answer).await {
+                    let _ = supervisor.cast(SupervisorMessage::Passivated(session_id, actor, Box::new(snapshot)));
+                }
+            });
+        }
+    }
+
+    fn passivated(&mut self, session_id: SessionId, actor: ActorId, snapshot: &Snapshot) {
+        let Some(entry) = self.sessions.get_mut(&session_id) else {
+            return;
+        };
+        match &entry.life {
+            Life::Awake(handle) if handle.actor.get_id() == actor => {
+                self.directory.remove(session_id);
+                entry.life = Life::FallingAsleep(Box::new(snapshot.clone()));
+            }
+            // Its end was heard of first.
+            Life::Asleep => entry.summary.update(snapshot),
+            Life::Awake(_)
+            | Life::FallingAsleep(_)
+            | Life::Restarting
+            | Life::Quarantined { .. }
+            | Life::Deleting(_) => {}
+        }
+    }
+
+    fn page(&self, offset: usize, limit: usize) -> Page {
+        let chosen = self.order.values().skip(offset).take(limit);
+        let sessions = chosen
+            .filter_map(|id| self.sessions.get(id))
+            .map(|entry| entry.summary.clone())
+            .collect();
+        Page {
+            sessions,
+            total: self.sessions.len(),
+        }
+    }
+
+    fn delete(&mut self, session_id: SessionId, reply: Reply<Result<(), FindError>>) {
+        let Some(entry) = self.sessions.get_mut(&session_id) else {
+            return reply.send(Err(FindError::NotFound));
+        };
+        match &entry.life {
+            Life::Awake(handle) => {
+                let actor = handle.actor.clone();
+                self.directory.remove(session_id);
+                // An actor that takes no more messages has ended; the notice of it finishes this.
+                let _ = actor.cast(SessionMessage::Stop(Stop::Delete));
+                entry.answer_all(&FindError::NotFound);
+                entry.life = Life::Deleting(reply);
+            }
+            Life::FallingAsleep(_) => entry.life = Life::Deleting(reply),
+            Life::Deleting(_) => reply.send(Err(FindError::NotFound)),
+            Life::Asleep | Life::Restarting | Life::Quarantined { .. } => {
+                self.forget(session_id);
+                reply.send(Ok(()));
+            }
+        }
+    }
+
+    fn drain(&mut self, reply: Reply<()>) {
+        self.draining.get_or_insert_default().push(reply);
+        let reconnect_ms = self.settings.reconnect_ms;
+        for (&session_id, entry) in &mut self.sessions {
+            entry.answer_all(&FindError::Draining);
+            if let Life::Awake(handle) = &entry.life {
+                self.directory.remove(session_id);
+                let _ = handle.actor.cast(SessionMessage::Stop(Stop::Drain { reconnect_ms }));
+            }
+        }
+        self.finish_drain();
+    }
+
+    /// Answers those who wait for the drain, once no session and no room runs any more.
+    fn finish_drain(&mut self) {
+        if self.children.is_empty() {
+            for reply in self.draining.iter_mut().flat_map(|waiting| waiting.drain(..)) {
+                reply.send(());
+            }
+        }
+    }
+}

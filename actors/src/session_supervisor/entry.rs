@@ -1,0 +1,118 @@
+//! What the supervisor knows of a session.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ractor::ActorRef;
+
+use super::FindError;
+use crate::{
+    admission::Gate,
+    broadcast_actor::BroadcastMessage,
+    directory::SessionHandle,
+    domain::{
+        ids::{Seq, Timestamp},
+        session::Genesis,
+    },
+    reply::Reply,
+    session_actor::Snapshot,
+};
+
+/// What is known of a session that is asleep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// What the session is.
+    pub genesis: Genesis,
+    /// Its `seq` when it was last looked at.
+    pub seq: Seq,
+    /// Its nodes then; `None`: it was not looked at since the hub started.
+    pub node_count: Option<usize>,
+    /// When its last command was received, as far as is known.
+    pub last_activity: Timestamp,
+    /// Sockets in its room when it was last looked at.
+    pub active_clients: usize,
+}
+
+impl Summary {
+    pub(crate) fn update(&mut self, snapshot: &Snapshot) {
+        self.seq = snapshot.seq;
+        self.node_count = Some(snapshot.document.graph.len());
+        self.last_activity = snapshot.last_activity;
+        self.active_clients = snapshot.active_clients;
+    }
+}
+
+pub(super) struct Entry {
+    pub(super) summary: Summary,
+    /// Its place in the order in which sessions began.
+    pub(super) number: u64,
+    pub(super) life: Life,
+    pub(super) room: Option<ActorRef<BroadcastMessage>>,
+    /// Those who wait until it runs. Bounded by the permits that the callers hold.
+    pub(super) callers: Vec<Reply<Result<SessionHandle, FindError>>>,
+    failures: VecDeque<Instant>,
+    gate: Option<Gate>,
+}
+
+pub(super) enum Life {
+    /// In the log only.
+    Asleep,
+    /// It has an actor.
+    Awake(SessionHandle),
+    /// Its actor is about to end, and left this.
+    FallingAsleep(Box<Snapshot>),
+    /// Its actor failed, and the next one is about to start.
+    Restarting,
+    /// It failed too often.
+    Quarantined { reason: Arc<str> },
+    /// Its actor is about to end for good.
+    Deleting(Reply<Result<(), FindError>>),
+}
+
+impl Entry {
+    pub(super) fn asleep(genesis: Genesis, seq: Seq, number: u64) -> Self {
+        let last_activity = genesis.created_at;
+        Self {
+            summary: Summary {
+                genesis,
+                seq,
+                node_count: None,
+                last_activity,
+                active_clients: 0,
+            },
+            number,
+            life: Life::Asleep,
+            room: None,
+            callers: Vec::new(),
+            failures: VecDeque::new(),
+            gate: None,
+        }
+    }
+
+    /// The session's gate: one for all its actors, so that a restart admits no more than before.
+    pub(super) fn gate(&mut self, max: usize) -> Gate {
+        self.gate.get_or_insert_with(|| Gate::new(max)).clone()
+    }
+
+    pub(super) fn answer_all(&mut self, error: &FindError) {
+        for caller in self.callers.drain(..) {
+            caller.send(Err(error.clone()));
+        }
+    }
+
+    /// Notes a failure and tells how many there were within the window.
+    pub(super) fn note_failure(&mut self, now: Instant, window: Duration) -> usize {
+        self.failures.push_back(now);
+        while self
+            .failures
+            .front()
+            .is_some_and(|&first| now.duration_since(first) > window)
+        {
+            self.failures.pop_front();
+        }
+        self.failures.len()
+    }
+}
