@@ -23,13 +23,12 @@ use crate::{
         command::{Command, Context},
         ids::SessionId,
         limits::Limits,
-        recorded::Receipt,
     },
     fan_out::{Encoder, Member, MemberId},
     log::{EventLog, LogError},
     reply::{self, Lost, Reply},
     session_actor::{
-        BlueprintSource, Position, Refusal, ResyncRequest, SessionMessage, SessionResources, Submission, now,
+        BlueprintSource, Position, Refusal, ResyncRequest, SessionMessage, SessionResources, Submission, Submitted, now,
     },
     session_supervisor::{FindError, SessionSupervisor, SupervisionSettings, SupervisorArguments, SupervisorMessage},
     stats::Stats,
@@ -149,7 +148,7 @@ impl Hub {
         command: Arc<Command>,
         context: Context,
         span: Span,
-    ) -> Result<Receipt, HubError> {
+    ) -> Result<Submitted, HubError> {
         let _global = self.enter()?;
         let answer = self
             .ask(session_id, Retry::IfNotStarted, |reply| {

@@ -86,9 +86,18 @@ pub struct Submission {
     /// The circumstances.
     pub context: Context,
     /// Whom to tell.
-    pub reply: Reply<Result<Receipt, Refusal>>,
+    pub reply: Reply<Result<Submitted, Refusal>>,
     /// The span of the command, from edge to fan-out.
     pub span: Span,
+}
+
+/// An accepted command, and in which log it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// What it came to.
+    pub receipt: Receipt,
+    /// The log.
+    pub epoch: Epoch,
 }
 
 /// A refusal, and where the session was.

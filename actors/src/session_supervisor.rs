@@ -56,6 +56,8 @@ pub(crate) enum SupervisorMessage {
     Sweep,
     /// Which session has this project?
     FindProject(ProjectId, Reply<Option<SessionId>>),
+    /// Which sessions have projects?
+    Projects(Reply<BTreeMap<ProjectId, Genesis>>),
     /// All sessions, or those of a page.
     List {
         offset: usize,
@@ -207,6 +209,7 @@ impl Actor for SessionSupervisor {
             SupervisorMessage::FindProject(project_id, reply) => {
                 reply.send(state.projects.get(&project_id).copied());
             }
+            SupervisorMessage::Projects(reply) => reply.send(state.projects()),
             SupervisorMessage::List { offset, limit, reply } => reply.send(state.page(offset, limit)),
             SupervisorMessage::Delete(session_id, reply) => state.delete(session_id, reply),
             SupervisorMessage::Drain(reply) => state.drain(reply),
@@ -550,6 +553,11 @@ impl SupervisorState {
             | Life::Quarantined { .. }
             | Life::Deleting(_) => {}
         }
+    }
+
+    fn projects(&self) -> BTreeMap<ProjectId, Genesis> {
+        let genesis = |id| self.sessions.get(id).map(|entry| entry.summary.genesis.clone());
+        self.projects.iter().filter_map(|(project_id, id)| Some((project_id.clone(), genesis(id)?))).collect()
     }
 
     fn page(&self, offset: usize, limit: usize) -> Page {

@@ -1,6 +1,6 @@
 //! Beginning, listing, saving and ending sessions.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tracing::Span;
 use uuid::Uuid;
@@ -77,7 +77,7 @@ impl Hub {
             expected_seq: None,
         };
         match self.submit(session_id, Arc::new(first), context, Span::current()).await {
-            Ok(receipt) => Ok((genesis, Some(receipt))),
+            Ok(submitted) => Ok((genesis, Some(submitted.receipt))),
             Err(error) => {
                 self.delete(session_id).await?;
                 Err(error)
@@ -105,6 +105,14 @@ impl Hub {
     pub async fn session_of_project(&self, project_id: &ProjectId) -> Result<Option<SessionId>, HubError> {
         self.supervise(|reply| SupervisorMessage::FindProject(project_id.clone(), reply))
             .await
+    }
+
+    /// The sessions that have projects.
+    ///
+    /// # Errors
+    /// If the hub is going away.
+    pub async fn projects(&self) -> Result<BTreeMap<ProjectId, Genesis>, HubError> {
+        self.supervise(SupervisorMessage::Projects).await
     }
 
     /// Sessions in the order in which they began, and how many there are in all. Those in memory tell how they are;

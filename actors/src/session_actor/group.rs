@@ -6,7 +6,7 @@ use ractor::{ActorProcessingErr, ActorRef};
 use tracing::Span;
 
 use super::{
-    Position, Refusal, ResyncRequest, RoomFull, SessionMessage, SessionState, Stop, Submission, now, snapshot,
+    Position, Refusal, ResyncRequest, RoomFull, SessionMessage, SessionState, Stop, Submission, Submitted, now, snapshot,
 };
 use crate::{
     broadcast_actor::BroadcastMessage,
@@ -171,6 +171,8 @@ impl SessionState {
             }
         };
         drop(entered);
+        let epoch = self.session.genesis().epoch;
+        let answer = answer.map(|receipt| Submitted { receipt, epoch });
         self.outbox.push(Effect::Reply(Box::new(move || reply.send(answer))));
         if let Some(verdict) = notice {
             self.notify(&command, context, verdict, span);

@@ -1,0 +1,135 @@
+//! Reading what a request says, with failures in our own words.
+
+use std::str::FromStr;
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{header, request::Parts},
+};
+use serde::de::DeserializeOwned;
+use talus_actors::domain::{
+    command::Origin,
+    ids::{ClientId, IdError, SessionId},
+};
+
+use super::{ApiError, AppState};
+use crate::wire::error::Failure;
+
+/// The header with which a client without a socket names itself.
+pub(super) const CLIENT_ID_HEADER: &str = "x-client-id";
+
+/// A JSON body as text: malformed encodings, other media types and too much of it are refused before it gets here.
+pub(super) struct JsonText(pub(super) String);
+
+impl FromRequest<AppState> for JsonText {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let bytes = JsonBytes::from_request(request, state).await?.0;
+        let text = String::from_utf8(bytes.into());
+        Ok(Self(text.map_err(|_| Failure::new("INVALID_REQUEST", "malformed JSON: the body is not UTF-8"))?))
+    }
+}
+
+/// A JSON body as bytes.
+pub(super) struct JsonBytes(pub(super) Bytes);
+
+impl FromRequest<AppState> for JsonBytes {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        check_media_type(&request)?;
+        Ok(Self(read_bytes(request.into_body(), state.config.server.body_bytes_max).await?))
+    }
+}
+
+/// A body that may be absent: `{}` then.
+pub(super) struct OptionalJsonText(pub(super) String);
+
+impl FromRequest<AppState> for OptionalJsonText {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let typed = check_media_type(&request);
+        let bytes = read_bytes(request.into_body(), state.config.server.body_bytes_max).await?;
+        if bytes.is_empty() {
+            return Ok(Self("{}".to_owned()));
+        }
+        typed?;
+        let text = String::from_utf8(bytes.into());
+        Ok(Self(text.map_err(|_| Failure::new("INVALID_REQUEST", "malformed JSON: the body is not UTF-8"))?))
+    }
+}
+
+fn check_media_type(request: &Request) -> Result<(), Failure> {
+    let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
+    if json {
+        return Ok(());
+    }
+    let message = format!("the body must be application/json, not {media_type:?}");
+    Err(Failure::new("UNSUPPORTED_MEDIA_TYPE", message))
+}
+
+async fn read_bytes(body: Body, max: usize) -> Result<Bytes, Failure> {
+    let too_large = || Failure::new("PAYLOAD_TOO_LARGE", format!("the body is larger than {max} bytes"));
+    if http_body::Body::size_hint(&body).lower() > max as u64 {
+        return Err(too_large().with("limit", "body_bytes_max").with("max", max));
+    }
+    axum::body::to_bytes(body, max).await.map_err(|error| {
+        let limit = std::error::Error::source(&error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+        if limit {
+            too_large().with("limit", "body_bytes_max").with("max", max)
+        } else {
+            Failure::new("INVALID_REQUEST", "the body ended before it was complete")
+        }
+    })
+}
+
+/// The query, with faults that name their parameter.
+pub(super) struct Params<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<AppState> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let Query(params) = Query::<T>::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| Failure::invalid_field("query", rejection.body_text()))?;
+        Ok(Self(params))
+    }
+}
+
+/// The session that a path names.
+pub(super) struct SessionPath(pub(super) SessionId);
+
+impl FromRequestParts<AppState> for SessionPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let id = path_id(parts, state).await.map_err(|_| Failure::session_not_found())?;
+        Ok(Self(id))
+    }
+}
+
+/// The id that a path ends in.
+pub(super) async fn path_id<T: FromStr<Err = IdError>>(parts: &mut Parts, state: &AppState) -> Result<T, IdError> {
+    let text = Path::<String>::from_request_parts(parts, state).await.map(|Path(text)| text).unwrap_or_default();
+    text.parse()
+}
+
+/// Who sends a request, as far as it says so.
+pub(super) struct Sender(pub(super) Origin);
+
+impl FromRequestParts<AppState> for Sender {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &AppState) -> Result<Self, ApiError> {
+        let Some(value) = parts.headers.get(CLIENT_ID_HEADER) else { return Ok(Self(Origin::default())) };
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let client_id: ClientId = text.parse().map_err(|error: IdError| Failure::invalid_field("X-Client-Id", error))?;
+        Ok(Self(Origin { client_id: Some(client_id), user: None }))
+    }
+}

@@ -1,0 +1,121 @@
+//! Commands over REST.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{Json, extract::State};
+use serde::Deserialize;
+use talus_actors::{
+    domain::{
+        command::{Command, Context, Origin},
+        ids::{CommandId, Seq, SessionId},
+    },
+    session_actor::now,
+};
+use tracing::{Instrument, info_span};
+use uuid::Uuid;
+
+use super::{
+    AppState,
+    body::{JsonText, OptionalJsonText, Params, Sender, SessionPath},
+    error::Answer,
+};
+use crate::wire::{
+    answer::CommandAnswer,
+    command::{HistoryRequest, read_command, read_scope},
+    error::Failure,
+    graph::graph_json,
+    request::{id, read, required},
+};
+
+#[derive(Deserialize)]
+pub(super) struct AnswerParams {
+    graph: Option<bool>,
+}
+
+/// `POST /commands/execute`
+pub(super) async fn execute(
+    State(state): State<AppState>,
+    Sender(origin): Sender,
+    Params(params): Params<AnswerParams>,
+    JsonText(text): JsonText,
+) -> Answer<Json<CommandAnswer>> {
+    let request = read_command(&text)?;
+    let session_id = required("", "session_id", request.session_id)?;
+    let context = context(request.command_id, origin, request.expected_seq);
+    answer(&state, session_id, request.command, context, &params).await
+}
+
+/// `POST /sessions/{id}/undo`
+pub(super) async fn undo(
+    State(state): State<AppState>,
+    SessionPath(session_id): SessionPath,
+    Sender(origin): Sender,
+    Params(params): Params<AnswerParams>,
+    OptionalJsonText(text): OptionalJsonText,
+) -> Answer<Json<CommandAnswer>> {
+    let request: HistoryRequest = read("", &text)?;
+    let scope = read_scope(request.scope.as_deref())?;
+    let context = history_context(&request, origin)?;
+    answer(&state, session_id, Command::Undo { scope }, context, &params).await
+}
+
+/// `POST /sessions/{id}/redo`
+pub(super) async fn redo(
+    State(state): State<AppState>,
+    SessionPath(session_id): SessionPath,
+    Sender(origin): Sender,
+    Params(params): Params<AnswerParams>,
+    OptionalJsonText(text): OptionalJsonText,
+) -> Answer<Json<CommandAnswer>> {
+    let request: HistoryRequest = read("", &text)?;
+    let scope = read_scope(request.scope.as_deref())?;
+    let context = history_context(&request, origin)?;
+    answer(&state, session_id, Command::Redo { scope }, context, &params).await
+}
+
+fn history_context(request: &HistoryRequest, origin: Origin) -> Result<Context, Failure> {
+    let command_id = request.command_id.as_deref().map(|text| id("", "command_id", text)).transpose()?;
+    Ok(context(command_id, origin, request.expected_seq))
+}
+
+/// What comes with a command from this edge.
+pub(super) fn context(command_id: Option<CommandId>, origin: Origin, expected_seq: Option<Seq>) -> Context {
+    let command_id = command_id.unwrap_or_else(|| CommandId::new(Uuid::new_v4()));
+    Context { command_id, origin, now: now(), expected_seq }
+}
+
+/// Has a command decided, in a span of its own, and counts what it came to.
+pub(super) async fn submit(
+    state: &AppState,
+    session_id: SessionId,
+    command: Command,
+    context: Context,
+) -> Result<CommandAnswer, Failure> {
+    let kind = command.kind();
+    let span = info_span!("command", command_id = %context.command_id, command_type = %kind, %session_id);
+    let started = Instant::now();
+    let submitted = state.hub.submit(session_id, Arc::new(command), context, span.clone());
+    let result = submitted.instrument(span.clone()).await.map_err(Failure::from);
+    let outcome = match &result {
+        Ok(submitted) if submitted.receipt.duplicate => "duplicate",
+        Ok(_) => "ok",
+        Err(failure) => failure.code,
+    };
+    state.metrics.observe_command(kind.as_str(), outcome, started.elapsed());
+    result.map(|submitted| CommandAnswer::new(submitted.epoch, &submitted.receipt))
+}
+
+async fn answer(
+    state: &AppState,
+    session_id: SessionId,
+    command: Command,
+    context: Context,
+    params: &AnswerParams,
+) -> Answer<Json<CommandAnswer>> {
+    let mut answer = submit(state, session_id, command, context).await?;
+    if params.graph.unwrap_or(state.config.rest.return_graph) {
+        let snapshot = state.hub.snapshot(session_id).await?;
+        answer.graph = Some(state.blocking(move |_| graph_json(&snapshot.document.graph)).await?);
+    }
+    Ok(Json(answer))
+}

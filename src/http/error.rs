@@ -1,0 +1,48 @@
+//! Failures as HTTP answers. Every one has a JSON body, whichever part of the server it comes from.
+
+use axum::{
+    Json,
+    http::{HeaderValue, Method, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use talus_actors::hub::HubError;
+
+use crate::wire::error::Failure;
+
+/// A failure on its way out.
+#[derive(Debug)]
+pub struct ApiError(pub Failure);
+
+/// What a handler answers with.
+pub(super) type Answer<T> = Result<T, ApiError>;
+
+impl From<Failure> for ApiError {
+    fn from(failure: Failure) -> Self {
+        Self(failure)
+    }
+}
+
+impl From<HubError> for ApiError {
+    fn from(error: HubError) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self.0.body())).into_response();
+        if let Some(seconds) = self.0.retry_after_s() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+pub(super) async fn not_found(uri: Uri) -> ApiError {
+    ApiError(Failure::new("NOT_FOUND", format!("there is nothing at {}", uri.path())))
+}
+
+pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
+    ApiError(Failure::new("METHOD_NOT_ALLOWED", format!("{method} is not for {}", uri.path())))
+}

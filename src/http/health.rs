@@ -1,0 +1,36 @@
+//! What load balancers and operators ask.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+
+use super::{AppState, error::Answer};
+use crate::{metrics, wire::error::internal};
+
+/// `GET /api/v1/health`
+pub(super) async fn health() -> Json<Value> {
+    Json(json!({ "status": "ok" }))
+}
+
+/// `GET /healthz`: the process serves requests.
+pub(super) async fn alive() -> Json<Value> {
+    Json(json!({ "status": "ok" }))
+}
+
+/// `GET /readyz`: new clients are welcome.
+pub(super) async fn ready(State(state): State<AppState>) -> Response {
+    if state.hub.is_draining() {
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "draining" }))).into_response();
+    }
+    Json(json!({ "status": "ready" })).into_response()
+}
+
+/// `GET /metrics`
+pub(super) async fn metrics(State(state): State<AppState>) -> Answer<Response> {
+    let text = state.metrics.render().map_err(|error| internal(&error))?;
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+}

@@ -1,0 +1,426 @@
+//! Projects: sessions with a name, a template and a file.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json, value::RawValue};
+use talus_actors::{
+    domain::{
+        blueprint::Blueprint,
+        command::{Command, CreateNode, Origin},
+        ids::{Epoch, IdError, ProjectId, Seq, SessionId, TemplateId},
+        limits::check_name,
+        session::Project,
+    },
+    hub::{HubError, NewSession},
+};
+
+use super::{
+    AppState,
+    body::{JsonBytes, JsonText, OptionalJsonText, Params, Sender, SessionPath},
+    commands::{context, submit},
+    error::Answer,
+    sessions::page_items,
+    templates,
+};
+use crate::{
+    projects::{self, Imported, ReadError},
+    wire::{
+        answer::CommandAnswer,
+        error::{Failure, internal},
+        graph::graph_json,
+        request::{id, read, required},
+    },
+};
+
+#[derive(Deserialize)]
+struct CreateRequest {
+    template_id: Option<String>,
+    project_name: Option<String>,
+    project_id: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct CreateAnswer {
+    session_id: SessionId,
+    project_id: ProjectId,
+    epoch: Epoch,
+    seq: Seq,
+    graph: Box<RawValue>,
+}
+
+/// `POST /projects`
+pub(super) async fn create(
+    State(state): State<AppState>,
+    Sender(origin): Sender,
+    JsonText(text): JsonText,
+) -> Answer<(StatusCode, Json<CreateAnswer>)> {
+    let request: CreateRequest = read("", &text)?;
+    let template_id = required("", "template_id", request.template_id)?;
+    let project_name = required("", "project_name", request.project_name)?;
+    check_name(&project_name, &state.limits).map_err(|fault| Failure::invalid_field("project_name", fault))?;
+    let project_id = match request.project_id {
+        Some(text) => id("", "project_id", &text)?,
+        None => slug(&project_name)?,
+    };
+    let blueprint = blueprint(&state, &template_id).await?;
+    let file = project_id.clone();
+    if state.blocking(move |state| state.projects.exists(&file)).await? {
+        return Err(project_exists(&project_id).into());
+    }
+    let root = CreateNode {
+        node_type: blueprint.root_type().id.as_str().into(),
+        name: Some(project_name.as_str().into()),
+        parent_id: None,
+        index: None,
+        properties: std::collections::BTreeMap::new(),
+        node_id: None,
+    };
+    let project = Project {
+        project_id: project_id.clone(),
+        project_name: project_name.into(),
+        template_id: Some(blueprint.id().clone()),
+    };
+    let new = NewSession { project: Some(project), first: Some(Command::CreateProject { root }), origin };
+    let (genesis, _) = state.hub.create(new).await?;
+    let snapshot = state.hub.snapshot(genesis.session_id).await?;
+    let answer = CreateAnswer {
+        session_id: genesis.session_id,
+        project_id,
+        epoch: genesis.epoch,
+        seq: snapshot.seq,
+        graph: graph_json(&snapshot.document.graph),
+    };
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+async fn blueprint(state: &AppState, template_id: &str) -> Result<Arc<Blueprint>, Failure> {
+    let not_found = || Failure::new("TEMPLATE_NOT_FOUND", format!("template {template_id:?} does not exist"));
+    let id: TemplateId = template_id.parse().map_err(|_| not_found())?;
+    state.blocking(move |state| state.templates.load(&id).map_err(|error| templates::failure(&id, error))).await?
+}
+
+/// A project's id from its name: what a person would type, and a file can be called.
+fn slug(name: &str) -> Result<ProjectId, Failure> {
+    let slug: String = slug::slugify(name).chars().take(ProjectId::CHARS_MAX).collect();
+    slug.trim_end_matches('-').parse().map_err(|_| {
+        Failure::invalid_field("project_id", "is required: the project's name has no letter or digit to make one of")
+    })
+}
+
+fn project_exists(project_id: &ProjectId) -> Failure {
+    Failure::new("PROJECT_EXISTS", format!("project {project_id} exists already")).with("project_id", project_id)
+}
+
+fn project_not_found(project_id: &str) -> Failure {
+    Failure::new("PROJECT_NOT_FOUND", format!("project {project_id:?} does not exist"))
+}
+
+fn parse_project_id(text: &str) -> Result<ProjectId, Failure> {
+    text.parse().map_err(|_: IdError| project_not_found(text))
+}
+
+#[derive(Deserialize)]
+pub(super) struct ListParams {
+    limit: Option<usize>,
+    offset: Option<usize>,
+}
+
+#[derive(Serialize)]
+pub(super) struct ListedProject {
+    project_id: ProjectId,
+    /// `None`: it has a file and no session.
+    session_id: Option<SessionId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project_name: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template_id: Option<TemplateId>,
+    is_saved: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct ProjectList {
+    projects: Vec<ListedProject>,
+    total: usize,
+}
+
+/// `GET /projects`: those with a session and those with a file, by id.
+pub(super) async fn list(
+    State(state): State<AppState>,
+    Params(params): Params<ListParams>,
+) -> Answer<Json<ProjectList>> {
+    let limit = page_items(&state, params.limit)?;
+    let saved = state.blocking(|state| state.projects.list()).await?.map_err(|error| internal(&error))?;
+    let open = state.hub.projects().await?;
+    let mut ids: Vec<ProjectId> = saved.iter().cloned().chain(open.keys().cloned()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let total = ids.len();
+    let page = ids.into_iter().skip(params.offset.unwrap_or_default()).take(limit);
+    let projects = page.map(|project_id| {
+        let session = open.get(&project_id);
+        let project = session.and_then(|genesis| genesis.project.as_ref());
+        ListedProject {
+            session_id: session.map(|genesis| genesis.session_id),
+            project_name: project.map(|project| Arc::clone(&project.project_name)),
+            template_id: project.and_then(|project| project.template_id.clone()),
+            is_saved: saved.binary_search(&project_id).is_ok(),
+            project_id,
+        }
+    });
+    Ok(Json(ProjectList { projects: projects.collect(), total }))
+}
+
+#[derive(Serialize)]
+pub(super) struct ProjectAnswer {
+    project_id: ProjectId,
+    project_name: Option<Arc<str>>,
+    template_id: Option<TemplateId>,
+    session_id: Option<SessionId>,
+    graph: Box<RawValue>,
+}
+
+/// `GET /projects/{id}`: as its session has it, or else its file.
+pub(super) async fn show(State(state): State<AppState>, Path(text): Path<String>) -> Answer<Json<ProjectAnswer>> {
+    let project_id = parse_project_id(&text)?;
+    if let Some(session_id) = state.hub.session_of_project(&project_id).await? {
+        let snapshot = state.hub.snapshot(session_id).await?;
+        let project = snapshot.genesis.project;
+        return Ok(Json(ProjectAnswer {
+            project_id,
+            project_name: project.as_ref().map(|project| Arc::clone(&project.project_name)),
+            template_id: project.and_then(|project| project.template_id),
+            session_id: Some(session_id),
+            graph: graph_json(&snapshot.document.graph),
+        }));
+    }
+    let file = File::read(&state, &project_id).await?;
+    Ok(Json(ProjectAnswer {
+        project_id,
+        project_name: file.imported.project_name.clone(),
+        template_id: file.template_id,
+        session_id: None,
+        graph: graph_json(&file.imported.graph),
+    }))
+}
+
+/// `DELETE /projects/{id}`: its session and its file.
+pub(super) async fn delete(State(state): State<AppState>, Path(text): Path<String>) -> Answer<StatusCode> {
+    let project_id = parse_project_id(&text)?;
+    let session = state.hub.session_of_project(&project_id).await?;
+    if let Some(session_id) = session {
+        match state.hub.delete(session_id).await {
+            // Somebody else was faster.
+            Ok(()) | Err(HubError::SessionNotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let file = project_id.clone();
+    let removed = state.blocking(move |state| state.projects.remove(&file)).await?.map_err(|error| internal(&error))?;
+    if session.is_none() && !removed {
+        return Err(project_not_found(&text).into());
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A project file, read.
+struct File {
+    imported: Imported,
+    template_id: Option<TemplateId>,
+}
+
+impl File {
+    async fn read(state: &AppState, project_id: &ProjectId) -> Result<Self, Failure> {
+        let project_id = project_id.clone();
+        state.blocking(move |state| Self::read_now(state, &project_id)).await?
+    }
+
+    fn read_now(state: &AppState, project_id: &ProjectId) -> Result<Self, Failure> {
+        let bytes = state.projects.read(project_id).map_err(|error| match error {
+            ReadError::NotFound => project_not_found(project_id.as_str()),
+            ReadError::TooLarge { max } => Failure::new("LIMIT_EXCEEDED", format!("the project file is larger than {max} bytes"))
+                .with("limit", "file_bytes_max")
+                .with("max", max),
+            ReadError::Io(error) => internal(&error),
+        })?;
+        let document = projects::parse_document(&bytes, state.config.limits.json_depth_max)
+            .map_err(|error| Failure::new("INVALID_GRAPH", error.to_string()).with("path", ""))?;
+        let template_id = projects::template_of(&document).and_then(|name| name.parse().ok());
+        // A file whose template cannot be had opens without one: nothing in it is lost.
+        let blueprint = template_id.as_ref().and_then(|id| state.templates.load(id).ok());
+        let imported = projects::import(document, projects::vocabulary(blueprint.as_deref()), &state.limits);
+        Ok(Self { imported: imported.map_err(|error| graph_failure(&error))?, template_id })
+    }
+}
+
+fn graph_failure(error: &projects::ImportError) -> Failure {
+    match error {
+        projects::ImportError::Invalid { path, .. } => {
+            Failure::new("INVALID_GRAPH", error.to_string()).with("path", path)
+        }
+        projects::ImportError::Limit { path, exceeded } => Failure::new("LIMIT_EXCEEDED", error.to_string())
+            .with("limit", exceeded.limit)
+            .with("max", exceeded.max)
+            .with("path", path),
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct OpenAnswer {
+    session_id: SessionId,
+    project_id: ProjectId,
+    epoch: Epoch,
+    seq: Seq,
+    graph: Box<RawValue>,
+    /// What the template does not know, and was kept.
+    orphans: Vec<Value>,
+    /// Whether the project had a session already: then that is the one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    already_open: bool,
+    /// Whether the file names a template that cannot be had: then everything is allowed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    template_missing: bool,
+}
+
+fn orphans(imported: &Imported) -> Vec<Value> {
+    let each = imported.orphans.iter().map(|orphan| {
+        json!({
+            "node_id": orphan.node_id, "unknown_type": orphan.unknown_type, "properties": orphan.properties,
+        })
+    });
+    each.collect()
+}
+
+/// `POST /projects/{id}/open`: one project has one session, however many people open it.
+pub(super) async fn open(
+    State(state): State<AppState>,
+    Path(text): Path<String>,
+    Sender(origin): Sender,
+    OptionalJsonText(_): OptionalJsonText,
+) -> Answer<(StatusCode, Json<OpenAnswer>)> {
+    let project_id = parse_project_id(&text)?;
+    let (session_id, orphans, already_open) = match state.hub.session_of_project(&project_id).await? {
+        Some(session_id) => (session_id, Vec::new(), true),
+        None => open_file(&state, &project_id, origin).await?,
+    };
+    let snapshot = state.hub.snapshot(session_id).await?;
+    let template = snapshot.genesis.project.as_ref().and_then(|project| project.template_id.as_ref());
+    let answer = OpenAnswer {
+        session_id,
+        project_id,
+        epoch: snapshot.genesis.epoch,
+        seq: snapshot.seq,
+        template_missing: template.is_some() && snapshot.blueprint.is_none(),
+        graph: graph_json(&snapshot.document.graph),
+        orphans,
+        already_open,
+    };
+    let status = if already_open { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, Json(answer)))
+}
+
+async fn open_file(state: &AppState, project_id: &ProjectId, origin: Origin) -> Answer<(SessionId, Vec<Value>, bool)> {
+    let File { imported, template_id } = File::read(state, project_id).await?;
+    let orphans = orphans(&imported);
+    let project_name = imported.project_name.clone().unwrap_or_else(|| project_id.as_str().into());
+    let project = Project { project_id: project_id.clone(), project_name, template_id };
+    let first = Command::LoadGraph { graph: imported.graph, extras: Some(Arc::new(imported.extras)) };
+    let new = NewSession { project: Some(project), first: Some(first), origin };
+    match state.hub.create(new).await {
+        Ok((genesis, _)) => Ok((genesis.session_id, orphans, false)),
+        // Somebody opened it between our look and now.
+        Err(HubError::ProjectExists(session_id)) => Ok((session_id, Vec::new(), true)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct LoadAnswer {
+    #[serde(flatten)]
+    answer: CommandAnswer,
+    orphans: Vec<Value>,
+}
+
+/// `POST /sessions/{id}/load-graph`
+pub(super) async fn load_graph(
+    State(state): State<AppState>,
+    SessionPath(session_id): SessionPath,
+    Sender(origin): Sender,
+    JsonBytes(bytes): JsonBytes,
+) -> Answer<Json<LoadAnswer>> {
+    let snapshot = state.hub.snapshot(session_id).await?;
+    let read = move |state: &AppState| read_graph(state, &bytes, snapshot.blueprint.as_deref());
+    let (command_id, imported) = state.blocking(read).await??;
+    let orphans = orphans(&imported);
+    let command = Command::LoadGraph { graph: imported.graph, extras: None };
+    let answer = submit(&state, session_id, command, context(command_id, origin, None)).await?;
+    Ok(Json(LoadAnswer { answer, orphans }))
+}
+
+type GraphRequest = (Option<talus_actors::domain::ids::CommandId>, Imported);
+
+fn read_graph(state: &AppState, bytes: &[u8], blueprint: Option<&Blueprint>) -> Result<GraphRequest, Failure> {
+    let body = projects::parse_document(bytes, state.config.limits.json_depth_max)
+        .map_err(|error| Failure::new("INVALID_REQUEST", error.to_string()))?;
+    let Value::Object(mut body) = body else { return Err(Failure::invalid_field("body", "must be an object")) };
+    let command_id = match body.remove("command_id") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) => Some(id("", "command_id", &text)?),
+        Some(_) => return Err(Failure::invalid_field("command_id", "must be a string")),
+    };
+    let graph = required("", "graph", body.remove("graph"))?;
+    let imported = projects::import(graph, projects::vocabulary(blueprint), &state.limits);
+    Ok((command_id, imported.map_err(|error| graph_failure(&error))?))
+}
+
+/// `POST /sessions/{id}/save`
+pub(super) async fn save(
+    State(state): State<AppState>,
+    SessionPath(session_id): SessionPath,
+    Sender(origin): Sender,
+    OptionalJsonText(_): OptionalJsonText,
+) -> Answer<Json<Value>> {
+    // A client that goes away does not stop the writing in the middle, nor the note of it.
+    let saving = tokio::spawn(save_now(state, session_id, origin));
+    let answer = saving.await.map_err(|failure| internal(&failure))??;
+    Ok(Json(answer))
+}
+
+async fn save_now(state: AppState, session_id: SessionId, origin: Origin) -> Result<Value, Failure> {
+    let lease = state.hub.begin_save(session_id).await?;
+    let snapshot = lease.snapshot.clone();
+    let written = state.blocking(move |state| write(state, &snapshot)).await?;
+    let file = written.map_err(|error| internal(&error))?;
+    let through = lease.snapshot.seq;
+    let command = Command::SaveProject { file: file.as_str().into(), through };
+    let answer = submit(&state, session_id, command, context(None, origin, None)).await?;
+    drop(lease);
+    Ok(json!({ "success": true, "path": file, "seq": answer.seq() }))
+}
+
+/// Writes a project's file; a session without a project is written under its own id.
+fn write(state: &AppState, snapshot: &talus_actors::session_actor::Snapshot) -> std::io::Result<String> {
+    let genesis = &snapshot.genesis;
+    let project = genesis.project.as_ref();
+    let own_name = || genesis.session_id.to_string().parse();
+    let project_id: ProjectId = project
+        .map_or_else(own_name, |project| Ok(project.project_id.clone()))
+        .map_err(std::io::Error::other)?;
+    let bytes = projects::project_file(&projects::ProjectDocument {
+        session_id: genesis.session_id,
+        epoch: genesis.epoch,
+        seq: snapshot.seq,
+        project_id: &project_id,
+        project_name: project.map(|project| &*project.project_name),
+        template_id: project.and_then(|project| project.template_id.as_ref()),
+        extras: &snapshot.document.extras,
+        graph: &snapshot.document.graph,
+        vocabulary: projects::vocabulary(snapshot.blueprint.as_deref()),
+    });
+    state.projects.write(&project_id, &bytes)
+}

@@ -1,0 +1,227 @@
+//! Sessions: beginning, looking at, ending them.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use talus_actors::{
+    domain::ids::{Epoch, Seq, SessionId},
+    hub::NewSession,
+    session_actor::Snapshot,
+};
+
+use super::{
+    AppState,
+    body::{JsonText, OptionalJsonText, Params, Sender, SessionPath},
+    error::Answer,
+};
+use crate::wire::{
+    answer::{GraphAnswer, HistoryEntry, SessionAnswer, SessionInfoAnswer},
+    error::Failure,
+    event::{ListedEvent, record_frames},
+    request::read,
+    room::room_of,
+};
+
+/// `POST /sessions`
+pub(super) async fn create(
+    State(state): State<AppState>,
+    Sender(origin): Sender,
+    OptionalJsonText(text): OptionalJsonText,
+) -> Answer<(StatusCode, Json<Value>)> {
+    let _: serde_json::Map<String, Value> = read("", &text)?;
+    let (genesis, _) = state.hub.create(NewSession { project: None, first: None, origin }).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "session_id": genesis.session_id, "epoch": genesis.epoch }))))
+}
+
+#[derive(Deserialize)]
+pub(super) struct ListParams {
+    limit: Option<usize>,
+    offset: Option<usize>,
+}
+
+#[derive(Serialize)]
+pub(super) struct SessionList {
+    sessions: Vec<SessionAnswer>,
+    total: usize,
+}
+
+/// `GET /sessions`
+pub(super) async fn list(
+    State(state): State<AppState>,
+    Params(params): Params<ListParams>,
+) -> Answer<Json<SessionList>> {
+    let limit = page_items(&state, params.limit)?;
+    let (sessions, total) = state.hub.list(params.offset.unwrap_or_default(), limit).await?;
+    Ok(Json(SessionList { sessions: sessions.iter().map(SessionAnswer::from).collect(), total }))
+}
+
+/// How many items a page has: what was asked for, within what is set up.
+pub(super) fn page_items(state: &AppState, asked: Option<usize>) -> Result<usize, Failure> {
+    let rest = &state.config.rest;
+    match asked {
+        None => Ok(rest.page_items_default),
+        Some(limit) if (1..=rest.page_items_max).contains(&limit) => Ok(limit),
+        Some(limit) => {
+            let max = rest.page_items_max;
+            Err(Failure::invalid_field("limit", format!("{limit} is not between 1 and {max}")).with("max", max))
+        }
+    }
+}
+
+/// `GET /sessions/{id}/info`
+pub(super) async fn info(
+    State(state): State<AppState>,
+    SessionPath(session_id): SessionPath,
+) -> Answer<Json<SessionInfoAnswer>> {
+    let snapshot = state.hub.snapshot(session_id).await?;
+    Ok(Json(SessionInfoAnswer::from(&snapshot)))
+}
+
+/// `GET /sessions/{id}/dirty`
+pub(super) async fn dirty(
+    State(state): State<AppState>,
+    SessionPath(session_id): SessionPath,
+) -> Answer<Json<Value>> {
+    let snapshot = state.hub.snapshot(session_id).await?;
+    Ok(Json(json!({ "session_id": session_id, "is_dirty": snapshot.is_dirty })))
+}
+
+/// `DELETE /sessions/{id}`
+pub(super) async fn delete(
+    State(state): State<AppState>,
+    SessionPath(session_id): SessionPath,
+) -> Answer<StatusCode> {
+    state.hub.delete(session_id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+struct CleanupRequest {
+    max_inactive_hours: Option<f64>,
+}
+
+/// Hours that are surely enough: a hundred years.
+const INACTIVE_HOURS_MAX: f64 = 876_000.0;
+
+/// `POST /sessions/cleanup`
+pub(super) async fn cleanup(State(state): State<AppState>, JsonText(text): JsonText) -> Answer<Json<Value>> {
+    let request: CleanupRequest = read("", &text)?;
+    let hours = crate::wire::request::required("", "max_inactive_hours", request.max_inactive_hours)?;
+    if !(0.0..=INACTIVE_HOURS_MAX).contains(&hours) {
+        let reason = format!("{hours} is not between 0 and {INACTIVE_HOURS_MAX}");
+        return Err(Failure::invalid_field("max_inactive_hours", reason).into());
+    }
+    let cleanup = state.hub.cleanup(Duration::from_secs_f64(hours * 3_600.0)).await?;
+    Ok(Json(json!({ "sessions_removed": cleanup.removed, "active_sessions": cleanup.remaining })))
+}
+
+#[derive(Deserialize)]
+pub(super) struct GraphParams {
+    min_seq: Option<Seq>,
+}
+
+/// `GET /sessions/{id}/graph`
+pub(super) async fn graph(
+    State(state): State<AppState>,
+    SessionPath(session_id): SessionPath,
+    Params(params): Params<GraphParams>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let snapshot = read_at_least(&state, session_id, params.min_seq).await?;
+    let tag = etag(snapshot.genesis.epoch, snapshot.seq);
+    if matches_etag(&headers, &tag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    }
+    let answer = state.blocking(move |_| GraphAnswer::from(&snapshot)).await?;
+    Ok(([(header::ETAG, tag)], Json(answer)).into_response())
+}
+
+async fn read_at_least(state: &AppState, session_id: SessionId, min_seq: Option<Seq>) -> Answer<Snapshot> {
+    let snapshot = match min_seq {
+        None => state.hub.snapshot(session_id).await?,
+        Some(seq) => state.hub.snapshot_at_least(session_id, seq, state.config.rest.min_seq_wait()).await?,
+    };
+    Ok(snapshot)
+}
+
+/// The state of a session has a name: its log and its place in it.
+fn etag(epoch: Epoch, seq: Seq) -> HeaderValue {
+    // Hexadecimal digits, a hyphen and decimal digits are always a header's value.
+    HeaderValue::from_str(&format!("\"{epoch}-{seq}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+fn matches_etag(headers: &HeaderMap, tag: &HeaderValue) -> bool {
+    let asked = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let tag = tag.to_str().unwrap_or_default();
+    asked.flat_map(|list| list.split(',')).any(|one| {
+        let one = one.trim();
+        one == "*" || one.trim_start_matches("W/") == tag
+    })
+}
+
+#[derive(Deserialize)]
+pub(super) struct EventsParams {
+    after: Option<Seq>,
+    limit: Option<usize>,
+}
+
+#[derive(Serialize)]
+pub(super) struct EventList {
+    epoch: Epoch,
+    events: Vec<ListedEvent>,
+    next_after: Seq,
+    more: bool,
+}
+
+/// `GET /sessions/{id}/events`
+pub(super) async fn events(
+    State(state): State<AppState>,
+    SessionPath(session_id): SessionPath,
+    Params(params): Params<EventsParams>,
+) -> Answer<Json<EventList>> {
+    let limit = page_items(&state, params.limit)?;
+    let after = params.after.unwrap_or_default();
+    let snapshot = state.hub.snapshot(session_id).await?;
+    let records = state.hub.events_after(session_id, after, limit).await?;
+    let room = room_of(&snapshot.genesis);
+    let frames = records.iter().flat_map(|record| record_frames(&room, record, after)).take(limit);
+    let (mut events, mut next_after) = (Vec::new(), after);
+    for frame in frames {
+        next_after = frame.seq.unwrap_or(next_after);
+        events.push(ListedEvent::from(frame));
+    }
+    // A record may hold more than the page; records that came since the snapshot count too.
+    let last = records.last().map_or(snapshot.seq, |record| record.seq().max(snapshot.seq));
+    Ok(Json(EventList { epoch: snapshot.genesis.epoch, events, next_after, more: next_after < last }))
+}
+
+#[derive(Deserialize)]
+pub(super) struct HistoryParams {
+    before: Option<Seq>,
+    limit: Option<usize>,
+}
+
+#[derive(Serialize)]
+pub(super) struct HistoryList {
+    commands: Vec<HistoryEntry>,
+    more: bool,
+}
+
+/// `GET /sessions/{id}/history`
+pub(super) async fn history(
+    State(state): State<AppState>,
+    SessionPath(session_id): SessionPath,
+    Params(params): Params<HistoryParams>,
+) -> Answer<Json<HistoryList>> {
+    let limit = page_items(&state, params.limit)?;
+    let page = state.hub.commands_before(session_id, params.before, limit).await?;
+    let commands = page.items.iter().map(|(recorded, undone)| HistoryEntry::new(recorded, *undone)).collect();
+    Ok(Json(HistoryList { commands, more: page.more }))
+}

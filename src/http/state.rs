@@ -1,0 +1,39 @@
+//! What handlers hold.
+
+use std::sync::Arc;
+
+use talus_actors::{domain::limits::Limits, hub::Hub};
+
+use crate::{config::Config, metrics::Metrics, projects::ProjectStore, templates::TemplateStore};
+
+/// What handlers hold. Cheap to clone; nothing in it is locked.
+#[derive(Clone)]
+pub struct AppState {
+    /// The sessions.
+    pub hub: Hub,
+    /// How the hub is set up.
+    pub config: Arc<Config>,
+    /// The domain's limits, as set up.
+    pub limits: Arc<Limits>,
+    /// The templates on disk.
+    pub templates: Arc<TemplateStore>,
+    /// The project files on disk.
+    pub projects: Arc<ProjectStore>,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+impl AppState {
+    /// Does blocking work, such as reading a file, where it is in nobody's way.
+    ///
+    /// # Errors
+    /// If the work panics.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, crate::wire::error::Failure> {
+        let state = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&state)).await;
+        done.map_err(|failure| crate::wire::error::internal(&failure))
+    }
+}

@@ -1,0 +1,44 @@
+//! Templates.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use talus_actors::domain::ids::TemplateId;
+
+use super::{AppState, error::Answer};
+use crate::{
+    templates::TemplateLoadError,
+    wire::{
+        error::{Failure, internal},
+        template::{Schema, TemplateList},
+    },
+};
+
+/// `GET /templates`
+pub(super) async fn list(State(state): State<AppState>) -> Answer<Json<TemplateList>> {
+    let entries = state.blocking(|state| state.templates.list()).await?;
+    Ok(Json(TemplateList::from(entries.map_err(|error| internal(&error))?)))
+}
+
+/// `GET /templates/{id}/schema`
+pub(super) async fn schema(State(state): State<AppState>, Path(id): Path<String>) -> Answer<Json<Schema>> {
+    let id: TemplateId = id.parse().map_err(|_| template_not_found(&id))?;
+    let loaded = state.blocking(move |state| state.templates.load(&id).map_err(|error| failure(&id, error))).await?;
+    Ok(Json(Schema::from(&*loaded?)))
+}
+
+/// Why a template cannot be had, as the wire tells it.
+pub(super) fn failure(id: &TemplateId, error: TemplateLoadError) -> Failure {
+    match error {
+        TemplateLoadError::NotFound => template_not_found(id.as_str()),
+        TemplateLoadError::Invalid { message, .. } => {
+            Failure::new("TEMPLATE_INVALID", format!("template {id}: {message}")).with("template_id", id)
+        }
+        TemplateLoadError::Io(error) => internal(&error),
+    }
+}
+
+fn template_not_found(id: &str) -> Failure {
+    Failure::new("TEMPLATE_NOT_FOUND", format!("template {id:?} does not exist"))
+}

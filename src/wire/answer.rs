@@ -1,0 +1,193 @@
+//! Answers of the REST API.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use talus_actors::{
+    domain::{
+        command::{CommandType, Origin},
+        ids::{CommandId, Epoch, NodeId, ProjectId, Seq, SessionId, TemplateId, Timestamp},
+        recorded::{Receipt, Recorded},
+    },
+    session_actor::Snapshot,
+    session_supervisor::Summary,
+};
+
+use super::{event::display, graph::graph_json};
+
+/// The answer to an accepted command.
+#[derive(Debug, Serialize)]
+pub struct CommandAnswer {
+    success: bool,
+    command_id: CommandId,
+    epoch: Epoch,
+    seq: Seq,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_seq: Option<Seq>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_id: Option<NodeId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_ids: Option<Vec<NodeId>>,
+    undo_available: bool,
+    redo_available: bool,
+    is_dirty: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
+    /// The whole graph, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub graph: Option<Box<RawValue>>,
+}
+
+impl CommandAnswer {
+    /// The answer that a receipt stands for.
+    #[must_use]
+    pub fn new(epoch: Epoch, receipt: &Receipt) -> Self {
+        let outcome = &receipt.outcome;
+        let batch = receipt.command_type == CommandType::Batch;
+        Self {
+            success: true,
+            command_id: receipt.command_id,
+            epoch,
+            seq: receipt.seq,
+            first_seq: receipt.first_seq,
+            node_id: outcome.node_ids.first().copied().filter(|_| !batch),
+            node_ids: batch.then(|| outcome.node_ids.clone()),
+            undo_available: outcome.undo_available,
+            redo_available: outcome.redo_available,
+            is_dirty: outcome.is_dirty,
+            duplicate: receipt.duplicate,
+            graph: None,
+        }
+    }
+
+    /// The `seq` of the command's last event.
+    #[must_use]
+    pub const fn seq(&self) -> Seq {
+        self.seq
+    }
+}
+
+/// A session in a list.
+#[derive(Debug, Serialize)]
+pub struct SessionAnswer {
+    session_id: SessionId,
+    project_id: Option<ProjectId>,
+    project_name: Option<Arc<str>>,
+    #[serde(serialize_with = "display")]
+    created_at: Timestamp,
+    #[serde(serialize_with = "display")]
+    last_activity: Timestamp,
+    active_clients: usize,
+    has_project: bool,
+    node_count: usize,
+    seq: Seq,
+}
+
+impl From<&Summary> for SessionAnswer {
+    fn from(summary: &Summary) -> Self {
+        let project = summary.genesis.project.as_ref();
+        Self {
+            session_id: summary.genesis.session_id,
+            project_id: project.map(|project| project.project_id.clone()),
+            project_name: project.map(|project| Arc::clone(&project.project_name)),
+            created_at: summary.genesis.created_at,
+            last_activity: summary.last_activity,
+            active_clients: summary.active_clients,
+            has_project: project.is_some(),
+            node_count: summary.node_count.unwrap_or_default(),
+            seq: summary.seq,
+        }
+    }
+}
+
+/// A session by itself.
+#[derive(Debug, Serialize)]
+pub struct SessionInfoAnswer {
+    #[serde(flatten)]
+    session: SessionAnswer,
+    epoch: Epoch,
+    undo_available: bool,
+    redo_available: bool,
+    is_dirty: bool,
+    template_id: Option<TemplateId>,
+    /// Whether the template is named but cannot be had: then everything is allowed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    template_missing: bool,
+}
+
+impl From<&Snapshot> for SessionInfoAnswer {
+    fn from(snapshot: &Snapshot) -> Self {
+        let project = snapshot.genesis.project.as_ref();
+        let template_id = project.and_then(|project| project.template_id.clone());
+        let session = SessionAnswer {
+            session_id: snapshot.genesis.session_id,
+            project_id: project.map(|project| project.project_id.clone()),
+            project_name: project.map(|project| Arc::clone(&project.project_name)),
+            created_at: snapshot.genesis.created_at,
+            last_activity: snapshot.last_activity,
+            active_clients: snapshot.active_clients,
+            has_project: project.is_some(),
+            node_count: snapshot.document.graph.len(),
+            seq: snapshot.seq,
+        };
+        Self {
+            session,
+            epoch: snapshot.genesis.epoch,
+            undo_available: snapshot.undo_available,
+            redo_available: snapshot.redo_available,
+            is_dirty: snapshot.is_dirty,
+            template_missing: template_id.is_some() && snapshot.blueprint.is_none(),
+            template_id,
+        }
+    }
+}
+
+/// The graph at a `seq`.
+#[derive(Debug, Serialize)]
+pub struct GraphAnswer {
+    session_id: SessionId,
+    epoch: Epoch,
+    seq: Seq,
+    graph: Box<RawValue>,
+}
+
+impl From<&Snapshot> for GraphAnswer {
+    fn from(snapshot: &Snapshot) -> Self {
+        Self {
+            session_id: snapshot.genesis.session_id,
+            epoch: snapshot.genesis.epoch,
+            seq: snapshot.seq,
+            graph: graph_json(&snapshot.document.graph),
+        }
+    }
+}
+
+/// A command in the history.
+#[derive(Debug, Serialize)]
+pub struct HistoryEntry {
+    command_id: CommandId,
+    command_type: CommandType,
+    origin: Origin,
+    #[serde(serialize_with = "display")]
+    timestamp: Timestamp,
+    first_seq: Seq,
+    seq: Seq,
+    undone: bool,
+}
+
+impl HistoryEntry {
+    /// A record, and whether it is undone now.
+    #[must_use]
+    pub fn new(recorded: &Recorded, undone: bool) -> Self {
+        Self {
+            command_id: recorded.command_id,
+            command_type: recorded.command_type,
+            origin: recorded.origin.clone(),
+            timestamp: recorded.timestamp,
+            first_seq: recorded.first_seq,
+            seq: recorded.seq(),
+            undone,
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Commands on the wire. The same for REST and for sockets.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use talus_actors::domain::{
+    command::{Command, CreateNode, Scope},
+    ids::{CommandId, Seq, SessionId},
+    value::Value,
+};
+
+use super::{
+    error::Failure,
+    request::{id, join, node_id, nullable, read, read_object, required, word},
+};
+
+/// The body of `POST /commands/execute`, or the payload of `command:execute`.
+#[derive(Debug, Deserialize)]
+pub struct CommandRequest {
+    session_id: Option<String>,
+    command_type: Option<String>,
+    data: Option<Box<RawValue>>,
+    command_id: Option<String>,
+    expected_seq: Option<Seq>,
+}
+
+/// A command that has been read, and what came with it.
+#[derive(Debug)]
+pub struct ReadCommand {
+    /// Whose command, if it says so.
+    pub session_id: Option<SessionId>,
+    /// What is wanted.
+    pub command: Command,
+    /// Its id, if the client chose one.
+    pub command_id: Option<CommandId>,
+    /// What the client knew.
+    pub expected_seq: Option<Seq>,
+}
+
+/// The body of an undo or redo, which may be absent.
+#[derive(Debug, Default, Deserialize)]
+pub struct HistoryRequest {
+    /// Whose commands.
+    pub scope: Option<String>,
+    /// Its id, if the client chose one.
+    pub command_id: Option<String>,
+    /// What the client knew.
+    pub expected_seq: Option<Seq>,
+}
+
+/// Reads a command.
+///
+/// # Errors
+/// `INVALID_REQUEST` naming the field, or `INVALID_COMMAND`.
+pub fn read_command(text: &str) -> Result<ReadCommand, Failure> {
+    let request: CommandRequest = read("", text)?;
+    let session_id = request.session_id.map(|text| id("", "session_id", &text)).transpose()?;
+    let command_type = required("", "command_type", request.command_type)?;
+    let command = parse("data", &command_type, request.data.as_deref())?;
+    let command_id = request.command_id.map(|text| id("", "command_id", &text)).transpose()?;
+    Ok(ReadCommand { session_id, command, command_id, expected_seq: request.expected_seq })
+}
+
+/// Reads the scope of an undo or redo.
+///
+/// # Errors
+/// If there is no such scope.
+pub fn read_scope(scope: Option<&str>) -> Result<Scope, Failure> {
+    match scope {
+        None | Some("session") => Ok(Scope::Session),
+        Some(other) => Err(Failure::invalid_field("scope", format!("{other:?} is not a scope; it is \"session\""))),
+    }
+}
+
+fn parse(at: &str, command_type: &str, data: Option<&RawValue>) -> Result<Command, Failure> {
+    match command_type {
+        "CreateNode" => create_node(at, data),
+        "DeleteNode" => {
+            let data: NodeData = read_object(at, data)?;
+            Ok(Command::DeleteNode { node_id: node_id(at, "node_id", data.node_id)? })
+        }
+        "LinkNode" => {
+            let data: LinkData = read_object(at, data)?;
+            Ok(Command::LinkNode {
+                parent_id: node_id(at, "parent_id", data.parent_id)?,
+                child_id: node_id(at, "child_id", data.child_id)?,
+                index: data.index,
+            })
+        }
+        "UnlinkNode" => {
+            let data: LinkData = read_object(at, data)?;
+            Ok(Command::UnlinkNode {
+                parent_id: node_id(at, "parent_id", data.parent_id)?,
+                child_id: node_id(at, "child_id", data.child_id)?,
+            })
+        }
+        "MoveNode" => {
+            let data: MoveData = read_object(at, data)?;
+            let new_parent_id = required(at, "new_parent_id", data.new_parent_id)?;
+            Ok(Command::MoveNode {
+                node_id: node_id(at, "node_id", data.node_id)?,
+                new_parent_id: new_parent_id.map(|text| id(at, "new_parent_id", &text)).transpose()?,
+                index: data.index,
+            })
+        }
+        "ReorderNode" => {
+            let data: ReorderData = read_object(at, data)?;
+            Ok(Command::ReorderNode {
+                node_id: node_id(at, "node_id", data.node_id)?,
+                new_index: required(at, "new_index", data.new_index)?,
+            })
+        }
+        "UpdateProperty" => {
+            let data: PropertyData = read_object(at, data)?;
+            Ok(Command::UpdateProperty {
+                node_id: node_id(at, "node_id", data.node_id)?,
+                property: word(at, "property_id", data.property_id)?,
+                new_value: required(at, "new_value", data.new_value.or(data.value))?,
+            })
+        }
+        "DeleteProperty" => {
+            let data: PropertyData = read_object(at, data)?;
+            Ok(Command::DeleteProperty {
+                node_id: node_id(at, "node_id", data.node_id)?,
+                property: word(at, "property_id", data.property_id)?,
+            })
+        }
+        "Batch" => batch(at, data),
+        other => {
+            let message = format!("{other:?} is not a command type");
+            Err(Failure::new("INVALID_COMMAND", message).with("command_type", other))
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct CreateData {
+    blueprint_type_id: Option<String>,
+    name: Option<Arc<str>>,
+    parent_id: Option<String>,
+    index: Option<i64>,
+    properties: Option<BTreeMap<Arc<str>, Value>>,
+    node_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct NodeData {
+    node_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct LinkData {
+    parent_id: Option<String>,
+    child_id: Option<String>,
+    index: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct MoveData {
+    node_id: Option<String>,
+    #[serde(default, deserialize_with = "nullable")]
+    new_parent_id: Option<Option<String>>,
+    index: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct ReorderData {
+    node_id: Option<String>,
+    new_index: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct PropertyData {
+    node_id: Option<String>,
+    property_id: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    new_value: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    value: Option<Value>,
+}
+
+/// A value that is there, also if it is null.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+#[derive(Deserialize)]
+struct BatchData {
+    commands: Option<Vec<InBatch>>,
+}
+
+#[derive(Deserialize)]
+struct InBatch {
+    command_type: Option<String>,
+    data: Option<Box<RawValue>>,
+}
+
+fn create_node(at: &str, data: Option<&RawValue>) -> Result<Command, Failure> {
+    let data: CreateData = read_object(at, data)?;
+    let properties = data.properties.unwrap_or_default();
+    if properties.keys().any(|key| key.is_empty()) {
+        return Err(Failure::invalid_field(join(at, "properties"), "a property id must not be empty"));
+    }
+    Ok(Command::CreateNode(CreateNode {
+        node_type: word(at, "blueprint_type_id", data.blueprint_type_id)?,
+        name: data.name,
+        parent_id: data.parent_id.map(|text| id(at, "parent_id", &text)).transpose()?,
+        index: data.index,
+        properties,
+        node_id: data.node_id.map(|text| id(at, "node_id", &text)).transpose()?,
+    }))
+}
+
+/// Batches are one level deep, so reading them is no recursion on what a user sent.
+fn batch(at: &str, data: Option<&RawValue>) -> Result<Command, Failure> {
+    let data: BatchData = read_object(at, data)?;
+    let mut commands = Vec::new();
+    for (index, inner) in required(at, "commands", data.commands)?.into_iter().enumerate() {
+        let at = format!("{at}.commands[{index}]");
+        let named = |failure: Failure| failure.with("index", index);
+        let command_type = required(&at, "command_type", inner.command_type).map_err(named)?;
+        if command_type == "Batch" {
+            return Err(named(Failure::invalid_field(join(&at, "command_type"), "a batch is not part of a batch")));
+        }
+        let command = parse(&join(&at, "data"), &command_type, inner.data.as_deref()).map_err(named)?;
+        commands.push(command);
+    }
+    Ok(Command::Batch { commands })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn field_of(body: serde_json::Value) -> (String, &'static str) {
+        let failure = read_command(&body.to_string()).expect_err("the request is at fault");
+        (failure.details.get("field").map(|field| field.as_str().unwrap_or_default().to_owned()).unwrap_or_default(), failure.code)
+    }
+
+    #[test]
+    fn a_fault_names_its_field() {
+        let node = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+        let execute = |command_type: &str, data: serde_json::Value| json!({"session_id": node, "command_type": command_type, "data": data});
+        for (body, field, code) in [
+            (json!({"session_id": 7}), "session_id", "INVALID_REQUEST"),
+            (json!({"session_id": "x"}), "session_id", "INVALID_REQUEST"),
+            (json!({"session_id": node}), "command_type", "INVALID_REQUEST"),
+            (json!([]), "body", "INVALID_REQUEST"),
+            (execute("Explode", json!({})), "", "INVALID_COMMAND"),
+            (execute("CreateNode", json!({})), "data.blueprint_type_id", "INVALID_REQUEST"),
+            (execute("CreateNode", json!({"blueprint_type_id": ""})), "data.blueprint_type_id", "INVALID_REQUEST"),
+            (execute("CreateNode", json!({"blueprint_type_id": "t", "index": 1.5})), "data.index", "INVALID_REQUEST"),
+            (execute("CreateNode", json!({"blueprint_type_id": "t", "properties": []})), "data.properties", "INVALID_REQUEST"),
+            (execute("DeleteNode", json!({"node_id": 5})), "data.node_id", "INVALID_REQUEST"),
+            (execute("DeleteNode", json!("x")), "data", "INVALID_REQUEST"),
+            (execute("MoveNode", json!({"node_id": node})), "data.new_parent_id", "INVALID_REQUEST"),
+            (execute("UpdateProperty", json!({"node_id": node, "property_id": 5})), "data.property_id", "INVALID_REQUEST"),
+            (execute("UpdateProperty", json!({"node_id": node, "property_id": "p"})), "data.new_value", "INVALID_REQUEST"),
+            (execute("Batch", json!({})), "data.commands", "INVALID_REQUEST"),
+            (
+                execute("Batch", json!({"commands": [{"command_type": "DeleteNode", "data": {"node_id": node}}, {"command_type": "DeleteNode", "data": {}}]})),
+                "data.commands[1].data.node_id",
+                "INVALID_REQUEST",
+            ),
+            (execute("Batch", json!({"commands": [{"command_type": "Batch"}]})), "data.commands[0].command_type", "INVALID_REQUEST"),
+            (execute("Batch", json!({"commands": [{"command_type": "Nope"}]})), "", "INVALID_COMMAND"),
+        ] {
+            assert_eq!(field_of(body.clone()), (field.to_owned(), code), "{body}");
+        }
+    }
+
+    #[test]
+    fn malformed_json_says_where() {
+        for text in ["{\"session_id\": ", "{]", "", "{} {}"] {
+            let failure = read_command(text).expect_err("malformed");
+            assert_eq!(failure.code, "INVALID_REQUEST");
+            assert!(failure.message.starts_with("malformed JSON") && failure.message.contains("line 1"), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn null_is_a_value_and_numbers_stay_exact() {
+        let node = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+        let read = |data: &str| {
+            let text = format!(r#"{{"command_type":"UpdateProperty","data":{{"node_id":"{node}","property_id":"p",{data}}}}}"#);
+            match read_command(&text).expect(data).command {
+                Command::UpdateProperty { new_value, .. } => serde_json::to_string(&new_value).expect("a value"),
+                other => unreachable!("{other:?}"),
+            }
+        };
+        assert_eq!(read(r#""new_value": null"#), "null");
+        assert_eq!(read(r#""value": 9007199254740993"#), "9007199254740993");
+        assert_eq!(read(r#""new_value": 1.10, "value": 3"#), "1.10");
+    }
+}

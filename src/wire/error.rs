@@ -1,0 +1,218 @@
+//! Errors on the wire: one table from what went wrong to status, code and details.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use talus_actors::{domain::rejection::Rejection, hub::HubError};
+
+/// Every code that the hub answers with, and the HTTP status it comes with. The documentation lists exactly these.
+pub const CODES: &[(&str, u16)] = &[
+    ("INVALID_REQUEST", 400),
+    ("INVALID_COMMAND", 400),
+    ("INVALID_VALUE", 400),
+    ("INVALID_GRAPH", 400),
+    ("UNKNOWN_NODE_TYPE", 400),
+    ("UNKNOWN_PROPERTY", 400),
+    ("TEMPLATE_INVALID", 400),
+    ("CHILD_NOT_ALLOWED", 400),
+    ("CYCLE", 400),
+    ("INDEX_OUT_OF_RANGE", 400),
+    ("LIMIT_EXCEEDED", 400),
+    ("ORIGIN_NOT_ALLOWED", 403),
+    ("INVALID_SESSION", 404),
+    ("NODE_NOT_FOUND", 404),
+    ("PROPERTY_NOT_FOUND", 404),
+    ("PROJECT_NOT_FOUND", 404),
+    ("TEMPLATE_NOT_FOUND", 404),
+    ("NOT_FOUND", 404),
+    ("METHOD_NOT_ALLOWED", 405),
+    ("CONFLICT", 409),
+    ("ALREADY_LINKED", 409),
+    ("NOT_LINKED", 409),
+    ("NODE_EXISTS", 409),
+    ("PROJECT_EXISTS", 409),
+    ("NOTHING_TO_UNDO", 409),
+    ("NOTHING_TO_REDO", 409),
+    ("COMMAND_ID_REUSED", 409),
+    ("SEQ_NOT_REACHED", 409),
+    ("PAYLOAD_TOO_LARGE", 413),
+    ("UNSUPPORTED_MEDIA_TYPE", 415),
+    ("SESSION_QUARANTINED", 423),
+    ("INTERNAL_ERROR", 500),
+    ("OVERLOADED", 503),
+    ("OUTCOME_UNKNOWN", 503),
+    ("DRAINING", 503),
+];
+
+/// What `INVALID_SESSION` says. Front ends that were written for the predecessor look for these words.
+pub const SESSION_NOT_FOUND: &str = "Session not found";
+
+/// A request that failed, as the wire tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// The stable code, one of [`CODES`].
+    pub code: &'static str,
+    /// What happened, for people.
+    pub message: Cow<'static, str>,
+    /// What programs may want to know beside the code.
+    pub details: Map<String, Value>,
+}
+
+impl Failure {
+    /// A failure without details.
+    pub fn new(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), details: Map::new() }
+    }
+
+    /// The same with a detail.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Serialize) -> Self {
+        self.details.insert(name.to_owned(), json!(value));
+        self
+    }
+
+    /// A field of the request that is missing or wrong.
+    #[must_use]
+    pub fn invalid_field(field: impl Into<String>, reason: impl std::fmt::Display) -> Self {
+        let field = field.into();
+        Self::new("INVALID_REQUEST", format!("{field}: {reason}")).with("field", field)
+    }
+
+    /// No session of that id.
+    #[must_use]
+    pub fn session_not_found() -> Self {
+        Self::new("INVALID_SESSION", SESSION_NOT_FOUND)
+    }
+
+    /// The HTTP status of the code.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        CODES.iter().find(|(code, _)| *code == self.code).map_or(500, |(_, status)| *status)
+    }
+
+    /// Seconds after which it makes sense to try again, if it does.
+    #[must_use]
+    pub fn retry_after_s(&self) -> Option<u32> {
+        matches!(self.status(), 429 | 503).then_some(1)
+    }
+
+    /// The body of the answer.
+    #[must_use]
+    pub fn body(&self) -> Value {
+        json!({ "error": self.error() })
+    }
+
+    /// The error itself, as bodies and `command:failed` carry it.
+    #[must_use]
+    pub fn error(&self) -> Value {
+        let mut error = self.details.clone();
+        error.insert("code".to_owned(), json!(self.code));
+        error.insert("message".to_owned(), json!(self.message));
+        Value::Object(error)
+    }
+}
+
+impl From<&Rejection> for Failure {
+    fn from(rejection: &Rejection) -> Self {
+        let failure = Self::new(rejection.code(), rejection.to_string());
+        match rejection {
+            Rejection::UnknownNodeType(node_type) => failure.with("blueprint_type_id", node_type),
+            Rejection::UnknownProperty { property, .. } => failure.with("property_id", property),
+            Rejection::NodeNotFound(node_id) | Rejection::NodeExists(node_id) => failure.with("node_id", node_id),
+            Rejection::PropertyNotFound { node_id, property } => {
+                failure.with("node_id", node_id).with("property_id", property)
+            }
+            Rejection::ChildNotAllowed { parent_type, child_type } => {
+                failure.with("parent_type", parent_type).with("child_type", child_type)
+            }
+            Rejection::AlreadyLinked { child_id, parent_id } | Rejection::NotLinked { child_id, parent_id } => {
+                failure.with("child_id", child_id).with("parent_id", parent_id)
+            }
+            Rejection::Cycle { node_id, parent_id } => failure.with("node_id", node_id).with("parent_id", parent_id),
+            Rejection::IndexOutOfRange { index, max } => failure.with("index", index).with("max", max),
+            Rejection::InvalidValue { property, expected, .. } => {
+                failure.with("property_id", property).with("expected", expected)
+            }
+            Rejection::LimitExceeded(limit) => failure.with("limit", limit.limit).with("max", limit.max),
+            Rejection::InvalidRequest { field, .. } => failure.with("field", field),
+            Rejection::NothingToUndo | Rejection::NothingToRedo => failure,
+            Rejection::CommandIdReused(command_id) => failure.with("command_id", command_id),
+            Rejection::Conflict { changed_seq, expected_seq, current_seq, .. } => failure
+                .with("changed_seq", changed_seq)
+                .with("expected_seq", expected_seq)
+                .with("current_seq", current_seq),
+            Rejection::InBatch { index, rejection } => {
+                let inner = Self::from(&**rejection);
+                Self { message: failure.message, ..inner }.with("index", index)
+            }
+        }
+    }
+}
+
+impl From<HubError> for Failure {
+    fn from(error: HubError) -> Self {
+        let message = error.to_string();
+        match error {
+            HubError::Rejected { rejection, .. } => Self::from(&rejection),
+            HubError::SessionNotFound(_) => Self::session_not_found(),
+            HubError::ProjectExists(session_id) => {
+                Self::new("PROJECT_EXISTS", message).with("session_id", session_id)
+            }
+            HubError::OutcomeUnknown => Self::new("OUTCOME_UNKNOWN", message),
+            HubError::Overloaded { limit, max } => {
+                Self::new("OVERLOADED", message).with("limit", limit).with("max", max)
+            }
+            HubError::TooManySessions { max } => {
+                Self::new("OVERLOADED", message).with("limit", "sessions_max").with("max", max)
+            }
+            HubError::RoomFull(full) => {
+                Self::new("OVERLOADED", message).with("limit", "sockets_per_session_max").with("max", full.max)
+            }
+            HubError::Quarantined { .. } => Self::new("SESSION_QUARANTINED", message),
+            HubError::Draining => Self::new("DRAINING", message),
+            HubError::SeqNotReached { current, .. } => {
+                Self::new("SEQ_NOT_REACHED", message).with("current_seq", current)
+            }
+            HubError::Log(failure) => internal(&failure),
+        }
+    }
+}
+
+/// Something that is no fault of the caller's. What it was is in the log, not in the answer.
+#[must_use]
+pub fn internal(cause: &dyn std::fmt::Display) -> Failure {
+    let trace_id = uuid::Uuid::new_v4().to_string();
+    tracing::error!(%trace_id, %cause, "internal error");
+    Failure::new("INTERNAL_ERROR", "an internal error; the trace id tells the operator which").with("trace_id", trace_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_one_status() {
+        let mut codes: Vec<&str> = CODES.iter().map(|(code, _)| *code).collect();
+        codes.sort_unstable();
+        let before = codes.len();
+        codes.dedup();
+        assert_eq!(codes.len(), before);
+        assert_eq!(Failure::session_not_found().status(), 404);
+        assert_eq!(Failure::new("DRAINING", "x").retry_after_s(), Some(1));
+        assert_eq!(Failure::session_not_found().retry_after_s(), None);
+    }
+
+    #[test]
+    fn a_refusal_in_a_batch_keeps_its_code_and_details_and_says_where() {
+        let inner = Rejection::IndexOutOfRange { index: 9, max: 2 };
+        let failure = Failure::from(&Rejection::InBatch { index: 3, rejection: Box::new(inner) });
+        assert_eq!(
+            failure.body(),
+            json!({"error": {
+                "code": "INDEX_OUT_OF_RANGE", "message": "command 3 of the batch: index 9 is not between 0 and 2",
+                "index": 3, "max": 2,
+            }})
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! Reading JSON requests so that every fault names its field.
+
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use talus_actors::domain::ids::{IdError, NodeId};
+
+use super::error::Failure;
+
+/// Reads a JSON text.
+///
+/// # Errors
+/// Names the field at fault, below `at`; malformed JSON is told with line and column.
+pub fn read<T: DeserializeOwned>(at: &str, text: &str) -> Result<T, Failure> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| fault(at, &error))?;
+    json.end().map_err(|error| Failure::new("INVALID_REQUEST", format!("malformed JSON: {error}")))?;
+    Ok(value)
+}
+
+fn fault(at: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> Failure {
+    let inner = error.inner();
+    if inner.is_syntax() || inner.is_eof() {
+        return Failure::new("INVALID_REQUEST", format!("malformed JSON: {inner}"));
+    }
+    let path = error.path().to_string();
+    let field = match (at, path.as_str()) {
+        ("", ".") => "body".to_owned(),
+        (at, ".") => at.to_owned(),
+        ("", path) => path.to_owned(),
+        (at, path) => format!("{at}.{path}"),
+    };
+    // The position that serde_json adds is one in the text of the field, which the client never sees.
+    let reason = inner.to_string();
+    let reason = reason.split(" at line ").next().unwrap_or_default().to_owned();
+    Failure::invalid_field(field, reason)
+}
+
+/// The fields of an object, which may be absent altogether.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_object<T: DeserializeOwned>(at: &str, raw: Option<&RawValue>) -> Result<T, Failure> {
+    read(at, raw.map_or("{}", RawValue::get))
+}
+
+/// A field that has to be there.
+///
+/// # Errors
+/// If it is not.
+pub fn required<T>(at: &str, field: &str, value: Option<T>) -> Result<T, Failure> {
+    value.ok_or_else(|| Failure::invalid_field(join(at, field), "is required"))
+}
+
+/// An id in a field.
+///
+/// # Errors
+/// If it is none.
+pub fn id<T: std::str::FromStr<Err = IdError>>(at: &str, field: &str, text: &str) -> Result<T, Failure> {
+    text.parse().map_err(|error: IdError| Failure::invalid_field(join(at, field), error))
+}
+
+/// A node's id in a field that has to be there.
+///
+/// # Errors
+/// If it is absent or none.
+pub fn node_id(at: &str, field: &str, text: Option<String>) -> Result<NodeId, Failure> {
+    id(at, field, &required(at, field, text)?)
+}
+
+/// A text in a field that has to be there and not be empty.
+///
+/// # Errors
+/// If it is absent or empty.
+pub fn word(at: &str, field: &str, text: Option<String>) -> Result<std::sync::Arc<str>, Failure> {
+    let text = required(at, field, text)?;
+    if text.is_empty() {
+        return Err(Failure::invalid_field(join(at, field), "must not be empty"));
+    }
+    Ok(text.into())
+}
+
+/// The path of a field.
+#[must_use]
+pub fn join(at: &str, field: &str) -> String {
+    if at.is_empty() { field.to_owned() } else { format!("{at}.{field}") }
+}
+
+/// For a field that may be null but not absent: `Some(None)` is null.
+///
+/// # Errors
+/// Those of the field's type.
+pub fn nullable<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::Deserialize<'de>,
+{
+    serde::Deserialize::deserialize(deserializer).map(Some)
+}

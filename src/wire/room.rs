@@ -1,0 +1,130 @@
+//! What the hub tells about a room: who is there, and where the session is.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use talus_actors::{
+    domain::{
+        ids::{ClientId, Epoch, Seq, Timestamp},
+        session::Genesis,
+    },
+    fan_out::{CommandNotice, Encoder, Frame, MemberInfo, Room, Sync, SyncBody, SyncContent},
+};
+
+use super::{
+    event::{Envelope, ListedEvent, command_frames, frame, record_frames},
+    graph::graph_json,
+};
+
+/// Makes the packets of rooms.
+#[derive(Debug, Clone)]
+pub struct WireEncoder {
+    /// When clients that lost their connection should come back, in milliseconds: the shortest and the longest while.
+    pub reconnect_ms: (u64, u64),
+}
+
+#[derive(Serialize)]
+struct SyncPacket<'a> {
+    epoch: Epoch,
+    seq: Seq,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    graph: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<&'a RawValue>,
+    client_id: &'a ClientId,
+    client_count: usize,
+    undo_available: bool,
+    redo_available: bool,
+    reconnect: Reconnect,
+}
+
+#[derive(Serialize)]
+struct Reconnect {
+    min_ms: u64,
+    max_ms: u64,
+}
+
+#[derive(Serialize)]
+struct Connected<'a> {
+    client_id: &'a ClientId,
+    client_count: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Disconnected<'a> {
+    client_id: &'a ClientId,
+    client_count: usize,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct Draining {
+    reconnect_in_ms: u64,
+}
+
+/// The room of a session.
+#[must_use]
+pub fn room_of(genesis: &Genesis) -> Room {
+    Room {
+        session_id: genesis.session_id,
+        project_id: genesis.project.as_ref().map(|project| project.project_id.clone()),
+        epoch: genesis.epoch,
+    }
+}
+
+impl Encoder for WireEncoder {
+    fn command(&self, room: &Room, notice: &CommandNotice) -> Vec<Frame> {
+        command_frames(room, notice)
+    }
+
+    fn sync_body(&self, room: &Room, sync: &Sync) -> SyncBody {
+        SyncBody(match &sync.content {
+            SyncContent::Snapshot(document) => graph_json(&document.graph).into(),
+            SyncContent::Events { after, records } => {
+                let frames = records.iter().flat_map(|record| record_frames(room, record, *after));
+                let events: Vec<ListedEvent> = frames.map(ListedEvent::from).collect();
+                let events = serde_json::value::to_raw_value(&events);
+                events.map_or_else(|_| RawValue::NULL.to_owned().into(), Arc::from)
+            }
+        })
+    }
+
+    fn sync(&self, room: &Room, sync: &Sync, body: &SyncBody, member: &MemberInfo, members: usize) -> Frame {
+        let (graph, events) = match &sync.content {
+            SyncContent::Snapshot(_) => (Some(&*body.0), None),
+            SyncContent::Events { .. } => (None, Some(&*body.0)),
+        };
+        let (min_ms, max_ms) = self.reconnect_ms;
+        let packet = SyncPacket {
+            epoch: room.epoch,
+            seq: sync.seq,
+            reason: sync.reason.as_str(),
+            graph,
+            events,
+            client_id: &member.client_id,
+            client_count: members,
+            undo_available: sync.undo_available,
+            redo_available: sync.redo_available,
+            reconnect: Reconnect { min_ms, max_ms },
+        };
+        frame("session:sync", Envelope::of_room(room, sync.timestamp), packet)
+    }
+
+    fn connected(&self, room: &Room, member: &MemberInfo, members: usize, now: Timestamp) -> Frame {
+        let body = Connected { client_id: &member.client_id, client_count: members, user: member.user.as_deref() };
+        frame("session:connected", Envelope::of_room(room, now), body)
+    }
+
+    fn disconnected(&self, room: &Room, member: &MemberInfo, members: usize, reason: &str, now: Timestamp) -> Frame {
+        let body = Disconnected { client_id: &member.client_id, client_count: members, reason };
+        frame("session:disconnected", Envelope::of_room(room, now), body)
+    }
+
+    fn draining(&self, room: &Room, reconnect_in_ms: u64, now: Timestamp) -> Frame {
+        frame("session:draining", Envelope::of_room(room, now), Draining { reconnect_in_ms })
+    }
+}
