@@ -1,4 +1,6 @@
 //! Talus Hub: the real-time server of Talus Tally.
 
+pub mod cli;
 pub mod config;
+pub mod exit;
 pub mod telemetry;
