@@ -1,0 +1,189 @@
+//! The command line: what to do, and the few keys of the configuration that are worth a flag.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+
+use crate::config::{Flag, LogFormat, Sources};
+use crate::exit::Exit;
+
+/// The real-time server of Talus Tally: commands in over REST, ordered events out over Socket.IO.
+///
+/// Without a command it runs the hub. Every key of the configuration can also be set in a file or in the environment;
+/// `talus-hub config print` lists them with their meaning.
+#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[command(name = "talus-hub", version, after_help = Exit::help())]
+pub struct Cli {
+    /// The flags, which may stand before or after the command.
+    #[command(flatten)]
+    pub flags: Flags,
+    /// What to do; `None` is [`Command::Run`].
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The keys of the configuration that have a flag.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct Flags {
+    /// Read this configuration file (TOML); without it no file is read
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Listen on this IP address or host name [server.host]
+    #[arg(long, global = true)]
+    pub host: Option<String>,
+    /// Listen on this TCP port; 0 lets the system choose [server.port]
+    #[arg(long, global = true)]
+    pub port: Option<u16>,
+    /// Keep the data in this directory [data.dir]
+    // A String, as the key is one: a path that is not Unicode is refused by the parser.
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub data_dir: Option<String>,
+    /// Write log lines in this format [log.format]
+    #[arg(long, global = true, value_enum)]
+    pub log_format: Option<LogFormat>,
+}
+
+/// What the binary can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Run the hub (what happens without a command, too)
+    Run,
+    /// Look at the configuration without running the hub
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// What can be done with the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the effective configuration as TOML, with every key and its meaning
+    Print,
+    /// Say whether the configuration is valid, or else everything that is wrong with it
+    Check,
+}
+
+impl Flags {
+    /// Where the configuration is read from with these flags: their file, the process's environment, themselves.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        let flag = |name, key, text: Option<String>| text.map(|text| Flag { name, key, text });
+        let flags = [
+            flag("--host", "server.host", self.host.clone()),
+            flag("--port", "server.port", self.port.map(|port| port.to_string())),
+            flag("--data-dir", "data.dir", self.data_dir.clone()),
+            flag(
+                "--log-format",
+                "log.format",
+                self.log_format.map(|format| format.word().to_owned()),
+            ),
+        ];
+        Sources {
+            file: self.config.clone(),
+            environment: None,
+            flags: flags.into_iter().flatten().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use clap::CommandFactory as _;
+    use clap::error::ErrorKind;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    fn parsed(line: &str) -> Cli {
+        parse(line).expect(line)
+    }
+
+    #[test]
+    fn the_parser_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_nothing_is_chosen_and_run_and_config_are_commands() {
+        assert_eq!(parsed("talus-hub").command, None);
+        assert_eq!(parsed("talus-hub run").command, Some(Command::Run));
+        assert_eq!(
+            parsed("talus-hub config print").command,
+            Some(Command::Config(ConfigCommand::Print))
+        );
+        assert_eq!(
+            parsed("talus-hub config check").command,
+            Some(Command::Config(ConfigCommand::Check))
+        );
+    }
+
+    #[test]
+    fn flags_stand_before_or_after_the_command() {
+        let flags = "--config hub.toml --host ::1 --port 0 --data-dir /var/hub --log-format json";
+        let expected = Flags {
+            config: Some("hub.toml".into()),
+            host: Some("::1".to_owned()),
+            port: Some(0),
+            data_dir: Some("/var/hub".to_owned()),
+            log_format: Some(LogFormat::Json),
+        };
+        for line in [
+            format!("talus-hub {flags}"),
+            format!("talus-hub {flags} run"),
+            format!("talus-hub run {flags}"),
+            format!("talus-hub config print {flags}"),
+        ] {
+            assert_eq!(parsed(&line).flags, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_line_is_a_usage_error_with_the_documented_exit_code() {
+        for (line, kind) in [
+            ("talus-hub --port 70000", ErrorKind::ValueValidation),
+            ("talus-hub --log-format xml", ErrorKind::InvalidValue),
+            ("talus-hub --prot 1", ErrorKind::UnknownArgument),
+            ("talus-hub walk", ErrorKind::InvalidSubcommand),
+            ("talus-hub config", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.kind(), kind, "{line}");
+            assert_eq!(error.exit_code(), i32::from(Exit::Usage.code()), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_flag_sets_the_key_its_help_names() {
+        let line = "talus-hub --host 0.0.0.0 --port 1 --data-dir elsewhere --log-format text";
+        let sources = Sources {
+            environment: Some(HashMap::new()),
+            ..parsed(line).flags.sources()
+        };
+        let config = Config::load(&sources).expect("valid flags");
+        assert_eq!((config.server.host.as_str(), config.server.port), ("0.0.0.0", 1));
+        assert_eq!(config.data.dir, PathBuf::from("elsewhere"));
+        assert_eq!(config.log.format, LogFormat::Text);
+        let help = Cli::command().render_help().to_string();
+        for flag in sources.flags {
+            let named = help
+                .lines()
+                .any(|l| l.contains(flag.name) && l.contains(&format!("[{}]", flag.key)));
+            assert!(named, "{} does not name {} in\n{help}", flag.name, flag.key);
+        }
+    }
+
+    #[test]
+    fn flags_that_are_not_given_set_nothing() {
+        assert_eq!(parsed("talus-hub").flags.sources().flags, []);
+    }
+
+    #[test]
+    fn the_help_lists_the_exit_codes() {
+        assert!(Cli::command().render_help().to_string().contains(&Exit::help()));
+    }
+}

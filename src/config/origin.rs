@@ -1,0 +1,97 @@
+//! An origin of web pages, exactly as browsers send it in the `Origin` header.
+
+use axum::http::Uri;
+
+const EXAMPLE: &str = r#"must be scheme://host[:port] without a path, such as "https://tracker.example""#;
+
+/// Checks that `text` is what a browser would send, byte by byte, since it is compared so. `Err` says what is allowed.
+pub(super) fn check(text: &str) -> Result<(), String> {
+    if text.contains('*') {
+        return Err(format!(
+            "{text:?} is refused: a wildcard would let any web page act in its visitors' name; each {EXAMPLE}"
+        ));
+    }
+    let sent = as_sent(text).ok_or_else(|| format!("{text:?} is no origin: each {EXAMPLE}"))?;
+    if sent == text {
+        return Ok(());
+    }
+    Err(format!("{text:?} would never match: browsers send {sent:?}"))
+}
+
+/// What a browser sends for a page at `text`: lower case, no default port, no path.
+fn as_sent(text: &str) -> Option<String> {
+    let uri: Uri = text.parse().ok()?;
+    let scheme = uri.scheme_str()?.to_ascii_lowercase();
+    let host = uri.host().filter(|host| !host.is_empty())?;
+    let without_user = uri.authority()?.as_str().rsplit('@').next()?;
+    let port = match without_user.strip_prefix(host)?.strip_prefix(':') {
+        None => None,
+        // Not `Uri::port_u16`, which takes a port that is no number of 16 bits for none.
+        Some(port) => Some(port.parse::<u16>().ok()?),
+    };
+    let port = match (scheme.as_str(), port) {
+        ("http", Some(80)) | ("https", Some(443)) | (_, None) => String::new(),
+        (_, Some(port)) => format!(":{port}"),
+    };
+    let host = host.to_ascii_lowercase();
+    Some(format!("{scheme}://{host}{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_browser_sends_is_an_origin() {
+        for text in [
+            "https://tracker.example",
+            "http://tracker.example:8080",
+            "http://192.0.2.7:3000",
+            "https://[2001:db8::1]:8443",
+            "tauri://localhost",
+        ] {
+            assert_eq!(check(text), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_browser_never_sends_is_refused_with_what_it_does_send() {
+        for (text, sent) in [
+            ("https://Tracker.example", "https://tracker.example"),
+            ("https://tracker.example/", "https://tracker.example"),
+            ("https://tracker.example/app?x=1", "https://tracker.example"),
+            ("https://tracker.example:443", "https://tracker.example"),
+            ("http://tracker.example:80", "http://tracker.example"),
+            ("https://user@tracker.example", "https://tracker.example"),
+        ] {
+            let refusal = check(text).expect_err(text);
+            assert!(refusal.ends_with(&format!("browsers send {sent:?}")), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused_with_the_shape_of_one() {
+        for text in [
+            "",
+            "tracker.example",
+            "tracker.example:80",
+            "null",
+            "https://",
+            "/app",
+            "https://a b",
+            "https://a:99999",
+            "https://a:",
+        ] {
+            let refusal = check(text).expect_err(text);
+            assert!(refusal.contains("scheme://host[:port]"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_is_refused_with_an_explanation() {
+        for text in ["*", "https://*", "https://*.tracker.example"] {
+            let refusal = check(text).expect_err(text);
+            assert!(refusal.contains("wildcard") && refusal.contains(text), "{refusal}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What a value must be beyond its kind.
+//!
+//! The range of a number follows from the end of its name, so that a new key has one from the start.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use clap::ValueEnum;
+
+use super::Config;
+use super::fault::Fault;
+use super::origin;
+use super::sections::LogFormat;
+use super::setting::Setting;
+use crate::telemetry;
+
+/// 30 days, in milliseconds: far beyond any use, far below what adding to a clock could overflow.
+const MILLISECONDS_MAX: i64 = 30 * 24 * 60 * 60 * 1000;
+/// 1 GiB: also a size on a machine of 32 bits.
+const BYTES_MAX: i64 = 1 << 30;
+/// For everything that is counted: below the largest semaphore of a machine of 32 bits.
+const COUNT_MAX: i64 = 100_000_000;
+
+/// Checks one value by itself; `Err` says what is allowed.
+pub(super) fn check(key: &str, setting: &Setting) -> Result<(), String> {
+    match setting {
+        Setting::Boolean(_) => Ok(()),
+        Setting::Integer(value) => check_range(*value, range(key)),
+        Setting::Text(text) => check_text(key, text),
+        Setting::List(items) => items.iter().try_for_each(|item| origin::check(item)),
+    }
+}
+
+/// Checks what involves two values.
+pub(super) fn contradictions(config: &Config) -> Vec<Fault> {
+    let (rest, realtime) = (&config.rest, &config.realtime);
+    let ordered = [
+        at_most(
+            ("rest.page_items_default", rest.page_items_default as u64),
+            ("rest.page_items_max", rest.page_items_max as u64),
+        ),
+        at_most(
+            ("realtime.reconnect_min_ms", realtime.reconnect_min_ms),
+            ("realtime.reconnect_max_ms", realtime.reconnect_max_ms),
+        ),
+    ];
+    ordered.into_iter().flatten().collect()
+}
+
+fn at_most((key, value): (&'static str, u64), (other_key, other_value): (&'static str, u64)) -> Option<Fault> {
+    (value > other_value).then_some(Fault::Contradiction {
+        key,
+        value,
+        other_key,
+        other_value,
+    })
+}
+
+fn range(key: &str) -> RangeInclusive<i64> {
+    match key {
+        "server.port" => 0..=i64::from(u16::MAX),
+        // Zero has a meaning for these: do not wait.
+        "server.shutdown_grace_ms" | "rest.min_seq_wait_ms" | "sessions.restart_backoff_ms" => 0..=MILLISECONDS_MAX,
+        _ if key.ends_with("_ms") => 1..=MILLISECONDS_MAX,
+        _ if key.ends_with("_bytes_max") => 1..=BYTES_MAX,
+        _ => 1..=COUNT_MAX,
+    }
+}
+
+fn check_range(value: i64, range: RangeInclusive<i64>) -> Result<(), String> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let (least, most) = range.into_inner();
+    Err(format!("must be a whole number from {least} to {most}"))
+}
+
+fn check_text(key: &str, text: &str) -> Result<(), String> {
+    match key {
+        "server.host" => check_host(text),
+        "log.format" => LogFormat::from_str(text, false)
+            .map(drop)
+            .map_err(|_| format!("must be one of {}", log_formats())),
+        "log.level" => telemetry::filter(text).map(drop).map_err(|error| error.to_string()),
+        // The others are directories.
+        _ if text.is_empty() => Err("must be the path of a directory".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+fn log_formats() -> String {
+    let words: Vec<&str> = LogFormat::value_variants().iter().map(|format| format.word()).collect();
+    words.join(", ")
+}
+
+fn check_host(text: &str) -> Result<(), String> {
+    if text.parse::<IpAddr>().is_ok() || is_host_name(text) {
+        return Ok(());
+    }
+    Err("must be an IP address (IPv6 without brackets) or a host name, without a port".to_owned())
+}
+
+fn is_host_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    // A last label of digits is a mistyped IPv4 address: no top-level domain is a number.
+    let ends_in_a_number = text
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    text.len() <= 253 && !ends_in_a_number && text.split('.').all(is_label)
+}

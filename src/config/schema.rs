@@ -1,0 +1,132 @@
+//! The keys there are and their kinds, taken from the embedded defaults: a key exists if it has a default.
+
+use std::collections::BTreeMap;
+
+use ::config::{File, FileFormat, Source, ValueKind};
+
+use super::fault::Fault;
+use super::rules;
+use super::setting::{Setting, describe};
+use super::{DEFAULT_TOML, ENVIRONMENT_PREFIX};
+
+/// Every default by section and name.
+#[derive(Debug)]
+pub(super) struct Schema {
+    sections: BTreeMap<String, BTreeMap<String, Setting>>,
+}
+
+impl Schema {
+    /// The schema that the embedded defaults describe.
+    pub(super) fn of_defaults() -> Self {
+        let defaults = File::from_str(DEFAULT_TOML, FileFormat::Toml)
+            .collect()
+            .expect("the embedded defaults are TOML");
+        let sections = defaults
+            .into_iter()
+            .map(|(section, value)| (section, settings(&value.kind)))
+            .collect();
+        Self { sections }
+    }
+
+    pub(super) fn has_section(&self, section: &str) -> bool {
+        self.sections.contains_key(section)
+    }
+
+    /// Every default with its dotted key.
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> impl Iterator<Item = (String, &Setting)> {
+        self.sections.iter().flat_map(|(section, keys)| {
+            keys.iter()
+                .map(move |(name, default)| (format!("{section}.{name}"), default))
+        })
+    }
+
+    /// The value of `key` in a file, if the key exists and the value is of its kind and range.
+    pub(super) fn accept(&self, key: &str, kind: &ValueKind, origin: &str) -> Result<Setting, Fault> {
+        let default = self.default_of(key, &describe(kind), origin)?;
+        match Setting::from_kind(kind) {
+            Some(setting) if setting.is_like(default) => checked(key, setting, origin),
+            _ => Err(bad_value(
+                key,
+                describe(kind),
+                origin,
+                format!("must be {}", default.kind()),
+            )),
+        }
+    }
+
+    /// The value of `key` in a variable or flag, if the key exists and `text` reads as its kind and is in its range.
+    pub(super) fn read(&self, key: &str, text: &str, origin: &str) -> Result<Setting, Fault> {
+        let default = self.default_of(key, &format!("{text:?}"), origin)?;
+        match default.read_alike(text) {
+            Some(setting) => checked(key, setting, origin),
+            None => Err(bad_value(
+                key,
+                format!("{text:?}"),
+                origin,
+                format!("must be {}", default.kind()),
+            )),
+        }
+    }
+
+    fn default_of(&self, key: &str, value: &str, origin: &str) -> Result<&Setting, Fault> {
+        let (section, name) = key.split_once('.').unwrap_or((key, ""));
+        match self.sections.get(section) {
+            Some(_) if name.is_empty() => Err(bad_value(
+                key,
+                value.to_owned(),
+                origin,
+                "is a section, not a key".to_owned(),
+            )),
+            Some(keys) => keys
+                .get(name)
+                .ok_or_else(|| unknown(key, origin, format!("[{section}] has {}", list(keys)))),
+            None => Err(unknown(key, origin, self.about_sections(origin))),
+        }
+    }
+
+    fn about_sections(&self, origin: &str) -> String {
+        let sections = format!("the sections are {}", list(&self.sections));
+        if origin.starts_with(ENVIRONMENT_PREFIX) {
+            return format!("{sections}; two underscores stand between section and key");
+        }
+        sections
+    }
+}
+
+fn settings(section: &ValueKind) -> BTreeMap<String, Setting> {
+    let ValueKind::Table(keys) = section else {
+        return BTreeMap::new();
+    };
+    keys.iter()
+        .filter_map(|(name, value)| Some((name.clone(), Setting::from_kind(&value.kind)?)))
+        .collect()
+}
+
+fn checked(key: &str, setting: Setting, origin: &str) -> Result<Setting, Fault> {
+    match rules::check(key, &setting) {
+        Ok(()) => Ok(setting),
+        Err(allowed) => Err(bad_value(key, setting.to_string(), origin, allowed)),
+    }
+}
+
+fn list<T>(names: &BTreeMap<String, T>) -> String {
+    names.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn unknown(key: &str, origin: &str, known: String) -> Fault {
+    Fault::UnknownKey {
+        key: key.escape_debug().to_string(),
+        origin: origin.to_owned(),
+        known,
+    }
+}
+
+fn bad_value(key: &str, value: String, origin: &str, allowed: String) -> Fault {
+    Fault::BadValue {
+        key: key.to_owned(),
+        value,
+        origin: origin.to_owned(),
+        allowed,
+    }
+}

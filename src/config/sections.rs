@@ -1,0 +1,266 @@
+//! The sections of the configuration, one struct each. The meaning of a key for operators is in `config/default.toml`;
+//! here is what the code may rely on. Values of a loaded configuration are within the ranges of `rules`.
+//!
+//! Durations stay whole milliseconds, as written, and have an accessor without the `_ms` that gives the [`Duration`].
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// `[server]`: the HTTP server that carries both REST and Socket.IO.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// The IP address (IPv6 without brackets) or host name to listen on.
+    pub host: String,
+    /// The TCP port to listen on; 0 lets the system choose.
+    pub port: u16,
+    /// The longest request body, in bytes.
+    pub body_bytes_max: usize,
+    /// How long a request may take, in milliseconds.
+    pub request_timeout_ms: u64,
+    /// How long a shutdown may take, in milliseconds; 0 does not wait.
+    pub shutdown_grace_ms: u64,
+}
+
+impl Server {
+    /// How long a request may take.
+    #[must_use]
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms)
+    }
+
+    /// How long a shutdown may take; zero does not wait.
+    #[must_use]
+    pub fn shutdown_grace(&self) -> Duration {
+        Duration::from_millis(self.shutdown_grace_ms)
+    }
+}
+
+/// `[data]`: where the hub keeps what must survive it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// The directory of the log; relative to the working directory.
+    pub dir: PathBuf,
+}
+
+/// `[projects]`: saved project files.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Projects {
+    /// The directory as written; [`Config::projects_dir`](super::Config::projects_dir) is the one to open.
+    pub dir: PathBuf,
+    /// The largest project file that is read or written, in bytes.
+    pub file_bytes_max: usize,
+}
+
+/// `[templates]`: the blueprints of projects.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Templates {
+    /// The directory of the `<template id>.yaml` files; relative to the working directory.
+    pub dir: PathBuf,
+}
+
+/// `[cors]`: which web pages may use the hub. Holds for REST and, since no CORS rule protects them, for websockets too.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cors {
+    /// Whether every port of localhost, 127.0.0.1 and `[::1]` is let in, over http and https.
+    pub allow_localhost: bool,
+    /// Further origins, each exactly as a browser sends it in the `Origin` header: compare bytes.
+    pub origins: Vec<String>,
+}
+
+/// `[rest]`: the REST API.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rest {
+    /// Whether every answer to a command carries the graph.
+    pub return_graph: bool,
+    /// How long a read with `min_seq` waits, in milliseconds.
+    pub min_seq_wait_ms: u64,
+    /// The most items in one page.
+    pub page_items_max: usize,
+    /// The items in one page unless the request says otherwise; at most `page_items_max`.
+    pub page_items_default: usize,
+}
+
+impl Rest {
+    /// How long a read with `min_seq` waits.
+    #[must_use]
+    pub fn min_seq_wait(&self) -> Duration {
+        Duration::from_millis(self.min_seq_wait_ms)
+    }
+}
+
+/// `[realtime]`: Socket.IO.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Realtime {
+    /// Whether there is Socket.IO at all (P10).
+    pub enabled: bool,
+    /// How often a client is sent a ping, in milliseconds.
+    pub ping_interval_ms: u64,
+    /// How long a client may take to answer a ping, in milliseconds.
+    pub ping_timeout_ms: u64,
+    /// How long a connection may take to join its namespace, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// The most connections over all sessions.
+    pub connections_max: usize,
+    /// The most sockets in one session.
+    pub sockets_per_session_max: usize,
+    /// The most packets that wait for one socket.
+    pub outgoing_packets_per_socket_max: usize,
+    /// The longest message of a client, in bytes.
+    pub message_bytes_max: usize,
+    /// The shortest delay before a reconnect, in milliseconds; at most `reconnect_max_ms`.
+    pub reconnect_min_ms: u64,
+    /// The longest delay before a reconnect, in milliseconds.
+    pub reconnect_max_ms: u64,
+    /// How often a slow socket is tried again, in milliseconds.
+    pub slow_consumer_retry_ms: u64,
+}
+
+impl Realtime {
+    /// How often a client is sent a ping.
+    #[must_use]
+    pub fn ping_interval(&self) -> Duration {
+        Duration::from_millis(self.ping_interval_ms)
+    }
+
+    /// How long a client may take to answer a ping.
+    #[must_use]
+    pub fn ping_timeout(&self) -> Duration {
+        Duration::from_millis(self.ping_timeout_ms)
+    }
+
+    /// How long a connection may take to join its namespace.
+    #[must_use]
+    pub fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
+    }
+
+    /// The shortest delay before a reconnect.
+    #[must_use]
+    pub fn reconnect_min(&self) -> Duration {
+        Duration::from_millis(self.reconnect_min_ms)
+    }
+
+    /// The longest delay before a reconnect.
+    #[must_use]
+    pub fn reconnect_max(&self) -> Duration {
+        Duration::from_millis(self.reconnect_max_ms)
+    }
+
+    /// How often a slow socket is tried again.
+    #[must_use]
+    pub fn slow_consumer_retry(&self) -> Duration {
+        Duration::from_millis(self.slow_consumer_retry_ms)
+    }
+}
+
+/// `[limits]`: what one client or one session may ask of the hub (P9).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// The longest name of a node, in characters.
+    pub name_chars_max: usize,
+    /// The largest value of a property, in bytes of its JSON text.
+    pub value_bytes_max: usize,
+    /// The most properties of one node.
+    pub properties_per_node_max: usize,
+    /// The deepest a graph may nest, in nodes.
+    pub depth_max: usize,
+    /// The most nodes in one session.
+    pub nodes_per_session_max: usize,
+    /// The most commands in one batch.
+    pub batch_commands_max: usize,
+    /// The most commands of one session that can be undone.
+    pub undo_depth_max: usize,
+    /// The memory one session keeps for undoing, in bytes.
+    pub undo_bytes_max: usize,
+    /// The newest events of one session kept for clients that reconnect.
+    pub replay_window_events: usize,
+    /// The most unanswered commands of one session.
+    pub in_flight_per_session_max: usize,
+    /// The most unanswered commands of all sessions.
+    pub in_flight_max: usize,
+    /// The most commands in one append to the log.
+    pub group_commands_max: usize,
+    /// The deepest that JSON of a client may nest.
+    pub json_depth_max: usize,
+    /// The most sessions.
+    pub sessions_max: usize,
+}
+
+/// `[sessions]`: the life of a session's actor.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sessions {
+    /// How long a session may stand idle before it leaves memory, in milliseconds.
+    pub idle_timeout_ms: u64,
+    /// The most restarts within the window before quarantine (P8).
+    pub restarts_max: u32,
+    /// The span over which restarts are counted, in milliseconds.
+    pub restart_window_ms: u64,
+    /// The delay before the first restart, in milliseconds; 0 restarts at once.
+    pub restart_backoff_ms: u64,
+}
+
+impl Sessions {
+    /// How long a session may stand idle before it leaves memory.
+    #[must_use]
+    pub fn idle_timeout(&self) -> Duration {
+        Duration::from_millis(self.idle_timeout_ms)
+    }
+
+    /// The span over which restarts are counted.
+    #[must_use]
+    pub fn restart_window(&self) -> Duration {
+        Duration::from_millis(self.restart_window_ms)
+    }
+
+    /// The delay before the first restart; zero restarts at once.
+    #[must_use]
+    pub fn restart_backoff(&self) -> Duration {
+        Duration::from_millis(self.restart_backoff_ms)
+    }
+}
+
+/// `[log]`: what is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// The shape of a log line.
+    pub format: LogFormat,
+    /// The filter, as [`telemetry::filter`](crate::telemetry::filter) reads it.
+    pub level: String,
+}
+
+/// The shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// For machines: one object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// The word that stands for it in a file, a variable or a flag.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}

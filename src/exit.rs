@@ -1,0 +1,98 @@
+//! How the process ends: one exit code per cause, so that a supervisor or a script can tell them apart.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+/// Why the process ends. The numbers are part of the public interface and never change their meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All done.
+    Ok = 0,
+    /// A bug, or something outside the hub that no other code names. The log says what.
+    Internal = 1,
+    /// The command line is wrong. The argument parser ends the process with this code by itself.
+    Usage = 2,
+    /// The configuration is wrong: start again after correcting it.
+    Configuration = 3,
+    /// The address cannot be listened on; most often the port is in use.
+    CannotListen = 4,
+    /// The directory of the templates cannot be read.
+    TemplatesUnreadable = 5,
+    /// The data directory cannot be used: not writable, corrupt, or another hub has it.
+    DataDirectoryUnusable = 6,
+    /// The shutdown did not finish within `server.shutdown_grace_ms`. What was acknowledged is on disk all the same.
+    ShutdownOverran = 7,
+}
+
+impl Exit {
+    /// Every exit, in the order of its code.
+    pub const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::Internal,
+        Self::Usage,
+        Self::Configuration,
+        Self::CannotListen,
+        Self::TemplatesUnreadable,
+        Self::DataDirectoryUnusable,
+        Self::ShutdownOverran,
+    ];
+
+    /// The number the process ends with.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// What the code says, in a few words for the command line's help.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Internal => "internal error",
+            Self::Usage => "wrong command line",
+            Self::Configuration => "wrong configuration",
+            Self::CannotListen => "cannot listen (port in use)",
+            Self::TemplatesUnreadable => "templates unreadable",
+            Self::DataDirectoryUnusable => "data directory unusable",
+            Self::ShutdownOverran => "shutdown did not finish within its grace",
+        }
+    }
+
+    /// The table of all codes for the command line's help.
+    #[must_use]
+    pub fn help() -> String {
+        let mut help = String::from("Exit codes:");
+        for exit in Self::ALL {
+            // Writing to a String cannot fail.
+            let _ = write!(help, "\n  {}  {}", exit.code(), exit.meaning());
+        }
+        help
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_codes_are_the_documented_numbers() {
+        assert_eq!(Exit::ALL.map(Exit::code), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(Exit::Usage.code(), 2, "the argument parser's own exit code");
+    }
+
+    #[test]
+    fn the_help_lists_every_code_with_its_meaning() {
+        let help = Exit::help();
+        for exit in Exit::ALL {
+            let line = format!("  {}  {}", exit.code(), exit.meaning());
+            assert!(help.lines().any(|l| l == line), "{line:?} is missing in {help}");
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Metrics for operators, in a registry of the hub's own: two hubs in one process do not share them.
+//!
+//! A label value makes a time series that lives as long as the process, so no label may be of a client's choosing (P9).
+//! The types see to that: names are `&'static str`, a route is the router's own pattern, a method one of the known.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::MatchedPath;
+use axum::http::{Method, StatusCode};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// The media type of what [`Metrics::render`] gives.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Every name begins with this and an underscore, also those of collectors.
+const PREFIX: &str = "hub";
+
+/// Upper bounds of the buckets of a command's duration, in seconds: from 0.1 ms, where a command without contention is,
+/// to 5 s, where every client has long given up; each about twice the one before.
+const SECONDS: [f64; 15] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+];
+
+/// The label of a request that no route matches: its path is the client's choice.
+const UNMATCHED: &str = "unmatched";
+
+/// A handle to the hub's metrics. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    registry: Registry,
+    commands: Family<CommandOutcome, Counter>,
+    command_seconds: Family<CommandType, Histogram, fn() -> Histogram>,
+    http_requests: Family<Request, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CommandOutcome {
+    command_type: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CommandType {
+    command_type: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+impl Metrics {
+    /// Metrics of which nothing has been observed, and what `collectors` add at each scrape. Their names get the prefix
+    /// `hub_` too.
+    #[must_use]
+    pub fn new(collectors: Vec<Box<dyn Collector>>) -> Self {
+        let mut registry = Registry::with_prefix(PREFIX);
+        let commands = Family::default();
+        registry.register(
+            "commands",
+            "Commands by type and outcome: ok, duplicate, or the error code",
+            commands.clone(),
+        );
+        let command_seconds: Family<_, _, fn() -> Histogram> = Family::new_with_constructor(|| Histogram::new(SECONDS));
+        registry.register_with_unit(
+            "command",
+            "Time from a command's arrival to its answer",
+            Unit::Seconds,
+            command_seconds.clone(),
+        );
+        let http_requests = Family::default();
+        registry.register(
+            "http_requests",
+            "HTTP requests by method, route and status",
+            http_requests.clone(),
+        );
+        for collector in collectors {
+            registry.register_collector(collector);
+        }
+        Self {
+            shared: Arc::new(Shared {
+                registry,
+                commands,
+                command_seconds,
+                http_requests,
+            }),
+        }
+    }
+
+    /// Counts a command and how long its answer took. `outcome` is `ok`, `duplicate`, or the error code.
+    pub fn observe_command(&self, command_type: &'static str, outcome: &'static str, elapsed: Duration) {
+        self.shared
+            .commands
+            .get_or_create(&CommandOutcome { command_type, outcome })
+            .inc();
+        self.shared
+            .command_seconds
+            .get_or_create(&CommandType { command_type })
+            .observe(elapsed.as_secs_f64());
+    }
+
+    /// Counts an answered HTTP request. `route` is the pattern that matched (`/sessions/{id}`), if any did.
+    pub fn observe_request(&self, method: &Method, route: Option<&MatchedPath>, status: StatusCode) {
+        let route = route.map_or(UNMATCHED, MatchedPath::as_str).to_owned();
+        let request = Request {
+            method: known_method(method),
+            route,
+            status: status.as_u16(),
+        };
+        self.shared.http_requests.get_or_create(&request).inc();
+    }
+
+    /// Everything as OpenMetrics text, to be served as [`CONTENT_TYPE`].
+    ///
+    /// # Errors
+    ///
+    /// If a collector fails.
+    pub fn render(&self) -> Result<String, fmt::Error> {
+        let mut out = String::new();
+        text::encode(&mut out, &self.shared.registry)?;
+        Ok(out)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+/// HTTP lets a client invent methods.
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::extract::Request as HttpRequest;
+    use axum::middleware::{Next, from_fn};
+    use axum::routing::get;
+    use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+    use prometheus_client::metrics::gauge::ConstGauge;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    fn rendered(metrics: &Metrics) -> String {
+        metrics.render().expect("the metrics can be written")
+    }
+
+    fn assert_has_line(text: &str, line: &str) {
+        assert!(text.lines().any(|l| l == line), "no line {line:?} in\n{text}");
+    }
+
+    /// A collector of one gauge, like those that other parts of the hub bring along.
+    #[derive(Debug)]
+    struct Seven;
+
+    impl Collector for Seven {
+        fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+            let gauge = ConstGauge::new(7_i64);
+            gauge.encode(encoder.encode_descriptor("sessions", "Sessions", None, gauge.metric_type())?)
+        }
+    }
+
+    #[derive(Debug)]
+    struct Failing;
+
+    impl Collector for Failing {
+        fn encode(&self, _: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+            Err(fmt::Error)
+        }
+    }
+
+    #[test]
+    fn commands_are_counted_by_type_and_outcome() {
+        let metrics = Metrics::default();
+        metrics.observe_command("CreateNode", "ok", Duration::from_millis(1));
+        metrics
+            .clone()
+            .observe_command("CreateNode", "ok", Duration::from_millis(1));
+        metrics.observe_command("CreateNode", "NODE_EXISTS", Duration::from_millis(1));
+        let text = rendered(&metrics);
+        assert_has_line(&text, r#"hub_commands_total{command_type="CreateNode",outcome="ok"} 2"#);
+        assert_has_line(
+            &text,
+            r#"hub_commands_total{command_type="CreateNode",outcome="NODE_EXISTS"} 1"#,
+        );
+    }
+
+    #[test]
+    fn the_time_of_a_command_falls_into_its_bucket_in_seconds() {
+        let metrics = Metrics::default();
+        metrics.observe_command("MoveNode", "ok", Duration::from_micros(50));
+        metrics.observe_command("MoveNode", "CYCLE", Duration::from_millis(3));
+        metrics.observe_command("MoveNode", "ok", Duration::from_secs(60));
+        let text = rendered(&metrics);
+        for (bound, count) in [("0.0001", 1), ("0.0025", 1), ("0.005", 2), ("5.0", 2), ("+Inf", 3)] {
+            let line = format!(r#"hub_command_seconds_bucket{{le="{bound}",command_type="MoveNode"}} {count}"#);
+            assert_has_line(&text, &line);
+        }
+        assert_has_line(&text, r#"hub_command_seconds_count{command_type="MoveNode"} 3"#);
+    }
+
+    #[tokio::test]
+    async fn requests_are_counted_by_the_routers_pattern_and_not_by_what_clients_invent() {
+        let metrics = Metrics::default();
+        let counted = metrics.clone();
+        let count = from_fn(move |request: HttpRequest, next: Next| {
+            let metrics = counted.clone();
+            async move {
+                let (method, route) = (
+                    request.method().clone(),
+                    request.extensions().get::<MatchedPath>().cloned(),
+                );
+                let response = next.run(request).await;
+                metrics.observe_request(&method, route.as_ref(), response.status());
+                response
+            }
+        });
+        let router = Router::new().route("/sessions/{id}", get(|| async {})).layer(count);
+        for (method, path) in [
+            ("GET", "/sessions/1"),
+            ("GET", "/sessions/2"),
+            ("BREW", "/sessions/1"),
+            ("GET", "/a"),
+            ("GET", "/b"),
+        ] {
+            let request = HttpRequest::builder()
+                .method(method)
+                .uri(path)
+                .body(Body::empty())
+                .expect("a valid request");
+            router.clone().oneshot(request).await.expect("a router always answers");
+        }
+        let text = rendered(&metrics);
+        assert_has_line(
+            &text,
+            r#"hub_http_requests_total{method="GET",route="/sessions/{id}",status="200"} 2"#,
+        );
+        assert_has_line(
+            &text,
+            r#"hub_http_requests_total{method="other",route="/sessions/{id}",status="405"} 1"#,
+        );
+        assert_has_line(
+            &text,
+            r#"hub_http_requests_total{method="GET",route="unmatched",status="404"} 2"#,
+        );
+    }
+
+    #[test]
+    fn every_name_begins_with_hub_also_those_of_collectors() {
+        let metrics = Metrics::new(vec![Box::new(Seven)]);
+        metrics.observe_command("CreateNode", "ok", Duration::ZERO);
+        metrics.observe_request(&Method::GET, None, StatusCode::NOT_FOUND);
+        let text = rendered(&metrics);
+        assert_has_line(&text, "hub_sessions 7");
+        let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert!(samples.len() > SECONDS.len(), "all families are there: {text}");
+        assert!(samples.iter().all(|line| line.starts_with("hub_")), "{text}");
+    }
+
+    #[test]
+    fn the_text_ends_as_openmetrics_demands_also_without_samples() {
+        assert!(rendered(&Metrics::default()).ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_failing_collector_is_an_error_and_not_half_a_page() {
+        assert_eq!(Metrics::new(vec![Box::new(Failing)]).render(), Err(fmt::Error));
+    }
+
+    #[test]
+    fn two_hubs_in_one_process_count_apart() {
+        let (one, other) = (Metrics::default(), Metrics::default());
+        one.observe_command("CreateNode", "ok", Duration::ZERO);
+        assert!(!rendered(&other).contains("CreateNode"));
+    }
+}

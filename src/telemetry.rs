@@ -1,0 +1,209 @@
+//! Logging: one subscriber for the process, installed by `main` and nowhere else. It is the only global of the hub.
+//!
+//! Lines go to standard error; standard output belongs to what a command prints.
+
+use std::io::{IsTerminal as _, stderr};
+
+use thiserror::Error;
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+use crate::config::{Log, LogFormat};
+
+/// The string in `log.level` is no filter.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{directive:?} must be a level (off, error, warn, info, debug, trace) or module=level, separated by commas")]
+pub struct FilterError {
+    /// The part that is wrong.
+    pub directive: String,
+}
+
+/// Logging could not be set up.
+#[derive(Debug, Error)]
+pub enum InitError {
+    /// The filter is wrong; a loaded configuration never has a wrong one.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// There is a subscriber already.
+    #[error("logging is set up already: {0}")]
+    Twice(#[from] TryInitError),
+}
+
+/// Installs the process's subscriber. To be called once, by `main`.
+///
+/// # Errors
+///
+/// If the filter is wrong or a subscriber is installed already.
+pub fn init(log: &Log) -> Result<(), InitError> {
+    let terminal = stderr().is_terminal();
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let shape = Shape::of(log.format, terminal, no_colour);
+    subscriber(filter(&log.level)?, shape, stderr).try_init()?;
+    Ok(())
+}
+
+/// Reads a filter such as `info` or `warn,talus_hub=debug`, in the syntax of [`EnvFilter`] with one exception: a word
+/// by itself must be a level. `EnvFilter` takes any other word for a module, so that `inof` would log next to nothing.
+///
+/// # Errors
+///
+/// If a part of `level` is no directive.
+pub fn filter(level: &str) -> Result<EnvFilter, FilterError> {
+    let wrong = |directive: &str| FilterError {
+        directive: directive.to_owned(),
+    };
+    for directive in level.split(',') {
+        let is_level = directive.parse::<LevelFilter>().is_ok() && !directive.is_empty();
+        let is_pair = directive.contains(['=', '[']) && !directive.contains(char::is_whitespace);
+        if !is_level && !is_pair {
+            return Err(wrong(directive));
+        }
+        EnvFilter::builder().parse(directive).map_err(|_| wrong(directive))?;
+    }
+    EnvFilter::builder().parse(level).map_err(|_| wrong(level))
+}
+
+/// What a log line looks like, once the terminal is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Text { colour: bool },
+    Json,
+}
+
+impl Shape {
+    fn of(format: LogFormat, terminal: bool, no_colour: bool) -> Self {
+        match format {
+            LogFormat::Auto if !terminal => Self::Json,
+            LogFormat::Auto | LogFormat::Text => Self::Text {
+                colour: terminal && !no_colour,
+            },
+            LogFormat::Json => Self::Json,
+        }
+    }
+}
+
+fn subscriber<W>(filter: EnvFilter, shape: Shape, writer: W) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    match shape {
+        Shape::Text { colour } => Box::new(builder.with_ansi(colour).finish()),
+        // The list of spans has the current one too, and fields of an outer span (the trace id) with it.
+        Shape::Json => Box::new(
+            builder
+                .json()
+                .flatten_event(true)
+                .with_current_span(false)
+                .with_span_list(true)
+                .finish(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Read as _, Seek as _};
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// What is written to a real file while `log` runs under a subscriber of that filter and shape.
+    fn written(level: &str, shape: Shape, log: impl FnOnce()) -> String {
+        let file: Arc<File> = Arc::new(tempfile::tempfile().expect("a temporary file"));
+        let subscriber = subscriber(filter(level).expect("a valid filter"), shape, Arc::clone(&file));
+        tracing::subscriber::with_default(subscriber, log);
+        let mut text = String::new();
+        (&*file).rewind().expect("a file can be rewound");
+        (&*file).read_to_string(&mut text).expect("log lines are UTF-8");
+        text
+    }
+
+    #[test]
+    fn the_format_auto_is_text_on_a_terminal_and_json_otherwise() {
+        let shapes = |format| [Shape::of(format, true, false), Shape::of(format, false, false)];
+        assert_eq!(shapes(LogFormat::Auto), [Shape::Text { colour: true }, Shape::Json]);
+        assert_eq!(
+            shapes(LogFormat::Text),
+            [Shape::Text { colour: true }, Shape::Text { colour: false }]
+        );
+        assert_eq!(shapes(LogFormat::Json), [Shape::Json, Shape::Json]);
+    }
+
+    #[test]
+    fn no_color_is_respected_on_a_terminal() {
+        assert_eq!(Shape::of(LogFormat::Auto, true, true), Shape::Text { colour: false });
+    }
+
+    #[test]
+    fn a_json_line_has_its_fields_at_the_top_and_the_fields_of_every_span() {
+        let text = written("info", Shape::Json, || {
+            let _outer = tracing::info_span!("request", trace_id = "t1").entered();
+            let _inner = tracing::info_span!("command", kind = "CreateNode").entered();
+            tracing::info!(nodes = 3, "applied");
+        });
+        let line: serde_json::Value = serde_json::from_str(text.trim_end()).expect("one JSON object on one line");
+        assert_eq!(line["message"], "applied");
+        assert_eq!(line["nodes"], 3);
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["spans"][0]["trace_id"], "t1");
+        assert_eq!(line["spans"][1]["kind"], "CreateNode");
+        assert!(line.get("fields").is_none(), "the fields are not nested: {line}");
+    }
+
+    #[test]
+    fn a_text_line_has_escape_codes_only_with_colour() {
+        let text = |colour| written("info", Shape::Text { colour }, || tracing::info!(nodes = 3, "applied"));
+        assert!(
+            text(false).contains("applied nodes=3") && !text(false).contains('\u{1b}'),
+            "{:?}",
+            text(false)
+        );
+        assert!(text(true).contains('\u{1b}'), "{:?}", text(true));
+    }
+
+    #[test]
+    fn only_what_the_filter_lets_through_is_written() {
+        let log = || {
+            tracing::debug!(target: "talus_hub::hub", "ours");
+            tracing::debug!(target: "hyper::client", "theirs");
+        };
+        let text = written("warn,talus_hub=debug", Shape::Json, log);
+        assert!(text.contains("ours") && !text.contains("theirs"), "{text}");
+        assert_eq!(written("off", Shape::Json, log), "");
+    }
+
+    #[test]
+    fn a_filter_is_levels_and_modules_with_levels() {
+        for level in [
+            "info",
+            "OFF",
+            "trace",
+            "info,talus_hub=debug",
+            "talus_hub::hub=trace",
+            "[command{kind=MoveNode}]=debug",
+        ] {
+            assert!(filter(level).is_ok(), "{level}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused_and_named() {
+        for (level, directive) in [
+            ("", ""),
+            ("inof", "inof"),
+            ("info,", ""),
+            ("info, talus_hub=debug", " talus_hub=debug"),
+            ("info,talus_hub=loud", "talus_hub=loud"),
+            ("info,talus_hub", "talus_hub"),
+        ] {
+            let error = filter(level).expect_err(level);
+            assert_eq!(error.directive, directive, "{level:?}");
+            assert!(!error.to_string().contains('\n'), "{error}");
+        }
+    }
+}
