@@ -1,7 +1,19 @@
 //! Talus Hub: the real-time server of Talus Tally.
+//!
+//! Commands come in over REST, are decided by the actor of their session, and go out as events over Socket.IO, in one
+//! order for everybody. The pure domain and the actors are the crate `talus-actors`; this one is what is around them:
+//! the edges ([`http`], [`socket`]), the protocol ([`wire`]), files ([`projects`], [`templates`]), and the process.
 
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod exit;
+pub mod http;
+pub mod listener;
 pub mod metrics;
+pub mod projects;
+pub mod signal;
+pub mod socket;
 pub mod telemetry;
+pub mod templates;
+pub mod wire;

@@ -4,10 +4,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use talus_hub::app::{App, StartError};
 use talus_hub::cli::{Cli, Command, ConfigCommand};
 use talus_hub::config::{Config, LoadError};
 use talus_hub::exit::Exit;
-use talus_hub::telemetry;
+use talus_hub::{signal, telemetry};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -27,12 +28,44 @@ fn main() -> ExitCode {
 
 /// Runs the hub until it is told to stop.
 fn serve(config: Config) -> ExitCode {
-    let Config { server, log, .. } = config;
-    if let Err(error) = telemetry::init(&log) {
+    if let Err(error) = telemetry::init(&config.log) {
         return fail(&error.to_string());
     }
-    tracing::error!(server.host, server.port, "this build cannot serve yet");
-    Exit::Internal.into()
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("the runtime cannot start: {error}")),
+    };
+    let exit = runtime.block_on(run(config));
+    // What is left are reads of files that nobody waits for any more.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+async fn run(config: Config) -> Exit {
+    let data_dir = config.data.dir.display().to_string();
+    let app = match App::start(config).await {
+        Ok(app) => app,
+        Err(error) => return start_failed(&error),
+    };
+    let url = format!("http://{}", app.address());
+    say(&format!("talus-hub listening on {url}\ndata in {data_dir}\nopen {url}/api/v1/health\n"));
+    tracing::info!(address = %app.address(), "listening");
+    match app.serve(signal::asked_to_stop()).await {
+        Ok(()) => Exit::Ok,
+        Err(overran) => {
+            eprintln!("error: {overran}");
+            Exit::ShutdownOverran
+        }
+    }
+}
+
+fn start_failed(error: &StartError) -> Exit {
+    eprintln!("error: {error}");
+    match error {
+        StartError::Listen { .. } => Exit::CannotListen,
+        StartError::Templates(_) => Exit::TemplatesUnreadable,
+        StartError::Data(_) | StartError::Log(_) => Exit::DataDirectoryUnusable,
+    }
 }
 
 /// Says every fault on a line of its own.

@@ -163,6 +163,15 @@ impl Hub {
         answer.map_err(|Refusal { rejection, seq }| HubError::Rejected { rejection, seq })
     }
 
+    /// Starts a session if it sleeps.
+    ///
+    /// # Errors
+    /// If there is no such session or it cannot be talked to.
+    pub async fn wake(&self, session_id: SessionId) -> Result<(), HubError> {
+        let _global = self.enter()?;
+        self.find(session_id, None).await.map(drop)
+    }
+
     /// A number for a socket's stay in a room.
     #[must_use]
     pub fn next_member_id(&self) -> MemberId {

@@ -143,8 +143,8 @@ pub struct Snapshot {
 /// Where a client says it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// The log it knows.
-    pub epoch: Epoch,
+    /// The log it knows; `None`: what it named is no log's.
+    pub epoch: Option<Epoch>,
     /// The last event it has.
     pub seq: Seq,
 }

@@ -75,7 +75,7 @@ fn check_media_type(request: &Request) -> Result<(), Failure> {
 
 async fn read_bytes(body: Body, max: usize) -> Result<Bytes, Failure> {
     let too_large = || Failure::new("PAYLOAD_TOO_LARGE", format!("the body is larger than {max} bytes"));
-    if http_body::Body::size_hint(&body).lower() > max as u64 {
+    if axum::body::HttpBody::size_hint(&body).lower() > max as u64 {
         return Err(too_large().with("limit", "body_bytes_max").with("max", max));
     }
     axum::body::to_bytes(body, max).await.map_err(|error| {

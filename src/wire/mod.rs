@@ -8,3 +8,4 @@ pub mod event;
 pub mod graph;
 pub mod request;
 pub mod room;
+pub mod template;

@@ -241,7 +241,7 @@ impl SessionState {
         let (reason, events) = match (forced, position) {
             (Some(reason), _) => (reason, None),
             (None, None) => (unplaced, None),
-            (None, Some(at)) if at.epoch != session.genesis().epoch => (SyncReason::EpochChanged, None),
+            (None, Some(at)) if at.epoch != Some(session.genesis().epoch) => (SyncReason::EpochChanged, None),
             (None, Some(at)) if at.seq > session.seq() => (SyncReason::AheadOfLog, None),
             (None, Some(at)) => match session.since(at.seq) {
                 Some(records) => (SyncReason::Resumed, Some((at.seq, records.cloned().collect()))),

@@ -1,0 +1,211 @@
+//! From a template's document to a blueprint: everything is checked, and every fault names its field.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use uuid::Uuid;
+
+use super::{
+    Blueprint, NodeType, PropertyType,
+    document::{NodeTypeDocument, OptionDocument, PropertyDocument, TemplateDocument},
+    derived_uuid, features,
+    kind::{PropertyKind, SelectOption},
+};
+use crate::domain::{
+    graph::Properties,
+    ids::{PropertyId, TemplateId, TypeId},
+    value::Value,
+};
+
+/// What is wrong with a template.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {reason}")]
+pub struct TemplateError {
+    /// The field, such as `node_types[2].properties[1].id`.
+    pub path: String,
+    /// Where the thing begins that the field belongs to, counted from 1.
+    pub line: Option<u64>,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Where we are, for messages.
+#[derive(Clone)]
+struct At {
+    path: String,
+    line: Option<u64>,
+}
+
+impl At {
+    fn fault(&self, field: &str, reason: impl Into<String>) -> TemplateError {
+        let path = if self.path.is_empty() { field.to_owned() } else { format!("{}.{field}", self.path) };
+        TemplateError { path, line: self.line, reason: reason.into() }
+    }
+
+    fn item(&self, list: &str, index: usize, line: Option<u64>) -> Self {
+        let list = if self.path.is_empty() { list.to_owned() } else { format!("{}.{list}", self.path) };
+        Self { path: format!("{list}[{index}]"), line: line.or(self.line) }
+    }
+
+    fn required(&self, field: &str, value: Option<&Arc<str>>) -> Result<Arc<str>, TemplateError> {
+        match value.filter(|text| !text.trim().is_empty()) {
+            Some(text) => Ok(Arc::clone(text)),
+            None => Err(self.fault(field, "is required")),
+        }
+    }
+
+    fn uuid(&self, explicit: Option<&Arc<str>>, derived: impl FnOnce() -> Uuid) -> Result<String, TemplateError> {
+        match explicit {
+            None => Ok(derived().to_string()),
+            Some(text) => match Uuid::try_parse(text) {
+                Ok(uuid) => Ok(uuid.to_string()),
+                Err(_) => Err(self.fault("uuid", format!("{text:?} is not a UUID"))),
+            },
+        }
+    }
+}
+
+impl Blueprint {
+    /// Checks and indexes a template.
+    ///
+    /// # Errors
+    /// Names the field at fault.
+    pub fn build(id: TemplateId, document: TemplateDocument) -> Result<Self, TemplateError> {
+        let at = At { path: String::new(), line: None };
+        let name = at.required("name", document.name.as_ref())?;
+        if document.node_types.is_empty() {
+            return Err(at.fault("node_types", "must have at least one type"));
+        }
+        let mut types = Vec::new();
+        let mut index = BTreeMap::new();
+        for (number, node_type) in document.node_types.iter().enumerate() {
+            let at = at.item("node_types", number, node_type.line);
+            let node_type = build_type(&at, node_type)?;
+            enter(&at, &mut index, number, &node_type.key, node_type.id.as_str())?;
+            types.push(node_type);
+        }
+        let is_root = |node_type: &NodeType| node_type.features.iter().any(|feature| &**feature == "is_root");
+        Ok(Self {
+            id,
+            uuid: document.uuid,
+            name,
+            version: document.version.unwrap_or_else(|| "1.0".into()),
+            description: document.description,
+            blocking_view: document.blocking_view,
+            root: types.iter().position(is_root).unwrap_or_default(),
+            types,
+            index,
+        })
+    }
+}
+
+/// Notes where a thing is, by slug and by uuid; neither may be taken.
+fn enter(
+    at: &At,
+    index: &mut BTreeMap<Arc<str>, usize>,
+    number: usize,
+    slug: &Arc<str>,
+    uuid: &str,
+) -> Result<(), TemplateError> {
+    if index.insert(Arc::clone(slug), number).is_some() {
+        return Err(at.fault("id", format!("{slug:?} is used twice")));
+    }
+    if index.insert(uuid.into(), number).is_some_and(|other| other != number) {
+        return Err(at.fault("uuid", format!("{uuid} is used twice")));
+    }
+    Ok(())
+}
+
+fn build_type(at: &At, document: &NodeTypeDocument) -> Result<NodeType, TemplateError> {
+    let key = at.required("id", document.id.as_ref())?;
+    let name = at.required("label", document.label.as_ref())?;
+    let id = TypeId::new(at.uuid(document.uuid.as_ref(), || derived_uuid("node_type", &key))?);
+    let added = features::added(document, &key);
+    let mut properties = Vec::new();
+    let mut index = BTreeMap::new();
+    for (number, property) in document.properties.iter().chain(&added).enumerate() {
+        let at = at.item("properties", number, property.line);
+        let property = build_property(&at, &key, property)?;
+        enter(&at, &mut index, number, &property.key, property.id.as_str())?;
+        properties.push(property);
+    }
+    Ok(NodeType {
+        id,
+        key,
+        name,
+        allowed_children: document.allowed_children.clone(),
+        allowed_asset_types: document.allowed_asset_types.clone(),
+        features: document.features.clone(),
+        look: document.look.clone(),
+        primary_status_property_id: document.primary_status_property_id.clone(),
+        defaults: defaults(&properties),
+        properties,
+        index,
+    })
+}
+
+fn build_property(at: &At, type_slug: &str, document: &PropertyDocument) -> Result<PropertyType, TemplateError> {
+    let key = at.required("id", document.id.as_ref())?;
+    let name = at.required("label", document.label.as_ref())?;
+    let word = at.required("type", document.kind.as_ref())?;
+    let derived = || derived_uuid(&format!("property.{type_slug}"), &key);
+    let id = PropertyId::new(at.uuid(document.uuid.as_ref(), derived)?);
+    let options = build_options(at, &format!("{type_slug}.{key}"), document.options.as_deref().unwrap_or_default())?;
+    let kind = PropertyKind::new(&word, options);
+    // A default that the property could not hold would make every node of the type one that cannot be edited back.
+    let default = match &document.default {
+        None | Some(Value::Null) => None,
+        Some(value) => {
+            let checked = kind.check(value, &|_| true);
+            Some(checked.map_err(|invalid| at.fault("value", format!("must be {}", invalid.expected)))?)
+        }
+    };
+    Ok(PropertyType {
+        id,
+        role: document.role.clone().unwrap_or_else(|| Arc::clone(&key)),
+        key,
+        name,
+        kind,
+        required: document.required,
+        default,
+        indicator_set: document.indicator_set.clone(),
+        ui_group: document.ui_group.clone(),
+        markup_profile: document.markup_profile.clone(),
+        markup_tokens: document.markup_tokens.clone(),
+    })
+}
+
+fn build_options(at: &At, namespace: &str, documents: &[OptionDocument]) -> Result<Vec<SelectOption>, TemplateError> {
+    let mut options: Vec<SelectOption> = Vec::new();
+    for (number, document) in documents.iter().enumerate() {
+        let at = at.item("options", number, None);
+        let name = at.required("name", document.name.as_ref())?;
+        if options.iter().any(|other| other.name == name) {
+            return Err(at.fault("name", format!("{name:?} is used twice")));
+        }
+        let id = document.id.clone().unwrap_or_else(|| derived_uuid(namespace, &name).to_string().into());
+        if options.iter().any(|other| other.id == id) {
+            return Err(at.fault("id", format!("{id:?} is used twice")));
+        }
+        options.push(SelectOption { id, name, indicator_id: document.indicator_id.clone() });
+    }
+    Ok(options)
+}
+
+fn defaults(properties: &[PropertyType]) -> Properties {
+    let first_option = |property: &PropertyType| match &property.kind {
+        PropertyKind::Select(options) => options.first().map(|option| Value::Text(Arc::clone(&option.id))),
+        PropertyKind::Text(_)
+        | PropertyKind::Number(_)
+        | PropertyKind::Checkbox
+        | PropertyKind::Date
+        | PropertyKind::NodeReference
+        | PropertyKind::Object
+        | PropertyKind::Other(_) => None,
+    };
+    let named = properties.iter().filter(|property| &*property.key != PropertyId::NAME);
+    let with_default = named.filter_map(|property| {
+        let value = property.default.clone().or_else(|| first_option(property))?;
+        Some((property.id.clone(), value))
+    });
+    with_default.collect()
+}

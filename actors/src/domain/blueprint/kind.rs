@@ -1,0 +1,183 @@
+//! What properties can hold.
+
+use std::sync::Arc;
+
+use jiff::civil::Date;
+
+use crate::domain::{ids::NodeId, value::Value};
+
+/// What a property can hold. `null` clears any of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PropertyKind {
+    /// A string: `text`, `textarea`, `editor`.
+    Text(Arc<str>),
+    /// A number, or a string that is one: `number`, `currency`.
+    Number(Arc<str>),
+    /// A boolean.
+    Checkbox,
+    /// A day, or an empty string.
+    Date,
+    /// One of some options, by id or name; kept as id.
+    Select(Vec<SelectOption>),
+    /// A node of the session, or a list of them.
+    NodeReference,
+    /// An object.
+    Object,
+    /// A kind that the hub does not know: anything.
+    Other(Arc<str>),
+}
+
+/// An option of a select.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelectOption {
+    /// What is kept.
+    pub id: Arc<str>,
+    /// What people see.
+    pub name: Arc<str>,
+    /// How a front end marks it.
+    pub indicator_id: Option<Arc<str>>,
+}
+
+/// A value that a property cannot hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected}")]
+pub struct InvalidValue {
+    /// What it can hold.
+    pub expected: String,
+}
+
+impl PropertyKind {
+    pub(super) fn new(word: &Arc<str>, options: Vec<SelectOption>) -> Self {
+        match &**word {
+            "text" | "textarea" | "editor" => Self::Text(Arc::clone(word)),
+            "number" | "currency" => Self::Number(Arc::clone(word)),
+            "checkbox" => Self::Checkbox,
+            "date" => Self::Date,
+            "select" => Self::Select(options),
+            "node_reference" => Self::NodeReference,
+            "object" => Self::Object,
+            _ => Self::Other(Arc::clone(word)),
+        }
+    }
+
+    /// The word that a template has for it.
+    #[must_use]
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Text(word) | Self::Number(word) | Self::Other(word) => word,
+            Self::Checkbox => "checkbox",
+            Self::Date => "date",
+            Self::Select(_) => "select",
+            Self::NodeReference => "node_reference",
+            Self::Object => "object",
+        }
+    }
+
+    pub(super) fn check(&self, value: &Value, node_exists: &dyn Fn(NodeId) -> bool) -> Result<Value, InvalidValue> {
+        let kept = |fits: bool| if fits { Ok(value.clone()) } else { Err(self.invalid()) };
+        match (self, value) {
+            (Self::Other(_), _) | (_, Value::Null) => Ok(value.clone()),
+            (Self::Text(_), _) => kept(matches!(value, Value::Text(_))),
+            (Self::Number(_), Value::Text(text)) => kept(is_number(text)),
+            (Self::Number(_), _) => kept(matches!(value, Value::Number(_))),
+            (Self::Checkbox, _) => kept(matches!(value, Value::Bool(_))),
+            (Self::Date, _) => kept(value.as_text().is_some_and(is_date)),
+            (Self::Object, _) => kept(matches!(value, Value::Object(_))),
+            (Self::NodeReference, Value::List(nodes)) => kept(nodes.iter().all(|node| is_node(node, node_exists))),
+            (Self::NodeReference, _) => kept(is_node(value, node_exists)),
+            (Self::Select(options), _) => value
+                .as_text()
+                .and_then(|text| choose(options, text))
+                .map(|option| Value::Text(Arc::clone(&option.id)))
+                .ok_or_else(|| self.invalid()),
+        }
+    }
+
+    fn invalid(&self) -> InvalidValue {
+        let expected = match self {
+            Self::Text(_) => "a string".to_owned(),
+            Self::Number(_) => "a number or a string that is one".to_owned(),
+            Self::Checkbox => "true or false".to_owned(),
+            Self::Date => "a date as YYYY-MM-DD, or an empty string".to_owned(),
+            Self::NodeReference => "the id of an existing node, or a list of them".to_owned(),
+            Self::Object => "an object".to_owned(),
+            Self::Other(_) => "anything".to_owned(),
+            Self::Select(options) => {
+                // Enough to see what is meant; a list of hundreds helps nobody.
+                const NAMED_MAX: usize = 12;
+                let names: Vec<_> = options.iter().take(NAMED_MAX).map(|option| format!("{:?}", option.name)).collect();
+                let rest = if options.len() > NAMED_MAX { ", …" } else { "" };
+                format!("one of {}{rest}", names.join(", "))
+            }
+        };
+        InvalidValue { expected }
+    }
+}
+
+/// An option by its id; by its name, if no option has that id.
+fn choose<'a>(options: &'a [SelectOption], text: &str) -> Option<&'a SelectOption> {
+    let by_id = options.iter().find(|option| *option.id == *text);
+    by_id.or_else(|| options.iter().find(|option| *option.name == *text))
+}
+
+/// A JSON number with nothing around it.
+fn is_number(text: &str) -> bool {
+    text.bytes().next().is_some_and(|first| first == b'-' || first.is_ascii_digit())
+        && text.parse::<serde_json::Number>().is_ok()
+}
+
+fn is_date(text: &str) -> bool {
+    // jiff reads more spellings of a day than the protocol has.
+    const FORM: &str = "YYYY-MM-DD";
+    text.is_empty() || (text.len() == FORM.len() && text.as_bytes()[4] == b'-' && text.parse::<Date>().is_ok())
+}
+
+fn is_node(value: &Value, node_exists: &dyn Fn(NodeId) -> bool) -> bool {
+    value.as_text().and_then(|text| text.parse().ok()).is_some_and(node_exists)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+
+    #[test]
+    fn each_kind_holds_what_it_should_and_nothing_else() {
+        let option = |id: &str, name: &str| SelectOption { id: id.into(), name: name.into(), indicator_id: None };
+        let options = vec![option("to_do", "To Do"), option("done", "Done")];
+        for (word, accepted, refused) in [
+            ("text", vec![r#""x""#, r#""""#], vec!["1", "true", "[]", "{}"]),
+            ("editor", vec![r#""x""#], vec!["1"]),
+            ("number", vec!["1", "-1.5", r#""12.50""#, r#""-3e2""#], vec![r#""""#, r#""x""#, r#"" 1""#, r#""1 ""#, "true", r#""NaN""#]),
+            ("currency", vec!["123456789012345678901234567890"], vec!["{}"]),
+            ("checkbox", vec!["true", "false"], vec![r#""true""#, "1"]),
+            ("date", vec![r#""2026-02-28""#, r#""""#], vec![r#""2026-02-30""#, r#""2026-2-3""#, r#""20260228""#, r#""2026-02-28T00:00""#, "5"]),
+            ("select", vec![r#""to_do""#, r#""To Do""#], vec![r#""Nope""#, "0", "[]"]),
+            ("node_reference", vec![r#""67e55044-10b1-426f-9247-bb680e5fe0c8""#, "[]", r#"["67e55044-10b1-426f-9247-bb680e5fe0c8"]"#], vec![r#""x""#, r#"["x"]"#, "5"]),
+            ("object", vec!["{}"], vec!["[]", r#""{}""#]),
+            ("holodeck", vec!["1", r#""x""#, "[]"], vec![]),
+        ] {
+            let kind = PropertyKind::new(&word.into(), options.clone());
+            assert_eq!(kind.word(), word);
+            let check = |json: &str| kind.check(&serde_json::from_str(json).expect(json), &|id| id.to_string() == NODE);
+            assert_eq!(check("null"), Ok(Value::Null), "{word}: null clears");
+            for json in accepted {
+                assert!(check(json).is_ok(), "{word} holds {json}");
+            }
+            for json in refused {
+                assert_eq!(check(json), Err(kind.invalid()), "{word} does not hold {json}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_select_keeps_the_id_of_an_option_named_by_its_name() {
+        let option = |id: &str, name: &str| SelectOption { id: id.into(), name: name.into(), indicator_id: None };
+        let kind = PropertyKind::Select(vec![option("a", "b"), option("b", "c")]);
+        let check = |text: &str| kind.check(&Value::text(text), &|_| false);
+        assert_eq!(check("b"), Ok(Value::text("b")), "an id goes before a name");
+        assert_eq!(check("c"), Ok(Value::text("b")));
+        assert_eq!(check("d").expect_err("no such option").expected, r#"one of "b", "c""#);
+    }
+}

@@ -1,0 +1,44 @@
+//! Going in order, within a grace.
+
+use std::{io, time::Duration};
+
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::http::AppState;
+
+/// How long transports stay open after the sockets were told, so that the last packets get out.
+const FLUSH: Duration = Duration::from_millis(300);
+
+/// The hub did not get done in time; what was acknowledged is kept all the same.
+#[derive(Debug, thiserror::Error)]
+#[error("the shutdown did not finish within {grace:?}")]
+pub struct ShutdownOverran {
+    grace: Duration,
+}
+
+/// Accepts nobody new, lets sessions finish, tells sockets, then cuts every connection that is left: a client that does
+/// not read, or a long poll, would keep the server for as long as it likes.
+pub(super) async fn shut_down(
+    state: &AppState,
+    server: JoinHandle<io::Result<()>>,
+    closing: &CancellationToken,
+    connections: &CancellationToken,
+) -> Result<(), ShutdownOverran> {
+    let grace = state.config.server.shutdown_grace();
+    tracing::info!(grace_ms = grace.as_millis(), "draining");
+    closing.cancel();
+    let told = state.hub.stats().members.get() > 0;
+    let drained = timeout(grace, state.hub.drain()).await.is_ok();
+    if told {
+        tokio::time::sleep(FLUSH.min(grace)).await;
+    }
+    connections.cancel();
+    let closed = timeout(grace, server).await.is_ok();
+    if drained && closed {
+        tracing::info!("stopped");
+        Ok(())
+    } else {
+        Err(ShutdownOverran { grace })
+    }
+}

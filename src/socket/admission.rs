@@ -1,0 +1,156 @@
+//! Who is let in, and what a connection says of itself.
+
+use serde::Deserialize;
+use talus_actors::{
+    domain::ids::{ClientId, Seq, SessionId},
+    hub::HubError,
+    session_actor::Position,
+};
+use uuid::Uuid;
+
+/// The Socket.IO `auth` payload. Where it says nothing, the query may.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Auth {
+    session_id: Option<serde_json::Value>,
+    client_id: Option<serde_json::Value>,
+    epoch: Option<serde_json::Value>,
+    seq: Option<serde_json::Value>,
+}
+
+/// A connection that is let in.
+#[derive(Debug, Clone)]
+pub(super) struct Admitted {
+    pub(super) session_id: SessionId,
+    pub(super) client_id: ClientId,
+    pub(super) position: Option<Position>,
+}
+
+/// Why a connection is not let in. The text is all that the client gets to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refused {
+    /// It names no session.
+    #[error("MISSING_SESSION")]
+    MissingSession,
+    /// There is no such session.
+    #[error("INVALID_SESSION")]
+    InvalidSession,
+    /// Its client id is none.
+    #[error("INVALID_REQUEST")]
+    InvalidClientId,
+    /// The session cannot be served.
+    #[error("SESSION_QUARANTINED")]
+    Quarantined,
+    /// The hub serves as much as it can.
+    #[error("OVERLOADED")]
+    Overloaded,
+    /// The hub is going away.
+    #[error("DRAINING")]
+    Draining,
+}
+
+impl From<HubError> for Refused {
+    fn from(error: HubError) -> Self {
+        match error {
+            HubError::SessionNotFound(_) => Self::InvalidSession,
+            HubError::Quarantined { .. } => Self::Quarantined,
+            HubError::Draining => Self::Draining,
+            HubError::Rejected { .. }
+            | HubError::ProjectExists(_)
+            | HubError::OutcomeUnknown
+            | HubError::Overloaded { .. }
+            | HubError::TooManySessions { .. }
+            | HubError::RoomFull(_)
+            | HubError::SeqNotReached { .. }
+            | HubError::Log(_) => Self::Overloaded,
+        }
+    }
+}
+
+impl Auth {
+    /// The same, with what only the query says.
+    pub(super) fn or_query(mut self, query: Option<&str>) -> Self {
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            let field = match &*name {
+                "session_id" => &mut self.session_id,
+                "client_id" => &mut self.client_id,
+                "epoch" => &mut self.epoch,
+                "seq" => &mut self.seq,
+                _ => continue,
+            };
+            field.get_or_insert_with(|| value.into_owned().into());
+        }
+        self
+    }
+
+    pub(super) fn admitted(&self) -> Result<Admitted, Refused> {
+        let session_id = match &self.session_id {
+            None | Some(serde_json::Value::Null) => return Err(Refused::MissingSession),
+            Some(value) => value.as_str().and_then(|text| text.parse().ok()).ok_or(Refused::InvalidSession)?,
+        };
+        let client_id = match &self.client_id {
+            None | Some(serde_json::Value::Null) => minted()?,
+            Some(value) => value.as_str().and_then(|text| text.parse().ok()).ok_or(Refused::InvalidClientId)?,
+        };
+        let epoch = self.epoch.as_ref().and_then(serde_json::Value::as_str);
+        let seq = self.seq.as_ref().and_then(|seq| seq.as_u64().or_else(|| seq.as_str()?.parse().ok()));
+        Ok(Admitted { session_id, client_id, position: position(epoch, seq) })
+    }
+}
+
+fn minted() -> Result<ClientId, Refused> {
+    Uuid::new_v4().to_string().parse().map_err(|_| Refused::InvalidClientId)
+}
+
+/// A position, if both halves of it are there. An epoch that is none is one that no log has: the client knows another
+/// log, and is told so.
+pub(super) fn position(epoch: Option<&str>, seq: Option<u64>) -> Option<Position> {
+    Some(Position { epoch: epoch?.parse().ok(), seq: Seq(seq?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use talus_actors::domain::ids::Epoch;
+
+    use super::*;
+
+    const SESSION: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+
+    fn admitted(auth: serde_json::Value, query: &str) -> Result<Admitted, Refused> {
+        serde_json::from_value::<Auth>(auth).unwrap_or_default().or_query(Some(query)).admitted()
+    }
+
+    #[test]
+    fn a_session_is_named_by_the_auth_payload_or_the_query() {
+        let by_auth = admitted(json!({"session_id": SESSION}), "EIO=4").expect("named in auth");
+        let by_query = admitted(json!(null), &format!("EIO=4&session_id={SESSION}")).expect("named in the query");
+        assert_eq!(by_auth.session_id, by_query.session_id);
+        assert_eq!(admitted(json!({}), "EIO=4").expect_err("none"), Refused::MissingSession);
+        assert_eq!(admitted(json!({"session_id": null}), "").expect_err("null"), Refused::MissingSession);
+        for wrong in [json!("x"), json!(7), json!({}), json!("")] {
+            assert_eq!(admitted(json!({"session_id": wrong}), "").expect_err("wrong"), Refused::InvalidSession);
+        }
+    }
+
+    #[test]
+    fn a_client_id_is_kept_or_minted_or_refused() {
+        let with = |client_id: serde_json::Value| admitted(json!({"session_id": SESSION, "client_id": client_id}), "");
+        assert_eq!(with(json!("me_1")).expect("a good one").client_id.as_str(), "me_1");
+        assert_eq!(with(json!("a b")).expect_err("a space"), Refused::InvalidClientId);
+        assert_eq!(with(json!(7)).expect_err("a number"), Refused::InvalidClientId);
+        assert_eq!(with(json!(null)).expect("none").client_id.as_str().len(), 36);
+    }
+
+    #[test]
+    fn a_position_needs_both_halves() {
+        let with = |epoch: serde_json::Value, seq: serde_json::Value| {
+            admitted(json!({"session_id": SESSION, "epoch": epoch, "seq": seq}), "").expect("a session").position
+        };
+        let there = Position { epoch: Some(Epoch::new(0xab)), seq: Seq(7) };
+        assert_eq!(with(json!("000000ab"), json!(7)), Some(there));
+        assert_eq!(with(json!("000000ab"), json!("7")), Some(there));
+        assert_eq!(with(json!("000000ab"), json!(null)), None);
+        assert_eq!(with(json!(null), json!(7)), None);
+        assert_eq!(with(json!("nonsense"), json!(7)), Some(Position { epoch: None, seq: Seq(7) }));
+    }
+}

@@ -1,0 +1,143 @@
+//! A socket as its room sees it.
+
+use std::{
+    sync::atomic::{AtomicU8, Ordering},
+    time::Duration,
+};
+
+use axum::extract::ConnectInfo;
+use socketioxide::{SendError as EmitError, SocketError, extract::SocketRef};
+use talus_actors::{
+    domain::ids::{Seq, SessionId},
+    fan_out::{Frame, MemberId, Release, RoomSocket, SendError, SyncReason},
+    hub::Hub,
+    session_actor::{ResyncRequest, now},
+};
+
+use crate::listener::Connection;
+
+/// Attempts to resync a socket that cannot keep up, each after twice the wait of the one before, at most 32 times the
+/// first: with the default of 50 ms about 15 s, in which a client that lives has taken something.
+const ATTEMPTS_MAX: u32 = 14;
+
+/// How long a transport stays open after the last packet was queued, so that it gets out. A client that is alive has
+/// it within a round trip.
+const FLUSH: Duration = Duration::from_millis(250);
+
+/// See the [module](self).
+pub(super) struct Peer {
+    socket: SocketRef,
+    hub: Hub,
+    session_id: SessionId,
+    member: MemberId,
+    retry: Duration,
+    asked: Asked,
+}
+
+/// What kind of sync is on its way to the socket: what is asked for meanwhile is answered by it too.
+#[derive(Default)]
+struct Asked(AtomicU8);
+
+impl Asked {
+    const NOTHING: u8 = 0;
+    const ANYTHING: u8 = 1;
+    const SNAPSHOT: u8 = 2;
+
+    /// Notes a request; false if the answer to it is on its way already.
+    fn note(&self, request: &ResyncRequest) -> bool {
+        let kind = if request.reason.is_some() { Self::SNAPSHOT } else { Self::ANYTHING };
+        self.0.fetch_max(kind, Ordering::Relaxed) < kind
+    }
+
+    fn answered(&self) {
+        self.0.store(Self::NOTHING, Ordering::Relaxed);
+    }
+}
+
+impl Peer {
+    pub(super) fn new(socket: SocketRef, hub: Hub, session_id: SessionId, member: MemberId, retry: Duration) -> Self {
+        Self { socket, hub, session_id, member, retry, asked: Asked::default() }
+    }
+
+    /// Asks for a sync, unless one that will do is on its way.
+    pub(super) fn resync(&self, request: ResyncRequest) {
+        if self.asked.note(&request) {
+            self.hub.resync(self.session_id, self.member, request);
+        }
+    }
+
+    /// The connection that the socket came by.
+    fn connection(&self) -> Option<Connection> {
+        self.socket.req_parts().extensions.get::<ConnectInfo<Connection>>().map(|info| info.0.clone())
+    }
+}
+
+impl RoomSocket for Peer {
+    fn send(&self, frame: &Frame) -> Result<(), SendError> {
+        if frame.event == "session:sync" {
+            self.asked.answered();
+        }
+        match self.socket.emit(frame.event, &*frame.data) {
+            Ok(()) => Ok(()),
+            Err(EmitError::Socket(SocketError::InternalChannelFull)) => Err(SendError::Full),
+            Err(EmitError::Socket(SocketError::Closed)) => Err(SendError::Closed),
+            Err(EmitError::Serialize(error)) => {
+                tracing::error!(event = frame.event, %error, "a packet could not be encoded");
+                Err(SendError::Closed)
+            }
+        }
+    }
+
+    fn fell_behind(&self, delivered: Seq, attempt: u32) {
+        if attempt >= ATTEMPTS_MAX {
+            tracing::info!(session_id = %self.session_id, member = self.member.0, delivered = delivered.0, "socket shed");
+            if let Some(connection) = self.connection() {
+                connection.abort();
+            }
+            return;
+        }
+        let wait = self.retry * (1 << attempt.min(5));
+        let (hub, session_id, member) = (self.hub.clone(), self.session_id, self.member);
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let request = ResyncRequest { position: None, reason: Some(SyncReason::SlowConsumer), now: now() };
+            hub.resync(session_id, member, request);
+        });
+    }
+
+    fn release(&self, how: Release) {
+        match how {
+            // The client is told not to come back: what it came for is gone.
+            Release::SessionDeleted => {
+                let _ = self.socket.clone().disconnect();
+            }
+            // A disconnect from the namespace would make the client stop for good; a lost transport makes it return.
+            Release::CloseTransport => {
+                if let Some(connection) = self.connection() {
+                    tokio::spawn(async move {
+                        tokio::time::sleep(FLUSH).await;
+                        connection.abort();
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_that_arrive_while_one_is_answered_are_answered_together() {
+        let asked = Asked::default();
+        let any = ResyncRequest { position: None, reason: None, now: now() };
+        let all = ResyncRequest { reason: Some(SyncReason::Divergence), ..any };
+        assert!(asked.note(&any), "the first is asked");
+        assert!(!asked.note(&any), "the second is answered with it");
+        assert!(asked.note(&all), "one that needs a snapshot is not");
+        assert!(!asked.note(&any) && !asked.note(&all), "what comes after it is");
+        asked.answered();
+        assert!(asked.note(&any), "and then it begins anew");
+    }
+}
