@@ -74,17 +74,38 @@ impl App {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let config = Arc::new(config);
         let templates = Arc::new(TemplateStore::new(config.templates.dir.clone()));
-        templates.check_readable().map_err(|error| StartError::Templates(error.to_string()))?;
+        templates
+            .check_readable()
+            .map_err(|error| StartError::Templates(error.to_string()))?;
         let projects = ProjectStore::open(config.projects_dir(), config.projects.file_bytes_max)
             .map_err(|error| StartError::Data(error.to_string()))?;
         let log = MemoryLog::start().map_err(|error| StartError::Log(LogError::Io(error.to_string())))?;
         let stats = Arc::new(Stats::default());
         let limits = limits(&config.limits);
-        let hub = start_hub(&config, limits.clone(), Arc::new(log), Arc::clone(&templates), Arc::clone(&stats)).await?;
+        let hub = start_hub(
+            &config,
+            limits.clone(),
+            Arc::new(log),
+            Arc::clone(&templates),
+            Arc::clone(&stats),
+        )
+        .await?;
         let metrics = Metrics::new(vec![Box::new(collector::StatsCollector::new(stats))]);
-        let state = AppState { hub, config, limits: Arc::new(limits), templates, projects: Arc::new(projects), metrics };
+        let state = AppState {
+            hub,
+            config,
+            limits: Arc::new(limits),
+            templates,
+            projects: Arc::new(projects),
+            metrics,
+        };
         let (listener, address) = listen(&state.config).await?;
-        Ok(Self { listener, address, router: router(&state), state })
+        Ok(Self {
+            listener,
+            address,
+            router: router(&state),
+            state,
+        })
     }
 
     /// Where it listens.
@@ -99,7 +120,12 @@ impl App {
     /// # Errors
     /// If that takes longer than its grace.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ShutdownOverran> {
-        let Self { listener, router, state, .. } = self;
+        let Self {
+            listener,
+            router,
+            state,
+            ..
+        } = self;
         let connections = CancellationToken::new();
         let closing = CancellationToken::new();
         let listener = Listener::new(listener, connections.clone());
@@ -113,7 +139,10 @@ impl App {
 
 async fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), StartError> {
     let (host, port) = (config.server.host.as_str(), config.server.port);
-    let failed = |error| StartError::Listen { address: format!("{host}:{port}"), error };
+    let failed = |error| StartError::Listen {
+        address: format!("{host}:{port}"),
+        error,
+    };
     let listener = TcpListener::bind((host, port)).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
@@ -125,7 +154,10 @@ fn router(state: &AppState) -> Router {
     let router = if realtime.enabled {
         let origins = Arc::new(Origins::new(&state.config.cors));
         let sockets = Router::new()
-            .route_service(socket::PATH, socket::service(&state.hub, realtime, &state.config.limits))
+            .route_service(
+                socket::PATH,
+                socket::service(&state.hub, realtime, &state.config.limits),
+            )
             .layer(from_fn_with_state(origins, check_origin));
         sockets.merge(rest)
     } else {
@@ -143,7 +175,9 @@ async fn start_hub(
 ) -> Result<Hub, LogError> {
     let realtime = &config.realtime;
     let reconnect_ms = (realtime.reconnect_min_ms, realtime.reconnect_max_ms);
-    let encoder = realtime.enabled.then(|| Arc::new(WireEncoder { reconnect_ms }) as Arc<dyn Encoder>);
+    let encoder = realtime
+        .enabled
+        .then(|| Arc::new(WireEncoder { reconnect_ms }) as Arc<dyn Encoder>);
     let settings = HubSettings {
         limits,
         supervision: SupervisionSettings {
@@ -160,7 +194,16 @@ async fn start_hub(
         sockets_per_session_max: realtime.sockets_per_session_max,
     };
     let blueprints = Arc::new(Blueprints(templates));
-    Hub::start(settings, HubParts { log, blueprints, encoder, stats }).await
+    Hub::start(
+        settings,
+        HubParts {
+            log,
+            blueprints,
+            encoder,
+            stats,
+        },
+    )
+    .await
 }
 
 fn limits(config: &config::Limits) -> Limits {
@@ -186,7 +229,9 @@ impl BlueprintSource for Blueprints {
         async move {
             let named = id.clone();
             let loaded = tokio::task::spawn_blocking(move || templates.load(&id)).await.ok()?;
-            loaded.inspect_err(|error| tracing::warn!(template_id = %named, %error, "a session has no template")).ok()
+            loaded
+                .inspect_err(|error| tracing::warn!(template_id = %named, %error, "a session has no template"))
+                .ok()
         }
         .boxed()
     }

@@ -70,7 +70,10 @@ impl axum::serve::Listener for Listener {
 
 impl Connected<IncomingStream<'_, Listener>> for Connection {
     fn connect_info(stream: IncomingStream<'_, Listener>) -> Self {
-        Self { peer: *stream.remote_addr(), switch: stream.io().switch.clone() }
+        Self {
+            peer: *stream.remote_addr(),
+            switch: stream.io().switch.clone(),
+        }
     }
 }
 
@@ -89,7 +92,12 @@ type Cut = Pin<Box<WaitForCancellationFutureOwned>>;
 impl Stream {
     fn new(inner: TcpStream, switch: CancellationToken) -> Self {
         let cut = || Box::pin(switch.clone().cancelled_owned());
-        Self { inner, read_cut: cut(), write_cut: cut(), switch }
+        Self {
+            inner,
+            read_cut: cut(),
+            write_cut: cut(),
+            switch,
+        }
     }
 }
 

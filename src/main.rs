@@ -48,7 +48,9 @@ async fn run(config: Config) -> Exit {
         Err(error) => return start_failed(&error),
     };
     let url = format!("http://{}", app.address());
-    say(&format!("talus-hub listening on {url}\ndata in {data_dir}\nopen {url}/api/v1/health\n"));
+    say(&format!(
+        "talus-hub listening on {url}\ndata in {data_dir}\nopen {url}/api/v1/health\n"
+    ));
     tracing::info!(address = %app.address(), "listening");
     match app.serve(signal::asked_to_stop()).await {
         Ok(()) => Exit::Ok,

@@ -89,7 +89,10 @@ impl TemplateStore {
     /// # Errors
     /// If the folder cannot be read.
     pub fn list(&self) -> io::Result<Vec<TemplateEntry>> {
-        let entry = |id| TemplateEntry { template: self.load(&id), id };
+        let entry = |id| TemplateEntry {
+            template: self.load(&id),
+            id,
+        };
         Ok(self.ids()?.into_iter().map(entry).collect())
     }
 
@@ -115,7 +118,9 @@ impl TemplateStore {
             return Err(TemplateLoadError::Invalid { message });
         }
         let text = String::from_utf8(bytes);
-        let text = text.map_err(|_| TemplateLoadError::Invalid { message: "the file is not UTF-8".to_owned() })?;
+        let text = text.map_err(|_| TemplateLoadError::Invalid {
+            message: "the file is not UTF-8".to_owned(),
+        })?;
         Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
     }
 
@@ -158,7 +163,12 @@ mod tests {
     #[test]
     fn a_broken_template_is_listed_with_its_fault_and_hides_no_other() {
         let broken = "name: B\nnode_types:\n- id: a\n  label: A\n- id: b\n  properties: []\n";
-        let (_dir, store) = store(&[("small.yaml", SMALL), ("b.yaml", broken), ("x.yaml", ": ["), ("notes.txt", "")]);
+        let (_dir, store) = store(&[
+            ("small.yaml", SMALL),
+            ("b.yaml", broken),
+            ("x.yaml", ": ["),
+            ("notes.txt", ""),
+        ]);
         let list = store.list().expect("the folder is readable");
         let told: Vec<_> = list
             .iter()
@@ -177,7 +187,11 @@ mod tests {
     fn a_template_that_changes_is_seen_and_one_with_a_byte_order_mark_is_read() {
         let (dir, store) = store(&[("small.yaml", SMALL)]);
         assert_eq!(&*store.load(&id("small")).expect("a template").name, "Small");
-        fs::write(dir.path().join("small.yaml"), format!("\u{feff}{}", SMALL.replace("Small", "Other"))).expect("writes");
+        fs::write(
+            dir.path().join("small.yaml"),
+            format!("\u{feff}{}", SMALL.replace("Small", "Other")),
+        )
+        .expect("writes");
         assert_eq!(&*store.load(&id("small")).expect("a template").name, "Other");
         assert!(matches!(store.load(&id("none")), Err(TemplateLoadError::NotFound)));
     }
@@ -186,21 +200,49 @@ mod tests {
     fn what_is_far_too_large_is_not_read() {
         let large = "#".repeat(usize::try_from(FILE_BYTES_MAX).expect("fits") + 1);
         let (_dir, store) = store(&[("large.yaml", &large)]);
-        assert!(store.load(&id("large")).expect_err("too large").to_string().contains("larger than"));
+        assert!(
+            store
+                .load(&id("large"))
+                .expect_err("too large")
+                .to_string()
+                .contains("larger than")
+        );
     }
 
     #[test]
     fn faults_name_line_and_field() {
-        let types = |rest: &str| format!("name: T\nnode_types:\n- id: t\n  label: T\n  properties:\n  - id: p\n    label: P\n    type: text\n{rest}");
+        let types = |rest: &str| {
+            format!(
+                "name: T\nnode_types:\n- id: t\n  label: T\n  properties:\n  - id: p\n    label: P\n    type: text\n{rest}"
+            )
+        };
         for (text, fault) in [
             ("node_types: []\n".to_owned(), "name: is required"),
             ("name: T\n".to_owned(), "node_types: must have at least one type"),
-            (types("  - id: p\n    label: Q\n    type: text\n"), "line 9: node_types[0].properties[1].id: \"p\" is used twice"),
-            (types("  - id: q\n    label: Q\n"), "line 9: node_types[0].properties[1].type: is required"),
-            (types("  - {id: q, label: Q, type: date, value: soon}\n"), "line 9: node_types[0].properties[1].value: must be a date as YYYY-MM-DD, or an empty string"),
-            (types("  - {id: q, label: Q, type: select, options: [A, {name: A}]}\n"), "line 9: node_types[0].properties[1].options[1].name: \"A\" is used twice"),
-            (types("  uuid: nonsense\n"), "line 3: node_types[0].uuid: \"nonsense\" is not a UUID"),
-            (types("- {id: t, label: U}\n"), "line 9: node_types[1].id: \"t\" is used twice"),
+            (
+                types("  - id: p\n    label: Q\n    type: text\n"),
+                "line 9: node_types[0].properties[1].id: \"p\" is used twice",
+            ),
+            (
+                types("  - id: q\n    label: Q\n"),
+                "line 9: node_types[0].properties[1].type: is required",
+            ),
+            (
+                types("  - {id: q, label: Q, type: date, value: soon}\n"),
+                "line 9: node_types[0].properties[1].value: must be a date as YYYY-MM-DD, or an empty string",
+            ),
+            (
+                types("  - {id: q, label: Q, type: select, options: [A, {name: A}]}\n"),
+                "line 9: node_types[0].properties[1].options[1].name: \"A\" is used twice",
+            ),
+            (
+                types("  uuid: nonsense\n"),
+                "line 3: node_types[0].uuid: \"nonsense\" is not a UUID",
+            ),
+            (
+                types("- {id: t, label: U}\n"),
+                "line 9: node_types[1].id: \"t\" is used twice",
+            ),
         ] {
             let (_dir, store) = store(&[("t.yaml", &text)]);
             assert_eq!(store.load(&id("t")).expect_err(fault).to_string(), fault, "{text}");
@@ -213,7 +255,12 @@ mod tests {
     #[test]
     fn our_own_templates_and_the_predecessors_load() {
         let own = TemplateStore::new(PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/config/templates")));
-        let ids: Vec<_> = own.list().expect("they ship").into_iter().map(|entry| (entry.id.to_string(), entry.template.is_ok())).collect();
+        let ids: Vec<_> = own
+            .list()
+            .expect("they ship")
+            .into_iter()
+            .map(|entry| (entry.id.to_string(), entry.template.is_ok()))
+            .collect();
         assert_eq!(ids.len(), 3);
         assert!(ids.iter().all(|(_, loads)| *loads), "{ids:?}");
         let real = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/templates"));

@@ -557,7 +557,10 @@ impl SupervisorState {
 
     fn projects(&self) -> BTreeMap<ProjectId, Genesis> {
         let genesis = |id| self.sessions.get(id).map(|entry| entry.summary.genesis.clone());
-        self.projects.iter().filter_map(|(project_id, id)| Some((project_id.clone(), genesis(id)?))).collect()
+        self.projects
+            .iter()
+            .filter_map(|(project_id, id)| Some((project_id.clone(), genesis(id)?)))
+            .collect()
     }
 
     fn page(&self, offset: usize, limit: usize) -> Page {

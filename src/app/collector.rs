@@ -24,21 +24,61 @@ impl Collector for StatsCollector {
         for (name, help, value) in [
             ("sessions", "sessions in memory", stats.sessions_loaded.get()),
             ("connections", "sockets in rooms", stats.members.get()),
-            ("sessions_quarantined", "sessions that failed too often", stats.sessions_quarantined.get()),
+            (
+                "sessions_quarantined",
+                "sessions that failed too often",
+                stats.sessions_quarantined.get(),
+            ),
         ] {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         for (name, help, value) in [
-            ("events_published", "sequenced events that became durable", stats.events_published.get()),
-            ("packets_delivered", "packets handed to sockets", stats.packets_delivered.get()),
-            ("packets_dropped", "packets that a full queue refused", stats.packets_dropped.get()),
-            ("slow_consumers", "times a socket fell behind", stats.slow_consumers.get()),
-            ("broadcast_failures", "publications that no room took", stats.broadcast_failures.get()),
-            ("broadcast_restarts", "rooms that were replaced", stats.broadcast_restarts.get()),
-            ("session_restarts", "sessions that failed and were started again", stats.session_restarts.get()),
-            ("session_passivations", "sessions that went to sleep", stats.passivations.get()),
-            ("append_failures", "appends that failed or whose outcome is unknown", stats.append_failures.get()),
+            (
+                "events_published",
+                "sequenced events that became durable",
+                stats.events_published.get(),
+            ),
+            (
+                "packets_delivered",
+                "packets handed to sockets",
+                stats.packets_delivered.get(),
+            ),
+            (
+                "packets_dropped",
+                "packets that a full queue refused",
+                stats.packets_dropped.get(),
+            ),
+            (
+                "slow_consumers",
+                "times a socket fell behind",
+                stats.slow_consumers.get(),
+            ),
+            (
+                "broadcast_failures",
+                "publications that no room took",
+                stats.broadcast_failures.get(),
+            ),
+            (
+                "broadcast_restarts",
+                "rooms that were replaced",
+                stats.broadcast_restarts.get(),
+            ),
+            (
+                "session_restarts",
+                "sessions that failed and were started again",
+                stats.session_restarts.get(),
+            ),
+            (
+                "session_passivations",
+                "sessions that went to sleep",
+                stats.passivations.get(),
+            ),
+            (
+                "append_failures",
+                "appends that failed or whose outcome is unknown",
+                stats.append_failures.get(),
+            ),
         ] {
             let counter = ConstCounter::new(value);
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;

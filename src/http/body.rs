@@ -28,7 +28,9 @@ impl FromRequest<AppState> for JsonText {
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let bytes = JsonBytes::from_request(request, state).await?.0;
         let text = String::from_utf8(bytes.into());
-        Ok(Self(text.map_err(|_| Failure::new("INVALID_REQUEST", "malformed JSON: the body is not UTF-8"))?))
+        Ok(Self(text.map_err(|_| {
+            Failure::new("INVALID_REQUEST", "malformed JSON: the body is not UTF-8")
+        })?))
     }
 }
 
@@ -40,7 +42,9 @@ impl FromRequest<AppState> for JsonBytes {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         check_media_type(&request)?;
-        Ok(Self(read_bytes(request.into_body(), state.config.server.body_bytes_max).await?))
+        Ok(Self(
+            read_bytes(request.into_body(), state.config.server.body_bytes_max).await?,
+        ))
     }
 }
 
@@ -58,13 +62,24 @@ impl FromRequest<AppState> for OptionalJsonText {
         }
         typed?;
         let text = String::from_utf8(bytes.into());
-        Ok(Self(text.map_err(|_| Failure::new("INVALID_REQUEST", "malformed JSON: the body is not UTF-8"))?))
+        Ok(Self(text.map_err(|_| {
+            Failure::new("INVALID_REQUEST", "malformed JSON: the body is not UTF-8")
+        })?))
     }
 }
 
 fn check_media_type(request: &Request) -> Result<(), Failure> {
-    let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let media_type = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let essence = media_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     let json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
     if json {
         return Ok(());
@@ -79,7 +94,8 @@ async fn read_bytes(body: Body, max: usize) -> Result<Bytes, Failure> {
         return Err(too_large().with("limit", "body_bytes_max").with("max", max));
     }
     axum::body::to_bytes(body, max).await.map_err(|error| {
-        let limit = std::error::Error::source(&error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+        let limit =
+            std::error::Error::source(&error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
         if limit {
             too_large().with("limit", "body_bytes_max").with("max", max)
         } else {
@@ -116,7 +132,10 @@ impl FromRequestParts<AppState> for SessionPath {
 
 /// The id that a path ends in.
 pub(super) async fn path_id<T: FromStr<Err = IdError>>(parts: &mut Parts, state: &AppState) -> Result<T, IdError> {
-    let text = Path::<String>::from_request_parts(parts, state).await.map(|Path(text)| text).unwrap_or_default();
+    let text = Path::<String>::from_request_parts(parts, state)
+        .await
+        .map(|Path(text)| text)
+        .unwrap_or_default();
     text.parse()
 }
 
@@ -127,9 +146,16 @@ impl FromRequestParts<AppState> for Sender {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &AppState) -> Result<Self, ApiError> {
-        let Some(value) = parts.headers.get(CLIENT_ID_HEADER) else { return Ok(Self(Origin::default())) };
+        let Some(value) = parts.headers.get(CLIENT_ID_HEADER) else {
+            return Ok(Self(Origin::default()));
+        };
         let text = String::from_utf8_lossy(value.as_bytes());
-        let client_id: ClientId = text.parse().map_err(|error: IdError| Failure::invalid_field("X-Client-Id", error))?;
-        Ok(Self(Origin { client_id: Some(client_id), user: None }))
+        let client_id: ClientId = text
+            .parse()
+            .map_err(|error: IdError| Failure::invalid_field("X-Client-Id", error))?;
+        Ok(Self(Origin {
+            client_id: Some(client_id),
+            user: None,
+        }))
     }
 }

@@ -74,14 +74,23 @@ pub(super) async fn redo(
 }
 
 fn history_context(request: &HistoryRequest, origin: Origin) -> Result<Context, Failure> {
-    let command_id = request.command_id.as_deref().map(|text| id("", "command_id", text)).transpose()?;
+    let command_id = request
+        .command_id
+        .as_deref()
+        .map(|text| id("", "command_id", text))
+        .transpose()?;
     Ok(context(command_id, origin, request.expected_seq))
 }
 
 /// What comes with a command from this edge.
 pub(super) fn context(command_id: Option<CommandId>, origin: Origin, expected_seq: Option<Seq>) -> Context {
     let command_id = command_id.unwrap_or_else(|| CommandId::new(Uuid::new_v4()));
-    Context { command_id, origin, now: now(), expected_seq }
+    Context {
+        command_id,
+        origin,
+        now: now(),
+        expected_seq,
+    }
 }
 
 /// Has a command decided, in a span of its own, and counts what it came to.

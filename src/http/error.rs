@@ -33,7 +33,9 @@ impl IntoResponse for ApiError {
         let status = StatusCode::from_u16(self.0.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(self.0.body())).into_response();
         if let Some(seconds) = self.0.retry_after_s() {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -44,5 +46,8 @@ pub(super) async fn not_found(uri: Uri) -> ApiError {
 }
 
 pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
-    ApiError(Failure::new("METHOD_NOT_ALLOWED", format!("{method} is not for {}", uri.path())))
+    ApiError(Failure::new(
+        "METHOD_NOT_ALLOWED",
+        format!("{method} is not for {}", uri.path()),
+    ))
 }

@@ -37,10 +37,16 @@ pub fn with_layers(router: Router, state: &AppState) -> Router {
 fn cors(config: &Cors) -> CorsLayer {
     let origins = Arc::new(Origins::new(config));
     CorsLayer::new()
-        .allow_origin(AllowOrigin::predicate(move |origin: &HeaderValue, _: &Parts| origins.allow(origin)))
+        .allow_origin(AllowOrigin::predicate(move |origin: &HeaderValue, _: &Parts| {
+            origins.allow(origin)
+        }))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([header::ETAG, header::RETRY_AFTER, HeaderName::from_static("x-request-id")])
+        .expose_headers([
+            header::ETAG,
+            header::RETRY_AFTER,
+            HeaderName::from_static("x-request-id"),
+        ])
         .max_age(std::time::Duration::from_secs(PREFLIGHT_SECONDS))
 }
 
@@ -55,8 +61,15 @@ impl Origins {
     /// Those of the configuration.
     #[must_use]
     pub fn new(config: &Cors) -> Self {
-        let listed = config.origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect();
-        Self { allow_localhost: config.allow_localhost, listed }
+        let listed = config
+            .origins
+            .iter()
+            .filter_map(|origin| HeaderValue::from_str(origin).ok())
+            .collect();
+        Self {
+            allow_localhost: config.allow_localhost,
+            listed,
+        }
     }
 
     /// Whether pages of this origin may.
@@ -68,7 +81,10 @@ impl Origins {
 
 /// Any port of this machine, over http or https.
 fn is_localhost(origin: &HeaderValue) -> bool {
-    let Some(rest) = origin.to_str().ok().and_then(|text| text.strip_prefix("http://").or(text.strip_prefix("https://")))
+    let Some(rest) = origin
+        .to_str()
+        .ok()
+        .and_then(|text| text.strip_prefix("http://").or(text.strip_prefix("https://")))
     else {
         return false;
     };
@@ -85,7 +101,11 @@ pub async fn check_origin(State(origins): State<Arc<Origins>>, request: Request,
     let headers = request.headers();
     let foreign = headers.get(header::ORIGIN).filter(|origin| {
         let own = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let named = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+        let named = origin
+            .to_str()
+            .ok()
+            .and_then(|origin| origin.split_once("://"))
+            .map(|(_, host)| host);
         !origins.allow(origin) && (own.is_none() || own != named)
     });
     if let Some(origin) = foreign {
@@ -111,18 +131,30 @@ async fn bounded(State(state): State<AppState>, request: Request, next: Next) ->
 
 /// A span and a count for each request.
 async fn observed(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
+    let (method, route) = (
+        request.method().clone(),
+        request.extensions().get::<MatchedPath>().cloned(),
+    );
     let name = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let span = tracing::info_span!("request", http.method = %method, http.route = name);
     let response = next.run(request).instrument(span).await;
-    state.metrics.observe_request(&method, route.as_ref(), response.status());
+    state
+        .metrics
+        .observe_request(&method, route.as_ref(), response.status());
     response
 }
 
 /// A bug. The client gets an id, the log says what it was.
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-    ApiError(internal(&format!("a handler panicked: {}", text.unwrap_or("no message")))).into_response()
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or(panic.downcast_ref::<&str>().copied());
+    ApiError(internal(&format!(
+        "a handler panicked: {}",
+        text.unwrap_or("no message")
+    )))
+    .into_response()
 }
 
 #[cfg(test)]
@@ -131,12 +163,22 @@ mod tests {
 
     fn allowed(allow_localhost: bool, listed: &[&str], origin: &str) -> bool {
         let origins = listed.iter().map(ToString::to_string).collect();
-        Origins::new(&Cors { allow_localhost, origins }).allow(&HeaderValue::from_str(origin).expect(origin))
+        Origins::new(&Cors {
+            allow_localhost,
+            origins,
+        })
+        .allow(&HeaderValue::from_str(origin).expect(origin))
     }
 
     #[test]
     fn every_port_of_this_machine_is_let_in_if_localhost_is() {
-        for origin in ["http://localhost", "http://localhost:5173", "https://127.0.0.1:8443", "http://[::1]", "http://[::1]:3000"] {
+        for origin in [
+            "http://localhost",
+            "http://localhost:5173",
+            "https://127.0.0.1:8443",
+            "http://[::1]",
+            "http://[::1]:3000",
+        ] {
             assert!(allowed(true, &[], origin), "{origin}");
             assert!(!allowed(false, &[], origin), "{origin}");
         }
@@ -145,8 +187,13 @@ mod tests {
     #[test]
     fn what_only_looks_like_this_machine_is_not() {
         for origin in [
-            "http://localhost.evil.example", "http://evil.example", "http://localhost:80@evil.example", "null",
-            "http://localhost:99999", "ftp://localhost", "http://127.0.0.1.evil.example:80",
+            "http://localhost.evil.example",
+            "http://evil.example",
+            "http://localhost:80@evil.example",
+            "null",
+            "http://localhost:99999",
+            "ftp://localhost",
+            "http://127.0.0.1.evil.example:80",
         ] {
             assert!(!allowed(true, &[], origin), "{origin}");
         }
@@ -156,7 +203,11 @@ mod tests {
     fn a_listed_origin_is_let_in_and_only_that() {
         let listed = ["https://tracker.example"];
         assert!(allowed(false, &listed, "https://tracker.example"));
-        for origin in ["http://tracker.example", "https://tracker.example:444", "https://x.tracker.example"] {
+        for origin in [
+            "http://tracker.example",
+            "https://tracker.example:444",
+            "https://x.tracker.example",
+        ] {
             assert!(!allowed(false, &listed, origin), "{origin}");
         }
     }

@@ -86,7 +86,11 @@ pub(super) async fn create(
         project_name: project_name.into(),
         template_id: Some(blueprint.id().clone()),
     };
-    let new = NewSession { project: Some(project), first: Some(Command::CreateProject { root }), origin };
+    let new = NewSession {
+        project: Some(project),
+        first: Some(Command::CreateProject { root }),
+        origin,
+    };
     let (genesis, _) = state.hub.create(new).await?;
     let snapshot = state.hub.snapshot(genesis.session_id).await?;
     let answer = CreateAnswer {
@@ -102,14 +106,24 @@ pub(super) async fn create(
 async fn blueprint(state: &AppState, template_id: &str) -> Result<Arc<Blueprint>, Failure> {
     let not_found = || Failure::new("TEMPLATE_NOT_FOUND", format!("template {template_id:?} does not exist"));
     let id: TemplateId = template_id.parse().map_err(|_| not_found())?;
-    state.blocking(move |state| state.templates.load(&id).map_err(|error| templates::failure(&id, error))).await?
+    state
+        .blocking(move |state| {
+            state
+                .templates
+                .load(&id)
+                .map_err(|error| templates::failure(&id, error))
+        })
+        .await?
 }
 
 /// A project's id from its name: what a person would type, and a file can be called.
 fn slug(name: &str) -> Result<ProjectId, Failure> {
     let slug: String = slug::slugify(name).chars().take(ProjectId::CHARS_MAX).collect();
     slug.trim_end_matches('-').parse().map_err(|_| {
-        Failure::invalid_field("project_id", "is required: the project's name has no letter or digit to make one of")
+        Failure::invalid_field(
+            "project_id",
+            "is required: the project's name has no letter or digit to make one of",
+        )
     })
 }
 
@@ -155,7 +169,10 @@ pub(super) async fn list(
     Params(params): Params<ListParams>,
 ) -> Answer<Json<ProjectList>> {
     let limit = page_items(&state, params.limit)?;
-    let saved = state.blocking(|state| state.projects.list()).await?.map_err(|error| internal(&error))?;
+    let saved = state
+        .blocking(|state| state.projects.list())
+        .await?
+        .map_err(|error| internal(&error))?;
     let open = state.hub.projects().await?;
     let mut ids: Vec<ProjectId> = saved.iter().cloned().chain(open.keys().cloned()).collect();
     ids.sort_unstable();
@@ -173,7 +190,10 @@ pub(super) async fn list(
             project_id,
         }
     });
-    Ok(Json(ProjectList { projects: projects.collect(), total }))
+    Ok(Json(ProjectList {
+        projects: projects.collect(),
+        total,
+    }))
 }
 
 #[derive(Serialize)]
@@ -221,7 +241,10 @@ pub(super) async fn delete(State(state): State<AppState>, Path(text): Path<Strin
         }
     }
     let file = project_id.clone();
-    let removed = state.blocking(move |state| state.projects.remove(&file)).await?.map_err(|error| internal(&error))?;
+    let removed = state
+        .blocking(move |state| state.projects.remove(&file))
+        .await?
+        .map_err(|error| internal(&error))?;
     if session.is_none() && !removed {
         return Err(project_not_found(&text).into());
     }
@@ -243,9 +266,11 @@ impl File {
     fn read_now(state: &AppState, project_id: &ProjectId) -> Result<Self, Failure> {
         let bytes = state.projects.read(project_id).map_err(|error| match error {
             ReadError::NotFound => project_not_found(project_id.as_str()),
-            ReadError::TooLarge { max } => Failure::new("LIMIT_EXCEEDED", format!("the project file is larger than {max} bytes"))
-                .with("limit", "file_bytes_max")
-                .with("max", max),
+            ReadError::TooLarge { max } => {
+                Failure::new("LIMIT_EXCEEDED", format!("the project file is larger than {max} bytes"))
+                    .with("limit", "file_bytes_max")
+                    .with("max", max)
+            }
             ReadError::Io(error) => internal(&error),
         })?;
         let document = projects::parse_document(&bytes, state.config.limits.json_depth_max)
@@ -254,7 +279,10 @@ impl File {
         // A file whose template cannot be had opens without one: nothing in it is lost.
         let blueprint = template_id.as_ref().and_then(|id| state.templates.load(id).ok());
         let imported = projects::import(document, projects::vocabulary(blueprint.as_deref()), &state.limits);
-        Ok(Self { imported: imported.map_err(|error| graph_failure(&error))?, template_id })
+        Ok(Self {
+            imported: imported.map_err(|error| graph_failure(&error))?,
+            template_id,
+        })
     }
 }
 
@@ -309,7 +337,11 @@ pub(super) async fn open(
         None => open_file(&state, &project_id, origin).await?,
     };
     let snapshot = state.hub.snapshot(session_id).await?;
-    let template = snapshot.genesis.project.as_ref().and_then(|project| project.template_id.as_ref());
+    let template = snapshot
+        .genesis
+        .project
+        .as_ref()
+        .and_then(|project| project.template_id.as_ref());
     let answer = OpenAnswer {
         session_id,
         project_id,
@@ -320,17 +352,35 @@ pub(super) async fn open(
         orphans,
         already_open,
     };
-    let status = if already_open { StatusCode::OK } else { StatusCode::CREATED };
+    let status = if already_open {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
     Ok((status, Json(answer)))
 }
 
 async fn open_file(state: &AppState, project_id: &ProjectId, origin: Origin) -> Answer<(SessionId, Vec<Value>, bool)> {
     let File { imported, template_id } = File::read(state, project_id).await?;
     let orphans = orphans(&imported);
-    let project_name = imported.project_name.clone().unwrap_or_else(|| project_id.as_str().into());
-    let project = Project { project_id: project_id.clone(), project_name, template_id };
-    let first = Command::LoadGraph { graph: imported.graph, extras: Some(Arc::new(imported.extras)) };
-    let new = NewSession { project: Some(project), first: Some(first), origin };
+    let project_name = imported
+        .project_name
+        .clone()
+        .unwrap_or_else(|| project_id.as_str().into());
+    let project = Project {
+        project_id: project_id.clone(),
+        project_name,
+        template_id,
+    };
+    let first = Command::LoadGraph {
+        graph: imported.graph,
+        extras: Some(Arc::new(imported.extras)),
+    };
+    let new = NewSession {
+        project: Some(project),
+        first: Some(first),
+        origin,
+    };
     match state.hub.create(new).await {
         Ok((genesis, _)) => Ok((genesis.session_id, orphans, false)),
         // Somebody opened it between our look and now.
@@ -357,7 +407,10 @@ pub(super) async fn load_graph(
     let read = move |state: &AppState| read_graph(state, &bytes, snapshot.blueprint.as_deref());
     let (command_id, imported) = state.blocking(read).await??;
     let orphans = orphans(&imported);
-    let command = Command::LoadGraph { graph: imported.graph, extras: None };
+    let command = Command::LoadGraph {
+        graph: imported.graph,
+        extras: None,
+    };
     let answer = submit(&state, session_id, command, context(command_id, origin, None)).await?;
     Ok(Json(LoadAnswer { answer, orphans }))
 }
@@ -367,7 +420,9 @@ type GraphRequest = (Option<talus_actors::domain::ids::CommandId>, Imported);
 fn read_graph(state: &AppState, bytes: &[u8], blueprint: Option<&Blueprint>) -> Result<GraphRequest, Failure> {
     let body = projects::parse_document(bytes, state.config.limits.json_depth_max)
         .map_err(|error| Failure::new("INVALID_REQUEST", error.to_string()))?;
-    let Value::Object(mut body) = body else { return Err(Failure::invalid_field("body", "must be an object")) };
+    let Value::Object(mut body) = body else {
+        return Err(Failure::invalid_field("body", "must be an object"));
+    };
     let command_id = match body.remove("command_id") {
         None | Some(Value::Null) => None,
         Some(Value::String(text)) => Some(id("", "command_id", &text)?),
@@ -397,7 +452,10 @@ async fn save_now(state: AppState, session_id: SessionId, origin: Origin) -> Res
     let written = state.blocking(move |state| write(state, &snapshot)).await?;
     let file = written.map_err(|error| internal(&error))?;
     let through = lease.snapshot.seq;
-    let command = Command::SaveProject { file: file.as_str().into(), through };
+    let command = Command::SaveProject {
+        file: file.as_str().into(),
+        through,
+    };
     let answer = submit(&state, session_id, command, context(None, origin, None)).await?;
     drop(lease);
     Ok(json!({ "success": true, "path": file, "seq": answer.seq() }))

@@ -36,8 +36,18 @@ pub(super) async fn create(
     OptionalJsonText(text): OptionalJsonText,
 ) -> Answer<(StatusCode, Json<Value>)> {
     let _: serde_json::Map<String, Value> = read("", &text)?;
-    let (genesis, _) = state.hub.create(NewSession { project: None, first: None, origin }).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "session_id": genesis.session_id, "epoch": genesis.epoch }))))
+    let (genesis, _) = state
+        .hub
+        .create(NewSession {
+            project: None,
+            first: None,
+            origin,
+        })
+        .await?;
+    Ok((
+        StatusCode::CREATED,
+        Json(json!({ "session_id": genesis.session_id, "epoch": genesis.epoch })),
+    ))
 }
 
 #[derive(Deserialize)]
@@ -59,7 +69,10 @@ pub(super) async fn list(
 ) -> Answer<Json<SessionList>> {
     let limit = page_items(&state, params.limit)?;
     let (sessions, total) = state.hub.list(params.offset.unwrap_or_default(), limit).await?;
-    Ok(Json(SessionList { sessions: sessions.iter().map(SessionAnswer::from).collect(), total }))
+    Ok(Json(SessionList {
+        sessions: sessions.iter().map(SessionAnswer::from).collect(),
+        total,
+    }))
 }
 
 /// How many items a page has: what was asked for, within what is set up.
@@ -85,19 +98,13 @@ pub(super) async fn info(
 }
 
 /// `GET /sessions/{id}/dirty`
-pub(super) async fn dirty(
-    State(state): State<AppState>,
-    SessionPath(session_id): SessionPath,
-) -> Answer<Json<Value>> {
+pub(super) async fn dirty(State(state): State<AppState>, SessionPath(session_id): SessionPath) -> Answer<Json<Value>> {
     let snapshot = state.hub.snapshot(session_id).await?;
     Ok(Json(json!({ "session_id": session_id, "is_dirty": snapshot.is_dirty })))
 }
 
 /// `DELETE /sessions/{id}`
-pub(super) async fn delete(
-    State(state): State<AppState>,
-    SessionPath(session_id): SessionPath,
-) -> Answer<StatusCode> {
+pub(super) async fn delete(State(state): State<AppState>, SessionPath(session_id): SessionPath) -> Answer<StatusCode> {
     state.hub.delete(session_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -119,7 +126,9 @@ pub(super) async fn cleanup(State(state): State<AppState>, JsonText(text): JsonT
         return Err(Failure::invalid_field("max_inactive_hours", reason).into());
     }
     let cleanup = state.hub.cleanup(Duration::from_secs_f64(hours * 3_600.0)).await?;
-    Ok(Json(json!({ "sessions_removed": cleanup.removed, "active_sessions": cleanup.remaining })))
+    Ok(Json(
+        json!({ "sessions_removed": cleanup.removed, "active_sessions": cleanup.remaining }),
+    ))
 }
 
 #[derive(Deserialize)]
@@ -146,7 +155,12 @@ pub(super) async fn graph(
 async fn read_at_least(state: &AppState, session_id: SessionId, min_seq: Option<Seq>) -> Answer<Snapshot> {
     let snapshot = match min_seq {
         None => state.hub.snapshot(session_id).await?,
-        Some(seq) => state.hub.snapshot_at_least(session_id, seq, state.config.rest.min_seq_wait()).await?,
+        Some(seq) => {
+            state
+                .hub
+                .snapshot_at_least(session_id, seq, state.config.rest.min_seq_wait())
+                .await?
+        }
     };
     Ok(snapshot)
 }
@@ -158,7 +172,10 @@ fn etag(epoch: Epoch, seq: Seq) -> HeaderValue {
 }
 
 fn matches_etag(headers: &HeaderMap, tag: &HeaderValue) -> bool {
-    let asked = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let asked = headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     let tag = tag.to_str().unwrap_or_default();
     asked.flat_map(|list| list.split(',')).any(|one| {
         let one = one.trim();
@@ -191,15 +208,25 @@ pub(super) async fn events(
     let snapshot = state.hub.snapshot(session_id).await?;
     let records = state.hub.events_after(session_id, after, limit).await?;
     let room = room_of(&snapshot.genesis);
-    let frames = records.iter().flat_map(|record| record_frames(&room, record, after)).take(limit);
+    let frames = records
+        .iter()
+        .flat_map(|record| record_frames(&room, record, after))
+        .take(limit);
     let (mut events, mut next_after) = (Vec::new(), after);
     for frame in frames {
         next_after = frame.seq.unwrap_or(next_after);
         events.push(ListedEvent::from(frame));
     }
     // A record may hold more than the page; records that came since the snapshot count too.
-    let last = records.last().map_or(snapshot.seq, |record| record.seq().max(snapshot.seq));
-    Ok(Json(EventList { epoch: snapshot.genesis.epoch, events, next_after, more: next_after < last }))
+    let last = records
+        .last()
+        .map_or(snapshot.seq, |record| record.seq().max(snapshot.seq));
+    Ok(Json(EventList {
+        epoch: snapshot.genesis.epoch,
+        events,
+        next_after,
+        more: next_after < last,
+    }))
 }
 
 #[derive(Deserialize)]
@@ -222,6 +249,13 @@ pub(super) async fn history(
 ) -> Answer<Json<HistoryList>> {
     let limit = page_items(&state, params.limit)?;
     let page = state.hub.commands_before(session_id, params.before, limit).await?;
-    let commands = page.items.iter().map(|(recorded, undone)| HistoryEntry::new(recorded, *undone)).collect();
-    Ok(Json(HistoryList { commands, more: page.more }))
+    let commands = page
+        .items
+        .iter()
+        .map(|(recorded, undone)| HistoryEntry::new(recorded, *undone))
+        .collect();
+    Ok(Json(HistoryList {
+        commands,
+        more: page.more,
+    }))
 }

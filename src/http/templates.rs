@@ -24,7 +24,9 @@ pub(super) async fn list(State(state): State<AppState>) -> Answer<Json<TemplateL
 /// `GET /templates/{id}/schema`
 pub(super) async fn schema(State(state): State<AppState>, Path(id): Path<String>) -> Answer<Json<Schema>> {
     let id: TemplateId = id.parse().map_err(|_| template_not_found(&id))?;
-    let loaded = state.blocking(move |state| state.templates.load(&id).map_err(|error| failure(&id, error))).await?;
+    let loaded = state
+        .blocking(move |state| state.templates.load(&id).map_err(|error| failure(&id, error)))
+        .await?;
     Ok(Json(Schema::from(&*loaded?)))
 }
 

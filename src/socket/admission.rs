@@ -85,15 +85,28 @@ impl Auth {
     pub(super) fn admitted(&self) -> Result<Admitted, Refused> {
         let session_id = match &self.session_id {
             None | Some(serde_json::Value::Null) => return Err(Refused::MissingSession),
-            Some(value) => value.as_str().and_then(|text| text.parse().ok()).ok_or(Refused::InvalidSession)?,
+            Some(value) => value
+                .as_str()
+                .and_then(|text| text.parse().ok())
+                .ok_or(Refused::InvalidSession)?,
         };
         let client_id = match &self.client_id {
             None | Some(serde_json::Value::Null) => minted()?,
-            Some(value) => value.as_str().and_then(|text| text.parse().ok()).ok_or(Refused::InvalidClientId)?,
+            Some(value) => value
+                .as_str()
+                .and_then(|text| text.parse().ok())
+                .ok_or(Refused::InvalidClientId)?,
         };
         let epoch = self.epoch.as_ref().and_then(serde_json::Value::as_str);
-        let seq = self.seq.as_ref().and_then(|seq| seq.as_u64().or_else(|| seq.as_str()?.parse().ok()));
-        Ok(Admitted { session_id, client_id, position: position(epoch, seq) })
+        let seq = self
+            .seq
+            .as_ref()
+            .and_then(|seq| seq.as_u64().or_else(|| seq.as_str()?.parse().ok()));
+        Ok(Admitted {
+            session_id,
+            client_id,
+            position: position(epoch, seq),
+        })
     }
 }
 
@@ -104,7 +117,10 @@ fn minted() -> Result<ClientId, Refused> {
 /// A position, if both halves of it are there. An epoch that is none is one that no log has: the client knows another
 /// log, and is told so.
 pub(super) fn position(epoch: Option<&str>, seq: Option<u64>) -> Option<Position> {
-    Some(Position { epoch: epoch?.parse().ok(), seq: Seq(seq?) })
+    Some(Position {
+        epoch: epoch?.parse().ok(),
+        seq: Seq(seq?),
+    })
 }
 
 #[cfg(test)]
@@ -117,7 +133,10 @@ mod tests {
     const SESSION: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
 
     fn admitted(auth: serde_json::Value, query: &str) -> Result<Admitted, Refused> {
-        serde_json::from_value::<Auth>(auth).unwrap_or_default().or_query(Some(query)).admitted()
+        serde_json::from_value::<Auth>(auth)
+            .unwrap_or_default()
+            .or_query(Some(query))
+            .admitted()
     }
 
     #[test]
@@ -126,9 +145,15 @@ mod tests {
         let by_query = admitted(json!(null), &format!("EIO=4&session_id={SESSION}")).expect("named in the query");
         assert_eq!(by_auth.session_id, by_query.session_id);
         assert_eq!(admitted(json!({}), "EIO=4").expect_err("none"), Refused::MissingSession);
-        assert_eq!(admitted(json!({"session_id": null}), "").expect_err("null"), Refused::MissingSession);
+        assert_eq!(
+            admitted(json!({"session_id": null}), "").expect_err("null"),
+            Refused::MissingSession
+        );
         for wrong in [json!("x"), json!(7), json!({}), json!("")] {
-            assert_eq!(admitted(json!({"session_id": wrong}), "").expect_err("wrong"), Refused::InvalidSession);
+            assert_eq!(
+                admitted(json!({"session_id": wrong}), "").expect_err("wrong"),
+                Refused::InvalidSession
+            );
         }
     }
 
@@ -144,13 +169,24 @@ mod tests {
     #[test]
     fn a_position_needs_both_halves() {
         let with = |epoch: serde_json::Value, seq: serde_json::Value| {
-            admitted(json!({"session_id": SESSION, "epoch": epoch, "seq": seq}), "").expect("a session").position
+            admitted(json!({"session_id": SESSION, "epoch": epoch, "seq": seq}), "")
+                .expect("a session")
+                .position
         };
-        let there = Position { epoch: Some(Epoch::new(0xab)), seq: Seq(7) };
+        let there = Position {
+            epoch: Some(Epoch::new(0xab)),
+            seq: Seq(7),
+        };
         assert_eq!(with(json!("000000ab"), json!(7)), Some(there));
         assert_eq!(with(json!("000000ab"), json!("7")), Some(there));
         assert_eq!(with(json!("000000ab"), json!(null)), None);
         assert_eq!(with(json!(null), json!(7)), None);
-        assert_eq!(with(json!("nonsense"), json!(7)), Some(Position { epoch: None, seq: Seq(7) }));
+        assert_eq!(
+            with(json!("nonsense"), json!(7)),
+            Some(Position {
+                epoch: None,
+                seq: Seq(7)
+            })
+        );
     }
 }

@@ -8,6 +8,7 @@ mod peer;
 
 use std::sync::Arc;
 
+use engineioxide::service::NotFoundService;
 use serde::Deserialize;
 use socketioxide::{
     SocketIo,
@@ -40,7 +41,7 @@ const OWN_PACKETS_MAX: usize = 64;
 
 /// Serves sockets.
 #[must_use]
-pub fn service(hub: &Hub, realtime: &Realtime, limits: &Limits) -> SocketIoService<socketioxide::service::NotFoundService> {
+pub fn service(hub: &Hub, realtime: &Realtime, limits: &Limits) -> SocketIoService<NotFoundService> {
     let own_packets = limits.in_flight_per_session_max + OWN_PACKETS_MAX;
     let (service, io) = SocketIo::builder()
         .req_path(PATH)
@@ -52,7 +53,10 @@ pub fn service(hub: &Hub, realtime: &Realtime, limits: &Limits) -> SocketIoServi
         .ws_max_message_size(realtime.message_bytes_max)
         .ws_max_frame_size(realtime.message_bytes_max)
         .build_svc();
-    let edge = Edge { hub: hub.clone(), realtime: Arc::new(realtime.clone()) };
+    let edge = Edge {
+        hub: hub.clone(),
+        realtime: Arc::new(realtime.clone()),
+    };
     let admitting = edge.clone();
     let admit = move |socket: SocketRef, auth: TryData<Auth>| {
         let edge = admitting.clone();
@@ -98,10 +102,23 @@ impl Edge {
     /// Puts a socket that was let in into its room. The client may have been told so already: its own events come only
     /// after the sync that the room sends it first.
     async fn connect(&self, socket: SocketRef) {
-        let Some(Admitted { session_id, client_id, position }) = socket.extensions.get::<Admitted>() else { return };
+        let Some(Admitted {
+            session_id,
+            client_id,
+            position,
+        }) = socket.extensions.get::<Admitted>()
+        else {
+            return;
+        };
         let id = self.hub.next_member_id();
         let span = tracing::info_span!("socket", %session_id, %client_id, member = id.0);
-        let peer = Arc::new(Peer::new(socket.clone(), self.hub.clone(), session_id, id, self.realtime.slow_consumer_retry()));
+        let peer = Arc::new(Peer::new(
+            socket.clone(),
+            self.hub.clone(),
+            session_id,
+            id,
+            self.realtime.slow_consumer_retry(),
+        ));
         self.listen(&socket, &peer);
         let hub = self.hub.clone();
         let leaving = span.clone();
@@ -114,7 +131,11 @@ impl Edge {
         });
         let info = talus_actors::fan_out::MemberInfo { client_id, user: None };
         let member = Member { id, info, socket: peer };
-        let joined = self.hub.join(session_id, member, position).instrument(span.clone()).await;
+        let joined = self
+            .hub
+            .join(session_id, member, position)
+            .instrument(span.clone())
+            .await;
         if let Err(error) = joined {
             // It was let in a moment ago: the session was deleted since, or its room is full.
             span.in_scope(|| tracing::info!(%error, "socket could not join"));
@@ -141,7 +162,11 @@ impl Edge {
 fn read_resync(request: &Resync) -> ResyncRequest {
     let position = admission::position(request.epoch.as_deref(), request.seq);
     let diverged = request.reason.as_deref() == Some(SyncReason::Divergence.as_str());
-    ResyncRequest { position, reason: diverged.then_some(SyncReason::Divergence), now: now() }
+    ResyncRequest {
+        position,
+        reason: diverged.then_some(SyncReason::Divergence),
+        now: now(),
+    }
 }
 
 fn reason_word(reason: DisconnectReason) -> &'static str {

@@ -45,7 +45,11 @@ impl Asked {
 
     /// Notes a request; false if the answer to it is on its way already.
     fn note(&self, request: &ResyncRequest) -> bool {
-        let kind = if request.reason.is_some() { Self::SNAPSHOT } else { Self::ANYTHING };
+        let kind = if request.reason.is_some() {
+            Self::SNAPSHOT
+        } else {
+            Self::ANYTHING
+        };
         self.0.fetch_max(kind, Ordering::Relaxed) < kind
     }
 
@@ -56,7 +60,14 @@ impl Asked {
 
 impl Peer {
     pub(super) fn new(socket: SocketRef, hub: Hub, session_id: SessionId, member: MemberId, retry: Duration) -> Self {
-        Self { socket, hub, session_id, member, retry, asked: Asked::default() }
+        Self {
+            socket,
+            hub,
+            session_id,
+            member,
+            retry,
+            asked: Asked::default(),
+        }
     }
 
     /// Asks for a sync, unless one that will do is on its way.
@@ -68,7 +79,11 @@ impl Peer {
 
     /// The connection that the socket came by.
     fn connection(&self) -> Option<Connection> {
-        self.socket.req_parts().extensions.get::<ConnectInfo<Connection>>().map(|info| info.0.clone())
+        self.socket
+            .req_parts()
+            .extensions
+            .get::<ConnectInfo<Connection>>()
+            .map(|info| info.0.clone())
     }
 }
 
@@ -100,7 +115,11 @@ impl RoomSocket for Peer {
         let (hub, session_id, member) = (self.hub.clone(), self.session_id, self.member);
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
-            let request = ResyncRequest { position: None, reason: Some(SyncReason::SlowConsumer), now: now() };
+            let request = ResyncRequest {
+                position: None,
+                reason: Some(SyncReason::SlowConsumer),
+                now: now(),
+            };
             hub.resync(session_id, member, request);
         });
     }
@@ -131,8 +150,15 @@ mod tests {
     #[test]
     fn requests_that_arrive_while_one_is_answered_are_answered_together() {
         let asked = Asked::default();
-        let any = ResyncRequest { position: None, reason: None, now: now() };
-        let all = ResyncRequest { reason: Some(SyncReason::Divergence), ..any };
+        let any = ResyncRequest {
+            position: None,
+            reason: None,
+            now: now(),
+        };
+        let all = ResyncRequest {
+            reason: Some(SyncReason::Divergence),
+            ..any
+        };
         assert!(asked.note(&any), "the first is asked");
         assert!(!asked.note(&any), "the second is answered with it");
         assert!(asked.note(&all), "one that needs a snapshot is not");

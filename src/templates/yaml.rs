@@ -25,7 +25,13 @@ pub(super) fn parse(text: &str) -> Result<TemplateDocument, String> {
 /// The parser draws a picture of the place; a message has one line.
 fn one_line(error: &serde_saphyr::Error) -> String {
     let text = error.to_string();
-    let text = text.lines().next().unwrap_or_default().trim().trim_start_matches("error: ").to_owned();
+    let text = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .trim_start_matches("error: ")
+        .to_owned();
     match error.location() {
         Some(at) if !text.contains("line ") => format!("line {}, column {}: {text}", at.line(), at.column()),
         _ => text,
@@ -151,7 +157,11 @@ impl From<Template> for TemplateDocument {
             version: template.version,
             description: template.description,
             uuid: template.uuid,
-            node_types: template.node_types.into_iter().map(NodeTypeDocument::from_yaml).collect(),
+            node_types: template
+                .node_types
+                .into_iter()
+                .map(NodeTypeDocument::from_yaml)
+                .collect(),
             blocking_view: template.blocking_view,
         }
     }
@@ -172,7 +182,12 @@ impl FromYaml<NodeType> for NodeTypeDocument {
             allowed_children: value.allowed_children,
             allowed_asset_types: value.allowed_asset_types,
             features: value.features,
-            look: Look { icon: value.icon, color: value.color, shape: value.shape, base_type: value.base_type },
+            look: Look {
+                icon: value.icon,
+                color: value.color,
+                shape: value.shape,
+                base_type: value.base_type,
+            },
             primary_status_property_id: value.primary_status_property_id,
             properties: value.properties.into_iter().map(PropertyDocument::from_yaml).collect(),
         }
@@ -190,7 +205,9 @@ impl FromYaml<Property> for PropertyDocument {
             role: value.key,
             required: value.required.unwrap_or_default(),
             default: value.value,
-            options: value.options.map(|options| options.into_iter().map(OptionDocument::from).collect()),
+            options: value
+                .options
+                .map(|options| options.into_iter().map(OptionDocument::from).collect()),
             indicator_set: value.indicator_set,
             ui_group: value.ui_group,
             markup_profile: value.markup_profile,
@@ -204,8 +221,14 @@ impl From<SelectOption> for OptionDocument {
     fn from(option: SelectOption) -> Self {
         match option {
             SelectOption::Full { name, id, indicator_id } => Self { name, id, indicator_id },
-            SelectOption::Name(name) => Self { name: Some(name), ..Self::default() },
-            SelectOption::Number(number) => Self { name: Some(number.to_string().into()), ..Self::default() },
+            SelectOption::Name(name) => Self {
+                name: Some(name),
+                ..Self::default()
+            },
+            SelectOption::Number(number) => Self {
+                name: Some(number.to_string().into()),
+                ..Self::default()
+            },
         }
     }
 }

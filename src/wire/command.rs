@@ -59,7 +59,12 @@ pub fn read_command(text: &str) -> Result<ReadCommand, Failure> {
     let command_type = required("", "command_type", request.command_type)?;
     let command = parse("data", &command_type, request.data.as_deref())?;
     let command_id = request.command_id.map(|text| id("", "command_id", &text)).transpose()?;
-    Ok(ReadCommand { session_id, command, command_id, expected_seq: request.expected_seq })
+    Ok(ReadCommand {
+        session_id,
+        command,
+        command_id,
+        expected_seq: request.expected_seq,
+    })
 }
 
 /// Reads the scope of an undo or redo.
@@ -69,7 +74,10 @@ pub fn read_command(text: &str) -> Result<ReadCommand, Failure> {
 pub fn read_scope(scope: Option<&str>) -> Result<Scope, Failure> {
     match scope {
         None | Some("session") => Ok(Scope::Session),
-        Some(other) => Err(Failure::invalid_field("scope", format!("{other:?} is not a scope; it is \"session\""))),
+        Some(other) => Err(Failure::invalid_field(
+            "scope",
+            format!("{other:?} is not a scope; it is \"session\""),
+        )),
     }
 }
 
@@ -78,7 +86,9 @@ fn parse(at: &str, command_type: &str, data: Option<&RawValue>) -> Result<Comman
         "CreateNode" => create_node(at, data),
         "DeleteNode" => {
             let data: NodeData = read_object(at, data)?;
-            Ok(Command::DeleteNode { node_id: node_id(at, "node_id", data.node_id)? })
+            Ok(Command::DeleteNode {
+                node_id: node_id(at, "node_id", data.node_id)?,
+            })
         }
         "LinkNode" => {
             let data: LinkData = read_object(at, data)?;
@@ -200,7 +210,10 @@ fn create_node(at: &str, data: Option<&RawValue>) -> Result<Command, Failure> {
     let data: CreateData = read_object(at, data)?;
     let properties = data.properties.unwrap_or_default();
     if properties.keys().any(|key| key.is_empty()) {
-        return Err(Failure::invalid_field(join(at, "properties"), "a property id must not be empty"));
+        return Err(Failure::invalid_field(
+            join(at, "properties"),
+            "a property id must not be empty",
+        ));
     }
     Ok(Command::CreateNode(CreateNode {
         node_type: word(at, "blueprint_type_id", data.blueprint_type_id)?,
@@ -221,7 +234,10 @@ fn batch(at: &str, data: Option<&RawValue>) -> Result<Command, Failure> {
         let named = |failure: Failure| failure.with("index", index);
         let command_type = required(&at, "command_type", inner.command_type).map_err(named)?;
         if command_type == "Batch" {
-            return Err(named(Failure::invalid_field(join(&at, "command_type"), "a batch is not part of a batch")));
+            return Err(named(Failure::invalid_field(
+                join(&at, "command_type"),
+                "a batch is not part of a batch",
+            )));
         }
         let command = parse(&join(&at, "data"), &command_type, inner.data.as_deref()).map_err(named)?;
         commands.push(command);
@@ -237,7 +253,14 @@ mod tests {
 
     fn field_of(body: serde_json::Value) -> (String, &'static str) {
         let failure = read_command(&body.to_string()).expect_err("the request is at fault");
-        (failure.details.get("field").map(|field| field.as_str().unwrap_or_default().to_owned()).unwrap_or_default(), failure.code)
+        (
+            failure
+                .details
+                .get("field")
+                .map(|field| field.as_str().unwrap_or_default().to_owned())
+                .unwrap_or_default(),
+            failure.code,
+        )
     }
 
     #[test]
@@ -250,23 +273,66 @@ mod tests {
             (json!({"session_id": node}), "command_type", "INVALID_REQUEST"),
             (json!([]), "body", "INVALID_REQUEST"),
             (execute("Explode", json!({})), "", "INVALID_COMMAND"),
-            (execute("CreateNode", json!({})), "data.blueprint_type_id", "INVALID_REQUEST"),
-            (execute("CreateNode", json!({"blueprint_type_id": ""})), "data.blueprint_type_id", "INVALID_REQUEST"),
-            (execute("CreateNode", json!({"blueprint_type_id": "t", "index": 1.5})), "data.index", "INVALID_REQUEST"),
-            (execute("CreateNode", json!({"blueprint_type_id": "t", "properties": []})), "data.properties", "INVALID_REQUEST"),
-            (execute("DeleteNode", json!({"node_id": 5})), "data.node_id", "INVALID_REQUEST"),
+            (
+                execute("CreateNode", json!({})),
+                "data.blueprint_type_id",
+                "INVALID_REQUEST",
+            ),
+            (
+                execute("CreateNode", json!({"blueprint_type_id": ""})),
+                "data.blueprint_type_id",
+                "INVALID_REQUEST",
+            ),
+            (
+                execute("CreateNode", json!({"blueprint_type_id": "t", "index": 1.5})),
+                "data.index",
+                "INVALID_REQUEST",
+            ),
+            (
+                execute("CreateNode", json!({"blueprint_type_id": "t", "properties": []})),
+                "data.properties",
+                "INVALID_REQUEST",
+            ),
+            (
+                execute("DeleteNode", json!({"node_id": 5})),
+                "data.node_id",
+                "INVALID_REQUEST",
+            ),
             (execute("DeleteNode", json!("x")), "data", "INVALID_REQUEST"),
-            (execute("MoveNode", json!({"node_id": node})), "data.new_parent_id", "INVALID_REQUEST"),
-            (execute("UpdateProperty", json!({"node_id": node, "property_id": 5})), "data.property_id", "INVALID_REQUEST"),
-            (execute("UpdateProperty", json!({"node_id": node, "property_id": "p"})), "data.new_value", "INVALID_REQUEST"),
+            (
+                execute("MoveNode", json!({"node_id": node})),
+                "data.new_parent_id",
+                "INVALID_REQUEST",
+            ),
+            (
+                execute("UpdateProperty", json!({"node_id": node, "property_id": 5})),
+                "data.property_id",
+                "INVALID_REQUEST",
+            ),
+            (
+                execute("UpdateProperty", json!({"node_id": node, "property_id": "p"})),
+                "data.new_value",
+                "INVALID_REQUEST",
+            ),
             (execute("Batch", json!({})), "data.commands", "INVALID_REQUEST"),
             (
-                execute("Batch", json!({"commands": [{"command_type": "DeleteNode", "data": {"node_id": node}}, {"command_type": "DeleteNode", "data": {}}]})),
+                execute(
+                    "Batch",
+                    json!({"commands": [{"command_type": "DeleteNode", "data": {"node_id": node}}, {"command_type": "DeleteNode", "data": {}}]}),
+                ),
                 "data.commands[1].data.node_id",
                 "INVALID_REQUEST",
             ),
-            (execute("Batch", json!({"commands": [{"command_type": "Batch"}]})), "data.commands[0].command_type", "INVALID_REQUEST"),
-            (execute("Batch", json!({"commands": [{"command_type": "Nope"}]})), "", "INVALID_COMMAND"),
+            (
+                execute("Batch", json!({"commands": [{"command_type": "Batch"}]})),
+                "data.commands[0].command_type",
+                "INVALID_REQUEST",
+            ),
+            (
+                execute("Batch", json!({"commands": [{"command_type": "Nope"}]})),
+                "",
+                "INVALID_COMMAND",
+            ),
         ] {
             assert_eq!(field_of(body.clone()), (field.to_owned(), code), "{body}");
         }
@@ -277,7 +343,11 @@ mod tests {
         for text in ["{\"session_id\": ", "{]", "", "{} {}"] {
             let failure = read_command(text).expect_err("malformed");
             assert_eq!(failure.code, "INVALID_REQUEST");
-            assert!(failure.message.starts_with("malformed JSON") && failure.message.contains("line 1"), "{}", failure.message);
+            assert!(
+                failure.message.starts_with("malformed JSON") && failure.message.contains("line 1"),
+                "{}",
+                failure.message
+            );
         }
     }
 
@@ -285,7 +355,9 @@ mod tests {
     fn null_is_a_value_and_numbers_stay_exact() {
         let node = "67e55044-10b1-426f-9247-bb680e5fe0c8";
         let read = |data: &str| {
-            let text = format!(r#"{{"command_type":"UpdateProperty","data":{{"node_id":"{node}","property_id":"p",{data}}}}}"#);
+            let text = format!(
+                r#"{{"command_type":"UpdateProperty","data":{{"node_id":"{node}","property_id":"p",{data}}}}}"#
+            );
             match read_command(&text).expect(data).command {
                 Command::UpdateProperty { new_value, .. } => serde_json::to_string(&new_value).expect("a value"),
                 other => unreachable!("{other:?}"),

@@ -62,7 +62,11 @@ pub struct Failure {
 impl Failure {
     /// A failure without details.
     pub fn new(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), details: Map::new() }
+        Self {
+            code,
+            message: message.into(),
+            details: Map::new(),
+        }
     }
 
     /// The same with a detail.
@@ -88,7 +92,10 @@ impl Failure {
     /// The HTTP status of the code.
     #[must_use]
     pub fn status(&self) -> u16 {
-        CODES.iter().find(|(code, _)| *code == self.code).map_or(500, |(_, status)| *status)
+        CODES
+            .iter()
+            .find(|(code, _)| *code == self.code)
+            .map_or(500, |(_, status)| *status)
     }
 
     /// Seconds after which it makes sense to try again, if it does.
@@ -123,9 +130,10 @@ impl From<&Rejection> for Failure {
             Rejection::PropertyNotFound { node_id, property } => {
                 failure.with("node_id", node_id).with("property_id", property)
             }
-            Rejection::ChildNotAllowed { parent_type, child_type } => {
-                failure.with("parent_type", parent_type).with("child_type", child_type)
-            }
+            Rejection::ChildNotAllowed {
+                parent_type,
+                child_type,
+            } => failure.with("parent_type", parent_type).with("child_type", child_type),
             Rejection::AlreadyLinked { child_id, parent_id } | Rejection::NotLinked { child_id, parent_id } => {
                 failure.with("child_id", child_id).with("parent_id", parent_id)
             }
@@ -138,13 +146,22 @@ impl From<&Rejection> for Failure {
             Rejection::InvalidRequest { field, .. } => failure.with("field", field),
             Rejection::NothingToUndo | Rejection::NothingToRedo => failure,
             Rejection::CommandIdReused(command_id) => failure.with("command_id", command_id),
-            Rejection::Conflict { changed_seq, expected_seq, current_seq, .. } => failure
+            Rejection::Conflict {
+                changed_seq,
+                expected_seq,
+                current_seq,
+                ..
+            } => failure
                 .with("changed_seq", changed_seq)
                 .with("expected_seq", expected_seq)
                 .with("current_seq", current_seq),
             Rejection::InBatch { index, rejection } => {
                 let inner = Self::from(&**rejection);
-                Self { message: failure.message, ..inner }.with("index", index)
+                Self {
+                    message: failure.message,
+                    ..inner
+                }
+                .with("index", index)
             }
         }
     }
@@ -156,19 +173,17 @@ impl From<HubError> for Failure {
         match error {
             HubError::Rejected { rejection, .. } => Self::from(&rejection),
             HubError::SessionNotFound(_) => Self::session_not_found(),
-            HubError::ProjectExists(session_id) => {
-                Self::new("PROJECT_EXISTS", message).with("session_id", session_id)
-            }
+            HubError::ProjectExists(session_id) => Self::new("PROJECT_EXISTS", message).with("session_id", session_id),
             HubError::OutcomeUnknown => Self::new("OUTCOME_UNKNOWN", message),
             HubError::Overloaded { limit, max } => {
                 Self::new("OVERLOADED", message).with("limit", limit).with("max", max)
             }
-            HubError::TooManySessions { max } => {
-                Self::new("OVERLOADED", message).with("limit", "sessions_max").with("max", max)
-            }
-            HubError::RoomFull(full) => {
-                Self::new("OVERLOADED", message).with("limit", "sockets_per_session_max").with("max", full.max)
-            }
+            HubError::TooManySessions { max } => Self::new("OVERLOADED", message)
+                .with("limit", "sessions_max")
+                .with("max", max),
+            HubError::RoomFull(full) => Self::new("OVERLOADED", message)
+                .with("limit", "sockets_per_session_max")
+                .with("max", full.max),
             HubError::Quarantined { .. } => Self::new("SESSION_QUARANTINED", message),
             HubError::Draining => Self::new("DRAINING", message),
             HubError::SeqNotReached { current, .. } => {
@@ -184,7 +199,11 @@ impl From<HubError> for Failure {
 pub fn internal(cause: &dyn std::fmt::Display) -> Failure {
     let trace_id = uuid::Uuid::new_v4().to_string();
     tracing::error!(%trace_id, %cause, "internal error");
-    Failure::new("INTERNAL_ERROR", "an internal error; the trace id tells the operator which").with("trace_id", trace_id)
+    Failure::new(
+        "INTERNAL_ERROR",
+        "an internal error; the trace id tells the operator which",
+    )
+    .with("trace_id", trace_id)
 }
 
 #[cfg(test)]
@@ -206,7 +225,10 @@ mod tests {
     #[test]
     fn a_refusal_in_a_batch_keeps_its_code_and_details_and_says_where() {
         let inner = Rejection::IndexOutOfRange { index: 9, max: 2 };
-        let failure = Failure::from(&Rejection::InBatch { index: 3, rejection: Box::new(inner) });
+        let failure = Failure::from(&Rejection::InBatch {
+            index: 3,
+            rejection: Box::new(inner),
+        });
         assert_eq!(
             failure.body(),
             json!({"error": {

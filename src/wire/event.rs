@@ -63,15 +63,31 @@ impl<'a> Envelope<'a> {
     pub const fn of_room(room: &'a Room, timestamp: Timestamp) -> Self {
         let project_id = room.project_id.as_ref();
         let session_id = room.session_id;
-        Self { session_id, project_id, timestamp, command_id: None, origin: None, epoch: None, seq: None }
+        Self {
+            session_id,
+            project_id,
+            timestamp,
+            command_id: None,
+            origin: None,
+            epoch: None,
+            seq: None,
+        }
     }
 
     const fn of_command(room: &'a Room, timestamp: Timestamp, command_id: CommandId, origin: &'a Origin) -> Self {
-        Self { command_id: Some(command_id), origin: Some(origin), ..Self::of_room(room, timestamp) }
+        Self {
+            command_id: Some(command_id),
+            origin: Some(origin),
+            ..Self::of_room(room, timestamp)
+        }
     }
 
     const fn at(self, epoch: Epoch, seq: Seq) -> Self {
-        Self { epoch: Some(epoch), seq: Some(seq), ..self }
+        Self {
+            epoch: Some(epoch),
+            seq: Some(seq),
+            ..self
+        }
     }
 }
 
@@ -91,12 +107,18 @@ struct Packet<'a, T> {
 /// Makes a packet of an envelope and a body.
 pub(crate) fn frame(event: &'static str, envelope: Envelope<'_>, body: impl Serialize) -> Frame {
     let seq = envelope.seq;
-    Frame { event, data: raw(&Packet { envelope, body }), seq }
+    Frame {
+        event,
+        data: raw(&Packet { envelope, body }),
+        seq,
+    }
 }
 
 /// Our own types always serialize: text keys, no failing implementations.
 fn raw(value: &impl Serialize) -> Arc<RawValue> {
-    serde_json::value::to_raw_value(value).map(Into::into).unwrap_or_else(|_| RawValue::NULL.to_owned().into())
+    serde_json::value::to_raw_value(value)
+        .map(Into::into)
+        .unwrap_or_else(|_| RawValue::NULL.to_owned().into())
 }
 
 #[derive(Serialize)]
@@ -193,7 +215,10 @@ struct Property<'a> {
 
 impl<'a> Property<'a> {
     fn new(property: &'a PropertyRef) -> Self {
-        Self { property_id: &property.id, property_key: property.key.as_deref() }
+        Self {
+            property_id: &property.id,
+            property_key: property.key.as_deref(),
+        }
     }
 }
 
@@ -227,9 +252,21 @@ struct ProjectLoaded {
 /// The packets of a command as a room gets them: what precedes, what it changed, how it ended.
 #[must_use]
 pub fn command_frames(room: &Room, notice: &CommandNotice) -> Vec<Frame> {
-    let CommandNotice { command_id, command_type, origin, timestamp, verdict } = notice;
+    let CommandNotice {
+        command_id,
+        command_type,
+        origin,
+        timestamp,
+        verdict,
+    } = notice;
     let envelope = || Envelope::of_command(room, *timestamp, *command_id, origin);
-    let mut frames = vec![frame("command:executing", envelope(), Executing { command_type: *command_type })];
+    let mut frames = vec![frame(
+        "command:executing",
+        envelope(),
+        Executing {
+            command_type: *command_type,
+        },
+    )];
     match verdict {
         Verdict::Applied(recorded) => frames.extend(record_frames(room, recorded, Seq::ZERO)),
         Verdict::Unchanged(receipt) => {
@@ -240,7 +277,14 @@ pub fn command_frames(room: &Room, notice: &CommandNotice) -> Vec<Frame> {
         }
         Verdict::Refused(rejection) => {
             let error = Failure::from(rejection).error();
-            frames.push(frame("command:failed", envelope(), Failed { command_type: *command_type, error }));
+            frames.push(frame(
+                "command:failed",
+                envelope(),
+                Failed {
+                    command_type: *command_type,
+                    error,
+                },
+            ));
         }
     }
     frames
@@ -253,7 +297,9 @@ pub fn record_frames<'a>(room: &'a Room, recorded: &'a Recorded, after: Seq) -> 
         Envelope::of_command(room, timestamp, recorded.command_id, &recorded.origin).at(room.epoch, Seq(seq))
     };
     let events = recorded.events.iter().zip(recorded.first_seq.0..);
-    let events = events.filter(move |(_, seq)| *seq > after.0).map(move |(event, seq)| event_frame(event, envelope(seq)));
+    let events = events
+        .filter(move |(_, seq)| *seq > after.0)
+        .map(move |(event, seq)| event_frame(event, envelope(seq)));
     let closing = (recorded.seq() > after).then(|| closing_frame(recorded, envelope(recorded.seq().0)));
     events.chain(closing)
 }
@@ -268,15 +314,37 @@ fn executed(command_type: CommandType, outcome: &Outcome) -> Executed<'_> {
 }
 
 fn closing_frame(recorded: &Recorded, envelope: Envelope<'_>) -> Frame {
-    let Outcome { undo_available, redo_available, .. } = recorded.outcome;
+    let Outcome {
+        undo_available,
+        redo_available,
+        ..
+    } = recorded.outcome;
     match (recorded.command_type, recorded.target) {
         (CommandType::Undo, Some(target)) => {
             let (undone_command_id, command_type) = (target.command_id, target.command_type);
-            frame("command:undo", envelope, Undone { undone_command_id, command_type, undo_available, redo_available })
+            frame(
+                "command:undo",
+                envelope,
+                Undone {
+                    undone_command_id,
+                    command_type,
+                    undo_available,
+                    redo_available,
+                },
+            )
         }
         (CommandType::Redo, Some(target)) => {
             let (redone_command_id, command_type) = (target.command_id, target.command_type);
-            frame("command:redo", envelope, Redone { redone_command_id, command_type, undo_available, redo_available })
+            frame(
+                "command:redo",
+                envelope,
+                Redone {
+                    redone_command_id,
+                    command_type,
+                    undo_available,
+                    redo_available,
+                },
+            )
         }
         (command_type, _) => frame("command:executed", envelope, executed(command_type, &recorded.outcome)),
     }
@@ -284,7 +352,12 @@ fn closing_frame(recorded: &Recorded, envelope: Envelope<'_>) -> Frame {
 
 fn event_frame(event: &Event, envelope: Envelope<'_>) -> Frame {
     match event {
-        Event::NodeCreated { node_id, parent_id, index, content } => {
+        Event::NodeCreated {
+            node_id,
+            parent_id,
+            index,
+            content,
+        } => {
             let body = NodeCreated {
                 node_id: *node_id,
                 name: &content.name,
@@ -296,17 +369,43 @@ fn event_frame(event: &Event, envelope: Envelope<'_>) -> Frame {
             };
             frame("graph:node-created", envelope, body)
         }
-        Event::NodeDeleted { node_id, parent_id, .. } => {
-            frame("graph:node-deleted", envelope, NodeDeleted { node_id: *node_id, parent_id: *parent_id })
-        }
-        Event::NodeLinked { parent_id, child_id, index, .. } => {
-            let body = NodeLinked { parent_id: *parent_id, child_id: *child_id, index: *index };
+        Event::NodeDeleted { node_id, parent_id, .. } => frame(
+            "graph:node-deleted",
+            envelope,
+            NodeDeleted {
+                node_id: *node_id,
+                parent_id: *parent_id,
+            },
+        ),
+        Event::NodeLinked {
+            parent_id,
+            child_id,
+            index,
+            ..
+        } => {
+            let body = NodeLinked {
+                parent_id: *parent_id,
+                child_id: *child_id,
+                index: *index,
+            };
             frame("graph:node-linked", envelope, body)
         }
-        Event::NodeUnlinked { parent_id, child_id, .. } => {
-            frame("graph:node-unlinked", envelope, NodeUnlinked { parent_id: *parent_id, child_id: *child_id })
-        }
-        Event::PropertyChanged { node_id, property, before, after } => {
+        Event::NodeUnlinked {
+            parent_id, child_id, ..
+        } => frame(
+            "graph:node-unlinked",
+            envelope,
+            NodeUnlinked {
+                parent_id: *parent_id,
+                child_id: *child_id,
+            },
+        ),
+        Event::PropertyChanged {
+            node_id,
+            property,
+            before,
+            after,
+        } => {
             let body = PropertyChanged {
                 node_id: *node_id,
                 property: Property::new(property),
@@ -315,15 +414,26 @@ fn event_frame(event: &Event, envelope: Envelope<'_>) -> Frame {
             };
             frame("graph:property-changed", envelope, body)
         }
-        Event::PropertyDeleted { node_id, property, before } => {
-            let body =
-                PropertyDeleted { node_id: *node_id, property: Property::new(property), old_value: before };
+        Event::PropertyDeleted {
+            node_id,
+            property,
+            before,
+        } => {
+            let body = PropertyDeleted {
+                node_id: *node_id,
+                property: Property::new(property),
+                old_value: before,
+            };
             frame("graph:property-deleted", envelope, body)
         }
         Event::ProjectSaved { file, .. } => frame("project:saved", envelope, ProjectSaved { path: file }),
-        Event::ProjectLoaded { document } => {
-            frame("project:loaded", envelope, ProjectLoaded { graph: graph_json(&document.graph) })
-        }
+        Event::ProjectLoaded { document } => frame(
+            "project:loaded",
+            envelope,
+            ProjectLoaded {
+                graph: graph_json(&document.graph),
+            },
+        ),
     }
 }
 

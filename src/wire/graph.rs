@@ -10,7 +10,9 @@ pub fn graph_json(graph: &Graph) -> Box<RawValue> {
     for step in graph.walk(None) {
         match step {
             Step::Enter(id, node) => {
-                if out.last() == Some(&b'}') { out.push(b','); }
+                if out.last() == Some(&b'}') {
+                    out.push(b',');
+                }
                 let head = serde_json::json!({"id": id, "name": node.content.name, "blueprint_type_id": node.content.type_id, "parent_id": node.parent(), "properties": node.content.properties});
                 let text = head.to_string();
                 out.extend_from_slice(&text.as_bytes()[..text.len() - 1]);

@@ -13,7 +13,8 @@ use super::error::Failure;
 pub fn read<T: DeserializeOwned>(at: &str, text: &str) -> Result<T, Failure> {
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| fault(at, &error))?;
-    json.end().map_err(|error| Failure::new("INVALID_REQUEST", format!("malformed JSON: {error}")))?;
+    json.end()
+        .map_err(|error| Failure::new("INVALID_REQUEST", format!("malformed JSON: {error}")))?;
     Ok(value)
 }
 
@@ -56,7 +57,8 @@ pub fn required<T>(at: &str, field: &str, value: Option<T>) -> Result<T, Failure
 /// # Errors
 /// If it is none.
 pub fn id<T: std::str::FromStr<Err = IdError>>(at: &str, field: &str, text: &str) -> Result<T, Failure> {
-    text.parse().map_err(|error: IdError| Failure::invalid_field(join(at, field), error))
+    text.parse()
+        .map_err(|error: IdError| Failure::invalid_field(join(at, field), error))
 }
 
 /// A node's id in a field that has to be there.
@@ -82,7 +84,11 @@ pub fn word(at: &str, field: &str, text: Option<String>) -> Result<std::sync::Ar
 /// The path of a field.
 #[must_use]
 pub fn join(at: &str, field: &str) -> String {
-    if at.is_empty() { field.to_owned() } else { format!("{at}.{field}") }
+    if at.is_empty() {
+        field.to_owned()
+    } else {
+        format!("{at}.{field}")
+    }
 }
 
 /// For a field that may be null but not absent: `Some(None)` is null.

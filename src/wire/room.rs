@@ -115,16 +115,28 @@ impl Encoder for WireEncoder {
     }
 
     fn connected(&self, room: &Room, member: &MemberInfo, members: usize, now: Timestamp) -> Frame {
-        let body = Connected { client_id: &member.client_id, client_count: members, user: member.user.as_deref() };
+        let body = Connected {
+            client_id: &member.client_id,
+            client_count: members,
+            user: member.user.as_deref(),
+        };
         frame("session:connected", Envelope::of_room(room, now), body)
     }
 
     fn disconnected(&self, room: &Room, member: &MemberInfo, members: usize, reason: &str, now: Timestamp) -> Frame {
-        let body = Disconnected { client_id: &member.client_id, client_count: members, reason };
+        let body = Disconnected {
+            client_id: &member.client_id,
+            client_count: members,
+            reason,
+        };
         frame("session:disconnected", Envelope::of_room(room, now), body)
     }
 
     fn draining(&self, room: &Room, reconnect_in_ms: u64, now: Timestamp) -> Frame {
-        frame("session:draining", Envelope::of_room(room, now), Draining { reconnect_in_ms })
+        frame(
+            "session:draining",
+            Envelope::of_room(room, now),
+            Draining { reconnect_in_ms },
+        )
     }
 }

@@ -20,8 +20,17 @@ pub struct TemplateList {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum ListedTemplate {
-    Usable { id: TemplateId, uuid: Option<Arc<str>>, name: Arc<str>, version: Arc<str>, description: Option<Arc<str>> },
-    Broken { id: TemplateId, error: String },
+    Usable {
+        id: TemplateId,
+        uuid: Option<Arc<str>>,
+        name: Arc<str>,
+        version: Arc<str>,
+        description: Option<Arc<str>>,
+    },
+    Broken {
+        id: TemplateId,
+        error: String,
+    },
 }
 
 impl From<Vec<TemplateEntry>> for TemplateList {
@@ -34,9 +43,14 @@ impl From<Vec<TemplateEntry>> for TemplateList {
                 version: Arc::clone(&template.version),
                 description: template.description.clone(),
             },
-            Err(error) => ListedTemplate::Broken { id, error: error.to_string() },
+            Err(error) => ListedTemplate::Broken {
+                id,
+                error: error.to_string(),
+            },
         };
-        Self { templates: entries.into_iter().map(listed).collect() }
+        Self {
+            templates: entries.into_iter().map(listed).collect(),
+        }
     }
 }
 
@@ -101,7 +115,10 @@ impl From<&Blueprint> for Schema {
             name: Arc::clone(&blueprint.name),
             version: Arc::clone(&blueprint.version),
             description: blueprint.description.clone(),
-            node_types: blueprint.node_types().map(|node_type| SchemaType::new(blueprint, node_type)).collect(),
+            node_types: blueprint
+                .node_types()
+                .map(|node_type| SchemaType::new(blueprint, node_type))
+                .collect(),
             blocking_view: blueprint.blocking_view.clone(),
         }
     }
@@ -111,7 +128,9 @@ impl SchemaType {
     fn new(blueprint: &Blueprint, node_type: &NodeType) -> Self {
         // By uuid, as everything on the wire; a type that the template does not have stays as it was written.
         let by_uuid = |reference: &Arc<str>| {
-            blueprint.node_type(reference).map_or_else(|| Arc::clone(reference), |known| known.id.as_str().into())
+            blueprint
+                .node_type(reference)
+                .map_or_else(|| Arc::clone(reference), |known| known.id.as_str().into())
         };
         Self {
             id: node_type.id.clone(),

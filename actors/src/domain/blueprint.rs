@@ -153,9 +153,8 @@ impl NodeType {
     /// in the graph it is one.
     #[must_use]
     pub fn allows_child(&self, child: &NodeType) -> bool {
-        let means = |reference: &Arc<str>| {
-            **reference == *child.key || reference.eq_ignore_ascii_case(child.id.as_str())
-        };
+        let means =
+            |reference: &Arc<str>| **reference == *child.key || reference.eq_ignore_ascii_case(child.id.as_str());
         self.allowed_children.iter().chain(&self.allowed_asset_types).any(means)
     }
 
@@ -178,7 +177,10 @@ impl PropertyType {
 
 /// Slugs as they are; uuids in either case.
 fn find(index: &BTreeMap<Arc<str>, usize>, reference: &str) -> Option<usize> {
-    index.get(reference).or_else(|| index.get(reference.to_ascii_lowercase().as_str())).copied()
+    index
+        .get(reference)
+        .or_else(|| index.get(reference.to_ascii_lowercase().as_str()))
+        .copied()
 }
 
 /// The uuid of something that the template gives none: the first half of a SHA-1, with no version or variant set. The

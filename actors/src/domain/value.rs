@@ -106,6 +106,16 @@ impl Value {
         }
     }
 
+    /// How many lists and objects are within each other.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        match self {
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_) => 0,
+            Self::List(items) => 1 + items.iter().map(Self::depth).max().unwrap_or_default(),
+            Self::Object(members) => 1 + members.values().map(Self::depth).max().unwrap_or_default(),
+        }
+    }
+
     /// The bytes of its JSON text without white space, give or take the escapes of strings: what limits are held
     /// against. Cheaper than writing it, and never less than half of it.
     #[must_use]

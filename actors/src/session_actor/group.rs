@@ -6,7 +6,8 @@ use ractor::{ActorProcessingErr, ActorRef};
 use tracing::Span;
 
 use super::{
-    Position, Refusal, ResyncRequest, RoomFull, SessionMessage, SessionState, Stop, Submission, Submitted, now, snapshot,
+    Position, Refusal, ResyncRequest, RoomFull, SessionMessage, SessionState, Stop, Submission, Submitted, now,
+    snapshot,
 };
 use crate::{
     broadcast_actor::BroadcastMessage,

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use uuid::Uuid;
 
 use super::{
-    Blueprint, NodeType, PropertyType,
+    Blueprint, NodeType, PropertyType, derived_uuid,
     document::{NodeTypeDocument, OptionDocument, PropertyDocument, TemplateDocument},
-    derived_uuid, features,
+    features,
     kind::{PropertyKind, SelectOption},
 };
 use crate::domain::{
@@ -37,13 +37,28 @@ struct At {
 
 impl At {
     fn fault(&self, field: &str, reason: impl Into<String>) -> TemplateError {
-        let path = if self.path.is_empty() { field.to_owned() } else { format!("{}.{field}", self.path) };
-        TemplateError { path, line: self.line, reason: reason.into() }
+        let path = if self.path.is_empty() {
+            field.to_owned()
+        } else {
+            format!("{}.{field}", self.path)
+        };
+        TemplateError {
+            path,
+            line: self.line,
+            reason: reason.into(),
+        }
     }
 
     fn item(&self, list: &str, index: usize, line: Option<u64>) -> Self {
-        let list = if self.path.is_empty() { list.to_owned() } else { format!("{}.{list}", self.path) };
-        Self { path: format!("{list}[{index}]"), line: line.or(self.line) }
+        let list = if self.path.is_empty() {
+            list.to_owned()
+        } else {
+            format!("{}.{list}", self.path)
+        };
+        Self {
+            path: format!("{list}[{index}]"),
+            line: line.or(self.line),
+        }
     }
 
     fn required(&self, field: &str, value: Option<&Arc<str>>) -> Result<Arc<str>, TemplateError> {
@@ -70,7 +85,10 @@ impl Blueprint {
     /// # Errors
     /// Names the field at fault.
     pub fn build(id: TemplateId, document: TemplateDocument) -> Result<Self, TemplateError> {
-        let at = At { path: String::new(), line: None };
+        let at = At {
+            path: String::new(),
+            line: None,
+        };
         let name = at.required("name", document.name.as_ref())?;
         if document.node_types.is_empty() {
             return Err(at.fault("node_types", "must have at least one type"));
@@ -149,7 +167,11 @@ fn build_property(at: &At, type_slug: &str, document: &PropertyDocument) -> Resu
     let word = at.required("type", document.kind.as_ref())?;
     let derived = || derived_uuid(&format!("property.{type_slug}"), &key);
     let id = PropertyId::new(at.uuid(document.uuid.as_ref(), derived)?);
-    let options = build_options(at, &format!("{type_slug}.{key}"), document.options.as_deref().unwrap_or_default())?;
+    let options = build_options(
+        at,
+        &format!("{type_slug}.{key}"),
+        document.options.as_deref().unwrap_or_default(),
+    )?;
     let kind = PropertyKind::new(&word, options);
     // A default that the property could not hold would make every node of the type one that cannot be edited back.
     let default = match &document.default {
@@ -182,11 +204,18 @@ fn build_options(at: &At, namespace: &str, documents: &[OptionDocument]) -> Resu
         if options.iter().any(|other| other.name == name) {
             return Err(at.fault("name", format!("{name:?} is used twice")));
         }
-        let id = document.id.clone().unwrap_or_else(|| derived_uuid(namespace, &name).to_string().into());
+        let id = document
+            .id
+            .clone()
+            .unwrap_or_else(|| derived_uuid(namespace, &name).to_string().into());
         if options.iter().any(|other| other.id == id) {
             return Err(at.fault("id", format!("{id:?} is used twice")));
         }
-        options.push(SelectOption { id, name, indicator_id: document.indicator_id.clone() });
+        options.push(SelectOption {
+            id,
+            name,
+            indicator_id: document.indicator_id.clone(),
+        });
     }
     Ok(options)
 }

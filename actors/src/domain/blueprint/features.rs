@@ -3,7 +3,15 @@
 use super::document::{NodeTypeDocument, OptionDocument, PropertyDocument};
 use crate::domain::value::{Number, Value};
 
-const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+const DAYS: [&str; 7] = [
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+];
 
 /// The properties that a type's features add. One that the template has of its own stays as it is, and the feature's
 /// goes by another slug.
@@ -30,7 +38,11 @@ fn beside(node_type: &NodeTypeDocument, feature: &str, property: PropertyDocumen
         Some(own) if own.injected => None,
         Some(_) => {
             let id = property.id.as_deref().unwrap_or_default();
-            Some(PropertyDocument { id: Some(format!("_feat_{feature}_{id}").into()), role: property.id.clone(), ..property })
+            Some(PropertyDocument {
+                id: Some(format!("_feat_{feature}_{id}").into()),
+                role: property.id.clone(),
+                ..property
+            })
         }
     }
 }
@@ -58,15 +70,25 @@ fn scheduling() -> impl Iterator<Item = PropertyDocument> {
         property("start_date", "Start Date", "date", GROUP),
         property("end_date", "End Date", "date", GROUP),
         property("assigned_to", "Assigned To", "node_reference", GROUP),
-        PropertyDocument { default: zero(), ..property("estimated_hours", "Estimated Hours", "number", GROUP) },
-        PropertyDocument { default: zero(), ..property("actual_hours", "Actual Hours", "number", GROUP) },
+        PropertyDocument {
+            default: zero(),
+            ..property("estimated_hours", "Estimated Hours", "number", GROUP)
+        },
+        PropertyDocument {
+            default: zero(),
+            ..property("actual_hours", "Actual Hours", "number", GROUP)
+        },
         PropertyDocument {
             default: Some(Value::Object(std::sync::Arc::default())),
             ..property("allocations", "Allocations", "object", GROUP)
         },
         PropertyDocument {
             indicator_set: Some("status".into()),
-            options: Some(vec![option("To Do", "empty"), option("In Progress", "partial"), option("Done", "filled")]),
+            options: Some(vec![
+                option("To Do", "empty"),
+                option("In Progress", "partial"),
+                option("Done", "filled"),
+            ]),
             ..property("status", "Status", "select", GROUP)
         },
     ]
@@ -84,13 +106,28 @@ fn budgeting() -> impl Iterator<Item = PropertyDocument> {
 
 fn person() -> impl Iterator<Item = PropertyDocument> {
     const GROUP: &str = "Capacity";
-    let general = [("hourly_rate", "Hourly Rate"), ("daily_capacity", "Daily Capacity"), ("overtime_capacity", "Overtime Capacity")];
-    let daily = [("capacity", "Capacity"), ("overtime_capacity", "Overtime Capacity"), ("hourly_rate", "Hourly Rate")];
-    let general = general.into_iter().map(|(id, label)| property(id, label, "number", GROUP));
+    let general = [
+        ("hourly_rate", "Hourly Rate"),
+        ("daily_capacity", "Daily Capacity"),
+        ("overtime_capacity", "Overtime Capacity"),
+    ];
+    let daily = [
+        ("capacity", "Capacity"),
+        ("overtime_capacity", "Overtime Capacity"),
+        ("hourly_rate", "Hourly Rate"),
+    ];
+    let general = general
+        .into_iter()
+        .map(|(id, label)| property(id, label, "number", GROUP));
     let daily = daily.into_iter().flat_map(|(id, label)| {
         DAYS.iter().map(move |day| {
             let (first, rest) = day.split_at(1);
-            property(&format!("{id}_{day}"), &format!("{label} {}{rest}", first.to_uppercase()), "number", GROUP)
+            property(
+                &format!("{id}_{day}"),
+                &format!("{label} {}{rest}", first.to_uppercase()),
+                "number",
+                GROUP,
+            )
         })
     });
     general.chain(daily)

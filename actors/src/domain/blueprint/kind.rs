@@ -105,7 +105,11 @@ impl PropertyKind {
             Self::Select(options) => {
                 // Enough to see what is meant; a list of hundreds helps nobody.
                 const NAMED_MAX: usize = 12;
-                let names: Vec<_> = options.iter().take(NAMED_MAX).map(|option| format!("{:?}", option.name)).collect();
+                let names: Vec<_> = options
+                    .iter()
+                    .take(NAMED_MAX)
+                    .map(|option| format!("{:?}", option.name))
+                    .collect();
                 let rest = if options.len() > NAMED_MAX { ", …" } else { "" };
                 format!("one of {}{rest}", names.join(", "))
             }
@@ -122,7 +126,9 @@ fn choose<'a>(options: &'a [SelectOption], text: &str) -> Option<&'a SelectOptio
 
 /// A JSON number with nothing around it.
 fn is_number(text: &str) -> bool {
-    text.bytes().next().is_some_and(|first| first == b'-' || first.is_ascii_digit())
+    text.bytes()
+        .next()
+        .is_some_and(|first| first == b'-' || first.is_ascii_digit())
         && text.parse::<serde_json::Number>().is_ok()
 }
 
@@ -133,7 +139,10 @@ fn is_date(text: &str) -> bool {
 }
 
 fn is_node(value: &Value, node_exists: &dyn Fn(NodeId) -> bool) -> bool {
-    value.as_text().and_then(|text| text.parse().ok()).is_some_and(node_exists)
+    value
+        .as_text()
+        .and_then(|text| text.parse().ok())
+        .is_some_and(node_exists)
 }
 
 #[cfg(test)]
@@ -144,17 +153,43 @@ mod tests {
 
     #[test]
     fn each_kind_holds_what_it_should_and_nothing_else() {
-        let option = |id: &str, name: &str| SelectOption { id: id.into(), name: name.into(), indicator_id: None };
+        let option = |id: &str, name: &str| SelectOption {
+            id: id.into(),
+            name: name.into(),
+            indicator_id: None,
+        };
         let options = vec![option("to_do", "To Do"), option("done", "Done")];
         for (word, accepted, refused) in [
             ("text", vec![r#""x""#, r#""""#], vec!["1", "true", "[]", "{}"]),
             ("editor", vec![r#""x""#], vec!["1"]),
-            ("number", vec!["1", "-1.5", r#""12.50""#, r#""-3e2""#], vec![r#""""#, r#""x""#, r#"" 1""#, r#""1 ""#, "true", r#""NaN""#]),
+            (
+                "number",
+                vec!["1", "-1.5", r#""12.50""#, r#""-3e2""#],
+                vec![r#""""#, r#""x""#, r#"" 1""#, r#""1 ""#, "true", r#""NaN""#],
+            ),
             ("currency", vec!["123456789012345678901234567890"], vec!["{}"]),
             ("checkbox", vec!["true", "false"], vec![r#""true""#, "1"]),
-            ("date", vec![r#""2026-02-28""#, r#""""#], vec![r#""2026-02-30""#, r#""2026-2-3""#, r#""20260228""#, r#""2026-02-28T00:00""#, "5"]),
+            (
+                "date",
+                vec![r#""2026-02-28""#, r#""""#],
+                vec![
+                    r#""2026-02-30""#,
+                    r#""2026-2-3""#,
+                    r#""20260228""#,
+                    r#""2026-02-28T00:00""#,
+                    "5",
+                ],
+            ),
             ("select", vec![r#""to_do""#, r#""To Do""#], vec![r#""Nope""#, "0", "[]"]),
-            ("node_reference", vec![r#""67e55044-10b1-426f-9247-bb680e5fe0c8""#, "[]", r#"["67e55044-10b1-426f-9247-bb680e5fe0c8"]"#], vec![r#""x""#, r#"["x"]"#, "5"]),
+            (
+                "node_reference",
+                vec![
+                    r#""67e55044-10b1-426f-9247-bb680e5fe0c8""#,
+                    "[]",
+                    r#"["67e55044-10b1-426f-9247-bb680e5fe0c8"]"#,
+                ],
+                vec![r#""x""#, r#"["x"]"#, "5"],
+            ),
             ("object", vec!["{}"], vec!["[]", r#""{}""#]),
             ("holodeck", vec!["1", r#""x""#, "[]"], vec![]),
         ] {
@@ -173,7 +208,11 @@ mod tests {
 
     #[test]
     fn a_select_keeps_the_id_of_an_option_named_by_its_name() {
-        let option = |id: &str, name: &str| SelectOption { id: id.into(), name: name.into(), indicator_id: None };
+        let option = |id: &str, name: &str| SelectOption {
+            id: id.into(),
+            name: name.into(),
+            indicator_id: None,
+        };
         let kind = PropertyKind::Select(vec![option("a", "b"), option("b", "c")]);
         let check = |text: &str| kind.check(&Value::text(text), &|_| false);
         assert_eq!(check("b"), Ok(Value::text("b")), "an id goes before a name");

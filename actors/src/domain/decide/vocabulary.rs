@@ -8,7 +8,7 @@ use crate::domain::{
     event::PropertyRef,
     graph::{NodeContent, Properties},
     ids::{PropertyId, TypeId},
-    limits::{LimitExceeded, Limits, NameFault, check_name},
+    limits::{Limits, NameFault, check_name, check_value},
     rejection::Rejection,
     value::Value,
 };
@@ -173,15 +173,7 @@ impl PropertyView<'_> {
 
     /// The value as it is kept, if the property can hold it.
     pub(super) fn check(&self, value: &Value, view: &View<'_>) -> Result<Value, Rejection> {
-        let (max, found) = (view.limits().value_bytes_max, value.json_bytes());
-        if found > max {
-            return Err(LimitExceeded {
-                limit: "value_bytes_max",
-                max,
-                found,
-            }
-            .into());
-        }
+        check_value(value, view.limits())?;
         match self {
             Self::Name | Self::Free(_) => Ok(value.clone()),
             Self::Known(known) => {

@@ -1,0 +1,13 @@
+//! Project files: reading every shape that a project was ever written in, writing one.
+
+mod export;
+mod import;
+mod json;
+mod store;
+mod vocabulary;
+
+pub use export::{ProjectDocument, project_file};
+pub use import::{ImportError, Imported, Orphan, import, template_of};
+pub use json::{JsonError, parse_document};
+pub use store::{ProjectStore, ReadError};
+pub use vocabulary::{Vocabulary, vocabulary};

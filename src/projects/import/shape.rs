@@ -1,0 +1,220 @@
+//! The shapes of graphs: flat lists, maps by id, trees. All become one list.
+
+use serde_json::{Map, Value as Json};
+use talus_actors::domain::{
+    ids::NodeId,
+    limits::{LimitExceeded, Limits},
+};
+use uuid::Uuid;
+
+use super::ImportError;
+
+/// A node as a document has it, and what the document says of its place.
+pub(super) struct Found {
+    /// Where it stands, for messages.
+    pub(super) path: String,
+    pub(super) id: NodeId,
+    /// Its id as it was written, if that is not the id.
+    pub(super) alias: Option<String>,
+    pub(super) fields: Map<String, Json>,
+    /// The children that it names, in order, each with the place where it does.
+    pub(super) children: Vec<(String, NodeId)>,
+    /// The parent that it names, with the place.
+    pub(super) parent: Option<(String, NodeId)>,
+}
+
+/// A graph as a list, and the links that stand beside it.
+pub(super) struct Shape {
+    pub(super) nodes: Vec<Found>,
+    /// From parent to child, each with its place.
+    pub(super) edges: Vec<(String, NodeId, NodeId)>,
+}
+
+/// Reads a graph of any shape. `at` stands before every path.
+pub(super) fn read(mut graph: Map<String, Json>, at: &str, limits: &Limits) -> Result<Shape, ImportError> {
+    let edges = match graph.remove("edges") {
+        None | Some(Json::Null) => Vec::new(),
+        Some(Json::Array(edges)) => read_edges(&edges, at)?,
+        Some(_) => return Err(ImportError::invalid(format!("{at}edges"), "must be a list")),
+    };
+    let nodes = match (graph.remove("roots"), graph.remove("nodes")) {
+        (Some(Json::Array(roots)), _) => read_tree(roots, at, limits)?,
+        (Some(_), _) => return Err(ImportError::invalid(format!("{at}roots"), "must be a list")),
+        (None, Some(Json::Array(nodes))) => {
+            let placed = nodes
+                .into_iter()
+                .enumerate()
+                .map(|(index, node)| (format!("{at}nodes[{index}]"), None, node));
+            read_flat(placed, limits)?
+        }
+        (None, Some(Json::Object(nodes))) => {
+            let placed = nodes
+                .into_iter()
+                .map(|(key, node)| (format!("{at}nodes[{key:?}]"), Some(key), node));
+            read_flat(placed, limits)?
+        }
+        (None, Some(_)) => {
+            return Err(ImportError::invalid(
+                format!("{at}nodes"),
+                "must be a list or an object",
+            ));
+        }
+        (None, None) => {
+            let place = if at.is_empty() {
+                "roots"
+            } else {
+                at.trim_end_matches('.')
+            };
+            return Err(ImportError::invalid(place, "neither roots nor nodes: this is no graph"));
+        }
+    };
+    Ok(Shape { nodes, edges })
+}
+
+/// Counts nodes as they are found, so that a document that is far too large is not read to its end.
+fn count(nodes: &[Found], path: &str, limits: &Limits) -> Result<(), ImportError> {
+    let (max, found) = (limits.nodes_max, nodes.len() + 1);
+    if found > max {
+        return Err(ImportError::limit(
+            path,
+            LimitExceeded {
+                limit: "nodes_per_session_max",
+                max,
+                found,
+            },
+        ));
+    }
+    Ok(())
+}
+
+fn read_tree(roots: Vec<Json>, at: &str, limits: &Limits) -> Result<Vec<Found>, ImportError> {
+    type Level = (String, Option<NodeId>, std::iter::Enumerate<std::vec::IntoIter<Json>>);
+    let mut nodes: Vec<Found> = Vec::new();
+    let mut levels: Vec<Level> = vec![(format!("{at}roots"), None, roots.into_iter().enumerate())];
+    while let Some((list, parent, items)) = levels.last_mut() {
+        let Some((index, item)) = items.next() else {
+            levels.pop();
+            continue;
+        };
+        let path = format!("{list}[{index}]");
+        let parent = parent.map(|parent| (path.clone(), parent));
+        count(&nodes, &path, limits)?;
+        let (mut found, children) = read_node(path, None, item)?;
+        // What a node in a tree says of its parent is where it stands.
+        found.parent = parent;
+        let (max, depth) = (limits.depth_max, levels.len());
+        if depth > max {
+            let exceeded = LimitExceeded {
+                limit: "depth_max",
+                max,
+                found: depth,
+            };
+            return Err(ImportError::limit(found.path, exceeded));
+        }
+        levels.push((
+            format!("{}.children", found.path),
+            Some(found.id),
+            children.into_iter().enumerate(),
+        ));
+        nodes.push(found);
+    }
+    Ok(nodes)
+}
+
+fn read_flat(
+    placed: impl Iterator<Item = (String, Option<String>, Json)>,
+    limits: &Limits,
+) -> Result<Vec<Found>, ImportError> {
+    let mut nodes = Vec::new();
+    for (path, key, node) in placed {
+        count(&nodes, &path, limits)?;
+        let (mut found, children) = read_node(path, key, node)?;
+        for (index, child) in children.iter().enumerate() {
+            let path = format!("{}.children[{index}]", found.path);
+            let id = node_id(child, &path)?.0;
+            found.children.push((path, id));
+        }
+        nodes.push(found);
+    }
+    Ok(nodes)
+}
+
+/// A node's own fields, and its list of children as it stands.
+fn read_node(path: String, key: Option<String>, node: Json) -> Result<(Found, Vec<Json>), ImportError> {
+    let Json::Object(mut fields) = node else {
+        return Err(ImportError::invalid(path, "a node is an object"));
+    };
+    let id_path = format!("{path}.id");
+    let written = fields.remove("id").or(key.map(Json::String));
+    let written = written.ok_or_else(|| ImportError::invalid(&id_path, "is required"))?;
+    let (id, alias) = node_id(&written, &id_path)?;
+    let children = match first(&mut fields, &["children", "child_ids", "childIds"]) {
+        None | Some(Json::Null) => Vec::new(),
+        Some(Json::Array(children)) => children,
+        Some(_) => return Err(ImportError::invalid(format!("{path}.children"), "must be a list")),
+    };
+    let parent_path = format!("{path}.parent_id");
+    let parent = match first(&mut fields, &["parent_id", "parentId"]) {
+        None | Some(Json::Null) => None,
+        Some(parent) => Some((parent_path.clone(), node_id(&parent, &parent_path)?.0)),
+    };
+    Ok((
+        Found {
+            path,
+            id,
+            alias,
+            fields,
+            children: Vec::new(),
+            parent,
+        },
+        children,
+    ))
+}
+
+/// The field by the first of its spellings that is there; the others go too.
+pub(super) fn first(fields: &mut Map<String, Json>, spellings: &[&str]) -> Option<Json> {
+    let mut values = spellings
+        .iter()
+        .map(|spelling| fields.remove(*spelling))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .flatten();
+    values.next()
+}
+
+fn read_edges(edges: &[Json], at: &str) -> Result<Vec<(String, NodeId, NodeId)>, ImportError> {
+    let mut links = Vec::new();
+    for (index, edge) in edges.iter().enumerate() {
+        let path = format!("{at}edges[{index}]");
+        let end = |spellings: [&str; 3]| spellings.iter().find_map(|spelling| edge.get(spelling));
+        let (parent, child) = (
+            end(["source", "parent_id", "parent"]),
+            end(["target", "child_id", "child"]),
+        );
+        let (Some(parent), Some(child)) = (parent, child) else {
+            return Err(ImportError::invalid(
+                path,
+                "an edge has source and target, or parent_id and child_id",
+            ));
+        };
+        links.push((path.clone(), node_id(parent, &path)?.0, node_id(child, &path)?.0));
+    }
+    Ok(links)
+}
+
+/// An id, and how it was written if that is no UUID. The predecessor made such ids from names; what refers to them is
+/// made from the same name.
+fn node_id(written: &Json, path: &str) -> Result<(NodeId, Option<String>), ImportError> {
+    let Some(text) = written.as_str().filter(|text| !text.is_empty()) else {
+        return Err(ImportError::invalid(path, "an id is a string that is not empty"));
+    };
+    Ok(match text.parse() {
+        Ok(id) => (id, None),
+        Err(_) => (alias_id(text), Some(text.to_owned())),
+    })
+}
+
+/// The id of a node that was named otherwise.
+pub(super) fn alias_id(text: &str) -> NodeId {
+    NodeId::new(Uuid::new_v5(&Uuid::NAMESPACE_DNS, text.as_bytes()))
+}

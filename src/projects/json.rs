@@ -1,0 +1,92 @@
+//! Reading JSON that may be deep: a nested graph has two levels of JSON for each of its own.
+
+use serde::Deserialize as _;
+
+/// Why a text is not a document.
+#[derive(Debug, thiserror::Error)]
+pub enum JsonError {
+    /// It is nested too deeply to be one.
+    #[error("the JSON is nested more than {max} levels deep")]
+    TooDeep {
+        /// The levels that it may have.
+        max: usize,
+    },
+    /// It is not JSON.
+    #[error("malformed JSON: {0}")]
+    Malformed(#[from] serde_json::Error),
+}
+
+/// Reads a JSON document of at most `depth_max` levels.
+///
+/// The depth is counted before anything is built, and the parser gets stack as it needs it: no depth that is let in
+/// can exhaust a thread's stack.
+///
+/// # Errors
+/// If it is not JSON, or too deep.
+pub fn parse_document(bytes: &[u8], depth_max: usize) -> Result<serde_json::Value, JsonError> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if depth(bytes) > depth_max {
+        return Err(JsonError::TooDeep { max: depth_max });
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    json.disable_recursion_limit();
+    let document = serde_json::Value::deserialize(serde_stacker::Deserializer::new(&mut json))?;
+    json.end()?;
+    Ok(document)
+}
+
+/// How deep brackets go, those in strings aside.
+fn depth(bytes: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_in_strings_are_no_depth() {
+        assert_eq!(depth(br#"{"a": "[[[\"{{{", "b": [[1]]}"#), 3);
+        assert_eq!(depth(b"7"), 0);
+    }
+
+    #[test]
+    fn what_is_too_deep_is_refused_and_what_is_just_not_is_read() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(parse_document(nested(1_024).as_bytes(), 1_024).is_ok());
+        assert!(matches!(
+            parse_document(nested(1_025).as_bytes(), 1_024),
+            Err(JsonError::TooDeep { max: 1_024 })
+        ));
+        assert!(matches!(
+            parse_document("[".repeat(900_000).as_bytes(), 1_024),
+            Err(JsonError::TooDeep { .. })
+        ));
+        for text in ["", "{", "{} {}", "\u{feff}\u{feff}{}"] {
+            assert!(
+                matches!(parse_document(text.as_bytes(), 9), Err(JsonError::Malformed(_))),
+                "{text}"
+            );
+        }
+        assert!(
+            parse_document("\u{feff}{}".as_bytes(), 9).is_ok(),
+            "a byte order mark is let pass"
+        );
+    }
+}

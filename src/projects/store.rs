@@ -1,0 +1,198 @@
+//! Project files on disk: one JSON file each, whose name is the project's id.
+//!
+//! A file is replaced as a whole: written beside, flushed to the disk, renamed over the old one. Whenever the machine
+//! stops, there is the old file or the new one.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use talus_actors::domain::ids::ProjectId;
+
+/// What files that are being written begin with. No project's id begins with a dot.
+const UNFINISHED: &str = ".unfinished-";
+
+/// The folder of project files. Its functions block: they are for a thread that may wait.
+#[derive(Debug, Clone)]
+pub struct ProjectStore {
+    dir: PathBuf,
+    file_bytes_max: usize,
+}
+
+/// Why a project file cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// There is no such file.
+    #[error("the project file does not exist")]
+    NotFound,
+    /// It is larger than the hub reads.
+    #[error("the project file is larger than {max} bytes")]
+    TooLarge {
+        /// What the hub reads.
+        max: usize,
+    },
+    /// It cannot be read.
+    #[error("the project file cannot be read: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl ProjectStore {
+    /// Opens a folder, which is made if it is not there, and clears away what a crash left half written.
+    ///
+    /// # Errors
+    /// Names the path if it cannot be used.
+    pub fn open(dir: PathBuf, file_bytes_max: usize) -> io::Result<Self> {
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{} cannot be used: {error}", dir.display()));
+        fs::create_dir_all(&dir).map_err(named)?;
+        for entry in fs::read_dir(&dir).map_err(named)? {
+            let path = entry.map_err(named)?.path();
+            if path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(|name| name.starts_with(UNFINISHED))
+            {
+                fs::remove_file(path).map_err(named)?;
+            }
+        }
+        // That the folder can be written to is found out now, and not by the first who saves.
+        tempfile::Builder::new()
+            .prefix(UNFINISHED)
+            .tempfile_in(&dir)
+            .map_err(named)?;
+        Ok(Self { dir, file_bytes_max })
+    }
+
+    /// Writes a project's file and returns its name. When it returns, the file is on the disk.
+    ///
+    /// # Errors
+    /// If the disk refuses. The old file is still there then.
+    pub fn write(&self, project_id: &ProjectId, bytes: &[u8]) -> io::Result<String> {
+        let name = file_name(project_id);
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.dir)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(self.dir.join(&name))?;
+        self.sync_dir()?;
+        Ok(name)
+    }
+
+    /// Reads a project's file.
+    ///
+    /// # Errors
+    /// If it is not there, too large, or not readable.
+    pub fn read(&self, project_id: &ProjectId) -> Result<Vec<u8>, ReadError> {
+        let file = File::open(self.path(project_id)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => ReadError::NotFound,
+            _ => ReadError::Io(error),
+        })?;
+        let max = self.file_bytes_max;
+        let mut bytes = Vec::new();
+        file.take(max as u64 + 1).read_to_end(&mut bytes)?;
+        if bytes.len() > max {
+            Err(ReadError::TooLarge { max })
+        } else {
+            Ok(bytes)
+        }
+    }
+
+    /// Whether a project has a file.
+    #[must_use]
+    pub fn exists(&self, project_id: &ProjectId) -> bool {
+        self.path(project_id).exists()
+    }
+
+    /// The projects that have files, in order. A file whose name is no project's id is left alone and not listed; the
+    /// predecessor's files may have to be renamed.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn list(&self) -> io::Result<Vec<ProjectId>> {
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let name = entry?.file_name();
+            let stem = name.to_str().and_then(|name| name.strip_suffix(".json"));
+            ids.extend(stem.and_then(|stem| stem.parse::<ProjectId>().ok()));
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// Removes a project's file; false if there was none.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn remove(&self, project_id: &ProjectId) -> io::Result<bool> {
+        match fs::remove_file(self.path(project_id)) {
+            Ok(()) => self.sync_dir().map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn path(&self, project_id: &ProjectId) -> PathBuf {
+        self.dir.join(file_name(project_id))
+    }
+
+    /// A new name is on the disk only when its folder is.
+    fn sync_dir(&self) -> io::Result<()> {
+        File::open(Path::new(&self.dir))?.sync_all()
+    }
+}
+
+fn file_name(project_id: &ProjectId) -> String {
+    format!("{project_id}.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> ProjectId {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn a_file_is_written_read_listed_and_removed() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let store = ProjectStore::open(dir.path().join("new/projects"), 10).expect("made");
+        assert_eq!(store.write(&id("b"), b"12345").expect("written"), "b.json");
+        store.write(&id("a"), b"1").expect("written");
+        store.write(&id("a"), b"22").expect("replaced");
+        assert_eq!(store.read(&id("a")).expect("there"), b"22");
+        fs::write(dir.path().join("new/projects/Not A Slug.json"), "{}").expect("writes");
+        assert_eq!(store.list().expect("readable"), [id("a"), id("b")]);
+        assert!(store.exists(&id("a")) && !store.exists(&id("c")));
+        assert!(store.remove(&id("a")).expect("removed") && !store.remove(&id("a")).expect("gone already"));
+        assert!(matches!(store.read(&id("a")), Err(ReadError::NotFound)));
+        store.write(&id("b"), &[0; 11]).expect("written");
+        assert!(matches!(store.read(&id("b")), Err(ReadError::TooLarge { max: 10 })));
+    }
+
+    #[test]
+    fn what_a_crash_left_half_written_is_cleared_away_and_no_more() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        for name in [".unfinished-x1", "a.json", ".other"] {
+            fs::write(dir.path().join(name), "{}").expect("writes");
+        }
+        ProjectStore::open(dir.path().to_owned(), 10).expect("opens");
+        let mut left: Vec<_> = fs::read_dir(dir.path())
+            .expect("readable")
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, [".other", "a.json"]);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_used_is_named() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let error = ProjectStore::open(file.path().to_owned(), 10).expect_err("a file is no folder");
+        assert!(
+            error.to_string().contains(&file.path().display().to_string()),
+            "{error}"
+        );
+    }
+}
