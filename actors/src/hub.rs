@@ -28,10 +28,11 @@ use crate::{
     log::{EventLog, LogError},
     reply::{self, Lost, Reply},
     session_actor::{
-        BlueprintSource, Position, Refusal, ResyncRequest, SessionMessage, SessionResources, Submission, Submitted, now,
+        BlueprintSource, Position, Refusal, ResyncRequest, SessionMessage, SessionResources, Submission, Submitted,
     },
     session_supervisor::{FindError, SessionSupervisor, SupervisionSettings, SupervisorArguments, SupervisorMessage},
     stats::Stats,
+    world::now,
 };
 
 pub use error::HubError;
@@ -260,10 +261,10 @@ impl Hub {
 
     /// The actor of a session: from the directory, or, if it is not there or known to be gone, from the supervisor.
     async fn find(&self, session_id: SessionId, gone: Option<ActorId>) -> Result<SessionHandle, HubError> {
-        if let Some(handle) = self.0.directory.find(session_id) {
-            if Some(handle.actor.get_id()) != gone {
-                return Ok(handle);
-            }
+        if let Some(handle) = self.0.directory.find(session_id)
+            && Some(handle.actor.get_id()) != gone
+        {
+            return Ok(handle);
         }
         let found = self
             .supervise(|reply| SupervisorMessage::Find {

@@ -27,3 +27,5 @@ pub mod session_actor;
 pub mod session_supervisor;
 #[cfg(feature = "runtime")]
 pub mod stats;
+#[cfg(feature = "runtime")]
+pub mod world;

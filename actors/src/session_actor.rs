@@ -44,6 +44,7 @@ use crate::{
     log::{AppendError, EventLog, LogError},
     reply::{self, Reply},
     stats::Stats,
+    world::now,
 };
 
 /// What a session's actor is told.
@@ -364,15 +365,6 @@ async fn census(room: Option<&ActorRef<BroadcastMessage>>) -> Vec<Member> {
     // A room that is gone too has nobody in it.
     let _ = room.cast(BroadcastMessage::Census(reply));
     reply::answer(members).await.unwrap_or_default()
-}
-
-/// The time of day. Above the `runtime` line clocks are allowed; decisions get theirs with each command.
-#[must_use]
-pub fn now() -> Timestamp {
-    let since_1970 = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn snapshot(session: &Session, active_clients: usize) -> Snapshot {

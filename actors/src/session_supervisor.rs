@@ -8,11 +8,7 @@
 
 mod entry;
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
 
@@ -26,9 +22,8 @@ use crate::{
     fan_out::{Encoder, Room},
     log::StoredHead,
     reply::Reply,
-    session_actor::{
-        SessionActor, SessionArguments, SessionMessage, SessionResources, Snapshot, StartError, Stop, now,
-    },
+    session_actor::{SessionActor, SessionArguments, SessionMessage, SessionResources, Snapshot, StartError, Stop},
+    world::{instant, now},
 };
 
 pub use entry::Summary;
@@ -464,7 +459,7 @@ impl SupervisorState {
         if let Life::Deleting(_) = entry.life {
             return self.session_ended(myself, session_id);
         }
-        let recent = entry.note_failure(Instant::now(), settings.restart_window);
+        let recent = entry.note_failure(instant(), settings.restart_window);
         if recent > settings.restarts_max {
             tracing::error!(%session_id, %failure, failures = recent, "session quarantined");
             self.resources.stats.sessions_quarantined.add(1);

@@ -94,8 +94,8 @@ async fn read_bytes(body: Body, max: usize) -> Result<Bytes, Failure> {
         return Err(too_large().with("limit", "body_bytes_max").with("max", max));
     }
     axum::body::to_bytes(body, max).await.map_err(|error| {
-        let limit =
-            std::error::Error::source(&error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+        let limit = std::error::Error::source(&error)
+            .is_some_and(<dyn std::error::Error + 'static>::is::<http_body_util::LengthLimitError>);
         if limit {
             too_large().with("limit", "body_bytes_max").with("max", max)
         } else {

@@ -9,10 +9,9 @@ use talus_actors::{
         command::{Command, Context, Origin},
         ids::{CommandId, Seq, SessionId},
     },
-    session_actor::now,
+    world::{new_command_id, now},
 };
 use tracing::{Instrument, info_span};
-use uuid::Uuid;
 
 use super::{
     AppState,
@@ -84,7 +83,7 @@ fn history_context(request: &HistoryRequest, origin: Origin) -> Result<Context, 
 
 /// What comes with a command from this edge.
 pub(super) fn context(command_id: Option<CommandId>, origin: Origin, expected_seq: Option<Seq>) -> Context {
-    let command_id = command_id.unwrap_or_else(|| CommandId::new(Uuid::new_v4()));
+    let command_id = command_id.unwrap_or_else(new_command_id);
     Context {
         command_id,
         origin,

@@ -145,6 +145,7 @@ async fn observed(State(state): State<AppState>, request: Request, next: Next) -
 }
 
 /// A bug. The client gets an id, the log says what it was.
+#[expect(clippy::needless_pass_by_value, reason = "what the layer calls gives it away")]
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let text = panic
         .downcast_ref::<String>()

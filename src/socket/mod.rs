@@ -20,7 +20,8 @@ use socketioxide::{
 use talus_actors::{
     fan_out::{Member, SyncReason},
     hub::Hub,
-    session_actor::{ResyncRequest, now},
+    session_actor::ResyncRequest,
+    world::now,
 };
 use tracing::Instrument;
 

@@ -11,7 +11,8 @@ use talus_actors::{
     domain::ids::{Seq, SessionId},
     fan_out::{Frame, MemberId, Release, RoomSocket, SendError, SyncReason},
     hub::Hub,
-    session_actor::{ResyncRequest, now},
+    session_actor::ResyncRequest,
+    world::now,
 };
 
 use crate::listener::Connection;

@@ -251,7 +251,7 @@ mod tests {
 
     use super::*;
 
-    fn field_of(body: serde_json::Value) -> (String, &'static str) {
+    fn field_of(body: &serde_json::Value) -> (String, &'static str) {
         let failure = read_command(&body.to_string()).expect_err("the request is at fault");
         (
             failure
@@ -334,7 +334,7 @@ mod tests {
                 "INVALID_COMMAND",
             ),
         ] {
-            assert_eq!(field_of(body.clone()), (field.to_owned(), code), "{body}");
+            assert_eq!(field_of(&body), (field.to_owned(), code), "{body}");
         }
     }
 

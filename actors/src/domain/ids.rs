@@ -31,10 +31,10 @@ pub enum IdError {
 
 /// Parses the one spelling of a UUID that the protocol knows.
 fn parse_uuid(text: &str) -> Result<Uuid, IdError> {
-    if text.len() == uuid::fmt::Hyphenated::LENGTH {
-        if let Ok(uuid) = Uuid::try_parse(text) {
-            return Ok(uuid);
-        }
+    if text.len() == uuid::fmt::Hyphenated::LENGTH
+        && let Ok(uuid) = Uuid::try_parse(text)
+    {
+        return Ok(uuid);
     }
     Err(IdError::NotAUuid(shorten(text)))
 }
@@ -157,10 +157,11 @@ impl FromStr for Epoch {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
         let digits = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if text.len() == 8 && digits {
-            if let Ok(number) = u32::from_str_radix(text, 16) {
-                return Ok(Self(number));
-            }
+        if text.len() == 8
+            && digits
+            && let Ok(number) = u32::from_str_radix(text, 16)
+        {
+            return Ok(Self(number));
         }
         Err(IdError::NotAnEpoch(shorten(text)))
     }

@@ -182,14 +182,14 @@ impl Siblings {
     fn tidy(&mut self, chunk: usize) {
         if self.chunks[chunk].ids.is_empty() {
             self.chunks.remove(chunk);
-        } else if let Some(next) = self.chunks.get(chunk + 1) {
-            if self.chunks[chunk].ids.len() + next.ids.len() <= CHUNK_IDS_MAX / 2 {
-                let next = self.chunks.remove(chunk + 1);
-                let Chunk { key, ids } = &mut self.chunks[chunk];
-                for &id in next.ids.iter() {
-                    Arc::make_mut(ids).push(id);
-                    self.places.insert(id, *key);
-                }
+        } else if let Some(next) = self.chunks.get(chunk + 1)
+            && self.chunks[chunk].ids.len() + next.ids.len() <= CHUNK_IDS_MAX / 2
+        {
+            let next = self.chunks.remove(chunk + 1);
+            let Chunk { key, ids } = &mut self.chunks[chunk];
+            for &id in next.ids.iter() {
+                Arc::make_mut(ids).push(id);
+                self.places.insert(id, *key);
             }
         }
         if self.chunks.len() <= 1 {

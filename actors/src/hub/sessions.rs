@@ -3,18 +3,18 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tracing::Span;
-use uuid::Uuid;
 
 use super::{Hub, HubError, Retry};
 use crate::{
     domain::{
         command::{Command, Context, Origin},
-        ids::{CommandId, Epoch, ProjectId, SessionId, Timestamp},
+        ids::{ProjectId, SessionId, Timestamp},
         recorded::Receipt,
         session::{Genesis, Project},
     },
-    session_actor::{SaveLease, SessionMessage, now},
+    session_actor::{SaveLease, SessionMessage},
     session_supervisor::{ReserveError, Summary, SupervisorMessage},
+    world::{new_command_id, new_epoch, new_session_id, now},
 };
 
 /// A session to begin.
@@ -48,7 +48,7 @@ impl Hub {
     pub async fn create(&self, new: NewSession) -> Result<(Genesis, Option<Receipt>), HubError> {
         let _global = self.enter()?;
         let genesis = Genesis {
-            session_id: SessionId::new(Uuid::new_v4()),
+            session_id: new_session_id(),
             epoch: new_epoch(),
             created_at: now(),
             project: new.project,
@@ -71,7 +71,7 @@ impl Hub {
             return Ok((genesis, None));
         };
         let context = Context {
-            command_id: CommandId::new(Uuid::new_v4()),
+            command_id: new_command_id(),
             origin: new.origin,
             now: genesis.created_at,
             expected_seq: None,
@@ -127,10 +127,10 @@ impl Hub {
         for summary in &mut page.sessions {
             let session_id = summary.genesis.session_id;
             // A session that sleeps and was never looked at has no node count: it is woken for it, once.
-            if self.0.directory.find(session_id).is_some() || summary.node_count.is_none() {
-                if let Ok(snapshot) = self.snapshot(session_id).await {
-                    summary.update(&snapshot);
-                }
+            if (self.0.directory.find(session_id).is_some() || summary.node_count.is_none())
+                && let Ok(snapshot) = self.snapshot(session_id).await
+            {
+                summary.update(&snapshot);
             }
         }
         Ok((page.sessions, page.total))
@@ -171,10 +171,4 @@ impl Hub {
         let _global = self.enter()?;
         self.ask(session_id, Retry::Always, SessionMessage::BeginSave).await
     }
-}
-
-/// A new log's identity.
-fn new_epoch() -> Epoch {
-    let [a, b, c, d, ..] = Uuid::new_v4().into_bytes();
-    Epoch::new(u32::from_be_bytes([a, b, c, d]))
 }

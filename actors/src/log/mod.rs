@@ -67,7 +67,9 @@ pub struct Append {
 }
 
 /// Tells the writer how an append ended; dropped without an answer, that nobody knows.
-pub struct Done(Option<Box<dyn FnOnce(Result<(), AppendError>) + Send>>);
+pub struct Done(Option<Tell>);
+
+type Tell = Box<dyn FnOnce(Result<(), AppendError>) + Send>;
 
 impl Done {
     /// Calls `tell` once, from whatever thread the log works on: it must not block.

@@ -6,8 +6,7 @@ use ractor::{ActorProcessingErr, ActorRef};
 use tracing::Span;
 
 use super::{
-    Position, Refusal, ResyncRequest, RoomFull, SessionMessage, SessionState, Stop, Submission, Submitted, now,
-    snapshot,
+    Position, Refusal, ResyncRequest, RoomFull, SessionMessage, SessionState, Stop, Submission, Submitted, snapshot,
 };
 use crate::{
     broadcast_actor::BroadcastMessage,
@@ -20,6 +19,7 @@ use crate::{
     fan_out::{CommandNotice, Member, MemberId, Sync, SyncContent, SyncReason, Verdict},
     log::{Append, Done},
     reply::Reply,
+    world::now,
 };
 
 /// Something that leaves the actor, once what was decided before it is durable.
@@ -100,7 +100,7 @@ impl SessionState {
                 match request.min_seq {
                     Some(seq) if seq > self.session.seq() => self.readers.push((seq, request.reply)),
                     Some(_) | None => {
-                        self.reply_later(request.reply, |state| snapshot(&state.session, state.members.len()))
+                        self.reply_later(request.reply, |state| snapshot(&state.session, state.members.len()));
                     }
                 }
             }

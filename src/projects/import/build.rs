@@ -142,7 +142,9 @@ fn plant(
             ));
         }
         let parent = places.parents.get(&id).copied();
-        let end = graph.children(parent).map_or(0, |siblings| siblings.len());
+        let end = graph
+            .children(parent)
+            .map_or(0, talus_actors::domain::siblings::Siblings::len);
         graph
             .insert(id, content, parent, end)
             .map_err(|misfit| ImportError::invalid(path, misfit.to_string()))?;

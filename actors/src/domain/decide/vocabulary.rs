@@ -79,10 +79,10 @@ impl<'a> View<'a> {
             blueprint.node_type(parent.as_str()),
             blueprint.node_type(child.as_str()),
         );
-        if let (Some(parent), Some(child)) = (parent_type, child_type) {
-            if parent.allows_child(child) {
-                return Ok(());
-            }
+        if let (Some(parent), Some(child)) = (parent_type, child_type)
+            && parent.allows_child(child)
+        {
+            return Ok(());
         }
         let word =
             |known: Option<&NodeType>, id: &TypeId| known.map_or(id.as_str().into(), |kind| Arc::clone(&kind.key));
