@@ -4,6 +4,8 @@ mod export;
 mod import;
 mod json;
 mod store;
+#[cfg(test)]
+mod tests;
 mod vocabulary;
 
 pub use export::{ProjectDocument, project_file};

@@ -295,4 +295,6 @@ enum Retry {
     IfNotStarted,
     /// Send it again: it does no harm twice.
     Always,
+    /// The same, and let it in however much is under way: it ends something.
+    UntilDone,
 }

@@ -18,8 +18,8 @@ use socketioxide::{
     socket::DisconnectReason,
 };
 use talus_actors::{
-    fan_out::{Member, SyncReason},
-    hub::Hub,
+    fan_out::{Member, Release, RoomSocket, SyncReason},
+    hub::{Hub, HubError},
     session_actor::ResyncRequest,
     world::now,
 };
