@@ -209,7 +209,7 @@ impl Hub {
     pub async fn leave(&self, session_id: SessionId, member: MemberId, reason: &Arc<str>) {
         // A session that cannot be talked to has no room any more.
         let _ = self
-            .ask(session_id, Retry::Always, |reply| {
+            .ask(session_id, Retry::UntilDone, |reply| {
                 SessionMessage::Leave(member, Arc::clone(reason), now(), reply)
             })
             .await;
