@@ -131,16 +131,25 @@ impl Edge {
             .instrument(leaving)
         });
         let info = talus_actors::fan_out::MemberInfo { client_id, user: None };
-        let member = Member { id, info, socket: peer };
+        let member = Member {
+            id,
+            info,
+            socket: Arc::clone(&peer) as Arc<dyn RoomSocket>,
+        };
         let joined = self
             .hub
             .join(session_id, member, position)
             .instrument(span.clone())
             .await;
         if let Err(error) = joined {
-            // It was let in a moment ago: the session was deleted since, or its room is full.
+            // It was let in a moment ago. If the session is gone since, it must not come back; else it may.
             span.in_scope(|| tracing::info!(%error, "socket could not join"));
-            let _ = socket.disconnect();
+            let gone = matches!(error, HubError::SessionNotFound(_));
+            peer.release(if gone {
+                Release::SessionDeleted
+            } else {
+                Release::CloseTransport
+            });
         } else if !socket.connected() {
             // It left while it was joining, and the room may not have known it then.
             self.hub.leave(session_id, id, &"transport_close".into()).await;
