@@ -60,7 +60,7 @@ pub struct BroadcastState {
     encoder: Arc<dyn Encoder>,
     stats: Arc<Stats>,
     members: BTreeMap<MemberId, Seat>,
-    /// The snapshot that was encoded last: many sockets that come at once share it.
+    /// The snapshot that was encoded last, until something changes: many sockets that come at once share it.
     snapshot: Option<(Seq, SyncBody)>,
 }
 
@@ -131,6 +131,9 @@ impl BroadcastState {
     fn publish(&mut self, notice: &CommandNotice) {
         if self.members.is_empty() {
             return;
+        }
+        if let Verdict::Applied(_) = notice.verdict {
+            self.snapshot = None;
         }
         let frames = self.encoder.command(&self.room, notice);
         tracing::debug!(packets = frames.len(), members = self.members.len(), "fan-out");
