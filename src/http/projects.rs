@@ -14,7 +14,7 @@ use talus_actors::{
         blueprint::Blueprint,
         command::{Command, CreateNode, Origin},
         ids::{Epoch, IdError, ProjectId, Seq, SessionId, TemplateId},
-        limits::check_name,
+        limits::{NameFault, check_name},
         session::Project,
     },
     hub::{HubError, NewSession},
@@ -63,7 +63,7 @@ pub(super) async fn create(
     let request: CreateRequest = read("", &text)?;
     let template_id = required("", "template_id", request.template_id)?;
     let project_name = required("", "project_name", request.project_name)?;
-    check_name(&project_name, &state.limits).map_err(|fault| Failure::invalid_field("project_name", fault))?;
+    check_name(&project_name, &state.limits).map_err(|fault| name_failure(&fault))?;
     let project_id = match request.project_id {
         Some(text) => id("", "project_id", &text)?,
         None => slug(&project_name)?,
@@ -101,6 +101,16 @@ pub(super) async fn create(
         graph: graph_json(&snapshot.document.graph),
     };
     Ok((StatusCode::CREATED, Json(answer)))
+}
+
+fn name_failure(fault: &NameFault) -> Failure {
+    let failure = |code| Failure::new(code, format!("project_name: {fault}")).with("field", "project_name");
+    match fault {
+        NameFault::Blank | NameFault::Control => failure("INVALID_VALUE"),
+        NameFault::TooLong(exceeded) => failure("LIMIT_EXCEEDED")
+            .with("limit", exceeded.limit)
+            .with("max", exceeded.max),
+    }
 }
 
 async fn blueprint(state: &AppState, template_id: &str) -> Result<Arc<Blueprint>, Failure> {

@@ -128,6 +128,16 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// Whether the request makes no sense, whatever the state. Nobody is told of such a command.
+    #[must_use]
+    pub fn is_malformed(&self) -> bool {
+        match self {
+            Self::InvalidRequest { .. } => true,
+            Self::InBatch { rejection, .. } => rejection.is_malformed(),
+            _ => false,
+        }
+    }
+
     /// The stable code on the wire.
     #[must_use]
     pub const fn code(&self) -> &'static str {
