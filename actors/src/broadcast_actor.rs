@@ -11,7 +11,9 @@ use tracing::Span;
 
 use crate::{
     domain::ids::{Seq, Timestamp},
-    fan_out::{CommandNotice, Encoder, Frame, Member, MemberId, Release, Room, SendError, Sync, SyncBody, SyncContent},
+    fan_out::{
+        CommandNotice, Encoder, Frame, Member, MemberId, Release, Room, SendError, Sync, SyncBody, SyncContent, Verdict,
+    },
     reply::Reply,
     stats::Stats,
 };
