@@ -111,10 +111,18 @@ impl<T: DeserializeOwned + Send> FromRequestParts<AppState> for Params<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let Query(params) = Query::<T>::from_request_parts(parts, state)
-            .await
-            .map_err(|rejection| Failure::invalid_field("query", rejection.body_text()))?;
+        let read = Query::<T>::from_request_parts(parts, state).await;
+        let Query(params) = read.map_err(|rejection| parameter_failure(&rejection.body_text()))?;
         Ok(Self(params))
+    }
+}
+
+/// The extractor says `…: parameter: what is wrong with it`.
+fn parameter_failure(text: &str) -> Failure {
+    let text = text.trim_start_matches("Failed to deserialize query string: ");
+    match text.split_once(": ") {
+        Some((parameter, reason)) => Failure::invalid_field(parameter, reason),
+        None => Failure::invalid_field("query", text),
     }
 }
 

@@ -9,3 +9,5 @@ pub mod graph;
 pub mod request;
 pub mod room;
 pub mod template;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! Every packet and every answer, as it stands on the wire: a change of any of them is seen here first.
+
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+
+use serde_json::value::RawValue;
+use talus_actors::{
+    domain::{
+        command::{Command, Context, CreateNode, Origin, Scope},
+        decide::{Decision, decide},
+        graph::Graph,
+        ids::{CommandId, Epoch, NodeId, Seq, SessionId, Timestamp},
+        limits::Limits,
+        session::{Genesis, Project, Rules, Session},
+        value::Value,
+    },
+    fan_out::{CommandNotice, Encoder, Frame, MemberInfo, Sync, SyncContent, SyncReason, Verdict},
+};
+use uuid::Uuid;
+
+use super::{
+    answer::{CommandAnswer, HistoryEntry},
+    room::{WireEncoder, room_of},
+};
+
+const NOW: Timestamp = Timestamp(1_764_000_000_123);
+
+/// A session whose ids and times are always the same.
+struct Story {
+    session: Session,
+    commands: u128,
+    told: String,
+}
+
+impl Story {
+    fn new() -> Self {
+        let genesis = Genesis {
+            session_id: SessionId::new(Uuid::from_u128(0x5e55)),
+            epoch: Epoch::new(0xe0c),
+            created_at: NOW,
+            project: Some(Project {
+                project_id: "demo".parse().expect("a slug"),
+                project_name: "Demo".into(),
+                template_id: None,
+            }),
+        };
+        let rules = Rules {
+            blueprint: None,
+            limits: Arc::new(Limits::default()),
+        };
+        Self {
+            session: Session::new(genesis, rules),
+            commands: 0,
+            told: String::new(),
+        }
+    }
+
+    /// Decides a command and tells of its packets and its answer.
+    fn tell(&mut self, command: &Command) {
+        self.commands += 1;
+        let context = Context {
+            command_id: CommandId::new(Uuid::from_u128(0xc000 + self.commands)),
+            origin: Origin {
+                client_id: Some("alice".parse().expect("a client id")),
+                user: None,
+            },
+            now: NOW,
+            expected_seq: None,
+        };
+        let decided = decide(&self.session, command, &context);
+        let verdict = match &decided {
+            Ok(Decision::Change(recorded)) => {
+                self.session.apply(recorded).expect("what is decided fits");
+                Verdict::Applied(Arc::clone(recorded))
+            }
+            Ok(Decision::Answer(receipt)) => Verdict::Unchanged(receipt.clone()),
+            Err(rejection) => Verdict::Refused(rejection.clone()),
+        };
+        let receipt = match &decided {
+            Ok(Decision::Change(recorded)) => Some(recorded.receipt()),
+            Ok(Decision::Answer(receipt)) => Some(receipt.clone()),
+            Err(_) => None,
+        };
+        let notice = CommandNotice {
+            command_id: context.command_id,
+            command_type: command.kind(),
+            origin: context.origin,
+            timestamp: NOW,
+            verdict,
+        };
+        let room = room_of(self.session.genesis());
+        let _ = writeln!(self.told, "== {}", command.kind());
+        for frame in encoder().command(&room, &notice) {
+            self.note(&frame);
+        }
+        if let Some(receipt) = receipt {
+            let answer = CommandAnswer::new(room.epoch, &receipt);
+            let _ = writeln!(
+                self.told,
+                "answer {}",
+                serde_json::to_string(&answer).expect("an answer")
+            );
+        }
+    }
+
+    fn note(&mut self, frame: &Frame) {
+        let seq = frame.seq.map_or("-".to_owned(), |seq| seq.to_string());
+        let _ = writeln!(self.told, "{seq} {} {}", frame.event, frame.data);
+    }
+
+    fn sync(&mut self, reason: SyncReason, content: SyncContent) {
+        let sync = Sync {
+            seq: self.session.seq(),
+            reason,
+            content,
+            undo_available: true,
+            redo_available: false,
+            timestamp: NOW,
+        };
+        let (room, encoder) = (room_of(self.session.genesis()), encoder());
+        let frame = encoder.sync(&room, &sync, &encoder.sync_body(&room, &sync), &alice(), 2);
+        self.note(&frame);
+    }
+}
+
+fn encoder() -> WireEncoder {
+    WireEncoder {
+        reconnect_ms: (500, 5_000),
+    }
+}
+
+fn alice() -> MemberInfo {
+    MemberInfo {
+        client_id: "alice".parse().expect("a client id"),
+        user: None,
+    }
+}
+
+fn node(number: u128) -> NodeId {
+    NodeId::new(Uuid::from_u128(number))
+}
+
+fn create(number: u128, parent: Option<u128>) -> Command {
+    Command::CreateNode(CreateNode {
+        node_type: "task".into(),
+        name: Some(format!("node {number}").into()),
+        parent_id: parent.map(node),
+        index: None,
+        properties: BTreeMap::from([("done".into(), Value::Bool(false))]),
+        node_id: Some(node(number)),
+    })
+}
+
+#[test]
+fn every_packet_of_a_command_and_its_answer_stand_as_documented() {
+    let mut story = Story::new();
+    for command in [
+        create(1, None),
+        create(2, Some(1)),
+        create(2, Some(1)),
+        Command::UpdateProperty {
+            node_id: node(2),
+            property: "points".into(),
+            new_value: serde_json::from_str("1.50").expect("a number"),
+        },
+        Command::UpdateProperty {
+            node_id: node(2),
+            property: "points".into(),
+            new_value: serde_json::from_str("1.50").expect("a number"),
+        },
+        Command::UpdateProperty {
+            node_id: node(2),
+            property: "name".into(),
+            new_value: Value::text("renamed"),
+        },
+        Command::DeleteProperty {
+            node_id: node(2),
+            property: "points".into(),
+        },
+        Command::UnlinkNode {
+            parent_id: node(1),
+            child_id: node(2),
+        },
+        Command::LinkNode {
+            parent_id: node(1),
+            child_id: node(2),
+            index: None,
+        },
+        Command::MoveNode {
+            node_id: node(2),
+            new_parent_id: None,
+            index: Some(0),
+        },
+        Command::ReorderNode {
+            node_id: node(2),
+            new_index: 1,
+        },
+        Command::Batch {
+            commands: vec![create(3, Some(1)), create(4, Some(3))],
+        },
+        Command::DeleteNode { node_id: node(1) },
+        Command::Undo { scope: Scope::Session },
+        Command::Redo { scope: Scope::Session },
+        Command::SaveProject {
+            file: "demo.json".into(),
+            through: Seq(35),
+        },
+        Command::LoadGraph {
+            graph: Graph::default(),
+            extras: None,
+        },
+        Command::Undo { scope: Scope::Session },
+    ] {
+        story.tell(&command);
+    }
+    insta::assert_snapshot!(story.told);
+}
+
+#[test]
+fn every_packet_of_a_room_stands_as_documented() {
+    let mut story = Story::new();
+    story.tell(&create(1, None));
+    let room = room_of(story.session.genesis());
+    let document = story.session.document().clone();
+    let records: Vec<_> = story.session.since(Seq(0)).expect("at hand").cloned().collect();
+    story.told.clear();
+    story.sync(SyncReason::FirstJoin, SyncContent::Snapshot(document));
+    story.sync(SyncReason::Resumed, SyncContent::Events { after: Seq(1), records });
+    story.note(&encoder().connected(&room, &alice(), 2, NOW));
+    story.note(&encoder().disconnected(&room, &alice(), 1, "transport_close", NOW));
+    story.note(&encoder().draining(&room, 1_234, NOW));
+    insta::assert_snapshot!(story.told);
+}
+
+#[test]
+fn history_tells_what_was_done_and_what_is_undone() {
+    let mut story = Story::new();
+    story.tell(&create(1, None));
+    story.tell(&Command::Undo { scope: Scope::Session });
+    let records = story.session.since(Seq(0)).expect("at hand");
+    let entries: Vec<_> = records
+        .map(|recorded| HistoryEntry::new(recorded, story.session.history().is_undone(recorded.command_id)))
+        .collect();
+    let told = serde_json::value::to_raw_value(&entries).expect("JSON");
+    insta::assert_snapshot!(RawValue::get(&told));
+}
