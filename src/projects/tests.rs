@@ -234,7 +234,7 @@ fn a_graph_that_is_too_large_is_refused_with_the_limit() {
     ] {
         match import(document.clone(), vocabulary(None), &limits) {
             Err(ImportError::Limit { path: found, exceeded }) => {
-                assert_eq!((exceeded.limit, found.as_str()), (limit, path))
+                assert_eq!((exceeded.limit, found.as_str()), (limit, path));
             }
             other => unreachable!("{document}: {other:?}"),
         }

@@ -103,7 +103,9 @@ mod tests {
         for number in 0..500_usize {
             // A parent among the earlier ones, some of them roots: bushy, deep and wide places.
             let parent = (number % 7 != 0).then(|| id(number * 31 % number));
-            let end = graph.children(parent).map_or(0, |siblings| siblings.len());
+            let end = graph
+                .children(parent)
+                .map_or(0, talus_actors::domain::siblings::Siblings::len);
             graph
                 .insert(id(number), content(&format!("\"{number}\\\n")), parent, end / 2)
                 .expect("fits");

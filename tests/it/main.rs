@@ -1,1 +1,5 @@
-fn main() {}
+//! The hub from outside: real HTTP, real sockets, real files, a real process. One binary, since each costs a link.
+
+mod rest;
+mod support;
+mod tidy;
