@@ -13,6 +13,7 @@ use talus_actors::{
     domain::{
         blueprint::Blueprint,
         command::{Command, CreateNode, Origin},
+        graph::Graph,
         ids::{Epoch, IdError, ProjectId, Seq, SessionId, TemplateId},
         limits::{NameFault, check_name},
         session::Project,
@@ -98,9 +99,14 @@ pub(super) async fn create(
         project_id,
         epoch: genesis.epoch,
         seq: snapshot.seq,
-        graph: graph_json(&snapshot.document.graph),
+        graph: encoded(&state, snapshot.document.graph).await?,
     };
     Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// A graph as JSON. A large one takes a while, so this is done where it is in nobody's way.
+async fn encoded(state: &AppState, graph: Graph) -> Result<Box<RawValue>, Failure> {
+    state.blocking(move |_| graph_json(&graph)).await
 }
 
 fn name_failure(fault: &NameFault) -> Failure {
@@ -226,7 +232,7 @@ pub(super) async fn show(State(state): State<AppState>, Path(text): Path<String>
             project_name: project.as_ref().map(|project| Arc::clone(&project.project_name)),
             template_id: project.and_then(|project| project.template_id),
             session_id: Some(session_id),
-            graph: graph_json(&snapshot.document.graph),
+            graph: encoded(&state, snapshot.document.graph).await?,
         }));
     }
     let file = File::read(&state, &project_id).await?;
@@ -235,7 +241,7 @@ pub(super) async fn show(State(state): State<AppState>, Path(text): Path<String>
         project_name: file.imported.project_name.clone(),
         template_id: file.template_id,
         session_id: None,
-        graph: graph_json(&file.imported.graph),
+        graph: encoded(&state, file.imported.graph).await?,
     }))
 }
 
@@ -358,7 +364,7 @@ pub(super) async fn open(
         epoch: snapshot.genesis.epoch,
         seq: snapshot.seq,
         template_missing: template.is_some() && snapshot.blueprint.is_none(),
-        graph: graph_json(&snapshot.document.graph),
+        graph: encoded(&state, snapshot.document.graph).await?,
         orphans,
         already_open,
     };
@@ -385,6 +391,7 @@ async fn open_file(state: &AppState, project_id: &ProjectId, origin: Origin) -> 
     let first = Command::LoadGraph {
         graph: imported.graph,
         extras: Some(Arc::new(imported.extras)),
+        from_file: true,
     };
     let new = NewSession {
         project: Some(project),
@@ -420,6 +427,7 @@ pub(super) async fn load_graph(
     let command = Command::LoadGraph {
         graph: imported.graph,
         extras: None,
+        from_file: false,
     };
     let answer = submit(&state, session_id, command, context(command_id, origin, None)).await?;
     Ok(Json(LoadAnswer { answer, orphans }))

@@ -427,7 +427,7 @@ fn event_frame(event: &Event, envelope: Envelope<'_>) -> Frame {
             frame("graph:property-deleted", envelope, body)
         }
         Event::ProjectSaved { file, .. } => frame("project:saved", envelope, ProjectSaved { path: file }),
-        Event::ProjectLoaded { document } => frame(
+        Event::ProjectLoaded { document, .. } => frame(
             "project:loaded",
             envelope,
             ProjectLoaded {

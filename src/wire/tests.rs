@@ -207,6 +207,7 @@ fn every_packet_of_a_command_and_its_answer_stand_as_documented() {
         Command::LoadGraph {
             graph: Graph::default(),
             extras: None,
+            from_file: false,
         },
         Command::Undo { scope: Scope::Session },
     ] {

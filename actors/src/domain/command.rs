@@ -92,6 +92,8 @@ pub enum Command {
         graph: Graph,
         /// What else the file holds; `None` keeps what the session has.
         extras: Option<Extras>,
+        /// Whether it comes from the project's own file: then there is nothing to save.
+        from_file: bool,
     },
     /// Notes that the project was written to its file.
     SaveProject {

@@ -123,6 +123,9 @@ pub enum Event {
     ProjectLoaded {
         /// What it is.
         document: Document,
+        /// Whether the project's file says the same.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        from_file: bool,
     },
 }
 
@@ -170,7 +173,7 @@ impl Event {
             } => graph.set_property(*node_id, &property.id, Some(after.clone())),
             Self::PropertyDeleted { node_id, property, .. } => graph.set_property(*node_id, &property.id, None),
             Self::ProjectSaved { .. } => Ok(()),
-            Self::ProjectLoaded { document: loaded } => {
+            Self::ProjectLoaded { document: loaded, .. } => {
                 *document = loaded.clone();
                 Ok(())
             }
@@ -190,7 +193,7 @@ impl Event {
                     before.as_ref().map_or(0, Value::json_bytes) + after.json_bytes()
                 }
                 Self::PropertyDeleted { before, .. } => before.json_bytes(),
-                Self::ProjectLoaded { document } => document_bytes(document),
+                Self::ProjectLoaded { document, .. } => document_bytes(document),
             }
     }
 }

@@ -49,9 +49,16 @@ impl Step {
     }
 
     /// The events that do it again. They fit the state that it was decided on, which is the one that undoing it left.
+    /// The project's file may say something else by now, so a document that came from it counts as a change.
     #[must_use]
-    pub fn repeated(&self) -> &[Event] {
-        &self.recorded.events
+    pub fn repeated(&self) -> Vec<Event> {
+        let mut events = self.recorded.events.clone();
+        for event in &mut events {
+            if let Event::ProjectLoaded { from_file, .. } = event {
+                *from_file = false;
+            }
+        }
+        events
     }
 
     /// The events that take it back, given the document as it left it.
@@ -200,7 +207,10 @@ impl Step {
                 (Event::ProjectSaved { .. }, _) => {}
                 (Event::ProjectLoaded { .. }, _) => {
                     let document = self.replaced.clone().unwrap_or_default();
-                    inversion.push(Event::ProjectLoaded { document })?;
+                    inversion.push(Event::ProjectLoaded {
+                        document,
+                        from_file: false,
+                    })?;
                 }
             }
         }

@@ -289,6 +289,10 @@ impl Saves {
     const fn note(&mut self, event: &Event, seq: Seq) {
         match event {
             Event::ProjectSaved { through, .. } => self.saved_through = *through,
+            Event::ProjectLoaded { from_file: true, .. } => {
+                self.last_change = seq;
+                self.saved_through = seq;
+            }
             Event::NodeCreated { .. }
             | Event::NodeDeleted { .. }
             | Event::NodeLinked { .. }
@@ -358,5 +362,65 @@ impl Window {
                 self.events -= oldest.len_on_wire();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{
+        command::{Command, Context, Origin, Scope},
+        decide::{Decision, decide},
+        graph::Graph,
+    };
+
+    /// A project that was just opened has nothing to save; what is done or redone later has, since its file may have been
+    /// written again meanwhile.
+    #[test]
+    fn a_document_from_the_projects_file_is_not_dirty_until_something_happens() {
+        let genesis = Genesis {
+            session_id: SessionId::new(Uuid::nil()),
+            epoch: Epoch::new(1),
+            created_at: Timestamp(0),
+            project: None,
+        };
+        let rules = Rules {
+            blueprint: None,
+            limits: Arc::default(),
+        };
+        let mut session = Session::new(genesis, rules);
+        let mut commands = 0;
+        let mut dirty_after = |command: Command| {
+            commands += 1;
+            let context = Context {
+                command_id: CommandId::new(Uuid::from_u128(commands)),
+                origin: Origin::default(),
+                now: Timestamp(0),
+                expected_seq: None,
+            };
+            let Ok(Decision::Change(recorded)) = decide(&session, &command, &context) else {
+                unreachable!("{command:?} changes something");
+            };
+            session.apply(&recorded).expect("fits");
+            assert_eq!(
+                recorded.outcome.is_dirty,
+                session.is_dirty(),
+                "the receipt says the same"
+            );
+            session.is_dirty()
+        };
+        let load = |from_file| Command::LoadGraph {
+            graph: Graph::default(),
+            extras: None,
+            from_file,
+        };
+        let scope = Scope::Session;
+        assert!(!dirty_after(load(true)));
+        assert!(dirty_after(Command::Undo { scope }));
+        assert!(dirty_after(Command::Redo { scope }));
+        assert!(!dirty_after(load(true)));
+        assert!(dirty_after(load(false)));
     }
 }

@@ -97,7 +97,7 @@ fn undo(session: &Session) -> Result<Change, Rejection> {
 fn redo(session: &Session) -> Result<Change, Rejection> {
     let step = session.history().next_redo().ok_or(Rejection::NothingToRedo)?;
     Ok(Change {
-        events: step.repeated().to_vec(),
+        events: step.repeated(),
         target: Some(step.target()),
     })
 }
@@ -190,13 +190,18 @@ impl<'a> View<'a> {
             } => self.update_property(*node_id, property, new_value),
             Command::DeleteProperty { node_id, property } => self.delete_property(*node_id, property),
             Command::Batch { commands } => self.batch(commands, minted),
-            Command::LoadGraph { graph, extras } => {
+            Command::LoadGraph {
+                graph,
+                extras,
+                from_file,
+            } => {
                 let extras = extras.as_ref().unwrap_or(&self.document.extras);
                 let document = Document {
                     graph: graph.clone(),
                     extras: Arc::clone(extras),
                 };
-                Ok(vec![Event::ProjectLoaded { document }])
+                let from_file = *from_file;
+                Ok(vec![Event::ProjectLoaded { document, from_file }])
             }
             Command::SaveProject { file, through } => Ok(vec![Event::ProjectSaved {
                 file: Arc::clone(file),
