@@ -20,7 +20,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{self, Config},
+    config::{self, Config, Storage},
+    exit::Exit,
     http::{
         AppState,
         layers::{Origins, check_origin, with_layers},
@@ -30,6 +31,7 @@ use crate::{
     metrics::Metrics,
     projects::ProjectStore,
     socket,
+    storage::{self, SqliteLog},
     templates::TemplateStore,
     wire::room::WireEncoder,
 };
@@ -64,6 +66,7 @@ pub struct App {
     address: SocketAddr,
     router: Router,
     state: AppState,
+    sqlite: Option<SqliteLog>,
 }
 
 impl App {
@@ -79,17 +82,10 @@ impl App {
             .map_err(|error| StartError::Templates(error.to_string()))?;
         let projects = ProjectStore::open(config.projects_dir(), config.projects.file_bytes_max)
             .map_err(|error| StartError::Data(error.to_string()))?;
-        let log = MemoryLog::start().map_err(|error| StartError::Log(LogError::Io(error.to_string())))?;
+        let (log, sqlite) = open_log(&config)?;
         let stats = Arc::new(Stats::default());
         let limits = limits(&config.limits);
-        let hub = start_hub(
-            &config,
-            limits.clone(),
-            Arc::new(log),
-            Arc::clone(&templates),
-            Arc::clone(&stats),
-        )
-        .await?;
+        let hub = start_hub(&config, limits.clone(), log, Arc::clone(&templates), Arc::clone(&stats)).await?;
         let metrics = Metrics::new(vec![Box::new(collector::StatsCollector::new(stats))]);
         let state = AppState {
             hub,
@@ -105,6 +101,7 @@ impl App {
             address,
             router: router(&state),
             state,
+            sqlite,
         })
     }
 
@@ -124,6 +121,7 @@ impl App {
             listener,
             router,
             state,
+            sqlite,
             ..
         } = self;
         let connections = CancellationToken::new();
@@ -133,8 +131,34 @@ impl App {
         let server = axum::serve(listener, service).with_graceful_shutdown(closing.clone().cancelled_owned());
         let server = tokio::spawn(server.into_future());
         stop.await;
-        shutdown::shut_down(&state, server, &closing, &connections).await
+        let ended = shutdown::shut_down(&state, server, &closing, &connections).await;
+        if let Some(sqlite) = sqlite {
+            sqlite.close().await;
+        }
+        ended
     }
+}
+
+/// The log, and the same once more if it is one that wants to be closed.
+fn open_log(config: &Config) -> Result<(Arc<dyn EventLog>, Option<SqliteLog>), StartError> {
+    match config.data.storage {
+        Storage::Sqlite => {
+            let options = storage::Options::default();
+            let log = SqliteLog::open(&config.data.dir, &options, Box::new(end_process));
+            let log = log.map_err(|error| StartError::Data(error.to_string()))?;
+            Ok((Arc::new(log.clone()), Some(log)))
+        }
+        Storage::Memory => {
+            let log = MemoryLog::start().map_err(|error| StartError::Log(LogError::Io(error.to_string())))?;
+            Ok((Arc::new(log), None))
+        }
+    }
+}
+
+/// After a failed flush the system's memory and the disk say different things, and only a new process reads the disk.
+fn end_process(reason: &str) {
+    eprintln!("error: the disk failed: {reason}");
+    std::process::exit(i32::from(Exit::StorageFailed.code()));
 }
 
 async fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -191,6 +215,7 @@ async fn start_hub(
         },
         in_flight_max: config.limits.in_flight_max,
         group_commands_max: config.limits.group_commands_max,
+        snapshot_events: config.sessions.snapshot_events as u64,
         sockets_per_session_max: realtime.sockets_per_session_max,
     };
     let blueprints = Arc::new(Blueprints(templates));

@@ -23,11 +23,13 @@ pub enum Exit {
     DataDirectoryUnusable = 6,
     /// The shutdown did not finish within `server.shutdown_grace_ms`. What was acknowledged is on disk all the same.
     ShutdownOverran = 7,
+    /// The disk failed while the hub ran. What was acknowledged is on it; start again when it is well.
+    StorageFailed = 8,
 }
 
 impl Exit {
     /// Every exit, in the order of its code.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ok,
         Self::Internal,
         Self::Usage,
@@ -36,6 +38,7 @@ impl Exit {
         Self::TemplatesUnreadable,
         Self::DataDirectoryUnusable,
         Self::ShutdownOverran,
+        Self::StorageFailed,
     ];
 
     /// The number the process ends with.
@@ -56,6 +59,7 @@ impl Exit {
             Self::TemplatesUnreadable => "templates unreadable",
             Self::DataDirectoryUnusable => "data directory unusable",
             Self::ShutdownOverran => "shutdown did not finish within its grace",
+            Self::StorageFailed => "the disk failed",
         }
     }
 
@@ -83,7 +87,7 @@ mod tests {
 
     #[test]
     fn the_codes_are_the_documented_numbers() {
-        assert_eq!(Exit::ALL.map(Exit::code), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(Exit::ALL.map(Exit::code), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(Exit::Usage.code(), 2, "the argument parser's own exit code");
     }
 

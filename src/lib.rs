@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod projects;
 pub mod signal;
 pub mod socket;
+pub mod storage;
 pub mod telemetry;
 pub mod templates;
 pub mod wire;

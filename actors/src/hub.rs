@@ -50,6 +50,8 @@ pub struct HubSettings {
     pub in_flight_max: usize,
     /// Commands decided before one append, at most.
     pub group_commands_max: usize,
+    /// Events between two snapshots of a session, about.
+    pub snapshot_events: u64,
     /// Sockets in a room, at most.
     pub sockets_per_session_max: usize,
 }
@@ -103,6 +105,7 @@ impl Hub {
             blueprints,
             limits: Arc::new(settings.limits),
             group_commands_max: settings.group_commands_max,
+            snapshot_events: settings.snapshot_events,
             sockets_per_session_max: settings.sockets_per_session_max,
             stats: Arc::clone(&stats),
         };
@@ -151,6 +154,9 @@ impl Hub {
         span: Span,
     ) -> Result<Submitted, HubError> {
         let _global = self.enter()?;
+        if let Some(reason) = self.0.log.refuses() {
+            return Err(HubError::LogRefuses { reason });
+        }
         let answer = self
             .ask(session_id, Retry::IfNotStarted, |reply| {
                 SessionMessage::Submit(Submission {

@@ -18,6 +18,7 @@
 //! the new actor without noticing.
 
 mod group;
+mod lookup;
 mod save;
 
 use std::{
@@ -34,7 +35,7 @@ use crate::{
         blueprint::Blueprint,
         command::{Command, Context},
         event::Document,
-        ids::{CommandId, Epoch, Seq, Timestamp},
+        ids::{Epoch, Seq, Timestamp},
         limits::Limits,
         recorded::Receipt,
         rejection::Rejection,
@@ -53,8 +54,6 @@ pub enum SessionMessage {
     Submit(Submission),
     /// Tell about the session.
     Read(ReadRequest),
-    /// Tell which of these commands are undone.
-    Undone(Vec<CommandId>, Reply<Vec<bool>>),
     /// A socket comes.
     Join(Member, Option<Position>, Timestamp, Reply<Result<(), RoomFull>>),
     /// A socket asks where the session is.
@@ -67,6 +66,8 @@ pub enum SessionMessage {
     EndSave,
     /// The append in flight ended.
     Appended(Result<(), AppendError>),
+    /// What the log knows of commands whose ids are not among the latest.
+    Found(Result<lookup::Found, LogError>),
     /// The room has another actor: it gets the room's sockets.
     RoomReplaced(ActorRef<BroadcastMessage>),
     /// Go to sleep if nothing happened since; the answer is the session as it was, or that it is not idle.
@@ -214,6 +215,8 @@ pub struct SessionResources {
     pub limits: Arc<Limits>,
     /// Commands decided before one append, at most.
     pub group_commands_max: usize,
+    /// Events between two snapshots of a session, about.
+    pub snapshot_events: u64,
     /// Sockets in a room, at most.
     pub sockets_per_session_max: usize,
     /// Counters.
@@ -259,6 +262,11 @@ pub struct SessionState {
     waiting: VecDeque<SessionMessage>,
     outbox: Vec<group::Effect>,
     append_in_flight: bool,
+    /// The `seq` up to which everything is durable.
+    durable_seq: Seq,
+    lookups: lookup::Lookups,
+    /// The `seq` of the latest snapshot that the log was given.
+    snapshot_seq: Seq,
     /// Readers that wait for a `seq`.
     readers: Vec<(Seq, Reply<Snapshot>)>,
     saves: save::SaveQueue,
@@ -281,12 +289,13 @@ impl Actor for SessionActor {
             room,
             resources,
         } = arguments;
-        let session = open(session_id, &resources).await?;
+        let (session, snapshot_seq) = open(session_id, &resources).await?;
         let members = census(room.as_ref()).await;
         tracing::info!(%session_id, seq = session.seq().0, nodes = session.document().graph.len(), "session started");
         resources.stats.sessions_loaded.add(1);
         let mut state = SessionState {
             last_access: now(),
+            durable_seq: session.seq(),
             session,
             resources,
             room,
@@ -294,6 +303,8 @@ impl Actor for SessionActor {
             waiting: VecDeque::new(),
             outbox: Vec::new(),
             append_in_flight: false,
+            lookups: lookup::Lookups::default(),
+            snapshot_seq,
             readers: Vec::new(),
             saves: save::SaveQueue::default(),
             stopping: false,
@@ -312,17 +323,28 @@ impl Actor for SessionActor {
             SessionMessage::Appended(result) => {
                 result.inspect_err(|_| state.resources.stats.append_failures.increment())?;
                 state.append_in_flight = false;
+                state.durable_seq = state.session.seq();
                 state.release();
+                state.snapshot_if_due();
                 state.stop_if_asked(&myself);
+            }
+            SessionMessage::Found(found) => {
+                state.lookups.found(found?);
+                state.ask_log(&myself);
             }
             SessionMessage::RoomReplaced(room) => {
                 state.room = Some(room);
                 let members = std::mem::take(&mut state.members);
                 state.adopt(members.into_values().collect());
             }
-            other => state.waiting.push_back(other),
+            other => {
+                if let SessionMessage::Submit(submission) = &other {
+                    state.look_up(&myself, submission.context.command_id);
+                }
+                state.waiting.push_back(other);
+            }
         }
-        while !state.append_in_flight && !state.waiting.is_empty() && !state.stopping {
+        while !state.append_in_flight && !state.stopping && state.is_ready(&myself) {
             state.turn(&myself)?;
         }
         Ok(())
@@ -336,8 +358,14 @@ impl Drop for SessionState {
 }
 
 /// Reads and replays a session's log, which is work for a thread of its own: a long log takes a while.
-async fn open(session_id: crate::domain::ids::SessionId, resources: &SessionResources) -> Result<Session, StartError> {
-    let stored = resources.log.open(session_id).await?.ok_or(StartError::NotFound)?;
+async fn open(
+    session_id: crate::domain::ids::SessionId,
+    resources: &SessionResources,
+) -> Result<(Session, Seq), StartError> {
+    let window_events = resources.limits.replay_window_events;
+    let stored = resources.log.open(session_id, window_events).await?;
+    let stored = stored.ok_or(StartError::NotFound)?;
+    let snapshot_seq = stored.snapshot.as_ref().map_or(Seq::ZERO, |snapshot| snapshot.seq);
     let template = stored
         .genesis
         .project
@@ -351,9 +379,9 @@ async fn open(session_id: crate::domain::ids::SessionId, resources: &SessionReso
         blueprint,
         limits: Arc::clone(&resources.limits),
     };
-    let replay = move || Session::replay(stored.genesis, rules, stored.records);
+    let replay = move || Session::replay(stored.genesis, rules, stored.snapshot, stored.records);
     match tokio::task::spawn_blocking(replay).await {
-        Ok(session) => Ok(session?),
+        Ok(session) => Ok((session?, snapshot_seq)),
         Err(failure) => Err(StartError::Panic(failure.to_string())),
     }
 }

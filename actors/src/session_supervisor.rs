@@ -20,7 +20,7 @@ use crate::{
         session::Genesis,
     },
     fan_out::{Encoder, Room},
-    log::StoredHead,
+    log::{AppendError, StoredHead},
     reply::Reply,
     session_actor::{SessionActor, SessionArguments, SessionMessage, SessionResources, Snapshot, StartError, Stop},
     world::{instant, now},
@@ -137,6 +137,30 @@ pub(crate) struct SupervisorState {
     draining: Option<Vec<Reply<()>>>,
 }
 
+/// Why an actor failed.
+struct Failure {
+    text: Arc<str>,
+    /// Whether its budget of restarts is charged for it.
+    is_its_own: bool,
+}
+
+impl Failure {
+    fn new(error: &ActorProcessingErr) -> Self {
+        let refused = matches!(error.downcast_ref(), Some(AppendError::Refused(_)));
+        Self {
+            text: error.to_string().into(),
+            is_its_own: !refused,
+        }
+    }
+
+    fn of(error: &StartError) -> Self {
+        Self {
+            text: error.to_string().into(),
+            is_its_own: true,
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Child {
     Session,
@@ -175,7 +199,7 @@ impl Actor for SessionSupervisor {
             draining: None,
         };
         for head in stored {
-            state.enter(head.genesis, head.seq);
+            state.enter(head);
         }
         Ok(state)
     }
@@ -220,7 +244,7 @@ impl Actor for SessionSupervisor {
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorTerminated(cell, ..) => state.ended(&myself, &cell, None),
-            SupervisionEvent::ActorFailed(cell, error) => state.ended(&myself, &cell, Some(error.to_string().into())),
+            SupervisionEvent::ActorFailed(cell, error) => state.ended(&myself, &cell, Some(Failure::new(&error))),
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
         }
         Ok(())
@@ -228,15 +252,15 @@ impl Actor for SessionSupervisor {
 }
 
 impl SupervisorState {
-    fn enter(&mut self, genesis: Genesis, seq: crate::domain::ids::Seq) {
-        let session_id = genesis.session_id;
-        if let Some(project) = &genesis.project {
+    fn enter(&mut self, head: StoredHead) {
+        let session_id = head.genesis.session_id;
+        if let Some(project) = &head.genesis.project {
             self.projects.insert(project.project_id.clone(), session_id);
         }
         let number = self.next_number;
         self.next_number += 1;
         self.order.insert(number, session_id);
-        self.sessions.insert(session_id, Entry::asleep(genesis, seq, number));
+        self.sessions.insert(session_id, Entry::asleep(head, number));
     }
 
     fn reserve(&mut self, genesis: Genesis) -> Result<(), ReserveError> {
@@ -254,7 +278,7 @@ impl SupervisorState {
         if self.sessions.len() >= max {
             return Err(ReserveError::TooMany { max });
         }
-        self.enter(genesis, crate::domain::ids::Seq::ZERO);
+        self.enter(StoredHead::new(genesis));
         Ok(())
     }
 
@@ -380,10 +404,10 @@ impl SupervisorState {
             }
             return self.forget(session_id);
         }
-        self.failed(myself, session_id, &error.to_string().into());
+        self.failed(myself, session_id, &Failure::of(error));
     }
 
-    fn ended(&mut self, myself: &ActorRef<SupervisorMessage>, cell: &ActorCell, failure: Option<Arc<str>>) {
+    fn ended(&mut self, myself: &ActorRef<SupervisorMessage>, cell: &ActorCell, failure: Option<Failure>) {
         match (self.children.remove(&cell.get_id()), failure) {
             (None, _) => {}
             (Some((session_id, Child::Room)), failure) => self.room_ended(myself, session_id, cell.get_id(), failure),
@@ -398,7 +422,7 @@ impl SupervisorState {
         myself: &ActorRef<SupervisorMessage>,
         session_id: SessionId,
         actor: ActorId,
-        failure: Option<Arc<str>>,
+        failure: Option<Failure>,
     ) {
         self.finish_drain();
         let Some(entry) = self.sessions.get_mut(&session_id) else {
@@ -408,8 +432,8 @@ impl SupervisorState {
             return;
         }
         entry.room = None;
-        let Some(failure) = failure else { return };
-        tracing::error!(%session_id, %failure, "a room's actor failed");
+        let Some(Failure { text, .. }) = failure else { return };
+        tracing::error!(%session_id, failure = %text, "a room's actor failed");
         self.resources.stats.broadcast_restarts.increment();
         let Life::Awake(handle) = &entry.life else { return };
         let session = handle.actor.clone();
@@ -450,7 +474,7 @@ impl SupervisorState {
     }
 
     /// A session's actor failed: it is started again from the log, until its budget is spent.
-    fn failed(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId, failure: &Arc<str>) {
+    fn failed(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId, failure: &Failure) {
         self.directory.remove(session_id);
         let settings = &self.settings;
         let Some(entry) = self.sessions.get_mut(&session_id) else {
@@ -459,15 +483,21 @@ impl SupervisorState {
         if let Life::Deleting(_) = entry.life {
             return self.session_ended(myself, session_id);
         }
-        let recent = entry.note_failure(instant(), settings.restart_window);
-        if recent > settings.restarts_max {
-            tracing::error!(%session_id, %failure, failures = recent, "session quarantined");
+        let Failure { text, is_its_own } = failure;
+        // What is no fault of the session's costs it nothing, but is not tried again at once either.
+        let recent = if *is_its_own {
+            entry.note_failure(instant(), settings.restart_window)
+        } else {
+            2
+        };
+        if *is_its_own && recent > settings.restarts_max {
+            tracing::error!(%session_id, failure = %text, failures = recent, "session quarantined");
             self.resources.stats.sessions_quarantined.add(1);
             entry.life = Life::Quarantined {
-                reason: Arc::clone(failure),
+                reason: Arc::clone(text),
             };
             entry.answer_all(&FindError::Quarantined {
-                reason: Arc::clone(failure),
+                reason: Arc::clone(text),
             });
             if let Some(room) = entry.room.take() {
                 let reconnect_ms = settings.reconnect_ms;
@@ -484,7 +514,7 @@ impl SupervisorState {
         } else {
             settings.restart_backoff * (1 << (recent - 2).min(16))
         };
-        tracing::error!(%session_id, %failure, failures = recent, restart_in_ms = delay.as_millis(), "a session failed");
+        tracing::error!(%session_id, failure = %text, failures = recent, restart_in_ms = delay.as_millis(), "a session failed");
         self.resources.stats.session_restarts.increment();
         entry.life = Life::Restarting;
         if delay.is_zero() {

@@ -29,7 +29,9 @@ use serde::{Deserialize, Serialize};
 
 pub use fault::{Fault, LoadError};
 pub use layers::{Flag, Sources};
-pub use sections::{Cors, Data, Limits, Log, LogFormat, Projects, Realtime, Rest, Server, Sessions, Templates};
+pub use sections::{
+    Cors, Data, Limits, Log, LogFormat, Projects, Realtime, Rest, Server, Sessions, Storage, Templates,
+};
 
 /// The defaults, and the operator's reference for every key.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use super::Config;
 use super::fault::Fault;
 use super::origin;
-use super::sections::LogFormat;
+use super::sections::{LogFormat, Storage};
 use super::setting::Setting;
 use crate::telemetry;
 
@@ -81,6 +81,9 @@ fn check_text(key: &str, text: &str) -> Result<(), String> {
         "log.format" => LogFormat::from_str(text, false)
             .map(drop)
             .map_err(|_| format!("must be one of {}", log_formats())),
+        "data.storage" => Storage::from_str(text, false)
+            .map(drop)
+            .map_err(|_| "must be one of sqlite, memory".to_owned()),
         "log.level" => telemetry::filter(text).map(drop).map_err(|error| error.to_string()),
         // The others are directories.
         _ if text.is_empty() => Err("must be the path of a directory".to_owned()),

@@ -45,6 +45,18 @@ impl Server {
 pub struct Data {
     /// The directory of the log; relative to the working directory.
     pub dir: PathBuf,
+    /// What keeps the log.
+    pub storage: Storage,
+}
+
+/// What keeps the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Storage {
+    /// A file in the data directory. What is acknowledged is on the disk (P3).
+    Sqlite,
+    /// The process's memory: for trying things out. Everything is gone when it ends.
+    Memory,
 }
 
 /// `[projects]`: saved project files.
@@ -203,6 +215,8 @@ pub struct Limits {
 pub struct Sessions {
     /// How long a session may stand idle before it leaves memory, in milliseconds.
     pub idle_timeout_ms: u64,
+    /// The events between two snapshots of a session, about.
+    pub snapshot_events: usize,
     /// The most restarts within the window before quarantine (P8).
     pub restarts_max: u32,
     /// The span over which restarts are counted, in milliseconds.

@@ -134,6 +134,7 @@ pub(super) async fn cleanup(State(state): State<AppState>, JsonText(text): JsonT
 #[derive(Deserialize)]
 pub(super) struct GraphParams {
     min_seq: Option<Seq>,
+    at_seq: Option<Seq>,
 }
 
 /// `GET /sessions/{id}/graph`
@@ -144,11 +145,21 @@ pub(super) async fn graph(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let snapshot = read_at_least(&state, session_id, params.min_seq).await?;
-    let tag = etag(snapshot.genesis.epoch, snapshot.seq);
-    if matches_etag(&headers, &tag) {
+    let seq = params.at_seq.unwrap_or(snapshot.seq);
+    let epoch = snapshot.genesis.epoch;
+    let tag = etag(epoch, seq);
+    // What was at a place never changes, so a name that names it is enough, once it is known to have been reached.
+    if seq <= snapshot.seq && matches_etag(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
-    let answer = state.blocking(move |_| GraphAnswer::from(&snapshot)).await?;
+    let document = if seq == snapshot.seq {
+        snapshot.document
+    } else {
+        state.hub.document_at(session_id, seq).await?
+    };
+    let answer = state
+        .blocking(move |_| GraphAnswer::new(session_id, epoch, seq, &document.graph))
+        .await?;
     Ok(([(header::ETAG, tag)], Json(answer)).into_response())
 }
 
@@ -252,7 +263,7 @@ pub(super) async fn history(
     let commands = page
         .items
         .iter()
-        .map(|(recorded, undone)| HistoryEntry::new(recorded, *undone))
+        .map(|told| HistoryEntry::new(&told.recorded, told.undone))
         .collect();
     Ok(Json(HistoryList {
         commands,

@@ -58,6 +58,7 @@ impl From<HubError> for Refused {
             | HubError::ProjectExists(_)
             | HubError::OutcomeUnknown
             | HubError::Overloaded { .. }
+            | HubError::LogRefuses { .. }
             | HubError::TooManySessions { .. }
             | HubError::RoomFull(_)
             | HubError::SeqNotReached { .. }

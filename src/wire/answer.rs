@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use talus_actors::{
     domain::{
         command::{CommandType, Origin},
+        graph::Graph,
         ids::{CommandId, Epoch, NodeId, ProjectId, Seq, SessionId, TemplateId, Timestamp},
         recorded::{Receipt, Recorded},
     },
@@ -95,7 +96,7 @@ impl From<&Summary> for SessionAnswer {
             last_activity: summary.last_activity,
             active_clients: summary.active_clients,
             has_project: project.is_some(),
-            node_count: summary.node_count.unwrap_or_default(),
+            node_count: summary.node_count,
             seq: summary.seq,
         }
     }
@@ -152,13 +153,15 @@ pub struct GraphAnswer {
     graph: Box<RawValue>,
 }
 
-impl From<&Snapshot> for GraphAnswer {
-    fn from(snapshot: &Snapshot) -> Self {
+impl GraphAnswer {
+    /// The answer. Linear in the graph.
+    #[must_use]
+    pub fn new(session_id: SessionId, epoch: Epoch, seq: Seq, graph: &Graph) -> Self {
         Self {
-            session_id: snapshot.genesis.session_id,
-            epoch: snapshot.genesis.epoch,
-            seq: snapshot.seq,
-            graph: graph_json(&snapshot.document.graph),
+            session_id,
+            epoch,
+            seq,
+            graph: graph_json(graph),
         }
     }
 }

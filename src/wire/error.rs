@@ -178,6 +178,7 @@ impl From<HubError> for Failure {
             HubError::Overloaded { limit, max } => {
                 Self::new("OVERLOADED", message).with("limit", limit).with("max", max)
             }
+            HubError::LogRefuses { .. } => Self::new("OVERLOADED", message).with("limit", "storage"),
             HubError::TooManySessions { max } => Self::new("OVERLOADED", message)
                 .with("limit", "sessions_max")
                 .with("max", max),

@@ -1,26 +1,25 @@
 //! Undo and redo: two stacks, folded from the log like everything else. History is never rewritten; taking a command
 //! back is a command of its own, whose events are the inverse ones.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     event::{Document, Event, document_bytes},
     graph::Misfit,
-    ids::{CommandId, Seq},
+    ids::Seq,
     limits::Limits,
     recorded::{Recorded, Target},
 };
 
 /// A command that can be taken back, or done again.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     recorded: Arc<Recorded>,
     /// What was there before a command that replaced the whole document: its event does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     replaced: Option<Document>,
-    weight_bytes: usize,
 }
 
 impl Step {
@@ -29,14 +28,17 @@ impl Step {
             .events
             .iter()
             .any(|event| matches!(event, Event::ProjectLoaded { .. }));
-        let replaced = loads.then(|| before.clone());
-        let weight_bytes = recorded.events.iter().map(Event::weight_bytes).sum::<usize>()
-            + replaced.as_ref().map_or(0, document_bytes);
         Self {
             recorded: Arc::clone(recorded),
-            replaced,
-            weight_bytes,
+            replaced: loads.then(|| before.clone()),
         }
+    }
+
+    /// About how many bytes of memory it holds. Linear in its events, which a step is looked at for when it comes and
+    /// when it goes.
+    fn weight_bytes(&self) -> usize {
+        self.recorded.events.iter().map(Event::weight_bytes).sum::<usize>()
+            + self.replaced.as_ref().map_or(0, document_bytes)
     }
 
     /// Which command it is.
@@ -250,45 +252,56 @@ impl Inversion {
     }
 }
 
-/// The stacks.
-#[derive(Debug, Default)]
-pub struct History {
+/// The steps themselves, the next one last.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stacks {
     undo: VecDeque<Step>,
     redo: Vec<Step>,
+}
+
+/// The stacks, held to their limits.
+#[derive(Debug, Default)]
+pub struct History {
+    stacks: Stacks,
     weight_bytes: usize,
-    /// Commands that are undone and were not redone; also those that can no longer be redone.
-    undone: BTreeSet<CommandId>,
 }
 
 impl History {
+    /// The history that had these stacks.
+    #[must_use]
+    pub fn restore(stacks: Stacks) -> Self {
+        let weight_bytes = stacks.undo.iter().chain(&stacks.redo).map(Step::weight_bytes).sum();
+        Self { stacks, weight_bytes }
+    }
+
+    /// The steps themselves.
+    #[must_use]
+    pub const fn stacks(&self) -> &Stacks {
+        &self.stacks
+    }
+
     /// The step that an undo would take back.
     #[must_use]
     pub fn next_undo(&self) -> Option<&Step> {
-        self.undo.back()
+        self.stacks.undo.back()
     }
 
     /// The step that a redo would do again.
     #[must_use]
     pub fn next_redo(&self) -> Option<&Step> {
-        self.redo.last()
+        self.stacks.redo.last()
     }
 
     /// How many commands can be undone.
     #[must_use]
     pub fn undo_depth(&self) -> usize {
-        self.undo.len()
+        self.stacks.undo.len()
     }
 
     /// How many commands can be redone.
     #[must_use]
     pub const fn redo_depth(&self) -> usize {
-        self.redo.len()
-    }
-
-    /// Whether a command is undone now.
-    #[must_use]
-    pub fn is_undone(&self, command_id: CommandId) -> bool {
-        self.undone.contains(&command_id)
+        self.stacks.redo.len()
     }
 
     /// Folds a record in, given the document before it.
@@ -297,31 +310,28 @@ impl History {
     /// The `seq` of the record if it undoes or redoes something that is not next: the log is corrupt.
     pub(super) fn fold(&mut self, recorded: &Arc<Recorded>, before: &Document, limits: &Limits) -> Result<(), Seq> {
         use super::command::CommandType::{Redo, Undo};
+        let Stacks { undo, redo } = &mut self.stacks;
         match (recorded.command_type, recorded.target) {
             (Undo, Some(target)) => {
-                let step = self
-                    .undo
+                let step = undo
                     .pop_back()
                     .filter(|step| step.target() == target)
                     .ok_or(recorded.first_seq)?;
-                self.redo.push(step);
-                self.undone.insert(target.command_id);
+                redo.push(step);
             }
             (Redo, Some(target)) => {
-                let step = self
-                    .redo
+                let step = redo
                     .pop()
                     .filter(|step| step.target() == target)
                     .ok_or(recorded.first_seq)?;
-                self.undo.push_back(step);
-                self.undone.remove(&target.command_id);
+                undo.push_back(step);
             }
             (command, _) if command.is_undoable() => {
-                let forgotten = std::mem::take(&mut self.redo);
-                self.weight_bytes -= forgotten.iter().map(|step| step.weight_bytes).sum::<usize>();
+                let forgotten = std::mem::take(redo);
+                self.weight_bytes -= forgotten.iter().map(Step::weight_bytes).sum::<usize>();
                 let step = Step::new(recorded, before);
-                self.weight_bytes += step.weight_bytes;
-                self.undo.push_back(step);
+                self.weight_bytes += step.weight_bytes();
+                undo.push_back(step);
                 self.forget_oldest(limits);
             }
             _ => {}
@@ -331,11 +341,10 @@ impl History {
 
     /// Holds the stacks to their limits (P9). The newest step stays, whatever its weight.
     fn forget_oldest(&mut self, limits: &Limits) {
-        while self.undo.len() > limits.undo_depth_max
-            || (self.weight_bytes > limits.undo_bytes_max && self.undo.len() > 1)
-        {
-            let Some(step) = self.undo.pop_front() else { return };
-            self.weight_bytes -= step.weight_bytes;
+        let undo = &mut self.stacks.undo;
+        while undo.len() > limits.undo_depth_max || (self.weight_bytes > limits.undo_bytes_max && undo.len() > 1) {
+            let Some(step) = undo.pop_front() else { return };
+            self.weight_bytes -= step.weight_bytes();
         }
     }
 }

@@ -9,13 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     blueprint::Blueprint,
-    command::Fingerprint,
     event::{Document, Event},
     graph::Misfit,
-    history::History,
+    history::{History, Stacks},
     ids::{CommandId, Epoch, NodeId, ProjectId, Seq, SessionId, TemplateId, Timestamp},
     limits::Limits,
-    recorded::{Receipt, Recorded},
+    recorded::Recorded,
 };
 
 /// What a session is from its beginning to its end.
@@ -87,39 +86,66 @@ pub struct Session {
     history: History,
     saves: Saves,
     changes: Changes,
-    accepted: BTreeMap<CommandId, Accepted>,
     window: Window,
     last_activity: Timestamp,
 }
 
-/// What answers a command that comes again (P4).
-#[derive(Debug, Clone)]
-struct Accepted {
-    fingerprint: Fingerprint,
-    receipt: Receipt,
+/// What a session has beside its document, its history and its latest records.
+///
+/// Together they are a session at a moment, from which replay can begin instead of from the first record. Cheap to take:
+/// large parts are shared with the session until either changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The `seq` of the last event that it contains.
+    pub seq: Seq,
+    /// The graph and what belongs to it.
+    pub document: Document,
+    history: Stacks,
+    saves: Saves,
+    changes: Changes,
+    last_activity: Timestamp,
 }
 
 /// What is not in a project file yet.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Saves {
     last_change: Seq,
     saved_through: Seq,
 }
 
 /// When each node last changed, for `expected_seq`.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Changes {
-    nodes: BTreeMap<NodeId, Seq>,
+    #[serde(with = "pairs")]
+    nodes: imbl::OrdMap<NodeId, Seq>,
     roots: Seq,
     /// When the whole document was last replaced.
     everything: Seq,
 }
 
-/// The latest records, for clients that come back (P2) and for readers that follow.
+/// The latest records, for clients that come back (P2) and for commands that are sent again (P4).
 #[derive(Debug, Default)]
 struct Window {
     records: VecDeque<Arc<Recorded>>,
+    by_command: BTreeMap<CommandId, Arc<Recorded>>,
     events: usize,
+}
+
+/// A map as a list of pairs.
+mod pairs {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{NodeId, Seq};
+
+    type Map = imbl::OrdMap<NodeId, Seq>;
+
+    pub(super) fn serialize<S: Serializer>(map: &Map, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map.iter())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map, D::Error> {
+        Vec::<(NodeId, Seq)>::deserialize(deserializer).map(Map::from_iter)
+    }
 }
 
 impl Session {
@@ -135,25 +161,51 @@ impl Session {
             history: History::default(),
             saves: Saves::default(),
             changes: Changes::default(),
-            accepted: BTreeMap::new(),
             window: Window::default(),
         }
     }
 
-    /// The session that a log tells of.
+    /// The session that a log tells of: all of it, or a snapshot and what came after. Records before the snapshot only
+    /// fill the replay window.
     ///
     /// # Errors
     /// If the log is not one that commands wrote.
     pub fn replay(
         genesis: Genesis,
         rules: Rules,
+        snapshot: Option<Snapshot>,
         log: impl IntoIterator<Item = Arc<Recorded>>,
     ) -> Result<Self, ReplayError> {
         let mut session = Self::new(genesis, rules);
+        if let Some(snapshot) = snapshot {
+            session.seq = snapshot.seq;
+            session.document = snapshot.document;
+            session.history = History::restore(snapshot.history);
+            session.saves = snapshot.saves;
+            session.changes = snapshot.changes;
+            session.last_activity = snapshot.last_activity;
+        }
         for recorded in log {
-            session.apply(&recorded)?;
+            if recorded.seq() > session.seq {
+                session.apply(&recorded)?;
+            } else {
+                session.keep(&recorded);
+            }
         }
         Ok(session)
+    }
+
+    /// The session as it is, to begin a later replay with.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            seq: self.seq,
+            document: self.document.clone(),
+            history: self.history.stacks().clone(),
+            saves: self.saves,
+            changes: self.changes.clone(),
+            last_activity: self.last_activity,
+        }
     }
 
     /// Makes a record part of the session.
@@ -181,13 +233,12 @@ impl Session {
         }
         self.seq = recorded.seq();
         self.last_activity = recorded.timestamp;
-        let answer = Accepted {
-            fingerprint: recorded.fingerprint,
-            receipt: recorded.receipt(),
-        };
-        self.accepted.insert(recorded.command_id, answer);
-        self.window.push(recorded, self.rules.limits.replay_window_events);
+        self.keep(recorded);
         Ok(())
+    }
+
+    fn keep(&mut self, recorded: &Arc<Recorded>) {
+        self.window.push(recorded, self.rules.limits.replay_window_events);
     }
 
     /// What the session is.
@@ -249,40 +300,67 @@ impl Session {
         self.changes.roots.max(self.changes.everything)
     }
 
-    /// The receipt of a command that was accepted before; `Some(Err)` if it was another one under the same id.
+    /// The record of a command, if it is among the latest.
     #[must_use]
-    pub fn accepted(&self, command_id: CommandId, fingerprint: Fingerprint) -> Option<Result<Receipt, ()>> {
-        let accepted = self.accepted.get(&command_id)?;
-        if accepted.fingerprint != fingerprint {
-            return Some(Err(()));
-        }
-        Some(Ok(Receipt {
-            duplicate: true,
-            ..accepted.receipt.clone()
-        }))
+    pub fn recent(&self, command_id: CommandId) -> Option<&Arc<Recorded>> {
+        self.window.by_command.get(&command_id)
+    }
+
+    /// Whether the latest records are all there are. If not, whether a command was accepted before is known only to the
+    /// log.
+    #[must_use]
+    pub fn remembers_everything(&self) -> bool {
+        self.window.first_seq().unwrap_or(self.seq.plus(1)) == Seq(1)
     }
 
     /// The records that hold the events after `seq`, oldest first, if the replay window reaches that far. The first may
     /// begin before `seq`.
     #[must_use]
     pub fn since(&self, seq: Seq) -> Option<impl Iterator<Item = &Arc<Recorded>>> {
-        let first = self
-            .window
-            .records
-            .front()
-            .map_or(self.seq.plus(1), |record| record.first_seq);
+        let first = self.window.first_seq().unwrap_or(self.seq.plus(1));
         let reached = seq.plus(1) >= first && seq <= self.seq;
         let skip = self.window.records.partition_point(|record| record.seq() <= seq);
         reached.then(|| self.window.records.iter().skip(skip))
     }
 
     pub(super) fn is_dirty_after(&self, events: &[Event]) -> bool {
-        let mut saves = Saves { ..self.saves };
+        let mut saves = self.saves;
         for (event, seq) in events.iter().zip(self.seq.plus(1).0..) {
             saves.note(event, Seq(seq));
         }
         saves.is_dirty()
     }
+}
+
+/// The document as it was right after the event with that `seq`, also within a command.
+///
+/// # Errors
+/// If the records do not follow from the snapshot, or from the beginning if there is none.
+pub fn document_at(snapshot: Option<&Snapshot>, log: &[Arc<Recorded>], at: Seq) -> Result<Document, ReplayError> {
+    let (mut document, mut seq) = match snapshot {
+        Some(snapshot) => (snapshot.document.clone(), snapshot.seq),
+        None => (Document::default(), Seq::ZERO),
+    };
+    for recorded in log.iter().filter(|recorded| recorded.first_seq <= at) {
+        if recorded.seq() <= seq {
+            continue;
+        }
+        if recorded.first_seq != seq.plus(1) {
+            return Err(ReplayError::Gap {
+                after: seq,
+                found: recorded.first_seq,
+            });
+        }
+        for (event, place) in recorded.events.iter().zip(recorded.first_seq.0..=at.0) {
+            let misfit = |misfit| ReplayError::Misfit {
+                seq: Seq(place),
+                misfit,
+            };
+            event.apply(&mut document).map_err(misfit)?;
+        }
+        seq = recorded.seq();
+    }
+    Ok(document)
 }
 
 impl Saves {
@@ -357,11 +435,17 @@ impl Window {
     fn push(&mut self, recorded: &Arc<Recorded>, events_max: usize) {
         self.events += recorded.len_on_wire();
         self.records.push_back(Arc::clone(recorded));
+        self.by_command.insert(recorded.command_id, Arc::clone(recorded));
         while self.events > events_max && self.records.len() > 1 {
             if let Some(oldest) = self.records.pop_front() {
                 self.events -= oldest.len_on_wire();
+                self.by_command.remove(&oldest.command_id);
             }
         }
+    }
+
+    fn first_seq(&self) -> Option<Seq> {
+        self.records.front().map(|record| record.first_seq)
     }
 }
 

@@ -40,6 +40,13 @@ pub enum HubError {
         /// What it is.
         max: usize,
     },
+    /// The log takes nothing now, because the disk is full for example. Nothing was changed. Try again when an operator
+    /// has made room.
+    #[error("nothing can be written now: {reason}")]
+    LogRefuses {
+        /// Why.
+        reason: Arc<str>,
+    },
     /// The hub has as many sessions as it may have.
     #[error("there are {max} sessions, as many as sessions_max allows")]
     TooManySessions {

@@ -5,9 +5,12 @@ use std::{sync::Arc, time::Duration};
 use super::{Hub, HubError, Retry};
 use crate::{
     domain::{
-        ids::{CommandId, Seq, SessionId},
+        event::Document,
+        ids::{Seq, SessionId},
         recorded::Recorded,
+        session::document_at,
     },
+    log::{LogError, Told},
     session_actor::{ReadRequest, SessionMessage, Snapshot},
 };
 
@@ -74,34 +77,50 @@ impl Hub {
         records.ok_or(HubError::SessionNotFound(session_id))
     }
 
-    /// Commands that end before `before` (`None`: the latest), newest first, each with whether it is undone now.
+    /// Commands that end before `before` (`None`: the latest), newest first.
     ///
     /// # Errors
-    /// If the session cannot be talked to or its log cannot be read.
+    /// If there is no such session or its log cannot be read.
     pub async fn commands_before(
         &self,
         session_id: SessionId,
         before: Option<Seq>,
         commands_max: usize,
-    ) -> Result<Page<(Arc<Recorded>, bool)>, HubError> {
+    ) -> Result<Page<Told>, HubError> {
         let before = before.unwrap_or(Seq(u64::MAX));
-        let records = self
-            .0
-            .log
-            .read_back(session_id, before, commands_max.saturating_add(1))
-            .await?;
-        let mut records = records.ok_or(HubError::SessionNotFound(session_id))?;
-        let more = records.len() > commands_max;
-        records.truncate(commands_max);
-        let ids: Vec<CommandId> = records.iter().map(|record| record.command_id).collect();
-        let undone = self
-            .ask(session_id, Retry::Always, |reply| {
-                SessionMessage::Undone(ids.clone(), reply)
-            })
-            .await?;
-        Ok(Page {
-            items: records.into_iter().zip(undone).collect(),
-            more,
-        })
+        let records_max = commands_max.saturating_add(1);
+        let told = self.0.log.read_back(session_id, before, records_max).await?;
+        let mut items = told.ok_or(HubError::SessionNotFound(session_id))?;
+        let more = items.len() > commands_max;
+        items.truncate(commands_max);
+        Ok(Page { items, more })
+    }
+
+    /// The document of a session as it was right after an event, whatever happened since.
+    ///
+    /// # Errors
+    /// If the session has not got there, or its log cannot be read.
+    pub async fn document_at(&self, session_id: SessionId, at: Seq) -> Result<Document, HubError> {
+        // What the actor has answered is durable, so the log has everything up to there.
+        let snapshot = self.snapshot(session_id).await?;
+        if at >= snapshot.seq {
+            let reached = at == snapshot.seq;
+            let not_reached = HubError::SeqNotReached {
+                wanted: at,
+                current: snapshot.seq,
+            };
+            return reached.then_some(snapshot.document).ok_or(not_reached);
+        }
+        let _global = self.enter()?;
+        let stored = self.0.log.open_at(session_id, at).await?;
+        let stored = stored.ok_or(HubError::SessionNotFound(session_id))?;
+        let replay = move || document_at(stored.snapshot.as_ref(), &stored.records, at);
+        let replayed = tokio::task::spawn_blocking(replay).await;
+        let corrupt = |failure: &dyn std::fmt::Display| HubError::Log(LogError::Corrupt(failure.to_string()));
+        match replayed {
+            Ok(Ok(document)) => Ok(document),
+            Ok(Err(error)) => Err(corrupt(&error)),
+            Err(panic) => Err(corrupt(&panic)),
+        }
     }
 }

@@ -126,8 +126,7 @@ impl Hub {
             .await?;
         for summary in &mut page.sessions {
             let session_id = summary.genesis.session_id;
-            // A session that sleeps and was never looked at has no node count: it is woken for it, once.
-            if (self.0.directory.find(session_id).is_some() || summary.node_count.is_none())
+            if self.0.directory.find(session_id).is_some()
                 && let Ok(snapshot) = self.snapshot(session_id).await
             {
                 summary.update(&snapshot);

@@ -3,18 +3,19 @@
 //! One thread owns the logs and takes requests in order, as every log's writer does: no lock is shared with anybody.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, mpsc},
 };
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
-use super::{Append, AppendError, EventLog, LogError, Stored, StoredHead};
+use super::{Answer, Append, AppendError, EventLog, LogError, Stored, StoredHead, Told};
 use crate::domain::{
-    ids::{Seq, SessionId},
+    command::CommandType,
+    ids::{CommandId, Seq, SessionId},
     recorded::Recorded,
-    session::Genesis,
+    session::{Genesis, Snapshot},
 };
 
 /// A log that lives and dies with the process. Clones share it.
@@ -35,7 +36,15 @@ struct Logs {
 struct Log {
     genesis: Genesis,
     records: Vec<Arc<Recorded>>,
+    by_command: BTreeMap<CommandId, usize>,
+    undone: BTreeSet<CommandId>,
+    node_count: usize,
+    /// The latest ones, oldest first.
+    snapshots: VecDeque<Snapshot>,
 }
+
+/// Snapshots of a session that are kept: the latest, and one before it for looking back.
+const SNAPSHOTS_MAX: usize = 2;
 
 impl MemoryLog {
     /// An empty log.
@@ -58,7 +67,7 @@ impl MemoryLog {
     fn ask<T: Send + 'static>(
         &self,
         request: impl FnOnce(&mut Logs) -> Result<T, LogError> + Send + 'static,
-    ) -> BoxFuture<'static, Result<T, LogError>> {
+    ) -> Answer<T> {
         let (reply, answer) = oneshot::channel();
         let request = Box::new(move |logs: &mut Logs| {
             let _ = reply.send(request(logs));
@@ -74,17 +83,55 @@ impl Log {
         self.records.last().map_or(Seq::ZERO, |record| record.seq())
     }
 
-    fn append(&mut self, expected: Seq, records: Vec<Arc<Recorded>>) -> Result<(), AppendError> {
+    fn append(&mut self, expected: Seq, records: Vec<Arc<Recorded>>, node_count: usize) -> Result<(), AppendError> {
         let actual = self.seq();
         if actual != expected {
             return Err(AppendError::Conflict { expected, actual });
         }
-        self.records.extend(records);
+        self.node_count = node_count;
+        for record in records {
+            match (record.command_type, record.target) {
+                (CommandType::Undo, Some(target)) => self.undone.insert(target.command_id),
+                (CommandType::Redo, Some(target)) => self.undone.remove(&target.command_id),
+                _ => false,
+            };
+            self.by_command.insert(record.command_id, self.records.len());
+            self.records.push(record);
+        }
         Ok(())
     }
 
+    fn stored(&self, snapshot: Option<&Snapshot>, records: &[Arc<Recorded>]) -> Stored {
+        Stored {
+            genesis: self.genesis.clone(),
+            snapshot: snapshot.cloned(),
+            records: records.to_vec(),
+        }
+    }
+
+    fn open(&self, window_events: usize) -> Stored {
+        let Some(snapshot) = self.snapshots.back() else {
+            return self.stored(None, &self.records);
+        };
+        let window = Seq(self.seq().0.saturating_sub(window_events as u64));
+        let start = self.index_after(window.min(snapshot.seq));
+        self.stored(Some(snapshot), &self.records[start..])
+    }
+
+    fn open_at(&self, at: Seq) -> Stored {
+        let snapshot = self.snapshots.iter().rfind(|snapshot| snapshot.seq <= at);
+        let start = self.index_after(snapshot.map_or(Seq::ZERO, |snapshot| snapshot.seq));
+        let end = self.records.partition_point(|record| record.first_seq <= at);
+        self.stored(snapshot, &self.records[start..end.max(start)])
+    }
+
+    /// The first record that ends after a `seq`.
+    fn index_after(&self, seq: Seq) -> usize {
+        self.records.partition_point(|record| record.seq() <= seq)
+    }
+
     fn after(&self, after: Seq, events_max: usize) -> Vec<Arc<Recorded>> {
-        let start = self.records.partition_point(|record| record.seq() <= after);
+        let start = self.index_after(after);
         let mut events = 0;
         let fits = |record: &&Arc<Recorded>| {
             let first = events == 0;
@@ -94,26 +141,37 @@ impl Log {
         self.records[start..].iter().take_while(fits).cloned().collect()
     }
 
-    fn before(&self, before: Seq, records_max: usize) -> Vec<Arc<Recorded>> {
+    fn before(&self, before: Seq, records_max: usize) -> Vec<Told> {
         let end = self.records.partition_point(|record| record.seq() < before);
-        self.records[..end].iter().rev().take(records_max).cloned().collect()
+        let told = |recorded: &Arc<Recorded>| Told {
+            recorded: Arc::clone(recorded),
+            undone: self.undone.contains(&recorded.command_id),
+        };
+        self.records[..end].iter().rev().take(records_max).map(told).collect()
+    }
+
+    fn find(&self, commands: &[CommandId]) -> Vec<Arc<Recorded>> {
+        let indices = commands.iter().filter_map(|id| self.by_command.get(id));
+        indices.map(|&index| Arc::clone(&self.records[index])).collect()
     }
 }
 
 impl EventLog for MemoryLog {
-    fn create(&self, genesis: Genesis) -> BoxFuture<'static, Result<(), LogError>> {
+    fn create(&self, genesis: Genesis) -> Answer<()> {
         self.ask(move |logs| {
             let session_id = genesis.session_id;
             if logs.sessions.contains_key(&session_id) {
                 return Err(LogError::Exists(session_id));
             }
-            logs.sessions.insert(
-                session_id,
-                Log {
-                    genesis,
-                    records: Vec::new(),
-                },
-            );
+            let log = Log {
+                genesis,
+                records: Vec::new(),
+                by_command: BTreeMap::new(),
+                undone: BTreeSet::new(),
+                node_count: 0,
+                snapshots: VecDeque::new(),
+            };
+            logs.sessions.insert(session_id, log);
             logs.order.push(session_id);
             Ok(())
         })
@@ -124,62 +182,71 @@ impl EventLog for MemoryLog {
             session_id,
             expected,
             records,
+            node_count,
             done,
         } = append;
         // If the thread is gone the request is dropped, and with it `done`, which then says so.
         let _ = self.requests.send(Box::new(move |logs: &mut Logs| {
             let log = logs.sessions.get_mut(&session_id).ok_or(AppendError::NoSuchLog);
-            done.tell(log.and_then(|log| log.append(expected, records)));
+            done.tell(log.and_then(|log| log.append(expected, records, node_count)));
         }));
     }
 
-    fn open(&self, session_id: SessionId) -> BoxFuture<'static, Result<Option<Stored>, LogError>> {
-        self.ask(move |logs| {
-            let stored = |log: &Log| Stored {
-                genesis: log.genesis.clone(),
-                records: log.records.clone(),
-            };
-            Ok(logs.sessions.get(&session_id).map(stored))
-        })
+    fn open(&self, session_id: SessionId, window_events: usize) -> Answer<Option<Stored>> {
+        self.ask(move |logs| Ok(logs.sessions.get(&session_id).map(|log| log.open(window_events))))
     }
 
-    fn read(
-        &self,
-        session_id: SessionId,
-        after: Seq,
-        events_max: usize,
-    ) -> BoxFuture<'static, Result<Option<Vec<Arc<Recorded>>>, LogError>> {
+    fn open_at(&self, session_id: SessionId, at: Seq) -> Answer<Option<Stored>> {
+        self.ask(move |logs| Ok(logs.sessions.get(&session_id).map(|log| log.open_at(at))))
+    }
+
+    fn read(&self, session_id: SessionId, after: Seq, events_max: usize) -> Answer<Option<Vec<Arc<Recorded>>>> {
         self.ask(move |logs| Ok(logs.sessions.get(&session_id).map(|log| log.after(after, events_max))))
     }
 
-    fn read_back(
-        &self,
-        session_id: SessionId,
-        before: Seq,
-        records_max: usize,
-    ) -> BoxFuture<'static, Result<Option<Vec<Arc<Recorded>>>, LogError>> {
+    fn read_back(&self, session_id: SessionId, before: Seq, records_max: usize) -> Answer<Option<Vec<Told>>> {
         self.ask(move |logs| {
-            Ok(logs
-                .sessions
-                .get(&session_id)
-                .map(|log| log.before(before, records_max)))
+            let log = logs.sessions.get(&session_id);
+            Ok(log.map(|log| log.before(before, records_max)))
         })
     }
 
-    fn list(&self) -> BoxFuture<'static, Result<Vec<StoredHead>, LogError>> {
+    fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<Recorded>>> {
+        self.ask(move |logs| {
+            let log = logs.sessions.get(&session_id);
+            Ok(log.map(|log| log.find(&commands)).unwrap_or_default())
+        })
+    }
+
+    fn keep_snapshot(&self, session_id: SessionId, snapshot: Snapshot) {
+        let _ = self.requests.send(Box::new(move |logs: &mut Logs| {
+            let Some(log) = logs.sessions.get_mut(&session_id) else {
+                return;
+            };
+            log.snapshots.push_back(snapshot);
+            if log.snapshots.len() > SNAPSHOTS_MAX {
+                log.snapshots.pop_front();
+            }
+        }));
+    }
+
+    fn list(&self) -> Answer<Vec<StoredHead>> {
         self.ask(|logs| {
             let head = |id| {
                 let log = logs.sessions.get(id)?;
+                let last = log.records.last();
                 Some(StoredHead {
                     genesis: log.genesis.clone(),
                     seq: log.seq(),
+                    node_count: log.node_count,
+                    last_activity: last.map_or(log.genesis.created_at, |record| record.timestamp),
                 })
             };
             Ok(logs.order.iter().filter_map(head).collect())
         })
     }
 
-    fn delete(&self, session_id: SessionId) -> BoxFuture<'static, Result<(), LogError>> {
+    fn delete(&self, session_id: SessionId) -> Answer<()> {
         self.ask(move |logs| {
             logs.sessions.remove(&session_id);
             logs.order.retain(|&id| id != session_id);

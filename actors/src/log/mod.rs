@@ -11,9 +11,9 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::domain::{
-    ids::{Seq, SessionId},
+    ids::{CommandId, Seq, SessionId, Timestamp},
     recorded::Recorded,
-    session::Genesis,
+    session::{Genesis, Snapshot},
 };
 
 pub use memory::MemoryLog;
@@ -32,8 +32,11 @@ pub enum AppendError {
     /// There is no such log, or no longer.
     #[error("there is no log of this session")]
     NoSuchLog,
-    /// The log cannot be written to.
-    #[error("{0}")]
+    /// The log takes nothing now: there is no room, or too much waits already. Nothing was appended.
+    #[error("the log takes nothing now: {0}")]
+    Refused(String),
+    /// Writing failed. Nothing was appended, as far as the log can tell.
+    #[error("the log cannot be written: {0}")]
     Io(String),
     /// The writer went away without an answer.
     #[error("the outcome is unknown")]
@@ -62,6 +65,8 @@ pub struct Append {
     pub expected: Seq,
     /// What to append, in order.
     pub records: Vec<Arc<Recorded>>,
+    /// The nodes that the session has after it, for lists of sessions.
+    pub node_count: usize,
     /// Whom to tell.
     pub done: Done,
 }
@@ -98,8 +103,19 @@ impl Drop for Done {
 pub struct Stored {
     /// How it began.
     pub genesis: Genesis,
-    /// Everything since, oldest first.
+    /// A later state to begin with; `None`: begin at the beginning.
+    pub snapshot: Option<Snapshot>,
+    /// Everything since that state, oldest first, and perhaps some of what was before it.
     pub records: Vec<Arc<Recorded>>,
+}
+
+/// A command as its log tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The command.
+    pub recorded: Arc<Recorded>,
+    /// Whether it is undone: taken back, and not done again since.
+    pub undone: bool,
 }
 
 /// What a log says of a session without reading all of it.
@@ -109,39 +125,67 @@ pub struct StoredHead {
     pub genesis: Genesis,
     /// The last `seq`.
     pub seq: Seq,
+    /// Its nodes then.
+    pub node_count: usize,
+    /// When its last command was received; before the first, when it began.
+    pub last_activity: Timestamp,
 }
 
-/// Where sessions are kept.
+impl StoredHead {
+    /// That of a session before its first command.
+    #[must_use]
+    pub const fn new(genesis: Genesis) -> Self {
+        let last_activity = genesis.created_at;
+        Self {
+            genesis,
+            seq: Seq::ZERO,
+            node_count: 0,
+            last_activity,
+        }
+    }
+}
+
+/// What a log answers with.
+pub type Answer<T> = BoxFuture<'static, Result<T, LogError>>;
+
+/// Where sessions are kept. `None` in an answer: there is no such session.
 pub trait EventLog: Send + Sync + 'static {
     /// Begins a session's log.
-    fn create(&self, genesis: Genesis) -> BoxFuture<'static, Result<(), LogError>>;
+    fn create(&self, genesis: Genesis) -> Answer<()>;
 
     /// Appends. Returns at once; `append.done` is told when it is durable.
     fn append(&self, append: Append);
 
-    /// Everything of a session; `None` if there is no such session.
-    fn open(&self, session_id: SessionId) -> BoxFuture<'static, Result<Option<Stored>, LogError>>;
+    /// What a session is replayed from: its latest snapshot, everything after it, and at least the latest records that
+    /// hold `window_events` events.
+    fn open(&self, session_id: SessionId, window_events: usize) -> Answer<Option<Stored>>;
+
+    /// What a session is replayed from as it was at a `seq`: the latest snapshot that is not later, and the records after
+    /// it up to the one that has that `seq`.
+    fn open_at(&self, session_id: SessionId, at: Seq) -> Answer<Option<Stored>>;
 
     /// The records that hold the events after `after`, oldest first: at least one if there is one, and no more than
-    /// hold `events_max` events or one record. `None` if there is no such session.
-    fn read(
-        &self,
-        session_id: SessionId,
-        after: Seq,
-        events_max: usize,
-    ) -> BoxFuture<'static, Result<Option<Vec<Arc<Recorded>>>, LogError>>;
+    /// hold `events_max` events or one record.
+    fn read(&self, session_id: SessionId, after: Seq, events_max: usize) -> Answer<Option<Vec<Arc<Recorded>>>>;
 
-    /// Up to `records_max` records that end before `before`, newest first. `None` if there is no such session.
-    fn read_back(
-        &self,
-        session_id: SessionId,
-        before: Seq,
-        records_max: usize,
-    ) -> BoxFuture<'static, Result<Option<Vec<Arc<Recorded>>>, LogError>>;
+    /// Up to `records_max` records that end before `before`, newest first.
+    fn read_back(&self, session_id: SessionId, before: Seq, records_max: usize) -> Answer<Option<Vec<Told>>>;
+
+    /// Those of these commands that the log has, in any order (P4).
+    fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<Recorded>>>;
+
+    /// Keeps a snapshot for later replays. A log may keep only the latest ones, or none: they save time, and hold nothing
+    /// that the records do not. A failure is the log's to tell of.
+    fn keep_snapshot(&self, session_id: SessionId, snapshot: Snapshot);
 
     /// All sessions, in the order they were created.
-    fn list(&self) -> BoxFuture<'static, Result<Vec<StoredHead>, LogError>>;
+    fn list(&self) -> Answer<Vec<StoredHead>>;
 
     /// Ends a session's log for good. No error if there is none.
-    fn delete(&self, session_id: SessionId) -> BoxFuture<'static, Result<(), LogError>>;
+    fn delete(&self, session_id: SessionId) -> Answer<()>;
+
+    /// Why the log takes nothing now, if it does not: a full disk, say. Asked before a command is let in.
+    fn refuses(&self) -> Option<Arc<str>> {
+        None
+    }
 }

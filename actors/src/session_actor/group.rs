@@ -12,7 +12,7 @@ use crate::{
     broadcast_actor::BroadcastMessage,
     domain::{
         command::{Command, Context},
-        decide::{Decision, decide},
+        decide::{Decision, again, decide},
         ids::{Seq, Timestamp},
         recorded::Recorded,
     },
@@ -36,6 +36,9 @@ impl SessionState {
         let expected = self.session.seq();
         let mut records = Vec::new();
         for _ in 0..self.resources.group_commands_max {
+            if !self.is_ready(myself) {
+                break;
+            }
             let Some(message) = self.waiting.pop_front() else { break };
             records.extend(self.process(myself, message)?);
             if self.stopping {
@@ -60,6 +63,7 @@ impl SessionState {
                 session_id,
                 expected,
                 records,
+                node_count: self.session.document().graph.len(),
                 done,
             });
         }
@@ -104,12 +108,6 @@ impl SessionState {
                     }
                 }
             }
-            SessionMessage::Undone(commands, reply) => self.reply_later(reply, |state| {
-                commands
-                    .iter()
-                    .map(|&id| state.session.history().is_undone(id))
-                    .collect()
-            }),
             SessionMessage::Join(member, position, now, reply) => self.join(member, position, now, reply),
             SessionMessage::Resync(member, request) => self.resync(member, request),
             SessionMessage::Leave(member, reason, now, reply) => {
@@ -127,11 +125,14 @@ impl SessionState {
             SessionMessage::Passivate { idle_since, reply } => {
                 let idle = self.is_idle(idle_since);
                 self.stopping = idle;
+                if idle {
+                    self.snapshot_for_later();
+                }
                 self.reply_later(reply, |state| idle.then(|| snapshot(&state.session, 0)));
             }
             SessionMessage::Stop(how) => self.stop(&how),
-            // These two are handled where they arrive; nothing puts them among what waits.
-            SessionMessage::Appended(_) | SessionMessage::RoomReplaced(_) => {}
+            // These are handled where they arrive; nothing puts them among what waits.
+            SessionMessage::Appended(_) | SessionMessage::Found(_) | SessionMessage::RoomReplaced(_) => {}
         }
         Ok(None)
     }
@@ -145,7 +146,11 @@ impl SessionState {
         } = submission;
         reply.start();
         let entered = span.clone().entered();
-        let (answer, notice, record) = match decide(&self.session, &command, &context) {
+        let decided = match self.lookups.take(context.command_id) {
+            Some(recorded) => again(&recorded, &command),
+            None => decide(&self.session, &command, &context),
+        };
+        let (answer, notice, record) = match decided {
             Ok(Decision::Change(recorded)) => {
                 self.session.apply(&recorded)?;
                 tracing::debug!(
@@ -260,6 +265,26 @@ impl SessionState {
             undo_available: session.history().undo_depth() > 0,
             redo_available: session.history().redo_depth() > 0,
             timestamp: now,
+        }
+    }
+
+    /// Gives the log a snapshot from time to time, so that a restart replays a short tail. Everything that the session
+    /// has is durable when this is called.
+    pub(super) fn snapshot_if_due(&mut self) {
+        self.snapshot_after(self.resources.snapshot_events);
+    }
+
+    /// The same before a session goes to sleep, if what happened since is worth it.
+    fn snapshot_for_later(&mut self) {
+        self.snapshot_after(self.resources.snapshot_events / 4);
+    }
+
+    fn snapshot_after(&mut self, events: u64) {
+        let seq = self.session.seq();
+        if seq.0 - self.snapshot_seq.0 >= events.max(1) {
+            self.snapshot_seq = seq;
+            let session_id = self.session.genesis().session_id;
+            self.resources.log.keep_snapshot(session_id, self.session.snapshot());
         }
     }
 

@@ -17,6 +17,7 @@ use crate::{
         ids::{Seq, Timestamp},
         session::Genesis,
     },
+    log::StoredHead,
     reply::Reply,
     session_actor::Snapshot,
 };
@@ -28,9 +29,9 @@ pub struct Summary {
     pub genesis: Genesis,
     /// Its `seq` when it was last looked at.
     pub seq: Seq,
-    /// Its nodes then; `None`: it was not looked at since the hub started.
-    pub node_count: Option<usize>,
-    /// When its last command was received, as far as is known.
+    /// Its nodes then.
+    pub node_count: usize,
+    /// When its last command was received.
     pub last_activity: Timestamp,
     /// Sockets in its room when it was last looked at.
     pub active_clients: usize,
@@ -39,7 +40,7 @@ pub struct Summary {
 impl Summary {
     pub(crate) fn update(&mut self, snapshot: &Snapshot) {
         self.seq = snapshot.seq;
-        self.node_count = Some(snapshot.document.graph.len());
+        self.node_count = snapshot.document.graph.len();
         self.last_activity = snapshot.last_activity;
         self.active_clients = snapshot.active_clients;
     }
@@ -73,14 +74,13 @@ pub(super) enum Life {
 }
 
 impl Entry {
-    pub(super) fn asleep(genesis: Genesis, seq: Seq, number: u64) -> Self {
-        let last_activity = genesis.created_at;
+    pub(super) fn asleep(head: StoredHead, number: u64) -> Self {
         Self {
             summary: Summary {
-                genesis,
-                seq,
-                node_count: None,
-                last_activity,
+                genesis: head.genesis,
+                seq: head.seq,
+                node_count: head.node_count,
+                last_activity: head.last_activity,
                 active_clients: 0,
             },
             number,

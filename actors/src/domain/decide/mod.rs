@@ -35,12 +35,10 @@ pub enum Decision {
 /// # Errors
 /// The reason if it is refused. The session is unchanged either way (P5).
 pub fn decide(session: &Session, command: &Command, context: &Context) -> Result<Decision, Rejection> {
-    let fingerprint = command.fingerprint();
-    match session.accepted(context.command_id, fingerprint) {
-        Some(Ok(receipt)) => return Ok(Decision::Answer(receipt)),
-        Some(Err(())) => return Err(Rejection::CommandIdReused(context.command_id)),
-        None => {}
+    if let Some(recorded) = session.recent(context.command_id) {
+        return again(recorded, command);
     }
+    let fingerprint = command.fingerprint();
     if let Some(expected) = context.expected_seq {
         expected::check(session, command, expected)?;
     }
@@ -77,6 +75,20 @@ pub fn decide(session: &Session, command: &Command, context: &Context) -> Result
         events: change.events,
         outcome,
     })))
+}
+
+/// Answers a command whose id was accepted before, as it was answered then (P4).
+///
+/// # Errors
+/// If it was another command.
+pub fn again(recorded: &Recorded, command: &Command) -> Result<Decision, Rejection> {
+    if recorded.fingerprint != command.fingerprint() {
+        return Err(Rejection::CommandIdReused(recorded.command_id));
+    }
+    Ok(Decision::Answer(Receipt {
+        duplicate: true,
+        ..recorded.receipt()
+    }))
 }
 
 struct Change {

@@ -1,0 +1,67 @@
+//! What rows hold, and how what an older hub wrote becomes what this one reads.
+
+use std::{io, sync::Arc};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+use talus_actors::{
+    domain::{
+        recorded::Recorded,
+        session::{Genesis, Snapshot},
+    },
+    log::LogError,
+};
+
+/// The version of what is written. A change of a stored type that an older reader or writer would not understand makes
+/// it one more, and adds a step to [`upcast`].
+pub(super) const SCHEMA_VERSION: i64 = 1;
+
+/// The format of snapshots. A snapshot of another format is passed over: the records hold everything that it does.
+pub(super) const SNAPSHOT_FORMAT: i64 = 1;
+
+/// Takes a payload from one version to the next, until it is of this one.
+fn upcast(version: i64, payload: Json) -> Result<Json, LogError> {
+    match version {
+        SCHEMA_VERSION => Ok(payload),
+        other => Err(LogError::Corrupt(format!(
+            "a payload has version {other}, and this hub knows up to {SCHEMA_VERSION}"
+        ))),
+    }
+}
+
+fn decode<T: DeserializeOwned>(version: i64, payload: &str) -> Result<T, LogError> {
+    let corrupt = |error: serde_json::Error| LogError::Corrupt(format!("a payload cannot be read: {error}"));
+    if version == SCHEMA_VERSION {
+        return serde_json::from_str(payload).map_err(corrupt);
+    }
+    let old = serde_json::from_str(payload).map_err(corrupt)?;
+    serde_json::from_value(upcast(version, old)?).map_err(corrupt)
+}
+
+pub(super) fn encode_record(recorded: &Recorded) -> Result<String, serde_json::Error> {
+    serde_json::to_string(recorded)
+}
+
+pub(super) fn decode_record(version: i64, payload: &str) -> Result<Arc<Recorded>, LogError> {
+    decode(version, payload).map(Arc::new)
+}
+
+pub(super) fn encode_genesis(genesis: &Genesis) -> Result<String, serde_json::Error> {
+    serde_json::to_string(genesis)
+}
+
+pub(super) fn decode_genesis(version: i64, payload: &str) -> Result<Genesis, LogError> {
+    decode(version, payload)
+}
+
+/// Compressed: a snapshot is mostly names of fields, and is written again and again.
+pub(super) fn encode_snapshot(snapshot: &Snapshot) -> io::Result<Vec<u8>> {
+    let mut writer = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    serde_json::to_writer(&mut writer, snapshot)?;
+    writer.finish().map_err(io::Error::other)
+}
+
+pub(super) fn decode_snapshot(data: &[u8]) -> io::Result<Snapshot> {
+    let reader = io::BufReader::new(lz4_flex::frame::FrameDecoder::new(data));
+    Ok(serde_json::from_reader(reader)?)
+}

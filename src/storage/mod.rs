@@ -1,0 +1,240 @@
+//! The log on disk: one SQLite file, one writer.
+//!
+//! Chosen because its owner can open, query and back it up with tools that he has, and because it opens in a moment after
+//! a crash, whatever its size. What is acknowledged is on the disk (`synchronous=FULL`): there is no other setting.
+//!
+//! ```text
+//!  sessions ──append──▶ a bounded channel ──▶ the writer's thread: takes all that waits, one transaction, one flush,
+//!                                             then answers everybody        (group commit over all sessions)
+//!  reads ─────────────▶ a bounded channel ──▶ readers' threads, each with a connection of its own
+//! ```
+//!
+//! The writer never waits for more to come: while one group is being flushed, the next one gathers by itself.
+
+mod codec;
+mod files;
+mod heads;
+mod reader;
+mod schema;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+};
+
+use arc_swap::ArcSwapOption;
+use futures_util::FutureExt;
+use talus_actors::{
+    domain::{
+        ids::{CommandId, Seq, SessionId},
+        recorded::Recorded,
+        session::{Genesis, Snapshot},
+    },
+    log::{Answer, Append, AppendError, EventLog, LogError, Stored, StoredHead, Told},
+};
+use tokio::sync::oneshot;
+
+use self::{
+    files::DataLock,
+    reader::Readers,
+    writer::{Request, Rows, Writer},
+};
+
+pub use files::{BackupError, backup, database_path};
+
+/// Requests that may wait for the writer. A session has one append under way, so this many sessions would have to be
+/// busy at once; more means that the disk does not keep up, and is refused.
+pub const WAITING_MAX: usize = 4_096;
+
+/// How the log is opened.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The largest that the database may become, in pages of 4 KiB; `None`: as large as the disk lets it.
+    pub pages_max: Option<u32>,
+}
+
+/// Why the log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another hub has this directory.
+    #[error("{path} is locked: another hub uses this directory")]
+    InUse {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The directory or a file in it cannot be used.
+    #[error("{path} cannot be used: {error}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The database cannot be used.
+    #[error("{path} cannot be used: {reason}")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// Told, once, that the disk failed in a way after which nothing that the system has in memory can be trusted. The
+/// process has to end; what was acknowledged is on the disk.
+pub type OnFatal = Box<dyn FnOnce(&str) + Send>;
+
+/// The log. Cheap to clone; the last clone closes it.
+#[derive(Clone)]
+pub struct SqliteLog(Arc<Shared>);
+
+struct Shared {
+    requests: mpsc::SyncSender<Request>,
+    readers: Readers,
+    refuses: Refuses,
+    _lock: DataLock,
+}
+
+/// Why nothing can be written now, if so. The writer alone says so.
+pub(crate) type Refuses = Arc<ArcSwapOption<String>>;
+
+impl SqliteLog {
+    /// Opens the log in a directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// If another hub has it, or it cannot be used.
+    pub fn open(dir: &Path, options: &Options, on_fatal: OnFatal) -> Result<Self, OpenError> {
+        let lock = DataLock::take(dir)?;
+        let path = database_path(dir);
+        let unusable = |error: &dyn std::fmt::Display| OpenError::Database {
+            path: path.clone(),
+            reason: error.to_string(),
+        };
+        let connection = schema::open_for_writing(&path, options).map_err(|error| unusable(&error))?;
+        let (requests, inbox) = mpsc::sync_channel(WAITING_MAX);
+        let refuses = Refuses::default();
+        let writer =
+            Writer::new(connection, inbox, Arc::clone(&refuses), on_fatal).map_err(|error| unusable(&error))?;
+        let readers = Readers::start(&path).map_err(|error| unusable(&error))?;
+        std::thread::Builder::new()
+            .name("log-writer".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|error| OpenError::Io { path, error })?;
+        Ok(Self(Arc::new(Shared {
+            requests,
+            readers,
+            refuses,
+            _lock: lock,
+        })))
+    }
+
+    /// Finishes what waits, folds the write-ahead log into the database, and stops the writer. What comes later is
+    /// answered with an error.
+    pub async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        let requests = self.0.requests.clone();
+        // The channel may be full for a moment, which a thread may wait for.
+        let sent = tokio::task::spawn_blocking(move || requests.send(Request::Close(reply)).is_ok()).await;
+        if matches!(sent, Ok(true)) {
+            let _ = closed.await;
+        }
+    }
+
+    fn request<T: Send + 'static>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, LogError>>) -> Request,
+    ) -> Answer<T> {
+        let (reply, answer) = oneshot::channel();
+        if self.0.requests.try_send(request(reply)).is_err() {
+            let busy = LogError::Io("too much waits for the log already".to_owned());
+            return std::future::ready(Err(busy)).boxed();
+        }
+        answered(answer)
+    }
+}
+
+/// The answer of a thread of the log's.
+fn answered<T: Send + 'static>(answer: oneshot::Receiver<Result<T, LogError>>) -> Answer<T> {
+    let gone = || LogError::Io("the log is closed".to_owned());
+    async move { answer.await.unwrap_or_else(|_| Err(gone())) }.boxed()
+}
+
+impl EventLog for SqliteLog {
+    fn create(&self, genesis: Genesis) -> Answer<()> {
+        self.request(|reply| Request::Create(genesis, reply))
+    }
+
+    /// Encodes where it is called, so that the writer's thread only writes.
+    fn append(&self, append: Append) {
+        let rows = match Rows::encode(append) {
+            Ok(rows) => rows,
+            Err((done, error)) => return done.tell(Err(AppendError::Io(error))),
+        };
+        match self.0.requests.try_send(Request::Append(rows)) {
+            Ok(()) => {}
+            Err(mpsc::TrySendError::Full(Request::Append(rows))) => {
+                let reason = format!("{WAITING_MAX} requests wait for it");
+                rows.done.tell(Err(AppendError::Refused(reason)));
+            }
+            // Dropping the request says that nobody knows; nothing was appended, but the hub is going anyway.
+            Err(_) => {}
+        }
+    }
+
+    fn open(&self, session_id: SessionId, window_events: usize) -> Answer<Option<Stored>> {
+        self.0.readers.ask(move |reader| reader.open(session_id, window_events))
+    }
+
+    fn open_at(&self, session_id: SessionId, at: Seq) -> Answer<Option<Stored>> {
+        self.0.readers.ask(move |reader| reader.open_at(session_id, at))
+    }
+
+    fn read(&self, session_id: SessionId, after: Seq, events_max: usize) -> Answer<Option<Vec<Arc<Recorded>>>> {
+        self.0
+            .readers
+            .ask(move |reader| reader.read(session_id, after, events_max))
+    }
+
+    fn read_back(&self, session_id: SessionId, before: Seq, records_max: usize) -> Answer<Option<Vec<Told>>> {
+        self.0
+            .readers
+            .ask(move |reader| reader.read_back(session_id, before, records_max))
+    }
+
+    fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<Recorded>>> {
+        self.0.readers.ask(move |reader| reader.find(session_id, &commands))
+    }
+
+    fn keep_snapshot(&self, session_id: SessionId, snapshot: Snapshot) {
+        let log = self.clone();
+        // Encoding is linear in the graph: nobody waits for it.
+        tokio::task::spawn_blocking(move || {
+            let seq = snapshot.seq;
+            let data = match codec::encode_snapshot(&snapshot) {
+                Ok(data) => data,
+                Err(error) => return tracing::error!(%session_id, %error, "a snapshot could not be encoded"),
+            };
+            let request = Request::Snapshot { session_id, seq, data };
+            if log.0.requests.try_send(request).is_err() {
+                tracing::warn!(%session_id, seq = seq.0, "a snapshot was skipped: too much waits for the log");
+            }
+        });
+    }
+
+    fn list(&self) -> Answer<Vec<StoredHead>> {
+        self.0.readers.ask(reader::Reader::list)
+    }
+
+    fn delete(&self, session_id: SessionId) -> Answer<()> {
+        self.request(|reply| Request::Delete(session_id, reply))
+    }
+
+    fn refuses(&self) -> Option<Arc<str>> {
+        self.0.refuses.load().as_deref().map(|reason| reason.as_str().into())
+    }
+}

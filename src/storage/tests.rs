@@ -1,0 +1,464 @@
+//! The log on a real disk: what it keeps, what it refuses, and what it does when the disk does not play along.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use rusqlite::Connection;
+use talus_actors::{
+    domain::{
+        command::{Command, Context, CreateNode, Origin, Scope},
+        decide::{Decision, decide},
+        ids::{CommandId, Epoch, Seq, SessionId, Timestamp},
+        limits::Limits,
+        recorded::Recorded,
+        session::{Genesis, Rules, Session},
+        value::Value,
+    },
+    log::{Append, AppendError, Done, EventLog},
+};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::{writer::Failure, *};
+
+fn genesis(number: u128) -> Genesis {
+    Genesis {
+        session_id: SessionId::new(Uuid::from_u128(number)),
+        epoch: Epoch::new(7),
+        created_at: Timestamp(1_000),
+        project: None,
+    }
+}
+
+fn rules() -> Rules {
+    Rules {
+        blueprint: None,
+        limits: Arc::new(Limits {
+            replay_window_events: 20,
+            ..Limits::default()
+        }),
+    }
+}
+
+/// A session that is decided on, and the log that it goes to.
+struct Writing {
+    log: SqliteLog,
+    session: Session,
+    commands: u128,
+}
+
+impl Writing {
+    async fn begin(log: &SqliteLog, number: u128) -> Self {
+        log.create(genesis(number)).await.expect("a new session");
+        Self {
+            log: log.clone(),
+            session: Session::new(genesis(number), rules()),
+            commands: 0,
+        }
+    }
+
+    fn id(&self) -> SessionId {
+        self.session.genesis().session_id
+    }
+
+    fn decided(&mut self, command: &Command) -> Arc<Recorded> {
+        self.commands += 1;
+        let context = Context {
+            command_id: CommandId::new(Uuid::from_u128(self.commands)),
+            origin: Origin::default(),
+            now: Timestamp(i64::try_from(2_000 + self.commands).expect("small")),
+            expected_seq: None,
+        };
+        let Ok(Decision::Change(recorded)) = decide(&self.session, command, &context) else {
+            unreachable!("{command:?} changes something");
+        };
+        self.session.apply(&recorded).expect("fits");
+        recorded
+    }
+
+    async fn append(&self, expected: Seq, records: Vec<Arc<Recorded>>) -> Result<(), AppendError> {
+        append(&self.log, self.id(), expected, records).await
+    }
+
+    /// Decides a command and has it on the disk.
+    async fn write(&mut self, command: &Command) {
+        let expected = self.session.seq();
+        let recorded = self.decided(command);
+        self.append(expected, vec![recorded]).await.expect("appended");
+    }
+
+    async fn replayed(&self) -> Session {
+        let stored = self.log.open(self.id(), 20).await.expect("readable").expect("there");
+        Session::replay(stored.genesis, rules(), stored.snapshot, stored.records).expect("a good log")
+    }
+}
+
+async fn append(
+    log: &SqliteLog,
+    session_id: SessionId,
+    expected: Seq,
+    records: Vec<Arc<Recorded>>,
+) -> Result<(), AppendError> {
+    let (tell, told) = oneshot::channel();
+    log.append(Append {
+        session_id,
+        expected,
+        records,
+        node_count: 3,
+        done: Done::new(move |result| {
+            let _ = tell.send(result);
+        }),
+    });
+    told.await.expect("always told")
+}
+
+fn create(name: &str) -> Command {
+    Command::CreateNode(CreateNode {
+        node_type: "t".into(),
+        name: Some(name.into()),
+        parent_id: None,
+        index: None,
+        properties: std::iter::once(("p".into(), Value::text("x".repeat(40)))).collect(),
+        node_id: None,
+    })
+}
+
+fn open(dir: &Path) -> SqliteLog {
+    open_with(dir, &Options::default())
+}
+
+fn open_with(dir: &Path, options: &Options) -> SqliteLog {
+    let on_fatal: OnFatal = Box::new(|reason| unreachable!("the disk is well: {reason}"));
+    SqliteLog::open(dir, options, on_fatal).expect("opens")
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+/// P3, P4: a session that is read back is the one that was written: its document, its stacks, its place.
+#[tokio::test]
+async fn what_was_written_is_there_after_a_restart() {
+    let dir = folder();
+    let log = open(dir.path());
+    let mut writing = Writing::begin(&log, 1).await;
+    for name in ["a", "b", "c"] {
+        writing.write(&create(name)).await;
+    }
+    writing.write(&Command::Undo { scope: Scope::Session }).await;
+    log.close().await;
+    let snapshot = writing.session.snapshot();
+    drop((log, writing.log));
+    let log = open(dir.path());
+    writing.log = log.clone();
+    assert_eq!(writing.replayed().await.snapshot(), snapshot);
+    let listed = log.list().await.expect("readable");
+    assert_eq!(listed.len(), 1);
+    assert_eq!((listed[0].seq, listed[0].node_count), (writing.session.seq(), 3));
+    assert_eq!(listed[0].last_activity, Timestamp(2_004));
+    writing.write(&create("d")).await;
+}
+
+/// A replay from a snapshot and its tail is the same as one from the beginning, and the window reaches back beyond it.
+#[tokio::test]
+async fn a_snapshot_saves_time_and_changes_nothing() {
+    let dir = folder();
+    let log = open(dir.path());
+    let mut writing = Writing::begin(&log, 1).await;
+    for number in 0..30 {
+        writing.write(&create(&number.to_string())).await;
+        if number == 25 {
+            log.keep_snapshot(writing.id(), writing.session.snapshot());
+        }
+    }
+    let stored = kept(&log, writing.id(), Seq(52)).await;
+    assert_eq!(
+        stored.records.first().map(|record| record.first_seq),
+        Some(Seq(41)),
+        "20 events back"
+    );
+    let from_snapshot = writing.replayed().await;
+    assert_eq!(from_snapshot.snapshot(), writing.session.snapshot());
+    assert_eq!(
+        from_snapshot.since(Seq(40)).expect("the window reaches back").count(),
+        10
+    );
+    let early = log
+        .open_at(writing.id(), Seq(11))
+        .await
+        .expect("readable")
+        .expect("there");
+    assert!(
+        early.snapshot.is_none() && early.records.len() == 6,
+        "up to the record that has it"
+    );
+    let late = log
+        .open_at(writing.id(), Seq(55))
+        .await
+        .expect("readable")
+        .expect("there");
+    assert_eq!(
+        (late.snapshot.map(|snapshot| snapshot.seq), late.records.len()),
+        (Some(Seq(52)), 2)
+    );
+}
+
+/// Asks until the snapshot of a `seq` is kept: it is written when its turn comes.
+async fn kept(log: &SqliteLog, session_id: SessionId, seq: Seq) -> Stored {
+    loop {
+        let stored = log.open(session_id, 20).await.expect("readable").expect("there");
+        if stored.snapshot.as_ref().is_some_and(|snapshot| snapshot.seq == seq) {
+            return stored;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A snapshot that cannot be read costs time and nothing else.
+#[tokio::test]
+async fn a_damaged_snapshot_is_passed_over() {
+    let dir = folder();
+    let log = open(dir.path());
+    let mut writing = Writing::begin(&log, 1).await;
+    for number in 0..6 {
+        writing.write(&create(&number.to_string())).await;
+        log.keep_snapshot(writing.id(), writing.session.snapshot());
+        kept(&log, writing.id(), writing.session.seq()).await;
+    }
+    let outside = Connection::open(database_path(dir.path())).expect("opens");
+    let count: i64 = outside
+        .query_row("SELECT count(*) FROM snapshots", [], |row| row.get(0))
+        .expect("counts");
+    assert_eq!(count, 2, "the latest two are kept");
+    outside
+        .execute("UPDATE snapshots SET data = x'00' WHERE seq = 12", [])
+        .expect("damaged");
+    let stored = log.open(writing.id(), 20).await.expect("readable").expect("there");
+    assert_eq!(stored.snapshot.map(|snapshot| snapshot.seq), Some(Seq(10)));
+    outside
+        .execute("UPDATE snapshots SET format = 99", [])
+        .expect("of another format");
+    assert_eq!(writing.replayed().await.snapshot(), writing.session.snapshot());
+}
+
+/// The compare-and-set of last resort holds against rows that another process wrote, and costs only who lost.
+#[tokio::test]
+async fn another_writer_in_the_file_is_a_conflict_for_that_session_alone() {
+    let dir = folder();
+    let log = open(dir.path());
+    let mut one = Writing::begin(&log, 1).await;
+    let mut two = Writing::begin(&log, 2).await;
+    let outside = Connection::open(database_path(dir.path())).expect("opens");
+    outside
+        .execute(
+            "INSERT INTO commands (sid, first_seq, seq, command_id, schema_version, payload) VALUES (1, 1, 2, x'00', 1, '')",
+            [],
+        )
+        .expect("inserted");
+    let (expected, recorded) = (one.session.seq(), one.decided(&create("x")));
+    let conflict = one.append(expected, vec![recorded]).await;
+    assert!(matches!(conflict, Err(AppendError::Conflict { .. })), "{conflict:?}");
+    two.write(&create("y")).await;
+}
+
+#[tokio::test]
+async fn undone_commands_are_told_of_and_old_ones_found() {
+    let dir = folder();
+    let log = open(dir.path());
+    let mut writing = Writing::begin(&log, 1).await;
+    let scope = Scope::Session;
+    for command in [create("a"), create("b"), Command::Undo { scope }] {
+        writing.write(&command).await;
+    }
+    let undone = || async {
+        let told = log.read_back(writing.id(), Seq(u64::MAX), 9).await;
+        let told = told.expect("readable").expect("there");
+        told.iter().map(|told| told.undone).collect::<Vec<_>>()
+    };
+    assert_eq!(undone().await, [false, true, false]);
+    let ids = [1, 3, 99]
+        .map(|number| CommandId::new(Uuid::from_u128(number)))
+        .to_vec();
+    let found = log.find(writing.id(), ids).await.expect("readable");
+    assert_eq!(
+        found.iter().map(|record| record.seq()).collect::<Vec<_>>(),
+        [Seq(2), Seq(6)]
+    );
+    writing.write(&Command::Redo { scope }).await;
+    let told = log.read_back(writing.id(), Seq(u64::MAX), 9).await;
+    assert!(told.expect("readable").expect("there").iter().all(|told| !told.undone));
+}
+
+/// P9: a full disk refuses what does not fit, keeps what it has, and goes on when there is room.
+#[tokio::test]
+async fn a_full_disk_refuses_and_recovers() {
+    let dir = folder();
+    let log = open_with(dir.path(), &Options { pages_max: Some(30) });
+    let mut writing = Writing::begin(&log, 1).await;
+    let mut other = Writing::begin(&log, 2).await;
+    other.write(&create("other")).await;
+    let refused = loop {
+        let expected = writing.session.seq();
+        let recorded = writing.decided(&create(&"x".repeat(500)));
+        if let Err(error) = writing.append(expected, vec![recorded]).await {
+            break error;
+        }
+    };
+    assert!(matches!(refused, AppendError::Refused(_)), "{refused}");
+    assert!(log.refuses().is_some(), "the hub is told before it tries");
+    let kept = writing.replayed().await;
+    assert!(
+        kept.seq() < writing.session.seq() && kept.seq() > Seq(0),
+        "what was acknowledged is there"
+    );
+    // Room is made from outside, as an operator would.
+    let outside = Connection::open(database_path(dir.path())).expect("opens");
+    outside
+        .execute("DELETE FROM commands WHERE sid = 1 AND seq > 10", [])
+        .expect("room");
+    loop {
+        if log.refuses().is_none() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    other.write(&create("again")).await;
+}
+
+#[tokio::test]
+async fn a_deleted_session_is_gone_at_once_and_its_rows_soon() {
+    let dir = folder();
+    let log = open(dir.path());
+    let mut writing = Writing::begin(&log, 1).await;
+    let expected = writing.session.seq();
+    let records = (0..2_500)
+        .map(|number| writing.decided(&create(&number.to_string())))
+        .collect();
+    writing.append(expected, records).await.expect("appended");
+    log.delete(writing.id()).await.expect("deleted");
+    assert!(log.open(writing.id(), 20).await.expect("readable").is_none());
+    assert_eq!(log.list().await.expect("readable"), []);
+    let again = append(&log, writing.id(), Seq(0), Vec::new()).await;
+    assert_eq!(again, Err(AppendError::NoSuchLog));
+    log.create(genesis(1)).await.expect("the id is free again");
+    let outside = Connection::open(database_path(dir.path())).expect("opens");
+    let left = || -> i64 {
+        outside
+            .query_row("SELECT count(*) FROM commands", [], |row| row.get(0))
+            .expect("counts")
+    };
+    while left() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn one_directory_has_one_hub() {
+    let dir = folder();
+    let first = open(dir.path());
+    let second = SqliteLog::open(dir.path(), &Options::default(), Box::new(|_| {}));
+    let error = second.err().expect("it is taken").to_string();
+    assert!(error.contains("hub.lock") && error.contains("another hub"), "{error}");
+    drop(first);
+    open(dir.path());
+}
+
+#[test]
+fn a_file_that_is_no_database_or_too_new_is_named() {
+    let dir = folder();
+    fs::write(
+        database_path(dir.path()),
+        "this is no database, but it is long enough to look",
+    )
+    .expect("written");
+    let refused = |dir: &Path| {
+        let opened = SqliteLog::open(dir, &Options::default(), Box::new(|_| {}));
+        opened.err().expect("refused").to_string()
+    };
+    assert!(refused(dir.path()).contains("hub.sqlite"));
+
+    let dir = folder();
+    drop(open(dir.path()));
+    let connection = Connection::open(database_path(dir.path())).expect("opens");
+    connection.pragma_update(None, "user_version", 99).expect("set");
+    assert!(refused(dir.path()).contains("version 99"));
+}
+
+/// The disk's failures end the process, a full disk does not.
+#[test]
+fn a_failed_flush_is_fatal_and_a_full_disk_is_not() {
+    let failure = |code| Failure::of(&rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
+    for code in [
+        rusqlite::ffi::SQLITE_IOERR_FSYNC,
+        rusqlite::ffi::SQLITE_IOERR_WRITE,
+        rusqlite::ffi::SQLITE_IOERR,
+        rusqlite::ffi::SQLITE_CORRUPT,
+    ] {
+        assert!(matches!(failure(code), Failure::Fatal(_)), "{code}");
+    }
+    for code in [rusqlite::ffi::SQLITE_FULL, rusqlite::ffi::SQLITE_BUSY] {
+        assert!(matches!(failure(code), Failure::Refused(_)), "{code}");
+    }
+    assert!(matches!(failure(rusqlite::ffi::SQLITE_TOOBIG), Failure::Failed(_)));
+}
+
+/// A database whose tables are pulled away is a bug or a crime, and neither is acknowledged.
+#[tokio::test]
+async fn a_group_that_cannot_be_written_fails_whole() {
+    let dir = folder();
+    let log = open(dir.path());
+    let mut writing = Writing::begin(&log, 1).await;
+    let outside = Connection::open(database_path(dir.path())).expect("opens");
+    outside.execute("DROP TABLE commands", []).expect("gone");
+    let (expected, recorded) = (writing.session.seq(), writing.decided(&create("x")));
+    let failed = writing.append(expected, vec![recorded]).await;
+    assert!(matches!(failed, Err(AppendError::Io(_))), "{failed:?}");
+}
+
+/// Group commit: many appends of many sessions that arrive together are all there, each in its order.
+#[tokio::test(flavor = "multi_thread")]
+async fn appends_of_many_sessions_are_all_kept() {
+    let dir = folder();
+    let log = open(dir.path());
+    let done = Arc::new(AtomicUsize::new(0));
+    let mut tasks = Vec::new();
+    for number in 0..20 {
+        let (log, done) = (log.clone(), Arc::clone(&done));
+        tasks.push(tokio::spawn(async move {
+            let mut writing = Writing::begin(&log, number).await;
+            for name in 0..25 {
+                writing.write(&create(&name.to_string())).await;
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+            assert_eq!(writing.replayed().await.snapshot(), writing.session.snapshot());
+        }));
+    }
+    for task in tasks {
+        task.await.expect("no panic");
+    }
+    assert_eq!(done.load(Ordering::Relaxed), 500);
+    assert_eq!(log.list().await.expect("readable").len(), 20);
+}
+
+/// A backup that is taken while the hub writes opens as a log, and has everything that was acknowledged before.
+#[tokio::test]
+async fn a_backup_is_a_log() {
+    let (dir, other) = (folder(), folder());
+    let log = open(dir.path());
+    let mut writing = Writing::begin(&log, 1).await;
+    writing.write(&create("a")).await;
+    let target = database_path(other.path());
+    backup(dir.path(), &target).expect("copied");
+    let exists = backup(dir.path(), &target).expect_err("not overwritten");
+    assert!(matches!(exists, BackupError::Exists(_)), "{exists}");
+    let missing = backup(other.path().join("none").as_path(), &target).expect_err("nothing there");
+    assert!(matches!(missing, BackupError::NoDatabase(_)), "{missing}");
+    writing.log = open(other.path());
+    assert_eq!(writing.replayed().await.snapshot(), writing.session.snapshot());
+}
