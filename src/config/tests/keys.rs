@@ -9,7 +9,7 @@ use crate::config::{Config, Sources};
 fn an_unknown_key_is_refused_with_its_name_its_place_and_the_keys_there_are() {
     assert_eq!(
         given().file("[data]\ndirectory = \"x\"\n").fault(),
-        "unknown key `data.directory` (FILE): [data] has dir"
+        "unknown key `data.directory` (FILE): [data] has dir, storage"
     );
     assert_eq!(
         given().variable("TALUS_HUB_PROJECTS__FILE_MAX", "1").fault(),
