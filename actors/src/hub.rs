@@ -248,12 +248,17 @@ impl Hub {
         let mut gone = None;
         for _ in 0..ATTEMPTS_MAX {
             let handle = self.find(session_id, gone).await?;
-            let overloaded = HubError::Overloaded {
-                limit: "in_flight_per_session_max",
-                max: handle.gate.max(),
+            let enter = || {
+                let limit = "in_flight_per_session_max";
+                let max = handle.gate.max();
+                handle.gate.try_enter().ok_or(HubError::Overloaded { limit, max })
             };
-            let permit = handle.gate.try_enter().ok_or(overloaded)?;
-            let (reply, answer) = Reply::new(Some(permit));
+            let (permit, _own_permit) = match retry {
+                Retry::IfNotStarted | Retry::Always => (Some(enter()?), None),
+                Retry::WhileWaiting => (None, Some(enter()?)),
+                Retry::UntilDone => (None, None),
+            };
+            let (reply, answer) = Reply::new(permit);
             // A message that is not taken drops its reply, which then says so.
             let _ = handle.actor.cast(message(reply));
             match (reply::answer(answer).await, retry) {
@@ -301,6 +306,9 @@ enum Retry {
     IfNotStarted,
     /// Send it again: it does no harm twice.
     Always,
+    /// The same, and it takes up a place only while somebody waits for the answer: the actor keeps it for as long as it
+    /// likes, and forgets it with the next message if nobody does.
+    WhileWaiting,
     /// The same, and let it in however much is under way: it ends something.
     UntilDone,
 }
