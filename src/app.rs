@@ -8,6 +8,7 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc};
 use axum::{Router, middleware::from_fn_with_state};
 use futures_util::{FutureExt, future::BoxFuture};
 use talus_actors::{
+    admission::Gate,
     domain::{blueprint::Blueprint, ids::TemplateId, limits::Limits},
     fan_out::Encoder,
     hub::{Hub, HubParts, HubSettings},
@@ -15,8 +16,9 @@ use talus_actors::{
     session_actor::BlueprintSource,
     session_supervisor::SupervisionSettings,
     stats::Stats,
+    supervision::SupervisionEvent,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -29,6 +31,7 @@ use crate::{
     },
     listener::{Connection, Listener},
     metrics::Metrics,
+    ops,
     projects::ProjectStore,
     socket,
     storage::{self, SqliteLog},
@@ -67,6 +70,7 @@ pub struct App {
     router: Router,
     state: AppState,
     sqlite: Option<SqliteLog>,
+    ops: Option<(TcpListener, SocketAddr)>,
 }
 
 impl App {
@@ -89,19 +93,32 @@ impl App {
         let metrics = Metrics::new(vec![Box::new(collector::StatsCollector::new(stats))]);
         let state = AppState {
             hub,
-            config,
             limits: Arc::new(limits),
             templates,
             projects: Arc::new(projects),
+            streams: Gate::new(config.rest.streams_max),
+            stop: CancellationToken::new(),
+            started: std::time::Instant::now(),
+            config,
             metrics,
         };
-        let (listener, address) = listen(&state.config).await?;
+        tokio::spawn(observe_recoveries(
+            state.hub.supervision_events(),
+            state.metrics.clone(),
+        ));
+        let (host, port) = (&state.config.server.host, state.config.server.port);
+        let (listener, address) = listen(&format_address(host, port)).await?;
+        let ops = match state.config.ops.listen.as_str() {
+            "" => None,
+            address => Some(listen(address).await?),
+        };
         Ok(Self {
             listener,
             address,
             router: router(&state),
             state,
             sqlite,
+            ops,
         })
     }
 
@@ -109,6 +126,12 @@ impl App {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where operators are listened to; `None`: nowhere.
+    #[must_use]
+    pub fn ops_address(&self) -> Option<SocketAddr> {
+        self.ops.as_ref().map(|(_, address)| *address)
     }
 
     /// Serves until `stop`, then goes in order: accepts nobody new, finishes what is under way, tells the sockets, and
@@ -122,6 +145,7 @@ impl App {
             router,
             state,
             sqlite,
+            ops,
             ..
         } = self;
         let connections = CancellationToken::new();
@@ -130,7 +154,17 @@ impl App {
         let service = router.into_make_service_with_connect_info::<Connection>();
         let server = axum::serve(listener, service).with_graceful_shutdown(closing.clone().cancelled_owned());
         let server = tokio::spawn(server.into_future());
-        stop.await;
+        if let Some((listener, _)) = ops {
+            let routes = with_layers(with_timeout(ops::routes(state.clone()), &state), &state);
+            let listener = Listener::new(listener, connections.clone());
+            let server = axum::serve(listener, routes).with_graceful_shutdown(connections.clone().cancelled_owned());
+            tokio::spawn(server.into_future());
+        }
+        // Either ends the serving: a signal, or an operator.
+        tokio::select! {
+            () = stop => state.stop.cancel(),
+            () = state.stop.cancelled() => {}
+        }
         let ended = shutdown::shut_down(&state, server, &closing, &connections).await;
         if let Some(sqlite) = sqlite {
             sqlite.close().await;
@@ -161,13 +195,36 @@ fn end_process(reason: &str) {
     std::process::exit(i32::from(Exit::StorageFailed.code()));
 }
 
-async fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), StartError> {
-    let (host, port) = (config.server.host.as_str(), config.server.port);
+/// A host and a port as one text; an IPv6 address in brackets.
+fn format_address(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+/// Notes how long sessions that failed served nobody.
+async fn observe_recoveries(mut events: broadcast::Receiver<Arc<SupervisionEvent>>, metrics: Metrics) {
+    loop {
+        match events.recv().await {
+            Ok(event) => {
+                if let Some(time) = event.kind.recovery() {
+                    metrics.observe_recovery(time);
+                }
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |error| StartError::Listen {
-        address: format!("{host}:{port}"),
+        address: address.to_owned(),
         error,
     };
-    let listener = TcpListener::bind((host, port)).await.map_err(failed)?;
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
 }
@@ -208,6 +265,7 @@ async fn start_hub(
             restarts_max: config.sessions.restarts_max as usize,
             restart_window: config.sessions.restart_window(),
             restart_backoff: config.sessions.restart_backoff(),
+            tick_interval: realtime.tick_interval(),
             idle_timeout: config.sessions.idle_timeout(),
             sessions_max: config.limits.sessions_max,
             in_flight_per_session_max: config.limits.in_flight_per_session_max,

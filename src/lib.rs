@@ -11,6 +11,7 @@ pub mod exit;
 pub mod http;
 pub mod listener;
 pub mod metrics;
+pub mod ops;
 pub mod projects;
 pub mod signal;
 pub mod socket;

@@ -43,6 +43,7 @@ struct Shared {
     commands: Family<CommandOutcome, Counter>,
     command_seconds: Family<CommandType, Histogram, fn() -> Histogram>,
     http_requests: Family<Request, Counter>,
+    recovery_seconds: Histogram,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -88,6 +89,13 @@ impl Metrics {
             "HTTP requests by method, route and status",
             http_requests.clone(),
         );
+        let recovery_seconds = Histogram::new(SECONDS);
+        registry.register_with_unit(
+            "session_recovery",
+            "Time from a session's failure to its serving again",
+            Unit::Seconds,
+            recovery_seconds.clone(),
+        );
         for collector in collectors {
             registry.register_collector(collector);
         }
@@ -97,6 +105,7 @@ impl Metrics {
                 commands,
                 command_seconds,
                 http_requests,
+                recovery_seconds,
             }),
         }
     }
@@ -111,6 +120,11 @@ impl Metrics {
             .command_seconds
             .get_or_create(&CommandType { command_type })
             .observe(elapsed.as_secs_f64());
+    }
+
+    /// Notes how long a session that failed served nobody.
+    pub fn observe_recovery(&self, elapsed: Duration) {
+        self.shared.recovery_seconds.observe(elapsed.as_secs_f64());
     }
 
     /// Counts an answered HTTP request. `route` is the pattern that matched (`/sessions/{id}`), if any did.

@@ -4,7 +4,7 @@
 //! between two publications, never beside one. One room has one actor: a large or slow room is in nobody's way (P7). It
 //! decides nothing about the session, and nothing waits for it: if it fails, no command does (P10).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tracing::Span;
@@ -16,6 +16,7 @@ use crate::{
     },
     reply::Reply,
     stats::Stats,
+    world::now,
 };
 
 /// What a room's actor is told.
@@ -41,6 +42,10 @@ pub enum BroadcastMessage {
     },
     /// Every socket is told that the session is gone, and let go.
     Delete(Timestamp),
+    /// It has been quiet for a while: every socket is told where the session is.
+    Tick,
+    /// An operator wants it to fail.
+    Fail,
 }
 
 /// What a room's actor is made of.
@@ -49,6 +54,8 @@ pub struct BroadcastArguments {
     pub room: Room,
     /// Makes packets.
     pub encoder: Arc<dyn Encoder>,
+    /// How long after something happened the sockets are told again where the session is.
+    pub tick_interval: Duration,
     /// Counters.
     pub stats: Arc<Stats>,
 }
@@ -64,6 +71,9 @@ pub struct BroadcastState {
     members: BTreeMap<MemberId, Seat>,
     /// The snapshot that was encoded last, until something changes: many sockets that come at once share it.
     snapshot: Option<(Seq, SyncBody)>,
+    tick_interval: Duration,
+    /// The last event that was published since the last tick: a tick is due.
+    untold: Option<Seq>,
 }
 
 struct Seat {
@@ -87,24 +97,31 @@ impl Actor for BroadcastActor {
         _myself: ActorRef<Self::Msg>,
         arguments: BroadcastArguments,
     ) -> Result<BroadcastState, ActorProcessingErr> {
-        let BroadcastArguments { room, encoder, stats } = arguments;
+        let BroadcastArguments {
+            room,
+            encoder,
+            tick_interval,
+            stats,
+        } = arguments;
         Ok(BroadcastState {
             room,
             encoder,
             stats,
             members: BTreeMap::new(),
             snapshot: None,
+            tick_interval,
+            untold: None,
         })
     }
 
     async fn handle(
         &self,
-        _myself: ActorRef<Self::Msg>,
+        myself: ActorRef<Self::Msg>,
         message: BroadcastMessage,
         state: &mut BroadcastState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            BroadcastMessage::Command(notice, span) => span.in_scope(|| state.publish(&notice)),
+            BroadcastMessage::Command(notice, span) => span.in_scope(|| state.publish(&myself, &notice)),
             BroadcastMessage::Join(member, sync) => {
                 let body = state.body(&sync).await;
                 state.join(member, &sync, &body);
@@ -124,18 +141,25 @@ impl Actor for BroadcastActor {
             BroadcastMessage::Leave(id, reason, now) => state.leave(id, &reason, now),
             BroadcastMessage::Drain { reconnect_ms, now } => state.drain(reconnect_ms, now),
             BroadcastMessage::Delete(now) => state.delete(now),
+            BroadcastMessage::Tick => state.tick(),
+            BroadcastMessage::Fail => injected(),
         }
         Ok(())
     }
 }
 
 impl BroadcastState {
-    fn publish(&mut self, notice: &CommandNotice) {
+    fn publish(&mut self, myself: &ActorRef<BroadcastMessage>, notice: &CommandNotice) {
         if self.members.is_empty() {
             return;
         }
-        if let Verdict::Applied(_) = notice.verdict {
+        if let Verdict::Applied(recorded) = &notice.verdict {
             self.snapshot = None;
+            // One tick for all that happens within an interval: the last event of a burst is the one that nothing
+            // after it would show to be missing.
+            if self.untold.replace(recorded.seq()).is_none() {
+                myself.send_after(self.tick_interval, || BroadcastMessage::Tick);
+            }
         }
         let frames = self.encoder.command(&self.room, notice);
         tracing::debug!(packets = frames.len(), members = self.members.len(), "fan-out");
@@ -213,6 +237,13 @@ impl BroadcastState {
         }
     }
 
+    fn tick(&mut self) {
+        if let Some(seq) = self.untold.take() {
+            let frame = self.encoder.tick(&self.room, seq, now());
+            self.tell_all(&frame);
+        }
+    }
+
     fn tell_all(&mut self, frame: &Frame) {
         for seat in self.members.values_mut() {
             seat.send(frame, &self.stats);
@@ -287,6 +318,14 @@ impl Seat {
         self.member.socket.fell_behind(self.delivered, self.behind);
         self.behind += 1;
     }
+}
+
+#[expect(
+    clippy::panic,
+    reason = "an operator asked for it, and fault injection is switched on"
+)]
+fn injected() {
+    panic!("injected: PanicBroadcast");
 }
 
 /// A delay for a socket, such that those of a room are spread evenly over the window, however many they are: the

@@ -210,6 +210,9 @@ pub trait Encoder: Send + std::marker::Sync + 'static {
     /// Somebody went.
     fn disconnected(&self, room: &Room, member: &MemberInfo, members: usize, reason: &str, now: Timestamp) -> Frame;
 
+    /// Where the session is, for those who lost the last event of a quiet one.
+    fn tick(&self, room: &Room, seq: Seq, now: Timestamp) -> Frame;
+
     /// The hub goes away for a while.
     fn draining(&self, room: &Room, reconnect_in_ms: u64, now: Timestamp) -> Frame;
 }

@@ -5,6 +5,8 @@
 //! ends in [`HubError::OutcomeUnknown`], which is safe to repeat with the same `command_id` (P4).
 
 mod error;
+mod following;
+pub(crate) mod operations;
 mod reading;
 mod sessions;
 
@@ -14,6 +16,7 @@ use std::sync::{
 };
 
 use ractor::{Actor, ActorId, ActorRef};
+use tokio::sync::broadcast;
 use tracing::Span;
 
 use crate::{
@@ -30,12 +33,15 @@ use crate::{
     session_actor::{
         BlueprintSource, Position, Refusal, ResyncRequest, SessionMessage, SessionResources, Submission, Submitted,
     },
-    session_supervisor::{FindError, SessionSupervisor, SupervisionSettings, SupervisorArguments, SupervisorMessage},
+    session_supervisor::{SessionSupervisor, SupervisionSettings, SupervisorArguments, SupervisorMessage},
     stats::Stats,
+    supervision::{EVENTS_KEPT_MAX, SupervisionEvent},
     world::now,
 };
 
 pub use error::HubError;
+pub use following::Follower;
+pub use operations::Inspected;
 pub use reading::Page;
 pub use sessions::{Cleanup, NewSession};
 
@@ -80,6 +86,7 @@ struct Inner {
     stats: Arc<Stats>,
     next_member: AtomicU64,
     draining: AtomicBool,
+    events: broadcast::Sender<Arc<SupervisionEvent>>,
 }
 
 /// Actors of one session that a call may find gone before it gives up. Each one that is gone was restarted by its
@@ -99,6 +106,7 @@ impl Hub {
             stats,
         } = parts;
         let stored = log.list().await?;
+        let events = broadcast::Sender::new(EVENTS_KEPT_MAX);
         let directory = Directory::default();
         let resources = SessionResources {
             log: Arc::clone(&log),
@@ -115,6 +123,7 @@ impl Hub {
             encoder,
             directory: DirectoryWriter::new(directory.clone()),
             stored,
+            events: events.clone(),
         };
         let (supervisor, _) = Actor::spawn(None, SessionSupervisor, arguments)
             .await
@@ -127,6 +136,7 @@ impl Hub {
             stats,
             next_member: AtomicU64::new(1),
             draining: AtomicBool::new(false),
+            events,
         })))
     }
 
@@ -140,6 +150,12 @@ impl Hub {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::Relaxed)
+    }
+
+    /// Why the log takes nothing now, if it does not.
+    #[must_use]
+    pub fn log_refuses(&self) -> Option<Arc<str>> {
+        self.0.log.refuses()
     }
 
     /// Has a command decided. The span goes with it to the fan-out.
@@ -284,11 +300,7 @@ impl Hub {
                 reply,
             })
             .await?;
-        found.map_err(|error| match error {
-            FindError::NotFound => HubError::SessionNotFound(session_id),
-            FindError::Quarantined { reason } => HubError::Quarantined { session_id, reason },
-            FindError::Draining => HubError::Draining,
-        })
+        found.map_err(|error| operations::found_error(session_id, error))
     }
 
     async fn supervise<T>(&self, message: impl FnOnce(Reply<T>) -> SupervisorMessage) -> Result<T, HubError> {

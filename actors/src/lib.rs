@@ -28,4 +28,6 @@ pub mod session_supervisor;
 #[cfg(feature = "runtime")]
 pub mod stats;
 #[cfg(feature = "runtime")]
+pub mod supervision;
+#[cfg(feature = "runtime")]
 pub mod world;

@@ -17,7 +17,9 @@
 //! (P8). Callers whose command was in the group are told that its outcome is unknown; those still waiting are served by
 //! the new actor without noticing.
 
+mod fault;
 mod group;
+mod inspect;
 mod lookup;
 mod save;
 
@@ -27,6 +29,7 @@ use std::{
 };
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::watch;
 use tracing::Span;
 
 use crate::{
@@ -48,12 +51,23 @@ use crate::{
     world::now,
 };
 
+pub use fault::{ByOperator, Fault};
+pub use inspect::Inspection;
+
 /// What a session's actor is told.
 pub enum SessionMessage {
     /// Decide a command.
     Submit(Submission),
     /// Tell about the session.
     Read(ReadRequest),
+    /// Somebody wants to know how far the session is, as it goes on.
+    Follow(Reply<watch::Receiver<Seq>>),
+    /// An operator wants to look inside.
+    Inspect(Reply<Inspection>),
+    /// An operator wants something to go wrong.
+    Inject(Fault, Reply<()>),
+    /// An operator wants it to end as if it had failed.
+    Fail(&'static str),
     /// A socket comes.
     Join(Member, Option<Position>, Timestamp, Reply<Result<(), RoomFull>>),
     /// A socket asks where the session is.
@@ -265,6 +279,9 @@ pub struct SessionState {
     /// The `seq` up to which everything is durable.
     durable_seq: Seq,
     lookups: lookup::Lookups,
+    fault: Option<Fault>,
+    /// Tells followers how far everything is durable.
+    progress: watch::Sender<Seq>,
     /// The `seq` of the latest snapshot that the log was given.
     snapshot_seq: Seq,
     /// Readers that wait for a `seq`.
@@ -293,9 +310,10 @@ impl Actor for SessionActor {
         let members = census(room.as_ref()).await;
         tracing::info!(%session_id, seq = session.seq().0, nodes = session.document().graph.len(), "session started");
         resources.stats.sessions_loaded.add(1);
+        let durable_seq = session.seq();
         let mut state = SessionState {
             last_access: now(),
-            durable_seq: session.seq(),
+            durable_seq,
             session,
             resources,
             room,
@@ -304,6 +322,8 @@ impl Actor for SessionActor {
             outbox: Vec::new(),
             append_in_flight: false,
             lookups: lookup::Lookups::default(),
+            fault: None,
+            progress: watch::Sender::new(durable_seq),
             snapshot_seq,
             readers: Vec::new(),
             saves: save::SaveQueue::default(),
@@ -325,6 +345,7 @@ impl Actor for SessionActor {
                 state.append_in_flight = false;
                 state.durable_seq = state.session.seq();
                 state.release();
+                state.progress.send_replace(state.durable_seq);
                 state.snapshot_if_due();
                 state.stop_if_asked(&myself);
             }
@@ -337,6 +358,13 @@ impl Actor for SessionActor {
                 let members = std::mem::take(&mut state.members);
                 state.adopt(members.into_values().collect());
             }
+            // Operators are answered at once: they ask when something is in the way.
+            SessionMessage::Inspect(reply) => reply.send(state.inspect()),
+            SessionMessage::Inject(fault, reply) => {
+                state.fault = Some(fault);
+                reply.send(());
+            }
+            SessionMessage::Fail(reason) => return Err(fault::fail(reason)),
             other => {
                 if let SessionMessage::Submit(submission) = &other {
                     state.look_up(&myself, submission.context.command_id);

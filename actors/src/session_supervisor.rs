@@ -7,10 +7,12 @@
 //! the first child that ends; hence `handle_supervisor_evt` is all ours.
 
 mod entry;
+mod operations;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime};
+use tokio::sync::broadcast;
 
 use crate::{
     broadcast_actor::{BroadcastActor, BroadcastArguments, BroadcastMessage},
@@ -20,14 +22,21 @@ use crate::{
         session::Genesis,
     },
     fan_out::{Encoder, Room},
+    hub::operations::ALWAYS_IDLE,
     log::{AppendError, StoredHead},
     reply::Reply,
-    session_actor::{SessionActor, SessionArguments, SessionMessage, SessionResources, Snapshot, StartError, Stop},
+    session_actor::{
+        ByOperator, SessionActor, SessionArguments, SessionMessage, SessionResources, Snapshot, StartError, Stop,
+    },
+    supervision::{Branch, EventKind, SupervisionEvent},
     world::{instant, now},
 };
 
-pub use entry::Summary;
 use entry::{Entry, Life};
+use operations::report_start;
+
+pub use entry::Summary;
+pub use operations::Operation;
 
 /// What the supervisor is told.
 pub(crate) enum SupervisorMessage {
@@ -41,6 +50,8 @@ pub(crate) enum SupervisorMessage {
         but: Option<ActorId>,
         reply: Reply<Result<SessionHandle, FindError>>,
     },
+    /// An actor serves, since then.
+    Started(SessionId, Timestamp),
     /// An actor could not start.
     StartFailed(SessionId, ActorId, Arc<StartError>),
     /// It is time to start a session that failed again.
@@ -49,6 +60,12 @@ pub(crate) enum SupervisorMessage {
     Passivated(SessionId, ActorId, Box<Snapshot>),
     /// Put to sleep what nobody uses.
     Sweep,
+    /// Put this one to sleep if nobody uses it, and say whether it went.
+    Passivate {
+        session_id: SessionId,
+        actor: ActorId,
+        reply: Reply<bool>,
+    },
     /// Which session has this project?
     FindProject(ProjectId, Reply<Option<SessionId>>),
     /// Which sessions have projects?
@@ -63,6 +80,15 @@ pub(crate) enum SupervisorMessage {
     Delete(SessionId, Reply<Result<(), FindError>>),
     /// Stop everything.
     Drain(Reply<()>),
+    /// An operator looks at some of the tree, or at one session of it.
+    Branches {
+        offset: usize,
+        limit: usize,
+        reply: Reply<(Vec<Branch>, usize)>,
+    },
+    Branch(SessionId, Reply<Option<Branch>>),
+    /// An operator steps in.
+    Operate(SessionId, Operation, Reply<Result<(), FindError>>),
 }
 
 /// Some of the sessions, in the order in which they began.
@@ -107,6 +133,8 @@ pub struct SupervisionSettings {
     pub in_flight_per_session_max: usize,
     /// When clients come back after a drain: the shortest and the longest while, in milliseconds.
     pub reconnect_ms: (u64, u64),
+    /// How long after something happened sockets are told again where the session is.
+    pub tick_interval: Duration,
 }
 
 /// What the supervisor is made of.
@@ -117,6 +145,7 @@ pub(crate) struct SupervisorArguments {
     pub(crate) encoder: Option<Arc<dyn Encoder>>,
     pub(crate) directory: DirectoryWriter,
     pub(crate) stored: Vec<StoredHead>,
+    pub(crate) events: broadcast::Sender<Arc<SupervisionEvent>>,
 }
 
 /// See the [module](self).
@@ -135,6 +164,7 @@ pub(crate) struct SupervisorState {
     /// Whose actor, or whose room's actor, a child is.
     children: BTreeMap<ActorId, (SessionId, Child)>,
     draining: Option<Vec<Reply<()>>>,
+    events: broadcast::Sender<Arc<SupervisionEvent>>,
 }
 
 /// Why an actor failed.
@@ -146,7 +176,7 @@ struct Failure {
 
 impl Failure {
     fn new(error: &ActorProcessingErr) -> Self {
-        let refused = matches!(error.downcast_ref(), Some(AppendError::Refused(_)));
+        let refused = matches!(error.downcast_ref(), Some(AppendError::Refused(_))) || error.is::<ByOperator>();
         Self {
             text: error.to_string().into(),
             is_its_own: !refused,
@@ -183,6 +213,7 @@ impl Actor for SessionSupervisor {
             encoder,
             directory,
             stored,
+            events,
         } = arguments;
         let period = (settings.idle_timeout / 4).max(Duration::from_millis(10));
         myself.send_interval(period, || SupervisorMessage::Sweep);
@@ -197,6 +228,7 @@ impl Actor for SessionSupervisor {
             projects: BTreeMap::new(),
             children: BTreeMap::new(),
             draining: None,
+            events,
         };
         for head in stored {
             state.enter(head);
@@ -225,6 +257,11 @@ impl Actor for SessionSupervisor {
                 state.passivated(session_id, actor, &snapshot);
             }
             SupervisorMessage::Sweep => state.sweep(&myself),
+            SupervisorMessage::Passivate {
+                session_id,
+                actor,
+                reply,
+            } => state.passivate(&myself, session_id, actor, reply),
             SupervisorMessage::FindProject(project_id, reply) => {
                 reply.send(state.projects.get(&project_id).copied());
             }
@@ -232,6 +269,10 @@ impl Actor for SessionSupervisor {
             SupervisorMessage::List { offset, limit, reply } => reply.send(state.page(offset, limit)),
             SupervisorMessage::Delete(session_id, reply) => state.delete(session_id, reply),
             SupervisorMessage::Drain(reply) => state.drain(reply),
+            SupervisorMessage::Started(session_id, at) => state.started(session_id, at),
+            SupervisorMessage::Branches { offset, limit, reply } => reply.send(state.branches(offset, limit)),
+            SupervisorMessage::Branch(session_id, reply) => reply.send(state.branch(session_id)),
+            SupervisorMessage::Operate(session_id, operation, reply) => state.operate(session_id, operation, reply),
         }
         Ok(())
     }
@@ -239,13 +280,15 @@ impl Actor for SessionSupervisor {
     async fn handle_supervisor_evt(
         &self,
         myself: ActorRef<SupervisorMessage>,
-        event: SupervisionEvent,
+        event: ractor::SupervisionEvent,
         state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
         match event {
-            SupervisionEvent::ActorTerminated(cell, ..) => state.ended(&myself, &cell, None),
-            SupervisionEvent::ActorFailed(cell, error) => state.ended(&myself, &cell, Some(Failure::new(&error))),
-            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+            ractor::SupervisionEvent::ActorTerminated(cell, ..) => state.ended(&myself, &cell, None),
+            ractor::SupervisionEvent::ActorFailed(cell, error) => {
+                state.ended(&myself, &cell, Some(Failure::new(&error)));
+            }
+            ractor::SupervisionEvent::ActorStarted(_) | ractor::SupervisionEvent::ProcessGroupChanged(_) => {}
         }
         Ok(())
     }
@@ -340,14 +383,15 @@ impl SupervisorState {
         let supervisor = myself.clone();
         tokio::spawn(async move {
             let error = match started.await {
-                Ok(Ok(_)) => return,
+                Ok(Ok(_)) => return report_start(&supervisor, session_id, Ok(())),
                 Ok(Err(ractor::SpawnErr::StartupFailed(error))) => error
                     .downcast::<StartError>()
                     .map_or_else(|other| StartError::Panic(other.to_string()), |it| *it),
                 Ok(Err(other)) => StartError::Panic(other.to_string()),
                 Err(other) => StartError::Panic(other.to_string()),
             };
-            let _ = supervisor.cast(SupervisorMessage::StartFailed(session_id, id, Arc::new(error)));
+            let failed = SupervisorMessage::StartFailed(session_id, id, Arc::new(error));
+            report_start(&supervisor, session_id, Err(failed));
         });
         let Some(entry) = self.sessions.get_mut(&session_id) else {
             return;
@@ -382,6 +426,7 @@ impl SupervisorState {
         let arguments = BroadcastArguments {
             room,
             encoder,
+            tick_interval: self.settings.tick_interval,
             stats: Arc::clone(&self.resources.stats),
         };
         let (actor, _) = ActorRuntime::spawn_linked_instant(None, BroadcastActor, arguments, myself.get_cell()).ok()?;
@@ -435,6 +480,12 @@ impl SupervisorState {
         let Some(Failure { text, .. }) = failure else { return };
         tracing::error!(%session_id, failure = %text, "a room's actor failed");
         self.resources.stats.broadcast_restarts.increment();
+        let told = SupervisionEvent {
+            at: now(),
+            session_id,
+            kind: EventKind::RoomRestarted(text),
+        };
+        let _ = self.events.send(Arc::new(told));
         let Life::Awake(handle) = &entry.life else { return };
         let session = handle.actor.clone();
         if let Some(room) = self.room(myself, session_id) {
@@ -454,12 +505,14 @@ impl SupervisorState {
         match std::mem::replace(&mut entry.life, Life::Asleep) {
             Life::Deleting(reply) => {
                 self.forget(session_id);
+                self.tell(session_id, EventKind::Deleted);
                 reply.send(Ok(()));
             }
             Life::FallingAsleep(snapshot) => {
                 entry.summary.update(&snapshot);
                 self.resources.stats.passivations.increment();
                 tracing::info!(%session_id, "session passivated");
+                self.tell(session_id, EventKind::Passivated);
             }
             Life::Awake(_) | Life::Asleep | Life::Restarting | Life::Quarantined { .. } => {}
         }
@@ -484,31 +537,26 @@ impl SupervisorState {
             return self.session_ended(myself, session_id);
         }
         let Failure { text, is_its_own } = failure;
+        entry.last_failure = Some((now(), Arc::clone(text)));
+        entry.failed_at.get_or_insert(instant());
+        entry.restarts += 1;
         // What is no fault of the session's costs it nothing, but is not tried again at once either.
         let recent = if *is_its_own {
             entry.note_failure(instant(), settings.restart_window)
         } else {
             2
         };
-        if *is_its_own && recent > settings.restarts_max {
+        let condemned = entry.condemned || (*is_its_own && recent > settings.restarts_max);
+        self.tell(session_id, EventKind::Failed(Arc::clone(text)));
+        if condemned {
             tracing::error!(%session_id, failure = %text, failures = recent, "session quarantined");
-            self.resources.stats.sessions_quarantined.add(1);
-            entry.life = Life::Quarantined {
-                reason: Arc::clone(text),
-            };
-            entry.answer_all(&FindError::Quarantined {
-                reason: Arc::clone(text),
-            });
-            if let Some(room) = entry.room.take() {
-                let reconnect_ms = settings.reconnect_ms;
-                let _ = room.cast(BroadcastMessage::Drain {
-                    reconnect_ms,
-                    now: now(),
-                });
-                let _ = room.drain();
-            }
+            self.quarantine(session_id, text);
             return self.finish_drain();
         }
+        let settings = &self.settings;
+        let Some(entry) = self.sessions.get_mut(&session_id) else {
+            return;
+        };
         let delay = if recent <= 1 {
             Duration::ZERO
         } else {
@@ -542,22 +590,25 @@ impl SupervisorState {
         let idle_ms = i64::try_from(self.settings.idle_timeout.as_millis()).unwrap_or(i64::MAX);
         let idle_since = Timestamp(now().0.saturating_sub(idle_ms));
         for (&session_id, entry) in &self.sessions {
-            let Life::Awake(handle) = &entry.life else { continue };
-            let (reply, answer) = Reply::new(None);
-            let actor = handle.actor.get_id();
-            if handle
-                .actor
-                .cast(SessionMessage::Passivate { idle_since, reply })
-                .is_err()
-            {
-                continue;
+            if let Life::Awake(handle) = &entry.life {
+                put_to_sleep(myself, session_id, &handle.actor, idle_since, None);
             }
-            let supervisor = myself.clone();
-            tokio::spawn(async move {
-                if let Ok(Some(snapshot)) = crate::reply::answer(answer).await {
-                    let _ = supervisor.cast(SupervisorMessage::Passivated(session_id, actor, Box::new(snapshot)));
-                }
-            });
+        }
+    }
+
+    fn passivate(
+        &self,
+        myself: &ActorRef<SupervisorMessage>,
+        session_id: SessionId,
+        actor: ActorId,
+        reply: Reply<bool>,
+    ) {
+        match self.sessions.get(&session_id).map(|entry| &entry.life) {
+            Some(Life::Awake(handle)) if handle.actor.get_id() == actor => {
+                put_to_sleep(myself, session_id, &handle.actor, ALWAYS_IDLE, Some(reply));
+            }
+            // It went by itself, or is another one by now.
+            _ => reply.send(false),
         }
     }
 
@@ -617,6 +668,7 @@ impl SupervisorState {
             Life::Deleting(_) => reply.send(Err(FindError::NotFound)),
             Life::Asleep | Life::Restarting | Life::Quarantined { .. } => {
                 self.forget(session_id);
+                self.tell(session_id, EventKind::Deleted);
                 reply.send(Ok(()));
             }
         }
@@ -643,4 +695,29 @@ impl SupervisorState {
             }
         }
     }
+}
+
+/// Asks a session to go to sleep if nothing happened since, and has the supervisor told if it does.
+fn put_to_sleep(
+    supervisor: &ActorRef<SupervisorMessage>,
+    session_id: SessionId,
+    actor: &ActorRef<SessionMessage>,
+    idle_since: Timestamp,
+    asked: Option<Reply<bool>>,
+) {
+    let (reply, answer) = Reply::new(None);
+    let id = actor.get_id();
+    // One that takes no more messages has ended; its reply says so.
+    let _ = actor.cast(SessionMessage::Passivate { idle_since, reply });
+    let supervisor = supervisor.clone();
+    tokio::spawn(async move {
+        let left = crate::reply::answer(answer).await.ok().flatten();
+        let goes = left.is_some();
+        if let Some(snapshot) = left {
+            let _ = supervisor.cast(SupervisorMessage::Passivated(session_id, id, Box::new(snapshot)));
+        }
+        if let Some(asked) = asked {
+            asked.send(goes);
+        }
+    });
 }

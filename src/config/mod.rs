@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use fault::{Fault, LoadError};
 pub use layers::{Flag, Sources};
 pub use sections::{
-    Cors, Data, Limits, Log, LogFormat, Projects, Realtime, Rest, Server, Sessions, Storage, Templates,
+    Cors, Data, Limits, Log, LogFormat, Ops, Projects, Realtime, Rest, Server, Sessions, Storage, Templates,
 };
 
 /// The defaults, and the operator's reference for every key.
@@ -63,6 +63,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// What is logged, and how.
     pub log: Log,
+    /// What operators see and do.
+    pub ops: Ops,
 }
 
 impl Config {

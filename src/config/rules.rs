@@ -2,7 +2,7 @@
 //!
 //! The range of a number follows from the end of its name, so that a new key has one from the start.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use clap::ValueEnum;
@@ -78,6 +78,7 @@ fn check_range(value: i64, range: RangeInclusive<i64>) -> Result<(), String> {
 fn check_text(key: &str, text: &str) -> Result<(), String> {
     match key {
         "server.host" => check_host(text),
+        "ops.listen" => check_listen(text),
         "log.format" => LogFormat::from_str(text, false)
             .map(drop)
             .map_err(|_| format!("must be one of {}", log_formats())),
@@ -101,6 +102,17 @@ fn check_host(text: &str) -> Result<(), String> {
         return Ok(());
     }
     Err("must be an IP address (IPv6 without brackets) or a host name, without a port".to_owned())
+}
+
+fn check_listen(text: &str) -> Result<(), String> {
+    let by_name = || {
+        let (host, port) = text.rsplit_once(':')?;
+        (is_host_name(host) && port.parse::<u16>().is_ok()).then_some(())
+    };
+    if text.is_empty() || text.parse::<SocketAddr>().is_ok() || by_name().is_some() {
+        return Ok(());
+    }
+    Err("must be an address and a port such as \"127.0.0.1:5001\", or empty".to_owned())
 }
 
 fn is_host_name(text: &str) -> bool {

@@ -59,6 +59,17 @@ pub enum Storage {
     Memory,
 }
 
+impl Storage {
+    /// The word that stands for it in a file, a variable or a flag.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Memory => "memory",
+        }
+    }
+}
+
 /// `[projects]`: saved project files.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -99,6 +110,8 @@ pub struct Rest {
     pub page_items_max: usize,
     /// The items in one page unless the request says otherwise; at most `page_items_max`.
     pub page_items_default: usize,
+    /// The most streams of events that are open at one time.
+    pub streams_max: usize,
 }
 
 impl Rest {
@@ -135,6 +148,8 @@ pub struct Realtime {
     pub reconnect_max_ms: u64,
     /// How often a slow socket is tried again, in milliseconds.
     pub slow_consumer_retry_ms: u64,
+    /// How long after something happened a room is told again where its session is, in milliseconds.
+    pub tick_interval_ms: u64,
 }
 
 impl Realtime {
@@ -166,6 +181,12 @@ impl Realtime {
     #[must_use]
     pub fn reconnect_max(&self) -> Duration {
         Duration::from_millis(self.reconnect_max_ms)
+    }
+
+    /// How long after something happened a room is told again where its session is.
+    #[must_use]
+    pub fn tick_interval(&self) -> Duration {
+        Duration::from_millis(self.tick_interval_ms)
     }
 
     /// How often a slow socket is tried again.
@@ -243,6 +264,16 @@ impl Sessions {
     pub fn restart_backoff(&self) -> Duration {
         Duration::from_millis(self.restart_backoff_ms)
     }
+}
+
+/// `[ops]`: what operators see and do.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ops {
+    /// The address and port to listen on, as one text; empty: nowhere.
+    pub listen: String,
+    /// Whether sessions can be made to fail on purpose.
+    pub fault_injection: bool,
 }
 
 /// `[log]`: what is logged, and how.

@@ -20,7 +20,7 @@ use crate::wire::error::Failure;
 pub(super) const CLIENT_ID_HEADER: &str = "x-client-id";
 
 /// A JSON body as text: malformed encodings, other media types and too much of it are refused before it gets here.
-pub(super) struct JsonText(pub(super) String);
+pub(crate) struct JsonText(pub(crate) String);
 
 impl FromRequest<AppState> for JsonText {
     type Rejection = ApiError;
@@ -105,7 +105,7 @@ async fn read_bytes(body: Body, max: usize) -> Result<Bytes, Failure> {
 }
 
 /// The query, with faults that name their parameter.
-pub(super) struct Params<T>(pub(super) T);
+pub(crate) struct Params<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Send> FromRequestParts<AppState> for Params<T> {
     type Rejection = ApiError;
@@ -127,7 +127,7 @@ fn parameter_failure(text: &str) -> Failure {
 }
 
 /// The session that a path names.
-pub(super) struct SessionPath(pub(super) SessionId);
+pub(crate) struct SessionPath(pub(crate) SessionId);
 
 impl FromRequestParts<AppState> for SessionPath {
     type Rejection = ApiError;

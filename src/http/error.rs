@@ -14,7 +14,7 @@ use crate::wire::error::Failure;
 pub struct ApiError(pub Failure);
 
 /// What a handler answers with.
-pub(super) type Answer<T> = Result<T, ApiError>;
+pub(crate) type Answer<T> = Result<T, ApiError>;
 
 impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
@@ -41,11 +41,11 @@ impl IntoResponse for ApiError {
     }
 }
 
-pub(super) async fn not_found(uri: Uri) -> ApiError {
+pub(crate) async fn not_found(uri: Uri) -> ApiError {
     ApiError(Failure::new("NOT_FOUND", format!("there is nothing at {}", uri.path())))
 }
 
-pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
+pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
     ApiError(Failure::new(
         "METHOD_NOT_ALLOWED",
         format!("{method} is not for {}", uri.path()),

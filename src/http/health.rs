@@ -17,12 +17,12 @@ pub(super) async fn health() -> Json<Value> {
 }
 
 /// `GET /healthz`: the process serves requests.
-pub(super) async fn alive() -> Json<Value> {
+pub(crate) async fn alive() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
 /// `GET /readyz`: new clients are welcome.
-pub(super) async fn ready(State(state): State<AppState>) -> Response {
+pub(crate) async fn ready(State(state): State<AppState>) -> Response {
     if state.hub.is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "draining" }))).into_response();
     }
@@ -30,7 +30,7 @@ pub(super) async fn ready(State(state): State<AppState>) -> Response {
 }
 
 /// `GET /metrics`
-pub(super) async fn metrics(State(state): State<AppState>) -> Answer<Response> {
+pub(crate) async fn metrics(State(state): State<AppState>) -> Answer<Response> {
     let text = state.metrics.render().map_err(|error| internal(&error))?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }

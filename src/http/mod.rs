@@ -4,11 +4,12 @@
 mod body;
 mod commands;
 mod error;
-mod health;
+pub(crate) mod health;
 pub mod layers;
 mod projects;
 mod sessions;
 mod state;
+mod stream;
 mod templates;
 
 use axum::{
@@ -19,6 +20,10 @@ use axum::{
 
 pub use error::ApiError;
 pub use state::AppState;
+
+pub(crate) use body::{JsonText, Params, SessionPath};
+pub(crate) use error::{Answer, method_not_allowed, not_found};
+pub(crate) use sessions::page_items;
 
 /// The REST API and what operators look at, without the middleware that `layers` adds.
 pub fn routes(state: AppState) -> Router {

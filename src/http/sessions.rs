@@ -20,6 +20,7 @@ use super::{
     AppState,
     body::{JsonText, OptionalJsonText, Params, Sender, SessionPath},
     error::Answer,
+    stream,
 };
 use crate::wire::{
     answer::{GraphAnswer, HistoryEntry, SessionAnswer, SessionInfoAnswer},
@@ -76,7 +77,7 @@ pub(super) async fn list(
 }
 
 /// How many items a page has: what was asked for, within what is set up.
-pub(super) fn page_items(state: &AppState, asked: Option<usize>) -> Result<usize, Failure> {
+pub(crate) fn page_items(state: &AppState, asked: Option<usize>) -> Result<usize, Failure> {
     let rest = &state.config.rest;
     match asked {
         None => Ok(rest.page_items_default),
@@ -213,7 +214,12 @@ pub(super) async fn events(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
     Params(params): Params<EventsParams>,
-) -> Answer<Json<EventList>> {
+    headers: HeaderMap,
+) -> Answer<Response> {
+    if stream::is_wanted(&headers) {
+        let events = stream::events(&state, session_id, &headers, params.after).await?;
+        return Ok(events.into_response());
+    }
     let limit = page_items(&state, params.limit)?;
     let after = params.after.unwrap_or_default();
     let snapshot = state.hub.snapshot(session_id).await?;
@@ -232,12 +238,13 @@ pub(super) async fn events(
     let last = records
         .last()
         .map_or(snapshot.seq, |record| record.seq().max(snapshot.seq));
-    Ok(Json(EventList {
+    let list = EventList {
         epoch: snapshot.genesis.epoch,
         events,
         next_after,
         more: next_after < last,
-    }))
+    };
+    Ok(Json(list).into_response())
 }
 
 #[derive(Deserialize)]

@@ -1,8 +1,10 @@
 //! What handlers hold.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
-use talus_actors::{domain::limits::Limits, hub::Hub};
+use tokio_util::sync::CancellationToken;
+
+use talus_actors::{admission::Gate, domain::limits::Limits, hub::Hub};
 
 use crate::{config::Config, metrics::Metrics, projects::ProjectStore, templates::TemplateStore};
 
@@ -21,6 +23,12 @@ pub struct AppState {
     pub projects: Arc<ProjectStore>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Lets streams in, up to their limit.
+    pub streams: Gate,
+    /// Stops the hub, as a signal does.
+    pub stop: CancellationToken,
+    /// When the hub started.
+    pub started: Instant,
 }
 
 impl AppState {

@@ -36,6 +36,7 @@ pub const CODES: &[(&str, u16)] = &[
     ("NOTHING_TO_REDO", 409),
     ("COMMAND_ID_REUSED", 409),
     ("SEQ_NOT_REACHED", 409),
+    ("SESSION_BUSY", 409),
     ("PAYLOAD_TOO_LARGE", 413),
     ("UNSUPPORTED_MEDIA_TYPE", 415),
     ("SESSION_QUARANTINED", 423),

@@ -37,6 +37,7 @@ pub const EVENTS: &[(&str, bool)] = &[
     ("project:saved", true),
     ("project:loaded", true),
     ("session:sync", false),
+    ("session:tick", false),
     ("session:draining", false),
 ];
 

@@ -6,10 +6,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use talus_actors::{
     domain::{
+        graph::Graph,
         ids::{ClientId, Epoch, Seq, Timestamp},
         session::Genesis,
     },
-    fan_out::{CommandNotice, Encoder, Frame, MemberInfo, Room, Sync, SyncBody, SyncContent},
+    fan_out::{CommandNotice, Encoder, Frame, MemberInfo, Room, Sync, SyncBody, SyncContent, SyncReason},
 };
 
 use super::{
@@ -62,6 +63,20 @@ struct Disconnected<'a> {
 }
 
 #[derive(Serialize)]
+struct Tick {
+    epoch: Epoch,
+    seq: Seq,
+}
+
+#[derive(Serialize)]
+struct StreamSync<'a> {
+    epoch: Epoch,
+    seq: Seq,
+    reason: &'static str,
+    graph: &'a RawValue,
+}
+
+#[derive(Serialize)]
 struct Draining {
     reconnect_in_ms: u64,
 }
@@ -74,6 +89,18 @@ pub fn room_of(genesis: &Genesis) -> Room {
         project_id: genesis.project.as_ref().map(|project| project.project_id.clone()),
         epoch: genesis.epoch,
     }
+}
+
+/// What a reader of a stream is told whose place cannot be gone on from: the whole graph, and why.
+#[must_use]
+pub fn stream_sync(room: &Room, seq: Seq, reason: SyncReason, graph: &Graph, now: Timestamp) -> Frame {
+    let body = StreamSync {
+        epoch: room.epoch,
+        seq,
+        reason: reason.as_str(),
+        graph: &graph_json(graph),
+    };
+    frame("session:sync", Envelope::of_room(room, now), body)
 }
 
 impl Encoder for WireEncoder {
@@ -130,6 +157,11 @@ impl Encoder for WireEncoder {
             reason,
         };
         frame("session:disconnected", Envelope::of_room(room, now), body)
+    }
+
+    fn tick(&self, room: &Room, seq: Seq, now: Timestamp) -> Frame {
+        let epoch = room.epoch;
+        frame("session:tick", Envelope::of_room(room, now), Tick { epoch, seq })
     }
 
     fn draining(&self, room: &Room, reconnect_in_ms: u64, now: Timestamp) -> Frame {

@@ -304,6 +304,12 @@ impl History {
         self.stacks.redo.len()
     }
 
+    /// About how many bytes of memory the steps hold.
+    #[must_use]
+    pub const fn weight_bytes(&self) -> usize {
+        self.weight_bytes
+    }
+
     /// Folds a record in, given the document before it.
     ///
     /// # Errors

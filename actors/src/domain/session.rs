@@ -283,6 +283,12 @@ impl Session {
         self.last_activity
     }
 
+    /// Events in the replay window.
+    #[must_use]
+    pub const fn window_events(&self) -> usize {
+        self.window.events
+    }
+
     /// When a node last changed: its name, properties or place, or its list of children.
     #[must_use]
     pub fn changed(&self, node_id: NodeId) -> Seq {

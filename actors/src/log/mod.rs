@@ -82,6 +82,11 @@ impl Done {
         Self(Some(Box::new(tell)))
     }
 
+    /// One whose answer gets lost: whatever it is told, nobody knows.
+    pub(crate) fn lost(self) -> Self {
+        Self::new(move |_| drop(self))
+    }
+
     /// Says how it ended.
     pub fn tell(mut self, result: Result<(), AppendError>) {
         if let Some(tell) = self.0.take() {

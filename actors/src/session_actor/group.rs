@@ -6,8 +6,8 @@ use ractor::{ActorProcessingErr, ActorRef};
 use tracing::Span;
 
 use super::{
-    Position, Refusal, ResyncRequest, RoomFull, SaveLease, SessionMessage, SessionState, Stop, Submission, Submitted,
-    snapshot,
+    Fault, Position, Refusal, ResyncRequest, RoomFull, SaveLease, SessionMessage, SessionState, Stop, Submission,
+    Submitted, snapshot,
 };
 use crate::{
     broadcast_actor::BroadcastMessage,
@@ -60,7 +60,7 @@ impl SessionState {
                 let _ = myself.cast(SessionMessage::Appended(result));
             });
             let session_id = self.session.genesis().session_id;
-            self.resources.log.append(Append {
+            self.append(Append {
                 session_id,
                 expected,
                 records,
@@ -109,6 +109,10 @@ impl SessionState {
                     }
                 }
             }
+            SessionMessage::Follow(reply) => {
+                self.last_access = now();
+                self.reply_later(reply, |state| state.progress.subscribe());
+            }
             SessionMessage::Join(member, position, now, reply) => self.join(member, position, now, reply),
             SessionMessage::Resync(member, request) => self.resync(member, request),
             SessionMessage::Leave(member, reason, now, reply) => {
@@ -137,7 +141,12 @@ impl SessionState {
             }
             SessionMessage::Stop(how) => self.stop(&how),
             // These are handled where they arrive; nothing puts them among what waits.
-            SessionMessage::Appended(_) | SessionMessage::Found(_) | SessionMessage::RoomReplaced(_) => {}
+            SessionMessage::Appended(_)
+            | SessionMessage::Found(_)
+            | SessionMessage::RoomReplaced(_)
+            | SessionMessage::Inspect(_)
+            | SessionMessage::Inject(..)
+            | SessionMessage::Fail(_) => {}
         }
         Ok(None)
     }
@@ -151,12 +160,14 @@ impl SessionState {
         } = submission;
         reply.start();
         let entered = span.clone().entered();
+        self.fail_if(Fault::PanicDecide);
         let decided = match self.lookups.take(context.command_id) {
             Some(recorded) => again(&recorded, &command),
             None => decide(&self.session, &command, &context),
         };
         let (answer, notice, record) = match decided {
             Ok(Decision::Change(recorded)) => {
+                self.fail_if(Fault::PanicApply);
                 self.session.apply(&recorded)?;
                 tracing::debug!(
                     first_seq = recorded.first_seq.0,
@@ -194,6 +205,10 @@ impl SessionState {
     fn notify(&mut self, command: &Command, context: Context, verdict: Verdict, span: Span) {
         if self.members.is_empty() {
             return;
+        }
+        if self.fault == Some(Fault::PanicBroadcast) {
+            self.fault = None;
+            self.outbox.push(Effect::Publish(BroadcastMessage::Fail));
         }
         let notice = CommandNotice {
             command_id: context.command_id,
@@ -297,6 +312,7 @@ impl SessionState {
         self.members.is_empty()
             && self.waiting.is_empty()
             && self.readers.is_empty()
+            && self.progress.receiver_count() == 0
             && self.saves.is_idle()
             && self.last_access <= idle_since
     }

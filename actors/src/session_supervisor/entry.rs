@@ -54,6 +54,15 @@ pub(super) struct Entry {
     pub(super) room: Option<ActorRef<BroadcastMessage>>,
     /// Those who wait until it runs. Bounded by the permits that the callers hold.
     pub(super) callers: Vec<Reply<Result<SessionHandle, FindError>>>,
+    /// An operator wants it quarantined as soon as its actor has ended.
+    pub(super) condemned: bool,
+    /// When its actor began to serve.
+    pub(super) started_at: Option<Timestamp>,
+    /// When its actor failed, until the next one serves.
+    pub(super) failed_at: Option<Instant>,
+    /// Failures since the hub started.
+    pub(super) restarts: u64,
+    pub(super) last_failure: Option<(Timestamp, Arc<str>)>,
     failures: VecDeque<Instant>,
     gate: Option<Gate>,
 }
@@ -87,6 +96,11 @@ impl Entry {
             life: Life::Asleep,
             room: None,
             callers: Vec::new(),
+            condemned: false,
+            started_at: None,
+            failed_at: None,
+            restarts: 0,
+            last_failure: None,
             failures: VecDeque::new(),
             gate: None,
         }
@@ -101,6 +115,11 @@ impl Entry {
         for caller in self.callers.drain(..) {
             caller.send(Err(error.clone()));
         }
+    }
+
+    /// Forgets the failures.
+    pub(super) fn forgive(&mut self) {
+        self.failures.clear();
     }
 
     /// Notes a failure and tells how many there were within the window.

@@ -64,6 +64,7 @@ impl TestHub {
     pub async fn on(dir: TempDir, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         config.server.port = 0;
+        config.ops.listen = "127.0.0.1:0".to_owned();
         config.data.dir = dir.path().to_owned();
         config.templates.dir = PathBuf::from(ROOT).join("config/templates");
         change(&mut config);

@@ -1,0 +1,153 @@
+//! What operators ask of the supervisor: to be shown the tree, and to step in.
+
+use std::sync::Arc;
+
+use ractor::ActorRef;
+
+use super::{FindError, Life, SupervisorMessage, SupervisorState};
+use crate::{
+    broadcast_actor::BroadcastMessage,
+    domain::ids::{SessionId, Timestamp},
+    reply::Reply,
+    session_actor::SessionMessage,
+    supervision::{Branch, BranchState, EventKind, SupervisionEvent},
+    world::now,
+};
+
+/// What an operator wants done to a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Start its actor again from the log.
+    Restart,
+    /// Leave it alone until it is released.
+    Quarantine,
+    /// Let it serve again.
+    Release,
+}
+
+impl SupervisorState {
+    /// Tells whoever listens. Nobody is no error, and somebody slow is told how many he missed.
+    pub(super) fn tell(&self, session_id: SessionId, kind: EventKind) {
+        let event = SupervisionEvent {
+            at: now(),
+            session_id,
+            kind,
+        };
+        let _ = self.events.send(Arc::new(event));
+    }
+
+    pub(super) fn branches(&self, offset: usize, limit: usize) -> (Vec<Branch>, usize) {
+        let chosen = self.order.values().skip(offset).take(limit);
+        (chosen.filter_map(|id| self.branch(*id)).collect(), self.sessions.len())
+    }
+
+    pub(super) fn branch(&self, session_id: SessionId) -> Option<Branch> {
+        let entry = self.sessions.get(&session_id)?;
+        let (state, handle) = match &entry.life {
+            Life::Asleep => (BranchState::Asleep, None),
+            Life::Awake(handle) => (BranchState::Running, Some(handle)),
+            Life::FallingAsleep(_) => (BranchState::Passivating, None),
+            Life::Restarting => (BranchState::Restarting, None),
+            Life::Quarantined { .. } => (BranchState::Quarantined, None),
+            Life::Deleting(_) => (BranchState::Deleting, None),
+        };
+        Some(Branch {
+            session_id,
+            project_id: Branch::project_of(&entry.summary.genesis),
+            state,
+            started_at: entry.started_at.filter(|_| handle.is_some()),
+            restarts: entry.restarts,
+            last_failure: entry.last_failure.clone(),
+            session_actor: handle.map(|handle| handle.actor.get_id().pid()),
+            broadcast_actor: entry.room.as_ref().map(|room| room.get_id().pid()),
+            in_flight: handle.map_or(0, |handle| handle.gate.in_flight()),
+        })
+    }
+
+    /// Steps in. What takes a while goes on after the answer; the events tell how.
+    pub(super) fn operate(&mut self, session_id: SessionId, operation: Operation, reply: Reply<Result<(), FindError>>) {
+        let Some(entry) = self.sessions.get_mut(&session_id) else {
+            return reply.send(Err(FindError::NotFound));
+        };
+        match (operation, &entry.life) {
+            (Operation::Restart, Life::Awake(handle)) => {
+                let _ = handle.actor.cast(SessionMessage::Fail("restarted it"));
+            }
+            (Operation::Quarantine, Life::Awake(handle)) => {
+                entry.condemned = true;
+                let _ = handle.actor.cast(SessionMessage::Fail("quarantined it"));
+            }
+            (Operation::Quarantine, Life::Asleep | Life::Restarting) => {
+                self.quarantine(session_id, &"an operator quarantined it".into());
+            }
+            (Operation::Release, Life::Quarantined { .. }) => {
+                entry.life = Life::Asleep;
+                entry.forgive();
+                self.resources.stats.sessions_quarantined.add(-1);
+                self.tell(session_id, EventKind::Released);
+            }
+            (Operation::Restart | Operation::Quarantine, Life::Quarantined { reason }) => {
+                let reason = Arc::clone(reason);
+                return reply.send(Err(FindError::Quarantined { reason }));
+            }
+            // It is about to end, or does what was wanted already.
+            (Operation::Restart, Life::Asleep | Life::FallingAsleep(_) | Life::Restarting | Life::Deleting(_))
+            | (Operation::Quarantine, Life::FallingAsleep(_) | Life::Deleting(_))
+            | (
+                Operation::Release,
+                Life::Asleep | Life::Awake(_) | Life::FallingAsleep(_) | Life::Restarting | Life::Deleting(_),
+            ) => {}
+        }
+        reply.send(Ok(()));
+    }
+
+    /// Leaves a session alone: whoever asks is told why, and its sockets come back later and are told too.
+    pub(super) fn quarantine(&mut self, session_id: SessionId, reason: &Arc<str>) {
+        let reconnect_ms = self.settings.reconnect_ms;
+        let Some(entry) = self.sessions.get_mut(&session_id) else {
+            return;
+        };
+        entry.condemned = false;
+        entry.life = Life::Quarantined {
+            reason: Arc::clone(reason),
+        };
+        entry.answer_all(&FindError::Quarantined {
+            reason: Arc::clone(reason),
+        });
+        if let Some(room) = entry.room.take() {
+            let _ = room.cast(BroadcastMessage::Drain {
+                reconnect_ms,
+                now: now(),
+            });
+            let _ = room.drain();
+        }
+        self.resources.stats.sessions_quarantined.add(1);
+        self.tell(session_id, EventKind::Quarantined(Arc::clone(reason)));
+    }
+
+    /// A session's actor has read its log and serves.
+    pub(super) fn started(&mut self, session_id: SessionId, at: Timestamp) {
+        let Some(entry) = self.sessions.get_mut(&session_id) else {
+            return;
+        };
+        entry.started_at = Some(at);
+        let kind = match entry.failed_at.take() {
+            None => EventKind::Started,
+            Some(failed) => EventKind::Restarted(crate::world::instant().saturating_duration_since(failed)),
+        };
+        self.tell(session_id, kind);
+    }
+}
+
+/// Has the supervisor told when an actor serves, or why it does not.
+pub(super) fn report_start(
+    supervisor: &ActorRef<SupervisorMessage>,
+    session_id: SessionId,
+    result: Result<(), SupervisorMessage>,
+) {
+    let message = match result {
+        Ok(()) => SupervisorMessage::Started(session_id, now()),
+        Err(failed) => failed,
+    };
+    let _ = supervisor.cast(message);
+}

@@ -1,0 +1,153 @@
+//! The tree as JSON.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use talus_actors::{
+    domain::ids::{ProjectId, Seq, SessionId, Timestamp},
+    hub::Inspected,
+    session_actor::Inspection,
+    supervision::SupervisionEvent,
+};
+
+use crate::wire::event::display;
+
+/// The tree: the root, what it stands on, its sessions.
+#[derive(Debug, Serialize)]
+pub(super) struct Tree {
+    pub(super) root: Root,
+    pub(super) sessions: Vec<SessionNode>,
+    pub(super) total: usize,
+}
+
+/// The hub itself.
+#[derive(Debug, Serialize)]
+pub(super) struct Root {
+    pub(super) state: &'static str,
+    pub(super) uptime_s: u64,
+    pub(super) log: LogNode,
+    pub(super) sessions_loaded: i64,
+    pub(super) sessions_quarantined: i64,
+    pub(super) sockets: i64,
+}
+
+/// The log's writer.
+#[derive(Debug, Serialize)]
+pub(super) struct LogNode {
+    pub(super) storage: &'static str,
+    pub(super) state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) refuses: Option<Arc<str>>,
+    pub(super) append_failures: u64,
+}
+
+/// A session and its two actors.
+#[derive(Debug, Serialize)]
+pub(super) struct SessionNode {
+    session_id: SessionId,
+    project_id: Option<ProjectId>,
+    state: &'static str,
+    uptime_s: Option<u64>,
+    restarts: u64,
+    last_failure: Option<FailureNode>,
+    in_flight: usize,
+    session_actor: Option<u64>,
+    broadcast_actor: Option<u64>,
+    #[serde(flatten)]
+    inside: Option<Inside>,
+}
+
+#[derive(Debug, Serialize)]
+struct FailureNode {
+    #[serde(serialize_with = "display")]
+    at: Timestamp,
+    reason: Arc<str>,
+}
+
+#[derive(Debug, Serialize)]
+struct Inside {
+    seq: Seq,
+    durable_seq: Seq,
+    snapshot_seq: Seq,
+    waiting: usize,
+    append_in_flight: bool,
+    outbox: usize,
+    readers: usize,
+    sockets: usize,
+    nodes: usize,
+    undo_depth: usize,
+    memory_bytes: usize,
+}
+
+impl SessionNode {
+    pub(super) fn new(Inspected { branch, inside }: Inspected, now: Timestamp) -> Self {
+        let uptime_s = |started: Timestamp| u64::try_from((now.0 - started.0) / 1_000).unwrap_or_default();
+        Self {
+            session_id: branch.session_id,
+            project_id: branch.project_id,
+            state: branch.state.as_str(),
+            uptime_s: branch.started_at.map(uptime_s),
+            restarts: branch.restarts,
+            last_failure: branch.last_failure.map(|(at, reason)| FailureNode { at, reason }),
+            in_flight: branch.in_flight,
+            session_actor: branch.session_actor,
+            broadcast_actor: branch.broadcast_actor,
+            inside: inside.map(Inside::from),
+        }
+    }
+}
+
+impl From<Inspection> for Inside {
+    fn from(inspection: Inspection) -> Self {
+        let Inspection {
+            seq,
+            durable_seq,
+            snapshot_seq,
+            waiting,
+            append_in_flight,
+            outbox,
+            readers,
+            sockets,
+            nodes,
+            undo_depth,
+            memory_bytes,
+        } = inspection;
+        Self {
+            seq,
+            durable_seq,
+            snapshot_seq,
+            waiting,
+            append_in_flight,
+            outbox,
+            readers,
+            sockets,
+            nodes,
+            undo_depth,
+            memory_bytes,
+        }
+    }
+}
+
+/// Something that happened in the tree.
+#[derive(Debug, Serialize)]
+pub(super) struct EventBody<'a> {
+    session_id: SessionId,
+    #[serde(serialize_with = "display")]
+    timestamp: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    /// How long nobody was served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_ms: Option<f64>,
+}
+
+impl<'a> From<&'a SupervisionEvent> for EventBody<'a> {
+    fn from(event: &'a SupervisionEvent) -> Self {
+        Self {
+            session_id: event.session_id,
+            timestamp: event.at,
+            reason: event.kind.reason().map(|reason| &**reason),
+            recovery_ms: event.kind.recovery().map(|time| time.as_secs_f64() * 1_000.0),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The operators' edge: the tree of actors as it lives, and the levers. On a listener of its own, since nothing here is
+//! for clients.
+
+mod answer;
+mod events;
+mod faults;
+mod sessions;
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, State},
+    http::StatusCode,
+    routing::{get, post},
+};
+use serde_json::{Value, json};
+
+use crate::http::{self, AppState, health};
+
+/// The operators' API.
+pub fn routes(state: AppState) -> Router {
+    let faults = if state.config.ops.fault_injection {
+        post(faults::inject)
+    } else {
+        post(faults::switched_off)
+    };
+    Router::new()
+        .route("/ops/actors", get(sessions::actors))
+        .route("/ops/events", get(events::stream))
+        .route("/ops/drain", post(drain))
+        .route("/ops/sessions/{session_id}", get(sessions::show))
+        .route("/ops/sessions/{session_id}/log", get(sessions::log))
+        .route("/ops/sessions/{session_id}/restart", post(sessions::restart))
+        .route("/ops/sessions/{session_id}/quarantine", post(sessions::quarantine))
+        .route("/ops/sessions/{session_id}/release", post(sessions::release))
+        .route("/ops/sessions/{session_id}/passivate", post(sessions::passivate))
+        .route("/ops/sessions/{session_id}/fault", faults)
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .fallback(http::not_found)
+        .method_not_allowed_fallback(http::method_not_allowed)
+        .layer(DefaultBodyLimit::disable())
+        .with_state(state)
+}
+
+/// `POST /ops/drain`: the same as a signal. The answer comes before the hub goes.
+async fn drain(State(state): State<AppState>) -> (StatusCode, Json<Value>) {
+    tracing::info!("an operator asked for a drain");
+    state.stop.cancel();
+    (StatusCode::ACCEPTED, Json(json!({ "status": "draining" })))
+}

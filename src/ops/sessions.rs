@@ -1,0 +1,137 @@
+//! Looking at sessions, and stepping in.
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use futures_util::{Stream, stream};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use talus_actors::{
+    domain::ids::{Seq, SessionId},
+    hub::Hub,
+    session_supervisor::Operation,
+    world::now,
+};
+
+use super::answer::{LogNode, Root, SessionNode, Tree};
+use crate::{
+    http::{Answer, AppState, Params, SessionPath, page_items},
+    wire::error::Failure,
+};
+
+#[derive(Deserialize)]
+pub(super) struct PageParams {
+    limit: Option<usize>,
+    offset: Option<usize>,
+}
+
+/// `GET /ops/actors`: the tree as it is now. Sessions that sleep are not woken for it.
+pub(super) async fn actors(State(state): State<AppState>, Params(params): Params<PageParams>) -> Answer<Json<Tree>> {
+    let app = &state;
+    let limit = page_items(app, params.limit)?;
+    let (sessions, total) = app.hub.tree(params.offset.unwrap_or_default(), limit).await?;
+    let stats = app.hub.stats();
+    let refuses = app.hub.log_refuses();
+    let root = Root {
+        state: if app.hub.is_draining() { "draining" } else { "running" },
+        uptime_s: app.started.elapsed().as_secs(),
+        log: LogNode {
+            storage: app.config.data.storage.word(),
+            state: if refuses.is_some() { "refusing" } else { "writing" },
+            refuses,
+            append_failures: stats.append_failures.get(),
+        },
+        sessions_loaded: stats.sessions_loaded.get(),
+        sessions_quarantined: stats.sessions_quarantined.get(),
+        sockets: stats.members.get(),
+    };
+    let now = now();
+    let sessions = sessions.into_iter().map(|one| SessionNode::new(one, now)).collect();
+    Ok(Json(Tree { root, sessions, total }))
+}
+
+/// `GET /ops/sessions/{id}`
+pub(super) async fn show(
+    State(state): State<AppState>,
+    SessionPath(session_id): SessionPath,
+) -> Answer<Json<SessionNode>> {
+    let inspected = state.hub.branch(session_id).await?;
+    Ok(Json(SessionNode::new(inspected, now())))
+}
+
+async fn operate(state: AppState, session_id: SessionId, operation: Operation) -> Answer<Json<SessionNode>> {
+    state.hub.operate(session_id, operation).await?;
+    let inspected = state.hub.branch(session_id).await?;
+    Ok(Json(SessionNode::new(inspected, now())))
+}
+
+/// `POST /ops/sessions/{id}/restart`: its actor starts again from the log. Its sockets stay and are told.
+pub(super) async fn restart(
+    State(state): State<AppState>,
+    SessionPath(session_id): SessionPath,
+) -> Answer<Json<SessionNode>> {
+    operate(state, session_id, Operation::Restart).await
+}
+
+/// `POST /ops/sessions/{id}/quarantine`: it is left alone until it is released.
+pub(super) async fn quarantine(
+    State(state): State<AppState>,
+    SessionPath(session_id): SessionPath,
+) -> Answer<Json<SessionNode>> {
+    operate(state, session_id, Operation::Quarantine).await
+}
+
+/// `POST /ops/sessions/{id}/release`: it serves again, with a new budget of restarts.
+pub(super) async fn release(
+    State(state): State<AppState>,
+    SessionPath(session_id): SessionPath,
+) -> Answer<Json<SessionNode>> {
+    operate(state, session_id, Operation::Release).await
+}
+
+/// `POST /ops/sessions/{id}/passivate`: it leaves memory, unless somebody uses it.
+pub(super) async fn passivate(
+    State(state): State<AppState>,
+    SessionPath(session_id): SessionPath,
+) -> Answer<Json<Value>> {
+    if state.hub.passivate(session_id).await? {
+        return Ok(Json(json!({ "session_id": session_id, "state": "asleep" })));
+    }
+    Err(Failure::new(
+        "SESSION_BUSY",
+        "somebody uses the session: it has sockets, readers or requests",
+    )
+    .into())
+}
+
+/// Events that are read from the log together.
+const PAGE_EVENTS: usize = 1_000;
+
+/// `GET /ops/sessions/{id}/log`: every record as the log has it, a JSON object a line. It needs no actor, so it is what
+/// can be had of a session that cannot be started.
+pub(super) async fn log(State(state): State<AppState>, SessionPath(session_id): SessionPath) -> Answer<Response> {
+    let hub = state.hub;
+    // Whether there is such a session is found out while there can still be an answer that says so.
+    hub.events_after(session_id, Seq::ZERO, 1).await?;
+    let lines = Body::from_stream(lines(hub, session_id));
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
+}
+
+fn lines(hub: Hub, session_id: SessionId) -> impl Stream<Item = Result<Vec<u8>, std::io::Error>> {
+    stream::try_unfold((hub, Seq::ZERO), move |(hub, after)| async move {
+        let records = hub.events_after(session_id, after, PAGE_EVENTS).await;
+        let records = records.map_err(std::io::Error::other)?;
+        let Some(last) = records.last() else { return Ok(None) };
+        let mut page = Vec::new();
+        for record in &records {
+            serde_json::to_writer(&mut page, &**record)?;
+            page.push(b'\n');
+        }
+        let after = last.seq();
+        Ok(Some((page, (hub, after))))
+    })
+}
