@@ -7,6 +7,8 @@
 mod error;
 mod reading;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{
     Arc,
@@ -242,12 +244,14 @@ impl Hub {
         let mut gone = None;
         for _ in 0..ATTEMPTS_MAX {
             let handle = self.find(session_id, gone).await?;
-            let overloaded = HubError::Overloaded {
-                limit: "in_flight_per_session_max",
-                max: handle.gate.max(),
+            let permit = match retry {
+                Retry::UntilDone => None,
+                Retry::IfNotStarted | Retry::Always => Some(handle.gate.try_enter().ok_or(HubError::Overloaded {
+                    limit: "in_flight_per_session_max",
+                    max: handle.gate.max(),
+                })?),
             };
-            let permit = handle.gate.try_enter().ok_or(overloaded)?;
-            let (reply, answer) = Reply::new(Some(permit));
+            let (reply, answer) = Reply::new(permit);
             // A message that is not taken drops its reply, which then says so.
             let _ = handle.actor.cast(message(reply));
             match (reply::answer(answer).await, retry) {
