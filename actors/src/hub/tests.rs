@@ -162,6 +162,32 @@ async fn heard_until(heard: &mut UnboundedReceiver<&'static str>, last: &str) ->
     names
 }
 
+/// A request that makes no sense in any state is between the hub and its sender: the room hears nothing of it
+/// (ROOM-5), but of the next command.
+#[tokio::test]
+async fn a_malformed_command_sends_no_event() {
+    let (hub, session_id) = start(Arc::new(MemoryLog::start().expect("a thread")), 10).await;
+    let (_, mut heard) = join(&hub, session_id).await;
+    let nested = Command::Batch {
+        commands: vec![Command::Batch { commands: Vec::new() }],
+    };
+    let refused = submit(&hub, session_id, nested).await.expect_err("a batch in a batch");
+    assert!(
+        matches!(&refused, HubError::Rejected { rejection, .. } if rejection.is_malformed()),
+        "{refused}"
+    );
+    submit(&hub, session_id, create()).await.expect("nothing is against it");
+    assert_eq!(
+        heard_until(&mut heard, "command:executed").await,
+        [
+            "session:sync",
+            "session:connected",
+            "command:executing",
+            "command:executed"
+        ]
+    );
+}
+
 /// A socket that leaves is out of the room, however much is under way (ROOM-6): else it would stay in it for ever.
 #[tokio::test]
 async fn a_socket_leaves_also_while_nothing_more_is_let_in() {
