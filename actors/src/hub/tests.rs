@@ -1,4 +1,4 @@
-//! What has to hold between two messages.
+//! What has to hold between two messages, with a log that waits until it is told to go on.
 
 use std::{pin::pin, time::Duration};
 
@@ -15,14 +15,62 @@ use crate::{
         blueprint::Blueprint,
         command::{CreateNode, Origin},
         ids::{Seq, TemplateId, Timestamp},
+        recorded::Recorded,
+        session::Genesis,
     },
     fan_out::{CommandNotice, Frame, MemberInfo, Release, Room, RoomSocket, SendError, Sync, SyncBody, Verdict},
-    log::MemoryLog,
+    log::{Append, MemoryLog, Stored, StoredHead},
     world::new_command_id,
 };
 
 /// How long something may take that takes no time.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Gives every append to the test, which passes it on when it likes.
+struct HeldLog {
+    inner: MemoryLog,
+    held: UnboundedSender<Append>,
+}
+
+impl EventLog for HeldLog {
+    fn create(&self, genesis: Genesis) -> BoxFuture<'static, Result<(), LogError>> {
+        self.inner.create(genesis)
+    }
+
+    fn append(&self, append: Append) {
+        let _ = self.held.send(append);
+    }
+
+    fn open(&self, session_id: SessionId) -> BoxFuture<'static, Result<Option<Stored>, LogError>> {
+        self.inner.open(session_id)
+    }
+
+    fn read(
+        &self,
+        session_id: SessionId,
+        after: Seq,
+        events_max: usize,
+    ) -> BoxFuture<'static, Result<Option<Vec<Arc<Recorded>>>, LogError>> {
+        self.inner.read(session_id, after, events_max)
+    }
+
+    fn read_back(
+        &self,
+        session_id: SessionId,
+        before: Seq,
+        records_max: usize,
+    ) -> BoxFuture<'static, Result<Option<Vec<Arc<Recorded>>>, LogError>> {
+        self.inner.read_back(session_id, before, records_max)
+    }
+
+    fn list(&self) -> BoxFuture<'static, Result<Vec<StoredHead>, LogError>> {
+        self.inner.list()
+    }
+
+    fn delete(&self, session_id: SessionId) -> BoxFuture<'static, Result<(), LogError>> {
+        self.inner.delete(session_id)
+    }
+}
 
 struct NoBlueprints;
 
@@ -186,6 +234,35 @@ async fn a_malformed_command_sends_no_event() {
             "command:executed"
         ]
     );
+}
+
+/// A project's file never says more than the log: the snapshot for it waits for the append of what it shows (P3,
+/// LOG-4).
+#[tokio::test]
+async fn a_snapshot_for_a_file_waits_for_the_log() {
+    let inner = MemoryLog::start().expect("a thread");
+    let (held, mut appends) = unbounded_channel();
+    let log = HeldLog {
+        inner: inner.clone(),
+        held,
+    };
+    let (hub, session_id) = start(Arc::new(log), 10).await;
+    let mut first = pin!(submit(&hub, session_id, create()));
+    assert!(first.as_mut().now_or_never().is_none());
+    let append = appends.recv().await.expect("the first command's");
+    // Both of these wait behind the append in flight, and become one group.
+    let mut second = pin!(submit(&hub, session_id, create()));
+    assert!(second.as_mut().now_or_never().is_none());
+    let mut lease = pin!(hub.begin_save(session_id));
+    assert!(lease.as_mut().now_or_never().is_none());
+    inner.append(append);
+    first.await.expect("the log has it");
+    let append = appends.recv().await.expect("the second command's");
+    let early = lease.as_mut().now_or_never();
+    assert!(early.is_none(), "the lease shows what the log does not have");
+    inner.append(append);
+    let seq = second.await.expect("the log has it").receipt.seq;
+    assert_eq!(lease.await.expect("nobody else saves").snapshot.seq, seq);
 }
 
 /// A socket that leaves is out of the room, however much is under way (ROOM-6): else it would stay in it for ever.

@@ -6,7 +6,8 @@ use ractor::{ActorProcessingErr, ActorRef};
 use tracing::Span;
 
 use super::{
-    Position, Refusal, ResyncRequest, RoomFull, SessionMessage, SessionState, Stop, Submission, Submitted, snapshot,
+    Position, Refusal, ResyncRequest, RoomFull, SaveLease, SessionMessage, SessionState, Stop, Submission, Submitted,
+    snapshot,
 };
 use crate::{
     broadcast_actor::BroadcastMessage,
@@ -121,9 +122,13 @@ impl SessionState {
                 self.reply_later(reply, |_| ());
             }
             SessionMessage::BeginSave(reply) => {
-                self.saves.begin(myself, &self.session, self.members.len(), reply);
+                self.saves.begin(reply);
+                self.lend_save(myself);
             }
-            SessionMessage::EndSave => self.saves.end(myself, &self.session, self.members.len()),
+            SessionMessage::EndSave => {
+                self.saves.end();
+                self.lend_save(myself);
+            }
             SessionMessage::Passivate { idle_since, reply } => {
                 let idle = self.is_idle(idle_since);
                 self.stopping = idle;
@@ -262,6 +267,15 @@ impl SessionState {
             undo_available: session.history().undo_depth() > 0,
             redo_available: session.history().redo_depth() > 0,
             timestamp: now,
+        }
+    }
+
+    /// Lends the right to write the project file to who is next. The snapshot goes by the outbox, as every answer: a
+    /// file must not say what the log may never have (P3).
+    fn lend_save(&mut self, myself: &ActorRef<SessionMessage>) {
+        if let Some(reply) = self.saves.lend() {
+            let lease = SaveLease::new(snapshot(&self.session, self.members.len()), myself.clone());
+            self.outbox.push(Effect::Reply(Box::new(move || reply.send(lease))));
         }
     }
 
