@@ -2,5 +2,6 @@
 
 mod documentation;
 mod rest;
+mod save_limit;
 mod support;
 mod tidy;
