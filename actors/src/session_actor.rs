@@ -192,6 +192,12 @@ pub struct SaveLease {
     session: ActorRef<SessionMessage>,
 }
 
+impl SaveLease {
+    const fn new(snapshot: Snapshot, session: ActorRef<SessionMessage>) -> Self {
+        Self { snapshot, session }
+    }
+}
+
 impl Drop for SaveLease {
     fn drop(&mut self) {
         let _ = self.session.cast(SessionMessage::EndSave);

@@ -21,7 +21,7 @@ pub struct Server {
     pub body_bytes_max: usize,
     /// How long a request may take, in milliseconds.
     pub request_timeout_ms: u64,
-    /// How long a shutdown may take, in milliseconds; 0 does not wait.
+    /// How long each half of a shutdown may take, in milliseconds; 0 does not wait.
     pub shutdown_grace_ms: u64,
 }
 
@@ -32,7 +32,7 @@ impl Server {
         Duration::from_millis(self.request_timeout_ms)
     }
 
-    /// How long a shutdown may take; zero does not wait.
+    /// How long each half of a shutdown may take; zero does not wait.
     #[must_use]
     pub fn shutdown_grace(&self) -> Duration {
         Duration::from_millis(self.shutdown_grace_ms)
@@ -242,7 +242,7 @@ pub struct Sessions {
     pub restarts_max: u32,
     /// The span over which restarts are counted, in milliseconds.
     pub restart_window_ms: u64,
-    /// The delay before the first restart, in milliseconds; 0 restarts at once.
+    /// The delay before the second restart in a row, in milliseconds; 0 restarts at once.
     pub restart_backoff_ms: u64,
 }
 
@@ -259,7 +259,7 @@ impl Sessions {
         Duration::from_millis(self.restart_window_ms)
     }
 
-    /// The delay before the first restart; zero restarts at once.
+    /// The delay before the second restart in a row; zero restarts at once.
     #[must_use]
     pub fn restart_backoff(&self) -> Duration {
         Duration::from_millis(self.restart_backoff_ms)

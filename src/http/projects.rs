@@ -30,7 +30,7 @@ use super::{
     templates,
 };
 use crate::{
-    projects::{self, Imported, ReadError},
+    projects::{self, Imported, ReadError, WriteError},
     wire::{
         answer::CommandAnswer,
         error::{Failure, internal},
@@ -282,11 +282,7 @@ impl File {
     fn read_now(state: &AppState, project_id: &ProjectId) -> Result<Self, Failure> {
         let bytes = state.projects.read(project_id).map_err(|error| match error {
             ReadError::NotFound => project_not_found(project_id.as_str()),
-            ReadError::TooLarge { max } => {
-                Failure::new("LIMIT_EXCEEDED", format!("the project file is larger than {max} bytes"))
-                    .with("limit", "file_bytes_max")
-                    .with("max", max)
-            }
+            ReadError::TooLarge { max } => file_too_large(&error, max),
             ReadError::Io(error) => internal(&error),
         })?;
         let document = projects::parse_document(&bytes, state.config.limits.json_depth_max)
@@ -300,6 +296,12 @@ impl File {
             template_id,
         })
     }
+}
+
+fn file_too_large(error: &impl std::fmt::Display, max: usize) -> Failure {
+    Failure::new("LIMIT_EXCEEDED", error.to_string())
+        .with("limit", "file_bytes_max")
+        .with("max", max)
 }
 
 fn graph_failure(error: &projects::ImportError) -> Failure {
@@ -468,7 +470,10 @@ async fn save_now(state: AppState, session_id: SessionId, origin: Origin) -> Res
     let lease = state.hub.begin_save(session_id).await?;
     let snapshot = lease.snapshot.clone();
     let written = state.blocking(move |state| write(state, &snapshot)).await?;
-    let file = written.map_err(|error| internal(&error))?;
+    let file = written.map_err(|error| match error {
+        WriteError::TooLarge { max } => file_too_large(&error, max),
+        WriteError::Io(_) => internal(&error),
+    })?;
     let through = lease.snapshot.seq;
     let command = Command::SaveProject {
         file: file.as_str().into(),
@@ -480,7 +485,7 @@ async fn save_now(state: AppState, session_id: SessionId, origin: Origin) -> Res
 }
 
 /// Writes a project's file; a session without a project is written under its own id.
-fn write(state: &AppState, snapshot: &talus_actors::session_actor::Snapshot) -> std::io::Result<String> {
+fn write(state: &AppState, snapshot: &talus_actors::session_actor::Snapshot) -> Result<String, WriteError> {
     let genesis = &snapshot.genesis;
     let project = genesis.project.as_ref();
     let own_name = || genesis.session_id.to_string().parse();

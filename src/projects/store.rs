@@ -38,6 +38,20 @@ pub enum ReadError {
     Io(#[from] io::Error),
 }
 
+/// Why a project file was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// It is larger than the hub reads: it could not be opened again.
+    #[error("the project file would be larger than {max} bytes")]
+    TooLarge {
+        /// What the hub reads.
+        max: usize,
+    },
+    /// The disk refuses.
+    #[error("the project file cannot be written: {0}")]
+    Io(#[from] io::Error),
+}
+
 impl ProjectStore {
     /// Opens a folder, which is made if it is not there, and clears away what a crash left half written.
     ///
@@ -68,13 +82,17 @@ impl ProjectStore {
     /// Writes a project's file and returns its name. When it returns, the file is on the disk.
     ///
     /// # Errors
-    /// If the disk refuses. The old file is still there then.
-    pub fn write(&self, project_id: &ProjectId, bytes: &[u8]) -> io::Result<String> {
+    /// If it is too large to be read again, or the disk refuses. The old file is still there then.
+    pub fn write(&self, project_id: &ProjectId, bytes: &[u8]) -> Result<String, WriteError> {
+        let max = self.file_bytes_max;
+        if bytes.len() > max {
+            return Err(WriteError::TooLarge { max });
+        }
         let name = file_name(project_id);
         let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.dir)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
-        file.persist(self.dir.join(&name))?;
+        file.persist(self.dir.join(&name)).map_err(io::Error::from)?;
         self.sync_dir()?;
         Ok(name)
     }
@@ -167,7 +185,10 @@ mod tests {
         assert!(store.exists(&id("a")) && !store.exists(&id("c")));
         assert!(store.remove(&id("a")).expect("removed") && !store.remove(&id("a")).expect("gone already"));
         assert!(matches!(store.read(&id("a")), Err(ReadError::NotFound)));
-        store.write(&id("b"), &[0; 11]).expect("written");
+        let refused = store.write(&id("b"), &[0; 11]);
+        assert!(matches!(refused, Err(WriteError::TooLarge { max: 10 })));
+        assert_eq!(store.read(&id("b")).expect("the old one"), b"12345");
+        fs::write(dir.path().join("new/projects/b.json"), [0; 11]).expect("writes");
         assert!(matches!(store.read(&id("b")), Err(ReadError::TooLarge { max: 10 })));
     }
 

@@ -12,7 +12,12 @@ fn page(name: &str) -> String {
 fn rows(page: &str) -> Vec<Vec<String>> {
     let row = |line: &str| {
         let inner = line.trim().strip_prefix('|')?.strip_suffix('|')?;
-        Some(inner.split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect())
+        Some(
+            inner
+                .split('|')
+                .map(|cell| cell.trim().trim_matches('`').to_owned())
+                .collect(),
+        )
     };
     page.lines().filter_map(row).collect()
 }
@@ -21,25 +26,34 @@ fn rows(page: &str) -> Vec<Vec<String>> {
 fn the_protocol_lists_exactly_the_events_of_the_code() {
     let page = page("docs/PROTOCOL.md");
     let is_event = |name: &str| {
-        ["graph:", "command:", "session:", "project:"].iter().any(|space| name.starts_with(space)) && !name.contains(' ')
+        ["graph:", "command:", "session:", "project:"]
+            .iter()
+            .any(|space| name.starts_with(space))
+            && !name.contains(' ')
     };
     let written: BTreeSet<(String, bool)> = rows(&page)
         .into_iter()
         .filter(|row| row.len() >= 3 && is_event(&row[0]))
         .map(|row| (row[0].clone(), row[2] == "yes"))
         .collect();
-    let coded: BTreeSet<(String, bool)> =
-        wire::event::EVENTS.iter().map(|(name, sequenced)| ((*name).to_owned(), *sequenced)).collect();
+    let coded: BTreeSet<(String, bool)> = wire::event::EVENTS
+        .iter()
+        .map(|(name, sequenced)| ((*name).to_owned(), *sequenced))
+        .collect();
     assert_eq!(written, coded);
 }
 
 #[test]
 fn the_protocol_lists_exactly_the_error_codes_of_the_code() {
     let page = page("docs/PROTOCOL.md");
-    let written: BTreeSet<(u16, String)> =
-        rows(&page).into_iter().filter_map(|row| Some((row.first()?.parse().ok()?, row.get(1)?.clone()))).collect();
-    let coded: BTreeSet<(u16, String)> =
-        wire::error::CODES.iter().map(|(code, status)| (*status, (*code).to_owned())).collect();
+    let written: BTreeSet<(u16, String)> = rows(&page)
+        .into_iter()
+        .filter_map(|row| Some((row.first()?.parse().ok()?, row.get(1)?.clone())))
+        .collect();
+    let coded: BTreeSet<(u16, String)> = wire::error::CODES
+        .iter()
+        .map(|(code, status)| (*status, (*code).to_owned()))
+        .collect();
     assert_eq!(written, coded);
 }
 
@@ -51,11 +65,21 @@ fn every_code_in_the_source_has_a_status() {
     let mut used = BTreeSet::new();
     while let Some(path) = ahead.pop() {
         if path.is_dir() {
-            ahead.extend(fs::read_dir(&path).expect("readable").map(|entry| entry.expect("an entry").path()));
+            ahead.extend(
+                fs::read_dir(&path)
+                    .expect("readable")
+                    .map(|entry| entry.expect("an entry").path()),
+            );
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).expect("UTF-8");
-            for (_, rest) in text.match_indices("Failure::new(").map(|(at, found)| text.split_at(at + found.len())) {
-                let code = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
+            for (_, rest) in text
+                .match_indices("Failure::new(")
+                .map(|(at, found)| text.split_at(at + found.len()))
+            {
+                let code = rest
+                    .trim_start()
+                    .strip_prefix('"')
+                    .and_then(|rest| rest.split('"').next());
                 used.extend(code.map(str::to_owned));
             }
         }
@@ -74,14 +98,21 @@ fn every_relative_link_leads_to_a_file() {
     let mut ahead = vec![root.join("docs")];
     while let Some(path) = ahead.pop() {
         if path.is_dir() {
-            ahead.extend(fs::read_dir(&path).expect("readable").map(|entry| entry.expect("an entry").path()));
+            ahead.extend(
+                fs::read_dir(&path)
+                    .expect("readable")
+                    .map(|entry| entry.expect("an entry").path()),
+            );
         } else if path.extension().is_some_and(|extension| extension == "md") {
             pages.push(path);
         }
     }
     for page in pages {
         let text = fs::read_to_string(&page).expect("UTF-8");
-        for (_, rest) in text.match_indices("](").map(|(at, found)| text.split_at(at + found.len())) {
+        for (_, rest) in text
+            .match_indices("](")
+            .map(|(at, found)| text.split_at(at + found.len()))
+        {
             let target = rest.split([')', '#', ' ']).next().unwrap_or_default();
             if target.is_empty() || target.contains("://") {
                 continue;
@@ -95,17 +126,29 @@ fn every_relative_link_leads_to_a_file() {
 /// An operator who reads of a key in the documentation finds it in the configuration.
 #[test]
 fn every_configuration_key_that_is_written_about_exists() {
-    let sections: BTreeSet<&str> =
-        DEFAULT_TOML.lines().filter_map(|line| line.strip_prefix('[')?.strip_suffix(']')).collect();
-    for name in ["README.md", "docs/PROTOCOL.md", "docs/OPERATIONS.md", "docs/ARCHITECTURE.md"] {
+    let sections: BTreeSet<&str> = DEFAULT_TOML
+        .lines()
+        .filter_map(|line| line.strip_prefix('[')?.strip_suffix(']'))
+        .collect();
+    for name in [
+        "README.md",
+        "docs/PROTOCOL.md",
+        "docs/OPERATIONS.md",
+        "docs/ARCHITECTURE.md",
+    ] {
         let text = page(name);
         for word in text.split('`').skip(1).step_by(2) {
-            let Some((section, key)) = word.split_once('.') else { continue };
+            let Some((section, key)) = word.split_once('.') else {
+                continue;
+            };
             let key = key.split([' ', '=']).next().unwrap_or_default();
             let plain = key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') && !key.is_empty();
             if sections.contains(section) && plain && !["rs", "md", "toml", "json", "yaml"].contains(&key) {
                 let line = format!("\n{key} =");
-                assert!(DEFAULT_TOML.contains(&line), "{name}: {word} is no key of the configuration");
+                assert!(
+                    DEFAULT_TOML.contains(&line),
+                    "{name}: {word} is no key of the configuration"
+                );
             }
         }
     }

@@ -189,7 +189,9 @@ impl SessionState {
                     rejection: rejection.clone(),
                     seq: self.session.seq(),
                 };
-                (Err(refusal), Some(Verdict::Refused(rejection)), None)
+                // What makes no sense in any state is between the hub and its sender (ROOM-5).
+                let told = (!rejection.is_malformed()).then_some(Verdict::Refused(rejection));
+                (Err(refusal), told, None)
             }
         };
         drop(entered);
