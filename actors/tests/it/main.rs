@@ -1,0 +1,4 @@
+//! The actors and their ports, from outside the crate. One binary, since each costs a link.
+
+mod log_conformance;
+mod planned_log;
