@@ -1,0 +1,3 @@
+//! One session: what it lets out and when, in which order, and to whom.
+
+mod durability;
