@@ -6,7 +6,8 @@ use ractor::{ActorProcessingErr, ActorRef};
 use tracing::Span;
 
 use super::{
-    Position, Refusal, ResyncRequest, RoomFull, SessionMessage, SessionState, Stop, Submission, Submitted, snapshot,
+    Position, Refusal, ResyncRequest, RoomFull, SaveLease, SessionMessage, SessionState, Stop, Submission, Submitted,
+    snapshot,
 };
 use crate::{
     broadcast_actor::BroadcastMessage,
@@ -121,9 +122,13 @@ impl SessionState {
                 self.reply_later(reply, |_| ());
             }
             SessionMessage::BeginSave(reply) => {
-                self.saves.begin(myself, &self.session, self.members.len(), reply);
+                self.saves.begin(reply);
+                self.lend(myself);
             }
-            SessionMessage::EndSave => self.saves.end(myself, &self.session, self.members.len()),
+            SessionMessage::EndSave => {
+                self.saves.end();
+                self.lend(myself);
+            }
             SessionMessage::Passivate { idle_since, reply } => {
                 let idle = self.is_idle(idle_since);
                 self.stopping = idle;
@@ -281,6 +286,18 @@ impl SessionState {
                 now: now(),
             },
         }));
+    }
+
+    /// Lends the right to write the project file, if it is free and wanted. It shows the session, so it waits in the
+    /// outbox like every answer: no file says what the log does not (P3).
+    fn lend(&mut self, myself: &ActorRef<SessionMessage>) {
+        if let Some(reply) = self.saves.next() {
+            let session = myself.clone();
+            self.reply_later(reply, |state| SaveLease {
+                snapshot: snapshot(&state.session, state.members.len()),
+                session,
+            });
+        }
     }
 
     /// Puts an answer, as things stand now, into the outbox.

@@ -3,10 +3,8 @@
 
 use std::collections::VecDeque;
 
-use ractor::ActorRef;
-
-use super::{SaveLease, SessionMessage, snapshot};
-use crate::{domain::session::Session, reply::Reply};
+use super::SaveLease;
+use crate::reply::Reply;
 
 /// Those who want to write, in order. Bounded by the permits that their replies hold.
 #[derive(Default)]
@@ -16,36 +14,27 @@ pub(super) struct SaveQueue {
 }
 
 impl SaveQueue {
-    pub(super) fn begin(
-        &mut self,
-        myself: &ActorRef<SessionMessage>,
-        session: &Session,
-        active_clients: usize,
-        reply: Reply<SaveLease>,
-    ) {
+    pub(super) fn begin(&mut self, reply: Reply<SaveLease>) {
         self.waiting.push_back(reply);
-        self.lend(myself, session, active_clients);
     }
 
-    pub(super) fn end(&mut self, myself: &ActorRef<SessionMessage>, session: &Session, active_clients: usize) {
+    pub(super) fn end(&mut self) {
         self.lent = false;
-        self.lend(myself, session, active_clients);
     }
 
     pub(super) fn is_idle(&self) -> bool {
         !self.lent && self.waiting.is_empty()
     }
 
-    fn lend(&mut self, myself: &ActorRef<SessionMessage>, session: &Session, active_clients: usize) {
+    /// Who gets the right now: the first who still waits, if nobody has it.
+    pub(super) fn next(&mut self) -> Option<Reply<SaveLease>> {
         while !self.lent {
-            let Some(reply) = self.waiting.pop_front() else { return };
-            if !reply.is_abandoned() {
-                self.lent = true;
-                reply.send(SaveLease {
-                    snapshot: snapshot(session, active_clients),
-                    session: myself.clone(),
-                });
+            let reply = self.waiting.pop_front()?;
+            self.lent = !reply.is_abandoned();
+            if self.lent {
+                return Some(reply);
             }
         }
+        None
     }
 }

@@ -1,3 +1,4 @@
 //! One session: what it lets out and when, in which order, and to whom.
 
 mod durability;
+mod saving;
