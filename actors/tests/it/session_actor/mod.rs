@@ -1,4 +1,6 @@
 //! One session: what it lets out and when, in which order, and to whom.
 
 mod durability;
+mod failing_appends;
+mod groups;
 mod saving;
