@@ -37,7 +37,7 @@ use crate::{
 
 pub use error::HubError;
 pub use reading::Page;
-pub use sessions::{Cleanup, NewSession};
+pub use sessions::{Cleanup, NewSession, SaveLease};
 
 /// How a hub is set up.
 #[derive(Debug, Clone)]
@@ -242,11 +242,7 @@ impl Hub {
         let mut gone = None;
         for _ in 0..ATTEMPTS_MAX {
             let handle = self.find(session_id, gone).await?;
-            let overloaded = HubError::Overloaded {
-                limit: "in_flight_per_session_max",
-                max: handle.gate.max(),
-            };
-            let permit = handle.gate.try_enter().ok_or(overloaded)?;
+            let permit = handle.enter()?;
             let (reply, answer) = Reply::new(Some(permit));
             // A message that is not taken drops its reply, which then says so.
             let _ = handle.actor.cast(message(reply));
@@ -285,6 +281,15 @@ impl Hub {
         let _ = self.0.supervisor.cast(message(reply));
         // The supervisor ends with the process only.
         reply::answer(answer).await.map_err(|_| HubError::Draining)
+    }
+}
+
+impl SessionHandle {
+    fn enter(&self) -> Result<Permit, HubError> {
+        self.gate.try_enter().ok_or(HubError::Overloaded {
+            limit: "in_flight_per_session_max",
+            max: self.gate.max(),
+        })
     }
 }
 

@@ -18,7 +18,6 @@
 //! the new actor without noticing.
 
 mod group;
-mod save;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -61,10 +60,6 @@ pub enum SessionMessage {
     Resync(MemberId, ResyncRequest),
     /// A socket goes.
     Leave(MemberId, Arc<str>, Timestamp, Reply<()>),
-    /// Somebody is going to write the project file.
-    BeginSave(Reply<SaveLease>),
-    /// He is done, or gave up.
-    EndSave,
     /// The append in flight ended.
     Appended(Result<(), AppendError>),
     /// The room has another actor: it gets the room's sockets.
@@ -169,20 +164,6 @@ pub struct RoomFull {
     pub max: usize,
 }
 
-/// The right to write the project file: nobody else gets it until this is dropped.
-#[derive(Debug)]
-pub struct SaveLease {
-    /// What to write.
-    pub snapshot: Snapshot,
-    session: ActorRef<SessionMessage>,
-}
-
-impl Drop for SaveLease {
-    fn drop(&mut self) {
-        let _ = self.session.cast(SessionMessage::EndSave);
-    }
-}
-
 /// Why and how a session's actor stops.
 pub enum Stop {
     /// The session is deleted.
@@ -261,7 +242,6 @@ pub struct SessionState {
     append_in_flight: bool,
     /// Readers that wait for a `seq`.
     readers: Vec<(Seq, Reply<Snapshot>)>,
-    saves: save::SaveQueue,
     last_access: Timestamp,
     stopping: bool,
 }
@@ -295,7 +275,6 @@ impl Actor for SessionActor {
             outbox: Vec::new(),
             append_in_flight: false,
             readers: Vec::new(),
-            saves: save::SaveQueue::default(),
             stopping: false,
         };
         state.adopt(members);

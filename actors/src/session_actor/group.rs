@@ -6,8 +6,7 @@ use ractor::{ActorProcessingErr, ActorRef};
 use tracing::Span;
 
 use super::{
-    Position, Refusal, ResyncRequest, RoomFull, SaveLease, SessionMessage, SessionState, Stop, Submission, Submitted,
-    snapshot,
+    Position, Refusal, ResyncRequest, RoomFull, SessionMessage, SessionState, Stop, Submission, Submitted, snapshot,
 };
 use crate::{
     broadcast_actor::BroadcastMessage,
@@ -38,7 +37,7 @@ impl SessionState {
         let mut records = Vec::new();
         for _ in 0..self.resources.group_commands_max {
             let Some(message) = self.waiting.pop_front() else { break };
-            records.extend(self.process(myself, message)?);
+            records.extend(self.process(message)?);
             if self.stopping {
                 break;
             }
@@ -86,11 +85,7 @@ impl SessionState {
     }
 
     /// One message of a group. What it appends is returned, what it says goes to the outbox.
-    fn process(
-        &mut self,
-        myself: &ActorRef<SessionMessage>,
-        message: SessionMessage,
-    ) -> Result<Option<Arc<Recorded>>, ActorProcessingErr> {
+    fn process(&mut self, message: SessionMessage) -> Result<Option<Arc<Recorded>>, ActorProcessingErr> {
         match message {
             SessionMessage::Submit(submission) => {
                 self.last_access = submission.context.now;
@@ -120,14 +115,6 @@ impl SessionState {
                         .push(Effect::Publish(BroadcastMessage::Leave(member, reason, now)));
                 }
                 self.reply_later(reply, |_| ());
-            }
-            SessionMessage::BeginSave(reply) => {
-                self.saves.begin(reply);
-                self.lend(myself);
-            }
-            SessionMessage::EndSave => {
-                self.saves.end();
-                self.lend(myself);
             }
             SessionMessage::Passivate { idle_since, reply } => {
                 let idle = self.is_idle(idle_since);
@@ -269,11 +256,7 @@ impl SessionState {
     }
 
     fn is_idle(&self, idle_since: Timestamp) -> bool {
-        self.members.is_empty()
-            && self.waiting.is_empty()
-            && self.readers.is_empty()
-            && self.saves.is_idle()
-            && self.last_access <= idle_since
+        self.members.is_empty() && self.waiting.is_empty() && self.readers.is_empty() && self.last_access <= idle_since
     }
 
     fn stop(&mut self, how: &Stop) {
@@ -286,18 +269,6 @@ impl SessionState {
                 now: now(),
             },
         }));
-    }
-
-    /// Lends the right to write the project file, if it is free and wanted. It shows the session, so it waits in the
-    /// outbox like every answer: no file says what the log does not (P3).
-    fn lend(&mut self, myself: &ActorRef<SessionMessage>) {
-        if let Some(reply) = self.saves.next() {
-            let session = myself.clone();
-            self.reply_later(reply, |state| SaveLease {
-                snapshot: snapshot(&state.session, state.members.len()),
-                session,
-            });
-        }
     }
 
     /// Puts an answer, as things stand now, into the outbox.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use ractor::ActorRef;
+use tokio::sync::Semaphore;
 
 use super::FindError;
 use crate::{
@@ -53,6 +54,8 @@ pub(super) struct Entry {
     pub(super) room: Option<ActorRef<BroadcastMessage>>,
     /// Those who wait until it runs. Bounded by the permits that the callers hold.
     pub(super) callers: Vec<Reply<Result<SessionHandle, FindError>>>,
+    /// See [`SessionHandle::saving`].
+    pub(super) saving: Arc<Semaphore>,
     failures: VecDeque<Instant>,
     gate: Option<Gate>,
 }
@@ -87,6 +90,7 @@ impl Entry {
             life: Life::Asleep,
             room: None,
             callers: Vec::new(),
+            saving: Arc::new(Semaphore::new(1)),
             failures: VecDeque::new(),
             gate: None,
         }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -19,6 +18,7 @@ use talus_actors::{
     session_actor::{Snapshot, Submitted},
     world::{new_command_id, now},
 };
+use tokio::task::JoinHandle;
 use tracing::Span;
 use uuid::Uuid;
 
@@ -99,45 +99,36 @@ impl Session {
     }
 }
 
-/// A call that was begun: its message is in the mailbox, before those of calls that are begun later.
-pub struct Underway<T> {
-    call: Pin<Box<dyn Future<Output = T> + Send>>,
-    answer: Option<T>,
-}
+/// A call that was begun: its message is in the mailbox, before those of calls that are begun later. Dropped, its caller
+/// goes away.
+pub struct Underway<T>(JoinHandle<T>);
 
-impl<T: Unpin> Underway<T> {
+impl<T: Send + 'static> Underway<T> {
     pub fn begin(call: impl Future<Output = T> + Send + 'static) -> Self {
-        let mut underway = Self {
-            call: Box::pin(call),
-            answer: None,
-        };
-        underway.is_waiting();
-        underway
+        let mut call = Box::pin(call);
+        let first = call.as_mut().poll(&mut task::Context::from_waker(Waker::noop()));
+        Self(tokio::spawn(async move {
+            match first {
+                Poll::Ready(answer) => answer,
+                Poll::Pending => call.await,
+            }
+        }))
     }
 
     /// Whether it has no answer yet.
-    pub fn is_waiting(&mut self) -> bool {
-        if self.answer.is_none()
-            && let Poll::Ready(answer) = self.call.as_mut().poll(&mut task::Context::from_waker(Waker::noop()))
-        {
-            self.answer = Some(answer);
-        }
-        self.answer.is_none()
+    pub fn is_waiting(&self) -> bool {
+        !self.0.is_finished()
     }
 
     /// The answer, before the deadline.
-    pub async fn answer(self) -> T {
-        within(self).await
+    pub async fn answer(mut self) -> T {
+        within(&mut self.0).await.expect("no panic")
     }
 }
 
-impl<T: Unpin> Future for Underway<T> {
-    type Output = T;
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<T> {
-        match self.answer.take() {
-            Some(answer) => Poll::Ready(answer),
-            None => self.call.as_mut().poll(cx),
-        }
+impl<T> Drop for Underway<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -26,22 +26,22 @@ async fn nothing_that_comes_after_an_append_leaves_before_it_is_durable() {
     world.plan.all(Fate::Hold);
     let id = new_command_id();
     let node = create_node(new_node_id());
-    let mut receipt = Underway::begin(session.submit_as(id, node.clone()));
+    let receipt = Underway::begin(session.submit_as(id, node.clone()));
     let append = within(world.plan.held()).await;
 
-    let mut retry = Underway::begin(session.submit_as(id, node));
-    let mut refused = Underway::begin(session.submit(delete_nothing()));
-    let mut unchanged = Underway::begin(session.submit(change_nothing()));
-    let mut read = Underway::begin(session.snapshot());
+    let retry = Underway::begin(session.submit_as(id, node));
+    let refused = Underway::begin(session.submit(delete_nothing()));
+    let unchanged = Underway::begin(session.submit(change_nothing()));
+    let read = Underway::begin(session.snapshot());
     let mut joiner = session.client("joiner");
-    let mut join = Underway::begin(joiner.join(None));
+    let join = Underway::begin(joiner.join(None));
     watcher.resync(None, None);
-    let mut leave = Underway::begin(leaver.leave("client_disconnect"));
+    let leave = Underway::begin(leaver.leave("client_disconnect"));
     let (hub, session_id) = (session.hub.clone(), session.id);
-    let mut save = Underway::begin(async move { hub.begin_save(session_id).await });
+    let save = Underway::begin(async move { hub.begin_save(session_id).await });
     settle().await;
 
-    for call in [&mut receipt, &mut retry, &mut refused, &mut unchanged] {
+    for call in [&receipt, &retry, &refused, &unchanged] {
         assert!(call.is_waiting(), "no command is answered");
     }
     assert!(read.is_waiting() && join.is_waiting() && leave.is_waiting() && save.is_waiting());
@@ -77,13 +77,13 @@ async fn nothing_that_is_decided_with_a_command_leaves_before_it_is_durable() {
     let ahead = within(world.plan.held()).await;
     // These wait for the first append, and are the second group together.
     let node = create_node(new_node_id());
-    let mut second = Underway::begin(session.submit(node.clone()));
-    let mut refused = Underway::begin(session.submit(node));
-    let mut read = Underway::begin(session.snapshot());
+    let second = Underway::begin(session.submit(node.clone()));
+    let refused = Underway::begin(session.submit(node));
+    let read = Underway::begin(session.snapshot());
     let (hub, session_id) = (session.hub.clone(), session.id);
-    let mut reader = Underway::begin(async move { hub.snapshot_at_least(session_id, Seq(4), NEVER).await });
+    let reader = Underway::begin(async move { hub.snapshot_at_least(session_id, Seq(4), NEVER).await });
     let mut joiner = session.client("joiner");
-    let mut join = Underway::begin(joiner.join(None));
+    let join = Underway::begin(joiner.join(None));
     watcher.resync(None, None);
     ahead.commit();
     first.answer().await.expect("accepted");
@@ -132,7 +132,7 @@ async fn what_was_held_back_comes_out_in_the_order_it_came_in() {
         sent.push(id);
         let (call, done) = (Underway::begin(session.submit_as(id, command)), done.clone());
         tokio::spawn(async move {
-            let _ = call.await;
+            let _ = call.answer().await;
             done.send(id).expect("listened to");
         });
     }

@@ -106,7 +106,7 @@ async fn a_session_that_waits_for_the_log_delays_no_other() {
             Fate::Commit
         }
     });
-    let mut waiting = Underway::begin(stuck.add());
+    let waiting = Underway::begin(stuck.add());
     let append = within(world.plan.held()).await;
     let mut watcher = lively.joined("ada").await;
     for number in 1..=20 {

@@ -2,9 +2,8 @@
 
 use talus_actors::{
     domain::{command::Command, ids::Seq},
-    hub::HubError,
+    hub::{HubError, SaveLease},
     log::{AppendError, planned::Fate},
-    session_actor::SaveLease,
 };
 
 use crate::actors_support::{Session, Underway, World, settle, within};
@@ -23,8 +22,8 @@ async fn a_save_gets_no_state_that_is_not_durable() {
     world.plan.all(Fate::Hold);
     let first = Underway::begin(session.add());
     let ahead = within(world.plan.held()).await;
-    let mut second = Underway::begin(session.add());
-    let mut save = begin_save(&session);
+    let second = Underway::begin(session.add());
+    let save = begin_save(&session);
     ahead.commit();
     first.answer().await.expect("accepted");
     let append = within(world.plan.held()).await;
@@ -49,8 +48,8 @@ async fn one_saves_at_a_time_and_in_order() {
     let session = world.session().await;
     let first = begin_save(&session).answer().await.expect("lent");
     assert_eq!(first.snapshot.seq, Seq::ZERO);
-    let mut second = begin_save(&session);
-    let mut third = begin_save(&session);
+    let second = begin_save(&session);
+    let third = begin_save(&session);
     session.added().await;
     settle().await;
     assert!(second.is_waiting() && third.is_waiting());
@@ -78,6 +77,7 @@ async fn who_gave_up_is_skipped() {
     let impatient = begin_save(&session);
     let patient = begin_save(&session);
     drop(impatient);
+    settle().await;
     drop(lease);
     let lease = patient.answer().await.expect("lent");
 
@@ -93,6 +93,7 @@ async fn who_gave_up_is_skipped() {
     first.answer().await.expect("accepted");
     let append = within(world.plan.held()).await;
     drop(late);
+    settle().await;
     append.commit();
     second.answer().await.expect("accepted");
     assert_eq!(last.answer().await.expect("lent").snapshot.seq, Seq(4));
@@ -128,4 +129,27 @@ async fn commands_go_on_while_somebody_saves() {
         .expect("accepted");
     assert!(!saved.receipt.outcome.is_dirty);
     assert!(!session.snapshot().await.expect("read").is_dirty);
+}
+
+/// P8: also while a session starts again nobody writes beside the one who does: what he began to write is older than
+/// what a second one would.
+#[tokio::test]
+async fn nobody_else_saves_while_a_session_starts_again() {
+    let world = World::start().await;
+    let session = world.session().await;
+    session.added().await;
+    let writing = begin_save(&session).answer().await.expect("lent");
+    let waiting = begin_save(&session);
+    world.plan.next([Fate::Lose]);
+    assert_eq!(session.add().await, Err(HubError::OutcomeUnknown));
+    session.added().await;
+    settle().await;
+    assert!(waiting.is_waiting());
+    let late = begin_save(&session);
+    settle().await;
+    assert!(late.is_waiting());
+
+    drop(writing);
+    assert_eq!(waiting.answer().await.expect("lent").snapshot.seq, Seq(4));
+    late.answer().await.expect("lent");
 }
