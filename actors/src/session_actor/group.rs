@@ -191,7 +191,8 @@ impl SessionState {
     fn join(&mut self, member: Member, position: Option<Position>, now: Timestamp, reply: Reply<Result<(), RoomFull>>) {
         self.last_access = now;
         let max = self.resources.sockets_per_session_max;
-        if self.members.len() >= max || self.room.is_none() {
+        let full = self.members.len() >= max && !self.members.contains_key(&member.id);
+        if full || self.room.is_none() {
             return self.reply_later(reply, move |_| Err(RoomFull { max }));
         }
         let sync = Arc::new(self.sync(position, None, SyncReason::FirstJoin, now));

@@ -3,4 +3,6 @@
 mod durability;
 mod failing_appends;
 mod groups;
+mod joining;
+mod reading;
 mod saving;
