@@ -160,7 +160,9 @@ impl SessionState {
                     rejection: rejection.clone(),
                     seq: self.session.seq(),
                 };
-                (Err(refusal), Some(Verdict::Refused(rejection)), None)
+                // What makes no sense is between its sender and the hub.
+                let notice = (!rejection.is_malformed()).then_some(Verdict::Refused(rejection));
+                (Err(refusal), notice, None)
             }
         };
         drop(entered);

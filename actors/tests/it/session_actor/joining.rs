@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use talus_actors::{
-    domain::ids::{Epoch, Seq},
+    domain::{
+        command::Command,
+        ids::{Epoch, Seq},
+    },
     fan_out::SyncReason,
     hub::HubError,
     log::planned::Fate,
@@ -409,4 +412,32 @@ async fn joining_again_takes_no_second_place() {
     client.join(None).await.expect("it is in, though the room is full");
     other.leave("client_disconnect").await;
     assert_eq!(session.snapshot().await.expect("read").active_clients, 1);
+}
+
+/// A request that makes no sense whatever the state is its sender's business: nobody else is told of it, though a command
+/// that is merely refused is shown to the room.
+#[tokio::test]
+async fn a_malformed_command_sends_no_events() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let mut client = session.joined("ada").await;
+    let nested = Command::Batch {
+        commands: vec![create_node(new_node_id()), change_nothing()],
+    };
+    let undo_within = Command::Batch { commands: vec![UNDO] };
+    for malformed in [nested, undo_within] {
+        let refused = session.submit(malformed).await.expect_err("it makes no sense");
+        assert!(
+            matches!(refused, HubError::Rejected { ref rejection, .. } if rejection.is_malformed()),
+            "{refused}"
+        );
+    }
+    settle().await;
+    assert_eq!(client.events_so_far(), [""; 0]);
+    let refused = Command::Batch {
+        commands: vec![delete_nothing()],
+    };
+    session.submit(refused).await.expect_err("there is no such node");
+    assert_eq!(client.packet().await.event, "command:executing");
+    assert_eq!(client.packet().await.event, "command:failed");
 }
