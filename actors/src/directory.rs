@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use ractor::ActorRef;
+use tokio::sync::Semaphore;
 
 use crate::{admission::Gate, domain::ids::SessionId, session_actor::SessionMessage};
 
@@ -12,6 +13,9 @@ use crate::{admission::Gate, domain::ids::SessionId, session_actor::SessionMessa
 pub(crate) struct SessionHandle {
     pub(crate) actor: ActorRef<SessionMessage>,
     pub(crate) gate: Gate,
+    /// The right to write the project file. It is the session's and not its actor's: who writes goes on writing while
+    /// the session starts again.
+    pub(crate) saving: Arc<Semaphore>,
 }
 
 type Entries = imbl::OrdMap<SessionId, SessionHandle>;

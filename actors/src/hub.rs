@@ -43,7 +43,7 @@ pub use error::HubError;
 pub use following::Follower;
 pub use operations::Inspected;
 pub use reading::Page;
-pub use sessions::{Cleanup, NewSession};
+pub use sessions::{Cleanup, NewSession, SaveLease};
 
 /// How a hub is set up.
 #[derive(Debug, Clone)]
@@ -264,14 +264,9 @@ impl Hub {
         let mut gone = None;
         for _ in 0..ATTEMPTS_MAX {
             let handle = self.find(session_id, gone).await?;
-            let enter = || {
-                let limit = "in_flight_per_session_max";
-                let max = handle.gate.max();
-                handle.gate.try_enter().ok_or(HubError::Overloaded { limit, max })
-            };
             let (permit, _own_permit) = match retry {
-                Retry::IfNotStarted | Retry::Always => (Some(enter()?), None),
-                Retry::WhileWaiting => (None, Some(enter()?)),
+                Retry::IfNotStarted | Retry::Always => (Some(handle.enter()?), None),
+                Retry::WhileWaiting => (None, Some(handle.enter()?)),
                 Retry::UntilDone => (None, None),
             };
             let (reply, answer) = Reply::new(permit);
@@ -308,6 +303,15 @@ impl Hub {
         let _ = self.0.supervisor.cast(message(reply));
         // The supervisor ends with the process only.
         reply::answer(answer).await.map_err(|_| HubError::Draining)
+    }
+}
+
+impl SessionHandle {
+    fn enter(&self) -> Result<Permit, HubError> {
+        self.gate.try_enter().ok_or(HubError::Overloaded {
+            limit: "in_flight_per_session_max",
+            max: self.gate.max(),
+        })
     }
 }
 

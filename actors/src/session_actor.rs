@@ -21,7 +21,6 @@ mod fault;
 mod group;
 mod inspect;
 mod lookup;
-mod save;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -74,10 +73,6 @@ pub enum SessionMessage {
     Resync(MemberId, ResyncRequest),
     /// A socket goes.
     Leave(MemberId, Arc<str>, Timestamp, Reply<()>),
-    /// Somebody is going to write the project file.
-    BeginSave(Reply<SaveLease>),
-    /// He is done, or gave up.
-    EndSave,
     /// The append in flight ended.
     Appended(Result<(), AppendError>),
     /// What the log knows of commands whose ids are not among the latest.
@@ -184,26 +179,6 @@ pub struct RoomFull {
     pub max: usize,
 }
 
-/// The right to write the project file: nobody else gets it until this is dropped.
-#[derive(Debug)]
-pub struct SaveLease {
-    /// What to write.
-    pub snapshot: Snapshot,
-    session: ActorRef<SessionMessage>,
-}
-
-impl SaveLease {
-    const fn new(snapshot: Snapshot, session: ActorRef<SessionMessage>) -> Self {
-        Self { snapshot, session }
-    }
-}
-
-impl Drop for SaveLease {
-    fn drop(&mut self) {
-        let _ = self.session.cast(SessionMessage::EndSave);
-    }
-}
-
 /// Why and how a session's actor stops.
 pub enum Stop {
     /// The session is deleted.
@@ -292,7 +267,6 @@ pub struct SessionState {
     snapshot_seq: Seq,
     /// Readers that wait for a `seq`.
     readers: Vec<(Seq, Reply<Snapshot>)>,
-    saves: save::SaveQueue,
     last_access: Timestamp,
     stopping: bool,
 }
@@ -332,7 +306,6 @@ impl Actor for SessionActor {
             progress: watch::Sender::new(durable_seq),
             snapshot_seq,
             readers: Vec::new(),
-            saves: save::SaveQueue::default(),
             stopping: false,
         };
         state.adopt(members);

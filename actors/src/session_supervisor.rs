@@ -399,6 +399,7 @@ impl SupervisorState {
         let handle = SessionHandle {
             actor,
             gate: entry.gate(self.settings.in_flight_per_session_max),
+            saving: Arc::clone(&entry.saving),
         };
         entry.life = Life::Awake(handle.clone());
         for caller in entry.callers.drain(..) {

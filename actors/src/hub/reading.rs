@@ -56,6 +56,11 @@ impl Hub {
 
     async fn read(&self, session_id: SessionId, min_seq: Option<Seq>) -> Result<Snapshot, HubError> {
         let _global = self.enter()?;
+        self.read_entered(session_id, min_seq).await
+    }
+
+    /// Reads for a caller who was let in.
+    pub(super) async fn read_entered(&self, session_id: SessionId, min_seq: Option<Seq>) -> Result<Snapshot, HubError> {
         let retry = if min_seq.is_some() {
             Retry::WhileWaiting
         } else {

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::Span;
 
-use super::{Hub, HubError, Retry};
+use super::{Hub, HubError};
 use crate::{
     domain::{
         command::{Command, Context, Origin},
@@ -12,7 +13,7 @@ use crate::{
         recorded::Receipt,
         session::{Genesis, Project},
     },
-    session_actor::{SaveLease, SessionMessage},
+    session_actor::Snapshot,
     session_supervisor::{ReserveError, Summary, SupervisorMessage},
     world::{new_command_id, new_epoch, new_session_id, now},
 };
@@ -26,6 +27,14 @@ pub struct NewSession {
     pub first: Option<Command>,
     /// Who begins it.
     pub origin: Origin,
+}
+
+/// The right to write the project file: nobody else gets it until this is dropped.
+#[derive(Debug)]
+pub struct SaveLease {
+    /// What to write: the session when the right was lent, and durable (P3).
+    pub snapshot: Snapshot,
+    _turn: OwnedSemaphorePermit,
 }
 
 /// What a cleanup came to.
@@ -162,12 +171,20 @@ impl Hub {
         }
     }
 
-    /// Lends the right to write the project file, when nobody else has it.
+    /// Lends the right to write the project file, when nobody else has it: one at a time, in the order in which they
+    /// asked, so that an older state never overwrites a newer one.
     ///
     /// # Errors
     /// If the session cannot be talked to.
     pub async fn begin_save(&self, session_id: SessionId) -> Result<SaveLease, HubError> {
         let _global = self.enter()?;
-        self.ask(session_id, Retry::Always, SessionMessage::BeginSave).await
+        let handle = self.find(session_id, None).await?;
+        let waiting = handle.enter()?;
+        let turn = handle.saving.acquire_owned().await;
+        drop(waiting);
+        let snapshot = self.read_entered(session_id, None).await?;
+        // Nobody closes it: it goes with the session, which has just been read.
+        let turn = turn.map_err(|_| HubError::SessionNotFound(session_id))?;
+        Ok(SaveLease { snapshot, _turn: turn })
     }
 }

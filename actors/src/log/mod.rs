@@ -4,7 +4,11 @@
 //! the only writer, and an append may end in "unknown". Nothing that a session decided leaves the process before its
 //! append has succeeded (P3).
 
+#[cfg(feature = "testing")]
+pub mod conformance;
 mod memory;
+#[cfg(feature = "testing")]
+pub mod planned;
 
 use std::sync::Arc;
 

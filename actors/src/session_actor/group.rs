@@ -6,8 +6,8 @@ use ractor::{ActorProcessingErr, ActorRef};
 use tracing::Span;
 
 use super::{
-    Fault, Position, Refusal, ResyncRequest, RoomFull, SaveLease, SessionMessage, SessionState, Stop, Submission,
-    Submitted, snapshot,
+    Fault, Position, Refusal, ResyncRequest, RoomFull, SessionMessage, SessionState, Stop, Submission, Submitted,
+    snapshot,
 };
 use crate::{
     broadcast_actor::BroadcastMessage,
@@ -41,7 +41,7 @@ impl SessionState {
                 break;
             }
             let Some(message) = self.waiting.pop_front() else { break };
-            records.extend(self.process(myself, message)?);
+            records.extend(self.process(message)?);
             if self.stopping {
                 break;
             }
@@ -90,11 +90,7 @@ impl SessionState {
     }
 
     /// One message of a group. What it appends is returned, what it says goes to the outbox.
-    fn process(
-        &mut self,
-        myself: &ActorRef<SessionMessage>,
-        message: SessionMessage,
-    ) -> Result<Option<Arc<Recorded>>, ActorProcessingErr> {
+    fn process(&mut self, message: SessionMessage) -> Result<Option<Arc<Recorded>>, ActorProcessingErr> {
         match message {
             SessionMessage::Submit(submission) => {
                 self.last_access = submission.context.now;
@@ -122,14 +118,6 @@ impl SessionState {
                         .push(Effect::Publish(BroadcastMessage::Leave(member, reason, now)));
                 }
                 self.reply_later(reply, |_| ());
-            }
-            SessionMessage::BeginSave(reply) => {
-                self.saves.begin(reply);
-                self.lend(myself);
-            }
-            SessionMessage::EndSave => {
-                self.saves.end();
-                self.lend(myself);
             }
             SessionMessage::Passivate { idle_since, reply } => {
                 let idle = self.is_idle(idle_since);
@@ -226,7 +214,8 @@ impl SessionState {
     fn join(&mut self, member: Member, position: Option<Position>, now: Timestamp, reply: Reply<Result<(), RoomFull>>) {
         self.last_access = now;
         let max = self.resources.sockets_per_session_max;
-        if self.members.len() >= max || self.room.is_none() {
+        let full = self.members.len() >= max && !self.members.contains_key(&member.id);
+        if full || self.room.is_none() {
             return self.reply_later(reply, move |_| Err(RoomFull { max }));
         }
         let sync = Arc::new(self.sync(position, None, SyncReason::FirstJoin, now));
@@ -315,7 +304,6 @@ impl SessionState {
             && self.waiting.is_empty()
             && self.readers.is_empty()
             && self.progress.receiver_count() == 0
-            && self.saves.is_idle()
             && self.last_access <= idle_since
     }
 
@@ -329,18 +317,6 @@ impl SessionState {
                 now: now(),
             },
         }));
-    }
-
-    /// Lends the right to write the project file, if it is free and wanted. It shows the session, so it waits in the
-    /// outbox like every answer: no file says what the log does not (P3).
-    fn lend(&mut self, myself: &ActorRef<SessionMessage>) {
-        if let Some(reply) = self.saves.next() {
-            let session = myself.clone();
-            self.reply_later(reply, |state| SaveLease {
-                snapshot: snapshot(&state.session, state.members.len()),
-                session,
-            });
-        }
     }
 
     /// Puts an answer, as things stand now, into the outbox.

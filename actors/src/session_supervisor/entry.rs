@@ -7,6 +7,7 @@ use std::{
 };
 
 use ractor::ActorRef;
+use tokio::sync::Semaphore;
 
 use super::FindError;
 use crate::{
@@ -63,6 +64,8 @@ pub(super) struct Entry {
     /// Failures since the hub started.
     pub(super) restarts: u64,
     pub(super) last_failure: Option<(Timestamp, Arc<str>)>,
+    /// See [`SessionHandle::saving`].
+    pub(super) saving: Arc<Semaphore>,
     failures: VecDeque<Instant>,
     gate: Option<Gate>,
 }
@@ -101,6 +104,7 @@ impl Entry {
             failed_at: None,
             restarts: 0,
             last_failure: None,
+            saving: Arc::new(Semaphore::new(1)),
             failures: VecDeque::new(),
             gate: None,
         }

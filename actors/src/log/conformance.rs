@@ -1,0 +1,455 @@
+//! What every log must do, as checks that any log can be put through.
+//!
+//! Each check gets a log of its own, with nothing in it. [`event_log_conformance!`](crate::event_log_conformance) makes
+//! one test of each:
+//!
+//! ```no_run
+//! use talus_actors::log::MemoryLog;
+//!
+//! async fn memory_log() -> Box<MemoryLog> {
+//!     Box::new(MemoryLog::start().expect("a thread"))
+//! }
+//!
+//! talus_actors::event_log_conformance!(memory_log);
+//! ```
+//!
+//! Whether a log outlives its process is not asked here: some need not.
+
+mod samples;
+
+use std::sync::Arc;
+
+use tokio::{sync::oneshot, task::JoinSet};
+
+use self::samples::{genesis, records, session_id};
+use super::{Append, AppendError, Done, EventLog, LogError, StoredHead};
+use crate::domain::{
+    ids::{Seq, SessionId},
+    recorded::Recorded,
+};
+
+/// A test for each check of a log. Takes the path of an `async fn` that makes a log with nothing in it, in something
+/// that dereferences to it: a `Box`, or a fixture that keeps a directory for as long.
+#[macro_export]
+macro_rules! event_log_conformance {
+    ($make:path) => {
+        $crate::event_log_conformance! { $make:
+            a_log_begins_once_and_keeps_how_it_began,
+            a_session_that_is_not_there_is_said_not_to_be,
+            records_come_back_as_they_were_appended,
+            an_append_that_expects_another_seq_is_a_conflict_and_changes_nothing,
+            of_appends_that_expect_the_same_seq_one_wins_whole,
+            each_append_is_answered_once,
+            reading_on_gives_every_record_once_and_no_more_at_a_time_than_asked_for,
+            reading_on_begins_with_the_record_that_holds_the_next_event,
+            reading_back_gives_every_record_once_the_newest_first,
+            reading_back_ends_before_its_place,
+            sessions_are_listed_in_the_order_they_began,
+            a_deleted_session_is_gone_and_its_id_is_free,
+            many_sessions_at_once_do_not_mix,
+        }
+    };
+    ($make:path: $($check:ident,)+) => {
+        $(
+            #[tokio::test]
+            async fn $check() {
+                let log = $make().await;
+                $crate::log::conformance::$check(&*log).await;
+            }
+        )+
+    };
+}
+
+/// `create` begins a log once, and what it was given is there to be opened and listed, whole.
+pub async fn a_log_begins_once_and_keeps_how_it_began(log: &impl EventLog) {
+    for (number, with_project) in [(1, true), (2, false)] {
+        let genesis = genesis(number, with_project);
+        let session_id = genesis.session_id;
+        assert_eq!(log.create(genesis.clone()).await, Ok(()));
+        assert_eq!(log.create(genesis.clone()).await, Err(LogError::Exists(session_id)));
+
+        let stored = log
+            .open(session_id, usize::MAX)
+            .await
+            .expect("readable")
+            .expect("created");
+        assert_eq!(stored.genesis, genesis);
+        assert_eq!(stored.records, []);
+    }
+    let again = genesis(1, false);
+    assert!(
+        log.create(again).await.is_err(),
+        "the id is taken, whatever else is said"
+    );
+    let stored = log
+        .open(session_id(1), usize::MAX)
+        .await
+        .expect("readable")
+        .expect("created");
+    assert_eq!(
+        stored.genesis,
+        genesis(1, true),
+        "and the one that has it stays as it was"
+    );
+}
+
+/// Asking for a session that was never created is no error, except to append to it.
+pub async fn a_session_that_is_not_there_is_said_not_to_be(log: &impl EventLog) {
+    let nobody = session_id(404);
+    assert!(log.open(nobody, usize::MAX).await.expect("readable").is_none());
+    assert_eq!(log.read(nobody, Seq::ZERO, 10).await, Ok(None));
+    assert_eq!(log.read_back(nobody, Seq(u64::MAX), 10).await, Ok(None));
+    assert_eq!(log.list().await, Ok(Vec::new()));
+    assert_eq!(log.delete(nobody).await, Ok(()));
+    assert_eq!(
+        append(log, nobody, Seq::ZERO, &records(1, 3)).await,
+        Err(AppendError::NoSuchLog)
+    );
+    assert!(
+        log.open(nobody, usize::MAX).await.expect("readable").is_none(),
+        "appending begins no log"
+    );
+}
+
+/// Everything that a record can hold comes back equal, in the order of the appends and within each, however the records
+/// were grouped.
+pub async fn records_come_back_as_they_were_appended(log: &impl EventLog) {
+    let (one, all) = filled(log, 1).await;
+    let stored = log.open(one, usize::MAX).await.expect("readable").expect("created");
+    assert_eq!(stored.records, all);
+    assert_eq!(stored.genesis, genesis(1, true));
+
+    let two = genesis(2, true).session_id;
+    assert_eq!(log.create(genesis(2, true)).await, Ok(()));
+    let all = records(2, 40);
+    assert_eq!(
+        append(log, two, Seq::ZERO, &all).await,
+        Ok(()),
+        "all of them as one group"
+    );
+    assert_eq!(opened(log, two).await, all);
+}
+
+/// An append is compare-and-set: with a `seq` that is not the log's it is refused, says both, and nothing of its group
+/// is there.
+pub async fn an_append_that_expects_another_seq_is_a_conflict_and_changes_nothing(log: &impl EventLog) {
+    let (session, all) = filled(log, 1).await;
+    let actual = end(&all);
+    let more = records(9, 3);
+    for expected in [
+        Seq::ZERO,
+        all[0].seq(),
+        Seq(actual.0 - 1),
+        actual.plus(1),
+        Seq(u64::MAX >> 1),
+    ] {
+        assert_eq!(
+            append(log, session, expected, &more).await,
+            Err(AppendError::Conflict { expected, actual })
+        );
+    }
+    assert_eq!(opened(log, session).await, all);
+    assert_eq!(log.list().await.expect("readable")[0].seq, actual);
+
+    let next = samples::following(1, &all, 1);
+    assert_eq!(
+        append(log, session, actual, &next).await,
+        Ok(()),
+        "and the log can be written to as before"
+    );
+}
+
+/// Of several groups that are appended at once with the same expectation one gets in, whole, and the others are told
+/// where it led.
+pub async fn of_appends_that_expect_the_same_seq_one_wins_whole(log: &impl EventLog) {
+    let session = session_id(1);
+    assert_eq!(log.create(genesis(1, true)).await, Ok(()));
+    let groups: Vec<Vec<Arc<Recorded>>> = (2..10).map(|seed| records(seed, usize::from(seed) + 1)).collect();
+    let answers: Vec<_> = groups
+        .iter()
+        .map(|group| start_append(log, session, Seq::ZERO, group))
+        .collect();
+    let mut winners = Vec::new();
+    for (group, answer) in groups.iter().zip(answers) {
+        match answer.await.expect("answered") {
+            Ok(()) => winners.push(group),
+            Err(AppendError::Conflict { expected, actual }) => {
+                assert_eq!(expected, Seq::ZERO);
+                assert_ne!(actual, Seq::ZERO);
+            }
+            Err(other) => unreachable!("{other}"),
+        }
+    }
+    assert_eq!(winners.len(), 1, "one of {} gets in", groups.len());
+    assert_eq!(opened(log, session).await, *winners[0]);
+}
+
+/// Whatever comes of an append, its writer hears of it, and once: `Done` sees to the latter, so this one counts.
+pub async fn each_append_is_answered_once(log: &impl EventLog) {
+    let (answers, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let session = session_id(1);
+    assert_eq!(log.create(genesis(1, true)).await, Ok(()));
+    let group = records(1, 2);
+    let cases = [(session, Seq::ZERO), (session, Seq(77)), (session_id(404), Seq::ZERO)];
+    for (number, (session_id, expected)) in cases.into_iter().enumerate() {
+        let answers = answers.clone();
+        log.append(Append {
+            session_id,
+            expected,
+            records: group.clone(),
+            node_count: 0,
+            done: Done::new(move |result| answers.send((number, result)).expect("listened to")),
+        });
+    }
+    drop(answers);
+    let mut all = Vec::new();
+    while let Some(answer) = heard.recv().await {
+        all.push(answer);
+    }
+    all.sort_by_key(|(number, _)| *number);
+    let numbers: Vec<usize> = all.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, [0, 1, 2]);
+    assert_eq!(all[0].1, Ok(()));
+    assert!(matches!(all[1].1, Err(AppendError::Conflict { .. })), "{:?}", all[1].1);
+    assert_eq!(all[2].1, Err(AppendError::NoSuchLog));
+}
+
+/// Following a log page by page, from wherever, meets every record once and in order; a page holds at most as many
+/// events as asked for, or is one record.
+pub async fn reading_on_gives_every_record_once_and_no_more_at_a_time_than_asked_for(log: &impl EventLog) {
+    let (session, all) = filled(log, 1).await;
+    for events_max in [0, 1, 2, 3, 7, 50, usize::MAX] {
+        let (mut after, mut followed) = (Seq::ZERO, Vec::new());
+        loop {
+            let page = read(log, session, after, events_max).await;
+            let Some(last) = page.last() else { break };
+            let events: usize = page.iter().map(|record| record.len_on_wire()).sum();
+            assert!(
+                page.len() == 1 || events <= events_max,
+                "{} records with {events} events, asked for {events_max}",
+                page.len()
+            );
+            after = last.seq();
+            followed.extend(page);
+        }
+        assert_eq!(followed, all, "in pages of {events_max}");
+    }
+}
+
+/// A position within a record is one that the record is still needed for; at the end there is nothing more, and that is
+/// no error.
+pub async fn reading_on_begins_with_the_record_that_holds_the_next_event(log: &impl EventLog) {
+    let (session, all) = filled(log, 1).await;
+    for after in (0..=end(&all).0).map(Seq) {
+        let rest: Vec<_> = all.iter().filter(|record| record.seq() > after).cloned().collect();
+        assert_eq!(read(log, session, after, usize::MAX).await, rest, "after {after}");
+        assert_eq!(
+            read(log, session, after, 1).await.first(),
+            rest.first(),
+            "after {after}, one at least if there is one"
+        );
+    }
+    for beyond in [end(&all).plus(1), Seq(u64::MAX)] {
+        assert_eq!(read(log, session, beyond, 10).await, []);
+    }
+}
+
+/// Following a log backwards meets every record once, newest first, in pages of as many records as asked for.
+pub async fn reading_back_gives_every_record_once_the_newest_first(log: &impl EventLog) {
+    let (session, all) = filled(log, 1).await;
+    let reversed: Vec<_> = all.iter().rev().cloned().collect();
+    for records_max in [1, 2, 7, all.len(), usize::MAX] {
+        let (mut before, mut followed) = (Seq(u64::MAX), Vec::new());
+        loop {
+            let page = read_back(log, session, before, records_max).await;
+            assert!(page.len() <= records_max, "{} of {records_max}", page.len());
+            let Some(last) = page.last() else { break };
+            let left = all.len() - followed.len();
+            assert_eq!(
+                page.len(),
+                left.min(records_max),
+                "a page is full unless it is the last"
+            );
+            before = last.seq();
+            followed.extend(page);
+        }
+        assert_eq!(followed, reversed, "in pages of {records_max}");
+    }
+    assert_eq!(read_back(log, session, Seq(u64::MAX), 0).await, []);
+}
+
+/// What ends at the place or after it is not told, what ends before it is.
+pub async fn reading_back_ends_before_its_place(log: &impl EventLog) {
+    let (session, all) = filled(log, 1).await;
+    for before in (0..=end(&all).0 + 1).map(Seq) {
+        let earlier: Vec<_> = all
+            .iter()
+            .rev()
+            .filter(|record| record.seq() < before)
+            .cloned()
+            .collect();
+        assert_eq!(
+            read_back(log, session, before, usize::MAX).await,
+            earlier,
+            "before {before}"
+        );
+    }
+}
+
+/// `list` names every session with its last `seq`, in the order they were created, whatever happened to them since.
+pub async fn sessions_are_listed_in_the_order_they_began(log: &impl EventLog) {
+    // Not the order of their ids.
+    let numbers = [5, 1, 9, 3, 7];
+    for number in numbers {
+        assert_eq!(log.create(genesis(number, number % 3 == 0)).await, Ok(()));
+    }
+    let nine = records(9, 4);
+    assert_eq!(append(log, session_id(9), Seq::ZERO, &nine).await, Ok(()));
+    assert_eq!(log.delete(session_id(1)).await, Ok(()));
+
+    let seq = |number| if number == 9 { end(&nine) } else { Seq::ZERO };
+    let head = |number| {
+        let began = StoredHead::new(genesis(number, number % 3 == 0));
+        let last = nine.last().filter(|_| number == 9);
+        StoredHead {
+            seq: seq(number),
+            last_activity: last.map_or(began.last_activity, |record| record.timestamp),
+            ..began
+        }
+    };
+    assert_eq!(log.list().await, Ok([5, 9, 3, 7].map(head).to_vec()));
+
+    assert_eq!(log.create(genesis(1, false)).await, Ok(()));
+    assert_eq!(
+        log.list().await,
+        Ok([5, 9, 3, 7, 1].map(head).to_vec()),
+        "one that begins again is the latest"
+    );
+}
+
+/// After `delete` there is nothing of a session, others are untouched, and a session that begins under its id begins
+/// with nothing.
+pub async fn a_deleted_session_is_gone_and_its_id_is_free(log: &impl EventLog) {
+    let (gone, all) = filled(log, 1).await;
+    let (other, others) = filled(log, 2).await;
+    assert_eq!(log.delete(gone).await, Ok(()));
+    assert_eq!(log.delete(gone).await, Ok(()), "twice is no error");
+
+    assert!(log.open(gone, usize::MAX).await.expect("readable").is_none());
+    assert_eq!(log.read(gone, Seq::ZERO, 10).await, Ok(None));
+    assert_eq!(log.read_back(gone, Seq(u64::MAX), 10).await, Ok(None));
+    assert_eq!(
+        append(log, gone, end(&all), &records(1, 1)).await,
+        Err(AppendError::NoSuchLog)
+    );
+    assert_eq!(opened(log, other).await, others);
+
+    let mut anew = genesis(1, false);
+    anew.epoch = crate::domain::ids::Epoch::new(0xfeed);
+    assert_eq!(log.create(anew.clone()).await, Ok(()));
+    let stored = log
+        .open(gone, usize::MAX)
+        .await
+        .expect("readable")
+        .expect("created again");
+    assert_eq!((stored.genesis, stored.records), (anew, Vec::new()));
+    let first = records(3, 2);
+    assert_eq!(append(log, gone, Seq::ZERO, &first).await, Ok(()));
+    assert_eq!(opened(log, gone).await, first);
+}
+
+/// Many sessions that are begun, appended to and read at the same time each have what was theirs, in order (P7).
+pub async fn many_sessions_at_once_do_not_mix(log: &impl EventLog) {
+    const SESSIONS: u8 = 24;
+    const RECORDS: usize = 12;
+    for number in 1..=SESSIONS {
+        assert_eq!(log.create(genesis(number.into(), true)).await, Ok(()));
+    }
+    let all: Vec<_> = (1..=SESSIONS)
+        .map(|number| (session_id(number.into()), records(number, RECORDS)))
+        .collect();
+    // Round robin, none waited for: each session's appends arrive in order, those of the others between them.
+    let mut answers = JoinSet::new();
+    for at in 0..RECORDS {
+        for (session, records) in &all {
+            let expected = at.checked_sub(1).map_or(Seq::ZERO, |before| records[before].seq());
+            answers.spawn(start_append(log, *session, expected, &records[at..=at]));
+        }
+        let (session, records) = &all[at];
+        let so_far = opened(log, *session).await;
+        assert_eq!(
+            so_far,
+            records[..so_far.len()],
+            "what is read meanwhile is a beginning of it"
+        );
+    }
+    while let Some(answer) = answers.join_next().await {
+        assert_eq!(answer.expect("no panic").expect("answered"), Ok(()));
+    }
+    for (session, records) in &all {
+        assert_eq!(opened(log, *session).await, *records);
+    }
+}
+
+/// Session number `number` with records in groups of different sizes, and those records.
+async fn filled(log: &impl EventLog, number: u8) -> (SessionId, Vec<Arc<Recorded>>) {
+    let session = session_id(number.into());
+    assert_eq!(log.create(genesis(number.into(), true)).await, Ok(()));
+    let all = records(number, 30);
+    let (mut rest, mut size) = (&all[..], 1);
+    let mut expected = Seq::ZERO;
+    while !rest.is_empty() {
+        let (group, others) = rest.split_at(size.min(rest.len()));
+        assert_eq!(append(log, session, expected, group).await, Ok(()));
+        (rest, size, expected) = (others, size % 4 + 1, end(group));
+    }
+    (session, all)
+}
+
+fn end(records: &[Arc<Recorded>]) -> Seq {
+    records.last().map_or(Seq::ZERO, |record| record.seq())
+}
+
+type Answer = oneshot::Receiver<Result<(), AppendError>>;
+
+fn start_append(log: &impl EventLog, session_id: SessionId, expected: Seq, records: &[Arc<Recorded>]) -> Answer {
+    let (answer, answered) = oneshot::channel();
+    log.append(Append {
+        session_id,
+        expected,
+        records: records.to_vec(),
+        node_count: 0,
+        done: Done::new(move |result| answer.send(result).expect("waited for")),
+    });
+    answered
+}
+
+async fn append(
+    log: &impl EventLog,
+    session_id: SessionId,
+    expected: Seq,
+    records: &[Arc<Recorded>],
+) -> Result<(), AppendError> {
+    start_append(log, session_id, expected, records)
+        .await
+        .expect("answered")
+}
+
+async fn opened(log: &impl EventLog, session_id: SessionId) -> Vec<Arc<Recorded>> {
+    log.open(session_id, usize::MAX)
+        .await
+        .expect("readable")
+        .expect("created")
+        .records
+}
+
+async fn read(log: &impl EventLog, session_id: SessionId, after: Seq, events_max: usize) -> Vec<Arc<Recorded>> {
+    let page = log.read(session_id, after, events_max).await;
+    page.expect("readable").expect("created")
+}
+
+async fn read_back(log: &impl EventLog, session_id: SessionId, before: Seq, records_max: usize) -> Vec<Arc<Recorded>> {
+    let page = log.read_back(session_id, before, records_max).await;
+    let told = page.expect("readable").expect("created");
+    told.into_iter().map(|told| told.recorded).collect()
+}

@@ -1,0 +1,155 @@
+//! Commands, calls that wait, and waiting with a deadline.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{self, Poll, Waker},
+};
+
+use talus_actors::{
+    domain::{
+        command::{Command, Context, CreateNode, Origin, Scope},
+        ids::{CommandId, NodeId, Seq},
+    },
+    hub::HubError,
+    session_actor::{Snapshot, Submitted},
+    world::{new_command_id, now},
+};
+use tokio::task::JoinHandle;
+use tracing::Span;
+use uuid::Uuid;
+
+use super::{DEADLINE, Session};
+
+/// What a command comes to for its sender.
+pub type Outcome = Result<Submitted, HubError>;
+
+/// A node that no test has yet.
+pub fn new_node_id() -> NodeId {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NodeId::new(Uuid::from_u64_pair(0xabcd, NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// Adds a root: two events, the second of which closes the command.
+pub fn create_node(node_id: NodeId) -> Command {
+    Command::CreateNode(CreateNode {
+        node_type: "task".into(),
+        name: Some("a task".into()),
+        parent_id: None,
+        index: None,
+        properties: BTreeMap::new(),
+        node_id: Some(node_id),
+    })
+}
+
+/// A command that is refused whatever the state, unless somebody made that very node.
+pub fn delete_nothing() -> Command {
+    Command::DeleteNode {
+        node_id: NodeId::new(Uuid::from_u64_pair(0xdead, 0)),
+    }
+}
+
+/// A command that changes nothing, as long as there is nothing in its batch.
+pub fn change_nothing() -> Command {
+    Command::Batch { commands: Vec::new() }
+}
+
+pub const UNDO: Command = Command::Undo { scope: Scope::Session };
+
+pub fn context(command_id: CommandId) -> Context {
+    Context {
+        command_id,
+        origin: Origin::default(),
+        now: now(),
+        expected_seq: None,
+    }
+}
+
+impl Session {
+    /// Sends a command under an id.
+    pub fn submit_as(&self, command_id: CommandId, command: Command) -> impl Future<Output = Outcome> + Send + 'static {
+        let (hub, id) = (self.hub.clone(), self.id);
+        async move {
+            hub.submit(id, Arc::new(command), context(command_id), Span::none())
+                .await
+        }
+    }
+
+    /// Sends a command under a new id.
+    pub fn submit(&self, command: Command) -> impl Future<Output = Outcome> + Send + 'static {
+        self.submit_as(new_command_id(), command)
+    }
+
+    /// Sends a command that adds a node.
+    pub fn add(&self) -> impl Future<Output = Outcome> + Send + 'static {
+        self.submit(create_node(new_node_id()))
+    }
+
+    /// Adds a node, and tells where the session is then.
+    pub async fn added(&self) -> Seq {
+        within(self.add()).await.expect("accepted").receipt.seq
+    }
+
+    pub fn snapshot(&self) -> impl Future<Output = Result<Snapshot, HubError>> + Send + 'static {
+        let (hub, id) = (self.hub.clone(), self.id);
+        async move { hub.snapshot(id).await }
+    }
+}
+
+/// A call that was begun: its message is in the mailbox, before those of calls that are begun later. Dropped, its caller
+/// goes away.
+pub struct Underway<T>(JoinHandle<T>);
+
+impl<T: Send + 'static> Underway<T> {
+    pub fn begin(call: impl Future<Output = T> + Send + 'static) -> Self {
+        let mut call = Box::pin(call);
+        let first = call.as_mut().poll(&mut task::Context::from_waker(Waker::noop()));
+        Self(tokio::spawn(async move {
+            match first {
+                Poll::Ready(answer) => answer,
+                Poll::Pending => call.await,
+            }
+        }))
+    }
+
+    /// Whether it has no answer yet.
+    pub fn is_waiting(&self) -> bool {
+        !self.0.is_finished()
+    }
+
+    /// The answer, before the deadline.
+    pub async fn answer(mut self) -> T {
+        within(&mut self.0).await.expect("no panic")
+    }
+}
+
+impl<T> Drop for Underway<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Waits for something that is going to happen.
+pub async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, what).await.expect("before the deadline")
+}
+
+/// Waits until something is so.
+pub async fn until(what: impl Fn() -> bool) {
+    within(async {
+        while !what() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// Lets everything run that can, on the test's own thread: what has not happened then waits for something else.
+pub async fn settle() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,138 @@
+//! An encoder whose packets are easy to read, which counts, and which panics when a test tells it to.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use serde_json::{Value as Json, json, value::to_raw_value};
+use talus_actors::{
+    domain::ids::{Seq, Timestamp},
+    fan_out::{CommandNotice, Encoder, Frame, MemberInfo, Room, Sync, SyncBody, SyncContent, Verdict},
+};
+
+/// See the [module](self).
+#[derive(Default)]
+pub struct TestEncoder {
+    /// Commands that were encoded.
+    pub commands: AtomicUsize,
+    /// Bodies of syncs that were encoded.
+    pub bodies: AtomicUsize,
+    /// Panics to come, one for each of the next commands.
+    pub command_panics: AtomicUsize,
+    /// Panics to come, one for each of the next bodies of syncs.
+    pub body_panics: AtomicUsize,
+}
+
+impl TestEncoder {
+    pub fn encoded(&self) -> usize {
+        self.commands.load(Ordering::Relaxed)
+    }
+
+    pub fn bodies(&self) -> usize {
+        self.bodies.load(Ordering::Relaxed)
+    }
+
+    /// Panics at the next so many commands.
+    pub fn panic_at_commands(&self, count: usize) {
+        self.command_panics.store(count, Ordering::Relaxed);
+    }
+
+    /// Panics at the next so many bodies of syncs.
+    pub fn panic_at_bodies(&self, count: usize) {
+        self.body_panics.store(count, Ordering::Relaxed);
+    }
+}
+
+fn panic_if_told(panics: &AtomicUsize) {
+    let left = panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+    assert!(left.is_err(), "the test told the encoder to panic");
+}
+
+fn frame(event: &'static str, room: &Room, seq: Option<Seq>, mut data: Json) -> Frame {
+    data["session"] = json!(room.session_id);
+    data["seq"] = json!(seq);
+    Frame {
+        event,
+        data: Arc::from(to_raw_value(&data).expect("JSON")),
+        seq,
+    }
+}
+
+impl Encoder for TestEncoder {
+    fn command(&self, room: &Room, notice: &CommandNotice) -> Vec<Frame> {
+        self.commands.fetch_add(1, Ordering::Relaxed);
+        panic_if_told(&self.command_panics);
+        let id = json!({ "command_id": notice.command_id });
+        let mut frames = vec![frame("command:executing", room, None, id.clone())];
+        match &notice.verdict {
+            Verdict::Applied(record) => {
+                let seqs = (record.first_seq.0..record.seq().0).map(Seq);
+                frames.extend(seqs.map(|seq| frame("graph", room, Some(seq), id.clone())));
+                frames.push(frame("command:executed", room, Some(record.seq()), id));
+            }
+            Verdict::Unchanged(_) => frames.push(frame("command:executed", room, None, id)),
+            Verdict::Refused(rejection) => {
+                let data = json!({ "command_id": notice.command_id, "code": rejection.code() });
+                frames.push(frame("command:failed", room, None, data));
+            }
+        }
+        frames
+    }
+
+    fn sync_body(&self, _: &Room, sync: &Sync) -> SyncBody {
+        self.bodies.fetch_add(1, Ordering::Relaxed);
+        panic_if_told(&self.body_panics);
+        let body = match &sync.content {
+            SyncContent::Snapshot(document) => {
+                let nodes: Vec<_> = document.graph.walk(None).nodes().map(|(id, _)| id).collect();
+                json!({ "nodes": nodes })
+            }
+            SyncContent::Events { after, records } => {
+                let seqs = records
+                    .iter()
+                    .flat_map(|record| record.first_seq.0..=record.seq().0)
+                    .filter(|&seq| seq > after.0);
+                json!({ "seqs": seqs.collect::<Vec<_>>() })
+            }
+        };
+        SyncBody(Arc::from(to_raw_value(&body).expect("JSON")))
+    }
+
+    fn sync(&self, room: &Room, sync: &Sync, body: &SyncBody, member: &MemberInfo, members: usize) -> Frame {
+        let body: Json = serde_json::from_str(body.0.get()).expect("JSON");
+        let data = json!({
+            "at": sync.seq,
+            "reason": sync.reason.as_str(),
+            "body": body,
+            "client": member.client_id,
+            "members": members,
+            "undo_available": sync.undo_available,
+            "redo_available": sync.redo_available,
+        });
+        frame("session:sync", room, None, data)
+    }
+
+    fn connected(&self, room: &Room, member: &MemberInfo, members: usize, _: Timestamp) -> Frame {
+        let data = json!({ "client": member.client_id, "members": members });
+        frame("session:connected", room, None, data)
+    }
+
+    fn disconnected(&self, room: &Room, member: &MemberInfo, members: usize, reason: &str, _: Timestamp) -> Frame {
+        let data = json!({ "client": member.client_id, "members": members, "reason": reason });
+        frame("session:disconnected", room, None, data)
+    }
+
+    fn tick(&self, room: &Room, seq: Seq, _: Timestamp) -> Frame {
+        frame("session:tick", room, None, json!({ "at": seq }))
+    }
+
+    fn draining(&self, room: &Room, reconnect_in_ms: u64, _: Timestamp) -> Frame {
+        frame(
+            "session:draining",
+            room,
+            None,
+            json!({ "reconnect_in_ms": reconnect_in_ms }),
+        )
+    }
+}

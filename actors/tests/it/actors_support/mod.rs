@@ -1,0 +1,153 @@
+//! A hub for each test, over a log and with sockets that do what the test wants.
+
+mod calls;
+mod encoder;
+mod sockets;
+
+use std::sync::Arc;
+
+use futures_util::{FutureExt, future::BoxFuture};
+use talus_actors::{
+    domain::{
+        blueprint::Blueprint,
+        ids::{Epoch, SessionId, TemplateId},
+        limits::Limits,
+    },
+    fan_out::Encoder,
+    hub::{Hub, HubParts, HubSettings, NewSession},
+    log::{
+        EventLog, MemoryLog,
+        planned::{Plan, PlannedLog},
+    },
+    session_actor::BlueprintSource,
+    session_supervisor::SupervisionSettings,
+    stats::Stats,
+};
+
+pub use calls::*;
+pub use encoder::TestEncoder;
+pub use sockets::*;
+
+/// How long nothing takes that is going to happen at all.
+pub const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// Longer than any test.
+pub const NEVER: std::time::Duration = std::time::Duration::from_secs(3_600);
+
+/// What a hub under test stands on; to be changed before [`Setup::start`].
+pub struct Setup {
+    pub settings: HubSettings,
+    pub blueprints: Arc<dyn BlueprintSource>,
+    /// Whether sockets are served.
+    pub realtime: bool,
+    /// The log that the planned one stands before.
+    pub inner: Arc<dyn EventLog>,
+}
+
+/// A running hub and the test's ends of what it stands on.
+pub struct World {
+    pub hub: Hub,
+    pub plan: Plan,
+    pub encoder: Arc<TestEncoder>,
+    pub log: Arc<dyn EventLog>,
+}
+
+/// A session of a [`World`].
+#[derive(Clone)]
+pub struct Session {
+    pub hub: Hub,
+    pub id: SessionId,
+    pub epoch: Epoch,
+}
+
+impl Setup {
+    /// Limits that no test reaches by accident, restarts at once, and nothing that happens by itself.
+    pub fn new() -> Self {
+        Self {
+            settings: HubSettings {
+                limits: Limits::default(),
+                supervision: SupervisionSettings {
+                    restarts_max: 5,
+                    restart_window: NEVER,
+                    restart_backoff: std::time::Duration::ZERO,
+                    idle_timeout: NEVER,
+                    sessions_max: 1_000,
+                    in_flight_per_session_max: 1_000,
+                    reconnect_ms: (100, 200),
+                    tick_interval: NEVER,
+                },
+                in_flight_max: 10_000,
+                group_commands_max: 64,
+                snapshot_events: 1_000_000,
+                sockets_per_session_max: 100,
+            },
+            blueprints: Arc::new(NoBlueprints),
+            realtime: true,
+            inner: Arc::new(MemoryLog::start().expect("a thread")),
+        }
+    }
+
+    pub fn with(mut self, change: impl FnOnce(&mut HubSettings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    pub fn supervised(self, change: impl FnOnce(&mut SupervisionSettings)) -> Self {
+        self.with(|settings| change(&mut settings.supervision))
+    }
+
+    pub async fn start(self) -> World {
+        let (log, plan) = PlannedLog::over(self.inner);
+        let log: Arc<dyn EventLog> = Arc::new(log);
+        let encoder = Arc::new(TestEncoder::default());
+        let parts = HubParts {
+            log: Arc::clone(&log),
+            blueprints: self.blueprints,
+            encoder: self.realtime.then(|| Arc::clone(&encoder) as Arc<dyn Encoder>),
+            stats: Arc::new(Stats::default()),
+        };
+        let hub = Hub::start(self.settings, parts).await.expect("the log can be listed");
+        World {
+            hub,
+            plan,
+            encoder,
+            log,
+        }
+    }
+}
+
+impl World {
+    /// A hub as [`Setup::new`] has it.
+    pub async fn start() -> Self {
+        Setup::new().start().await
+    }
+
+    /// A new session, awake.
+    pub async fn session(&self) -> Session {
+        let session = self.create(NewSession::default()).await;
+        self.hub.wake(session.id).await.expect("it starts");
+        session
+    }
+
+    pub async fn create(&self, new: NewSession) -> Session {
+        let (genesis, _) = self.hub.create(new).await.expect("created");
+        Session {
+            hub: self.hub.clone(),
+            id: genesis.session_id,
+            epoch: genesis.epoch,
+        }
+    }
+
+    pub fn stats(&self) -> &Stats {
+        self.hub.stats()
+    }
+}
+
+/// There are no templates.
+pub struct NoBlueprints;
+
+impl BlueprintSource for NoBlueprints {
+    fn blueprint(&self, _: &TemplateId) -> BoxFuture<'static, Option<Arc<Blueprint>>> {
+        std::future::ready(None).boxed()
+    }
+}

@@ -1,0 +1,242 @@
+//! Sockets that note everything that happens to them, and that can be full or closed.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use serde_json::Value as Json;
+use talus_actors::{
+    domain::ids::Seq,
+    fan_out::{Frame, Member, MemberId, MemberInfo, Release, RoomSocket, SendError, SyncReason},
+    hub::HubError,
+    session_actor::{Position, ResyncRequest},
+    world::now,
+};
+use tokio::sync::mpsc;
+
+use super::{Session, within};
+
+/// Something that happened to a socket.
+#[derive(Debug, Clone)]
+pub enum Note {
+    /// It was given a packet.
+    Packet(Packet),
+    /// It was told that it missed some.
+    Behind { delivered: Seq, attempt: u32 },
+    /// It was let go.
+    Released(Release),
+}
+
+/// A packet as a client reads it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Packet {
+    pub event: &'static str,
+    pub seq: Option<Seq>,
+    pub data: Json,
+}
+
+/// The socket, as its room has it.
+pub struct TestSocket {
+    notes: mpsc::UnboundedSender<Note>,
+    /// Packets that fit into its queue, which nothing empties but the test.
+    space: AtomicUsize,
+    closed: AtomicBool,
+}
+
+/// The other end of the socket.
+pub struct Client {
+    pub session: Session,
+    pub member: Member,
+    pub socket: Arc<TestSocket>,
+    notes: mpsc::UnboundedReceiver<Note>,
+}
+
+impl RoomSocket for TestSocket {
+    fn send(&self, frame: &Frame) -> Result<(), SendError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(SendError::Closed);
+        }
+        let space = self.space.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |space| {
+            if space == usize::MAX {
+                Some(space)
+            } else {
+                space.checked_sub(1)
+            }
+        });
+        if space.is_err() {
+            return Err(SendError::Full);
+        }
+        self.note(Note::Packet(Packet {
+            event: frame.event,
+            seq: frame.seq,
+            data: serde_json::from_str(frame.data.get()).expect("JSON"),
+        }));
+        Ok(())
+    }
+
+    fn fell_behind(&self, delivered: Seq, attempt: u32) {
+        self.note(Note::Behind { delivered, attempt });
+    }
+
+    fn release(&self, how: Release) {
+        self.note(Note::Released(how));
+    }
+}
+
+impl TestSocket {
+    /// From now on so many packets fit into its queue.
+    pub fn set_space(&self, packets: usize) {
+        self.space.store(packets, Ordering::Relaxed);
+    }
+
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn note(&self, note: Note) {
+        // A test that is over listens no more.
+        let _ = self.notes.send(note);
+    }
+}
+
+impl Session {
+    /// A client that has not joined yet.
+    pub fn client(&self, name: &str) -> Client {
+        let (sender, notes) = mpsc::unbounded_channel();
+        let socket = Arc::new(TestSocket {
+            notes: sender,
+            space: AtomicUsize::new(usize::MAX),
+            closed: AtomicBool::new(false),
+        });
+        let member = Member {
+            id: self.hub.next_member_id(),
+            info: MemberInfo {
+                client_id: name.parse().expect("a client id"),
+                user: None,
+            },
+            socket: Arc::clone(&socket) as Arc<dyn RoomSocket>,
+        };
+        Client {
+            session: self.clone(),
+            member,
+            socket,
+            notes,
+        }
+    }
+
+    /// A client that has joined and read what it got for that.
+    pub async fn joined(&self, name: &str) -> Client {
+        let mut client = self.client(name);
+        within(client.join(None)).await.expect("there is room");
+        client.until("session:connected").await;
+        client
+    }
+}
+
+impl Client {
+    pub fn join(&self, position: Option<Position>) -> impl Future<Output = Result<(), HubError>> + Send + 'static {
+        let (session, member) = (self.session.clone(), self.member.clone());
+        async move { session.hub.join(session.id, member, position).await }
+    }
+
+    pub fn leave(&self, reason: &'static str) -> impl Future<Output = ()> + Send + 'static {
+        let (session, member) = (self.session.clone(), self.member.id);
+        async move { session.hub.leave(session.id, member, &reason.into()).await }
+    }
+
+    pub fn resync(&self, position: Option<Position>, reason: Option<SyncReason>) {
+        let request = ResyncRequest {
+            position,
+            reason,
+            now: now(),
+        };
+        self.session.hub.resync(self.session.id, self.member.id, request);
+    }
+
+    pub const fn id(&self) -> MemberId {
+        self.member.id
+    }
+
+    /// What happens to it next.
+    pub async fn note(&mut self) -> Note {
+        within(self.notes.recv()).await.expect("the socket is there")
+    }
+
+    /// The packet that it gets next.
+    pub async fn packet(&mut self) -> Packet {
+        match self.note().await {
+            Note::Packet(packet) => packet,
+            other => unreachable!("{other:?}, where a packet was due"),
+        }
+    }
+
+    /// The packets up to the next one of that event, which is the last of them.
+    pub async fn until(&mut self, event: &str) -> Vec<Packet> {
+        let mut packets = vec![self.packet().await];
+        while packets.last().is_some_and(|last| last.event != event) {
+            packets.push(self.packet().await);
+        }
+        packets
+    }
+
+    /// The packets up to the event at `seq`.
+    pub async fn until_seq(&mut self, seq: Seq) -> Vec<Packet> {
+        let mut packets = vec![self.packet().await];
+        while packets.last().is_some_and(|last| last.place() < Some(seq)) {
+            packets.push(self.packet().await);
+        }
+        packets
+    }
+
+    /// What has happened until now and was not looked at.
+    pub fn so_far(&mut self) -> Vec<Note> {
+        std::iter::from_fn(|| self.notes.try_recv().ok()).collect()
+    }
+
+    /// The names of the packets that it was given until now.
+    pub fn events_so_far(&mut self) -> Vec<&'static str> {
+        let notes = self.so_far().into_iter();
+        notes
+            .map(|note| match note {
+                Note::Packet(packet) => packet.event,
+                Note::Behind { .. } => "(behind)",
+                Note::Released(_) => "(released)",
+            })
+            .collect()
+    }
+}
+
+impl Packet {
+    /// Where a client is that has this packet: an event's `seq`, a sync's.
+    pub fn place(&self) -> Option<Seq> {
+        self.seq.or_else(|| self.data["at"].as_u64().map(Seq))
+    }
+
+    pub fn is_sync(&self, reason: &str) -> bool {
+        self.event == "session:sync" && self.data["reason"] == reason
+    }
+}
+
+/// Checks that packets continue a client's replica from `from` to `to`, with nothing missing, doubled or out of order
+/// (P1, P2): each event is the next one, and a sync gives what is missing or everything.
+pub fn assert_gapless(packets: &[Packet], from: Seq, to: Seq) {
+    let mut at = from;
+    for packet in packets {
+        if packet.event == "session:sync" {
+            let seqs = packet.data["body"]["seqs"].as_array();
+            let expected: Vec<u64> = (at.0 + 1..=packet.place().expect("a sync has a place").0).collect();
+            if let Some(seqs) = seqs {
+                let seqs: Vec<u64> = seqs.iter().filter_map(Json::as_u64).collect();
+                assert_eq!(seqs, expected, "the sync gives what is missing");
+            }
+            let place = packet.place().expect("a sync has a place");
+            assert!(place >= at, "nothing takes a client back: {packets:?}");
+            at = place;
+        } else if let Some(seq) = packet.seq {
+            assert_eq!(seq, at.plus(1), "the next event of {packets:?}");
+            at = seq;
+        }
+    }
+    assert_eq!(at, to, "it ends where it should: {packets:?}");
+}

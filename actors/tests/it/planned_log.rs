@@ -1,0 +1,164 @@
+//! The log double does what its plan says: the tests that stand on it are worth no more than this.
+
+use std::sync::Arc;
+
+use talus_actors::{
+    domain::{
+        command::{Command, Context, CreateNode, Origin},
+        decide::{Decision, decide},
+        ids::{CommandId, Epoch, Seq, SessionId, Timestamp},
+        limits::Limits,
+        recorded::Recorded,
+        session::{Genesis, Rules, Session},
+    },
+    log::{
+        Append, AppendError, Done, EventLog, LogError, MemoryLog,
+        planned::{Fate, Plan, PlannedLog},
+    },
+};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+const SESSION: SessionId = SessionId::new(Uuid::from_u128(1));
+
+fn genesis() -> Genesis {
+    Genesis {
+        session_id: SESSION,
+        epoch: Epoch::new(7),
+        created_at: Timestamp(0),
+        project: None,
+    }
+}
+
+async fn log() -> (PlannedLog, Plan) {
+    let (log, plan) = PlannedLog::over(Arc::new(MemoryLog::start().expect("a thread")));
+    log.create(genesis()).await.expect("created");
+    (log, plan)
+}
+
+fn record() -> Arc<Recorded> {
+    let rules = Rules {
+        blueprint: None,
+        limits: Arc::new(Limits::default()),
+    };
+    let session = Session::new(genesis(), rules);
+    let command = Command::CreateNode(CreateNode {
+        node_type: "task".into(),
+        name: None,
+        parent_id: None,
+        index: None,
+        properties: std::collections::BTreeMap::new(),
+        node_id: None,
+    });
+    let context = Context {
+        command_id: CommandId::new(Uuid::from_u128(2)),
+        origin: Origin::default(),
+        now: Timestamp(1),
+        expected_seq: None,
+    };
+    match decide(&session, &command, &context) {
+        Ok(Decision::Change(recorded)) => recorded,
+        other => unreachable!("{other:?}"),
+    }
+}
+
+fn append(log: &PlannedLog) -> oneshot::Receiver<Result<(), AppendError>> {
+    let (answer, answered) = oneshot::channel();
+    log.append(Append {
+        session_id: SESSION,
+        expected: Seq::ZERO,
+        records: vec![record()],
+        node_count: 0,
+        done: Done::new(move |result| answer.send(result).expect("waited for")),
+    });
+    answered
+}
+
+async fn kept(log: &PlannedLog) -> usize {
+    let stored = log.open(SESSION, usize::MAX).await.expect("readable").expect("created");
+    stored.records.len()
+}
+
+/// Each fate tells the writer what it says, and appends or does not.
+#[tokio::test]
+async fn each_fate_tells_and_keeps_what_it_says() {
+    let io = AppendError::Io("the disk is full".to_owned());
+    let conflict = AppendError::Conflict {
+        expected: Seq::ZERO,
+        actual: Seq(9),
+    };
+    for (fate, answer, records) in [
+        (Fate::Commit, Ok(()), 1),
+        (Fate::Refuse(io.clone()), Err(io), 0),
+        (Fate::Refuse(conflict.clone()), Err(conflict.clone()), 0),
+        (Fate::CommitAndTell(conflict.clone()), Err(conflict), 1),
+        (Fate::Lose, Err(AppendError::Unknown), 0),
+        (Fate::CommitAndLose, Err(AppendError::Unknown), 1),
+    ] {
+        let (log, plan) = log().await;
+        plan.all(fate.clone());
+        assert_eq!(append(&log).await, Ok(answer), "{fate:?}");
+        assert_eq!(kept(&log).await, records, "{fate:?}");
+    }
+}
+
+/// A held append is neither answered nor kept until the test has given it a fate.
+#[tokio::test]
+async fn what_is_held_waits_for_the_test() {
+    for (fate, answer, records) in [
+        (Fate::Commit, Ok(()), 1),
+        (Fate::Lose, Err(AppendError::Unknown), 0),
+        (Fate::CommitAndLose, Err(AppendError::Unknown), 1),
+    ] {
+        let (log, mut plan) = log().await;
+        plan.all(Fate::Hold);
+        let mut answered = append(&log);
+        let held = plan.held().await;
+        assert_eq!(
+            (held.session_id(), held.expected(), held.records().len()),
+            (SESSION, Seq::ZERO, 1)
+        );
+        assert_eq!(kept(&log).await, 0);
+        assert!(answered.try_recv().is_err(), "not answered yet");
+        held.meet(fate.clone());
+        assert_eq!(answered.await, Ok(answer), "{fate:?}");
+        assert_eq!(kept(&log).await, records, "{fate:?}");
+    }
+}
+
+/// Fates that are planned for the next appends are met once each, in order; then appends go through again.
+#[tokio::test]
+async fn a_plan_for_the_next_appends_ends_with_them() {
+    let (log, plan) = log().await;
+    plan.next([Fate::Lose, Fate::Refuse(AppendError::Io("no".to_owned()))]);
+    assert_eq!(append(&log).await, Ok(Err(AppendError::Unknown)));
+    assert_eq!(append(&log).await, Ok(Err(AppendError::Io("no".to_owned()))));
+    assert_eq!(append(&log).await, Ok(Ok(())));
+    assert_eq!(plan.appends(), 3);
+}
+
+/// Opening fails for as long as the plan says so, and beginning waits for as long.
+#[tokio::test]
+async fn opening_can_fail_and_beginning_can_wait() {
+    let (log, plan) = log().await;
+    let corrupt = LogError::Corrupt("a torn page".to_owned());
+    plan.opens_fail(Some(corrupt.clone()));
+    assert_eq!(log.open(SESSION, usize::MAX).await.expect_err("planned"), corrupt);
+    plan.opens_fail(None);
+    assert_eq!(kept(&log).await, 0);
+
+    plan.hold_creates(true);
+    let other = SessionId::new(Uuid::from_u128(3));
+    let creating = tokio::spawn(log.create(Genesis {
+        session_id: other,
+        ..genesis()
+    }));
+    tokio::task::yield_now().await;
+    assert!(
+        log.open(other, usize::MAX).await.expect("readable").is_none(),
+        "it waits"
+    );
+    plan.hold_creates(false);
+    assert_eq!(creating.await.expect("no panic"), Ok(()));
+    assert!(log.open(other, usize::MAX).await.expect("readable").is_some());
+}

@@ -1,0 +1,220 @@
+//! P3: nothing leaves the process before what it shows is in the log.
+
+use talus_actors::{
+    domain::ids::{CommandId, Seq},
+    hub::HubError,
+    log::planned::Fate,
+    world::new_command_id,
+};
+use tokio::sync::mpsc;
+
+use crate::actors_support::{
+    NEVER, Note, Underway, World, assert_gapless, change_nothing, context, create_node, delete_nothing, new_node_id,
+    settle, within,
+};
+
+/// P3: while an append is in flight nothing comes out: not its receipt, not its events, and no answer of what came
+/// after it, be it a read, a join, a refusal or a retry. Once it is durable everything does.
+#[tokio::test]
+async fn nothing_that_comes_after_an_append_leaves_before_it_is_durable() {
+    let mut world = World::start().await;
+    let session = world.session().await;
+    let mut watcher = session.joined("watcher").await;
+    let leaver = session.joined("leaver").await;
+    watcher.until("session:connected").await;
+
+    world.plan.all(Fate::Hold);
+    let id = new_command_id();
+    let node = create_node(new_node_id());
+    let receipt = Underway::begin(session.submit_as(id, node.clone()));
+    let append = within(world.plan.held()).await;
+
+    let retry = Underway::begin(session.submit_as(id, node));
+    let refused = Underway::begin(session.submit(delete_nothing()));
+    let unchanged = Underway::begin(session.submit(change_nothing()));
+    let read = Underway::begin(session.snapshot());
+    let mut joiner = session.client("joiner");
+    let join = Underway::begin(joiner.join(None));
+    watcher.resync(None, None);
+    let leave = Underway::begin(leaver.leave("client_disconnect"));
+    let (hub, session_id) = (session.hub.clone(), session.id);
+    let save = Underway::begin(async move { hub.begin_save(session_id).await });
+    settle().await;
+
+    for call in [&receipt, &retry, &refused, &unchanged] {
+        assert!(call.is_waiting(), "no command is answered");
+    }
+    assert!(read.is_waiting() && join.is_waiting() && leave.is_waiting() && save.is_waiting());
+    assert_eq!(watcher.events_so_far(), [""; 0]);
+    assert_eq!(joiner.events_so_far(), [""; 0]);
+
+    append.commit();
+    let receipt = receipt.answer().await.expect("accepted").receipt;
+    assert_eq!((receipt.seq, receipt.duplicate), (Seq(2), false));
+    let retry = retry.answer().await.expect("accepted before").receipt;
+    assert_eq!((retry.seq, retry.duplicate), (Seq(2), true));
+    assert!(matches!(
+        refused.answer().await,
+        Err(HubError::Rejected { seq: Seq(2), .. })
+    ));
+    assert_eq!(unchanged.answer().await.expect("accepted").receipt.seq, Seq(2));
+    assert_eq!(read.answer().await.expect("read").seq, Seq(2));
+    join.answer().await.expect("there is room");
+    assert_eq!(joiner.packet().await.data["at"], 2);
+    leave.answer().await;
+    assert_eq!(save.answer().await.expect("lent").snapshot.seq, Seq(2));
+}
+
+/// P3: the same for what is decided in one group with a command: it was decided on what is not durable yet.
+#[tokio::test]
+async fn nothing_that_is_decided_with_a_command_leaves_before_it_is_durable() {
+    let mut world = World::start().await;
+    let session = world.session().await;
+    let mut watcher = session.joined("watcher").await;
+
+    world.plan.all(Fate::Hold);
+    let first = Underway::begin(session.add());
+    let ahead = within(world.plan.held()).await;
+    // These wait for the first append, and are the second group together.
+    let node = create_node(new_node_id());
+    let second = Underway::begin(session.submit(node.clone()));
+    let refused = Underway::begin(session.submit(node));
+    let read = Underway::begin(session.snapshot());
+    let (hub, session_id) = (session.hub.clone(), session.id);
+    let reader = Underway::begin(async move { hub.snapshot_at_least(session_id, Seq(4), NEVER).await });
+    let mut joiner = session.client("joiner");
+    let join = Underway::begin(joiner.join(None));
+    watcher.resync(None, None);
+    ahead.commit();
+    first.answer().await.expect("accepted");
+    watcher.until("command:executed").await;
+
+    let append = within(world.plan.held()).await;
+    assert_eq!(append.records().len(), 1);
+    settle().await;
+    assert!(second.is_waiting() && refused.is_waiting());
+    assert!(read.is_waiting() && reader.is_waiting() && join.is_waiting());
+    assert_eq!(watcher.events_so_far(), [""; 0]);
+    assert_eq!(joiner.events_so_far(), [""; 0]);
+
+    append.commit();
+    assert_eq!(second.answer().await.expect("accepted").receipt.seq, Seq(4));
+    assert!(matches!(
+        refused.answer().await,
+        Err(HubError::Rejected { seq: Seq(4), .. })
+    ));
+    assert_eq!(read.answer().await.expect("read").seq, Seq(4));
+    assert_eq!(reader.answer().await.expect("reached").seq, Seq(4));
+    join.answer().await.expect("there is room");
+    assert_eq!(joiner.packet().await.data["at"], 4);
+    let packets = watcher.until("session:sync").await;
+    assert_gapless(&packets, Seq(2), Seq(4));
+}
+
+/// P3, P1: what a group held back comes out in the order in which it came in: to the room, and to the callers.
+#[tokio::test]
+async fn what_was_held_back_comes_out_in_the_order_it_came_in() {
+    let mut world = World::start().await;
+    let session = world.session().await;
+    let mut watcher = session.joined("watcher").await;
+    world.plan.all(Fate::Hold);
+    let first = Underway::begin(session.add());
+    let ahead = within(world.plan.held()).await;
+    let (done, mut order) = mpsc::unbounded_channel();
+    let mut sent = Vec::new();
+    for number in 0..12 {
+        let id = new_command_id();
+        let command = match number % 3 {
+            0 => create_node(new_node_id()),
+            1 => delete_nothing(),
+            _ => change_nothing(),
+        };
+        sent.push(id);
+        let (call, done) = (Underway::begin(session.submit_as(id, command)), done.clone());
+        tokio::spawn(async move {
+            let _ = call.answer().await;
+            done.send(id).expect("listened to");
+        });
+    }
+    ahead.commit();
+    first.answer().await.expect("accepted");
+    watcher.until("command:executed").await;
+    let append = within(world.plan.held()).await;
+    assert_eq!(append.records().len(), 4);
+    append.commit();
+
+    let mut answered = Vec::new();
+    let mut seen: Vec<CommandId> = Vec::new();
+    for _ in 0..12 {
+        answered.push(within(order.recv()).await.expect("answered"));
+        let packet = watcher.until("command:executing").await.pop().expect("a packet");
+        seen.push(
+            packet.data["command_id"]
+                .as_str()
+                .expect("an id")
+                .parse()
+                .expect("an id"),
+        );
+    }
+    assert_eq!(answered, sent);
+    assert_eq!(seen, sent);
+}
+
+/// P3: the clock of a command is the moment it was received, not the one at which its append was done; and a receipt
+/// says the same as the record in the log.
+#[tokio::test]
+async fn a_receipt_says_what_the_log_says() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let (id, node) = (new_command_id(), new_node_id());
+    let mut given = context(id);
+    given.origin.user = Some("ada".into());
+    let submitted = session
+        .hub
+        .submit(
+            session.id,
+            create_node(node).into(),
+            given.clone(),
+            tracing::Span::none(),
+        )
+        .await
+        .expect("accepted");
+    assert_eq!(submitted.epoch, session.epoch);
+    let stored = world
+        .log
+        .open(session.id, usize::MAX)
+        .await
+        .expect("readable")
+        .expect("created");
+    let [record] = &stored.records[..] else {
+        unreachable!("one record, not {:?}", stored.records)
+    };
+    assert_eq!(record.receipt(), submitted.receipt);
+    assert_eq!(
+        (record.command_id, record.timestamp, &record.origin),
+        (id, given.now, &given.origin)
+    );
+    assert_eq!(submitted.receipt.outcome.node_ids, [node]);
+    assert!(submitted.receipt.outcome.undo_available && submitted.receipt.outcome.is_dirty);
+}
+
+/// P3: a socket whose packets wait for an append that fails gets none of them: it is told where the session is instead.
+#[tokio::test]
+async fn events_of_an_append_that_failed_never_leave() {
+    let mut world = World::start().await;
+    let session = world.session().await;
+    let mut watcher = session.joined("watcher").await;
+    world.plan.all(Fate::Hold);
+    let lost = Underway::begin(session.add());
+    let append = within(world.plan.held()).await;
+    world.plan.all(Fate::Commit);
+    append.meet(Fate::Lose);
+    assert_eq!(lost.answer().await, Err(HubError::OutcomeUnknown));
+    let Note::Packet(packet) = watcher.note().await else {
+        unreachable!("a packet is due")
+    };
+    assert!(packet.is_sync("room_restarted"), "{packet:?}");
+    assert_eq!(packet.data["at"], 0);
+    session.added().await;
+    assert_gapless(&watcher.until_seq(Seq(2)).await, Seq(0), Seq(2));
+}

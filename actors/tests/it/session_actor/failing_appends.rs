@@ -1,0 +1,252 @@
+//! P8, P4: an append that fails, conflicts or goes unanswered costs the callers in it a question, and nobody anything
+//! else.
+
+use talus_actors::{
+    domain::ids::Seq,
+    hub::HubError,
+    log::{Append, AppendError, Done, planned::Fate},
+    world::new_command_id,
+};
+
+use crate::actors_support::{
+    NEVER, Setup, UNDO, Underway, World, assert_gapless, change_nothing, create_node, delete_nothing, new_node_id,
+    until, within,
+};
+
+/// Every bad end that an append can have, and whether it is in the log then.
+fn bad_ends() -> [(Fate, bool); 7] {
+    let conflict = AppendError::Conflict {
+        expected: Seq(2),
+        actual: Seq(9),
+    };
+    [
+        (Fate::Refuse(AppendError::Io("the disk is full".to_owned())), false),
+        (Fate::Refuse(conflict.clone()), false),
+        (Fate::Refuse(AppendError::NoSuchLog), false),
+        (Fate::Refuse(AppendError::Unknown), false),
+        (Fate::Lose, false),
+        (Fate::CommitAndTell(AppendError::Unknown), true),
+        (Fate::CommitAndLose, true),
+    ]
+}
+
+/// However an append ends badly: the commands in it have an unknown outcome; those that came after it are served by the
+/// next actor as if nothing had been, in the same epoch, and `seq` goes on from what the log has. The same command again
+/// is answered rightly, whether it was appended or not.
+#[tokio::test]
+async fn after_a_bad_append_the_session_goes_on_from_its_log() {
+    for (fate, appended) in bad_ends() {
+        let mut world = World::start().await;
+        let session = world.session().await;
+        assert_eq!(session.added().await, Seq(2));
+        world.plan.all(Fate::Hold);
+        let (id, command) = (new_command_id(), create_node(new_node_id()));
+        let in_doubt = Underway::begin(session.submit_as(id, command.clone()));
+        let append = within(world.plan.held()).await;
+        let behind = Underway::begin(session.add());
+        let read_behind = Underway::begin(session.snapshot());
+        world.plan.all(Fate::Commit);
+        append.meet(fate.clone());
+
+        assert_eq!(in_doubt.answer().await, Err(HubError::OutcomeUnknown), "{fate:?}");
+        let there = if appended { Seq(4) } else { Seq(2) };
+        let behind = behind.answer().await.expect("served by the next actor");
+        assert_eq!(
+            (behind.receipt.seq, behind.epoch),
+            (there.plus(2), session.epoch),
+            "{fate:?}"
+        );
+        assert!(!behind.receipt.duplicate, "{fate:?}: it was never decided before");
+        assert_eq!(read_behind.answer().await.expect("read").seq, there.plus(2), "{fate:?}");
+
+        let again = session.submit_as(id, command.clone()).await.expect("accepted").receipt;
+        assert_eq!(again.duplicate, appended, "{fate:?}");
+        assert_eq!(again.seq, if appended { there } else { there.plus(4) }, "{fate:?}");
+        let once_more = session.submit_as(id, command).await.expect("accepted").receipt;
+        assert_eq!((once_more.duplicate, once_more.seq), (true, again.seq), "{fate:?}");
+
+        let snapshot = session.snapshot().await.expect("read");
+        assert_eq!(
+            (snapshot.document.graph.len(), snapshot.seq),
+            (3, Seq(6)),
+            "{fate:?}: each was applied once"
+        );
+        assert_eq!(world.stats().append_failures.get(), 1, "{fate:?}");
+        assert_eq!(world.stats().session_restarts.get(), 1, "{fate:?}");
+        assert_eq!(world.stats().sessions_loaded.get(), 1, "{fate:?}");
+    }
+}
+
+/// Everything that was decided in a group whose append is lost has an unknown outcome, refusals and retries too: they
+/// were decided on what is gone. Reads and joins in it are simply asked again.
+#[tokio::test]
+async fn a_lost_group_leaves_no_answer_behind_and_no_read_or_join() {
+    let mut world = World::start().await;
+    let session = world.session().await;
+    world.plan.all(Fate::Hold);
+    let first = Underway::begin(session.add());
+    let ahead = within(world.plan.held()).await;
+    let node = create_node(new_node_id());
+    let id = new_command_id();
+    let in_doubt = [
+        Underway::begin(session.submit_as(id, node.clone())),
+        Underway::begin(session.submit_as(id, node.clone())),
+        Underway::begin(session.submit(node)),
+        Underway::begin(session.submit(delete_nothing())),
+        Underway::begin(session.submit(change_nothing())),
+    ];
+    let read = Underway::begin(session.snapshot());
+    let mut client = session.client("ada");
+    let join = Underway::begin(client.join(None));
+    ahead.commit();
+    first.answer().await.expect("accepted");
+    let append = within(world.plan.held()).await;
+    world.plan.all(Fate::Commit);
+    append.meet(Fate::Lose);
+    for command in in_doubt {
+        assert_eq!(command.answer().await, Err(HubError::OutcomeUnknown));
+    }
+    assert_eq!(read.answer().await.expect("read").seq, Seq(2));
+    join.answer().await.expect("there is room");
+    assert_eq!(client.until("session:connected").await[0].data["at"], 2);
+}
+
+/// Readers that wait for a `seq` and callers who wait to save outlive the actor that they asked.
+#[tokio::test]
+async fn who_waits_in_a_session_outlives_its_actor() {
+    let mut world = World::start().await;
+    let session = world.session().await;
+    let (hub, id) = (session.hub.clone(), session.id);
+    let reader = Underway::begin(async move { hub.snapshot_at_least(id, Seq(4), NEVER).await });
+    let (hub, id) = (session.hub.clone(), session.id);
+    let lease = hub.begin_save(id).await.expect("lent");
+    let waiting = Underway::begin(async move { hub.begin_save(id).await });
+    world.plan.next([Fate::Lose]);
+    assert_eq!(session.add().await, Err(HubError::OutcomeUnknown));
+    session.added().await;
+    session.added().await;
+    assert_eq!(reader.answer().await.expect("reached").seq, Seq(4));
+    drop(lease);
+    waiting.answer().await.expect("lent");
+}
+
+/// The sockets of a session stay in its room while its actor is replaced: each is told where the session is, and gets
+/// everything that follows; nobody hears that anybody came or went (P2, P8).
+#[tokio::test]
+async fn sockets_stay_while_a_session_starts_again() {
+    for (fate, appended) in bad_ends() {
+        let world = World::start().await;
+        let session = world.session().await;
+        let mut ada = session.joined("ada").await;
+        let mut bob = session.joined("bob").await;
+        ada.until("session:connected").await;
+        world.plan.next([fate.clone()]);
+        assert_eq!(session.add().await, Err(HubError::OutcomeUnknown));
+        let there = if appended { Seq(2) } else { Seq(0) };
+        let end = session.added().await;
+        assert_eq!(end, there.plus(2));
+        for client in [&mut ada, &mut bob] {
+            let packets = client.until_seq(end).await;
+            assert!(packets[0].is_sync("room_restarted"), "{fate:?}: {packets:?}");
+            assert_eq!(packets[0].place(), Some(there), "{fate:?}");
+            assert_eq!(packets[0].data["members"], 2, "{fate:?}");
+            assert_gapless(&packets, Seq(0), end);
+        }
+        assert_eq!(world.stats().members.get(), 2);
+        assert_eq!(session.snapshot().await.expect("read").active_clients, 2);
+    }
+}
+
+/// Undo survives: the next actor takes back what the one before it did.
+#[tokio::test]
+async fn undo_survives_the_actor() {
+    let world = World::start().await;
+    let session = world.session().await;
+    session.added().await;
+    session.added().await;
+    world.plan.next([Fate::Lose]);
+    assert_eq!(session.submit(UNDO).await, Err(HubError::OutcomeUnknown));
+    let undone = session.submit(UNDO).await.expect("accepted").receipt;
+    assert!(undone.outcome.redo_available && undone.outcome.undo_available);
+    assert_eq!(session.snapshot().await.expect("read").document.graph.len(), 1);
+}
+
+/// If somebody else wrote to the log, the session finds out with its next append, and goes on from what is there.
+#[tokio::test]
+async fn a_session_takes_over_what_another_wrote_to_its_log() {
+    let world = World::start().await;
+    let (session, other) = (world.session().await, world.session().await);
+    session.added().await;
+    let elsewhere = other
+        .submit(create_node(new_node_id()))
+        .await
+        .expect("accepted")
+        .receipt
+        .outcome
+        .node_ids[0];
+    // What the other session has at 1 and 2, as another writer of the first one would have put it at 3 and 4.
+    let stored = world
+        .log
+        .open(other.id, usize::MAX)
+        .await
+        .expect("readable")
+        .expect("created");
+    let mut record = (*stored.records[0]).clone();
+    record.first_seq = Seq(3);
+    let (done, written) = tokio::sync::oneshot::channel();
+    world.log.append(Append {
+        session_id: session.id,
+        expected: Seq(2),
+        records: vec![record.into()],
+        node_count: 0,
+        done: Done::new(move |result| done.send(result).expect("waited for")),
+    });
+    written.await.expect("answered").expect("appended");
+
+    assert_eq!(session.add().await, Err(HubError::OutcomeUnknown), "it conflicts");
+    assert_eq!(session.added().await, Seq(6));
+    let snapshot = session.snapshot().await.expect("read");
+    assert!(snapshot.document.graph.contains(elsewhere));
+    assert_eq!(snapshot.document.graph.len(), 3);
+}
+
+/// A log that fails now and then, under commands that are sent again until they are answered: each is applied exactly
+/// once (P4), and the sockets miss nothing (P2).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_log_that_fails_now_and_then_every_command_is_applied_once() {
+    let world = Setup::new()
+        .supervised(|supervision| supervision.restarts_max = 1_000)
+        .start()
+        .await;
+    let session = world.session().await;
+    let mut watcher = session.joined("watcher").await;
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    world.plan.decide_by(
+        move |_| match count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 7 {
+            2 => Fate::Lose,
+            4 => Fate::CommitAndLose,
+            5 => Fate::Refuse(AppendError::Io("now and then".to_owned())),
+            _ => Fate::Commit,
+        },
+    );
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let session = session.clone();
+        callers.spawn(async move {
+            for _ in 0..15 {
+                let (id, command) = (new_command_id(), create_node(new_node_id()));
+                while let Err(error) = session.submit_as(id, command.clone()).await {
+                    assert_eq!(error, HubError::OutcomeUnknown);
+                }
+            }
+        });
+    }
+    while let Some(caller) = within(callers.join_next()).await {
+        caller.expect("no panic");
+    }
+    let snapshot = session.snapshot().await.expect("read");
+    assert_eq!((snapshot.document.graph.len(), snapshot.seq), (60, Seq(120)));
+    assert_gapless(&watcher.until_seq(Seq(120)).await, Seq(0), Seq(120));
+    until(|| world.stats().session_restarts.get() == world.stats().append_failures.get()).await;
+    assert!(world.stats().append_failures.get() >= 3, "the log did fail");
+}

@@ -1,0 +1,8 @@
+//! One session: what it lets out and when, in which order, and to whom.
+
+mod durability;
+mod failing_appends;
+mod groups;
+mod joining;
+mod reading;
+mod saving;

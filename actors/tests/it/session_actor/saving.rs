@@ -1,0 +1,155 @@
+//! Who writes the project file: one at a time, in order, and nothing that is not durable.
+
+use talus_actors::{
+    domain::{command::Command, ids::Seq},
+    hub::{HubError, SaveLease},
+    log::{AppendError, planned::Fate},
+};
+
+use crate::actors_support::{Session, Underway, World, settle, within};
+
+fn begin_save(session: &Session) -> Underway<Result<SaveLease, HubError>> {
+    let (hub, id) = (session.hub.clone(), session.id);
+    Underway::begin(async move { hub.begin_save(id).await })
+}
+
+/// P3: the right to write the project file shows the session too, so it waits like everything else. If it did not, the
+/// file could hold what the log never will.
+#[tokio::test]
+async fn a_save_gets_no_state_that_is_not_durable() {
+    let mut world = World::start().await;
+    let session = world.session().await;
+    world.plan.all(Fate::Hold);
+    let first = Underway::begin(session.add());
+    let ahead = within(world.plan.held()).await;
+    let second = Underway::begin(session.add());
+    let save = begin_save(&session);
+    ahead.commit();
+    first.answer().await.expect("accepted");
+    let append = within(world.plan.held()).await;
+    settle().await;
+    assert!(second.is_waiting() && save.is_waiting());
+
+    world.plan.all(Fate::Commit);
+    append.meet(Fate::Refuse(AppendError::Io("the disk is full".to_owned())));
+    assert_eq!(second.answer().await, Err(HubError::OutcomeUnknown));
+    assert_eq!(
+        save.answer().await.expect("lent").snapshot.seq,
+        Seq(2),
+        "what the log has"
+    );
+}
+
+/// The right to write is lent to one at a time, in the order in which it was asked for, each with the session as it is
+/// then: no older state is written over a newer one.
+#[tokio::test]
+async fn one_saves_at_a_time_and_in_order() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let first = begin_save(&session).answer().await.expect("lent");
+    assert_eq!(first.snapshot.seq, Seq::ZERO);
+    let second = begin_save(&session);
+    let third = begin_save(&session);
+    session.added().await;
+    settle().await;
+    assert!(second.is_waiting() && third.is_waiting());
+
+    drop(first);
+    let second = second.answer().await.expect("lent");
+    assert_eq!(
+        second.snapshot.seq,
+        Seq(2),
+        "the session as it is when the right is lent"
+    );
+    settle().await;
+    assert!(third.is_waiting());
+
+    drop(second);
+    assert_eq!(third.answer().await.expect("lent").snapshot.seq, Seq(2));
+}
+
+/// Who no longer waits is skipped, whether he gave up in the queue or just when it was his turn.
+#[tokio::test]
+async fn who_gave_up_is_skipped() {
+    let mut world = World::start().await;
+    let session = world.session().await;
+    let lease = begin_save(&session).answer().await.expect("lent");
+    let impatient = begin_save(&session);
+    let patient = begin_save(&session);
+    drop(impatient);
+    settle().await;
+    drop(lease);
+    let lease = patient.answer().await.expect("lent");
+
+    // His turn comes in a group whose append is under way, and he goes before it is done.
+    world.plan.all(Fate::Hold);
+    let first = Underway::begin(session.add());
+    let ahead = within(world.plan.held()).await;
+    let second = Underway::begin(session.add());
+    let late = begin_save(&session);
+    let last = begin_save(&session);
+    drop(lease);
+    ahead.commit();
+    first.answer().await.expect("accepted");
+    let append = within(world.plan.held()).await;
+    drop(late);
+    settle().await;
+    append.commit();
+    second.answer().await.expect("accepted");
+    assert_eq!(last.answer().await.expect("lent").snapshot.seq, Seq(4));
+}
+
+/// While somebody writes, commands and reads go on; the note of it makes the session clean as far as it was written.
+#[tokio::test]
+async fn commands_go_on_while_somebody_saves() {
+    let world = World::start().await;
+    let session = world.session().await;
+    session.added().await;
+    let lease = begin_save(&session).answer().await.expect("lent");
+    session.added().await;
+    let save = Command::SaveProject {
+        file: "project.json".into(),
+        through: lease.snapshot.seq,
+    };
+    let saved = session.submit(save.clone()).await.expect("accepted");
+    assert!(
+        saved.receipt.outcome.is_dirty,
+        "it changed since the state that was written"
+    );
+    drop(lease);
+
+    let lease = begin_save(&session).answer().await.expect("lent");
+    let Command::SaveProject { file, .. } = save else {
+        unreachable!()
+    };
+    let through = lease.snapshot.seq;
+    let saved = session
+        .submit(Command::SaveProject { file, through })
+        .await
+        .expect("accepted");
+    assert!(!saved.receipt.outcome.is_dirty);
+    assert!(!session.snapshot().await.expect("read").is_dirty);
+}
+
+/// P8: also while a session starts again nobody writes beside the one who does: what he began to write is older than
+/// what a second one would.
+#[tokio::test]
+async fn nobody_else_saves_while_a_session_starts_again() {
+    let world = World::start().await;
+    let session = world.session().await;
+    session.added().await;
+    let writing = begin_save(&session).answer().await.expect("lent");
+    let waiting = begin_save(&session);
+    world.plan.next([Fate::Lose]);
+    assert_eq!(session.add().await, Err(HubError::OutcomeUnknown));
+    session.added().await;
+    settle().await;
+    assert!(waiting.is_waiting());
+    let late = begin_save(&session);
+    settle().await;
+    assert!(late.is_waiting());
+
+    drop(writing);
+    assert_eq!(waiting.answer().await.expect("lent").snapshot.seq, Seq(4));
+    late.answer().await.expect("lent");
+}
