@@ -44,13 +44,19 @@ pub struct Flags {
 }
 
 /// What the binary can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Run the hub (what happens without a command, too)
     Run,
     /// Look at the configuration without running the hub
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Copy the log of the data directory to a new file, also while a hub runs on it
+    Backup {
+        /// Where to; must not exist
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
 }
 
 /// What can be done with the configuration.

@@ -8,7 +8,7 @@ use talus_hub::app::{App, StartError};
 use talus_hub::cli::{Cli, Command, ConfigCommand};
 use talus_hub::config::{Config, LoadError};
 use talus_hub::exit::Exit;
-use talus_hub::{signal, telemetry};
+use talus_hub::{signal, storage, telemetry};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -23,6 +23,13 @@ fn main() -> ExitCode {
             Err(error) => fail(&error.to_string()),
         },
         Command::Config(ConfigCommand::Check) => say("configuration is valid\n"),
+        Command::Backup { file } => match storage::backup(&config.data.dir, &file) {
+            Ok(()) => say(&format!("backed up to {}\n", file.display())),
+            Err(error) => {
+                eprintln!("error: {error}");
+                Exit::DataDirectoryUnusable.into()
+            }
+        },
     }
 }
 
@@ -48,8 +55,11 @@ async fn run(config: Config) -> Exit {
         Err(error) => return start_failed(&error),
     };
     let url = format!("http://{}", app.address());
+    let operators = app.ops_address().map_or_else(String::new, |address| {
+        format!("operators at http://{address}/ops/actors\n")
+    });
     say(&format!(
-        "talus-hub listening on {url}\ndata in {data_dir}\nopen {url}/api/v1/health\n"
+        "talus-hub listening on {url}\ndata in {data_dir}\n{operators}open {url}/api/v1/health\n"
     ));
     tracing::info!(address = %app.address(), "listening");
     match app.serve(signal::asked_to_stop()).await {

@@ -19,7 +19,9 @@ pub fn database_path(dir: &Path) -> PathBuf {
 /// The right to use a data directory: two hubs on one log would each believe to be the only one. Given back when the
 /// process ends, however it ends.
 #[derive(Debug)]
-pub(super) struct DataLock(#[expect(dead_code, reason = "the lock is held while the file is open")] File);
+pub(super) struct DataLock {
+    _file: File,
+}
 
 impl DataLock {
     pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
@@ -46,7 +48,7 @@ impl DataLock {
         // For whoever wonders who has it.
         file.set_len(0).map_err(unusable)?;
         writeln!(file, "{}", std::process::id()).map_err(unusable)?;
-        Ok(Self(file))
+        Ok(Self { _file: file })
     }
 }
 

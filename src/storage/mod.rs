@@ -97,7 +97,6 @@ struct Shared {
     requests: mpsc::SyncSender<Request>,
     readers: Readers,
     refuses: Refuses,
-    _lock: DataLock,
 }
 
 /// Why nothing can be written now, if so. The writer alone says so.
@@ -123,13 +122,12 @@ impl SqliteLog {
         let readers = Readers::start(&path).map_err(|error| unusable(&error))?;
         std::thread::Builder::new()
             .name("log-writer".to_owned())
-            .spawn(move || writer.run())
+            .spawn(move || writer.run(lock))
             .map_err(|error| OpenError::Io { path, error })?;
         Ok(Self(Arc::new(Shared {
             requests,
             readers,
             refuses,
-            _lock: lock,
         })))
     }
 

@@ -358,19 +358,19 @@ async fn a_deleted_session_is_gone_at_once_and_its_rows_soon() {
     }
 }
 
-#[test]
-fn one_directory_has_one_hub() {
+#[tokio::test]
+async fn one_directory_has_one_hub() {
     let dir = folder();
     let first = open(dir.path());
     let second = SqliteLog::open(dir.path(), &Options::default(), Box::new(|_| {}));
     let error = second.err().expect("it is taken").to_string();
     assert!(error.contains("hub.lock") && error.contains("another hub"), "{error}");
-    drop(first);
+    first.close().await;
     open(dir.path());
 }
 
-#[test]
-fn a_file_that_is_no_database_or_too_new_is_named() {
+#[tokio::test]
+async fn a_file_that_is_no_database_or_too_new_is_named() {
     let dir = folder();
     fs::write(
         database_path(dir.path()),
@@ -384,7 +384,7 @@ fn a_file_that_is_no_database_or_too_new_is_named() {
     assert!(refused(dir.path()).contains("hub.sqlite"));
 
     let dir = folder();
-    drop(open(dir.path()));
+    open(dir.path()).close().await;
     let connection = Connection::open(database_path(dir.path())).expect("opens");
     connection.pragma_update(None, "user_version", 99).expect("set");
     assert!(refused(dir.path()).contains("version 99"));

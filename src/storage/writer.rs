@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use super::{
     OnFatal, Refuses, codec,
+    files::DataLock,
     heads::{Head, Heads},
 };
 
@@ -234,8 +235,8 @@ impl Writer {
         })
     }
 
-    /// Works until it is closed, or everybody who could ask is gone.
-    pub(super) fn run(mut self) {
+    /// Works until it is closed, or everybody who could ask is gone. Then another hub may have the directory.
+    pub(super) fn run(mut self, lock: DataLock) {
         loop {
             let Some(first) = self.next() else { break };
             let (group, closing) = self.gather(first);
@@ -245,6 +246,7 @@ impl Writer {
             self.purge();
             if let Some(reply) = closing {
                 self.close();
+                drop(lock);
                 let _ = reply.send(());
                 return;
             }

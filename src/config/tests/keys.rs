@@ -15,7 +15,8 @@ fn an_unknown_key_is_refused_with_its_name_its_place_and_the_keys_there_are() {
         given().variable("TALUS_HUB_PROJECTS__FILE_MAX", "1").fault(),
         "unknown key `projects.file_max` (TALUS_HUB_PROJECTS__FILE_MAX): [projects] has dir, file_bytes_max"
     );
-    let sections = "the sections are cors, data, limits, log, ops, projects, realtime, rest, server, sessions, templates";
+    let sections =
+        "the sections are cors, data, limits, log, ops, projects, realtime, rest, server, sessions, templates";
     assert_eq!(
         given().file("[sever]\n").fault(),
         format!("unknown key `sever` (FILE): {sections}")

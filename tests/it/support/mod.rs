@@ -1,5 +1,7 @@
 //! A hub of one's own for each test: its own port, its own data, its own limits.
 
+pub mod child;
+
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -18,6 +20,8 @@ pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 pub struct TestHub {
     /// Where it is, without a path.
     pub url: String,
+    /// Where operators are listened to.
+    pub ops_url: String,
     /// Its data. Goes with it.
     pub dir: TempDir,
     http: reqwest::Client,
@@ -70,10 +74,12 @@ impl TestHub {
         change(&mut config);
         let app = App::start(config).await.expect("the hub starts");
         let url = format!("http://{}", app.address());
+        let ops_url = format!("http://{}", app.ops_address().expect("it listens to operators"));
         let stop = CancellationToken::new();
         let served = tokio::spawn(app.serve(stop.clone().cancelled_owned()));
         Self {
             url,
+            ops_url,
             dir,
             http: reqwest::Client::new(),
             stop,
@@ -110,6 +116,17 @@ impl TestHub {
 
     pub async fn post(&self, path: &str, body: &Value) -> Reply {
         self.send(self.http.post(self.api(path)).json(body)).await
+    }
+
+    /// Reads a page of the operators'.
+    pub async fn ops(&self, path: &str) -> Reply {
+        self.send(self.http.get(format!("{}/ops{path}", self.ops_url))).await
+    }
+
+    /// Does something that operators do.
+    pub async fn operate(&self, path: &str, body: &Value) -> Reply {
+        self.send(self.http.post(format!("{}/ops{path}", self.ops_url)).json(body))
+            .await
     }
 
     pub async fn delete(&self, path: &str) -> Reply {

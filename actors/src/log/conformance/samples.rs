@@ -129,7 +129,7 @@ impl Writer {
             _ => Command::LoadGraph {
                 graph: self.session.document().graph.clone(),
                 extras: Some(Arc::new(BTreeMap::from([("view".into(), value(r#"{"zoom": 1.0}"#))]))),
-                from_file: self.number % 2 == 0,
+                from_file: self.number.is_multiple_of(2),
             },
         }
     }
