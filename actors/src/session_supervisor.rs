@@ -511,9 +511,7 @@ impl SupervisorState {
             }
             Life::FallingAsleep(snapshot) => {
                 entry.summary.update(&snapshot);
-                self.resources.stats.passivations.increment();
-                tracing::info!(%session_id, "session passivated");
-                self.tell(session_id, EventKind::Passivated);
+                self.noted_passivation(session_id);
             }
             Life::Awake(_) | Life::Asleep | Life::Restarting | Life::Quarantined { .. } => {}
         }
@@ -623,13 +621,22 @@ impl SupervisorState {
                 entry.life = Life::FallingAsleep(Box::new(snapshot.clone()));
             }
             // Its end was heard of first.
-            Life::Asleep => entry.summary.update(snapshot),
+            Life::Asleep => {
+                entry.summary.update(snapshot);
+                self.noted_passivation(session_id);
+            }
             Life::Awake(_)
             | Life::FallingAsleep(_)
             | Life::Restarting
             | Life::Quarantined { .. }
             | Life::Deleting(_) => {}
         }
+    }
+
+    fn noted_passivation(&self, session_id: SessionId) {
+        self.resources.stats.passivations.increment();
+        tracing::info!(%session_id, "session passivated");
+        self.tell(session_id, EventKind::Passivated);
     }
 
     fn projects(&self) -> BTreeMap<ProjectId, Genesis> {

@@ -462,3 +462,34 @@ async fn a_backup_is_a_log() {
     writing.log = open(other.path());
     assert_eq!(writing.replayed().await.snapshot(), writing.session.snapshot());
 }
+
+/// What every log must do.
+mod conformance {
+    use std::ops::Deref;
+
+    use super::*;
+
+    /// A log, and its folder for as long.
+    struct Fixture {
+        log: SqliteLog,
+        _dir: TempDir,
+    }
+
+    impl Deref for Fixture {
+        type Target = SqliteLog;
+
+        fn deref(&self) -> &SqliteLog {
+            &self.log
+        }
+    }
+
+    async fn log() -> Fixture {
+        let dir = folder();
+        Fixture {
+            log: open(dir.path()),
+            _dir: dir,
+        }
+    }
+
+    talus_actors::event_log_conformance!(log);
+}

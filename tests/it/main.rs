@@ -2,7 +2,9 @@
 
 mod documentation;
 mod durability;
+mod ops;
 mod rest;
 mod save_limit;
+mod stream;
 mod support;
 mod tidy;

@@ -1,0 +1,331 @@
+//! What operators see and do, and that a session that fails is nobody else's business (P7, P8).
+
+use serde_json::{Value, json};
+
+use crate::support::{TestHub, events::EventStream};
+
+async fn hub_with_faults() -> TestHub {
+    TestHub::with(|config| {
+        config.ops.fault_injection = true;
+        config.sessions.restarts_max = 2;
+        config.sessions.restart_backoff_ms = 1;
+    })
+    .await
+}
+
+impl TestHub {
+    async fn inject(&self, session_id: &str, fault: Value) {
+        self.operate(&format!("/sessions/{session_id}/fault"), &fault)
+            .await
+            .ok();
+    }
+
+    async fn inspect(&self, session_id: &str) -> Value {
+        self.ops(&format!("/sessions/{session_id}")).await.ok()
+    }
+
+    async fn supervision(&self) -> EventStream {
+        EventStream::open(self.http().get(format!("{}/ops/events", self.ops_url))).await
+    }
+
+    async fn rename(&self, session_id: &str, node: &str, name: &str, id: &str) -> crate::support::Reply {
+        let command = json!({
+            "session_id": session_id, "command_type": "UpdateProperty", "command_id": id,
+            "data": {"node_id": node, "property_id": "name", "new_value": name},
+        });
+        self.post("/commands/execute", &command).await
+    }
+}
+
+#[tokio::test]
+async fn the_tree_shows_sessions_asleep_and_awake_with_what_they_are_at() {
+    let hub = TestHub::start().await;
+    let session_id = hub.session().await;
+    let asleep = hub.ops("/actors").await.ok();
+    assert_eq!(asleep["sessions"][0]["state"], "asleep", "{asleep}");
+    let root = hub.create_node(&session_id, None, "a").await;
+    hub.create_node(&session_id, Some(&root), "b").await;
+    let tree = hub.ops("/actors?limit=10").await.ok();
+    assert_eq!(
+        (&tree["root"]["state"], &tree["root"]["log"]["state"]),
+        (&json!("running"), &json!("writing"))
+    );
+    assert_eq!(
+        (&tree["total"], &tree["root"]["sessions_loaded"]),
+        (&json!(1), &json!(1))
+    );
+    let session = &tree["sessions"][0];
+    assert_eq!(session, &hub.inspect(&session_id).await);
+    for (field, value) in [
+        ("state", json!("running")),
+        ("seq", json!(4)),
+        ("durable_seq", json!(4)),
+        ("nodes", json!(2)),
+        ("sockets", json!(0)),
+        ("restarts", json!(0)),
+        ("last_failure", Value::Null),
+        ("append_in_flight", json!(false)),
+        ("undo_depth", json!(2)),
+    ] {
+        assert_eq!(session[field], value, "{field}");
+    }
+    assert!(
+        session["memory_bytes"].as_u64() > Some(800) && session["session_actor"].is_u64(),
+        "{session}"
+    );
+    let nobody = hub.ops("/sessions/00000000-0000-4000-8000-000000000000").await;
+    assert_eq!(nobody.refused(), (404, "INVALID_SESSION"));
+}
+
+/// P8, P4: whatever goes wrong around a command, its sender hears at once that nobody knows, the session goes on where
+/// the log is, and the same command again is answered rightly.
+#[tokio::test]
+async fn every_fault_costs_a_question_and_nothing_else() {
+    for (kind, kept) in [
+        ("panic_decide", false),
+        ("panic_apply", false),
+        ("append_error", false),
+        ("append_conflict", false),
+        ("append_unknown", true),
+    ] {
+        let hub = hub_with_faults().await;
+        let (session_id, other) = (hub.session().await, hub.session().await);
+        let node = hub.create_node(&session_id, None, "before").await;
+        let epoch = hub.get(&format!("/sessions/{session_id}/info")).await.ok()["epoch"].take();
+        let mut told = hub.supervision().await;
+        hub.inject(&session_id, json!({"kind": kind})).await;
+        let id = "22222222-2222-4222-8222-222222222222";
+        let lost = hub.rename(&session_id, &node, "after", id).await;
+        assert_eq!(lost.refused(), (503, "OUTCOME_UNKNOWN"), "{kind}");
+        let again = hub.rename(&session_id, &node, "after", id).await.ok();
+        assert_eq!(again["duplicate"] == true, kept, "{kind}: {again}");
+        assert_eq!(
+            (&again["seq"], &again["epoch"]),
+            (&json!(4), &epoch),
+            "{kind}: the sequence goes on"
+        );
+        assert_eq!(hub.graph(&session_id).await["roots"][0]["name"], "after", "{kind}");
+
+        let failed = told.until("failed").await;
+        assert_eq!(failed.data["session_id"], session_id, "{kind}");
+        let restarted = told.until("restarted").await;
+        assert!(restarted.data["recovery_ms"].is_f64(), "{kind}: {restarted:?}");
+        let inspected = hub.inspect(&session_id).await;
+        assert_eq!(
+            (&inspected["state"], &inspected["restarts"]),
+            (&json!("running"), &json!(1)),
+            "{kind}"
+        );
+        assert!(inspected["last_failure"]["reason"].is_string(), "{kind}: {inspected}");
+        assert_eq!(hub.inspect(&other).await["restarts"], 0, "{kind}");
+        hub.create_node(&other, None, "undisturbed").await;
+    }
+}
+
+/// A slow disk holds up what was asked, and an operator sees it.
+#[tokio::test]
+async fn an_append_that_takes_its_time_is_seen_and_ends_well() {
+    let hub = hub_with_faults().await;
+    let session_id = hub.session().await;
+    hub.create_node(&session_id, None, "a").await;
+    hub.inject(&session_id, json!({"kind": "append_delay_ms", "ms": 300}))
+        .await;
+    let slow = hub.create_node(&session_id, None, "slow");
+    let seen = async {
+        loop {
+            let inspected = hub.inspect(&session_id).await;
+            if inspected["append_in_flight"] == true {
+                return inspected;
+            }
+        }
+    };
+    let (_, seen) = tokio::join!(slow, seen);
+    assert_eq!((&seen["seq"], &seen["durable_seq"]), (&json!(4), &json!(2)));
+    assert!(
+        seen["outbox"].as_u64() > Some(0) && seen["in_flight"].as_u64() > Some(0),
+        "{seen}"
+    );
+}
+
+/// P8, P7: a session that fails over and over is left alone, is told of, can be looked at and exported, and serves again
+/// when it is released; the others never notice.
+#[tokio::test]
+async fn a_poison_session_is_quarantined_exported_and_released() {
+    let hub = hub_with_faults().await;
+    let (session_id, other) = (hub.session().await, hub.session().await);
+    let node = hub.create_node(&session_id, None, "a").await;
+    let mut told = hub.supervision().await;
+    for _ in 0..3 {
+        hub.inject(&session_id, json!({"kind": "panic_decide"})).await;
+        let lost = hub
+            .rename(&session_id, &node, "b", "33333333-3333-4333-8333-333333333333")
+            .await;
+        assert_eq!(lost.refused(), (503, "OUTCOME_UNKNOWN"));
+    }
+    let quarantined = told.until("quarantined").await;
+    assert!(
+        quarantined.data["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("PanicDecide"))
+    );
+    for path in ["info", "graph", "dirty"] {
+        let refused = hub.get(&format!("/sessions/{session_id}/{path}")).await;
+        assert_eq!(refused.refused(), (423, "SESSION_QUARANTINED"), "{path}");
+    }
+    assert_eq!(hub.ops("/actors").await.ok()["root"]["sessions_quarantined"], 1);
+    assert_eq!(hub.inspect(&session_id).await["state"], "quarantined");
+    hub.create_node(&other, None, "undisturbed").await;
+
+    let log = hub
+        .http()
+        .get(format!("{}/ops/sessions/{session_id}/log", hub.ops_url))
+        .send()
+        .await;
+    let lines = log.expect("answered").text().await.expect("complete");
+    let records: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0]["command_type"], "CreateNode");
+
+    hub.operate(&format!("/sessions/{session_id}/release"), &json!({}))
+        .await
+        .ok();
+    told.until("released").await;
+    assert_eq!(hub.graph(&session_id).await["roots"][0]["name"], "a");
+    // With a new budget.
+    hub.inject(&session_id, json!({"kind": "panic_decide"})).await;
+    let lost = hub
+        .rename(&session_id, &node, "b", "33333333-3333-4333-8333-333333333333")
+        .await;
+    assert_eq!(lost.refused(), (503, "OUTCOME_UNKNOWN"));
+    hub.rename(&session_id, &node, "b", "33333333-3333-4333-8333-333333333333")
+        .await
+        .ok();
+}
+
+#[tokio::test]
+async fn operators_restart_quarantine_and_passivate() {
+    let hub = hub_with_faults().await;
+    let session_id = hub.session().await;
+    hub.create_node(&session_id, None, "a").await;
+    let mut told = hub.supervision().await;
+    hub.operate(&format!("/sessions/{session_id}/restart"), &json!({}))
+        .await
+        .ok();
+    told.until("restarted").await;
+    assert_eq!(hub.graph(&session_id).await["roots"][0]["name"], "a");
+
+    let slept = hub
+        .operate(&format!("/sessions/{session_id}/passivate"), &json!({}))
+        .await
+        .ok();
+    assert_eq!(slept["state"], "asleep");
+    told.until("passivated").await;
+    assert_eq!(hub.inspect(&session_id).await["state"], "asleep");
+    let again = hub
+        .operate(&format!("/sessions/{session_id}/passivate"), &json!({}))
+        .await;
+    assert_eq!(again.ok()["state"], "asleep", "twice is no error");
+    assert_eq!(
+        hub.graph(&session_id).await["roots"][0]["name"],
+        "a",
+        "it comes back when it is used"
+    );
+
+    let events = hub.http().get(hub.api(&format!("/sessions/{session_id}/events")));
+    let _stream = EventStream::open(events).await;
+    let busy = hub
+        .operate(&format!("/sessions/{session_id}/passivate"), &json!({}))
+        .await;
+    assert_eq!(busy.refused(), (409, "SESSION_BUSY"), "somebody follows it");
+
+    for _ in 0..2 {
+        hub.operate(&format!("/sessions/{session_id}/quarantine"), &json!({}))
+            .await
+            .ok();
+        told.until("quarantined").await;
+        let refused = hub.get(&format!("/sessions/{session_id}/info")).await;
+        assert_eq!(refused.refused(), (423, "SESSION_QUARANTINED"));
+        let restart = hub
+            .operate(&format!("/sessions/{session_id}/restart"), &json!({}))
+            .await;
+        assert_eq!(restart.refused(), (423, "SESSION_QUARANTINED"), "it has to be released");
+        // The second time it sleeps when it is quarantined.
+        hub.operate(&format!("/sessions/{session_id}/release"), &json!({}))
+            .await
+            .ok();
+        told.until("released").await;
+    }
+}
+
+/// Recoveries are counted for operators.
+#[tokio::test]
+async fn a_recovery_is_in_the_metrics() {
+    let hub = hub_with_faults().await;
+    let session_id = hub.session().await;
+    hub.create_node(&session_id, None, "a").await;
+    let mut told = hub.supervision().await;
+    hub.operate(&format!("/sessions/{session_id}/restart"), &json!({}))
+        .await
+        .ok();
+    told.until("restarted").await;
+    loop {
+        let text = hub.http().get(format!("{}/metrics", hub.ops_url)).send().await;
+        let text = text.expect("answered").text().await.expect("complete");
+        assert!(text.contains("hub_session_restarts_total 1"), "{text}");
+        // It is noted by a listener of its own, a moment after the event.
+        if text.contains("hub_session_recovery_seconds_count 1") {
+            return;
+        }
+    }
+}
+
+/// Nothing that operators do is on the public listener, and faults are off unless they are switched on.
+#[tokio::test]
+async fn operators_are_listened_to_in_private_and_faults_are_off() {
+    let hub = TestHub::start().await;
+    let session_id = hub.session().await;
+    for path in ["/ops/actors", "/ops/events", "/api/v1/ops/actors"] {
+        let request = hub.http().get(format!("{}{path}", hub.url));
+        assert_eq!(hub.send(request).await.refused(), (404, "NOT_FOUND"), "{path}");
+    }
+    let fault = hub
+        .operate(
+            &format!("/sessions/{session_id}/fault"),
+            &json!({"kind": "panic_decide"}),
+        )
+        .await;
+    assert_eq!(fault.refused(), (404, "NOT_FOUND"));
+    hub.create_node(&session_id, None, "well").await;
+
+    let hub = hub_with_faults().await;
+    let session_id = hub.session().await;
+    for (body, field) in [
+        (json!({}), "kind"),
+        (json!({"kind": "explode"}), "kind"),
+        (json!({"kind": "append_delay_ms"}), "ms"),
+        (json!({"kind": "append_delay_ms", "ms": 99_999_999}), "ms"),
+    ] {
+        let refused = hub.operate(&format!("/sessions/{session_id}/fault"), &body).await;
+        assert_eq!(refused.refused(), (400, "INVALID_REQUEST"), "{body}");
+        assert_eq!(refused.body["error"]["field"], field, "{body}");
+    }
+}
+
+/// An operator stops the hub as a signal does.
+#[tokio::test]
+async fn an_operator_drains_the_hub() {
+    let hub = TestHub::start().await;
+    let session_id = hub.session().await;
+    hub.create_node(&session_id, None, "a").await;
+    let mut told = hub.supervision().await;
+    let answer = hub.operate("/drain", &json!({})).await;
+    assert_eq!((answer.status, &answer.body["status"]), (202, &json!("draining")));
+    assert_eq!(told.next().await, None, "streams end with it");
+    let (dir, stopped) = hub.stop().await;
+    stopped.expect("in time");
+    let hub = TestHub::on(dir, |_| {}).await;
+    assert_eq!(hub.graph(&session_id).await["roots"][0]["name"], "a");
+}

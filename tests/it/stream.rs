@@ -1,0 +1,129 @@
+//! A session's events for readers without Socket.IO.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    TestHub,
+    events::{EventStream, StreamEvent},
+};
+
+async fn follow(hub: &TestHub, session_id: &str, query: &str, last_event_id: Option<&str>) -> EventStream {
+    let mut request = hub
+        .http()
+        .get(hub.api(&format!("/sessions/{session_id}/events{query}")));
+    if let Some(id) = last_event_id {
+        request = request.header("last-event-id", id);
+    }
+    EventStream::open(request).await
+}
+
+fn seqs(events: &[StreamEvent]) -> Vec<u64> {
+    events
+        .iter()
+        .map(|event| event.data["seq"].as_u64().expect("a place"))
+        .collect()
+}
+
+/// P1, P2: a stream has what was, then what happens, in one order, each once, each with the id to come back by.
+#[tokio::test]
+async fn a_stream_tells_what_was_and_then_what_happens() {
+    let hub = TestHub::start().await;
+    let session_id = hub.session().await;
+    let root = hub.create_node(&session_id, None, "a").await;
+    let mut stream = follow(&hub, &session_id, "", None).await;
+    let first = stream.take(2).await;
+    assert_eq!(first[0].event, "graph:node-created");
+    assert_eq!(first[0].data["node_id"], root);
+    hub.create_node(&session_id, Some(&root), "b").await;
+    let refused = hub.execute(
+        &session_id,
+        "DeleteNode",
+        json!({"node_id": "00000000-0000-4000-8000-000000000000"}),
+    );
+    assert_eq!(refused.await.refused(), (404, "NODE_NOT_FOUND"));
+    hub.create_node(&session_id, Some(&root), "c").await;
+    let live = stream.take(4).await;
+    assert_eq!(seqs(&live), [3, 4, 5, 6], "sequenced events only");
+    let listed = hub.get(&format!("/sessions/{session_id}/events")).await.ok();
+    let told: Vec<Value> = first
+        .iter()
+        .chain(&live)
+        .map(|event| json!({"event": event.event, "data": event.data}))
+        .collect();
+    assert_eq!(json!(told), listed["events"], "the same as the list has");
+    let epoch = listed["epoch"].as_str().expect("an epoch");
+    assert_eq!(live[3].id.as_deref(), Some(format!("{epoch}-6").as_str()));
+}
+
+/// P2: one who comes back with the id of his last event misses nothing, also when that was in the middle of a command;
+/// what cannot be gone on from is answered with everything, and with the reason.
+#[tokio::test]
+async fn a_reader_who_comes_back_goes_on_where_he_was_or_is_told_why_not() {
+    let hub = TestHub::start().await;
+    let session_id = hub.session().await;
+    for name in ["a", "b", "c"] {
+        hub.create_node(&session_id, None, name).await;
+    }
+    let epoch = hub.get(&format!("/sessions/{session_id}/info")).await.ok()["epoch"].take();
+    let epoch = epoch.as_str().expect("an epoch");
+    let mut stream = follow(&hub, &session_id, "?after=1", Some(&format!("{epoch}-3"))).await;
+    assert_eq!(seqs(&stream.take(3).await), [4, 5, 6], "the header wins");
+    let mut stream = follow(&hub, &session_id, "?after=4", None).await;
+    assert_eq!(seqs(&stream.take(2).await), [5, 6]);
+
+    for (id, reason) in [
+        ("00000000-2".to_owned(), "epoch_changed"),
+        (format!("{epoch}-99"), "ahead_of_log"),
+    ] {
+        let mut stream = follow(&hub, &session_id, "", Some(&id)).await;
+        let sync = stream.next().await.expect("a sync");
+        assert_eq!(
+            (sync.event.as_str(), &sync.data["reason"]),
+            ("session:sync", &json!(reason))
+        );
+        assert_eq!(sync.data["graph"], hub.graph(&session_id).await);
+        let seq = sync.data["seq"].as_u64().expect("a place");
+        hub.create_node(&session_id, None, "d").await;
+        assert_eq!(seqs(&stream.take(2).await), [seq + 1, seq + 2]);
+    }
+    let request = hub.http().get(hub.api(&format!("/sessions/{session_id}/events")));
+    let request = request
+        .header("accept", "text/event-stream")
+        .header("last-event-id", "nonsense");
+    assert_eq!(hub.send(request).await.refused(), (400, "INVALID_REQUEST"));
+}
+
+/// P8: a stream goes on over a session's failure, and ends with the session.
+#[tokio::test]
+async fn a_stream_outlives_its_sessions_actor_and_ends_with_its_session() {
+    let hub = TestHub::with(|config| config.ops.fault_injection = true).await;
+    let session_id = hub.session().await;
+    let mut stream = follow(&hub, &session_id, "", None).await;
+    hub.create_node(&session_id, None, "a").await;
+    assert_eq!(seqs(&stream.take(2).await), [1, 2]);
+    hub.operate(&format!("/sessions/{session_id}/restart"), &json!({}))
+        .await
+        .ok();
+    hub.create_node(&session_id, None, "b").await;
+    assert_eq!(seqs(&stream.take(2).await), [3, 4]);
+    hub.delete(&format!("/sessions/{session_id}")).await;
+    assert_eq!(stream.next().await, None);
+}
+
+/// P9: so many streams and no more; one that ends makes room.
+#[tokio::test]
+async fn streams_are_let_in_up_to_their_limit() {
+    let hub = TestHub::with(|config| config.rest.streams_max = 1).await;
+    let session_id = hub.session().await;
+    let mut stream = follow(&hub, &session_id, "", None).await;
+    let request = || {
+        hub.http()
+            .get(hub.api(&format!("/sessions/{session_id}/events")))
+            .header("accept", "text/event-stream")
+    };
+    assert_eq!(hub.send(request()).await.refused(), (503, "OVERLOADED"));
+    // It holds its place also while nothing happens, and a stop is not kept waiting for it.
+    let (_dir, stopped) = hub.stop().await;
+    stopped.expect("in time");
+    assert_eq!(stream.next().await, None);
+}
