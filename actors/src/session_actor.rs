@@ -62,8 +62,13 @@ pub enum SessionMessage {
     Leave(MemberId, Arc<str>, Timestamp, Reply<()>),
     /// The append in flight ended.
     Appended(Result<(), AppendError>),
-    /// The room has another actor: it gets the room's sockets.
-    RoomReplaced(ActorRef<BroadcastMessage>),
+    /// The room has another actor.
+    RoomReplaced {
+        /// The new one.
+        room: ActorRef<BroadcastMessage>,
+        /// Whether it gets the room's sockets; else they are let go.
+        sockets_stay: bool,
+    },
     /// Go to sleep if nothing happened since; the answer is the session as it was, or that it is not idle.
     Passivate {
         /// Nothing since when.
@@ -294,10 +299,14 @@ impl Actor for SessionActor {
                 state.release();
                 state.stop_if_asked(&myself);
             }
-            SessionMessage::RoomReplaced(room) => {
+            SessionMessage::RoomReplaced { room, sockets_stay } => {
                 state.room = Some(room);
-                let members = std::mem::take(&mut state.members);
-                state.adopt(members.into_values().collect());
+                if sockets_stay {
+                    let members = std::mem::take(&mut state.members);
+                    state.adopt(members.into_values().collect());
+                } else {
+                    state.dismiss();
+                }
             }
             other => state.waiting.push_back(other),
         }

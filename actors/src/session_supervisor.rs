@@ -93,7 +93,8 @@ pub(crate) enum FindError {
 /// How sessions are supervised.
 #[derive(Debug, Clone)]
 pub struct SupervisionSettings {
-    /// Restarts of one session within [`Self::restart_window`] before it is quarantined.
+    /// Restarts of one session within [`Self::restart_window`] before it is quarantined; and of one room before its
+    /// sockets are let go.
     pub restarts_max: usize,
     /// See [`Self::restarts_max`].
     pub restart_window: Duration,
@@ -393,7 +394,8 @@ impl SupervisorState {
         }
     }
 
-    /// A room's actor that failed is replaced; the session gives the new one its sockets.
+    /// A room's actor that failed is replaced; the session gives the new one its sockets. If it fails over and over they
+    /// may be what it fails at: then the session lets them go, to come back by themselves and at their own pace (P9).
     fn room_ended(
         &mut self,
         myself: &ActorRef<SupervisorMessage>,
@@ -412,10 +414,12 @@ impl SupervisorState {
         let Some(failure) = failure else { return };
         tracing::error!(%session_id, %failure, "a room's actor failed");
         self.resources.stats.broadcast_restarts.increment();
+        let recent = entry.room_failures.note(instant(), self.settings.restart_window);
+        let sockets_stay = recent <= self.settings.restarts_max;
         let Life::Awake(handle) = &entry.life else { return };
         let session = handle.actor.clone();
         if let Some(room) = self.room(myself, session_id) {
-            let _ = session.cast(SessionMessage::RoomReplaced(room));
+            let _ = session.cast(SessionMessage::RoomReplaced { room, sockets_stay });
         }
     }
 
@@ -460,7 +464,7 @@ impl SupervisorState {
         if let Life::Deleting(_) = entry.life {
             return self.session_ended(myself, session_id);
         }
-        let recent = entry.note_failure(instant(), settings.restart_window);
+        let recent = entry.failures.note(instant(), settings.restart_window);
         if recent > settings.restarts_max {
             tracing::error!(%session_id, %failure, failures = recent, "session quarantined");
             self.resources.stats.sessions_quarantined.add(1);

@@ -56,9 +56,16 @@ pub(super) struct Entry {
     pub(super) callers: Vec<Reply<Result<SessionHandle, FindError>>>,
     /// See [`SessionHandle::saving`].
     pub(super) saving: Arc<Semaphore>,
-    failures: VecDeque<Instant>,
+    /// Of its actors.
+    pub(super) failures: Failures,
+    /// Of its rooms' actors.
+    pub(super) room_failures: Failures,
     gate: Option<Gate>,
 }
+
+/// When something failed lately.
+#[derive(Default)]
+pub(super) struct Failures(VecDeque<Instant>);
 
 pub(super) enum Life {
     /// In the log only.
@@ -91,7 +98,8 @@ impl Entry {
             room: None,
             callers: Vec::new(),
             saving: Arc::new(Semaphore::new(1)),
-            failures: VecDeque::new(),
+            failures: Failures::default(),
+            room_failures: Failures::default(),
             gate: None,
         }
     }
@@ -106,17 +114,15 @@ impl Entry {
             caller.send(Err(error.clone()));
         }
     }
+}
 
+impl Failures {
     /// Notes a failure and tells how many there were within the window.
-    pub(super) fn note_failure(&mut self, now: Instant, window: Duration) -> usize {
-        self.failures.push_back(now);
-        while self
-            .failures
-            .front()
-            .is_some_and(|&first| now.duration_since(first) > window)
-        {
-            self.failures.pop_front();
+    pub(super) fn note(&mut self, now: Instant, window: Duration) -> usize {
+        self.0.push_back(now);
+        while self.0.front().is_some_and(|&first| now.duration_since(first) > window) {
+            self.0.pop_front();
         }
-        self.failures.len()
+        self.0.len()
     }
 }

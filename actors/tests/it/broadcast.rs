@@ -2,7 +2,7 @@
 
 use talus_actors::{
     domain::{command::Command, ids::Seq},
-    fan_out::SyncReason,
+    fan_out::{Release, SyncReason},
     log::planned::Fate,
 };
 
@@ -339,4 +339,37 @@ async fn without_sockets_commands_work_the_same() {
     assert_eq!(world.encoder.encoded(), 0);
     world.hub.delete(session.id).await.expect("deleted");
     within(world.hub.drain()).await;
+}
+
+/// P9: a room that fails at every snapshot is not replaced for ever: after as many failures as a session may have, its
+/// sockets are let go, to come back by themselves. Commands go on all the while (P10), and a room that is well again
+/// serves who comes.
+#[tokio::test]
+async fn a_room_that_fails_over_and_over_lets_its_sockets_go() {
+    let world = Setup::new()
+        .supervised(|supervision| supervision.restarts_max = 3)
+        .start()
+        .await;
+    let session = world.session().await;
+    let mut clients = room(&session, 2).await;
+    world.encoder.panic_at_commands(1);
+    world.encoder.panic_at_bodies(usize::MAX);
+    session.added().await;
+    for client in &mut clients {
+        let Note::Released(how) = client.note().await else {
+            unreachable!("it cannot be served")
+        };
+        assert_eq!(how, Release::CloseTransport);
+    }
+    settle().await;
+    assert_eq!(world.stats().broadcast_restarts.get(), 4);
+    assert_eq!(world.stats().members.get(), 0);
+    let snapshot = session.snapshot().await.expect("read");
+    assert_eq!((snapshot.active_clients, snapshot.seq), (0, Seq(2)));
+    assert_eq!(session.added().await, Seq(4));
+
+    world.encoder.panic_at_bodies(0);
+    let mut back = session.joined("back").await;
+    session.added().await;
+    assert_gapless(&back.until_seq(Seq(6)).await, Seq(4), Seq(6));
 }
