@@ -5,3 +5,4 @@ mod broadcast;
 mod log_conformance;
 mod planned_log;
 mod session_actor;
+mod supervision;

@@ -1,10 +1,6 @@
 //! Group commit: what gathers while an append is in flight becomes the next one.
 
-use talus_actors::{
-    domain::ids::Seq,
-    hub::HubError,
-    log::{EventLog, planned::Fate},
-};
+use talus_actors::{domain::ids::Seq, hub::HubError, log::planned::Fate};
 
 use crate::actors_support::{
     Outcome, Session, Setup, Underway, World, change_nothing, delete_nothing, settle, until, within,
