@@ -259,8 +259,9 @@ impl SupervisorState {
         Ok(())
     }
 
+    /// There is no such session any more: everybody who waits for something of it is told so.
     fn forget(&mut self, session_id: SessionId) {
-        let Some(entry) = self.sessions.remove(&session_id) else {
+        let Some(mut entry) = self.sessions.remove(&session_id) else {
             return;
         };
         self.order.remove(&entry.number);
@@ -268,8 +269,12 @@ impl SupervisorState {
         if let Some(project) = &entry.summary.genesis.project {
             self.projects.remove(&project.project_id);
         }
-        if matches!(entry.life, Life::Quarantined { .. }) {
-            self.resources.stats.sessions_quarantined.add(-1);
+        entry.answer_all(&FindError::NotFound);
+        entry.close_room(BroadcastMessage::Delete(now()));
+        match entry.life {
+            Life::Quarantined { .. } => self.resources.stats.sessions_quarantined.add(-1),
+            Life::Deleting(reply) => reply.send(Ok(())),
+            Life::Asleep | Life::Awake(_) | Life::FallingAsleep(_) | Life::Restarting => {}
         }
     }
 
@@ -377,10 +382,8 @@ impl SupervisorState {
     ) {
         self.children.remove(&actor);
         if matches!(error, StartError::NotFound) {
-            if let Some(entry) = self.sessions.get_mut(&session_id) {
-                entry.answer_all(&FindError::NotFound);
-            }
-            return self.forget(session_id);
+            self.forget(session_id);
+            return self.finish_drain();
         }
         self.failed(myself, session_id, &error.to_string().into());
     }
@@ -428,21 +431,18 @@ impl SupervisorState {
         let Some(entry) = self.sessions.get_mut(&session_id) else {
             return;
         };
-        if let Some(room) = entry.room.take() {
-            // What the session told it last is still to be done.
-            let _ = room.drain();
+        if let Life::Deleting(_) = entry.life {
+            self.forget(session_id);
+            return self.finish_drain();
         }
+        entry.close_room(farewell(&self.settings));
         match std::mem::replace(&mut entry.life, Life::Asleep) {
-            Life::Deleting(reply) => {
-                self.forget(session_id);
-                reply.send(Ok(()));
-            }
             Life::FallingAsleep(snapshot) => {
                 entry.summary.update(&snapshot);
                 self.resources.stats.passivations.increment();
                 tracing::info!(%session_id, "session passivated");
             }
-            Life::Awake(_) | Life::Asleep | Life::Restarting | Life::Quarantined { .. } => {}
+            Life::Awake(_) | Life::Asleep | Life::Restarting | Life::Quarantined { .. } | Life::Deleting(_) => {}
         }
         let wanted = self
             .sessions
@@ -474,14 +474,7 @@ impl SupervisorState {
             entry.answer_all(&FindError::Quarantined {
                 reason: Arc::clone(failure),
             });
-            if let Some(room) = entry.room.take() {
-                let reconnect_ms = settings.reconnect_ms;
-                let _ = room.cast(BroadcastMessage::Drain {
-                    reconnect_ms,
-                    now: now(),
-                });
-                let _ = room.drain();
-            }
+            entry.close_room(farewell(settings));
             return self.finish_drain();
         }
         let delay = if recent <= 1 {
@@ -508,6 +501,7 @@ impl SupervisorState {
         }
         if self.draining.is_some() {
             entry.life = Life::Asleep;
+            entry.close_room(farewell(&self.settings));
             return self.finish_drain();
         }
         self.start(myself, session_id);
@@ -602,9 +596,17 @@ impl SupervisorState {
         let reconnect_ms = self.settings.reconnect_ms;
         for (&session_id, entry) in &mut self.sessions {
             entry.answer_all(&FindError::Draining);
-            if let Life::Awake(handle) = &entry.life {
-                self.directory.remove(session_id);
-                let _ = handle.actor.cast(SessionMessage::Stop(Stop::Drain { reconnect_ms }));
+            match &entry.life {
+                Life::Awake(handle) => {
+                    self.directory.remove(session_id);
+                    let _ = handle.actor.cast(SessionMessage::Stop(Stop::Drain { reconnect_ms }));
+                }
+                // It is not started again, and its sockets do not wait for that.
+                Life::Restarting => {
+                    entry.life = Life::Asleep;
+                    entry.close_room(farewell(&self.settings));
+                }
+                Life::Asleep | Life::FallingAsleep(_) | Life::Quarantined { .. } | Life::Deleting(_) => {}
             }
         }
         self.finish_drain();
@@ -617,5 +619,13 @@ impl SupervisorState {
                 reply.send(());
             }
         }
+    }
+}
+
+/// What a room is told that has no session for a while: its sockets come back by themselves.
+fn farewell(settings: &SupervisionSettings) -> BroadcastMessage {
+    BroadcastMessage::Drain {
+        reconnect_ms: settings.reconnect_ms,
+        now: now(),
     }
 }

@@ -109,6 +109,15 @@ impl Entry {
         self.gate.get_or_insert_with(|| Gate::new(max)).clone()
     }
 
+    /// Lets the room go: its sockets are told so, and let go too.
+    pub(super) fn close_room(&mut self, farewell: BroadcastMessage) {
+        if let Some(room) = self.room.take() {
+            let _ = room.cast(farewell);
+            // What it was told until now is still to be done.
+            let _ = room.drain();
+        }
+    }
+
     pub(super) fn answer_all(&mut self, error: &FindError) {
         for caller in self.callers.drain(..) {
             caller.send(Err(error.clone()));

@@ -2,6 +2,8 @@
 
 mod actors_support;
 mod broadcast;
+mod deletion;
+mod draining;
 mod log_conformance;
 mod planned_log;
 mod session_actor;
