@@ -77,8 +77,13 @@ pub enum SessionMessage {
     Appended(Result<(), AppendError>),
     /// What the log knows of commands whose ids are not among the latest.
     Found(Result<lookup::Found, LogError>),
-    /// The room has another actor: it gets the room's sockets.
-    RoomReplaced(ActorRef<BroadcastMessage>),
+    /// The room has another actor.
+    RoomReplaced {
+        /// The new one.
+        room: ActorRef<BroadcastMessage>,
+        /// Whether it gets the room's sockets; else they are let go.
+        sockets_stay: bool,
+    },
     /// Go to sleep if nothing happened since; the answer is the session as it was, or that it is not idle.
     Passivate {
         /// Nothing since when.
@@ -332,10 +337,14 @@ impl Actor for SessionActor {
                 state.lookups.found(found?);
                 state.ask_log(&myself);
             }
-            SessionMessage::RoomReplaced(room) => {
+            SessionMessage::RoomReplaced { room, sockets_stay } => {
                 state.room = Some(room);
-                let members = std::mem::take(&mut state.members);
-                state.adopt(members.into_values().collect());
+                if sockets_stay {
+                    let members = std::mem::take(&mut state.members);
+                    state.adopt(members.into_values().collect());
+                } else {
+                    state.dismiss();
+                }
             }
             // Operators are answered at once: they ask when something is in the way.
             SessionMessage::Inspect(reply) => reply.send(state.inspect()),

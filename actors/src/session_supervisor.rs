@@ -119,7 +119,8 @@ pub(crate) enum FindError {
 /// How sessions are supervised.
 #[derive(Debug, Clone)]
 pub struct SupervisionSettings {
-    /// Restarts of one session within [`Self::restart_window`] before it is quarantined.
+    /// Restarts of one session within [`Self::restart_window`] before it is quarantined; and of one room before its
+    /// sockets are let go.
     pub restarts_max: usize,
     /// See [`Self::restarts_max`].
     pub restart_window: Duration,
@@ -325,8 +326,9 @@ impl SupervisorState {
         Ok(())
     }
 
+    /// There is no such session any more: everybody who waits for something of it is told so.
     fn forget(&mut self, session_id: SessionId) {
-        let Some(entry) = self.sessions.remove(&session_id) else {
+        let Some(mut entry) = self.sessions.remove(&session_id) else {
             return;
         };
         self.order.remove(&entry.number);
@@ -334,8 +336,15 @@ impl SupervisorState {
         if let Some(project) = &entry.summary.genesis.project {
             self.projects.remove(&project.project_id);
         }
-        if matches!(entry.life, Life::Quarantined { .. }) {
-            self.resources.stats.sessions_quarantined.add(-1);
+        entry.answer_all(&FindError::NotFound);
+        entry.close_room(BroadcastMessage::Delete(now()));
+        match entry.life {
+            Life::Quarantined { .. } => self.resources.stats.sessions_quarantined.add(-1),
+            Life::Deleting(reply) => {
+                reply.send(Ok(()));
+                self.tell(session_id, EventKind::Deleted);
+            }
+            Life::Asleep | Life::Awake(_) | Life::FallingAsleep(_) | Life::Restarting => {}
         }
     }
 
@@ -445,10 +454,8 @@ impl SupervisorState {
     ) {
         self.children.remove(&actor);
         if matches!(error, StartError::NotFound) {
-            if let Some(entry) = self.sessions.get_mut(&session_id) {
-                entry.answer_all(&FindError::NotFound);
-            }
-            return self.forget(session_id);
+            self.forget(session_id);
+            return self.finish_drain();
         }
         self.failed(myself, session_id, &Failure::of(error));
     }
@@ -462,7 +469,8 @@ impl SupervisorState {
         }
     }
 
-    /// A room's actor that failed is replaced; the session gives the new one its sockets.
+    /// A room's actor that failed is replaced; the session gives the new one its sockets. If it fails over and over they
+    /// may be what it fails at: then the session lets them go, to come back by themselves and at their own pace (P9).
     fn room_ended(
         &mut self,
         myself: &ActorRef<SupervisorMessage>,
@@ -487,10 +495,12 @@ impl SupervisorState {
             kind: EventKind::RoomRestarted(text),
         };
         let _ = self.events.send(Arc::new(told));
+        let recent = entry.room_failures.note(instant(), self.settings.restart_window);
+        let sockets_stay = recent <= self.settings.restarts_max;
         let Life::Awake(handle) = &entry.life else { return };
         let session = handle.actor.clone();
         if let Some(room) = self.room(myself, session_id) {
-            let _ = session.cast(SessionMessage::RoomReplaced(room));
+            let _ = session.cast(SessionMessage::RoomReplaced { room, sockets_stay });
         }
     }
 
@@ -499,21 +509,17 @@ impl SupervisorState {
         let Some(entry) = self.sessions.get_mut(&session_id) else {
             return;
         };
-        if let Some(room) = entry.room.take() {
-            // What the session told it last is still to be done.
-            let _ = room.drain();
+        if let Life::Deleting(_) = entry.life {
+            self.forget(session_id);
+            return self.finish_drain();
         }
+        entry.close_room(farewell(&self.settings));
         match std::mem::replace(&mut entry.life, Life::Asleep) {
-            Life::Deleting(reply) => {
-                self.forget(session_id);
-                self.tell(session_id, EventKind::Deleted);
-                reply.send(Ok(()));
-            }
             Life::FallingAsleep(snapshot) => {
                 entry.summary.update(&snapshot);
                 self.noted_passivation(session_id);
             }
-            Life::Awake(_) | Life::Asleep | Life::Restarting | Life::Quarantined { .. } => {}
+            Life::Awake(_) | Life::Asleep | Life::Restarting | Life::Quarantined { .. } | Life::Deleting(_) => {}
         }
         let wanted = self
             .sessions
@@ -541,7 +547,7 @@ impl SupervisorState {
         entry.restarts += 1;
         // What is no fault of the session's costs it nothing, but is not tried again at once either.
         let recent = if *is_its_own {
-            entry.note_failure(instant(), settings.restart_window)
+            entry.failures.note(instant(), settings.restart_window)
         } else {
             2
         };
@@ -580,6 +586,7 @@ impl SupervisorState {
         }
         if self.draining.is_some() {
             entry.life = Life::Asleep;
+            entry.close_room(farewell(&self.settings));
             return self.finish_drain();
         }
         self.start(myself, session_id);
@@ -687,9 +694,17 @@ impl SupervisorState {
         let reconnect_ms = self.settings.reconnect_ms;
         for (&session_id, entry) in &mut self.sessions {
             entry.answer_all(&FindError::Draining);
-            if let Life::Awake(handle) = &entry.life {
-                self.directory.remove(session_id);
-                let _ = handle.actor.cast(SessionMessage::Stop(Stop::Drain { reconnect_ms }));
+            match &entry.life {
+                Life::Awake(handle) => {
+                    self.directory.remove(session_id);
+                    let _ = handle.actor.cast(SessionMessage::Stop(Stop::Drain { reconnect_ms }));
+                }
+                // It is not started again, and its sockets do not wait for that.
+                Life::Restarting => {
+                    entry.life = Life::Asleep;
+                    entry.close_room(farewell(&self.settings));
+                }
+                Life::Asleep | Life::FallingAsleep(_) | Life::Quarantined { .. } | Life::Deleting(_) => {}
             }
         }
         self.finish_drain();
@@ -728,4 +743,12 @@ fn put_to_sleep(
             asked.send(goes);
         }
     });
+}
+
+/// What a room is told that has no session for a while: its sockets come back by themselves.
+fn farewell(settings: &SupervisionSettings) -> BroadcastMessage {
+    BroadcastMessage::Drain {
+        reconnect_ms: settings.reconnect_ms,
+        now: now(),
+    }
 }

@@ -62,6 +62,8 @@ type Decide = Box<dyn Fn(&Append) -> Fate + Send + Sync>;
 struct Orders {
     decide: ArcSwap<Decide>,
     open_error: ArcSwapOption<LogError>,
+    /// How many openings are still to fail.
+    open_failures: AtomicUsize,
     appends: AtomicUsize,
 }
 
@@ -80,6 +82,7 @@ impl PlannedLog {
         let orders = Arc::new(Orders {
             decide: ArcSwap::from_pointee(Box::new(|_: &Append| Fate::Commit) as Decide),
             open_error: ArcSwapOption::empty(),
+            open_failures: AtomicUsize::new(0),
             appends: AtomicUsize::new(0),
         });
         let log = Self {
@@ -137,9 +140,10 @@ impl Plan {
         self.orders.appends.load(Ordering::Relaxed)
     }
 
-    /// From now on no session can be opened, for this reason; `None`: they can again.
-    pub fn opens_fail(&self, error: Option<LogError>) {
-        self.orders.open_error.store(error.map(Arc::new));
+    /// The next so many times that a session is opened, of whatever session, it cannot be, for this reason.
+    pub fn opens_fail(&self, count: usize, error: LogError) {
+        self.orders.open_error.store(Some(Arc::new(error)));
+        self.orders.open_failures.store(count, Ordering::Relaxed);
     }
 
     /// From now on logs that are begun wait (or no longer).
@@ -219,9 +223,11 @@ impl EventLog for PlannedLog {
     }
 
     fn open(&self, session_id: SessionId, window_events: usize) -> Answer<Option<Stored>> {
+        let failures = &self.orders.open_failures;
+        let left = failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         match self.orders.open_error.load_full() {
-            Some(error) => std::future::ready(Err((*error).clone())).boxed(),
-            None => self.inner.open(session_id, window_events),
+            Some(error) if left.is_ok() => std::future::ready(Err((*error).clone())).boxed(),
+            Some(_) | None => self.inner.open(session_id, window_events),
         }
     }
 

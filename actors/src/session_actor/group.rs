@@ -17,7 +17,7 @@ use crate::{
         ids::{Seq, Timestamp},
         recorded::Recorded,
     },
-    fan_out::{CommandNotice, Member, MemberId, Sync, SyncContent, SyncReason, Verdict},
+    fan_out::{CommandNotice, Member, MemberId, Release, Sync, SyncContent, SyncReason, Verdict},
     log::{Append, Done},
     reply::Reply,
     world::now,
@@ -25,8 +25,8 @@ use crate::{
 
 /// Something that leaves the actor, once what was decided before it is durable.
 pub(super) enum Effect {
-    /// An answer.
-    Reply(Box<dyn FnOnce() + Send>),
+    /// An answer, or something else that is told to somebody outside the room.
+    Tell(Box<dyn FnOnce() + Send>),
     /// Something for the room.
     Publish(BroadcastMessage),
 }
@@ -76,7 +76,7 @@ impl SessionState {
     pub(super) fn release(&mut self) {
         for effect in std::mem::take(&mut self.outbox) {
             match effect {
-                Effect::Reply(send) => send(),
+                Effect::Tell(send) => send(),
                 Effect::Publish(message) => self.publish(message),
             }
         }
@@ -131,7 +131,7 @@ impl SessionState {
             // These are handled where they arrive; nothing puts them among what waits.
             SessionMessage::Appended(_)
             | SessionMessage::Found(_)
-            | SessionMessage::RoomReplaced(_)
+            | SessionMessage::RoomReplaced { .. }
             | SessionMessage::Inspect(_)
             | SessionMessage::Inject(..)
             | SessionMessage::Fail(_) => {}
@@ -185,7 +185,7 @@ impl SessionState {
         drop(entered);
         let epoch = self.session.genesis().epoch;
         let answer = answer.map(|receipt| Submitted { receipt, epoch });
-        self.outbox.push(Effect::Reply(Box::new(move || reply.send(answer))));
+        self.outbox.push(Effect::Tell(Box::new(move || reply.send(answer))));
         if let Some(verdict) = notice {
             self.notify(&command, context, verdict, span);
         }
@@ -239,6 +239,20 @@ impl SessionState {
             self.members.insert(member.id, member.clone());
             self.outbox
                 .push(Effect::Publish(BroadcastMessage::Adopt(member, Arc::clone(&sync))));
+        }
+        if !self.append_in_flight {
+            self.release();
+        }
+    }
+
+    /// Lets the sockets of a room go, which come back by themselves.
+    pub(super) fn dismiss(&mut self) {
+        for (id, member) in std::mem::take(&mut self.members) {
+            // The new room may be about to get it: the join is then before this in the outbox.
+            let leave = BroadcastMessage::Leave(id, "room_failed".into(), now());
+            self.outbox.push(Effect::Publish(leave));
+            let release = move || member.socket.release(Release::CloseTransport);
+            self.outbox.push(Effect::Tell(Box::new(release)));
         }
         if !self.append_in_flight {
             self.release();
@@ -323,7 +337,7 @@ impl SessionState {
     fn reply_later<T: Send + 'static>(&mut self, mut reply: Reply<T>, answer: impl FnOnce(&Self) -> T) {
         reply.start();
         let answer = answer(self);
-        self.outbox.push(Effect::Reply(Box::new(move || reply.send(answer))));
+        self.outbox.push(Effect::Tell(Box::new(move || reply.send(answer))));
     }
 
     fn answer_readers(&mut self) {

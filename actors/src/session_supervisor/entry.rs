@@ -66,9 +66,16 @@ pub(super) struct Entry {
     pub(super) last_failure: Option<(Timestamp, Arc<str>)>,
     /// See [`SessionHandle::saving`].
     pub(super) saving: Arc<Semaphore>,
-    failures: VecDeque<Instant>,
+    /// Of its actors.
+    pub(super) failures: Failures,
+    /// Of its rooms' actors.
+    pub(super) room_failures: Failures,
     gate: Option<Gate>,
 }
+
+/// When something failed lately.
+#[derive(Default)]
+pub(super) struct Failures(VecDeque<Instant>);
 
 pub(super) enum Life {
     /// In the log only.
@@ -105,7 +112,8 @@ impl Entry {
             restarts: 0,
             last_failure: None,
             saving: Arc::new(Semaphore::new(1)),
-            failures: VecDeque::new(),
+            failures: Failures::default(),
+            room_failures: Failures::default(),
             gate: None,
         }
     }
@@ -115,27 +123,34 @@ impl Entry {
         self.gate.get_or_insert_with(|| Gate::new(max)).clone()
     }
 
+    /// Lets the room go: its sockets are told so, and let go too.
+    pub(super) fn close_room(&mut self, farewell: BroadcastMessage) {
+        if let Some(room) = self.room.take() {
+            let _ = room.cast(farewell);
+            // What it was told until now is still to be done.
+            let _ = room.drain();
+        }
+    }
+
     pub(super) fn answer_all(&mut self, error: &FindError) {
         for caller in self.callers.drain(..) {
             caller.send(Err(error.clone()));
         }
     }
+}
 
-    /// Forgets the failures.
+impl Failures {
+    /// Forgets them.
     pub(super) fn forgive(&mut self) {
-        self.failures.clear();
+        self.0.clear();
     }
 
     /// Notes a failure and tells how many there were within the window.
-    pub(super) fn note_failure(&mut self, now: Instant, window: Duration) -> usize {
-        self.failures.push_back(now);
-        while self
-            .failures
-            .front()
-            .is_some_and(|&first| now.duration_since(first) > window)
-        {
-            self.failures.pop_front();
+    pub(super) fn note(&mut self, now: Instant, window: Duration) -> usize {
+        self.0.push_back(now);
+        while self.0.front().is_some_and(|&first| now.duration_since(first) > window) {
+            self.0.pop_front();
         }
-        self.failures.len()
+        self.0.len()
     }
 }

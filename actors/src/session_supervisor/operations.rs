@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use ractor::ActorRef;
 
-use super::{FindError, Life, SupervisorMessage, SupervisorState};
+use super::{FindError, Life, SupervisorMessage, SupervisorState, farewell};
 use crate::{
-    broadcast_actor::BroadcastMessage,
     domain::ids::{SessionId, Timestamp},
     reply::Reply,
     session_actor::SessionMessage,
@@ -82,7 +81,8 @@ impl SupervisorState {
             }
             (Operation::Release, Life::Quarantined { .. }) => {
                 entry.life = Life::Asleep;
-                entry.forgive();
+                entry.failures.forgive();
+                entry.room_failures.forgive();
                 self.resources.stats.sessions_quarantined.add(-1);
                 self.tell(session_id, EventKind::Released);
             }
@@ -103,7 +103,7 @@ impl SupervisorState {
 
     /// Leaves a session alone: whoever asks is told why, and its sockets come back later and are told too.
     pub(super) fn quarantine(&mut self, session_id: SessionId, reason: &Arc<str>) {
-        let reconnect_ms = self.settings.reconnect_ms;
+        let farewell = farewell(&self.settings);
         let Some(entry) = self.sessions.get_mut(&session_id) else {
             return;
         };
@@ -114,13 +114,7 @@ impl SupervisorState {
         entry.answer_all(&FindError::Quarantined {
             reason: Arc::clone(reason),
         });
-        if let Some(room) = entry.room.take() {
-            let _ = room.cast(BroadcastMessage::Drain {
-                reconnect_ms,
-                now: now(),
-            });
-            let _ = room.drain();
-        }
+        entry.close_room(farewell);
         self.resources.stats.sessions_quarantined.add(1);
         self.tell(session_id, EventKind::Quarantined(Arc::clone(reason)));
     }

@@ -1,6 +1,10 @@
 //! The actors and their ports, from outside the crate. One binary, since each costs a link.
 
 mod actors_support;
+mod broadcast;
+mod deletion;
+mod draining;
 mod log_conformance;
 mod planned_log;
 mod session_actor;
+mod supervision;

@@ -8,7 +8,7 @@ use std::sync::{
 use serde_json::Value as Json;
 use talus_actors::{
     domain::ids::Seq,
-    fan_out::{Frame, Member, MemberId, MemberInfo, Release, RoomSocket, SendError, SyncReason},
+    fan_out::{Frame, Member, MemberInfo, Release, RoomSocket, SendError, SyncReason},
     hub::HubError,
     session_actor::{Position, ResyncRequest},
     world::now,
@@ -152,10 +152,6 @@ impl Client {
             now: now(),
         };
         self.session.hub.resync(self.session.id, self.member.id, request);
-    }
-
-    pub const fn id(&self) -> MemberId {
-        self.member.id
     }
 
     /// What happens to it next.

@@ -114,7 +114,7 @@ async fn a_lost_group_leaves_no_answer_behind_and_no_read_or_join() {
 /// Readers that wait for a `seq` and callers who wait to save outlive the actor that they asked.
 #[tokio::test]
 async fn who_waits_in_a_session_outlives_its_actor() {
-    let mut world = World::start().await;
+    let world = World::start().await;
     let session = world.session().await;
     let (hub, id) = (session.hub.clone(), session.id);
     let reader = Underway::begin(async move { hub.snapshot_at_least(id, Seq(4), NEVER).await });

@@ -41,7 +41,7 @@ async fn a_reader_waits_for_its_seq() {
         let there = reader.answer().await.expect("reached").seq;
         assert_eq!(
             there,
-            Seq((seq + 1) / 2 * 2),
+            Seq(2 * seq.div_ceil(2)),
             "as soon as the command was done that has {seq}"
         );
     }

@@ -1,0 +1,375 @@
+//! A room: what it encodes, what it does about sockets that cannot keep up, and what its failing costs.
+
+use talus_actors::{
+    domain::{command::Command, ids::Seq},
+    fan_out::{Release, SyncReason},
+    log::planned::Fate,
+};
+
+use crate::actors_support::{
+    Client, Note, Session, Setup, Underway, World, assert_gapless, create_node, new_node_id, settle, until, within,
+};
+
+/// One command of `count` nodes: an event for each and one more.
+fn many_nodes(count: usize) -> Command {
+    Command::Batch {
+        commands: (0..count).map(|_| create_node(new_node_id())).collect(),
+    }
+}
+
+async fn room(session: &Session, sockets: usize) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for number in 0..sockets {
+        clients.push(session.joined(&format!("client-{number}")).await);
+    }
+    for client in &mut clients {
+        client.so_far();
+    }
+    clients
+}
+
+/// A command is encoded once, however many sockets are in the room, and not at all if there are none.
+#[tokio::test]
+async fn a_command_is_encoded_once_for_all() {
+    let world = World::start().await;
+    let session = world.session().await;
+    session.added().await;
+    settle().await;
+    assert_eq!(world.encoder.encoded(), 0, "nobody would get it");
+    let mut clients = room(&session, 30).await;
+    let before = world.stats().packets_delivered.get();
+    session.added().await;
+    for client in &mut clients {
+        assert_gapless(&client.until_seq(Seq(4)).await, Seq(2), Seq(4));
+    }
+    assert_eq!(world.encoder.encoded(), 1);
+    until(|| world.stats().packets_delivered.get() == before + 3 * 30).await;
+}
+
+/// Sockets that come while nothing changes share one snapshot; what changes makes it a new one.
+#[tokio::test]
+async fn a_snapshot_is_encoded_once_until_something_changes() {
+    let world = World::start().await;
+    let session = world.session().await;
+    session.added().await;
+    let clients = room(&session, 20).await;
+    assert_eq!(world.encoder.bodies(), 1);
+    clients[0].resync(None, None);
+    session.added().await;
+    let mut late = session.client("late");
+    late.join(None).await.expect("there is room");
+    let sync = late.packet().await;
+    assert_eq!(
+        (sync.place(), sync.data["body"]["nodes"].as_array().map(Vec::len)),
+        (Some(Seq(4)), Some(2))
+    );
+    session.joined("later").await;
+    assert_eq!(world.encoder.bodies(), 2);
+}
+
+/// P7: events of a session reach the sockets of that session only, however the commands of several are mixed.
+#[tokio::test]
+async fn sockets_see_their_own_session_only() {
+    let world = World::start().await;
+    let sessions = [world.session().await, world.session().await, world.session().await];
+    let mut clients = Vec::new();
+    for session in &sessions {
+        clients.push(room(session, 2).await);
+    }
+    let mut commands = Vec::new();
+    for _ in 0..20 {
+        commands.extend(sessions.iter().map(|session| Underway::begin(session.add())));
+    }
+    for command in commands {
+        command.answer().await.expect("accepted");
+    }
+    for (session, clients) in sessions.iter().zip(&mut clients) {
+        for client in clients {
+            let packets = client.until_seq(Seq(40)).await;
+            assert_gapless(&packets, Seq::ZERO, Seq(40));
+            assert!(
+                packets
+                    .iter()
+                    .all(|packet| packet.data["session"] == session.id.to_string())
+            );
+            settle().await;
+            assert_eq!(client.events_so_far(), [""; 0]);
+        }
+    }
+}
+
+/// P2, P9: a socket whose queue is full is told once what it has, gets nothing until it was resynced, and then goes on
+/// without a gap. The others notice nothing (P7).
+#[tokio::test]
+async fn a_socket_that_falls_behind_is_resynced_and_goes_on() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let [slow, quick] = &mut room(&session, 2).await[..] else {
+        unreachable!()
+    };
+    session.added().await;
+    slow.until_seq(Seq(2)).await;
+    // Two packets of the next command fit: executing, and the event at 3.
+    slow.socket.set_space(2);
+    session.added().await;
+    session.added().await;
+    assert_gapless(&quick.until_seq(Seq(6)).await, Seq(0), Seq(6));
+    assert_eq!(slow.events_so_far(), ["command:executing", "graph", "(behind)"]);
+    assert_eq!(
+        (world.stats().slow_consumers.get(), world.stats().packets_dropped.get()),
+        (1, 1)
+    );
+
+    slow.resync(None, Some(SyncReason::SlowConsumer));
+    let Note::Behind { delivered, attempt } = slow.note().await else {
+        unreachable!("its queue is still full")
+    };
+    assert_eq!((delivered, attempt), (Seq(3), 1));
+    assert_eq!(
+        (world.stats().slow_consumers.get(), world.stats().packets_dropped.get()),
+        (1, 2)
+    );
+
+    slow.socket.set_space(usize::MAX);
+    slow.resync(None, Some(SyncReason::SlowConsumer));
+    let sync = slow.packet().await;
+    assert!(sync.is_sync("slow_consumer"), "{sync:?}");
+    assert_eq!(sync.place(), Some(Seq(6)));
+    session.added().await;
+    assert_gapless(&slow.until_seq(Seq(8)).await, Seq(6), Seq(8));
+    slow.socket.set_space(0);
+    session.added().await;
+    let Note::Behind { delivered, attempt } = slow.note().await else {
+        unreachable!("it has no room")
+    };
+    assert_eq!((delivered, attempt), (Seq(8), 0), "a new time counts anew");
+    assert_eq!(world.stats().slow_consumers.get(), 2);
+}
+
+/// A socket whose queue does not even take its first sync is in the room all the same, and is resynced like any other.
+#[tokio::test]
+async fn a_socket_that_is_full_from_the_start_is_resynced_too() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let mut client = session.client("ada");
+    client.socket.set_space(0);
+    client.join(None).await.expect("there is room");
+    let Note::Behind { delivered, attempt } = client.note().await else {
+        unreachable!("it has no room")
+    };
+    assert_eq!((delivered, attempt), (Seq(0), 0));
+    session.added().await;
+    client.socket.set_space(usize::MAX);
+    client.resync(None, None);
+    let packets = client.until_seq(Seq(2)).await;
+    assert_eq!(packets.len(), 1, "what it missed it gets as one: {packets:?}");
+    assert!(packets[0].is_sync("requested"));
+}
+
+/// A socket that is gone and has not left yet costs nothing and is told nothing; it stays a member until it leaves.
+#[tokio::test]
+async fn a_closed_socket_is_passed_over_until_it_leaves() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let [gone, here] = &mut room(&session, 2).await[..] else {
+        unreachable!()
+    };
+    gone.socket.close();
+    session.added().await;
+    gone.resync(None, None);
+    session.added().await;
+    assert_gapless(&here.until_seq(Seq(4)).await, Seq(0), Seq(4));
+    assert!(gone.so_far().is_empty());
+    assert_eq!(
+        (world.stats().slow_consumers.get(), world.stats().packets_dropped.get()),
+        (0, 0)
+    );
+    gone.leave("transport_close").await;
+    assert_eq!(here.packet().await.data["members"], 1);
+}
+
+/// P8, P10: an encoder that panics fails no command. The room's actor is replaced, and the sockets get a sync with the
+/// reason and everything after it; nobody hears that anybody came or went.
+#[tokio::test]
+async fn a_room_that_panics_is_replaced_and_its_sockets_go_on() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let mut clients = room(&session, 3).await;
+    session.added().await;
+    world.encoder.panic_at_commands(1);
+    assert_eq!(session.added().await, Seq(4), "the command succeeded");
+    for client in &mut clients {
+        let packets = client.until("session:sync").await;
+        let sync = packets.last().expect("a sync");
+        assert!(sync.is_sync("room_restarted"), "{sync:?}");
+        assert_eq!(
+            sync.data["body"]["nodes"].as_array().map(Vec::len),
+            Some(2),
+            "with what could not be encoded"
+        );
+        assert_gapless(&packets, Seq(0), Seq(4));
+    }
+    assert_eq!(session.added().await, Seq(6));
+    for client in &mut clients {
+        let packets = client.until_seq(Seq(6)).await;
+        assert_gapless(&packets, Seq(4), Seq(6));
+        assert!(packets.iter().all(|packet| packet.event != "session:connected"));
+    }
+    assert_eq!(
+        (world.stats().broadcast_restarts.get(), world.stats().members.get()),
+        (1, 3)
+    );
+    assert_eq!(world.stats().session_restarts.get(), 0);
+
+    let gone = clients.pop().expect("three");
+    gone.leave("client_disconnect").await;
+    assert_eq!(
+        clients[0].packet().await.event,
+        "session:disconnected",
+        "the new room knows them"
+    );
+}
+
+/// P2, P10: commands that stream while the room's actor fails again and again all succeed, and no socket ends with a gap.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_stream_on_while_a_room_fails_again_and_again() {
+    let world = Setup::new()
+        .supervised(|supervision| supervision.restarts_max = 1_000)
+        .start()
+        .await;
+    let session = world.session().await;
+    let mut clients = room(&session, 3).await;
+    for number in 1..=100 {
+        if number % 9 == 0 {
+            world.encoder.panic_at_commands(1);
+        }
+        assert_eq!(session.added().await, Seq(2 * number));
+    }
+    world.encoder.panic_at_commands(0);
+    let end = session.added().await;
+    for client in &mut clients {
+        assert_gapless(&client.until_seq(end).await, Seq(0), end);
+    }
+    assert!(world.stats().broadcast_restarts.get() >= 2);
+    until(|| world.stats().members.get() == 3).await;
+}
+
+/// A socket that joins with the very message that the room fails at is in the next room.
+#[tokio::test]
+async fn a_socket_that_joins_a_failing_room_is_in_the_next_one() {
+    let world = World::start().await;
+    let session = world.session().await;
+    world.encoder.panic_at_bodies(1);
+    let mut client = session.client("ada");
+    client.join(None).await.expect("there is room");
+    let sync = client.packet().await;
+    assert!(sync.is_sync("room_restarted"), "{sync:?}");
+    session.added().await;
+    assert_gapless(&client.until_seq(Seq(2)).await, Seq(0), Seq(2));
+}
+
+/// A room that is replaced while an append is in flight shows its sockets nothing of it before it is durable (P3), and
+/// everything after.
+#[tokio::test]
+async fn a_room_that_is_replaced_during_an_append_shows_nothing_of_it() {
+    let mut world = World::start().await;
+    let session = world.session().await;
+    let mut clients = room(&session, 1).await;
+    let client = &mut clients[0];
+    // The room fails at the events of the first command, while the append of the second is in flight.
+    world.encoder.panic_at_commands(1);
+    world.plan.next([Fate::Commit, Fate::Hold]);
+    let first = Underway::begin(session.add());
+    let second = Underway::begin(session.add());
+    first.answer().await.expect("accepted");
+    let append = within(world.plan.held()).await;
+    until(|| world.stats().broadcast_restarts.get() == 1).await;
+    settle().await;
+    assert_eq!(
+        client.events_so_far(),
+        [""; 0],
+        "the sync would show what is not durable"
+    );
+    append.commit();
+    second.answer().await.expect("accepted");
+    let packets = client.until_seq(Seq(4)).await;
+    assert!(packets[0].is_sync("room_restarted"), "{packets:?}");
+    assert_gapless(&packets, Seq(0), Seq(4));
+}
+
+/// A large graph is encoded beside the room, not in it; what comes meanwhile waits, so that order holds. If that panics,
+/// it is the room that fails.
+#[tokio::test]
+async fn a_large_snapshot_keeps_its_place_in_the_order() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let loaded = session.submit(many_nodes(600)).await.expect("accepted").receipt.seq;
+    assert_eq!(loaded, Seq(601));
+    let mut early = session.joined("early").await;
+    assert_eq!(world.encoder.bodies(), 1);
+    session.added().await;
+    let mut late = session.client("late");
+    let join = Underway::begin(late.join(None));
+    let commands: Vec<_> = (0..5).map(|_| Underway::begin(session.add())).collect();
+    join.answer().await.expect("there is room");
+    for command in commands {
+        command.answer().await.expect("accepted");
+    }
+    let packets = late.until_seq(Seq(613)).await;
+    assert_eq!(packets[0].data["body"]["nodes"].as_array().map(Vec::len), Some(601));
+    assert_gapless(&packets, Seq(0), Seq(613));
+    assert_gapless(&early.until_seq(Seq(613)).await, Seq(601), Seq(613));
+
+    world.encoder.panic_at_bodies(1);
+    late.resync(None, None);
+    assert!(late.packet().await.is_sync("room_restarted"));
+    assert_eq!(world.stats().broadcast_restarts.get(), 1);
+}
+
+/// P10: without sockets the hub does everything else the same; who wants to join is refused.
+#[tokio::test]
+async fn without_sockets_commands_work_the_same() {
+    let mut setup = Setup::new();
+    setup.realtime = false;
+    let world = setup.start().await;
+    let session = world.session().await;
+    assert_eq!(session.added().await, Seq(2));
+    session.client("ada").join(None).await.expect_err("there is no room");
+    assert_eq!(session.added().await, Seq(4));
+    assert_eq!(world.encoder.encoded(), 0);
+    world.hub.delete(session.id).await.expect("deleted");
+    within(world.hub.drain()).await;
+}
+
+/// P9: a room that fails at every snapshot is not replaced for ever: after as many failures as a session may have, its
+/// sockets are let go, to come back by themselves. Commands go on all the while (P10), and a room that is well again
+/// serves who comes.
+#[tokio::test]
+async fn a_room_that_fails_over_and_over_lets_its_sockets_go() {
+    let world = Setup::new()
+        .supervised(|supervision| supervision.restarts_max = 3)
+        .start()
+        .await;
+    let session = world.session().await;
+    let mut clients = room(&session, 2).await;
+    world.encoder.panic_at_commands(1);
+    world.encoder.panic_at_bodies(usize::MAX);
+    session.added().await;
+    for client in &mut clients {
+        let Note::Released(how) = client.note().await else {
+            unreachable!("it cannot be served")
+        };
+        assert_eq!(how, Release::CloseTransport);
+    }
+    settle().await;
+    assert_eq!(world.stats().broadcast_restarts.get(), 4);
+    assert_eq!(world.stats().members.get(), 0);
+    let snapshot = session.snapshot().await.expect("read");
+    assert_eq!((snapshot.active_clients, snapshot.seq), (0, Seq(2)));
+    assert_eq!(session.added().await, Seq(4));
+
+    world.encoder.panic_at_bodies(0);
+    let mut back = session.joined("back").await;
+    session.added().await;
+    assert_gapless(&back.until_seq(Seq(6)).await, Seq(4), Seq(6));
+}

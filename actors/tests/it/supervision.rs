@@ -1,0 +1,313 @@
+//! P8: sessions that fail, start again, and fail for good, in front of others that notice nothing.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use talus_actors::{
+    domain::{
+        blueprint::Blueprint,
+        command::Command,
+        ids::{CommandId, Epoch, NodeId, Seq, SessionId, TemplateId, Timestamp},
+        recorded::Recorded,
+        session::{Genesis, Project, Snapshot},
+    },
+    hub::{HubError, NewSession},
+    log::{Answer, Append, Done, EventLog, LogError, MemoryLog, Stored, StoredHead, Told, planned::Fate},
+    session_actor::BlueprintSource,
+    world::new_session_id,
+};
+use uuid::Uuid;
+
+use crate::actors_support::{Note, Session, Setup, Underway, World, assert_gapless, settle, until, within};
+
+fn project(id: &str, template: Option<&str>) -> Project {
+    Project {
+        project_id: id.parse().expect("a slug"),
+        project_name: id.into(),
+        template_id: template.map(|id| id.parse().expect("a name")),
+    }
+}
+
+/// Why a call found its session quarantined.
+fn quarantined<T>(answer: Result<T, HubError>) -> Option<Arc<str>> {
+    match answer {
+        Err(HubError::Quarantined { reason, .. }) => Some(reason),
+        _ => None,
+    }
+}
+
+/// A session whose appends fail again and again is quarantined after its own budget of restarts; another one that fails
+/// now and then keeps its own, and one that never does notices nothing (P7).
+#[tokio::test]
+async fn a_session_that_fails_over_and_over_is_quarantined_alone() {
+    let world = Setup::new()
+        .supervised(|supervision| supervision.restarts_max = 3)
+        .start()
+        .await;
+    let (bad, shaky, good) = (world.session().await, world.session().await, world.session().await);
+    let mut watcher = bad.joined("ada").await;
+    let mut other = good.joined("bob").await;
+    let (bad_id, shaky_id) = (bad.id, shaky.id);
+    let shaken = AtomicUsize::new(0);
+    world.plan.decide_by(move |append| match append.session_id {
+        id if id == bad_id => Fate::Lose,
+        id if id == shaky_id && shaken.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) => Fate::Lose,
+        _ => Fate::Commit,
+    });
+    for _ in 0..3 {
+        assert_eq!(bad.add().await, Err(HubError::OutcomeUnknown));
+        assert_eq!(shaky.add().await, Err(HubError::OutcomeUnknown));
+        shaky.added().await;
+        good.added().await;
+    }
+    assert_eq!(world.stats().sessions_quarantined.get(), 0);
+    let behind = {
+        let lost = Underway::begin(bad.add());
+        let behind = Underway::begin(bad.snapshot());
+        assert_eq!(lost.answer().await, Err(HubError::OutcomeUnknown));
+        behind.answer().await
+    };
+    let reason = quarantined(behind).expect("its budget is spent");
+    assert_eq!(&*reason, "the outcome is unknown", "what failed last");
+    assert_eq!(quarantined(bad.add().await), Some(reason));
+    quarantined(bad.client("late").join(None).await).expect("quarantined");
+    assert_eq!(world.stats().sessions_quarantined.get(), 1);
+    assert_eq!(world.stats().session_restarts.get(), 6);
+
+    // Its sockets are let go as in a drain, to find out when they come back.
+    while let Note::Packet(packet) = watcher.note().await {
+        assert!(
+            packet.is_sync("room_restarted") || packet.event == "session:draining",
+            "{packet:?}"
+        );
+    }
+    until(|| world.stats().members.get() == 1).await;
+    assert_eq!(shaky.snapshot().await.expect("it lives").seq, Seq(6));
+    assert_eq!(good.added().await, Seq(8));
+    assert_gapless(&other.until_seq(Seq(8)).await, Seq(0), Seq(8));
+    assert!(other.events_so_far().is_empty());
+}
+
+/// A quarantined session stays so, is listed, can be deleted, and then counts no more.
+#[tokio::test]
+async fn a_quarantined_session_can_be_listed_and_deleted() {
+    let world = Setup::new()
+        .supervised(|supervision| supervision.restarts_max = 0)
+        .start()
+        .await;
+    let new = NewSession {
+        project: Some(project("bronco", None)),
+        ..NewSession::default()
+    };
+    let bad = world.create(new.clone()).await;
+    world.plan.next([Fate::Lose]);
+    assert_eq!(bad.add().await, Err(HubError::OutcomeUnknown));
+    settle().await;
+    quarantined(bad.snapshot().await).expect("no restart at all");
+    let (sessions, total) = world.hub.list(0, 10).await.expect("listed");
+    assert_eq!((sessions.len(), total), (1, 1));
+    world.hub.delete(bad.id).await.expect("deleted");
+    assert_eq!(world.stats().sessions_quarantined.get(), 0);
+    assert_eq!(bad.add().await, Err(HubError::SessionNotFound(bad.id)));
+    assert!(world.log.open(bad.id, usize::MAX).await.expect("readable").is_none());
+    world.create(new).await.added().await;
+    within(world.hub.drain()).await;
+}
+
+/// A log that cannot be replayed is met at the start already: the session is quarantined with the reason, and the hub
+/// lives.
+#[tokio::test]
+async fn a_log_that_makes_no_sense_quarantines_its_session() {
+    let log = Arc::new(MemoryLog::start().expect("a thread"));
+    let genesis = Genesis {
+        session_id: new_session_id(),
+        epoch: Epoch::new(1),
+        created_at: Timestamp(1),
+        project: None,
+    };
+    log.create(genesis.clone()).await.expect("created");
+    let good = World::start().await;
+    let session = good.session().await;
+    session.added().await;
+    let stored = good
+        .log
+        .open(session.id, usize::MAX)
+        .await
+        .expect("readable")
+        .expect("created");
+    let mut record = (*stored.records[0]).clone();
+    record.first_seq = Seq(7);
+    let (done, written) = tokio::sync::oneshot::channel();
+    log.append(Append {
+        session_id: genesis.session_id,
+        expected: Seq(0),
+        records: vec![record.into()],
+        node_count: 0,
+        done: Done::new(move |result| done.send(result).expect("waited for")),
+    });
+    written.await.expect("answered").expect("appended");
+
+    let mut setup = Setup::new().supervised(|supervision| supervision.restarts_max = 2);
+    setup.inner = log;
+    let world = setup.start().await;
+    let reason = quarantined(world.hub.snapshot(genesis.session_id).await).expect("it cannot be replayed");
+    assert_eq!(&*reason, "the record at 7 does not follow 0");
+    assert_eq!(world.stats().session_restarts.get(), 2);
+    assert_eq!(world.stats().sessions_loaded.get(), 0);
+    world.session().await.added().await;
+    within(world.hub.drain()).await;
+}
+
+/// A log that cannot be read for a while costs those who ask meanwhile nothing but patience, as long as the budget lasts.
+#[tokio::test]
+async fn a_session_that_cannot_be_opened_for_a_while_comes_back() {
+    let world = World::start().await;
+    let asleep = world.create(NewSession::default()).await;
+    world.plan.opens_fail(5, LogError::Io("too many open files".to_owned()));
+    assert_eq!(asleep.added().await, Seq(2));
+    assert_eq!(world.stats().session_restarts.get(), 5);
+}
+
+/// Templates that panic, for as long as told to.
+struct PanickingBlueprints(AtomicUsize);
+
+impl BlueprintSource for PanickingBlueprints {
+    fn blueprint(&self, _: &TemplateId) -> BoxFuture<'static, Option<Arc<Blueprint>>> {
+        let left = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        async move {
+            assert!(left.is_err(), "the test told the templates to panic");
+            None
+        }
+        .boxed()
+    }
+}
+
+async fn start_with_template(panics: usize) -> (World, Session) {
+    let mut setup = Setup::new().supervised(|supervision| supervision.restarts_max = 3);
+    setup.blueprints = Arc::new(PanickingBlueprints(AtomicUsize::new(panics)));
+    let world = setup.start().await;
+    let new = NewSession {
+        project: Some(project("bronco", Some("restomod"))),
+        ..NewSession::default()
+    };
+    let session = world.create(new).await;
+    (world, session)
+}
+
+/// A panic while a session starts is a failure like any other: the caller waits for the next attempt.
+#[tokio::test]
+async fn a_panic_at_the_start_is_retried() {
+    let (world, session) = start_with_template(3).await;
+    assert_eq!(session.added().await, Seq(2));
+    assert_eq!(world.stats().session_restarts.get(), 3);
+}
+
+/// One that never ends quarantines the session.
+#[tokio::test]
+async fn a_panic_at_every_start_quarantines() {
+    let (world, session) = start_with_template(usize::MAX).await;
+    let reason = quarantined(session.add().await).expect("it cannot start");
+    assert!(reason.contains("the test told the templates to panic"), "{reason}");
+    assert_eq!(world.stats().sessions_loaded.get(), 0);
+    world.session().await.added().await;
+    within(world.hub.drain()).await;
+}
+
+/// A log whose sessions cannot be opened, which answers at once: with nothing else to wait for, time may be virtual.
+struct ClosedLog(Genesis, tokio::sync::mpsc::UnboundedSender<tokio::time::Instant>);
+
+impl EventLog for ClosedLog {
+    fn create(&self, _: Genesis) -> Answer<()> {
+        std::future::ready(Err(LogError::Io("closed".to_owned()))).boxed()
+    }
+
+    fn append(&self, append: Append) {
+        drop(append);
+    }
+
+    fn open(&self, _: SessionId, _: usize) -> Answer<Option<Stored>> {
+        self.1.send(tokio::time::Instant::now()).expect("listened to");
+        std::future::ready(Err(LogError::Io("closed".to_owned()))).boxed()
+    }
+
+    fn open_at(&self, _: SessionId, _: Seq) -> Answer<Option<Stored>> {
+        std::future::ready(Ok(None)).boxed()
+    }
+
+    fn read(&self, _: SessionId, _: Seq, _: usize) -> Answer<Option<Vec<Arc<Recorded>>>> {
+        std::future::ready(Ok(None)).boxed()
+    }
+
+    fn read_back(&self, _: SessionId, _: Seq, _: usize) -> Answer<Option<Vec<Told>>> {
+        std::future::ready(Ok(None)).boxed()
+    }
+
+    fn find(&self, _: SessionId, _: Vec<CommandId>) -> Answer<Vec<Arc<Recorded>>> {
+        std::future::ready(Ok(Vec::new())).boxed()
+    }
+
+    fn keep_snapshot(&self, _: SessionId, _: Snapshot) {}
+
+    fn list(&self) -> Answer<Vec<StoredHead>> {
+        std::future::ready(Ok(vec![StoredHead::new(self.0.clone())])).boxed()
+    }
+
+    fn delete(&self, _: SessionId) -> Answer<()> {
+        std::future::ready(Ok(())).boxed()
+    }
+}
+
+/// The first restart is at once, the second after the backoff, each further one after twice as long: a session that
+/// cannot start does not keep the processor busy.
+#[tokio::test(start_paused = true)]
+async fn each_restart_in_a_row_waits_twice_as_long() {
+    let (opened, mut openings) = tokio::sync::mpsc::unbounded_channel();
+    let genesis = Genesis {
+        session_id: new_session_id(),
+        epoch: Epoch::new(1),
+        created_at: Timestamp(1),
+        project: None,
+    };
+    let mut setup = Setup::new().supervised(|supervision| {
+        supervision.restarts_max = 5;
+        supervision.restart_backoff = Duration::from_millis(50);
+    });
+    setup.inner = Arc::new(ClosedLog(genesis.clone(), opened));
+    let world = setup.start().await;
+    quarantined(world.hub.snapshot(genesis.session_id).await).expect("it never starts");
+    let mut times = Vec::new();
+    while let Ok(time) = openings.try_recv() {
+        times.push(time);
+    }
+    let waits: Vec<_> = times.windows(2).map(|two| (two[1] - two[0]).as_millis()).collect();
+    let about = |wait: u128, expected: u128| (expected..=expected + 2).contains(&wait);
+    assert_eq!(waits.len(), 5, "{waits:?}");
+    for (wait, expected) in waits.iter().zip([0, 50, 100, 200, 400]) {
+        assert!(about(*wait, expected), "{waits:?}");
+    }
+}
+
+/// A node that nobody made is no reason to fail: a refusal is an answer, and the actor lives.
+#[tokio::test]
+async fn a_refusal_is_no_failure() {
+    let world = Setup::new()
+        .supervised(|supervision| supervision.restarts_max = 0)
+        .start()
+        .await;
+    let session = world.session().await;
+    for number in 0..20 {
+        let node_id = NodeId::new(Uuid::from_u128(number));
+        let refused = session.submit(Command::DeleteNode { node_id });
+        assert!(matches!(refused.await, Err(HubError::Rejected { .. })));
+    }
+    session.added().await;
+    assert_eq!(world.stats().session_restarts.get(), 0);
+}
