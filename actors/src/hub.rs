@@ -244,12 +244,15 @@ impl Hub {
         let mut gone = None;
         for _ in 0..ATTEMPTS_MAX {
             let handle = self.find(session_id, gone).await?;
-            let permit = match retry {
-                Retry::UntilDone => None,
-                Retry::IfNotStarted | Retry::Always => Some(handle.gate.try_enter().ok_or(HubError::Overloaded {
-                    limit: "in_flight_per_session_max",
-                    max: handle.gate.max(),
-                })?),
+            let enter = || {
+                let limit = "in_flight_per_session_max";
+                let max = handle.gate.max();
+                handle.gate.try_enter().ok_or(HubError::Overloaded { limit, max })
+            };
+            let (permit, _own_permit) = match retry {
+                Retry::IfNotStarted | Retry::Always => (Some(enter()?), None),
+                Retry::WhileWaiting => (None, Some(enter()?)),
+                Retry::UntilDone => (None, None),
             };
             let (reply, answer) = Reply::new(permit);
             // A message that is not taken drops its reply, which then says so.
@@ -299,6 +302,9 @@ enum Retry {
     IfNotStarted,
     /// Send it again: it does no harm twice.
     Always,
+    /// The same, and it takes up a place only while somebody waits for the answer: the actor keeps it for as long as it
+    /// likes, and forgets it with the next message if nobody does.
+    WhileWaiting,
     /// The same, and let it in however much is under way: it ends something.
     UntilDone,
 }

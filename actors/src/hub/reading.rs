@@ -53,7 +53,12 @@ impl Hub {
 
     async fn read(&self, session_id: SessionId, min_seq: Option<Seq>) -> Result<Snapshot, HubError> {
         let _global = self.enter()?;
-        self.ask(session_id, Retry::Always, |reply| {
+        let retry = if min_seq.is_some() {
+            Retry::WhileWaiting
+        } else {
+            Retry::Always
+        };
+        self.ask(session_id, retry, |reply| {
             SessionMessage::Read(ReadRequest { min_seq, reply })
         })
         .await
