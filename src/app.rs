@@ -23,7 +23,7 @@ use crate::{
     config::{self, Config},
     http::{
         AppState,
-        layers::{Origins, check_origin, with_layers},
+        layers::{Origins, check_origin, with_layers, with_timeout},
         routes,
     },
     listener::{Connection, Listener},
@@ -149,7 +149,7 @@ async fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), StartError
 }
 
 fn router(state: &AppState) -> Router {
-    let rest = routes(state.clone());
+    let rest = with_timeout(routes(state.clone()), state);
     let realtime = &state.config.realtime;
     let router = if realtime.enabled {
         let origins = Arc::new(Origins::new(&state.config.cors));

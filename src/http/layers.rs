@@ -24,10 +24,15 @@ use crate::{
 /// How long a browser may remember what a preflight said.
 const PREFLIGHT_SECONDS: u64 = 3_600;
 
+/// Ends requests that take too long. For routes that answer once: a long poll or a stream waits for what happens next,
+/// however long that takes.
+pub fn with_timeout(router: Router, state: &AppState) -> Router {
+    router.layer(from_fn_with_state(state.clone(), bounded))
+}
+
 /// Adds what every request passes. The outermost is CORS, so that a page can also read what went wrong.
 pub fn with_layers(router: Router, state: &AppState) -> Router {
     router
-        .layer(from_fn_with_state(state.clone(), bounded))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(state.clone(), observed))
         .layer(cors(&state.config.cors))
