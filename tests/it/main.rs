@@ -1,7 +1,9 @@
 //! The hub from outside: real HTTP, real sockets, real files, a real process. One binary, since each costs a link.
 
+mod calls;
 mod documentation;
 mod rest;
+mod rest_time;
 mod save_limit;
 mod support;
 mod tidy;
