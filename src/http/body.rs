@@ -1,20 +1,20 @@
 //! Reading what a request says, with failures in our own words.
 
-use std::str::FromStr;
+use std::{collections::BTreeMap, convert::Infallible};
 
 use axum::{
     body::{Body, Bytes},
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{header, request::Parts},
 };
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use talus_actors::domain::{
     command::Origin,
     ids::{ClientId, IdError, SessionId},
 };
 
 use super::{ApiError, AppState};
-use crate::wire::error::Failure;
+use crate::wire::{error::Failure, request::read};
 
 /// The header with which a client without a socket names itself.
 pub(super) const CLIENT_ID_HEADER: &str = "x-client-id";
@@ -65,6 +65,19 @@ impl FromRequest<AppState> for OptionalJsonText {
         Ok(Self(text.map_err(|_| {
             Failure::new("INVALID_REQUEST", "malformed JSON: the body is not UTF-8")
         })?))
+    }
+}
+
+/// A body of which nothing is wanted: absent, or an object whatever is in it.
+pub(super) struct NoFields;
+
+impl FromRequest<AppState> for NoFields {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let OptionalJsonText(text) = OptionalJsonText::from_request(request, state).await?;
+        let _: BTreeMap<String, IgnoredAny> = read("", &text)?;
+        Ok(Self)
     }
 }
 
@@ -126,6 +139,22 @@ fn parameter_failure(text: &str) -> Failure {
     }
 }
 
+/// What a path names: the text of its one parameter. What is not UTF-8 is nobody's name, and reads as one that nothing
+/// has.
+pub(super) struct PathText(pub(super) String);
+
+impl FromRequestParts<AppState> for PathText {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
+        let text = Path::<String>::from_request_parts(parts, state).await;
+        Ok(Self(text.map_or_else(
+            |_| char::REPLACEMENT_CHARACTER.to_string(),
+            |Path(text)| text,
+        )))
+    }
+}
+
 /// The session that a path names.
 pub(super) struct SessionPath(pub(super) SessionId);
 
@@ -133,18 +162,9 @@ impl FromRequestParts<AppState> for SessionPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let id = path_id(parts, state).await.map_err(|_| Failure::session_not_found())?;
-        Ok(Self(id))
+        let Ok(PathText(text)) = PathText::from_request_parts(parts, state).await;
+        Ok(Self(text.parse().map_err(|_| Failure::session_not_found())?))
     }
-}
-
-/// The id that a path ends in.
-pub(super) async fn path_id<T: FromStr<Err = IdError>>(parts: &mut Parts, state: &AppState) -> Result<T, IdError> {
-    let text = Path::<String>::from_request_parts(parts, state)
-        .await
-        .map(|Path(text)| text)
-        .unwrap_or_default();
-    text.parse()
 }
 
 /// Who sends a request, as far as it says so.

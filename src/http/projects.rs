@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 use talus_actors::{
@@ -23,7 +19,7 @@ use talus_actors::{
 
 use super::{
     AppState,
-    body::{JsonBytes, JsonText, OptionalJsonText, Params, Sender, SessionPath},
+    body::{JsonBytes, JsonText, NoFields, Params, PathText, Sender, SessionPath},
     commands::{context, submit},
     error::Answer,
     sessions::page_items,
@@ -222,7 +218,7 @@ pub(super) struct ProjectAnswer {
 }
 
 /// `GET /projects/{id}`: as its session has it, or else its file.
-pub(super) async fn show(State(state): State<AppState>, Path(text): Path<String>) -> Answer<Json<ProjectAnswer>> {
+pub(super) async fn show(State(state): State<AppState>, PathText(text): PathText) -> Answer<Json<ProjectAnswer>> {
     let project_id = parse_project_id(&text)?;
     if let Some(session_id) = state.hub.session_of_project(&project_id).await? {
         let snapshot = state.hub.snapshot(session_id).await?;
@@ -246,7 +242,7 @@ pub(super) async fn show(State(state): State<AppState>, Path(text): Path<String>
 }
 
 /// `DELETE /projects/{id}`: its session and its file.
-pub(super) async fn delete(State(state): State<AppState>, Path(text): Path<String>) -> Answer<StatusCode> {
+pub(super) async fn delete(State(state): State<AppState>, PathText(text): PathText) -> Answer<StatusCode> {
     let project_id = parse_project_id(&text)?;
     let session = state.hub.session_of_project(&project_id).await?;
     if let Some(session_id) = session {
@@ -345,9 +341,9 @@ fn orphans(imported: &Imported) -> Vec<Value> {
 /// `POST /projects/{id}/open`: one project has one session, however many people open it.
 pub(super) async fn open(
     State(state): State<AppState>,
-    Path(text): Path<String>,
+    PathText(text): PathText,
     Sender(origin): Sender,
-    OptionalJsonText(_): OptionalJsonText,
+    NoFields: NoFields,
 ) -> Answer<(StatusCode, Json<OpenAnswer>)> {
     let project_id = parse_project_id(&text)?;
     let (session_id, orphans, already_open) = match state.hub.session_of_project(&project_id).await? {
@@ -458,7 +454,7 @@ pub(super) async fn save(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
     Sender(origin): Sender,
-    OptionalJsonText(_): OptionalJsonText,
+    NoFields: NoFields,
 ) -> Answer<Json<Value>> {
     // A client that goes away does not stop the writing in the middle, nor the note of it.
     let saving = tokio::spawn(save_now(state, session_id, origin));

@@ -3,6 +3,7 @@
 mod calls;
 mod documentation;
 mod rest;
+mod rest_errors;
 mod rest_time;
 mod save_limit;
 mod support;
