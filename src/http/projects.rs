@@ -26,7 +26,7 @@ use super::{
     templates,
 };
 use crate::{
-    projects::{self, Imported, ReadError, WriteError},
+    projects::{self, Imported, JsonError, ReadError, WriteError},
     wire::{
         answer::CommandAnswer,
         error::{Failure, internal},
@@ -281,8 +281,11 @@ impl File {
             ReadError::TooLarge { max } => file_too_large(&error, max),
             ReadError::Io(error) => internal(&error),
         })?;
-        let document = projects::parse_document(&bytes, state.config.limits.json_depth_max)
-            .map_err(|error| Failure::new("INVALID_GRAPH", error.to_string()).with("path", ""))?;
+        let document = projects::parse_document(&bytes, state.config.limits.json_depth_max).map_err(|error| {
+            json_failure(&error, |message| {
+                Failure::new("INVALID_GRAPH", message).with("path", "")
+            })
+        })?;
         let template_id = projects::template_of(&document).and_then(|name| name.parse().ok());
         // A file whose template cannot be had opens without one: nothing in it is lost.
         let blueprint = template_id.as_ref().and_then(|id| state.templates.load(id).ok());
@@ -298,6 +301,16 @@ fn file_too_large(error: &impl std::fmt::Display, max: usize) -> Failure {
     Failure::new("LIMIT_EXCEEDED", error.to_string())
         .with("limit", "file_bytes_max")
         .with("max", max)
+}
+
+/// A text that is no document: `malformed` is for one that is not even JSON.
+fn json_failure(error: &JsonError, malformed: impl FnOnce(String) -> Failure) -> Failure {
+    match error {
+        JsonError::TooDeep { max } => Failure::new("LIMIT_EXCEEDED", error.to_string())
+            .with("limit", "json_depth_max")
+            .with("max", max),
+        JsonError::Malformed(_) => malformed(error.to_string()),
+    }
 }
 
 fn graph_failure(error: &projects::ImportError) -> Failure {
@@ -435,7 +448,7 @@ type GraphRequest = (Option<talus_actors::domain::ids::CommandId>, Imported);
 
 fn read_graph(state: &AppState, bytes: &[u8], blueprint: Option<&Blueprint>) -> Result<GraphRequest, Failure> {
     let body = projects::parse_document(bytes, state.config.limits.json_depth_max)
-        .map_err(|error| Failure::new("INVALID_REQUEST", error.to_string()))?;
+        .map_err(|error| json_failure(&error, |message| Failure::new("INVALID_REQUEST", message)))?;
     let Value::Object(mut body) = body else {
         return Err(Failure::invalid_field("body", "must be an object"));
     };

@@ -2,7 +2,10 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use talus_actors::domain::ids::{IdError, NodeId};
+use talus_actors::domain::{
+    ids::{IdError, NodeId},
+    limits::VALUE_DEPTH_MAX,
+};
 
 use super::error::Failure;
 
@@ -24,6 +27,14 @@ pub fn read<T: DeserializeOwned>(at: &str, text: &str) -> Result<T, Failure> {
 
 fn fault(at: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> Failure {
     let inner = error.inner();
+    // The parser stops at a depth of its own, which is deeper than values may be.
+    if inner.to_string().starts_with("recursion limit exceeded") {
+        let max = VALUE_DEPTH_MAX;
+        let message = format!("a value is nested more than {max} levels deep");
+        return Failure::new("LIMIT_EXCEEDED", message)
+            .with("limit", "value_depth_max")
+            .with("max", max);
+    }
     if inner.is_syntax() || inner.is_eof() {
         return Failure::new("INVALID_REQUEST", format!("malformed JSON: {inner}"));
     }

@@ -4,6 +4,7 @@ mod calls;
 mod documentation;
 mod rest;
 mod rest_errors;
+mod rest_limits;
 mod rest_time;
 mod save_limit;
 mod support;
