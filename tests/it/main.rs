@@ -3,6 +3,7 @@
 mod calls;
 mod documentation;
 mod rest;
+mod rest_commands;
 mod rest_errors;
 mod rest_limits;
 mod rest_time;
