@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
+    task::JoinHandle,
 };
 
 use crate::support::TestHub;
@@ -101,6 +102,22 @@ impl TestHub {
                 return events;
             }
         }
+    }
+
+    /// A reader who takes up a place in a session until the session is at 1 or the task is aborted. It tries until it
+    /// gets one: what the test asks meanwhile takes one too.
+    pub fn occupy(&self, session_id: &str) -> JoinHandle<Whole> {
+        let read = self
+            .http()
+            .get(self.api(&format!("/sessions/{session_id}/graph?min_seq=1")));
+        tokio::spawn(async move {
+            loop {
+                let answer = whole(read.try_clone().expect("no body")).await;
+                if answer.status != 503 {
+                    return answer;
+                }
+            }
+        })
     }
 
     /// The value of a metric without labels.

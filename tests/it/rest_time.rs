@@ -2,21 +2,10 @@
 
 use serde_json::json;
 
-use tokio::task::JoinHandle;
-
 use crate::{
-    calls::{Poller, Raw, until, whole},
+    calls::{Poller, Raw, until},
     support::TestHub,
 };
-
-/// A reader who takes up a place in a session until the task is aborted. It tries until it gets one: what the test asks
-/// meanwhile takes one too.
-fn occupy(hub: &TestHub, session_id: &str) -> JoinHandle<()> {
-    let read = hub
-        .http()
-        .get(hub.api(&format!("/sessions/{session_id}/graph?min_seq=1")));
-    tokio::spawn(async move { while whole(read.try_clone().expect("no body")).await.status == 503 {} })
-}
 
 /// A poll waits for the next packet, however long that takes: the request timeout is for requests of the API. With it,
 /// clients on long polling would lose their connection whenever a session is quiet.
@@ -85,7 +74,7 @@ async fn readers_that_gave_up_waiting_do_not_block_a_session() {
 async fn a_session_that_is_full_says_so_and_others_are_served() {
     let hub = TestHub::with(|config| config.limits.in_flight_per_session_max = 1).await;
     let (full, other) = (hub.session().await, hub.session().await);
-    let waiting = occupy(&hub, &full);
+    let waiting = hub.occupy(&full);
     let info = format!("/sessions/{full}/info");
     until("the reader takes the place", async || {
         hub.get(&info).await.status == 503
@@ -109,7 +98,7 @@ async fn a_session_that_is_full_says_so_and_others_are_served() {
 async fn a_hub_that_is_full_says_so() {
     let hub = TestHub::with(|config| config.limits.in_flight_max = 1).await;
     let (waited_for, other) = (hub.session().await, hub.session().await);
-    let waiting = occupy(&hub, &waited_for);
+    let waiting = hub.occupy(&waited_for);
     let info = format!("/sessions/{other}/info");
     until("the reader takes the place", async || {
         hub.get(&info).await.status == 503
@@ -129,7 +118,7 @@ async fn a_socket_leaves_also_a_full_session() {
     let hub = TestHub::with(|config| config.limits.in_flight_per_session_max = 1).await;
     let session = hub.session().await;
     let poller = Poller::join(&hub.url, &session).await;
-    let waiting = occupy(&hub, &session);
+    let waiting = hub.occupy(&session);
     let info = format!("/sessions/{session}/info");
     until("the reader takes the place", async || {
         hub.get(&info).await.status == 503
