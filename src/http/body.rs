@@ -1,20 +1,21 @@
 //! Reading what a request says, with failures in our own words.
 
-use std::str::FromStr;
+use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
 use axum::{
-    body::{Body, Bytes},
+    body::{BodyDataStream, Bytes, HttpBody},
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{header, request::Parts},
 };
-use serde::de::DeserializeOwned;
+use futures_util::StreamExt;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use talus_actors::domain::{
     command::Origin,
     ids::{ClientId, IdError, SessionId},
 };
 
 use super::{ApiError, AppState};
-use crate::wire::error::Failure;
+use crate::wire::{error::Failure, request::read};
 
 /// The header with which a client without a socket names itself.
 pub(super) const CLIENT_ID_HEADER: &str = "x-client-id";
@@ -42,9 +43,7 @@ impl FromRequest<AppState> for JsonBytes {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         check_media_type(&request)?;
-        Ok(Self(
-            read_bytes(request.into_body(), state.config.server.body_bytes_max).await?,
-        ))
+        Ok(Self(read_bytes(request, state.config.server.body_bytes_max).await?))
     }
 }
 
@@ -56,7 +55,7 @@ impl FromRequest<AppState> for OptionalJsonText {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let typed = check_media_type(&request);
-        let bytes = read_bytes(request.into_body(), state.config.server.body_bytes_max).await?;
+        let bytes = read_bytes(request, state.config.server.body_bytes_max).await?;
         if bytes.is_empty() {
             return Ok(Self("{}".to_owned()));
         }
@@ -65,6 +64,19 @@ impl FromRequest<AppState> for OptionalJsonText {
         Ok(Self(text.map_err(|_| {
             Failure::new("INVALID_REQUEST", "malformed JSON: the body is not UTF-8")
         })?))
+    }
+}
+
+/// A body of which nothing is wanted: absent, or an object whatever is in it.
+pub(super) struct NoFields;
+
+impl FromRequest<AppState> for NoFields {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let OptionalJsonText(text) = OptionalJsonText::from_request(request, state).await?;
+        let _: BTreeMap<String, IgnoredAny> = read("", &text)?;
+        Ok(Self)
     }
 }
 
@@ -88,20 +100,51 @@ fn check_media_type(request: &Request) -> Result<(), Failure> {
     Err(Failure::new("UNSUPPORTED_MEDIA_TYPE", message))
 }
 
-async fn read_bytes(body: Body, max: usize) -> Result<Bytes, Failure> {
-    let too_large = || Failure::new("PAYLOAD_TOO_LARGE", format!("the body is larger than {max} bytes"));
-    if axum::body::HttpBody::size_hint(&body).lower() > max as u64 {
-        return Err(too_large().with("limit", "body_bytes_max").with("max", max));
+/// How much of a body that is too large is read and thrown away, in bytes. Somebody who is told while he is still
+/// sending, and whose connection is then closed, does not get to hear of it: most clients read no answer before they are
+/// done. This is sixteen times what a body may have by default, so honest mistakes are within it.
+const DISCARDED_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// How long that may take.
+const DISCARDING_MAX: Duration = Duration::from_secs(5);
+
+async fn read_bytes(request: Request, max: usize) -> Result<Bytes, Failure> {
+    // A client that asks first has not sent anything yet, and need not.
+    let asks_first = request.headers().contains_key(header::EXPECT);
+    let body = request.into_body();
+    let declared = HttpBody::size_hint(&body).lower();
+    let too_large = || {
+        Failure::new("PAYLOAD_TOO_LARGE", format!("the body is larger than {max} bytes"))
+            .with("limit", "body_bytes_max")
+            .with("max", max)
+    };
+    let mut chunks = body.into_data_stream();
+    let mut bytes = Vec::new();
+    let mut fits = declared <= max as u64;
+    while fits && let Some(chunk) = chunks.next().await {
+        let ended = |_| Failure::new("INVALID_REQUEST", "the body ended before it was complete");
+        bytes.extend_from_slice(&chunk.map_err(ended)?);
+        fits = bytes.len() <= max;
     }
-    axum::body::to_bytes(body, max).await.map_err(|error| {
-        let limit = std::error::Error::source(&error)
-            .is_some_and(<dyn std::error::Error + 'static>::is::<http_body_util::LengthLimitError>);
-        if limit {
-            too_large().with("limit", "body_bytes_max").with("max", max)
-        } else {
-            Failure::new("INVALID_REQUEST", "the body ended before it was complete")
+    if fits {
+        return Ok(bytes.into());
+    }
+    drop(bytes);
+    if !asks_first && declared <= DISCARDED_BYTES_MAX {
+        // Whether it comes to its end or not, the answer is the same.
+        let _ = tokio::time::timeout(DISCARDING_MAX, discard(chunks)).await;
+    }
+    Err(too_large())
+}
+
+async fn discard(mut chunks: BodyDataStream) {
+    let mut discarded = 0;
+    while let Some(Ok(chunk)) = chunks.next().await {
+        discarded += chunk.len() as u64;
+        if discarded > DISCARDED_BYTES_MAX {
+            return;
         }
-    })
+    }
 }
 
 /// The query, with faults that name their parameter.
@@ -126,6 +169,22 @@ fn parameter_failure(text: &str) -> Failure {
     }
 }
 
+/// What a path names: the text of its one parameter. What is not UTF-8 is nobody's name, and reads as one that nothing
+/// has.
+pub(super) struct PathText(pub(super) String);
+
+impl FromRequestParts<AppState> for PathText {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
+        let text = Path::<String>::from_request_parts(parts, state).await;
+        Ok(Self(text.map_or_else(
+            |_| char::REPLACEMENT_CHARACTER.to_string(),
+            |Path(text)| text,
+        )))
+    }
+}
+
 /// The session that a path names.
 pub(crate) struct SessionPath(pub(crate) SessionId);
 
@@ -133,18 +192,9 @@ impl FromRequestParts<AppState> for SessionPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let id = path_id(parts, state).await.map_err(|_| Failure::session_not_found())?;
-        Ok(Self(id))
+        let Ok(PathText(text)) = PathText::from_request_parts(parts, state).await;
+        Ok(Self(text.parse().map_err(|_| Failure::session_not_found())?))
     }
-}
-
-/// The id that a path ends in.
-pub(super) async fn path_id<T: FromStr<Err = IdError>>(parts: &mut Parts, state: &AppState) -> Result<T, IdError> {
-    let text = Path::<String>::from_request_parts(parts, state)
-        .await
-        .map(|Path(text)| text)
-        .unwrap_or_default();
-    text.parse()
 }
 
 /// Who sends a request, as far as it says so.

@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 use talus_actors::{
@@ -23,14 +19,14 @@ use talus_actors::{
 
 use super::{
     AppState,
-    body::{JsonBytes, JsonText, OptionalJsonText, Params, Sender, SessionPath},
+    body::{JsonBytes, JsonText, NoFields, Params, PathText, Sender, SessionPath},
     commands::{context, submit},
     error::Answer,
     sessions::page_items,
     templates,
 };
 use crate::{
-    projects::{self, Imported, ReadError, WriteError},
+    projects::{self, Imported, JsonError, ReadError, WriteError},
     wire::{
         answer::CommandAnswer,
         error::{Failure, internal},
@@ -222,7 +218,7 @@ pub(super) struct ProjectAnswer {
 }
 
 /// `GET /projects/{id}`: as its session has it, or else its file.
-pub(super) async fn show(State(state): State<AppState>, Path(text): Path<String>) -> Answer<Json<ProjectAnswer>> {
+pub(super) async fn show(State(state): State<AppState>, PathText(text): PathText) -> Answer<Json<ProjectAnswer>> {
     let project_id = parse_project_id(&text)?;
     if let Some(session_id) = state.hub.session_of_project(&project_id).await? {
         let snapshot = state.hub.snapshot(session_id).await?;
@@ -246,7 +242,7 @@ pub(super) async fn show(State(state): State<AppState>, Path(text): Path<String>
 }
 
 /// `DELETE /projects/{id}`: its session and its file.
-pub(super) async fn delete(State(state): State<AppState>, Path(text): Path<String>) -> Answer<StatusCode> {
+pub(super) async fn delete(State(state): State<AppState>, PathText(text): PathText) -> Answer<StatusCode> {
     let project_id = parse_project_id(&text)?;
     let session = state.hub.session_of_project(&project_id).await?;
     if let Some(session_id) = session {
@@ -285,8 +281,11 @@ impl File {
             ReadError::TooLarge { max } => file_too_large(&error, max),
             ReadError::Io(error) => internal(&error),
         })?;
-        let document = projects::parse_document(&bytes, state.config.limits.json_depth_max)
-            .map_err(|error| Failure::new("INVALID_GRAPH", error.to_string()).with("path", ""))?;
+        let document = projects::parse_document(&bytes, state.config.limits.json_depth_max).map_err(|error| {
+            json_failure(&error, |message| {
+                Failure::new("INVALID_GRAPH", message).with("path", "")
+            })
+        })?;
         let template_id = projects::template_of(&document).and_then(|name| name.parse().ok());
         // A file whose template cannot be had opens without one: nothing in it is lost.
         let blueprint = template_id.as_ref().and_then(|id| state.templates.load(id).ok());
@@ -302,6 +301,16 @@ fn file_too_large(error: &impl std::fmt::Display, max: usize) -> Failure {
     Failure::new("LIMIT_EXCEEDED", error.to_string())
         .with("limit", "file_bytes_max")
         .with("max", max)
+}
+
+/// A text that is no document: `malformed` is for one that is not even JSON.
+fn json_failure(error: &JsonError, malformed: impl FnOnce(String) -> Failure) -> Failure {
+    match error {
+        JsonError::TooDeep { max } => Failure::new("LIMIT_EXCEEDED", error.to_string())
+            .with("limit", "json_depth_max")
+            .with("max", max),
+        JsonError::Malformed(_) => malformed(error.to_string()),
+    }
 }
 
 fn graph_failure(error: &projects::ImportError) -> Failure {
@@ -345,9 +354,9 @@ fn orphans(imported: &Imported) -> Vec<Value> {
 /// `POST /projects/{id}/open`: one project has one session, however many people open it.
 pub(super) async fn open(
     State(state): State<AppState>,
-    Path(text): Path<String>,
+    PathText(text): PathText,
     Sender(origin): Sender,
-    OptionalJsonText(_): OptionalJsonText,
+    NoFields: NoFields,
 ) -> Answer<(StatusCode, Json<OpenAnswer>)> {
     let project_id = parse_project_id(&text)?;
     let (session_id, orphans, already_open) = match state.hub.session_of_project(&project_id).await? {
@@ -439,7 +448,7 @@ type GraphRequest = (Option<talus_actors::domain::ids::CommandId>, Imported);
 
 fn read_graph(state: &AppState, bytes: &[u8], blueprint: Option<&Blueprint>) -> Result<GraphRequest, Failure> {
     let body = projects::parse_document(bytes, state.config.limits.json_depth_max)
-        .map_err(|error| Failure::new("INVALID_REQUEST", error.to_string()))?;
+        .map_err(|error| json_failure(&error, |message| Failure::new("INVALID_REQUEST", message)))?;
     let Value::Object(mut body) = body else {
         return Err(Failure::invalid_field("body", "must be an object"));
     };
@@ -458,7 +467,7 @@ pub(super) async fn save(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
     Sender(origin): Sender,
-    OptionalJsonText(_): OptionalJsonText,
+    NoFields: NoFields,
 ) -> Answer<Json<Value>> {
     // A client that goes away does not stop the writing in the middle, nor the note of it.
     let saving = tokio::spawn(save_now(state, session_id, origin));

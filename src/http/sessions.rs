@@ -18,7 +18,7 @@ use talus_actors::{
 
 use super::{
     AppState,
-    body::{JsonText, OptionalJsonText, Params, Sender, SessionPath},
+    body::{JsonText, NoFields, Params, Sender, SessionPath},
     error::Answer,
     stream,
 };
@@ -34,9 +34,8 @@ use crate::wire::{
 pub(super) async fn create(
     State(state): State<AppState>,
     Sender(origin): Sender,
-    OptionalJsonText(text): OptionalJsonText,
+    NoFields: NoFields,
 ) -> Answer<(StatusCode, Json<Value>)> {
-    let _: serde_json::Map<String, Value> = read("", &text)?;
     let (genesis, _) = state
         .hub
         .create(NewSession {

@@ -1,12 +1,9 @@
 //! Templates.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use talus_actors::domain::ids::TemplateId;
 
-use super::{AppState, error::Answer};
+use super::{AppState, body::PathText, error::Answer};
 use crate::{
     templates::TemplateLoadError,
     wire::{
@@ -22,7 +19,7 @@ pub(super) async fn list(State(state): State<AppState>) -> Answer<Json<TemplateL
 }
 
 /// `GET /templates/{id}/schema`
-pub(super) async fn schema(State(state): State<AppState>, Path(id): Path<String>) -> Answer<Json<Schema>> {
+pub(super) async fn schema(State(state): State<AppState>, PathText(id): PathText) -> Answer<Json<Schema>> {
     let id: TemplateId = id.parse().map_err(|_| template_not_found(&id))?;
     let loaded = state
         .blocking(move |state| state.templates.load(&id).map_err(|error| failure(&id, error)))

@@ -47,11 +47,11 @@ impl<'a> Vocabulary<'a> {
                 }
             }
             (None, _) if word == PropertyId::NAME => Meaning::Name,
-            (None, None) => Meaning::Property {
+            (None, None) if !word.is_empty() => Meaning::Property {
                 id: PropertyId::new(word),
                 is_reference: false,
             },
-            (None, Some(_)) => Meaning::Unknown,
+            (None, None | Some(_)) => Meaning::Unknown,
         }
     }
 

@@ -149,6 +149,7 @@ struct CreateData {
     blueprint_type_id: Option<String>,
     name: Option<Arc<str>>,
     parent_id: Option<String>,
+    #[serde(default, deserialize_with = "index")]
     index: Option<i64>,
     properties: Option<BTreeMap<Arc<str>, Value>>,
     node_id: Option<String>,
@@ -163,6 +164,7 @@ struct NodeData {
 struct LinkData {
     parent_id: Option<String>,
     child_id: Option<String>,
+    #[serde(default, deserialize_with = "index")]
     index: Option<i64>,
 }
 
@@ -171,12 +173,14 @@ struct MoveData {
     node_id: Option<String>,
     #[serde(default, deserialize_with = "nullable")]
     new_parent_id: Option<Option<String>>,
+    #[serde(default, deserialize_with = "index")]
     index: Option<i64>,
 }
 
 #[derive(Deserialize)]
 struct ReorderData {
     node_id: Option<String>,
+    #[serde(default, deserialize_with = "index")]
     new_index: Option<i64>,
 }
 
@@ -195,9 +199,25 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<V
     Value::deserialize(deserializer).map(Some)
 }
 
+/// A place in a list. One that 64 bits do not hold is beyond every list, so the nearest that they hold stands for it:
+/// whether it is too far out is not for the reader to say.
+fn index<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let text = number.as_str();
+    let whole = !text.contains(['.', 'e', 'E']);
+    let nearest = || if text.starts_with('-') { i64::MIN } else { i64::MAX };
+    match number.as_i64() {
+        Some(index) => Ok(Some(index)),
+        None if whole => Ok(Some(nearest())),
+        None => Err(serde::de::Error::custom(format!("{text} is not a whole number"))),
+    }
+}
+
 #[derive(Deserialize)]
 struct BatchData {
-    commands: Option<Vec<InBatch>>,
+    commands: Option<Vec<Box<RawValue>>>,
 }
 
 #[derive(Deserialize)]
@@ -232,6 +252,7 @@ fn batch(at: &str, data: Option<&RawValue>) -> Result<Command, Failure> {
     for (index, inner) in required(at, "commands", data.commands)?.into_iter().enumerate() {
         let at = format!("{at}.commands[{index}]");
         let named = |failure: Failure| failure.with("index", index);
+        let inner: InBatch = read(&at, inner.get()).map_err(named)?;
         let command_type = required(&at, "command_type", inner.command_type).map_err(named)?;
         if command_type == "Batch" {
             return Err(named(Failure::invalid_field(

@@ -2,15 +2,22 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use talus_actors::domain::ids::{IdError, NodeId};
+use talus_actors::domain::{
+    ids::{IdError, NodeId},
+    limits::VALUE_DEPTH_MAX,
+};
 
 use super::error::Failure;
 
-/// Reads a JSON text.
+/// Reads a JSON object.
 ///
 /// # Errors
 /// Names the field at fault, below `at`; malformed JSON is told with line and column.
 pub fn read<T: DeserializeOwned>(at: &str, text: &str) -> Result<T, Failure> {
+    // Derived readers would take a list for an object, its items for the fields in order. Nobody means that.
+    if text.trim_start().starts_with('[') {
+        return Err(Failure::invalid_field(whole(at), "must be an object"));
+    }
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| fault(at, &error))?;
     json.end()
@@ -20,20 +27,31 @@ pub fn read<T: DeserializeOwned>(at: &str, text: &str) -> Result<T, Failure> {
 
 fn fault(at: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> Failure {
     let inner = error.inner();
+    // The parser stops at a depth of its own, which is deeper than values may be.
+    if inner.to_string().starts_with("recursion limit exceeded") {
+        let max = VALUE_DEPTH_MAX;
+        let message = format!("a value is nested more than {max} levels deep");
+        return Failure::new("LIMIT_EXCEEDED", message)
+            .with("limit", "value_depth_max")
+            .with("max", max);
+    }
     if inner.is_syntax() || inner.is_eof() {
         return Failure::new("INVALID_REQUEST", format!("malformed JSON: {inner}"));
     }
     let path = error.path().to_string();
-    let field = match (at, path.as_str()) {
-        ("", ".") => "body".to_owned(),
-        (at, ".") => at.to_owned(),
-        ("", path) => path.to_owned(),
-        (at, path) => format!("{at}.{path}"),
+    let field = match path.as_str() {
+        "." => whole(at).to_owned(),
+        path => join(at, path),
     };
     // The position that serde_json adds is one in the text of the field, which the client never sees.
     let reason = inner.to_string();
     let reason = reason.split(" at line ").next().unwrap_or_default().to_owned();
     Failure::invalid_field(field, reason)
+}
+
+/// What is read, as a message names it.
+const fn whole(at: &str) -> &str {
+    if at.is_empty() { "body" } else { at }
 }
 
 /// The fields of an object, which may be absent altogether.

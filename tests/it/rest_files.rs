@@ -1,0 +1,538 @@
+//! Saving, opening and loading: what is in a project's file, and what a file may hold.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::support::TestHub;
+
+const ROOT_ID: &str = "11111111-1111-4111-8111-111111111111";
+const CHILD_ID: &str = "22222222-2222-4222-8222-222222222222";
+
+/// The names of the files in the folder of projects.
+fn files(hub: &TestHub) -> Vec<String> {
+    let entries = std::fs::read_dir(hub.dir.path().join("projects")).expect("readable");
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .collect();
+    names.sort();
+    names
+}
+
+/// The text of a project's file.
+fn text(hub: &TestHub, id: &str) -> String {
+    std::fs::read_to_string(hub.dir.path().join(format!("projects/{id}.json"))).expect("the file")
+}
+
+fn parsed(hub: &TestHub, id: &str) -> Value {
+    serde_json::from_str(&text(hub, id)).expect("JSON")
+}
+
+fn put(hub: &TestHub, id: &str, document: &Value) {
+    std::fs::write(hub.dir.path().join(format!("projects/{id}.json")), document.to_string()).expect("written");
+}
+
+async fn save(hub: &TestHub, session: &str) -> Value {
+    hub.post(&format!("/sessions/{session}/save"), &json!({})).await.ok()
+}
+
+async fn open(hub: &TestHub, id: &str) -> crate::support::Reply {
+    hub.post(&format!("/projects/{id}/open"), &json!({})).await
+}
+
+/// A project of the template `software_project` with a release in it.
+async fn project(hub: &TestHub) -> (String, Value) {
+    let made = hub
+        .post(
+            "/projects",
+            &json!({"template_id": "software_project", "project_name": "Shop"}),
+        )
+        .await
+        .ok();
+    let session = made["session_id"].as_str().expect("an id").to_owned();
+    let data = json!({"blueprint_type_id": "release", "parent_id": made["graph"]["roots"][0]["id"], "name": "1.0"});
+    hub.execute(&session, "CreateNode", data).await.ok();
+    (session, made)
+}
+
+/// A file has the shape that the predecessor's front end reads, and says which state of which session it is; whatever
+/// is there is whole: nothing half written stays beside it.
+#[tokio::test]
+async fn a_saved_file_has_the_documented_shape() {
+    let hub = TestHub::start().await;
+    let (session, made) = project(&hub).await;
+    let graph = hub.graph(&session).await;
+    let saved = save(&hub, &session).await;
+    assert_eq!(saved, json!({"success": true, "path": "shop.json", "seq": 6}));
+    assert_eq!(files(&hub), ["shop.json"]);
+    assert!(
+        text(&hub, "shop").starts_with("{\n  \"format\": \"talus-hub/1\",\n  \"session_id\": "),
+        "two spaces"
+    );
+    let schema = hub.get("/templates/software_project/schema").await.ok();
+    let name_id = |node_type: usize| {
+        schema["node_types"][node_type]["properties"][0]["id"]
+            .as_str()
+            .expect("an id")
+    };
+    let (root, release) = (&graph["roots"][0], &graph["roots"][0]["children"][0]);
+    let mut release_properties = release["properties"].clone();
+    release_properties["name"] = json!("1.0");
+    release_properties[name_id(1)] = json!("1.0");
+    let expected = json!({
+        "format": "talus-hub/1", "session_id": session, "epoch": made["epoch"], "seq": 4,
+        "project_name": "Shop", "template_id": "software_project",
+        "graph": {
+            "id": "shop", "edges": [],
+            "nodes": [
+                {
+                    "id": root["id"], "name": "Shop", "type": root["blueprint_type_id"],
+                    "properties": {"name": "Shop", (name_id(0)): "Shop"}, "children": [release["id"]], "metadata": {},
+                },
+                {
+                    "id": release["id"], "name": "1.0", "type": release["blueprint_type_id"],
+                    "properties": release_properties, "children": [], "metadata": {},
+                },
+            ],
+        },
+    });
+    assert_eq!(parsed(&hub, "shop"), expected);
+}
+
+/// Saving is told as an event of a command, makes the session clean, is no step of undo, and can be done again.
+#[tokio::test]
+async fn a_saved_session_is_clean_until_the_next_command() {
+    let hub = TestHub::start().await;
+    let (session, _) = project(&hub).await;
+    let dirty = async || hub.get(&format!("/sessions/{session}/dirty")).await.ok()["is_dirty"].clone();
+    assert_eq!(dirty().await, true);
+    save(&hub, &session).await;
+    assert_eq!(dirty().await, false);
+    let events = hub.events(&session, 4).await;
+    let names: Vec<&str> = events.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["project:saved", "command:executed"]);
+    assert_eq!(
+        (&events[0].1["path"], &events[1].1["command_type"]),
+        (&json!("shop.json"), &json!("SaveProject"))
+    );
+    assert_eq!(events[0].1["command_id"], events[1].1["command_id"]);
+
+    let again = save(&hub, &session).await;
+    assert_eq!((again["seq"].clone(), dirty().await), (json!(8), json!(false)));
+    let undone = hub.post(&format!("/sessions/{session}/undo"), &json!({})).await.ok();
+    assert_eq!(undone["is_dirty"], true);
+    assert_eq!(
+        hub.outline(&session).await,
+        ["Shop"],
+        "the release is undone, not the save"
+    );
+    assert_eq!(
+        parsed(&hub, "shop")["graph"]["nodes"].as_array().map(Vec::len),
+        Some(2),
+        "the file stays as it was"
+    );
+    save(&hub, &session).await;
+    assert_eq!(parsed(&hub, "shop")["graph"]["nodes"].as_array().map(Vec::len), Some(1));
+}
+
+/// A session without a project is saved under its own id.
+#[tokio::test]
+async fn a_session_without_a_project_is_saved_under_its_id() {
+    let hub = TestHub::start().await;
+    let session = hub.session().await;
+    hub.create_node(&session, None, "node").await;
+    assert_eq!(save(&hub, &session).await["path"], format!("{session}.json"));
+    let file = parsed(&hub, &session);
+    assert_eq!(
+        (&file["template_id"], &file["graph"]["id"]),
+        (&Value::Null, &json!(session))
+    );
+}
+
+/// Many saves at once, with commands between them: each is answered, the file is always whole, and the last one has
+/// everything that was acknowledged before it.
+#[tokio::test]
+async fn saves_at_the_same_time_never_leave_an_older_state() {
+    let hub = TestHub::start().await;
+    let (session, _) = project(&hub).await;
+    let root = hub.graph(&session).await["roots"][0]["id"].clone();
+    for round in 0..5 {
+        let saves = join_all((0..8).map(|_| save(&hub, &session)));
+        let commands = join_all((0..8).map(async |number| {
+            let data = json!({"blueprint_type_id": "release", "parent_id": root, "name": format!("{round}.{number}")});
+            hub.execute(&session, "CreateNode", data).await.ok()
+        }));
+        let (saved, done) = tokio::join!(saves, commands);
+        let mut seqs: Vec<u64> = saved
+            .iter()
+            .map(|saved| saved["seq"].as_u64().expect("a seq"))
+            .collect();
+        seqs.sort_unstable();
+        seqs.dedup();
+        assert_eq!(seqs.len(), 8, "each save is a command of its own");
+        let last_saved = seqs[7];
+        let file = parsed(&hub, "shop");
+        let names = file["graph"]["nodes"].as_array().expect("a list").iter();
+        let names: Vec<&str> = names.map(|node| node["name"].as_str().expect("a name")).collect();
+        for (number, answer) in done.iter().enumerate() {
+            let before_the_file = answer["seq"].as_u64() <= file["seq"].as_u64();
+            assert_eq!(
+                names.contains(&format!("{round}.{number}").as_str()),
+                before_the_file,
+                "{round}.{number}"
+            );
+        }
+        assert!(file["seq"].as_u64() < Some(last_saved));
+        let history = hub.get(&format!("/sessions/{session}/history?limit=1000")).await.ok();
+        let commands = history["commands"].as_array().expect("a list");
+        let newest_save = commands
+            .iter()
+            .find(|command| command["command_type"] == "SaveProject")
+            .expect("saved");
+        assert_eq!(newest_save["seq"], last_saved, "the file is that of the last save");
+        let other = |command: &&Value| command["command_type"] != "SaveProject";
+        let newest = commands.iter().find(other).expect("a command");
+        let dirty = hub.get(&format!("/sessions/{session}/dirty")).await.ok()["is_dirty"].clone();
+        assert_eq!(
+            dirty,
+            newest["seq"].as_u64() > file["seq"].as_u64(),
+            "dirty is what the file does not have"
+        );
+    }
+    save(&hub, &session).await;
+    assert_eq!(
+        parsed(&hub, "shop")["graph"]["nodes"].as_array().map(Vec::len),
+        Some(42)
+    );
+    assert_eq!(files(&hub), ["shop.json"]);
+}
+
+/// A saved project can be opened after its session was deleted: the same nodes under the same ids in another session,
+/// and a project that is open already is not opened twice.
+#[tokio::test]
+async fn a_saved_project_opens_after_its_session_was_deleted() {
+    let hub = TestHub::start().await;
+    let (session, made) = project(&hub).await;
+    let graph = hub.graph(&session).await;
+    save(&hub, &session).await;
+    let already = open(&hub, "shop").await;
+    assert_eq!((already.status, &already.body["already_open"]), (200, &json!(true)));
+    assert_eq!(already.body["session_id"], json!(session));
+    hub.delete(&format!("/sessions/{session}")).await;
+
+    let opened = open(&hub, "shop").await;
+    assert_eq!(opened.status, 201);
+    let answer = opened.ok();
+    assert_eq!(
+        (&answer["project_id"], &answer["orphans"], &answer["seq"]),
+        (&json!("shop"), &json!([]), &json!(2))
+    );
+    assert_eq!(
+        (answer.get("already_open"), answer.get("template_missing")),
+        (None, None)
+    );
+    assert_eq!(answer["graph"], graph);
+    assert_ne!(answer["epoch"], made["epoch"], "another log");
+    let session = answer["session_id"].as_str().expect("an id");
+    let info = hub.get(&format!("/sessions/{session}/info")).await.ok();
+    assert_eq!(
+        (&info["project_name"], &info["template_id"]),
+        (&json!("Shop"), &json!("software_project"))
+    );
+    let names: Vec<String> = hub.events(session, 0).await.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["project:loaded", "command:executed"]);
+    let unknown = hub
+        .execute(session, "CreateNode", json!({"blueprint_type_id": "spaceship"}))
+        .await;
+    assert_eq!(
+        unknown.refused(),
+        (400, "UNKNOWN_NODE_TYPE"),
+        "the template holds again"
+    );
+    assert_eq!(open(&hub, "nothing").await.refused(), (404, "PROJECT_NOT_FOUND"));
+}
+
+/// What the hub does not interpret at the top of a file is written back, digit by digit; what is derived is not, and
+/// what the hub says itself is said anew.
+#[tokio::test]
+async fn what_the_hub_does_not_know_is_written_back() {
+    let hub = TestHub::start().await;
+    let fixture: Value = serde_json::from_str(include_str!("../fixtures/new_shape.json")).expect("JSON");
+    put(&hub, "shop", &fixture);
+    let opened = open(&hub, "shop").await.ok();
+    let session = opened["session_id"].as_str().expect("an id");
+    let renamed = json!({"node_id": ROOT_ID, "property_id": "name", "new_value": "Renamed"});
+    hub.execute(session, "UpdateProperty", renamed).await.ok();
+    save(&hub, session).await;
+    let file = parsed(&hub, "shop");
+    for key in ["expanded_map", "blocking_relationships", "filter_sets"] {
+        assert_eq!(file[key].to_string(), fixture[key].to_string(), "{key}");
+    }
+    assert_eq!(
+        (&file["session_id"], &file["template_id"]),
+        (&json!(session), &json!("software_project"))
+    );
+    let root = &file["graph"]["nodes"][0];
+    assert_eq!((&root["id"], &root["name"]), (&json!(ROOT_ID), &json!("Renamed")));
+    for derived in [
+        "indicator_id",
+        "indicator_set",
+        "icon_id",
+        "schema_shape",
+        "allowed_children",
+    ] {
+        assert_eq!(root.get(derived), None, "{derived}");
+    }
+    hub.post(
+        &format!("/sessions/{session}/load-graph"),
+        &json!({"graph": {"roots": []}}),
+    )
+    .await
+    .ok();
+    save(&hub, session).await;
+    let file = parsed(&hub, "shop");
+    assert_eq!(file["graph"]["nodes"], json!([]));
+    assert_eq!(
+        file["expanded_map"], fixture["expanded_map"],
+        "a load replaces the graph and nothing else"
+    );
+}
+
+/// What the template does not know is kept, marked and told of, and survives being saved and opened again.
+#[tokio::test]
+async fn what_the_template_does_not_know_is_kept_and_told() {
+    let hub = TestHub::start().await;
+    put(
+        &hub,
+        "shop",
+        &serde_json::from_str(include_str!("../fixtures/new_shape.json")).expect("JSON"),
+    );
+    let opened = open(&hub, "shop").await.ok();
+    let renamed_id = opened["orphans"][0]["node_id"].clone();
+    let expected = json!([
+        {"node_id": renamed_id, "unknown_type": false, "properties": ["long_gone"]},
+        {"node_id": "33333333-3333-4333-8333-333333333333", "unknown_type": true, "properties": []},
+    ]);
+    assert_eq!(opened["orphans"], expected);
+    let children = &opened["graph"]["roots"][0]["children"];
+    assert_eq!(
+        children[0]["metadata"],
+        json!({"note": "kept", "orphaned_properties": ["long_gone"]})
+    );
+    let stranger = &children[1]["children"][0];
+    assert_eq!(
+        (&stranger["blueprint_type_id"], &stranger["metadata"]),
+        (&json!("spaceship"), &json!({"orphaned": true}))
+    );
+    assert_eq!(stranger["properties"], json!({"fuel": "full"}));
+    let session = opened["session_id"].as_str().expect("an id");
+    save(&hub, session).await;
+    hub.delete(&format!("/sessions/{session}")).await;
+    let again = open(&hub, "shop").await.ok();
+    assert_eq!(
+        (&again["orphans"], &again["graph"]),
+        (&opened["orphans"], &opened["graph"])
+    );
+    let session = again["session_id"].as_str().expect("an id");
+    let gone = json!({"node_id": renamed_id, "property_id": "long_gone"});
+    hub.execute(session, "DeleteProperty", gone).await.ok();
+}
+
+/// A file whose template is gone opens all the same, without rules, and says so; its template's name is not lost.
+#[tokio::test]
+async fn a_project_whose_template_is_missing_opens_without_rules() {
+    let hub = TestHub::start().await;
+    let nodes = json!([{"id": ROOT_ID, "type": "anything", "properties": {"name": "Root", "p": 1}, "children": []}]);
+    put(
+        &hub,
+        "lost",
+        &json!({"graph": {"nodes": nodes}, "template_id": "no_such_template"}),
+    );
+    let opened = open(&hub, "lost").await.ok();
+    assert_eq!(
+        (&opened["template_missing"], &opened["orphans"]),
+        (&json!(true), &json!([]))
+    );
+    let session = opened["session_id"].as_str().expect("an id");
+    let info = hub.get(&format!("/sessions/{session}/info")).await.ok();
+    assert_eq!(
+        (&info["template_id"], &info["template_missing"]),
+        (&json!("no_such_template"), &json!(true))
+    );
+    hub.execute(
+        session,
+        "CreateNode",
+        json!({"blueprint_type_id": "whatever", "parent_id": ROOT_ID}),
+    )
+    .await
+    .ok();
+    save(&hub, session).await;
+    let file = parsed(&hub, "lost");
+    assert_eq!(file["template_id"], "no_such_template");
+    assert_eq!(file["graph"]["nodes"][0]["properties"], json!({"name": "Root", "p": 1}));
+}
+
+/// A file that is no project is refused whole, with the place of the fault, when it is looked at and when it is opened;
+/// no session is left behind and the file is left alone.
+#[tokio::test]
+async fn a_file_that_is_no_project_is_refused_whole() {
+    let hub = TestHub::start().await;
+    let node = |id: &str, children: Value| json!({"id": id, "type": "t", "name": "x", "children": children});
+    let nodes = |nodes: Value| json!({"graph": {"nodes": nodes}}).to_string();
+    for (content, path) in [
+        (String::new(), ""),
+        ("{".to_owned(), ""),
+        ("\u{0}\u{0}".to_owned(), ""),
+        ("[]".to_owned(), ""),
+        ("{}".to_owned(), "roots"),
+        (json!({"graph": []}).to_string(), "graph"),
+        (
+            nodes(json!([node(ROOT_ID, json!([CHILD_ID]))])),
+            "graph.nodes[0].children[0]",
+        ),
+        (nodes(json!([node(ROOT_ID, json!([ROOT_ID]))])), "graph.nodes[0]"),
+        (
+            nodes(json!([node(ROOT_ID, json!([])), node(ROOT_ID, json!([]))])),
+            "graph.nodes[1].id",
+        ),
+    ] {
+        std::fs::write(hub.dir.path().join("projects/bad.json"), &content).expect("written");
+        for refused in [open(&hub, "bad").await, hub.get("/projects/bad").await] {
+            assert_eq!(refused.refused(), (400, "INVALID_GRAPH"), "{content:?}");
+            assert_eq!(refused.body["error"]["path"], path, "{content:?}");
+        }
+        assert_eq!(text(&hub, "bad"), content);
+    }
+    assert_eq!(hub.get("/sessions").await.ok()["total"], 0);
+    assert_eq!(hub.delete("/projects/bad").await.status, 204, "it can still be deleted");
+}
+
+/// Loading replaces the graph in one step that undo takes back, ids and order included.
+#[tokio::test]
+async fn a_loaded_graph_replaces_the_old_one_and_can_be_undone() {
+    let hub = TestHub::start().await;
+    let session = hub.session().await;
+    let old = hub.create_node(&session, None, "old").await;
+    let before = hub.graph(&session).await;
+    let graph = json!({"roots": [{
+        "id": ROOT_ID, "name": "loaded", "blueprint_type_id": "t", "properties": {"n": 1},
+        "children": [{"id": "not-a-uuid", "type": "t", "label": "child"}],
+    }]});
+    let body = json!({"graph": graph, "command_id": "aaaaaaaa-0000-4000-8000-000000000001"});
+    let path = format!("/sessions/{session}/load-graph");
+    let loaded = hub.post(&path, &body).await.ok();
+    for (key, value) in [
+        ("success", json!(true)),
+        ("command_id", body["command_id"].clone()),
+        ("first_seq", json!(3)),
+        ("seq", json!(4)),
+        ("orphans", json!([])),
+        ("is_dirty", json!(true)),
+    ] {
+        assert_eq!(loaded[key], value, "{key}");
+    }
+    let after = hub.graph(&session).await;
+    assert_eq!(hub.outline(&session).await, ["loaded", " child"]);
+    // uuid5(NAMESPACE_DNS, "not-a-uuid"), so that whoever reads the same file gets the same id.
+    assert_eq!(
+        after["roots"][0]["children"][0]["id"],
+        "10927d06-1f0c-5427-87ff-8a2b17b9ba0c"
+    );
+    let events = hub.events(&session, 2).await;
+    assert_eq!(
+        (events[0].0.as_str(), &events[0].1["graph"]),
+        ("project:loaded", &after)
+    );
+    assert_eq!(events[1].1["command_type"], "LoadGraph");
+    let gone = hub.execute(&session, "DeleteNode", json!({"node_id": old})).await;
+    assert_eq!(gone.refused(), (404, "NODE_NOT_FOUND"));
+
+    let step = async |word: &str| hub.post(&format!("/sessions/{session}/{word}"), &json!({})).await.ok();
+    step("undo").await;
+    assert_eq!(hub.graph(&session).await, before);
+    let events = hub.events(&session, 4).await;
+    assert_eq!(
+        (events[0].0.as_str(), &events[0].1["graph"]),
+        ("project:loaded", &before)
+    );
+    step("redo").await;
+    assert_eq!(hub.graph(&session).await, after);
+}
+
+/// What a session tells of its graph can be loaded into another one as it is: same ids, same order, same everything.
+#[tokio::test]
+async fn a_graph_that_the_hub_wrote_can_be_loaded() {
+    let hub = TestHub::start().await;
+    let (session, _) = project(&hub).await;
+    let graph = hub.graph(&session).await;
+    let other = hub.session().await;
+    hub.post(&format!("/sessions/{other}/load-graph"), &json!({"graph": graph}))
+        .await
+        .ok();
+    assert_eq!(hub.graph(&other).await, graph);
+}
+
+/// A graph with a fault is refused whole, and the fault is named by its place (P5).
+#[tokio::test]
+async fn a_graph_with_a_fault_is_refused_with_its_place() {
+    let hub = TestHub::start().await;
+    let session = hub.session().await;
+    hub.create_node(&session, None, "old").await;
+    let before = hub.graph(&session).await;
+    let node = |id: &str| json!({"id": id, "type": "t", "name": "x"});
+    let with = |id: &str, key: &str, value: Value| {
+        let mut node = node(id);
+        node[key] = value;
+        node
+    };
+    for (graph, path) in [
+        (json!(null), ""),
+        (json!([]), ""),
+        (json!("x"), ""),
+        (json!({}), "roots"),
+        (json!({"roots": 7}), "roots"),
+        (json!({"nodes": "x"}), "nodes"),
+        (json!({"roots": [7]}), "roots[0]"),
+        (json!({"roots": [{"type": "t"}]}), "roots[0].id"),
+        (json!({"roots": [{"id": ""}]}), "roots[0].id"),
+        (json!({"roots": [node("a"), {"id": "b"}]}), "roots[1].type"),
+        (json!({"roots": [with("a", "type", json!(""))]}), "roots[0].type"),
+        (
+            json!({"roots": [with("a", "properties", json!([]))]}),
+            "roots[0].properties",
+        ),
+        (
+            json!({"roots": [with("a", "properties", json!({"": 1}))]}),
+            "roots[0].properties.",
+        ),
+        (
+            json!({"roots": [with("a", "children", json!({}))]}),
+            "roots[0].children",
+        ),
+        (
+            json!({"roots": [node("a"), node("b"), with("c", "children", json!([node("d"), node("a")]))]}),
+            "roots[2].children[1].id",
+        ),
+        (
+            json!({"nodes": [node("a"), with("b", "parent_id", json!("nobody"))]}),
+            "nodes[1].parent_id",
+        ),
+        (
+            json!({"nodes": [with("a", "parent_id", json!("b")), with("b", "parent_id", json!("a"))]}),
+            "nodes[0]",
+        ),
+        (
+            json!({"nodes": [node("a")], "edges": [{"source": "a", "target": "a"}]}),
+            "nodes[0]",
+        ),
+        (json!({"nodes": [node("a")], "edges": {}}), "edges"),
+        (json!({"nodes": [node("a")], "edges": [{"source": "a"}]}), "edges[0]"),
+    ] {
+        let refused = hub
+            .post(&format!("/sessions/{session}/load-graph"), &json!({"graph": graph}))
+            .await;
+        assert_eq!(refused.refused(), (400, "INVALID_GRAPH"), "{graph}: {}", refused.body);
+        assert_eq!(refused.body["error"]["path"], path, "{graph}: {}", refused.body);
+    }
+    assert_eq!(hub.graph(&session).await, before);
+    assert_eq!(hub.get(&format!("/sessions/{session}/info")).await.ok()["seq"], 2);
+}
