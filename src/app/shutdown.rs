@@ -2,13 +2,19 @@
 
 use std::{io, time::Duration};
 
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::http::AppState;
 
 /// How long transports stay open after the sockets were told, so that the last packets get out.
 const FLUSH: Duration = Duration::from_millis(300);
+
+/// How long closing may take when finishing has used up the grace: what is left then is only cut, which takes no time.
+const CLOSE_AT_LEAST: Duration = Duration::from_secs(1);
 
 /// The hub did not get done in time; what was acknowledged is kept all the same.
 #[derive(Debug, thiserror::Error)]
@@ -26,15 +32,17 @@ pub(super) async fn shut_down(
     connections: &CancellationToken,
 ) -> Result<(), ShutdownOverran> {
     let grace = state.config.server.shutdown_grace();
+    let deadline = Instant::now() + grace;
     tracing::info!(grace_ms = grace.as_millis(), "draining");
     closing.cancel();
     let told = state.hub.stats().members.get() > 0;
-    let drained = timeout(grace, state.hub.drain()).await.is_ok();
+    let drained = timeout_at(deadline, state.hub.drain()).await.is_ok();
     if told {
         tokio::time::sleep(FLUSH.min(grace)).await;
     }
     connections.cancel();
-    let closed = timeout(grace, server).await.is_ok();
+    let closing = deadline.max(Instant::now() + CLOSE_AT_LEAST);
+    let closed = timeout_at(closing, server).await.is_ok();
     if drained && closed {
         tracing::info!("stopped");
         Ok(())

@@ -23,7 +23,7 @@ pub(crate) async fn alive() -> Json<Value> {
 
 /// `GET /readyz`: new clients are welcome.
 pub(crate) async fn ready(State(state): State<AppState>) -> Response {
-    if state.hub.is_draining() {
+    if state.stop.is_cancelled() || state.hub.is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "draining" }))).into_response();
     }
     Json(json!({ "status": "ready" })).into_response()

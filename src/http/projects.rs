@@ -246,6 +246,8 @@ pub(super) async fn delete(State(state): State<AppState>, PathText(text): PathTe
     let project_id = parse_project_id(&text)?;
     let session = state.hub.session_of_project(&project_id).await?;
     if let Some(session_id) = session {
+        // Whoever writes the file now is let finish; nobody does afterwards. A session that cannot be asked writes none.
+        let _saving = state.hub.begin_save(session_id).await.ok();
         match state.hub.delete(session_id).await {
             // Somebody else was faster.
             Ok(()) | Err(HubError::SessionNotFound(_)) => {}

@@ -345,3 +345,25 @@ async fn a_schema_has_what_a_front_end_needs() {
         (404, "TEMPLATE_NOT_FOUND")
     );
 }
+
+/// A project that is deleted while it is being saved is gone: no save writes its file afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_that_is_deleted_while_it_is_saved_stays_deleted() {
+    let hub = TestHub::start().await;
+    for round in 0..20 {
+        let project = json!({"template_id": "software_project", "project_name": "Gone", "project_id": "gone"});
+        let made = hub.post("/projects", &project).await.ok();
+        let session_id = made["session_id"].as_str().expect("an id").to_owned();
+        let (save, nothing) = (format!("/sessions/{session_id}/save"), json!({}));
+        let saves = async {
+            for _ in 0..4 {
+                hub.post(&save, &nothing).await;
+            }
+        };
+        let (_, deleted) = tokio::join!(saves, hub.delete("/projects/gone"));
+        assert_eq!(deleted.status, 204, "round {round}");
+        let again = hub.get("/projects/gone").await;
+        assert_eq!(again.refused(), (404, "PROJECT_NOT_FOUND"), "round {round}");
+        assert!(!hub.dir.path().join("projects/gone.json").exists(), "round {round}");
+    }
+}
