@@ -23,13 +23,13 @@ use crate::{
     config::{self, Config},
     http::{
         AppState,
-        layers::{Origins, check_origin, with_layers},
+        layers::{Origins, check_draining, check_origin, with_layers},
         routes,
     },
     listener::{Connection, Listener},
     metrics::Metrics,
     projects::ProjectStore,
-    socket,
+    socket::{self, Sockets},
     templates::TemplateStore,
     wire::room::WireEncoder,
 };
@@ -63,6 +63,7 @@ pub struct App {
     listener: TcpListener,
     address: SocketAddr,
     router: Router,
+    sockets: Option<Sockets>,
     state: AppState,
 }
 
@@ -100,10 +101,12 @@ impl App {
             metrics,
         };
         let (listener, address) = listen(&state.config).await?;
+        let (router, sockets) = router(&state);
         Ok(Self {
             listener,
             address,
-            router: router(&state),
+            router,
+            sockets,
             state,
         })
     }
@@ -114,8 +117,8 @@ impl App {
         self.address
     }
 
-    /// Serves until `stop`, then goes in order: accepts nobody new, finishes what is under way, tells the sockets, and
-    /// cuts what is left.
+    /// Serves until `stop`, then goes in order: takes on nothing new, finishes what is under way, tells the sockets, and
+    /// closes them, then cuts what is left.
     ///
     /// # Errors
     /// If that takes longer than its grace.
@@ -123,6 +126,7 @@ impl App {
         let Self {
             listener,
             router,
+            sockets,
             state,
             ..
         } = self;
@@ -133,7 +137,7 @@ impl App {
         let server = axum::serve(listener, service).with_graceful_shutdown(closing.clone().cancelled_owned());
         let server = tokio::spawn(server.into_future());
         stop.await;
-        shutdown::shut_down(&state, server, &closing, &connections).await
+        shutdown::shut_down(&state, sockets, server, &closing, &connections).await
     }
 }
 
@@ -148,22 +152,19 @@ async fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), StartError
     Ok((listener, address))
 }
 
-fn router(state: &AppState) -> Router {
+fn router(state: &AppState) -> (Router, Option<Sockets>) {
     let rest = routes(state.clone());
     let realtime = &state.config.realtime;
-    let router = if realtime.enabled {
-        let origins = Arc::new(Origins::new(&state.config.cors));
-        let sockets = Router::new()
-            .route_service(
-                socket::PATH,
-                socket::service(&state.hub, realtime, &state.config.limits),
-            )
-            .layer(from_fn_with_state(origins, check_origin));
-        sockets.merge(rest)
-    } else {
-        rest
-    };
-    with_layers(router, state)
+    if !realtime.enabled {
+        return (with_layers(rest, state), None);
+    }
+    let (service, sockets) = socket::service(&state.hub, realtime, &state.config.limits);
+    let origins = Arc::new(Origins::new(&state.config.cors));
+    let edge = Router::new()
+        .route_service(socket::PATH, service)
+        .layer(from_fn_with_state(state.hub.clone(), check_draining))
+        .layer(from_fn_with_state(origins, check_origin));
+    (with_layers(edge.merge(rest), state), Some(sockets))
 }
 
 async fn start_hub(

@@ -5,9 +5,10 @@ use std::{io, time::Duration};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::http::AppState;
+use crate::{http::AppState, socket::Sockets};
 
-/// How long transports stay open after the sockets were told, so that the last packets get out.
+/// How long transports stay open after the sockets were told, so that the last packets get out, and how long they may
+/// take to close. A client that is alive has fetched its packets within a few round trips, also by polling.
 const FLUSH: Duration = Duration::from_millis(300);
 
 /// The hub did not get done in time; what was acknowledged is kept all the same.
@@ -17,24 +18,34 @@ pub struct ShutdownOverran {
     grace: Duration,
 }
 
-/// Accepts nobody new, lets sessions finish, tells sockets, then cuts every connection that is left: a client that does
-/// not read, or a long poll, would keep the server for as long as it likes.
+/// Lets sessions finish, tells sockets, then closes: a hub that drains takes on nothing new, but goes on accepting
+/// connections for a moment, since a client that polls comes for its last packets by a new one. In the end it cuts every
+/// connection that is left: a client that does not read would keep the server for as long as it likes.
 pub(super) async fn shut_down(
     state: &AppState,
-    server: JoinHandle<io::Result<()>>,
+    sockets: Option<Sockets>,
+    mut server: JoinHandle<io::Result<()>>,
     closing: &CancellationToken,
     connections: &CancellationToken,
 ) -> Result<(), ShutdownOverran> {
     let grace = state.config.server.shutdown_grace();
+    let flush = FLUSH.min(grace);
     tracing::info!(grace_ms = grace.as_millis(), "draining");
-    closing.cancel();
     let told = state.hub.stats().members.get() > 0;
     let drained = timeout(grace, state.hub.drain()).await.is_ok();
     if told {
-        tokio::time::sleep(FLUSH.min(grace)).await;
+        tokio::time::sleep(flush).await;
     }
+    // First: a client that came back to a namespace that is closed would take it for an error, and stop for good.
+    closing.cancel();
+    if let Some(sockets) = sockets {
+        let _ = timeout(flush, sockets.close()).await;
+    }
+    let mut closed = timeout(flush, &mut server).await.is_ok();
     connections.cancel();
-    let closed = timeout(grace, server).await.is_ok();
+    if !closed {
+        closed = timeout(grace, server).await.is_ok();
+    }
     if drained && closed {
         tracing::info!("stopped");
         Ok(())

@@ -5,6 +5,7 @@ mod driver;
 mod events;
 mod install;
 mod joining;
+mod leaving;
 mod resuming;
 mod wire;
 
