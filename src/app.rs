@@ -132,7 +132,10 @@ impl App {
         } = self;
         let connections = CancellationToken::new();
         let closing = CancellationToken::new();
-        let listener = Listener::new(listener, connections.clone());
+        // As long as a client may take to answer a ping: one that takes nothing does not even get it.
+        let realtime = &state.config.realtime;
+        let stall_max = realtime.ping_interval() + realtime.ping_timeout();
+        let listener = Listener::new(listener, connections.clone(), stall_max);
         let service = router.into_make_service_with_connect_info::<Connection>();
         let server = axum::serve(listener, service).with_graceful_shutdown(closing.clone().cancelled_owned());
         let server = tokio::spawn(server.into_future());

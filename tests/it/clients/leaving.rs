@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    driver::{Connect, DEADLINE, Driver, Transport},
+    driver::{Connect, DEADLINE, Driver, Told, Transport},
     on_both_transports,
     wire::Wire,
 };
@@ -113,6 +113,75 @@ async fn a_broken_websocket_is_missed() {
     assert_eq!(js.expect("bob", "disconnected").await["reason"], "transport close");
     js.expect("bob", "connected").await;
     assert_eq!(js.event("bob", "session:sync").await["reason"], "resumed");
+}
+
+/// P9: a websocket whose client takes nothing any more does not stay, whether it began as one or by polling.
+async fn assert_let_go_when_it_stops_reading(transport: Transport) {
+    let hub = TestHub::with(|config| {
+        (config.realtime.ping_interval_ms, config.realtime.ping_timeout_ms) = (500, 1_000);
+        config.realtime.slow_consumer_retry_ms = 1;
+        config.realtime.outgoing_packets_per_socket_max = 8;
+        config.limits.in_flight_per_session_max = 8;
+    });
+    let hub = hub.await;
+    let session = hub.session().await;
+    let wire = Wire::to(&hub.url).await;
+    let mut js = Driver::javascript();
+    js.connect("ann", &Connect::to(&wire.url, &session, transport)).await;
+    let ready = if transport == Transport::Upgrading {
+        "upgraded"
+    } else {
+        "connected"
+    };
+    js.until_that("ann", |told| told.got == ready).await;
+    connections(&hub, 1).await;
+    wire.stop();
+    // More than the queue and the buffers of the connection hold.
+    let text = "x".repeat(60_000);
+    for _ in 0..250 {
+        let data = json!({"blueprint_type_id": "task", "properties": {"text": text}});
+        hub.execute(&session, "CreateNode", data).await.ok();
+    }
+    connections(&hub, 0).await;
+}
+
+#[tokio::test]
+async fn a_websocket_that_stops_reading_is_let_go() {
+    assert_let_go_when_it_stops_reading(Transport::Websocket).await;
+}
+
+#[tokio::test]
+async fn an_upgraded_websocket_that_stops_reading_is_let_go() {
+    assert_let_go_when_it_stops_reading(Transport::Upgrading).await;
+}
+
+/// P2: a client that polls and was away for longer than it was waited for gets a sync when it comes back.
+#[tokio::test]
+async fn a_client_that_polls_again_after_a_long_while_is_resynced() {
+    let hub = TestHub::with(|config| {
+        config.realtime.slow_consumer_retry_ms = 1;
+        config.realtime.outgoing_packets_per_socket_max = 8;
+        config.limits.in_flight_per_session_max = 8;
+    });
+    let hub = hub.await;
+    let session = hub.session().await;
+    let wire = Wire::to(&hub.url).await;
+    let mut js = Driver::javascript();
+    js.settle("ann", &Connect::to(&wire.url, &session, Transport::Polling))
+        .await;
+    wire.stop();
+    for _ in 0..50 {
+        hub.create_node(&session, None, "N").await;
+    }
+    metric(&hub, "hub_packets_dropped_total", |dropped| dropped >= 15).await;
+    wire.release();
+    let told = js.until("ann", "session:sync").await;
+    let (_, sync) = told.last().and_then(Told::event).expect("an event");
+    assert_eq!((&sync["reason"], &sync["seq"]), (&json!("slow_consumer"), &json!(100)));
+    assert_eq!(js.replica("ann").await.graph, hub.graph(&session).await);
+    // And from there it goes on.
+    hub.create_node(&session, None, "N").await;
+    js.until_seq("ann", 102).await;
 }
 
 /// Each socket is told with its own name, then disconnected such that it does not come back.
