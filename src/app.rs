@@ -26,14 +26,14 @@ use crate::{
     exit::Exit,
     http::{
         AppState,
-        layers::{Origins, check_origin, with_layers, with_timeout},
+        layers::{Origins, check_draining, check_origin, with_layers, with_timeout},
         routes,
     },
     listener::{Connection, Listener},
     metrics::Metrics,
     ops,
     projects::ProjectStore,
-    socket,
+    socket::{self, Sockets},
     storage::{self, SqliteLog},
     templates::TemplateStore,
     wire::room::WireEncoder,
@@ -68,6 +68,7 @@ pub struct App {
     listener: TcpListener,
     address: SocketAddr,
     router: Router,
+    sockets: Option<Sockets>,
     state: AppState,
     sqlite: Option<SqliteLog>,
     ops: Option<(TcpListener, SocketAddr)>,
@@ -112,10 +113,12 @@ impl App {
             "" => None,
             address => Some(listen(address).await?),
         };
+        let (router, sockets) = router(&state);
         Ok(Self {
             listener,
             address,
-            router: router(&state),
+            router,
+            sockets,
             state,
             sqlite,
             ops,
@@ -134,8 +137,8 @@ impl App {
         self.ops.as_ref().map(|(_, address)| *address)
     }
 
-    /// Serves until `stop`, then goes in order: accepts nobody new, finishes what is under way, tells the sockets, and
-    /// cuts what is left.
+    /// Serves until `stop`, then goes in order: takes on nothing new, finishes what is under way, tells the sockets, and
+    /// closes them, then cuts what is left.
     ///
     /// # Errors
     /// If that takes longer than its grace.
@@ -143,6 +146,7 @@ impl App {
         let Self {
             listener,
             router,
+            sockets,
             state,
             sqlite,
             ops,
@@ -150,13 +154,16 @@ impl App {
         } = self;
         let connections = CancellationToken::new();
         let closing = CancellationToken::new();
-        let listener = Listener::new(listener, connections.clone());
+        // As long as a client may take to answer a ping: one that takes nothing does not even get it.
+        let realtime = &state.config.realtime;
+        let stall_max = realtime.ping_interval() + realtime.ping_timeout();
+        let listener = Listener::new(listener, connections.clone(), stall_max);
         let service = router.into_make_service_with_connect_info::<Connection>();
         let server = axum::serve(listener, service).with_graceful_shutdown(closing.clone().cancelled_owned());
         let server = tokio::spawn(server.into_future());
         if let Some((listener, _)) = ops {
             let routes = with_layers(with_timeout(ops::routes(state.clone()), &state), &state);
-            let listener = Listener::new(listener, connections.clone());
+            let listener = Listener::new(listener, connections.clone(), stall_max);
             let server = axum::serve(listener, routes).with_graceful_shutdown(connections.clone().cancelled_owned());
             tokio::spawn(server.into_future());
         }
@@ -165,7 +172,7 @@ impl App {
             () = stop => state.stop.cancel(),
             () = state.stop.cancelled() => {}
         }
-        let ended = shutdown::shut_down(&state, server, &closing, &connections).await;
+        let ended = shutdown::shut_down(&state, sockets, server, &closing, &connections).await;
         if let Some(sqlite) = sqlite {
             sqlite.close().await;
         }
@@ -229,22 +236,19 @@ async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), StartError> 
     Ok((listener, address))
 }
 
-fn router(state: &AppState) -> Router {
+fn router(state: &AppState) -> (Router, Option<Sockets>) {
     let rest = with_timeout(routes(state.clone()), state);
     let realtime = &state.config.realtime;
-    let router = if realtime.enabled {
-        let origins = Arc::new(Origins::new(&state.config.cors));
-        let sockets = Router::new()
-            .route_service(
-                socket::PATH,
-                socket::service(&state.hub, realtime, &state.config.limits),
-            )
-            .layer(from_fn_with_state(origins, check_origin));
-        sockets.merge(rest)
-    } else {
-        rest
-    };
-    with_layers(router, state)
+    if !realtime.enabled {
+        return (with_layers(rest, state), None);
+    }
+    let (service, sockets) = socket::service(&state.hub, realtime, &state.config.limits);
+    let origins = Arc::new(Origins::new(&state.config.cors));
+    let edge = Router::new()
+        .route_service(socket::PATH, service)
+        .layer(from_fn_with_state(state.hub.clone(), check_draining))
+        .layer(from_fn_with_state(origins, check_origin));
+    (with_layers(edge.merge(rest), state), Some(sockets))
 }
 
 async fn start_hub(

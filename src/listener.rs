@@ -2,7 +2,9 @@
 //!
 //! A websocket whose peer has stopped reading cannot be closed from above: its writer waits in a write that nothing
 //! interrupts, so it would keep its queue, its place in the room and the shutdown. So every connection has a switch
-//! that makes its reads and writes fail, from which everything above it falls down by itself.
+//! that makes its reads and writes fail, from which everything above it falls down by itself. A websocket that began by
+//! polling comes by another connection than the one its socket knows; for those the kernel gives up by itself when
+//! nothing is taken for a while.
 //!
 //! Nagle's algorithm is off: with it, a small packet waits for the acknowledgement of the one before, up to 40 ms.
 
@@ -12,6 +14,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{extract::connect_info::Connected, serve::IncomingStream};
@@ -41,13 +44,22 @@ impl Connection {
 pub struct Listener {
     inner: TcpListener,
     all: CancellationToken,
+    stall_max: Duration,
 }
 
 impl Listener {
-    /// Accepts on a bound socket. Cancelling `all` cuts every connection that came from it.
+    /// Accepts on a bound socket. Cancelling `all` cuts every connection that came from it. One whose other end takes
+    /// nothing of what waits for it is given up after `stall_max`, where the system can do that.
     #[must_use]
-    pub const fn new(inner: TcpListener, all: CancellationToken) -> Self {
-        Self { inner, all }
+    pub const fn new(inner: TcpListener, all: CancellationToken, stall_max: Duration) -> Self {
+        Self { inner, all, stall_max }
+    }
+
+    fn set_options(&self, stream: &TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        #[cfg(target_os = "linux")]
+        socket2::SockRef::from(stream).set_tcp_user_timeout(Some(self.stall_max))?;
+        Ok(())
     }
 }
 
@@ -57,8 +69,8 @@ impl axum::serve::Listener for Listener {
 
     async fn accept(&mut self) -> (Stream, SocketAddr) {
         let (inner, peer) = axum::serve::Listener::accept(&mut self.inner).await;
-        if let Err(error) = inner.set_nodelay(true) {
-            tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");
+        if let Err(error) = self.set_options(&inner) {
+            tracing::debug!(%peer, %error, "the options of a connection could not be set");
         }
         (Stream::new(inner, self.all.child_token()), peer)
     }
@@ -157,7 +169,7 @@ mod tests {
         let bound = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = bound.local_addr().expect("bound");
         let all = CancellationToken::new();
-        let mut listener = Listener::new(bound, all.clone());
+        let mut listener = Listener::new(bound, all.clone(), Duration::from_secs(60));
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let client = client.expect("connects");
         let switch = accepted.0.switch.clone();

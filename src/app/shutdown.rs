@@ -8,9 +8,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::http::AppState;
+use crate::{http::AppState, socket::Sockets};
 
-/// How long transports stay open after the sockets were told, so that the last packets get out.
+/// How long transports stay open after the sockets were told, so that the last packets get out, and how long they may
+/// take to close. A client that is alive has fetched its packets within a few round trips, also by polling.
 const FLUSH: Duration = Duration::from_millis(300);
 
 /// How long closing may take when finishing has used up the grace: what is left then is only cut, which takes no time.
@@ -23,26 +24,36 @@ pub struct ShutdownOverran {
     grace: Duration,
 }
 
-/// Accepts nobody new, lets sessions finish, tells sockets, then cuts every connection that is left: a client that does
-/// not read, or a long poll, would keep the server for as long as it likes.
+/// Lets sessions finish, tells sockets, then closes: a hub that drains takes on nothing new, but goes on accepting
+/// connections for a moment, since a client that polls comes for its last packets by a new one. In the end it cuts every
+/// connection that is left: a client that does not read would keep the server for as long as it likes.
 pub(super) async fn shut_down(
     state: &AppState,
-    server: JoinHandle<io::Result<()>>,
+    sockets: Option<Sockets>,
+    mut server: JoinHandle<io::Result<()>>,
     closing: &CancellationToken,
     connections: &CancellationToken,
 ) -> Result<(), ShutdownOverran> {
     let grace = state.config.server.shutdown_grace();
     let deadline = Instant::now() + grace;
+    let flush = FLUSH.min(grace);
     tracing::info!(grace_ms = grace.as_millis(), "draining");
-    closing.cancel();
     let told = state.hub.stats().members.get() > 0;
     let drained = timeout_at(deadline, state.hub.drain()).await.is_ok();
     if told {
-        tokio::time::sleep(FLUSH.min(grace)).await;
+        tokio::time::sleep(flush).await;
     }
+    // First: a client that came back to a namespace that is closed would take it for an error, and stop for good.
+    closing.cancel();
+    if let Some(sockets) = sockets {
+        let _ = tokio::time::timeout(flush, sockets.close()).await;
+    }
+    let mut closed = tokio::time::timeout(flush, &mut server).await.is_ok();
     connections.cancel();
-    let closing = deadline.max(Instant::now() + CLOSE_AT_LEAST);
-    let closed = timeout_at(closing, server).await.is_ok();
+    if !closed {
+        let at_last = deadline.max(Instant::now() + CLOSE_AT_LEAST);
+        closed = timeout_at(at_last, server).await.is_ok();
+    }
     if drained && closed {
         tracing::info!("stopped");
         Ok(())

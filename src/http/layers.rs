@@ -9,6 +9,7 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
+use talus_actors::hub::{Hub, HubError};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowHeaders, AllowOrigin, CorsLayer},
@@ -113,6 +114,17 @@ pub async fn check_origin(State(origins): State<Arc<Origins>>, request: Request,
         let origin = String::from_utf8_lossy(origin.as_bytes()).into_owned();
         let message = format!("pages of {origin} may not connect; cors.origins says which may");
         return ApiError(Failure::new("ORIGIN_NOT_ALLOWED", message)).into_response();
+    }
+    next.run(request).await
+}
+
+/// Lets no new socket begin while the hub goes away. This is no refusal of the namespace, after which a client would
+/// never come back, but of its transport. The sockets that are there may still fetch their last packets.
+pub async fn check_draining(State(hub): State<Hub>, request: Request, next: Next) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    let begins = !query.split('&').any(|pair| pair.starts_with("sid="));
+    if begins && hub.is_draining() {
+        return ApiError::from(HubError::Draining).into_response();
     }
     next.run(request).await
 }

@@ -40,9 +40,21 @@ const NAMESPACE: &str = "/graph";
 /// Packets beside those of the room that may be queued for a socket: answers to what it asked, pings.
 const OWN_PACKETS_MAX: usize = 64;
 
+/// All the sockets there are.
+#[derive(Clone)]
+pub struct Sockets(SocketIo);
+
+impl Sockets {
+    /// Closes their transports, such that clients come back: a websocket ends, a poll that waits is answered with that.
+    /// One whose client has stopped reading keeps this waiting for as long as its connection lasts.
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
 /// Serves sockets.
 #[must_use]
-pub fn service(hub: &Hub, realtime: &Realtime, limits: &Limits) -> SocketIoService<NotFoundService> {
+pub fn service(hub: &Hub, realtime: &Realtime, limits: &Limits) -> (SocketIoService<NotFoundService>, Sockets) {
     let own_packets = limits.in_flight_per_session_max + OWN_PACKETS_MAX;
     let (service, io) = SocketIo::builder()
         .req_path(PATH)
@@ -68,7 +80,7 @@ pub fn service(hub: &Hub, realtime: &Realtime, limits: &Limits) -> SocketIoServi
         async move { edge.connect(socket).await }
     };
     io.ns(NAMESPACE, connect.with(admit));
-    service
+    (service, Sockets(io))
 }
 
 /// What every handler holds.
@@ -95,7 +107,11 @@ impl Edge {
         if self.hub.stats().members.get() >= max {
             return Err(Refused::Overloaded);
         }
-        self.hub.wake(admitted.session_id).await?;
+        match self.hub.wake(admitted.session_id).await {
+            // A refusal would make the client stop for good. Its transport closes in a moment, and it comes back.
+            Err(HubError::Draining) => std::future::pending().await,
+            woken => woken?,
+        }
         socket.extensions.insert(admitted);
         Ok(())
     }

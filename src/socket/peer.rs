@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use axum::extract::ConnectInfo;
+use axum::{extract::ConnectInfo, http::header};
 use socketioxide::{SendError as EmitError, SocketError, extract::SocketRef};
 use talus_actors::{
     domain::ids::{Seq, SessionId},
@@ -17,8 +17,8 @@ use talus_actors::{
 
 use crate::listener::Connection;
 
-/// Attempts to resync a socket that cannot keep up, each after twice the wait of the one before, at most 32 times the
-/// first: with the default of 50 ms about 15 s, in which a client that lives has taken something.
+/// Attempts to resync a websocket that cannot keep up before it is cut, each after twice the wait of the one before, at
+/// most 32 times the first: with the default of 50 ms about 15 s, in which a client that lives has taken something.
 const ATTEMPTS_MAX: u32 = 14;
 
 /// How long a transport stays open after the last packet was queued, so that it gets out. A client that is alive has
@@ -78,10 +78,12 @@ impl Peer {
         }
     }
 
-    /// The connection that the socket came by.
-    fn connection(&self) -> Option<Connection> {
-        self.socket
-            .req_parts()
+    /// The connection of a socket that came as a websocket. One that began by polling has none that is its own: what
+    /// it came by is closed since, or carries the requests of others.
+    fn websocket(&self) -> Option<Connection> {
+        let begun = self.socket.req_parts();
+        begun.headers.get(header::UPGRADE)?;
+        begun
             .extensions
             .get::<ConnectInfo<Connection>>()
             .map(|info| info.0.clone())
@@ -105,13 +107,15 @@ impl RoomSocket for Peer {
     }
 
     fn fell_behind(&self, delivered: Seq, attempt: u32) {
-        if attempt >= ATTEMPTS_MAX {
+        if attempt == ATTEMPTS_MAX
+            && let Some(websocket) = self.websocket()
+        {
             tracing::info!(session_id = %self.session_id, member = self.member.0, delivered = delivered.0, "socket shed");
-            if let Some(connection) = self.connection() {
-                connection.abort();
-            }
+            websocket.abort();
             return;
         }
+        // Whoever polls is asked for as long as it is there: its heartbeat ends it, or it comes for what waits, and then
+        // must get a sync.
         let wait = self.retry * (1 << attempt.min(5));
         let (hub, session_id, member) = (self.hub.clone(), self.session_id, self.member);
         tokio::spawn(async move {
@@ -133,10 +137,10 @@ impl RoomSocket for Peer {
             }
             // A disconnect from the namespace would make the client stop for good; a lost transport makes it return.
             Release::CloseTransport => {
-                if let Some(connection) = self.connection() {
+                if let Some(websocket) = self.websocket() {
                     tokio::spawn(async move {
                         tokio::time::sleep(FLUSH).await;
-                        connection.abort();
+                        websocket.abort();
                     });
                 }
             }

@@ -1,6 +1,7 @@
 //! The hub from outside: real HTTP, real sockets, real files, a real process. One binary, since each costs a link.
 
 mod calls;
+mod clients;
 mod documentation;
 mod durability;
 mod ops;

@@ -1,0 +1,205 @@
+//! Coming back, and asking where the session is: exactly what was missed, or everything and why (P2; docs/PROTOCOL.md,
+//! sections 4 and 9).
+
+use serde_json::{Value, json};
+
+use super::{
+    driver::{Connect, Driver, Transport},
+    on_both_transports,
+};
+use crate::support::TestHub;
+
+on_both_transports!(
+    a_client_that_comes_back_gets_what_it_missed_in_one_packet,
+    a_client_that_missed_nothing_gets_nothing,
+    a_position_of_zero_means_everything,
+    a_client_of_another_log_gets_a_snapshot,
+    a_client_that_is_ahead_gets_a_snapshot,
+    a_client_that_missed_too_much_gets_a_snapshot,
+    a_resync_answers_a_position_with_the_events_after_it,
+    a_resync_without_a_position_is_a_snapshot,
+    a_client_that_diverged_gets_a_snapshot,
+);
+
+/// A session with three nodes, at `seq` 6, and its epoch.
+async fn three_nodes(hub: &TestHub) -> (String, Value) {
+    let session = hub.session().await;
+    for name in ["one", "two", "three"] {
+        hub.create_node(&session, None, name).await;
+    }
+    let epoch = hub.get(&format!("/sessions/{session}/info")).await.ok()["epoch"].take();
+    (session, epoch)
+}
+
+/// The sync of a client that joins with a position.
+async fn sync_at(hub: &TestHub, session: &str, transport: Transport, position: Value) -> Value {
+    let mut js = Driver::javascript();
+    js.join("ann", &Connect::to(&hub.url, session, transport).auth(position))
+        .await
+}
+
+/// The events that the hub lists after a `seq`: what a sync has to hold.
+async fn events_after(hub: &TestHub, session: &str, seq: u64) -> Value {
+    hub.get(&format!("/sessions/{session}/events?after={seq}")).await.ok()["events"].take()
+}
+
+fn assert_snapshot(sync: &Value, reason: &str, graph: &Value) {
+    assert_eq!(sync["reason"], reason, "{sync}");
+    assert_eq!((sync.get("events"), sync.get("graph")), (None, Some(graph)));
+}
+
+/// The ten-line client leaves, misses three commands, comes back, and has them all from one `session:sync`.
+async fn a_client_that_comes_back_gets_what_it_missed_in_one_packet(transport: Transport) {
+    let hub = TestHub::start().await;
+    let (session, epoch) = three_nodes(&hub).await;
+    let mut js = Driver::javascript();
+    js.settle("ann", &Connect::to(&hub.url, &session, transport)).await;
+    js.disconnect("ann").await;
+    assert_eq!(js.expect("ann", "disconnected").await["reason"], "io client disconnect");
+    let node = hub.create_node(&session, None, "four").await;
+    hub.execute(&session, "DeleteNode", json!({"node_id": node})).await.ok();
+    hub.post(&format!("/sessions/{session}/undo"), &json!({})).await.ok();
+
+    js.reconnect("ann").await;
+    js.expect("ann", "connected").await;
+    let sync = js.event("ann", "session:sync").await;
+    assert_eq!(
+        (&sync["reason"], &sync["epoch"], &sync["seq"]),
+        (&json!("resumed"), &epoch, &json!(12))
+    );
+    assert_eq!(sync.get("graph"), None);
+    assert_eq!(sync["events"], events_after(&hub, &session, 6).await);
+    let replica = js.replica("ann").await;
+    assert_eq!(replica.applied, [7, 8, 9, 10, 11, 12]);
+    assert_eq!(replica.graph, hub.graph(&session).await);
+}
+
+/// Whoever knows everything gets an empty list, not a graph.
+async fn a_client_that_missed_nothing_gets_nothing(transport: Transport) {
+    let hub = TestHub::start().await;
+    let (session, epoch) = three_nodes(&hub).await;
+    let sync = sync_at(&hub, &session, transport, json!({"epoch": epoch, "seq": 6})).await;
+    assert_eq!(
+        (&sync["reason"], &sync["events"], sync.get("graph")),
+        (&json!("resumed"), &json!([]), None)
+    );
+}
+
+/// Also a position within a command is one: the rest of the command follows.
+async fn a_position_of_zero_means_everything(transport: Transport) {
+    let hub = TestHub::start().await;
+    let (session, epoch) = three_nodes(&hub).await;
+    for seq in [0, 3] {
+        let sync = sync_at(&hub, &session, transport, json!({"epoch": epoch, "seq": seq})).await;
+        assert_eq!(sync["reason"], "resumed");
+        assert_eq!(sync["events"], events_after(&hub, &session, seq).await);
+        assert_eq!(sync["events"][0]["data"]["seq"], seq + 1);
+    }
+}
+
+async fn a_client_of_another_log_gets_a_snapshot(transport: Transport) {
+    let hub = TestHub::start().await;
+    let (session, epoch) = three_nodes(&hub).await;
+    let other = if epoch == "0badcafe" { "0badcaff" } else { "0badcafe" };
+    for epoch in [other, "nonsense"] {
+        let sync = sync_at(&hub, &session, transport, json!({"epoch": epoch, "seq": 3})).await;
+        assert_snapshot(&sync, "epoch_changed", &hub.graph(&session).await);
+    }
+}
+
+async fn a_client_that_is_ahead_gets_a_snapshot(transport: Transport) {
+    let hub = TestHub::start().await;
+    let (session, epoch) = three_nodes(&hub).await;
+    let sync = sync_at(&hub, &session, transport, json!({"epoch": epoch, "seq": 7})).await;
+    assert_snapshot(&sync, "ahead_of_log", &hub.graph(&session).await);
+    assert_eq!(sync["seq"], 6);
+}
+
+/// The replay window is bounded (P9). At its edge the events still come, beyond it the graph.
+async fn a_client_that_missed_too_much_gets_a_snapshot(transport: Transport) {
+    let hub = TestHub::with(|config| config.limits.replay_window_events = 4).await;
+    let (session, epoch) = three_nodes(&hub).await;
+    let sync = sync_at(&hub, &session, transport, json!({"epoch": epoch, "seq": 2})).await;
+    assert_eq!(
+        (&sync["reason"], sync["events"].as_array().map(Vec::len)),
+        (&json!("resumed"), Some(4))
+    );
+    let sync = sync_at(&hub, &session, transport, json!({"epoch": epoch, "seq": 1})).await;
+    assert_snapshot(&sync, "window_exceeded", &hub.graph(&session).await);
+}
+
+async fn a_resync_answers_a_position_with_the_events_after_it(transport: Transport) {
+    let hub = TestHub::start().await;
+    let (session, epoch) = three_nodes(&hub).await;
+    let mut js = Driver::javascript();
+    let first = js
+        .settle("ann", &Connect::to(&hub.url, &session, transport).named("ann"))
+        .await;
+    js.emit("ann", "session:resync", json!({"epoch": epoch, "seq": 4}))
+        .await;
+    let sync = js.event("ann", "session:sync").await;
+    assert_eq!((&sync["reason"], &sync["seq"]), (&json!("resumed"), &json!(6)));
+    assert_eq!(sync["events"], events_after(&hub, &session, 4).await);
+    for field in [
+        "client_id",
+        "client_count",
+        "undo_available",
+        "redo_available",
+        "reconnect",
+    ] {
+        assert_eq!(sync[field], first[field], "{field}");
+    }
+    js.emit("ann", "session:resync", json!({"epoch": "0badcafe", "seq": 4}))
+        .await;
+    assert_snapshot(
+        &js.event("ann", "session:sync").await,
+        "epoch_changed",
+        &hub.graph(&session).await,
+    );
+    js.emit("ann", "session:resync", json!({"epoch": epoch, "seq": 99}))
+        .await;
+    assert_snapshot(
+        &js.event("ann", "session:sync").await,
+        "ahead_of_log",
+        &hub.graph(&session).await,
+    );
+}
+
+/// Half a position is none, and what is no request at all asks for everything too.
+async fn a_resync_without_a_position_is_a_snapshot(transport: Transport) {
+    let hub = TestHub::start().await;
+    let (session, epoch) = three_nodes(&hub).await;
+    let mut js = Driver::javascript();
+    js.settle("ann", &Connect::to(&hub.url, &session, transport)).await;
+    for request in [json!({}), json!({"epoch": epoch}), json!({"seq": 4}), json!("nonsense")] {
+        js.emit("ann", "session:resync", request).await;
+        assert_snapshot(
+            &js.event("ann", "session:sync").await,
+            "requested",
+            &hub.graph(&session).await,
+        );
+    }
+}
+
+/// P6: a client that finds itself wrong gets the graph, whatever position it names.
+async fn a_client_that_diverged_gets_a_snapshot(transport: Transport) {
+    let hub = TestHub::start().await;
+    let (session, epoch) = three_nodes(&hub).await;
+    let mut js = Driver::javascript();
+    js.settle("ann", &Connect::to(&hub.url, &session, transport)).await;
+    for request in [
+        json!({"reason": "divergence"}),
+        json!({"reason": "divergence", "epoch": epoch, "seq": 6}),
+        json!({"reason": "divergence", "epoch": "0badcafe", "seq": 99}),
+    ] {
+        js.emit("ann", "session:resync", request).await;
+        assert_snapshot(
+            &js.event("ann", "session:sync").await,
+            "divergence",
+            &hub.graph(&session).await,
+        );
+    }
+    // A resync is between the hub and one socket: the next event is a live one.
+    hub.create_node(&session, None, "four").await;
+    assert_eq!(js.event("ann", "command:executing").await["command_type"], "CreateNode");
+}

@@ -1,0 +1,114 @@
+//! A wire between a client and the hub, which can be cut, stopped, or keep websockets waiting.
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+/// What gets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Everything,
+    /// Everything but websockets, which wait.
+    NoWebsocket,
+    /// Nothing, and nobody is told: what a network does that went away.
+    Nothing,
+}
+
+/// See the [module](self).
+pub struct Wire {
+    /// Where clients connect to instead of the hub.
+    pub url: String,
+    flow: watch::Sender<Flow>,
+    connections: CancellationToken,
+    /// Accepts connections under the token that is current.
+    token: watch::Sender<CancellationToken>,
+    accepting: JoinHandle<()>,
+}
+
+impl Wire {
+    /// A wire to a hub.
+    pub async fn to(hub_url: &str) -> Self {
+        let hub = hub_url.strip_prefix("http://").expect("an http address").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let flow = watch::Sender::new(Flow::Everything);
+        let connections = CancellationToken::new();
+        let token = watch::Sender::new(connections.child_token());
+        let (flows, tokens) = (flow.subscribe(), token.subscribe());
+        let accepting = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let cut = tokens.borrow().clone();
+                tokio::spawn(cut.run_until_cancelled_owned(carry(client, hub.clone(), flows.clone())));
+            }
+        });
+        Self {
+            url,
+            flow,
+            connections,
+            token,
+            accepting,
+        }
+    }
+
+    /// Cuts every connection. New ones may be made at once.
+    pub fn cut(&self) {
+        self.token.send_replace(self.connections.child_token()).cancel();
+    }
+
+    /// Stops everything that goes through, without anybody being told.
+    pub fn stop(&self) {
+        self.flow.send_replace(Flow::Nothing);
+    }
+
+    /// Keeps websockets waiting.
+    pub fn hold_websockets(&self) {
+        self.flow.send_replace(Flow::NoWebsocket);
+    }
+
+    /// Lets everything through again.
+    pub fn release(&self) {
+        self.flow.send_replace(Flow::Everything);
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.connections.cancel();
+    }
+}
+
+async fn carry(client: TcpStream, hub: String, flow: watch::Receiver<Flow>) {
+    let Ok(hub) = TcpStream::connect(hub).await else { return };
+    for stream in [&client, &hub] {
+        stream.set_nodelay(true).expect("a socket has this option");
+    }
+    let (from_client, to_client) = client.into_split();
+    let (from_hub, to_hub) = hub.into_split();
+    tokio::join!(pump(from_client, to_hub, flow.clone()), pump(from_hub, to_client, flow));
+}
+
+/// Carries one direction until it ends.
+async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut flow: watch::Receiver<Flow>) {
+    let mut buffer = vec![0; 65_536];
+    let mut websocket = false;
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        let chunk = &buffer[..length];
+        // The request line says which transport a connection is for.
+        websocket |= chunk.windows(19).any(|window| window == b"transport=websocket");
+        let free = |flow: &Flow| match flow {
+            Flow::Everything => true,
+            Flow::NoWebsocket => !websocket,
+            Flow::Nothing => false,
+        };
+        if flow.wait_for(free).await.is_err() || to.write_all(chunk).await.is_err() {
+            return;
+        }
+    }
+    // The other end is told that nothing more comes.
+    let _ = to.shutdown().await;
+}
