@@ -113,7 +113,7 @@ impl TestHub {
         tokio::spawn(async move {
             loop {
                 let answer = whole(read.try_clone().expect("no body")).await;
-                if answer.status != 503 {
+                if answer.status != 503 || answer.refused().1 != "OVERLOADED" {
                     return answer;
                 }
             }

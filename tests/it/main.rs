@@ -14,6 +14,7 @@ mod rest_history;
 mod rest_limits;
 mod rest_numbers;
 mod rest_open_dirty;
+mod rest_operators;
 mod rest_projects;
 mod rest_reading;
 mod rest_real_data;
