@@ -49,6 +49,15 @@ pub const CODES: &[(&str, u16)] = &[
 /// What `INVALID_SESSION` says. Front ends that were written for the predecessor look for these words.
 pub const SESSION_NOT_FOUND: &str = "Session not found";
 
+/// The longest text in an error, in bytes. An error quotes what was sent, and a room hears of it too: it must not be a
+/// way to make much of little. The path to a fault in a graph as deep as it may be has about 5,000.
+const TEXT_BYTES_MAX: usize = 8 * 1024;
+
+/// The beginning of a text that is too long.
+fn shortened(text: &str) -> String {
+    format!("{}…", &text[..text.floor_char_boundary(TEXT_BYTES_MAX)])
+}
+
 /// A request that failed, as the wire tells it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
@@ -63,9 +72,13 @@ pub struct Failure {
 impl Failure {
     /// A failure without details.
     pub fn new(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        let mut message = message.into();
+        if message.len() > TEXT_BYTES_MAX {
+            message = shortened(&message).into();
+        }
         Self {
             code,
-            message: message.into(),
+            message,
             details: Map::new(),
         }
     }
@@ -73,7 +86,13 @@ impl Failure {
     /// The same with a detail.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Serialize) -> Self {
-        self.details.insert(name.to_owned(), json!(value));
+        let mut value = json!(value);
+        if let Value::String(text) = &mut value
+            && text.len() > TEXT_BYTES_MAX
+        {
+            *text = shortened(text);
+        }
+        self.details.insert(name.to_owned(), value);
         self
     }
 
