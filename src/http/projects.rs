@@ -14,7 +14,8 @@ use talus_actors::{
         limits::{NameFault, check_name},
         session::Project,
     },
-    hub::{HubError, NewSession},
+    hub::{HubError, NewSession, SaveLease},
+    session_actor::Snapshot,
 };
 
 use super::{
@@ -98,6 +99,13 @@ pub(super) async fn create(
         graph: encoded(&state, snapshot.document.graph).await?,
     };
     Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// A project's session once it has begun. It is known from the moment that its id is taken, and until its first command
+/// is through it has no graph to show.
+async fn begun(state: &AppState, session_id: SessionId) -> Result<Snapshot, HubError> {
+    let wait = state.config.server.request_timeout();
+    state.hub.snapshot_at_least(session_id, Seq(1), wait).await
 }
 
 /// A graph as JSON. A large one takes a while, so this is done where it is in nobody's way.
@@ -221,7 +229,7 @@ pub(super) struct ProjectAnswer {
 pub(super) async fn show(State(state): State<AppState>, PathText(text): PathText) -> Answer<Json<ProjectAnswer>> {
     let project_id = parse_project_id(&text)?;
     if let Some(session_id) = state.hub.session_of_project(&project_id).await? {
-        let snapshot = state.hub.snapshot(session_id).await?;
+        let snapshot = begun(&state, session_id).await?;
         let project = snapshot.genesis.project;
         return Ok(Json(ProjectAnswer {
             project_id,
@@ -241,28 +249,44 @@ pub(super) async fn show(State(state): State<AppState>, PathText(text): PathText
     }))
 }
 
-/// `DELETE /projects/{id}`: its session and its file.
+/// `DELETE /projects/{id}`: its file and its session. In this order, so that whoever opens the project meanwhile either
+/// has a session that is deleted too, or finds no file.
 pub(super) async fn delete(State(state): State<AppState>, PathText(text): PathText) -> Answer<StatusCode> {
     let project_id = parse_project_id(&text)?;
-    let session = state.hub.session_of_project(&project_id).await?;
-    if let Some(session_id) = session {
-        // Whoever writes the file now is let finish; nobody does afterwards. A session that cannot be asked writes none.
-        let _saving = state.hub.begin_save(session_id).await.ok();
+    let mut existed = false;
+    loop {
+        let session = state.hub.session_of_project(&project_id).await?;
+        let _lease = match session {
+            Some(session_id) => lease_to_delete(&state, session_id).await?,
+            None => None,
+        };
+        let file = project_id.clone();
+        let removed = state.blocking(move |state| state.projects.remove(&file)).await?;
+        existed |= removed.map_err(|error| internal(&error))?;
+        let Some(session_id) = session else { break };
+        existed = true;
         match state.hub.delete(session_id).await {
-            // Somebody else was faster.
-            Ok(()) | Err(HubError::SessionNotFound(_)) => {}
+            Ok(()) => break,
+            // Somebody else was faster, and somebody may have opened the project again since.
+            Err(HubError::SessionNotFound(_)) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    let file = project_id.clone();
-    let removed = state
-        .blocking(move |state| state.projects.remove(&file))
-        .await?
-        .map_err(|error| internal(&error))?;
-    if session.is_none() && !removed {
-        return Err(project_not_found(&text).into());
+    if existed {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(project_not_found(&text).into())
     }
-    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Keeps a save that is under way from writing the file again after it was removed. A session that cannot be talked to
+/// saves nothing.
+async fn lease_to_delete(state: &AppState, session_id: SessionId) -> Result<Option<SaveLease>, Failure> {
+    match state.hub.begin_save(session_id).await {
+        Ok(lease) => Ok(Some(lease)),
+        Err(HubError::SessionNotFound(_) | HubError::Quarantined { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A project file, read.
@@ -365,7 +389,7 @@ pub(super) async fn open(
         Some(session_id) => (session_id, Vec::new(), true),
         None => open_file(&state, &project_id, origin).await?,
     };
-    let snapshot = state.hub.snapshot(session_id).await?;
+    let snapshot = begun(&state, session_id).await?;
     let template = snapshot
         .genesis
         .project
@@ -412,7 +436,15 @@ async fn open_file(state: &AppState, project_id: &ProjectId, origin: Origin) -> 
         origin,
     };
     match state.hub.create(new).await {
-        Ok((genesis, _)) => Ok((genesis.session_id, orphans, false)),
+        Ok((genesis, _)) => {
+            let file = project_id.clone();
+            if state.blocking(move |state| state.projects.exists(&file)).await? {
+                return Ok((genesis.session_id, orphans, false));
+            }
+            // Somebody deleted the project while its file was being read.
+            let _ = state.hub.delete(genesis.session_id).await;
+            Err(project_not_found(project_id.as_str()).into())
+        }
         // Somebody opened it between our look and now.
         Err(HubError::ProjectExists(session_id)) => Ok((session_id, Vec::new(), true)),
         Err(error) => Err(error.into()),
@@ -496,7 +528,7 @@ async fn save_now(state: AppState, session_id: SessionId, origin: Origin) -> Res
 }
 
 /// Writes a project's file; a session without a project is written under its own id.
-fn write(state: &AppState, snapshot: &talus_actors::session_actor::Snapshot) -> Result<String, WriteError> {
+fn write(state: &AppState, snapshot: &Snapshot) -> Result<String, WriteError> {
     let genesis = &snapshot.genesis;
     let project = genesis.project.as_ref();
     let own_name = || genesis.session_id.to_string().parse();
