@@ -49,6 +49,8 @@ fn serve(config: Config) -> ExitCode {
 }
 
 async fn run(config: Config) -> Exit {
+    // First of all: whoever reads that it listens may ask it to stop at once.
+    let stop = signal::asked_to_stop();
     let data_dir = config.data.dir.display().to_string();
     let app = match App::start(config).await {
         Ok(app) => app,
@@ -62,7 +64,7 @@ async fn run(config: Config) -> Exit {
         "talus-hub listening on {url}\ndata in {data_dir}\n{operators}open {url}/api/v1/health\n"
     ));
     tracing::info!(address = %app.address(), "listening");
-    match app.serve(signal::asked_to_stop()).await {
+    match app.serve(stop).await {
         Ok(()) => Exit::Ok,
         Err(overran) => {
             eprintln!("error: {overran}");
