@@ -45,6 +45,10 @@ pub fn init(log: &Log) -> Result<(), InitError> {
     Ok(())
 }
 
+/// Libraries that log what they carry. What people write to each other is not for the log, so a level for everything is
+/// not one for them: they say more than `info` only if they are named.
+const TALKATIVE: [&str; 2] = ["engineioxide", "socketioxide"];
+
 /// Reads a filter such as `info` or `warn,talus_hub=debug`, in the syntax of [`EnvFilter`] with one exception: a word
 /// by itself must be a level. `EnvFilter` takes any other word for a module, so that `inof` would log next to nothing.
 ///
@@ -63,7 +67,16 @@ pub fn filter(level: &str) -> Result<EnvFilter, FilterError> {
         }
         EnvFilter::builder().parse(directive).map_err(|_| wrong(directive))?;
     }
-    EnvFilter::builder().parse(level).map_err(|_| wrong(level))
+    let mut filter = EnvFilter::builder().parse(level).map_err(|_| wrong(level))?;
+    let levels = level
+        .split(',')
+        .filter_map(|directive| directive.parse::<LevelFilter>().ok());
+    if levels.max() > Some(LevelFilter::INFO) {
+        for library in TALKATIVE.into_iter().filter(|library| !level.contains(library)) {
+            filter = filter.add_directive(format!("{library}=info").parse().map_err(|_| wrong(level))?);
+        }
+    }
+    Ok(filter)
 }
 
 /// What a log line looks like, once the terminal is known.
@@ -175,6 +188,22 @@ mod tests {
         let text = written("warn,talus_hub=debug", Shape::Json, log);
         assert!(text.contains("ours") && !text.contains("theirs"), "{text}");
         assert_eq!(written("off", Shape::Json, log), "");
+    }
+
+    #[test]
+    fn what_libraries_carry_is_logged_only_if_they_are_named() {
+        let log = || {
+            tracing::debug!(target: "engineioxide_core::payload", "a payload");
+            tracing::info!(target: "socketioxide::client", "a notice");
+            tracing::debug!(target: "talus_hub::hub", "ours");
+        };
+        let text = written("debug", Shape::Json, log);
+        assert!(
+            text.contains("ours") && text.contains("a notice") && !text.contains("a payload"),
+            "{text}"
+        );
+        assert!(written("debug,engineioxide=debug", Shape::Json, log).contains("a payload"));
+        assert!(!written("warn,talus_hub=debug", Shape::Json, log).contains("a notice"));
     }
 
     #[test]
