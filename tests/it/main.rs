@@ -1,10 +1,14 @@
 //! The hub from outside: real HTTP, real sockets, real files, a real process. One binary, since each costs a link.
 
+mod binary;
 mod calls;
 mod clients;
 mod documentation;
 mod durability;
 mod ops;
+mod process;
+mod process_config;
+mod process_logs;
 mod rest;
 mod rest_commands;
 mod rest_cors;

@@ -1,0 +1,165 @@
+//! The binary: how it begins, how it ends, and why it does not begin.
+
+use std::{fs, net::TcpListener};
+
+use serde_json::{Value, json};
+
+use crate::{
+    binary::{Ended, Process, command, end, run},
+    calls::{Poller, Raw, whole},
+};
+
+/// Checks that a process did not begin: its code, nothing on standard output, and one line that says why.
+fn check(ended: &Ended, code: i32, words: &[&str]) {
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    assert!(ended.stderr.starts_with("error: "), "{ended:?}");
+    for word in words {
+        assert!(ended.stderr.contains(word), "{word} is missing: {ended:?}");
+    }
+}
+
+/// It says where it listens, where its data is and what to open, and that is true.
+#[tokio::test]
+async fn it_says_where_it_is_and_is_there() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let hub = Process::start(command(&dir).args(["--data-dir", "own data"])).await;
+    let url = hub.url.clone();
+    assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+    let [listening, data, operators, open] = hub.greeting.as_slice() else {
+        unreachable!("{:?}", hub.greeting);
+    };
+    assert_eq!(*listening, format!("talus-hub listening on {url}"));
+    assert_eq!(data, "data in own data");
+    assert_eq!(*open, format!("open {url}/api/v1/health"));
+    let operators = operators.strip_prefix("operators at ").expect(operators);
+    assert!(operators.starts_with("http://127.0.0.1:"), "{operators}");
+    assert_eq!(whole(reqwest::Client::new().get(operators)).await.status, 200);
+    let health = whole(reqwest::Client::new().get(format!("{url}/api/v1/health"))).await;
+    assert_eq!((health.status, health.json()), (200, json!({"status": "ok"})));
+    assert!(dir.path().join("own data/projects").is_dir());
+    let ended = hub.stop().await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{ended:?}");
+}
+
+/// Both signals end it with 0, whoever is connected: somebody who is silent, somebody in the middle of a request,
+/// somebody who waits for an answer, and a socket. Each connection is closed.
+#[tokio::test]
+async fn a_signal_ends_it_whoever_is_connected() {
+    for signal in ["TERM", "INT"] {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let hub = Process::start(&mut command(&dir)).await;
+        let http = reqwest::Client::new();
+        let made = whole(http.post(format!("{}/api/v1/sessions", hub.url))).await.json();
+        let session = made["session_id"].as_str().expect("an id").to_owned();
+        let mut silent = Raw::to(&hub.url).await;
+        let mut idle = Raw::to(&hub.url).await;
+        idle.send("GET /healthz HTTP/1.1\r\nhost: hub\r\n\r\n").await;
+        assert_eq!(idle.answer().await.status, 200);
+        let mut head = Raw::to(&hub.url).await;
+        head.send("GET /healthz HTTP/1.1\r\nhost: h").await;
+        let mut body = Raw::to(&hub.url).await;
+        body.send("POST /api/v1/sessions HTTP/1.1\r\nhost: hub\r\ncontent-type: application/json\r\n")
+            .await;
+        body.send("content-length: 10\r\n\r\n{").await;
+        let mut waiting = Raw::to(&hub.url).await;
+        waiting
+            .send(format!(
+                "GET /api/v1/sessions/{session}/graph?min_seq=9 HTTP/1.1\r\nhost: hub\r\n\r\n"
+            ))
+            .await;
+        let poller = Poller::join(&hub.url, &session).await;
+        let (drained, polling) = tokio::join!(hub.signal(signal), poller.wait_for("session:draining"));
+        assert_eq!(drained, ());
+        assert!(polling.contains("reconnect_in_ms"), "{polling}");
+        let ended = hub.ended().await;
+        assert_eq!(ended.code, Some(0), "{signal}: {ended:?}");
+        for connection in [&mut silent, &mut idle, &mut head, &mut body] {
+            assert_eq!(connection.until_closed().await, "", "{signal}");
+        }
+        let told = waiting.until_closed().await;
+        assert!(told.is_empty() || told.contains("DRAINING"), "{signal}: {told}");
+    }
+}
+
+/// A signal that comes as soon as it says where it is ends it in order as well.
+#[tokio::test]
+async fn a_signal_right_at_the_beginning_ends_it_in_order() {
+    for _ in 0..3 {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let hub = Process::start(&mut command(&dir)).await;
+        let ended = hub.stop().await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+}
+
+/// What it saved is there for the next one.
+#[tokio::test]
+async fn a_saved_project_outlives_the_process() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let http = reqwest::Client::new();
+    let hub = Process::start(&mut command(&dir)).await;
+    let body = json!({"template_id": "novel", "project_name": "Book"});
+    let made = whole(http.post(format!("{}/api/v1/projects", hub.url)).json(&body))
+        .await
+        .json();
+    let save = format!(
+        "{}/api/v1/sessions/{}/save",
+        hub.url,
+        made["session_id"].as_str().expect("an id")
+    );
+    assert_eq!(whole(http.post(save)).await.status, 200);
+    assert_eq!(hub.stop().await.code, Some(0));
+    let hub = Process::start(&mut command(&dir)).await;
+    let shown: Value = whole(http.get(format!("{}/api/v1/projects/book", hub.url)))
+        .await
+        .json();
+    assert_eq!(shown["graph"], made["graph"]);
+    assert_eq!(hub.stop().await.code, Some(0));
+}
+
+/// A port that somebody has: 4, and which.
+#[tokio::test]
+async fn a_port_in_use_is_told_in_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("bound").port().to_string();
+    check(
+        &run(&["--port", &port]).await,
+        4,
+        &["cannot listen on 127.0.0.1:", &port],
+    );
+    check(&run(&["--host", "192.0.2.1", "--port", "0"]).await, 4, &["192.0.2.1:0"]);
+}
+
+/// Templates that cannot be read: 5, and where.
+#[tokio::test]
+async fn unreadable_templates_are_told_in_one_line() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    fs::write(dir.path().join("file"), "x").expect("written");
+    for templates in ["nowhere", "file"] {
+        let ended = end(command(&dir).env("TALUS_HUB_TEMPLATES__DIR", templates)).await;
+        check(&ended, 5, &["templates.dir", templates]);
+    }
+    // A link to nowhere is a template that cannot be read, and not one that is not there.
+    fs::create_dir(dir.path().join("linked")).expect("made");
+    std::os::unix::fs::symlink("nowhere", dir.path().join("linked/novel.yaml")).expect("linked");
+    let ended = end(command(&dir).env("TALUS_HUB_TEMPLATES__DIR", "linked")).await;
+    check(&ended, 5, &["templates.dir", "novel.yaml"]);
+}
+
+/// A data directory that cannot be used: 6, and where.
+#[tokio::test]
+async fn an_unusable_data_directory_is_told_in_one_line() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    fs::write(dir.path().join("file"), "x").expect("written");
+    for data in ["file", "file/below", "/proc/nothing"] {
+        check(
+            &end(command(&dir).args(["--data-dir", data])).await,
+            6,
+            &["data.dir", data],
+        );
+    }
+    fs::create_dir(dir.path().join("data")).expect("made");
+    fs::write(dir.path().join("data/projects"), "x").expect("written");
+    check(&end(&mut command(&dir)).await, 6, &["data.dir", "projects"]);
+}
