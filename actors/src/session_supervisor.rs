@@ -42,7 +42,9 @@ pub use operations::Operation;
 pub(crate) enum SupervisorMessage {
     /// A session that is about to have a log: takes its id and its project's.
     Reserve(Genesis, Reply<Result<(), ReserveError>>),
-    /// The log could not be begun, or the session's first command was refused.
+    /// The log has begun: the session can be talked to.
+    Begun(SessionId, Reply<()>),
+    /// The log could not be begun.
     Forget(SessionId, Reply<()>),
     /// Somebody wants to talk to a session, and not to the actor he knows of.
     Find {
@@ -245,6 +247,10 @@ impl Actor for SessionSupervisor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             SupervisorMessage::Reserve(genesis, reply) => reply.send(state.reserve(genesis)),
+            SupervisorMessage::Begun(session_id, reply) => {
+                state.begun(&myself, session_id);
+                reply.send(());
+            }
             SupervisorMessage::Forget(session_id, reply) => {
                 state.forget(session_id);
                 reply.send(());
@@ -322,8 +328,22 @@ impl SupervisorState {
         if self.sessions.len() >= max {
             return Err(ReserveError::TooMany { max });
         }
+        let session_id = genesis.session_id;
         self.enter(StoredHead::new(genesis));
+        if let Some(entry) = self.sessions.get_mut(&session_id) {
+            entry.beginning = true;
+        }
         Ok(())
+    }
+
+    fn begun(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId) {
+        let Some(entry) = self.sessions.get_mut(&session_id) else {
+            return;
+        };
+        entry.beginning = false;
+        if matches!(entry.life, Life::Asleep) && !entry.callers.is_empty() && self.draining.is_none() {
+            self.start(myself, session_id);
+        }
     }
 
     /// There is no such session any more: everybody who waits for something of it is told so.
@@ -365,6 +385,7 @@ impl SupervisorState {
             Life::Awake(handle) if Some(handle.actor.get_id()) != but => reply.send(Ok(handle.clone())),
             // The one that the caller knows of has ended, and the notice of it is on its way here.
             Life::Awake(_) | Life::Restarting | Life::FallingAsleep(_) => entry.callers.push(reply),
+            Life::Asleep if entry.beginning => entry.callers.push(reply),
             Life::Asleep => {
                 entry.callers.push(reply);
                 self.start(myself, session_id);
@@ -681,6 +702,8 @@ impl SupervisorState {
             }
             Life::FallingAsleep(_) => entry.life = Life::Deleting(reply),
             Life::Deleting(_) => reply.send(Err(FindError::NotFound)),
+            // There is no session yet.
+            Life::Asleep if entry.beginning => reply.send(Err(FindError::NotFound)),
             Life::Asleep | Life::Restarting | Life::Quarantined { .. } => {
                 self.forget(session_id);
                 self.tell(session_id, EventKind::Deleted);

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::{Reply, TestHub};
+use crate::{
+    calls::Raw,
+    support::{Reply, TestHub},
+};
 
 /// The part of the answers that were successes, and the codes of the others.
 fn sorted(replies: Vec<Reply>) -> (Vec<Value>, BTreeSet<String>) {
@@ -151,6 +154,28 @@ async fn a_project_that_many_open_has_one_session() {
         }
         let session = opened[0]["session_id"].as_str().expect("an id");
         assert_eq!(hub.delete(&format!("/sessions/{session}")).await.status, 204);
+    }
+}
+
+/// A client that goes away while its project is being made leaves a whole project behind or none.
+#[tokio::test]
+async fn a_project_is_made_whole_although_its_maker_is_gone() {
+    let hub = TestHub::start().await;
+    let body =
+        |number: usize| json!({"template_id": "novel", "project_name": "Book", "project_id": format!("b{number}")});
+    for number in 0..30 {
+        let text = body(number).to_string();
+        let head = "POST /api/v1/projects HTTP/1.1\r\nhost: hub\r\ncontent-type: application/json\r\ncontent-length";
+        let mut maker = Raw::to(&hub.url).await;
+        maker.send(format!("{head}: {}\r\n\r\n{text}", text.len())).await;
+        drop(maker);
+        let made = hub.post("/projects", &body(number)).await;
+        assert!(
+            made.status == 201 || made.refused() == (409, "PROJECT_EXISTS"),
+            "{made:?}"
+        );
+        let opened = hub.post(&format!("/projects/b{number}/open"), &json!({})).await.ok();
+        assert_eq!(opened["graph"]["roots"][0]["name"], "Book");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::OwnedSemaphorePermit;
-use tracing::Span;
+use tracing::{Instrument as _, Span};
 
 use super::{Hub, HubError};
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
         recorded::Receipt,
         session::{Genesis, Project},
     },
+    log::LogError,
     session_actor::Snapshot,
     session_supervisor::{ReserveError, Summary, SupervisorMessage},
     world::{new_command_id, new_epoch, new_session_id, now},
@@ -50,12 +51,23 @@ pub struct Cleanup {
 const CLEANUP_PAGE_SESSIONS: usize = 256;
 
 impl Hub {
-    /// Begins a session.
+    /// Begins a session, and has its first command decided. Whoever asked for it may go away meanwhile: it is begun all
+    /// the same, and whole.
     ///
     /// # Errors
     /// If its project exists already, there are too many sessions, or its first command is refused.
     pub async fn create(&self, new: NewSession) -> Result<(Genesis, Option<Receipt>), HubError> {
-        let _global = self.enter()?;
+        let global = self.enter()?;
+        let hub = self.clone();
+        let creating = async move {
+            let _global = global;
+            hub.create_now(new).await
+        };
+        let created = tokio::spawn(creating.in_current_span()).await;
+        created.unwrap_or_else(|failure| Err(LogError::Io(failure.to_string()).into()))
+    }
+
+    async fn create_now(&self, new: NewSession) -> Result<(Genesis, Option<Receipt>), HubError> {
         let genesis = Genesis {
             session_id: new_session_id(),
             epoch: new_epoch(),
@@ -76,6 +88,8 @@ impl Hub {
                 .await?;
             return Err(error.into());
         }
+        self.supervise(|reply| SupervisorMessage::Begun(session_id, reply))
+            .await?;
         let Some(first) = new.first else {
             return Ok((genesis, None));
         };
@@ -94,11 +108,19 @@ impl Hub {
         }
     }
 
-    /// Ends a session for good. Its sockets are told and let go.
+    /// Ends a session for good. Its sockets are told and let go. Whoever asked for it may go away meanwhile: its log goes
+    /// too.
     ///
     /// # Errors
     /// If there is no such session or its log cannot be deleted.
     pub async fn delete(&self, session_id: SessionId) -> Result<(), HubError> {
+        let hub = self.clone();
+        let deleting = async move { hub.delete_now(session_id).await };
+        let deleted = tokio::spawn(deleting.in_current_span()).await;
+        deleted.unwrap_or_else(|failure| Err(LogError::Io(failure.to_string()).into()))
+    }
+
+    async fn delete_now(&self, session_id: SessionId) -> Result<(), HubError> {
         let deleted = self
             .supervise(|reply| SupervisorMessage::Delete(session_id, reply))
             .await?;

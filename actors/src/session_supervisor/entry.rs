@@ -55,6 +55,8 @@ pub(super) struct Entry {
     pub(super) room: Option<ActorRef<BroadcastMessage>>,
     /// Those who wait until it runs. Bounded by the permits that the callers hold.
     pub(super) callers: Vec<Reply<Result<SessionHandle, FindError>>>,
+    /// Its log is being begun: whoever looks for the session waits until there is one to start from.
+    pub(super) beginning: bool,
     /// An operator wants it quarantined as soon as its actor has ended.
     pub(super) condemned: bool,
     /// When its actor began to serve.
@@ -106,6 +108,7 @@ impl Entry {
             life: Life::Asleep,
             room: None,
             callers: Vec::new(),
+            beginning: false,
             condemned: false,
             started_at: None,
             failed_at: None,
