@@ -32,7 +32,13 @@ fn requests(hub: &TestHub, session: &str) -> Vec<(u16, reqwest::RequestBuilder)>
         (405, http.put(hub.api("/sessions"))),
         (413, json("/sessions", &" ".repeat(2_000))),
         (415, http.post(hub.api("/commands/execute")).body("x")),
-        (503, http.get(hub.api(&format!("/sessions/{session}/graph?min_seq=1")))),
+        (
+            503,
+            json(
+                "/projects",
+                r#"{"template_id": "novel", "project_name": "One too many"}"#,
+            ),
+        ),
         (200, http.get(format!("{}/metrics", hub.url))),
         (200, http.get(format!("{}/socket.io/?EIO=4&transport=polling", hub.url))),
         (
@@ -53,7 +59,7 @@ async fn hub(listed: &[&str], allow_localhost: bool) -> TestHub {
         config.cors.origins = origins;
         config.cors.allow_localhost = allow_localhost;
         config.server.body_bytes_max = 1_000;
-        config.server.request_timeout_ms = 100;
+        config.limits.sessions_max = 2;
     })
     .await
 }

@@ -43,7 +43,7 @@ async fn a_graph_that_has_not_changed_is_not_sent_again() {
 /// `min_seq` that is reached already is answered at once; one that is not, within its time, with where the session is.
 #[tokio::test]
 async fn a_seq_that_is_not_reached_in_time_is_told_with_the_current_one() {
-    let hub = TestHub::with(|config| config.rest.min_seq_wait_ms = 20).await;
+    let hub = TestHub::start().await;
     let session = hub.session().await;
     hub.create_node(&session, None, "node").await;
     for reached in [0, 1, 2] {
@@ -53,6 +53,8 @@ async fn a_seq_that_is_not_reached_in_time_is_told_with_the_current_one() {
             .ok();
         assert_eq!(read["seq"], 2, "{reached}");
     }
+    let (dir, _) = hub.stop().await;
+    let hub = TestHub::on(dir, |config| config.rest.min_seq_wait_ms = 20).await;
     for ahead in [3, u64::MAX] {
         let refused = hub.get(&format!("/sessions/{session}/graph?min_seq={ahead}")).await;
         assert_eq!(refused.refused(), (409, "SEQ_NOT_REACHED"));

@@ -27,8 +27,10 @@ async fn a_long_poll_outlives_the_request_timeout() {
 /// P9: a read that takes too long ends, and says that it may be tried again.
 #[tokio::test]
 async fn a_request_that_only_reads_ends_overloaded_when_its_time_is_up() {
-    let hub = TestHub::with(|config| config.server.request_timeout_ms = 100).await;
+    let hub = TestHub::start().await;
     let session = hub.session().await;
+    let (dir, _) = hub.stop().await;
+    let hub = TestHub::on(dir, |config| config.server.request_timeout_ms = 50).await;
     let answer = hub.get_whole(&format!("/sessions/{session}/graph?min_seq=1")).await;
     assert_eq!(answer.refused(), (503, "OVERLOADED".to_owned()));
     assert_eq!(answer.header("retry-after"), Some("1"));
@@ -38,7 +40,7 @@ async fn a_request_that_only_reads_ends_overloaded_when_its_time_is_up() {
 /// happened, so the answer is another one than for a read.
 #[tokio::test]
 async fn a_request_that_never_arrives_whole_ends_with_an_unknown_outcome() {
-    let hub = TestHub::with(|config| config.server.request_timeout_ms = 100).await;
+    let hub = TestHub::with(|config| config.server.request_timeout_ms = 50).await;
     let mut slow = Raw::to(&hub.url).await;
     slow.send("POST /api/v1/sessions HTTP/1.1\r\nhost: hub\r\ncontent-type: application/json\r\n")
         .await;
@@ -46,7 +48,8 @@ async fn a_request_that_never_arrives_whole_ends_with_an_unknown_outcome() {
     let answer = slow.answer().await;
     assert_eq!(answer.refused(), (503, "OUTCOME_UNKNOWN".to_owned()));
     assert_eq!(answer.header("retry-after"), Some("1"));
-    assert_eq!(hub.get("/sessions").await.ok()["total"], 0);
+    let (dir, _) = hub.stop().await;
+    assert_eq!(TestHub::on(dir, |_| {}).await.get("/sessions").await.ok()["total"], 0);
 }
 
 /// P7, P9: readers that waited for a `seq` and gave up leave their place to others. Here they take up every place that
