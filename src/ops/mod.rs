@@ -6,18 +6,26 @@ mod events;
 mod faults;
 mod sessions;
 
+use std::sync::Arc;
+
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, State},
     http::StatusCode,
+    middleware::from_fn_with_state,
     routing::{get, post},
 };
 use serde_json::{Value, json};
 
-use crate::http::{self, AppState, health};
+use crate::http::{
+    self, AppState, health,
+    layers::{Origins, check_origin},
+};
 
-/// The operators' API.
+/// The operators' API. Pages of foreign origins are refused: one that runs in an operator's browser reaches what listens
+/// on his machine, and need not be able to read the answer to do harm.
 pub fn routes(state: AppState) -> Router {
+    let origins = Arc::new(Origins::new(&state.config.cors));
     let faults = if state.config.ops.fault_injection {
         post(faults::inject)
     } else {
@@ -40,6 +48,7 @@ pub fn routes(state: AppState) -> Router {
         .fallback(http::not_found)
         .method_not_allowed_fallback(http::method_not_allowed)
         .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(origins, check_origin))
         .with_state(state)
 }
 

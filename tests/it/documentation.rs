@@ -134,6 +134,7 @@ fn every_configuration_key_that_is_written_about_exists() {
         "README.md",
         "docs/PROTOCOL.md",
         "docs/OPERATIONS.md",
+        "docs/DURABILITY.md",
         "docs/ARCHITECTURE.md",
     ] {
         let text = page(name);

@@ -314,6 +314,24 @@ async fn operators_are_listened_to_in_private_and_faults_are_off() {
     }
 }
 
+/// A web page that happens to run in an operator's browser reaches what listens on his machine, and a request without a
+/// body asks nobody first: pages of other origins are refused.
+#[tokio::test]
+async fn a_page_of_another_origin_cannot_step_in() {
+    let hub = TestHub::start().await;
+    let session_id = hub.session().await;
+    for path in ["/drain".to_owned(), format!("/sessions/{session_id}/quarantine")] {
+        let request = hub.http().post(format!("{}/ops{path}", hub.ops_url));
+        let refused = hub.send(request.header("origin", "https://evil.example")).await;
+        assert_eq!(refused.refused(), (403, "ORIGIN_NOT_ALLOWED"), "{path}");
+    }
+    hub.create_node(&session_id, None, "well").await;
+    let own = hub.http().get(format!("{}/ops/actors", hub.ops_url));
+    let tree = hub.send(own.header("origin", &hub.ops_url)).await.ok();
+    assert_eq!(tree["root"]["state"], "running");
+    assert_eq!(tree["sessions"][0]["state"], "running");
+}
+
 /// An operator stops the hub as a signal does.
 #[tokio::test]
 async fn an_operator_drains_the_hub() {
