@@ -1,11 +1,16 @@
 //! The hub as real clients see it: JavaScript's `socket.io-client` and Python's `python-socketio`, over websocket and
 //! long polling. The clients live in processes of their own, which `tests/clients` has.
 
+mod converging;
 mod driver;
+mod edges;
 mod events;
+mod golden;
 mod install;
 mod joining;
 mod leaving;
+mod load;
+mod names;
 mod resuming;
 mod wire;
 
@@ -49,6 +54,19 @@ fn sequenced(told: &[Told]) -> Vec<(u64, &str, &Value)> {
         before = event;
     }
     found
+}
+
+/// A value as JavaScript would have it: every number is a float.
+fn rounded(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => Value::from(number.as_f64()),
+        Value::Array(items) => items.iter().map(rounded).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| (name.clone(), rounded(value)))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::String(_) => value.clone(),
+    }
 }
 
 /// Waits until the hub counts as many sockets in rooms.
