@@ -107,10 +107,14 @@ impl Edge {
         if self.hub.stats().members.get() >= max {
             return Err(Refused::Overloaded);
         }
-        match self.hub.wake(admitted.session_id).await {
+        let session = match self.hub.snapshot(admitted.session_id).await {
             // A refusal would make the client stop for good. Its transport closes in a moment, and it comes back.
             Err(HubError::Draining) => std::future::pending().await,
-            woken => woken?,
+            read => read?,
+        };
+        // Here the client can be told. Of two that come at once for the last seat, the room itself sends one away.
+        if session.active_clients >= self.realtime.sockets_per_session_max {
+            return Err(Refused::Overloaded);
         }
         socket.extensions.insert(admitted);
         Ok(())
@@ -158,10 +162,11 @@ impl Edge {
             .instrument(span.clone())
             .await;
         if let Err(error) = joined {
-            // It was let in a moment ago. If the session is gone since, it must not come back; else it may.
+            // It was let in a moment ago. If the session is gone since, or its room is full, it must not come back; else
+            // it may.
             span.in_scope(|| tracing::info!(%error, "socket could not join"));
-            let gone = matches!(error, HubError::SessionNotFound(_));
-            peer.release(if gone {
+            let refused = matches!(error, HubError::SessionNotFound(_) | HubError::RoomFull(_));
+            peer.release(if refused {
                 Release::SessionDeleted
             } else {
                 Release::CloseTransport

@@ -7,6 +7,10 @@ import sys
 import urllib.parse
 
 import socketio
+from engineio.payload import Payload
+
+# Under load a poll is answered with more than the 16 packets that this client takes by default.
+Payload.max_decode_packets = 10_000
 
 NAMESPACE = "/graph"
 

@@ -16,8 +16,9 @@ use tokio::{
 
 use super::install;
 
-/// How long anything that a test waits for may take.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+/// How long anything that a test waits for may take. Far more than it does take: a machine that builds something else
+/// beside is slow.
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The ways to transport, as clients name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +70,7 @@ impl Connect {
     }
 
     /// As a page of that origin would.
-    pub fn from_origin(self, origin: &str) -> Self {
+    pub fn at_origin(self, origin: &str) -> Self {
         self.with("headers", json!({"Origin": origin}))
     }
 
@@ -107,8 +108,6 @@ pub struct Replica {
     pub graph: Value,
     /// The `seq` of each event that it applied, in that order.
     pub applied: Vec<u64>,
-    /// Where it is.
-    pub seq: u64,
 }
 
 /// See the [module](self).
@@ -265,7 +264,6 @@ impl Driver {
                 return Replica {
                     graph: json!({"roots": told["roots"]}),
                     applied: serde_json::from_value(told["applied"].clone()).expect("numbers"),
-                    seq: told["position"]["seq"].as_u64().unwrap_or_default(),
                 };
             }
             self.read(deadline, client).await;

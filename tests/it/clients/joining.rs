@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
+    connections,
     driver::{Connect, Driver, Transport},
     on_both_transports, sequenced,
 };
@@ -18,6 +19,8 @@ on_both_transports!(
     without_a_session_nobody_gets_in,
     with_a_wrong_session_nobody_gets_in,
     a_client_id_is_the_clients_own_or_minted,
+    a_full_hub_lets_nobody_in_until_somebody_leaves,
+    a_full_room_lets_nobody_in_until_somebody_leaves,
 );
 
 /// `session:sync` of a first join carries everything a client needs to begin, and nothing else.
@@ -67,7 +70,8 @@ async fn a_join_in_the_middle_of_changes_has_no_seam(transport: Transport) {
         let last = hub.get(&format!("/sessions/{session}/info")).await.ok()["seq"]
             .as_u64()
             .expect("a place");
-        let live = sequenced(&js.until_seq(client, last).await);
+        let told = js.until_seq(client, last).await;
+        let live: Vec<u64> = sequenced(&told).into_iter().map(|(seq, ..)| seq).collect();
         assert_eq!(live, (joined_at + 1..=last).collect::<Vec<_>>());
         let replica = js.replica(client).await;
         assert_eq!(replica.applied, live, "what follows the snapshot is applied, once");
@@ -214,18 +218,30 @@ async fn a_python_client_hears_why_it_is_not_let_in() {
     }
 }
 
-/// A room that is full says so, and lets the next one in when somebody has left (P9).
-#[tokio::test]
-async fn a_full_room_lets_nobody_in_until_somebody_leaves() {
-    let hub = TestHub::with(|config| config.realtime.connections_max = 1).await;
-    let session = hub.session().await;
-    let connect = Connect::to(&hub.url, &session, Transport::Websocket);
+/// P9: beyond the most connections nobody is let in, until one goes.
+async fn a_full_hub_lets_nobody_in_until_somebody_leaves(transport: Transport) {
+    let hub = TestHub::with(|config| config.realtime.connections_max = 2).await;
+    let (one, other) = (hub.session().await, hub.session().await);
     let mut js = Driver::javascript();
-    js.settle("ann", &connect).await;
-    js.connect("bob", &connect).await;
+    js.settle("ann", &Connect::to(&hub.url, &one, transport)).await;
+    js.settle("bob", &Connect::to(&hub.url, &other, transport)).await;
+    js.connect("cid", &Connect::to(&hub.url, &one, transport)).await;
+    assert_eq!(js.expect("cid", "connect_error").await["message"], "OVERLOADED");
+    js.disconnect("ann").await;
+    connections(&hub, 1).await;
+    js.join("dan", &Connect::to(&hub.url, &one, transport)).await;
+}
+
+/// P9: the same for the most sockets in one room; other rooms are not concerned (P7).
+async fn a_full_room_lets_nobody_in_until_somebody_leaves(transport: Transport) {
+    let hub = TestHub::with(|config| config.realtime.sockets_per_session_max = 1).await;
+    let (one, other) = (hub.session().await, hub.session().await);
+    let mut js = Driver::javascript();
+    js.settle("ann", &Connect::to(&hub.url, &one, transport)).await;
+    js.connect("bob", &Connect::to(&hub.url, &one, transport)).await;
     assert_eq!(js.expect("bob", "connect_error").await["message"], "OVERLOADED");
-    hub.delete(&format!("/sessions/{session}")).await.ok();
-    let session = hub.session().await;
-    js.join("cid", &Connect::to(&hub.url, &session, Transport::Websocket))
-        .await;
+    js.join("cid", &Connect::to(&hub.url, &other, transport)).await;
+    js.disconnect("ann").await;
+    connections(&hub, 1).await;
+    js.join("dan", &Connect::to(&hub.url, &one, transport)).await;
 }

@@ -1,15 +1,25 @@
 //! The hub as real clients see it: JavaScript's `socket.io-client` and Python's `python-socketio`, over websocket and
 //! long polling. The clients live in processes of their own, which `tests/clients` has.
 
+mod converging;
 mod driver;
+mod edges;
 mod events;
+mod examples;
+mod golden;
 mod install;
 mod joining;
 mod leaving;
+mod load;
+mod locks;
+mod names;
 mod resuming;
 mod wire;
 
+use serde_json::Value;
+
 use self::driver::Told;
+use crate::support::TestHub;
 
 /// Makes two tests of each function that takes a transport.
 macro_rules! on_both_transports {
@@ -30,11 +40,60 @@ macro_rules! on_both_transports {
 }
 use on_both_transports;
 
-/// The places of the events among what happened, each with its own; those within a `session:sync` are not among them.
-fn sequenced(told: &[Told]) -> Vec<u64> {
-    let events = told.iter().filter_map(Told::event);
-    events
-        .filter(|(event, _)| !event.starts_with("session:"))
-        .filter_map(|(_, data)| data["seq"].as_u64())
-        .collect()
+/// The events that have a place among what happened: place, name and payload. Those within a `session:sync` are not
+/// among them, nor is the end of a command that changed nothing, which carries the place of the one before.
+fn sequenced(told: &[Told]) -> Vec<(u64, &str, &Value)> {
+    let mut found = Vec::new();
+    let mut before = "";
+    for (event, data) in told.iter().filter_map(Told::event) {
+        let unchanged = event == "command:executed" && before == "command:executing";
+        if let Some(seq) = data["seq"]
+            .as_u64()
+            .filter(|_| !event.starts_with("session:") && !unchanged)
+        {
+            found.push((seq, event, data));
+        }
+        before = event;
+    }
+    found
+}
+
+/// A value as JavaScript would have it: every number is a float.
+fn rounded(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => Value::from(number.as_f64()),
+        Value::Array(items) => items.iter().map(rounded).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| (name.clone(), rounded(value)))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::String(_) => value.clone(),
+    }
+}
+
+/// Waits until the hub counts as many sockets in rooms.
+async fn connections(hub: &TestHub, wanted: u64) {
+    metric(hub, "hub_connections", |count| count == wanted).await;
+}
+
+/// Waits until a metric is as wanted.
+async fn metric(hub: &TestHub, name: &str, wanted: impl Fn(u64) -> bool) {
+    let reached = async {
+        loop {
+            let answer = hub
+                .http()
+                .get(format!("{}/metrics", hub.url))
+                .send()
+                .await
+                .expect("served");
+            let text = answer.text().await.expect("text");
+            let value = text
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+            if wanted(value.expect(name)) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(driver::DEADLINE, reached).await.expect(name);
 }

@@ -97,6 +97,7 @@ async fn a_position_of_zero_means_everything(transport: Transport) {
     }
 }
 
+/// An epoch that is not the session's, also one that is none at all, makes the position worthless.
 async fn a_client_of_another_log_gets_a_snapshot(transport: Transport) {
     let hub = TestHub::start().await;
     let (session, epoch) = three_nodes(&hub).await;
@@ -107,6 +108,7 @@ async fn a_client_of_another_log_gets_a_snapshot(transport: Transport) {
     }
 }
 
+/// A position that the session has not reached is no position in it.
 async fn a_client_that_is_ahead_gets_a_snapshot(transport: Transport) {
     let hub = TestHub::start().await;
     let (session, epoch) = three_nodes(&hub).await;
@@ -128,6 +130,7 @@ async fn a_client_that_missed_too_much_gets_a_snapshot(transport: Transport) {
     assert_snapshot(&sync, "window_exceeded", &hub.graph(&session).await);
 }
 
+/// `session:resync` with a position is answered as a join with it is, and with the same client and count.
 async fn a_resync_answers_a_position_with_the_events_after_it(transport: Transport) {
     let hub = TestHub::start().await;
     let (session, epoch) = three_nodes(&hub).await;

@@ -1,4 +1,4 @@
-//! A wire between a client and the hub, which can be cut, stopped, or keep websockets waiting.
+//! A wire between clients and the hub, which can be cut, go dead, or keep websockets waiting.
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -6,7 +6,6 @@ use tokio::{
     sync::watch,
     task::JoinHandle,
 };
-use tokio_util::sync::CancellationToken;
 
 /// What gets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +15,8 @@ enum Flow {
     NoWebsocket,
     /// Nothing, and nobody is told: what a network does that went away.
     Nothing,
+    /// Nothing, and whoever connects is thrown out.
+    Cut,
 }
 
 /// See the [module](self).
@@ -23,9 +24,6 @@ pub struct Wire {
     /// Where clients connect to instead of the hub.
     pub url: String,
     flow: watch::Sender<Flow>,
-    connections: CancellationToken,
-    /// Accepts connections under the token that is current.
-    token: watch::Sender<CancellationToken>,
     accepting: JoinHandle<()>,
 }
 
@@ -36,27 +34,24 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let flow = watch::Sender::new(Flow::Everything);
-        let connections = CancellationToken::new();
-        let token = watch::Sender::new(connections.child_token());
-        let (flows, tokens) = (flow.subscribe(), token.subscribe());
+        let flows = flow.subscribe();
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let cut = tokens.borrow().clone();
-                tokio::spawn(cut.run_until_cancelled_owned(carry(client, hub.clone(), flows.clone())));
+                let (hub, flow, mut cut) = (hub.clone(), flows.clone(), flows.clone());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = carry(client, hub, flow) => {}
+                        _ = cut.wait_for(|flow| *flow == Flow::Cut) => {}
+                    }
+                });
             }
         });
-        Self {
-            url,
-            flow,
-            connections,
-            token,
-            accepting,
-        }
+        Self { url, flow, accepting }
     }
 
-    /// Cuts every connection. New ones may be made at once.
+    /// Cuts every connection, and each that is made until it is released.
     pub fn cut(&self) {
-        self.token.send_replace(self.connections.child_token()).cancel();
+        self.flow.send_replace(Flow::Cut);
     }
 
     /// Stops everything that goes through, without anybody being told.
@@ -77,8 +72,8 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
+        self.cut();
         self.accepting.abort();
-        self.connections.cancel();
     }
 }
 
@@ -103,7 +98,7 @@ async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
         let free = |flow: &Flow| match flow {
             Flow::Everything => true,
             Flow::NoWebsocket => !websocket,
-            Flow::Nothing => false,
+            Flow::Nothing | Flow::Cut => false,
         };
         if flow.wait_for(free).await.is_err() || to.write_all(chunk).await.is_err() {
             return;

@@ -1,0 +1,234 @@
+//! What all the promises about order and replicas come to: whatever happens, every client ends with the graph of the
+//! hub, by events that each saw once and in the same order.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    driver::{Connect, Driver, Told, Transport},
+    load::{names_of_each, one_of_each, storm},
+    on_both_transports, rounded, sequenced,
+    wire::Wire,
+};
+use crate::support::TestHub;
+
+on_both_transports!(
+    a_client_that_is_dropped_again_and_again_resumes,
+    sessions_do_not_hear_each_other
+);
+
+/// Where a session is, and its graph there.
+async fn state(hub: &TestHub, session: &str) -> (u64, Value) {
+    let read = hub.get(&format!("/sessions/{session}/graph")).await.ok();
+    (read["seq"].as_u64().expect("a place"), rounded(&read["graph"]))
+}
+
+/// The places after `joined_at` up to `seq`.
+fn places(joined_at: &Value, seq: u64) -> Vec<u64> {
+    (joined_at.as_u64().expect("a place") + 1..=seq).collect()
+}
+
+/// One command's events stand together: executing, what it changed, and how it ended.
+fn assert_commands_are_contiguous(told: &[Told]) {
+    let mut open: Option<&Value> = None;
+    for (event, data) in told
+        .iter()
+        .filter_map(Told::event)
+        .filter(|(_, data)| data.get("command_id").is_some())
+    {
+        let command = &data["command_id"];
+        assert_eq!(open.is_none(), event == "command:executing", "{event} {data}");
+        assert_eq!(open.unwrap_or(command), command, "{event} {data}");
+        let ends = ["command:executed", "command:failed", "command:undo", "command:redo"].contains(&event);
+        open = (!ends).then_some(command);
+    }
+    assert_eq!(open, None);
+}
+
+/// P1, P6: 500 random commands of every type from five senders at once. Clients in two languages, on both transports,
+/// there from the start or late, see the same events in the same order, each once, and end with the graph of the hub.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_client_ends_with_the_graph_of_the_hub() {
+    let hub = Arc::new(TestHub::start().await);
+    let session = hub.session().await;
+    let over = |transport| Connect::to(&hub.url, &session, transport);
+    let (mut js, mut python) = (Driver::javascript(), Driver::python());
+    let start = js.join("web", &over(Transport::Websocket)).await["seq"].clone();
+    js.join("poll", &over(Transport::Polling)).await;
+    python.join("web", &over(Transport::Websocket)).await;
+    python.join("poll", &over(Transport::Polling)).await;
+    one_of_each(&hub, &session).await;
+    let mut accepted = storm(&hub, &session, 7, 5, 50).await;
+    let second_half = tokio::spawn({
+        let (hub, session) = (Arc::clone(&hub), session.clone());
+        async move { storm(&hub, &session, 1_007, 5, 50).await }
+    });
+    js.connect("late", &over(Transport::Upgrading)).await;
+    let told = js.until("late", "session:sync").await;
+    let late = told.last().and_then(Told::event).expect("an event").1["seq"].clone();
+    accepted += second_half.await.expect("no panic");
+    assert!(accepted > 250, "most commands are allowed: {accepted}");
+    let (seq, graph) = state(&hub, &session).await;
+
+    let reference = js.until_seq("web", seq).await;
+    assert_commands_are_contiguous(&reference);
+    let names: BTreeSet<&str> = sequenced(&reference).into_iter().map(|(_, event, _)| event).collect();
+    assert_eq!(names, names_of_each());
+    let told = [
+        (js.until_seq("poll", seq).await, js.replica("poll").await, &start),
+        (python.until_seq("web", seq).await, python.replica("web").await, &start),
+        (
+            python.until_seq("poll", seq).await,
+            python.replica("poll").await,
+            &start,
+        ),
+        (js.until_seq("late", seq).await, js.replica("late").await, &late),
+        (reference.clone(), js.replica("web").await, &start),
+    ];
+    for (told, replica, joined_at) in &told {
+        let places = places(joined_at, seq);
+        let (mine, all) = (sequenced(told), sequenced(&reference));
+        assert_eq!(mine.iter().map(|(seq, ..)| *seq).collect::<Vec<_>>(), places);
+        assert_eq!(replica.applied, places);
+        for (mine, reference) in mine.iter().zip(&all[all.len() - mine.len()..]) {
+            assert_eq!((mine.1, rounded(mine.2)), (reference.1, rounded(reference.2)));
+        }
+        assert_eq!(rounded(&replica.graph), graph);
+    }
+}
+
+/// P2: a client whose connection breaks again and again while commands pour in comes back by itself, gets exactly what
+/// it missed, and ends with the graph of the hub.
+async fn a_client_that_is_dropped_again_and_again_resumes(transport: Transport) {
+    let hub = Arc::new(TestHub::start().await);
+    drop_again_and_again(&hub, Driver::javascript(), transport).await;
+}
+
+/// P2: the same in Python.
+#[tokio::test]
+async fn a_python_client_that_is_dropped_again_and_again_resumes() {
+    let hub = Arc::new(TestHub::start().await);
+    drop_again_and_again(&hub, Driver::python(), Transport::Websocket).await;
+    drop_again_and_again(&hub, Driver::python(), Transport::Polling).await;
+}
+
+/// P2: the same for a client that upgrades each time.
+#[tokio::test]
+async fn a_client_that_upgrades_and_is_dropped_again_and_again_resumes() {
+    let hub = Arc::new(TestHub::start().await);
+    drop_again_and_again(&hub, Driver::javascript(), Transport::Upgrading).await;
+}
+
+async fn drop_again_and_again(hub: &Arc<TestHub>, mut driver: Driver, transport: Transport) {
+    let session = hub.session().await;
+    let wire = Wire::to(&hub.url).await;
+    driver
+        .connect("ann", &Connect::to(&wire.url, &session, transport))
+        .await;
+    driver.until("ann", "session:sync").await;
+    let enough = CancellationToken::new();
+    let load = tokio::spawn({
+        let (hub, session, enough) = (Arc::clone(hub), session.clone(), enough.clone());
+        async move {
+            for seed in 0.. {
+                if enough.is_cancelled() {
+                    break;
+                }
+                storm(&hub, &session, seed, 2, 5).await;
+            }
+        }
+    });
+    for _ in 0..6 {
+        // Something has come by the connection before it breaks.
+        driver.until("ann", "command:executed").await;
+        wire.cut();
+        driver.until_that("ann", |told| told.got == "disconnected").await;
+        wire.release();
+        let told = driver.until("ann", "session:sync").await;
+        let (_, sync) = told.last().and_then(Told::event).expect("an event");
+        assert_eq!(sync["reason"], "resumed");
+    }
+    enough.cancel();
+    load.await.expect("no panic");
+    // One more command, so that there is something to wait for.
+    hub.create_node(&session, None, "last").await;
+    let (seq, graph) = state(hub, &session).await;
+    driver.until_seq("ann", seq).await;
+    let replica = driver.replica("ann").await;
+    assert_eq!(
+        replica.applied,
+        places(&json!(0), seq),
+        "each event was applied once, in order"
+    );
+    assert_eq!(rounded(&replica.graph), graph);
+}
+
+/// P1, P2: a client changes from polling to a websocket while events pour in, and misses none.
+#[tokio::test]
+async fn an_upgrade_in_mid_stream_loses_nothing() {
+    let hub = Arc::new(TestHub::start().await);
+    let session = hub.session().await;
+    let wire = Wire::to(&hub.url).await;
+    wire.hold_websockets();
+    let mut js = Driver::javascript();
+    js.connect("ann", &Connect::to(&wire.url, &session, Transport::Upgrading))
+        .await;
+    assert_eq!(js.expect("ann", "connected").await["transport"], "polling");
+    let enough = CancellationToken::new();
+    let load = tokio::spawn({
+        let (hub, session, enough) = (Arc::clone(&hub), session.clone(), enough.clone());
+        async move {
+            while !enough.is_cancelled() {
+                hub.create_node(&session, None, "N").await;
+            }
+        }
+    });
+    let mut told = js.until_seq("ann", 20).await;
+    assert!(told.iter().all(|told| told.got == "event"), "it polls: {told:?}");
+    wire.release();
+    told.extend(js.until_that("ann", |told| told.got == "upgraded").await);
+    let upgraded_at = told.last().expect("the last").more["seq"].as_u64().expect("a place");
+    told.extend(js.until_seq("ann", upgraded_at + 40).await);
+    enough.cancel();
+    load.await.expect("no panic");
+    hub.create_node(&session, None, "last").await;
+    let (seq, graph) = state(&hub, &session).await;
+    told.extend(js.until_seq("ann", seq).await);
+    assert!(told.iter().all(|told| told.got != "disconnected"));
+    let seen: Vec<u64> = sequenced(&told).into_iter().map(|(seq, ..)| seq).collect();
+    assert_eq!(seen, places(&json!(0), seq));
+    let replica = js.replica("ann").await;
+    assert_eq!((replica.applied, rounded(&replica.graph)), (seen, graph));
+}
+
+/// P7: two sessions under load at the same time. Every packet that a client gets is of its own session.
+async fn sessions_do_not_hear_each_other(transport: Transport) {
+    let hub = Arc::new(TestHub::start().await);
+    let sessions = [hub.session().await, hub.session().await];
+    let mut js = Driver::javascript();
+    let clients = [
+        ("ann", &sessions[0]),
+        ("bob", &sessions[1]),
+        ("cid", &sessions[0]),
+        ("dan", &sessions[1]),
+    ];
+    let mut told = Vec::new();
+    for (client, session) in clients {
+        js.connect(client, &Connect::to(&hub.url, session, transport)).await;
+        told.push(js.until(client, "session:connected").await);
+    }
+    tokio::join!(storm(&hub, &sessions[0], 3, 2, 40), storm(&hub, &sessions[1], 5, 2, 40));
+    for ((client, session), told) in clients.into_iter().zip(&mut told) {
+        hub.create_node(session, None, "last").await;
+        let (seq, graph) = state(&hub, session).await;
+        told.extend(js.until_seq(client, seq).await);
+        for (event, data) in told.iter().filter_map(Told::event) {
+            assert_eq!(data["session_id"], **session, "{client} got {event}");
+        }
+        let seen: Vec<u64> = sequenced(told).into_iter().map(|(seq, ..)| seq).collect();
+        assert_eq!(seen, places(&json!(0), seq));
+        assert_eq!(rounded(&js.replica(client).await.graph), graph);
+    }
+}

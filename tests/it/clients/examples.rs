@@ -1,0 +1,248 @@
+//! The programs in the documentation, word for word: they run, and print what the text says.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
+
+use super::{driver::DEADLINE, install, load::one_of_each, wire::Wire};
+use crate::support::TestHub;
+
+fn page(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect(name)
+}
+
+/// The section of docs/PROTOCOL.md that has the examples.
+fn examples() -> String {
+    let page = page("docs/PROTOCOL.md");
+    let heading = page
+        .lines()
+        .find(|line| line.starts_with("## ") && line.ends_with("Client examples"));
+    let (_, section) = page
+        .split_once(heading.expect("the section is there"))
+        .expect("it was found there");
+    section.split("\n## ").next().unwrap_or_default().to_owned()
+}
+
+/// The fenced blocks of a language.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let fence = format!("```{language}\n");
+    text.split(&fence)
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect()
+}
+
+/// The one block of a language, in a file beside the packages that it imports.
+fn program(folder: &Path, text: &str, language: &str, file: &str) -> PathBuf {
+    let found = blocks(text, language);
+    assert_eq!(found.len(), 1, "there is one program in {language}");
+    let examples = folder.join("examples");
+    fs::create_dir_all(&examples).expect("the build folder can be written");
+    let path = examples.join(file);
+    fs::write(&path, found[0]).expect("the build folder can be written");
+    path
+}
+
+/// A program that runs against a hub, behind a wire.
+struct Running {
+    hub: Arc<TestHub>,
+    wire: Wire,
+    session: String,
+    lines: Lines<BufReader<ChildStdout>>,
+    printed: Vec<String>,
+    _process: Child,
+}
+
+impl Running {
+    /// Starts it on a session that has a node called `Root`, at `seq` 2.
+    async fn start(command: &mut Command) -> Self {
+        let hub = Arc::new(TestHub::start().await);
+        let session = hub.session().await;
+        hub.create_node(&session, None, "Root").await;
+        let wire = Wire::to(&hub.url).await;
+        let command = command.arg(&session).env("HUB_URL", &wire.url);
+        let mut process = command
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("it starts");
+        let stdout = process.stdout.take().expect("piped");
+        Self {
+            hub,
+            wire,
+            session,
+            lines: BufReader::new(stdout).lines(),
+            printed: Vec::new(),
+            _process: process,
+        }
+    }
+
+    async fn line(&mut self) -> String {
+        let Ok(line) = timeout(DEADLINE, self.lines.next_line()).await else {
+            unreachable!("it prints nothing more after {:#?}", self.printed);
+        };
+        let line = line.expect("it prints text");
+        let line = line.unwrap_or_else(|| unreachable!("it ended after {:#?}", self.printed));
+        self.printed.push(line.clone());
+        line
+    }
+
+    async fn rename(&self, node: &str, name: &str) {
+        let data = json!({"node_id": node, "property_id": "name", "new_value": name});
+        self.hub.execute(&self.session, "UpdateProperty", data).await.ok();
+    }
+}
+
+/// The outline that the documentation describes.
+fn outline(nodes: &Value) -> String {
+    let one = |node: &Value| {
+        let (name, below) = (node["name"].as_str().expect("a name"), outline(&node["children"]));
+        if below.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{name}({below})")
+        }
+    };
+    nodes
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(one)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Runs a program that prints outlines: what is there, what happens, what it missed while its connection was cut, and
+/// what every type of command does.
+async fn assert_prints_outlines(command: &mut Command) {
+    let mut running = Running::start(command).await;
+    assert_eq!(running.line().await, "2: Root");
+    let root = running.hub.graph(&running.session).await["roots"][0]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    running.hub.create_node(&running.session, Some(&root), "Child").await;
+    assert_eq!(running.line().await, "4: Root(Child)");
+
+    running.wire.cut();
+    running.rename(&root, "Phase").await;
+    running.hub.create_node(&running.session, None, "Other").await;
+    running.wire.release();
+    assert_eq!(
+        running.line().await,
+        "6: Phase(Child)",
+        "what it missed comes as events"
+    );
+    assert_eq!(running.line().await, "8: Phase(Child), Other");
+
+    one_of_each(&running.hub, &running.session).await;
+    let read = running
+        .hub
+        .get(&format!("/sessions/{}/graph", running.session))
+        .await
+        .ok();
+    let last = format!("{}: {}", read["seq"], outline(&read["graph"]["roots"]));
+    while running.line().await != last {}
+}
+
+#[tokio::test]
+async fn the_javascript_example_prints_outlines() {
+    let path = program(install::node(), &examples(), "js", "outline.mjs");
+    assert_prints_outlines(Command::new("node").arg(path)).await;
+}
+
+/// It is checked strictly before it runs.
+#[tokio::test]
+async fn the_typescript_example_prints_outlines() {
+    let folder = install::node();
+    let path = program(folder, &examples(), "ts", "outline.ts");
+    let compiler = folder.join("node_modules/typescript/bin/tsc");
+    let options = ["--strict", "--target", "es2022", "--module", "nodenext"];
+    let mut check = Command::new("node");
+    // The types of node are looked for from the working directory upwards.
+    check
+        .arg(compiler)
+        .args(options)
+        .arg(&path)
+        .current_dir(folder.join("examples"));
+    let checked = check.output().await.expect("node is there");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    assert_prints_outlines(Command::new("node").arg(path.with_extension("js"))).await;
+}
+
+#[tokio::test]
+async fn the_python_example_prints_outlines() {
+    let folder = install::python();
+    let path = program(folder, &examples(), "python", "outline.py");
+    assert_prints_outlines(Command::new(folder.join(".venv/bin/python")).arg(path)).await;
+}
+
+/// It prints the graph, then each event as it comes, also those that it missed.
+#[tokio::test]
+async fn the_ten_lines_of_the_readme_print_each_event() {
+    let path = program(install::node(), &page("README.md"), "js", "watch.mjs");
+    let mut running = Running::start(Command::new("node").arg(path)).await;
+    let graph = running.hub.graph(&running.session).await;
+    let line = running.line().await;
+    let printed: Value = serde_json::from_str(line.strip_prefix("graph ").expect(&line)).expect(&line);
+    assert_eq!(printed, graph);
+
+    let node = running.hub.create_node(&running.session, None, "Seen").await;
+    running.wire.cut();
+    running
+        .hub
+        .execute(&running.session, "DeleteNode", json!({"node_id": node}))
+        .await
+        .ok();
+    running.wire.release();
+    let events = running
+        .hub
+        .get(&format!("/sessions/{}/events?after=2", running.session))
+        .await
+        .ok();
+    let events = events["events"].as_array().expect("a list");
+    assert_eq!(events.len(), 4);
+    for event in events {
+        let line = running.line().await;
+        let (name, data) = line.split_once(' ').expect(&line);
+        assert_eq!(name, event["event"]);
+        assert_eq!(serde_json::from_str::<Value>(data).expect(data), event["data"]);
+    }
+}
+
+/// The client that all the other tests are done with is the one that the documentation shows, wherever it shows it.
+#[test]
+fn the_ten_lines_are_the_same_everywhere() {
+    let driver = page("tests/clients/driver.mjs");
+    let mut shown = 0;
+    for page in [page("README.md"), page("docs/PROTOCOL.md")] {
+        for block in blocks(&page, "js")
+            .into_iter()
+            .filter(|block| block.lines().any(|line| line == "let pos = {};"))
+        {
+            let client = block
+                .lines()
+                .skip_while(|line| !line.starts_with("socket.on(\"session:sync\""));
+            let client: Vec<&str> = client.take_while(|line| !line.contains("connect_error")).collect();
+            assert_eq!(client.len(), 4, "{block}");
+            for line in client {
+                assert!(
+                    driver.lines().any(|of_driver| of_driver.trim() == line.trim()),
+                    "only in the text: {line}"
+                );
+            }
+            shown += 1;
+        }
+    }
+    assert!(shown > 0, "the ten lines are shown");
+}

@@ -1,0 +1,406 @@
+//! Conversations of a JavaScript client with the hub, word for word, in `tests/golden`: what the hub says must not
+//! change by accident. Each is the same over both transports. `UPDATE_GOLDEN=1 cargo test` writes them anew.
+
+use std::{env, fmt::Write as _, fs, path::Path};
+
+use serde_json::{Value, json};
+
+use super::{
+    driver::{Connect, Driver, Transport},
+    names::Names,
+    on_both_transports,
+};
+use crate::support::TestHub;
+
+on_both_transports!(
+    joining_and_creating,
+    naming_and_setting,
+    being_refused,
+    a_batch,
+    undoing_and_redoing,
+    moving_and_ordering,
+    coming_back,
+    finding_oneself_wrong,
+    being_two,
+    naming_no_session,
+    losing_the_session,
+    a_project,
+    loading_another_graph,
+    the_hub_going,
+);
+
+/// A conversation, as it is told.
+struct Story {
+    name: &'static str,
+    hub: TestHub,
+    session: String,
+    transport: Transport,
+    js: Driver,
+    names: Names,
+    told: Vec<Value>,
+}
+
+impl Story {
+    async fn begin(name: &'static str, transport: Transport) -> Self {
+        let hub = TestHub::start().await;
+        let session = hub.session().await;
+        Self::of(name, hub, session, transport)
+    }
+
+    fn of(name: &'static str, hub: TestHub, session: String, transport: Transport) -> Self {
+        let mut names = Names::default();
+        names.text("session_id", &session);
+        Self {
+            name,
+            hub,
+            session,
+            transport,
+            js: Driver::javascript(),
+            names,
+            told: Vec::new(),
+        }
+    }
+
+    /// A client connects under its name.
+    async fn connects(&mut self, client: &str) {
+        let connect = Connect::to(&self.hub.url, &self.session, self.transport).named(client);
+        self.js.connect(client, &connect.telling_what_it_sends()).await;
+    }
+
+    /// A client comes, up to the news of that.
+    async fn joins(&mut self, client: &str) {
+        self.connects(client).await;
+        self.hears(client, "session:connected").await;
+    }
+
+    /// What happens to a client until it gets an event.
+    async fn hears(&mut self, client: &str, last: &str) {
+        let happened = self.js.until(client, last).await;
+        self.tell(client, &happened);
+    }
+
+    /// What happens to a client until something that is no event.
+    async fn sees(&mut self, client: &str, last: &str) {
+        let happened = self.js.until_that(client, |told| told.got == last).await;
+        self.tell(client, &happened);
+    }
+
+    fn tell(&mut self, client: &str, happened: &[super::driver::Told]) {
+        for told in happened {
+            let what = match (told.got.as_str(), told.event()) {
+                ("event", Some((event, data))) => json!({"receives": event, "data": data}),
+                ("sent", _) => json!({"sends": told.more["event"], "data": told.more["data"]}),
+                ("connected", _) => json!({"is": "connected"}),
+                (got, _) => json!({"is": got, "data": told.more}),
+            };
+            let mut step = self.names.stable(&what);
+            step["client"] = json!(client);
+            self.told.push(step);
+        }
+    }
+
+    /// A client sends an event.
+    async fn emits(&mut self, client: &str, event: &str, data: Value) {
+        self.js.emit(client, event, data).await;
+    }
+
+    /// Somebody sends a request. Gives the answer.
+    async fn post(&mut self, path: &str, body: Value) -> Value {
+        let reply = self.hub.post(path, &body).await;
+        let path = self.names.text("session_id", path);
+        let step = self
+            .names
+            .stable(&json!({"body": body, "status": reply.status, "answer": reply.body}));
+        let mut step = step;
+        step["post"] = json!(path);
+        self.told.push(step);
+        reply.body
+    }
+
+    async fn execute(&mut self, command_type: &str, data: Value) -> Value {
+        let body = json!({"session_id": self.session, "command_type": command_type, "data": data});
+        self.post("/commands/execute", body).await
+    }
+
+    async fn creates(&mut self, name: &str, parent_id: Value) -> Value {
+        let data = json!({"blueprint_type_id": "task", "name": name, "parent_id": parent_id});
+        self.execute("CreateNode", data).await["node_id"].clone()
+    }
+
+    async fn undoes(&mut self) {
+        self.post(&format!("/sessions/{}/undo", self.session), json!({})).await;
+    }
+
+    /// Compares with what was told when it was written down.
+    fn ends(&self) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/golden")
+            .join(format!("{}.json", self.name));
+        if env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&file, self.text()).expect("tests/golden can be written");
+            return;
+        }
+        let written = fs::read_to_string(&file).unwrap_or_default();
+        let written: Vec<Value> = serde_json::from_str(&written).unwrap_or_default();
+        assert!(
+            written == self.told,
+            "{} tells another story; UPDATE_GOLDEN=1 takes this one:\n{}",
+            file.display(),
+            self.text()
+        );
+    }
+
+    /// One step a line.
+    fn text(&self) -> String {
+        let mut text = "[\n".to_owned();
+        for (index, step) in self.told.iter().enumerate() {
+            let comma = if index + 1 < self.told.len() { "," } else { "" };
+            writeln!(text, "{step}{comma}").expect("a string takes everything");
+        }
+        text + "]\n"
+    }
+}
+
+async fn joining_and_creating(transport: Transport) {
+    let mut story = Story::begin("joining_and_creating", transport).await;
+    let root = story.creates("Root", Value::Null).await;
+    story.joins("ann").await;
+    story.creates("Child", root).await;
+    story.hears("ann", "command:executed").await;
+    story.ends();
+}
+
+async fn naming_and_setting(transport: Transport) {
+    let mut story = Story::begin("naming_and_setting", transport).await;
+    let node = story.creates("Before", Value::Null).await;
+    story.joins("ann").await;
+    for (property, value) in [("name", json!("After")), ("cost", json!(12.5)), ("cost", json!(12.5))] {
+        let data = json!({"node_id": node, "property_id": property, "new_value": value});
+        story.execute("UpdateProperty", data).await;
+        story.hears("ann", "command:executed").await;
+    }
+    story
+        .execute("DeleteProperty", json!({"node_id": node, "property_id": "cost"}))
+        .await;
+    story.hears("ann", "command:executed").await;
+    story.ends();
+}
+
+async fn being_refused(transport: Transport) {
+    let mut story = Story::begin("being_refused", transport).await;
+    let root = story.creates("Root", Value::Null).await;
+    let child = story.creates("Child", root.clone()).await;
+    story.joins("ann").await;
+    for (command_type, data) in [
+        ("MoveNode", json!({"node_id": root, "new_parent_id": child})),
+        ("ReorderNode", json!({"node_id": child, "new_index": 5})),
+        ("DeleteProperty", json!({"node_id": child, "property_id": "cost"})),
+        ("DeleteNode", json!({"node_id": "0de00000-0000-4000-8000-000000000000"})),
+    ] {
+        story.execute(command_type, data).await;
+        story.hears("ann", "command:failed").await;
+    }
+    story.ends();
+}
+
+async fn a_batch(transport: Transport) {
+    let mut story = Story::begin("a_batch", transport).await;
+    story.joins("ann").await;
+    let root = "0de00000-0000-4000-8000-000000000001";
+    let create = json!({"blueprint_type_id": "phase", "name": "Phase", "node_id": root});
+    let below = json!({"blueprint_type_id": "task", "name": "Task", "parent_id": root});
+    let rename = json!({"node_id": root, "property_id": "name", "new_value": "Phase 1"});
+    let mut commands = vec![
+        json!({"command_type": "CreateNode", "data": create}),
+        json!({"command_type": "CreateNode", "data": below}),
+        json!({"command_type": "UpdateProperty", "data": rename}),
+    ];
+    story.execute("Batch", json!({"commands": commands})).await;
+    story.hears("ann", "command:executed").await;
+    story.undoes().await;
+    story.hears("ann", "command:undo").await;
+    commands[2]["data"]["node_id"] = json!("0de00000-0000-4000-8000-000000000002");
+    story.execute("Batch", json!({"commands": commands})).await;
+    story.hears("ann", "command:failed").await;
+    story.ends();
+}
+
+async fn undoing_and_redoing(transport: Transport) {
+    let mut story = Story::begin("undoing_and_redoing", transport).await;
+    let root = story.creates("Root", Value::Null).await;
+    story.creates("Child", root.clone()).await;
+    story.joins("ann").await;
+    story.execute("DeleteNode", json!({"node_id": root})).await;
+    story.hears("ann", "command:executed").await;
+    story.undoes().await;
+    story.hears("ann", "command:undo").await;
+    story
+        .post(&format!("/sessions/{}/redo", story.session), json!({}))
+        .await;
+    story.hears("ann", "command:redo").await;
+    story
+        .post(&format!("/sessions/{}/redo", story.session), json!({}))
+        .await;
+    story.hears("ann", "command:failed").await;
+    story.ends();
+}
+
+async fn moving_and_ordering(transport: Transport) {
+    let mut story = Story::begin("moving_and_ordering", transport).await;
+    let one = story.creates("One", Value::Null).await;
+    let two = story.creates("Two", Value::Null).await;
+    story.joins("ann").await;
+    for (command_type, data) in [
+        ("ReorderNode", json!({"node_id": two, "new_index": 0})),
+        ("LinkNode", json!({"parent_id": one, "child_id": two})),
+        ("MoveNode", json!({"node_id": two, "new_parent_id": null, "index": 0})),
+    ] {
+        story.execute(command_type, data).await;
+        story.hears("ann", "command:executed").await;
+        story.undoes().await;
+        story.hears("ann", "command:undo").await;
+    }
+    story.ends();
+}
+
+async fn coming_back(transport: Transport) {
+    let mut story = Story::begin("coming_back", transport).await;
+    story.creates("Before", Value::Null).await;
+    story.joins("ann").await;
+    story.js.disconnect("ann").await;
+    story.sees("ann", "disconnected").await;
+    let node = story.creates("Meanwhile", Value::Null).await;
+    story.execute("DeleteNode", json!({"node_id": node})).await;
+    story.js.reconnect("ann").await;
+    story.hears("ann", "session:connected").await;
+    story.creates("After", Value::Null).await;
+    story.hears("ann", "command:executed").await;
+    story.ends();
+}
+
+async fn finding_oneself_wrong(transport: Transport) {
+    let mut story = Story::begin("finding_oneself_wrong", transport).await;
+    story.creates("Root", Value::Null).await;
+    story.joins("ann").await;
+    story
+        .emits("ann", "session:resync", json!({"reason": "divergence"}))
+        .await;
+    story.hears("ann", "session:sync").await;
+    story
+        .emits("ann", "session:resync", json!({"epoch": "00000000", "seq": 1}))
+        .await;
+    story.hears("ann", "session:sync").await;
+    story.ends();
+}
+
+async fn being_two(transport: Transport) {
+    let mut story = Story::begin("being_two", transport).await;
+    story.joins("ann").await;
+    story.joins("bob").await;
+    story.hears("ann", "session:connected").await;
+    story.creates("Root", Value::Null).await;
+    story.hears("ann", "command:executed").await;
+    story.hears("bob", "command:executed").await;
+    story.js.disconnect("bob").await;
+    story.sees("bob", "disconnected").await;
+    story.hears("ann", "session:disconnected").await;
+    story.ends();
+}
+
+async fn naming_no_session(transport: Transport) {
+    let mut story = Story::begin("naming_no_session", transport).await;
+    for (client, auth) in [
+        ("ann", json!({})),
+        ("bob", json!({"session_id": "0de00000-0000-4000-8000-000000000000"})),
+    ] {
+        let connect = Connect::to(&story.hub.url, "", transport).bare(auth);
+        story.js.connect(client, &connect.telling_what_it_sends()).await;
+        story.sees(client, "connect_error").await;
+    }
+    story.ends();
+}
+
+async fn losing_the_session(transport: Transport) {
+    let mut story = Story::begin("losing_the_session", transport).await;
+    story.joins("ann").await;
+    story.hub.delete(&format!("/sessions/{}", story.session)).await.ok();
+    story.sees("ann", "disconnected").await;
+    story.creates("Too late", Value::Null).await;
+    story.ends();
+}
+
+async fn a_project(transport: Transport) {
+    let hub = TestHub::start().await;
+    let made = json!({"template_id": "software_project", "project_name": "Moon", "project_id": "moon"});
+    let made = hub.post("/projects", &made).await.ok();
+    let session = made["session_id"].as_str().expect("an id").to_owned();
+    let root = made["graph"]["roots"][0]["id"].clone();
+    let mut story = Story::of("a_project", hub, session, transport);
+    story.joins("ann").await;
+    let data = json!({"blueprint_type_id": "release", "name": "1.0", "parent_id": root});
+    let release = story.execute("CreateNode", data).await["node_id"].clone();
+    story.hears("ann", "command:executed").await;
+    let data = json!({"node_id": release, "property_id": "due", "new_value": "2031-07-20"});
+    story.execute("UpdateProperty", data).await;
+    story.hears("ann", "command:executed").await;
+    story
+        .execute(
+            "CreateNode",
+            json!({"blueprint_type_id": "person", "parent_id": release}),
+        )
+        .await;
+    story.hears("ann", "command:failed").await;
+    story
+        .post(&format!("/sessions/{}/save", story.session), json!({}))
+        .await;
+    story.hears("ann", "command:executed").await;
+    story.ends();
+}
+
+async fn loading_another_graph(transport: Transport) {
+    let mut story = Story::begin("loading_another_graph", transport).await;
+    story.creates("Old", Value::Null).await;
+    story.joins("ann").await;
+    let graph = json!({"roots": [{
+        "id": "0de00000-0000-4000-8000-000000000001", "name": "New", "blueprint_type_id": "task",
+        "properties": {"note": "loaded"}, "children": [],
+    }]});
+    let path = format!("/sessions/{}/load-graph", story.session);
+    story.post(&path, json!({"graph": graph})).await;
+    story.hears("ann", "command:executed").await;
+    story.undoes().await;
+    story.hears("ann", "command:undo").await;
+    story.ends();
+}
+
+async fn the_hub_going(transport: Transport) {
+    let mut story = Story::begin("the_hub_going", transport).await;
+    story.joins("ann").await;
+    story.creates("The last", Value::Null).await;
+    let hub = std::mem::replace(&mut story.hub, TestHub::start().await);
+    let (_, stopped) = hub.stop().await;
+    stopped.expect("nobody holds it up");
+    story.sees("ann", "disconnected").await;
+    story.ends();
+}
+
+/// No file in the folder is without a story that compares it.
+#[test]
+fn every_golden_file_is_compared() {
+    let stories = include_str!("golden.rs");
+    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")).expect("it is there");
+    let mut count = 0;
+    for file in files {
+        let name = file
+            .expect("readable")
+            .file_name()
+            .to_string_lossy()
+            .replace(".json", "");
+        assert!(
+            stories.contains(&format!("(\"{name}\", ")),
+            "{name} belongs to no story"
+        );
+        count += 1;
+    }
+    assert!(count > 10, "the conversations are there: {count}");
+}
