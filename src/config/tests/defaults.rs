@@ -31,8 +31,13 @@ fn every_key_of_the_defaults_has_a_comment_on_the_line_above() {
 
 #[test]
 fn every_number_with_a_unit_says_its_unit() {
-    let lines: Vec<&str> = DEFAULT_TOML.lines().collect();
-    for (above, line) in lines.iter().zip(&lines[1..]).filter(|(_, line)| !line.starts_with('#')) {
+    let mut above = String::new();
+    for line in DEFAULT_TOML.lines() {
+        if line.starts_with('#') {
+            above.push_str(line);
+            continue;
+        }
+        let above = std::mem::take(&mut above);
         let name = line.split(" = ").next().expect("split gives at least one part");
         for (ending, unit) in [
             ("_ms", "milliseconds"),
