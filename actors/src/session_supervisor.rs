@@ -16,7 +16,7 @@ use crate::{
     broadcast_actor::{BroadcastActor, BroadcastArguments, BroadcastMessage},
     directory::{DirectoryWriter, SessionHandle},
     domain::{
-        ids::{ProjectId, SessionId, Timestamp},
+        ids::{ProjectId, Seq, SessionId, Timestamp},
         session::Genesis,
     },
     fan_out::{Encoder, Room},
@@ -33,7 +33,9 @@ use entry::{Entry, Life};
 pub(crate) enum SupervisorMessage {
     /// A session that is about to have a log: takes its id and its project's.
     Reserve(Genesis, Reply<Result<(), ReserveError>>),
-    /// The log could not be begun, or the session's first command was refused.
+    /// The log is there.
+    Begun(SessionId, Reply<()>),
+    /// The log could not be begun.
     Forget(SessionId, Reply<()>),
     /// Somebody wants to talk to a session, and not to the actor he knows of.
     Find {
@@ -176,7 +178,9 @@ impl Actor for SessionSupervisor {
             draining: None,
         };
         for head in stored {
-            state.enter(head.genesis, head.seq);
+            let session_id = head.genesis.session_id;
+            state.enter(head.genesis);
+            state.begun(session_id, head.seq);
         }
         Ok(state)
     }
@@ -189,6 +193,10 @@ impl Actor for SessionSupervisor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             SupervisorMessage::Reserve(genesis, reply) => reply.send(state.reserve(genesis)),
+            SupervisorMessage::Begun(session_id, reply) => {
+                state.begun(session_id, Seq::ZERO);
+                reply.send(());
+            }
             SupervisorMessage::Forget(session_id, reply) => {
                 state.forget(session_id);
                 reply.send(());
@@ -203,7 +211,7 @@ impl Actor for SessionSupervisor {
             }
             SupervisorMessage::Sweep => state.sweep(&myself),
             SupervisorMessage::FindProject(project_id, reply) => {
-                reply.send(state.projects.get(&project_id).copied());
+                reply.send(state.project(&project_id).map(|genesis| genesis.session_id));
             }
             SupervisorMessage::Projects(reply) => reply.send(state.projects()),
             SupervisorMessage::List { offset, limit, reply } => reply.send(state.page(offset, limit)),
@@ -229,15 +237,24 @@ impl Actor for SessionSupervisor {
 }
 
 impl SupervisorState {
-    fn enter(&mut self, genesis: Genesis, seq: crate::domain::ids::Seq) {
+    fn enter(&mut self, genesis: Genesis) {
         let session_id = genesis.session_id;
         if let Some(project) = &genesis.project {
             self.projects.insert(project.project_id.clone(), session_id);
         }
+        self.sessions.insert(session_id, Entry::beginning(genesis));
+    }
+
+    fn begun(&mut self, session_id: SessionId, seq: Seq) {
+        let Some(entry) = self.sessions.get_mut(&session_id) else {
+            return;
+        };
         let number = self.next_number;
         self.next_number += 1;
         self.order.insert(number, session_id);
-        self.sessions.insert(session_id, Entry::asleep(genesis, seq, number));
+        entry.number = Some(number);
+        entry.summary.seq = seq;
+        entry.life = Life::Asleep;
     }
 
     fn reserve(&mut self, genesis: Genesis) -> Result<(), ReserveError> {
@@ -255,7 +272,7 @@ impl SupervisorState {
         if self.sessions.len() >= max {
             return Err(ReserveError::TooMany { max });
         }
-        self.enter(genesis, crate::domain::ids::Seq::ZERO);
+        self.enter(genesis);
         Ok(())
     }
 
@@ -264,7 +281,9 @@ impl SupervisorState {
         let Some(mut entry) = self.sessions.remove(&session_id) else {
             return;
         };
-        self.order.remove(&entry.number);
+        if let Some(number) = entry.number {
+            self.order.remove(&number);
+        }
         self.directory.remove(session_id);
         if let Some(project) = &entry.summary.genesis.project {
             self.projects.remove(&project.project_id);
@@ -274,8 +293,14 @@ impl SupervisorState {
         match entry.life {
             Life::Quarantined { .. } => self.resources.stats.sessions_quarantined.add(-1),
             Life::Deleting(reply) => reply.send(Ok(())),
-            Life::Asleep | Life::Awake(_) | Life::FallingAsleep(_) | Life::Restarting => {}
+            Life::Beginning | Life::Asleep | Life::Awake(_) | Life::FallingAsleep(_) | Life::Restarting => {}
         }
+    }
+
+    /// A project's session, if it has begun.
+    fn project(&self, project_id: &ProjectId) -> Option<&Genesis> {
+        let entry = self.sessions.get(self.projects.get(project_id)?)?;
+        entry.number.map(|_| &entry.summary.genesis)
     }
 
     fn find(
@@ -302,7 +327,7 @@ impl SupervisorState {
             Life::Quarantined { reason } => reply.send(Err(FindError::Quarantined {
                 reason: Arc::clone(reason),
             })),
-            Life::Deleting(..) => reply.send(Err(FindError::NotFound)),
+            Life::Beginning | Life::Deleting(..) => reply.send(Err(FindError::NotFound)),
         }
     }
 
@@ -442,7 +467,12 @@ impl SupervisorState {
                 self.resources.stats.passivations.increment();
                 tracing::info!(%session_id, "session passivated");
             }
-            Life::Awake(_) | Life::Asleep | Life::Restarting | Life::Quarantined { .. } | Life::Deleting(_) => {}
+            Life::Beginning
+            | Life::Awake(_)
+            | Life::Asleep
+            | Life::Restarting
+            | Life::Quarantined { .. }
+            | Life::Deleting(_) => {}
         }
         let wanted = self
             .sessions
@@ -541,7 +571,8 @@ impl SupervisorState {
             }
             // Its end was heard of first.
             Life::Asleep => entry.summary.update(snapshot),
-            Life::Awake(_)
+            Life::Beginning
+            | Life::Awake(_)
             | Life::FallingAsleep(_)
             | Life::Restarting
             | Life::Quarantined { .. }
@@ -550,11 +581,8 @@ impl SupervisorState {
     }
 
     fn projects(&self) -> BTreeMap<ProjectId, Genesis> {
-        let genesis = |id| self.sessions.get(id).map(|entry| entry.summary.genesis.clone());
-        self.projects
-            .iter()
-            .filter_map(|(project_id, id)| Some((project_id.clone(), genesis(id)?)))
-            .collect()
+        let begun = |project_id: &ProjectId| Some((project_id.clone(), self.project(project_id)?.clone()));
+        self.projects.keys().filter_map(begun).collect()
     }
 
     fn page(&self, offset: usize, limit: usize) -> Page {
@@ -565,7 +593,7 @@ impl SupervisorState {
             .collect();
         Page {
             sessions,
-            total: self.sessions.len(),
+            total: self.order.len(),
         }
     }
 
@@ -583,7 +611,7 @@ impl SupervisorState {
                 entry.life = Life::Deleting(reply);
             }
             Life::FallingAsleep(_) => entry.life = Life::Deleting(reply),
-            Life::Deleting(_) => reply.send(Err(FindError::NotFound)),
+            Life::Beginning | Life::Deleting(_) => reply.send(Err(FindError::NotFound)),
             Life::Asleep | Life::Restarting | Life::Quarantined { .. } => {
                 self.forget(session_id);
                 reply.send(Ok(()));
@@ -606,7 +634,11 @@ impl SupervisorState {
                     entry.life = Life::Asleep;
                     entry.close_room(farewell(&self.settings));
                 }
-                Life::Asleep | Life::FallingAsleep(_) | Life::Quarantined { .. } | Life::Deleting(_) => {}
+                Life::Beginning
+                | Life::Asleep
+                | Life::FallingAsleep(_)
+                | Life::Quarantined { .. }
+                | Life::Deleting(_) => {}
             }
         }
         self.finish_drain();

@@ -48,8 +48,8 @@ impl Summary {
 
 pub(super) struct Entry {
     pub(super) summary: Summary,
-    /// Its place in the order in which sessions began.
-    pub(super) number: u64,
+    /// Its place in the order in which sessions began, if it did.
+    pub(super) number: Option<u64>,
     pub(super) life: Life,
     pub(super) room: Option<ActorRef<BroadcastMessage>>,
     /// Those who wait until it runs. Bounded by the permits that the callers hold.
@@ -68,6 +68,8 @@ pub(super) struct Entry {
 pub(super) struct Failures(VecDeque<Instant>);
 
 pub(super) enum Life {
+    /// Its id and its project's are taken, its log is being begun: nobody knows of it yet.
+    Beginning,
     /// In the log only.
     Asleep,
     /// It has an actor.
@@ -83,18 +85,18 @@ pub(super) enum Life {
 }
 
 impl Entry {
-    pub(super) fn asleep(genesis: Genesis, seq: Seq, number: u64) -> Self {
+    pub(super) fn beginning(genesis: Genesis) -> Self {
         let last_activity = genesis.created_at;
         Self {
             summary: Summary {
                 genesis,
-                seq,
+                seq: Seq::ZERO,
                 node_count: None,
                 last_activity,
                 active_clients: 0,
             },
-            number,
-            life: Life::Asleep,
+            number: None,
+            life: Life::Beginning,
             room: None,
             callers: Vec::new(),
             saving: Arc::new(Semaphore::new(1)),

@@ -7,4 +7,5 @@ mod draining;
 mod log_conformance;
 mod planned_log;
 mod session_actor;
+mod sessions;
 mod supervision;
