@@ -293,7 +293,7 @@ impl SupervisorState {
         match entry.life {
             Life::Quarantined { .. } => self.resources.stats.sessions_quarantined.add(-1),
             Life::Deleting(reply) => reply.send(Ok(())),
-            Life::Beginning | Life::Asleep | Life::Awake(_) | Life::FallingAsleep(_) | Life::Restarting => {}
+            Life::Beginning | Life::Asleep | Life::Awake(_) | Life::FallingAsleep | Life::Restarting => {}
         }
     }
 
@@ -319,7 +319,7 @@ impl SupervisorState {
         match &entry.life {
             Life::Awake(handle) if Some(handle.actor.get_id()) != but => reply.send(Ok(handle.clone())),
             // The one that the caller knows of has ended, and the notice of it is on its way here.
-            Life::Awake(_) | Life::Restarting | Life::FallingAsleep(_) => entry.callers.push(reply),
+            Life::Awake(_) | Life::Restarting | Life::FallingAsleep => entry.callers.push(reply),
             Life::Asleep => {
                 entry.callers.push(reply);
                 self.start(myself, session_id);
@@ -461,19 +461,7 @@ impl SupervisorState {
             return self.finish_drain();
         }
         entry.close_room(farewell(&self.settings));
-        match std::mem::replace(&mut entry.life, Life::Asleep) {
-            Life::FallingAsleep(snapshot) => {
-                entry.summary.update(&snapshot);
-                self.resources.stats.passivations.increment();
-                tracing::info!(%session_id, "session passivated");
-            }
-            Life::Beginning
-            | Life::Awake(_)
-            | Life::Asleep
-            | Life::Restarting
-            | Life::Quarantined { .. }
-            | Life::Deleting(_) => {}
-        }
+        entry.life = Life::Asleep;
         let wanted = self
             .sessions
             .get(&session_id)
@@ -560,23 +548,19 @@ impl SupervisorState {
         }
     }
 
+    /// A session's actor went to sleep. Its end may have been heard of before this, and the session be awake again.
     fn passivated(&mut self, session_id: SessionId, actor: ActorId, snapshot: &Snapshot) {
+        self.resources.stats.passivations.increment();
+        tracing::info!(%session_id, "session passivated");
         let Some(entry) = self.sessions.get_mut(&session_id) else {
             return;
         };
-        match &entry.life {
-            Life::Awake(handle) if handle.actor.get_id() == actor => {
-                self.directory.remove(session_id);
-                entry.life = Life::FallingAsleep(Box::new(snapshot.clone()));
-            }
-            // Its end was heard of first.
-            Life::Asleep => entry.summary.update(snapshot),
-            Life::Beginning
-            | Life::Awake(_)
-            | Life::FallingAsleep(_)
-            | Life::Restarting
-            | Life::Quarantined { .. }
-            | Life::Deleting(_) => {}
+        entry.summary.update(snapshot);
+        if let Life::Awake(handle) = &entry.life
+            && handle.actor.get_id() == actor
+        {
+            self.directory.remove(session_id);
+            entry.life = Life::FallingAsleep;
         }
     }
 
@@ -610,7 +594,7 @@ impl SupervisorState {
                 entry.answer_all(&FindError::NotFound);
                 entry.life = Life::Deleting(reply);
             }
-            Life::FallingAsleep(_) => entry.life = Life::Deleting(reply),
+            Life::FallingAsleep => entry.life = Life::Deleting(reply),
             Life::Beginning | Life::Deleting(_) => reply.send(Err(FindError::NotFound)),
             Life::Asleep | Life::Restarting | Life::Quarantined { .. } => {
                 self.forget(session_id);
@@ -634,11 +618,8 @@ impl SupervisorState {
                     entry.life = Life::Asleep;
                     entry.close_room(farewell(&self.settings));
                 }
-                Life::Beginning
-                | Life::Asleep
-                | Life::FallingAsleep(_)
-                | Life::Quarantined { .. }
-                | Life::Deleting(_) => {}
+                Life::Beginning | Life::Asleep | Life::FallingAsleep | Life::Quarantined { .. } | Life::Deleting(_) => {
+                }
             }
         }
         self.finish_drain();

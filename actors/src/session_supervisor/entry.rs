@@ -74,8 +74,8 @@ pub(super) enum Life {
     Asleep,
     /// It has an actor.
     Awake(SessionHandle),
-    /// Its actor is about to end, and left this.
-    FallingAsleep(Box<Snapshot>),
+    /// Its actor is about to end, with nothing left to do.
+    FallingAsleep,
     /// Its actor failed, and the next one is about to start.
     Restarting,
     /// It failed too often.

@@ -5,6 +5,7 @@ mod broadcast;
 mod deletion;
 mod draining;
 mod log_conformance;
+mod passivation;
 mod planned_log;
 mod session_actor;
 mod sessions;
