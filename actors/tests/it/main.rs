@@ -1,6 +1,7 @@
 //! The actors and their ports, from outside the crate. One binary, since each costs a link.
 
 mod actors_support;
+mod admission;
 mod broadcast;
 mod deletion;
 mod draining;
