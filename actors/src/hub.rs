@@ -239,11 +239,13 @@ impl Hub {
         retry: Retry,
         message: impl Fn(Reply<T>) -> SessionMessage,
     ) -> Result<T, HubError> {
-        let mut gone = None;
-        for _ in 0..ATTEMPTS_MAX {
+        let until_done = matches!(retry, Retry::UntilDone);
+        let (mut gone, mut attempts) = (None, 0);
+        while until_done || attempts < ATTEMPTS_MAX {
+            attempts += 1;
             let handle = self.find(session_id, gone).await?;
-            let permit = handle.enter()?;
-            let (reply, answer) = Reply::new(Some(permit));
+            let permit = if until_done { None } else { Some(handle.enter()?) };
+            let (reply, answer) = Reply::new(permit);
             // A message that is not taken drops its reply, which then says so.
             let _ = handle.actor.cast(message(reply));
             match (reply::answer(answer).await, retry) {
@@ -300,6 +302,7 @@ enum Retry {
     IfNotStarted,
     /// Send it again: it does no harm twice.
     Always,
-    /// The same, and let it in however much is under way: it ends something.
+    /// The same, until it is taken, and let it in however much is under way: it ends something, and there is one for
+    /// each thing that began.
     UntilDone,
 }

@@ -168,6 +168,42 @@ async fn no_permit_is_lost() {
     }
 }
 
+/// A socket that goes gets out however much is under way: else it would stay a member for ever, with nobody behind it.
+#[tokio::test]
+async fn a_socket_can_always_leave() {
+    let mut world = Setup::new()
+        .with(|settings| (settings.in_flight_max, settings.sockets_per_session_max) = (3, 2))
+        .supervised(|supervision| supervision.in_flight_per_session_max = 3)
+        .start()
+        .await;
+    let session = world.session().await;
+    let mut stays = session.joined("ada").await;
+    let goes = session.joined("bob").await;
+    stays.until("session:connected").await;
+    assert_eq!(
+        session.client("eve").join(None).await,
+        Err(HubError::RoomFull(RoomFull { max: 2 }))
+    );
+    world.plan.all(Fate::Hold);
+    let command = Underway::begin(session.add());
+    let append = within(world.plan.held()).await;
+    let reads = [Underway::begin(session.snapshot()), Underway::begin(session.snapshot())];
+    assert!(matches!(session.add().await, Err(HubError::Overloaded { .. })));
+    let leaving = Underway::begin(goes.leave("transport_close"));
+    settle().await;
+    assert!(leaving.is_waiting(), "in its turn, behind what is under way");
+    append.commit();
+    leaving.answer().await;
+    command.answer().await.expect("accepted");
+    for read in reads {
+        read.answer().await.expect("read");
+    }
+    let packets = stays.until("session:disconnected").await;
+    assert_gapless(&packets, Seq(0), Seq(2));
+    assert_eq!(world.stats().members.get(), 1);
+    session.client("eve").join(None).await.expect("there is a place");
+}
+
 /// P9: a thousand commands at once are each answered, accepted or overloaded, and nothing in between.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_is_answered_command_by_command() {
