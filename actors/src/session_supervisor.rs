@@ -335,9 +335,13 @@ impl SupervisorState {
     /// when it has read its log.
     fn start(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId) {
         let room = self.room(myself, session_id);
+        let Some(entry) = self.sessions.get_mut(&session_id) else {
+            return;
+        };
         let arguments = SessionArguments {
             session_id,
             room,
+            roll: entry.roll.clone(),
             resources: self.resources.clone(),
         };
         let spawned = ActorRuntime::spawn_linked_instant(None, SessionActor, arguments, myself.get_cell());
@@ -356,9 +360,6 @@ impl SupervisorState {
             };
             let _ = supervisor.cast(SupervisorMessage::StartFailed(session_id, id, Arc::new(error)));
         });
-        let Some(entry) = self.sessions.get_mut(&session_id) else {
-            return;
-        };
         let handle = SessionHandle {
             actor,
             gate: entry.gate(self.settings.in_flight_per_session_max),

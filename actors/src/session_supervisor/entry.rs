@@ -19,7 +19,7 @@ use crate::{
         session::Genesis,
     },
     reply::Reply,
-    session_actor::Snapshot,
+    session_actor::{Roll, Snapshot},
 };
 
 /// What is known of a session that is asleep.
@@ -52,6 +52,7 @@ pub(super) struct Entry {
     pub(super) number: Option<u64>,
     pub(super) life: Life,
     pub(super) room: Option<ActorRef<BroadcastMessage>>,
+    pub(super) roll: Roll,
     /// Those who wait until it runs. Bounded by the permits that the callers hold.
     pub(super) callers: Vec<Reply<Result<SessionHandle, FindError>>>,
     /// See [`SessionHandle::saving`].
@@ -98,6 +99,7 @@ impl Entry {
             number: None,
             life: Life::Beginning,
             room: None,
+            roll: Roll::default(),
             callers: Vec::new(),
             saving: Arc::new(Semaphore::new(1)),
             failures: Failures::default(),
@@ -113,6 +115,7 @@ impl Entry {
 
     /// Lets the room go: its sockets are told so, and let go too.
     pub(super) fn close_room(&mut self, farewell: BroadcastMessage) {
+        self.roll = Roll::default();
         if let Some(room) = self.room.take() {
             let _ = room.cast(farewell);
             // What it was told until now is still to be done.
