@@ -120,9 +120,9 @@ mod tests {
                     .is_pending()
             );
             if lost {
-                drop(reply)
+                drop(reply);
             } else {
-                reply.send(7)
+                reply.send(7);
             }
             assert_eq!(
                 woken.1.load(Ordering::Relaxed),
