@@ -261,8 +261,10 @@ impl Hub {
         retry: Retry,
         message: impl Fn(Reply<T>) -> SessionMessage,
     ) -> Result<T, HubError> {
-        let mut gone = None;
-        for _ in 0..ATTEMPTS_MAX {
+        let until_done = matches!(retry, Retry::UntilDone);
+        let (mut gone, mut attempts) = (None, 0);
+        while until_done || attempts < ATTEMPTS_MAX {
+            attempts += 1;
             let handle = self.find(session_id, gone).await?;
             let (permit, _own_permit) = match retry {
                 Retry::IfNotStarted | Retry::Always => (Some(handle.enter()?), None),
@@ -325,6 +327,7 @@ enum Retry {
     /// The same, and it takes up a place only while somebody waits for the answer: the actor keeps it for as long as it
     /// likes, and forgets it with the next message if nobody does.
     WhileWaiting,
-    /// The same, and let it in however much is under way: it ends something.
+    /// The same, until it is taken, and let it in however much is under way: it ends something, and there is one for
+    /// each thing that began.
     UntilDone,
 }

@@ -23,7 +23,7 @@ pub enum Lost {
 pub struct Reply<T> {
     sender: Option<oneshot::Sender<Result<T, Lost>>>,
     started: bool,
-    _permit: Option<Permit>,
+    permit: Option<Permit>,
 }
 
 /// Where an answer comes from.
@@ -38,7 +38,7 @@ impl<T> Reply<T> {
             Self {
                 sender: Some(sender),
                 started: false,
-                _permit: permit,
+                permit,
             },
             answer,
         )
@@ -57,17 +57,21 @@ impl<T> Reply<T> {
 
     /// Answers. Somebody who no longer waits is no error.
     pub fn send(mut self, answer: T) {
+        self.tell(Ok(answer));
+    }
+
+    /// The permit goes first: who hears the answer may ask again at once.
+    fn tell(&mut self, answer: Result<T, Lost>) {
+        self.permit = None;
         if let Some(sender) = self.sender.take() {
-            let _ = sender.send(Ok(answer));
+            let _ = sender.send(answer);
         }
     }
 }
 
 impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
-        if let Some(sender) = self.sender.take() {
-            let _ = sender.send(Err(if self.started { Lost::Unknown } else { Lost::NotStarted }));
-        }
+        self.tell(Err(if self.started { Lost::Unknown } else { Lost::NotStarted }));
     }
 }
 
@@ -82,7 +86,51 @@ pub async fn answer<T>(answer: Answer<T>) -> Result<T, Lost> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::Pin,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::{Context, Wake, Waker},
+    };
+
     use super::*;
+    use crate::admission::Gate;
+
+    /// Notes what is under way when somebody is woken.
+    struct Woken(Gate, AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.1.store(self.0.in_flight(), Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_hears_an_answer_may_ask_again() {
+        for lost in [false, true] {
+            let gate = Gate::new(1);
+            let (reply, mut waiting) = Reply::new(gate.try_enter());
+            let woken = Arc::new(Woken(gate, AtomicUsize::new(99)));
+            let waker = Waker::from(Arc::clone(&woken));
+            assert!(
+                Pin::new(&mut waiting)
+                    .poll(&mut Context::from_waker(&waker))
+                    .is_pending()
+            );
+            if lost {
+                drop(reply);
+            } else {
+                reply.send(7);
+            }
+            assert_eq!(
+                woken.1.load(Ordering::Relaxed),
+                0,
+                "the permit is back before the answer is there"
+            );
+        }
+    }
 
     #[tokio::test]
     async fn a_dropped_reply_says_whether_it_was_started() {

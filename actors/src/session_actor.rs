@@ -21,11 +21,9 @@ mod fault;
 mod group;
 mod inspect;
 mod lookup;
+mod members;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
@@ -52,6 +50,7 @@ use crate::{
 
 pub use fault::{ByOperator, Fault};
 pub use inspect::Inspection;
+pub use members::Roll;
 
 /// What a session's actor is told.
 pub enum SessionMessage {
@@ -229,6 +228,8 @@ pub struct SessionArguments {
     pub session_id: crate::domain::ids::SessionId,
     /// The room's actor, if sockets are served at all.
     pub room: Option<ActorRef<BroadcastMessage>>,
+    /// Who is in the room already: those of the actor before this one, if it failed.
+    pub roll: Roll,
     /// What it shares.
     pub resources: SessionResources,
 }
@@ -258,7 +259,7 @@ pub struct SessionState {
     session: Session,
     resources: SessionResources,
     room: Option<ActorRef<BroadcastMessage>>,
-    members: BTreeMap<MemberId, Member>,
+    members: members::Members,
     waiting: VecDeque<SessionMessage>,
     outbox: Vec<group::Effect>,
     append_in_flight: bool,
@@ -289,10 +290,16 @@ impl Actor for SessionActor {
         let SessionArguments {
             session_id,
             room,
+            roll,
             resources,
         } = arguments;
         let (session, snapshot_seq) = open(session_id, &resources).await?;
-        let members = census(room.as_ref()).await;
+        // The room knows whom an actor that failed had let go and could not say so, the roll whom a room had that
+        // failed too.
+        let mut members = census(room.as_ref()).await;
+        members.extend(roll.members());
+        members.sort_by_key(|member| member.id);
+        members.dedup_by_key(|member| member.id);
         tracing::info!(%session_id, seq = session.seq().0, nodes = session.document().graph.len(), "session started");
         resources.stats.sessions_loaded.add(1);
         let durable_seq = session.seq();
@@ -302,7 +309,7 @@ impl Actor for SessionActor {
             session,
             resources,
             room,
-            members: BTreeMap::new(),
+            members: members::Members::new(roll),
             waiting: VecDeque::new(),
             outbox: Vec::new(),
             append_in_flight: false,
@@ -340,8 +347,8 @@ impl Actor for SessionActor {
             SessionMessage::RoomReplaced { room, sockets_stay } => {
                 state.room = Some(room);
                 if sockets_stay {
-                    let members = std::mem::take(&mut state.members);
-                    state.adopt(members.into_values().collect());
+                    let members = state.members.take();
+                    state.adopt(members);
                 } else {
                     state.dismiss();
                 }
@@ -402,11 +409,11 @@ async fn open(
     }
 }
 
-/// The sockets that are in the room already: those of the actor before this one, if it failed.
+/// The sockets that the room has.
 async fn census(room: Option<&ActorRef<BroadcastMessage>>) -> Vec<Member> {
     let Some(room) = room else { return Vec::new() };
     let (reply, members) = Reply::new(None);
-    // A room that is gone too has nobody in it.
+    // A room that is gone too has nobody in it any more.
     let _ = room.cast(BroadcastMessage::Census(reply));
     reply::answer(members).await.unwrap_or_default()
 }

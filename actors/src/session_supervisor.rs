@@ -234,7 +234,9 @@ impl Actor for SessionSupervisor {
             events,
         };
         for head in stored {
+            let session_id = head.genesis.session_id;
             state.enter(head);
+            state.begun(&myself, session_id);
         }
         Ok(state)
     }
@@ -270,7 +272,7 @@ impl Actor for SessionSupervisor {
                 reply,
             } => state.passivate(&myself, session_id, actor, reply),
             SupervisorMessage::FindProject(project_id, reply) => {
-                reply.send(state.projects.get(&project_id).copied());
+                reply.send(state.project(&project_id).map(|genesis| genesis.session_id));
             }
             SupervisorMessage::Projects(reply) => reply.send(state.projects()),
             SupervisorMessage::List { offset, limit, reply } => reply.send(state.page(offset, limit)),
@@ -307,10 +309,23 @@ impl SupervisorState {
         if let Some(project) = &head.genesis.project {
             self.projects.insert(project.project_id.clone(), session_id);
         }
+        self.sessions.insert(session_id, Entry::beginning(head));
+    }
+
+    /// A session's log is there: from now on the session can be talked to, and is listed.
+    fn begun(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId) {
+        let Some(entry) = self.sessions.get_mut(&session_id) else {
+            return;
+        };
         let number = self.next_number;
         self.next_number += 1;
         self.order.insert(number, session_id);
-        self.sessions.insert(session_id, Entry::asleep(head, number));
+        entry.number = Some(number);
+        entry.life = Life::Asleep;
+        // Whoever looked for it meanwhile has waited.
+        if !entry.callers.is_empty() && self.draining.is_none() {
+            self.start(myself, session_id);
+        }
     }
 
     fn reserve(&mut self, genesis: Genesis) -> Result<(), ReserveError> {
@@ -328,22 +343,8 @@ impl SupervisorState {
         if self.sessions.len() >= max {
             return Err(ReserveError::TooMany { max });
         }
-        let session_id = genesis.session_id;
         self.enter(StoredHead::new(genesis));
-        if let Some(entry) = self.sessions.get_mut(&session_id) {
-            entry.beginning = true;
-        }
         Ok(())
-    }
-
-    fn begun(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId) {
-        let Some(entry) = self.sessions.get_mut(&session_id) else {
-            return;
-        };
-        entry.beginning = false;
-        if matches!(entry.life, Life::Asleep) && !entry.callers.is_empty() && self.draining.is_none() {
-            self.start(myself, session_id);
-        }
     }
 
     /// There is no such session any more: everybody who waits for something of it is told so.
@@ -351,7 +352,9 @@ impl SupervisorState {
         let Some(mut entry) = self.sessions.remove(&session_id) else {
             return;
         };
-        self.order.remove(&entry.number);
+        if let Some(number) = entry.number {
+            self.order.remove(&number);
+        }
         self.directory.remove(session_id);
         if let Some(project) = &entry.summary.genesis.project {
             self.projects.remove(&project.project_id);
@@ -364,8 +367,14 @@ impl SupervisorState {
                 reply.send(Ok(()));
                 self.tell(session_id, EventKind::Deleted);
             }
-            Life::Asleep | Life::Awake(_) | Life::FallingAsleep(_) | Life::Restarting => {}
+            Life::Beginning | Life::Asleep | Life::Awake(_) | Life::FallingAsleep | Life::Restarting => {}
         }
+    }
+
+    /// A project's session, if it has begun.
+    fn project(&self, project_id: &ProjectId) -> Option<&Genesis> {
+        let entry = self.sessions.get(self.projects.get(project_id)?)?;
+        entry.number.map(|_| &entry.summary.genesis)
     }
 
     fn find(
@@ -384,8 +393,8 @@ impl SupervisorState {
         match &entry.life {
             Life::Awake(handle) if Some(handle.actor.get_id()) != but => reply.send(Ok(handle.clone())),
             // The one that the caller knows of has ended, and the notice of it is on its way here.
-            Life::Awake(_) | Life::Restarting | Life::FallingAsleep(_) => entry.callers.push(reply),
-            Life::Asleep if entry.beginning => entry.callers.push(reply),
+            // Or it is about to begin.
+            Life::Awake(_) | Life::Beginning | Life::Restarting | Life::FallingAsleep => entry.callers.push(reply),
             Life::Asleep => {
                 entry.callers.push(reply);
                 self.start(myself, session_id);
@@ -401,9 +410,13 @@ impl SupervisorState {
     /// when it has read its log.
     fn start(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId) {
         let room = self.room(myself, session_id);
+        let Some(entry) = self.sessions.get_mut(&session_id) else {
+            return;
+        };
         let arguments = SessionArguments {
             session_id,
             room,
+            roll: entry.roll.clone(),
             resources: self.resources.clone(),
         };
         let spawned = ActorRuntime::spawn_linked_instant(None, SessionActor, arguments, myself.get_cell());
@@ -423,9 +436,6 @@ impl SupervisorState {
             let failed = SupervisorMessage::StartFailed(session_id, id, Arc::new(error));
             report_start(&supervisor, session_id, Err(failed));
         });
-        let Some(entry) = self.sessions.get_mut(&session_id) else {
-            return;
-        };
         let handle = SessionHandle {
             actor,
             gate: entry.gate(self.settings.in_flight_per_session_max),
@@ -535,13 +545,7 @@ impl SupervisorState {
             return self.finish_drain();
         }
         entry.close_room(farewell(&self.settings));
-        match std::mem::replace(&mut entry.life, Life::Asleep) {
-            Life::FallingAsleep(snapshot) => {
-                entry.summary.update(&snapshot);
-                self.noted_passivation(session_id);
-            }
-            Life::Awake(_) | Life::Asleep | Life::Restarting | Life::Quarantined { .. } | Life::Deleting(_) => {}
-        }
+        entry.life = Life::Asleep;
         let wanted = self
             .sessions
             .get(&session_id)
@@ -639,25 +643,17 @@ impl SupervisorState {
         }
     }
 
+    /// A session's actor went to sleep. Its end may have been heard of before this, and the session be awake again.
     fn passivated(&mut self, session_id: SessionId, actor: ActorId, snapshot: &Snapshot) {
+        self.noted_passivation(session_id);
         let Some(entry) = self.sessions.get_mut(&session_id) else {
             return;
         };
-        match &entry.life {
-            Life::Awake(handle) if handle.actor.get_id() == actor => {
-                self.directory.remove(session_id);
-                entry.life = Life::FallingAsleep(Box::new(snapshot.clone()));
-            }
-            // Its end was heard of first.
-            Life::Asleep => {
-                entry.summary.update(snapshot);
-                self.noted_passivation(session_id);
-            }
-            Life::Awake(_)
-            | Life::FallingAsleep(_)
-            | Life::Restarting
-            | Life::Quarantined { .. }
-            | Life::Deleting(_) => {}
+        entry.summary.update(snapshot);
+        let awake = matches!(&entry.life, Life::Awake(handle) if handle.actor.get_id() == actor);
+        if awake {
+            entry.life = Life::FallingAsleep;
+            self.directory.remove(session_id);
         }
     }
 
@@ -668,11 +664,8 @@ impl SupervisorState {
     }
 
     fn projects(&self) -> BTreeMap<ProjectId, Genesis> {
-        let genesis = |id| self.sessions.get(id).map(|entry| entry.summary.genesis.clone());
-        self.projects
-            .iter()
-            .filter_map(|(project_id, id)| Some((project_id.clone(), genesis(id)?)))
-            .collect()
+        let begun = |project_id: &ProjectId| Some((project_id.clone(), self.project(project_id)?.clone()));
+        self.projects.keys().filter_map(begun).collect()
     }
 
     fn page(&self, offset: usize, limit: usize) -> Page {
@@ -683,7 +676,7 @@ impl SupervisorState {
             .collect();
         Page {
             sessions,
-            total: self.sessions.len(),
+            total: self.order.len(),
         }
     }
 
@@ -700,10 +693,8 @@ impl SupervisorState {
                 entry.answer_all(&FindError::NotFound);
                 entry.life = Life::Deleting(reply);
             }
-            Life::FallingAsleep(_) => entry.life = Life::Deleting(reply),
-            Life::Deleting(_) => reply.send(Err(FindError::NotFound)),
-            // There is no session yet.
-            Life::Asleep if entry.beginning => reply.send(Err(FindError::NotFound)),
+            Life::FallingAsleep => entry.life = Life::Deleting(reply),
+            Life::Beginning | Life::Deleting(_) => reply.send(Err(FindError::NotFound)),
             Life::Asleep | Life::Restarting | Life::Quarantined { .. } => {
                 self.forget(session_id);
                 self.tell(session_id, EventKind::Deleted);
@@ -727,7 +718,8 @@ impl SupervisorState {
                     entry.life = Life::Asleep;
                     entry.close_room(farewell(&self.settings));
                 }
-                Life::Asleep | Life::FallingAsleep(_) | Life::Quarantined { .. } | Life::Deleting(_) => {}
+                Life::Beginning | Life::Asleep | Life::FallingAsleep | Life::Quarantined { .. } | Life::Deleting(_) => {
+                }
             }
         }
         self.finish_drain();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::OwnedSemaphorePermit;
-use tracing::{Instrument as _, Span};
+use tracing::{Instrument, Span};
 
 use super::{Hub, HubError};
 use crate::{
@@ -13,7 +13,6 @@ use crate::{
         recorded::Receipt,
         session::{Genesis, Project},
     },
-    log::LogError,
     session_actor::Snapshot,
     session_supervisor::{ReserveError, Summary, SupervisorMessage},
     world::{new_command_id, new_epoch, new_session_id, now},
@@ -56,18 +55,16 @@ impl Hub {
     ///
     /// # Errors
     /// If its project exists already, there are too many sessions, or its first command is refused.
+    ///
+    /// # Cancel safety
+    /// Goes on to its end if the caller goes away: no project's name stays taken by a session that never began.
     pub async fn create(&self, new: NewSession) -> Result<(Genesis, Option<Receipt>), HubError> {
-        let global = self.enter()?;
         let hub = self.clone();
-        let creating = async move {
-            let _global = global;
-            hub.create_now(new).await
-        };
-        let created = tokio::spawn(creating.in_current_span()).await;
-        created.unwrap_or_else(|failure| Err(LogError::Io(failure.to_string()).into()))
+        to_the_end(async move { hub.create_now(new).await }).await
     }
 
     async fn create_now(&self, new: NewSession) -> Result<(Genesis, Option<Receipt>), HubError> {
+        let _global = self.enter()?;
         let genesis = Genesis {
             session_id: new_session_id(),
             epoch: new_epoch(),
@@ -102,7 +99,7 @@ impl Hub {
         match self.submit(session_id, Arc::new(first), context, Span::current()).await {
             Ok(submitted) => Ok((genesis, Some(submitted.receipt))),
             Err(error) => {
-                self.delete(session_id).await?;
+                self.delete_now(session_id).await?;
                 Err(error)
             }
         }
@@ -113,11 +110,12 @@ impl Hub {
     ///
     /// # Errors
     /// If there is no such session or its log cannot be deleted.
+    ///
+    /// # Cancel safety
+    /// Goes on to its end if the caller goes away: no log stays behind, to be a session again when the hub next starts.
     pub async fn delete(&self, session_id: SessionId) -> Result<(), HubError> {
         let hub = self.clone();
-        let deleting = async move { hub.delete_now(session_id).await };
-        let deleted = tokio::spawn(deleting.in_current_span()).await;
-        deleted.unwrap_or_else(|failure| Err(LogError::Io(failure.to_string()).into()))
+        to_the_end(async move { hub.delete_now(session_id).await }).await
     }
 
     async fn delete_now(&self, session_id: SessionId) -> Result<(), HubError> {
@@ -209,4 +207,16 @@ impl Hub {
         let turn = turn.map_err(|_| HubError::SessionNotFound(session_id))?;
         Ok(SaveLease { snapshot, _turn: turn })
     }
+}
+
+/// Does something in a task of its own, which nobody who goes away stops.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, HubError>> + Send + 'static,
+) -> Result<T, HubError> {
+    let done = tokio::spawn(work.in_current_span()).await;
+    done.unwrap_or_else(|failure| match failure.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        // The runtime itself ends.
+        Err(_) => Err(HubError::Draining),
+    })
 }

@@ -112,7 +112,7 @@ impl SessionState {
             SessionMessage::Join(member, position, now, reply) => self.join(member, position, now, reply),
             SessionMessage::Resync(member, request) => self.resync(member, request),
             SessionMessage::Leave(member, reason, now, reply) => {
-                if self.members.remove(&member).is_some() {
+                if self.members.remove(member) {
                     self.last_access = now;
                     self.outbox
                         .push(Effect::Publish(BroadcastMessage::Leave(member, reason, now)));
@@ -214,18 +214,18 @@ impl SessionState {
     fn join(&mut self, member: Member, position: Option<Position>, now: Timestamp, reply: Reply<Result<(), RoomFull>>) {
         self.last_access = now;
         let max = self.resources.sockets_per_session_max;
-        let full = self.members.len() >= max && !self.members.contains_key(&member.id);
+        let full = self.members.len() >= max && !self.members.contains(member.id);
         if full || self.room.is_none() {
             return self.reply_later(reply, move |_| Err(RoomFull { max }));
         }
         let sync = Arc::new(self.sync(position, None, SyncReason::FirstJoin, now));
-        self.members.insert(member.id, member.clone());
+        self.members.insert(member.clone());
         self.outbox.push(Effect::Publish(BroadcastMessage::Join(member, sync)));
         self.reply_later(reply, |_| Ok(()));
     }
 
     fn resync(&mut self, member: MemberId, request: ResyncRequest) {
-        if self.members.contains_key(&member) {
+        if self.members.contains(member) {
             let sync = Arc::new(self.sync(request.position, request.reason, SyncReason::Requested, request.now));
             self.outbox
                 .push(Effect::Publish(BroadcastMessage::Resync(member, sync)));
@@ -236,7 +236,7 @@ impl SessionState {
     pub(super) fn adopt(&mut self, members: Vec<Member>) {
         let sync = Arc::new(self.sync(None, Some(SyncReason::RoomRestarted), SyncReason::RoomRestarted, now()));
         for member in members {
-            self.members.insert(member.id, member.clone());
+            self.members.insert(member.clone());
             self.outbox
                 .push(Effect::Publish(BroadcastMessage::Adopt(member, Arc::clone(&sync))));
         }
@@ -247,9 +247,9 @@ impl SessionState {
 
     /// Lets the sockets of a room go, which come back by themselves.
     pub(super) fn dismiss(&mut self) {
-        for (id, member) in std::mem::take(&mut self.members) {
+        for member in self.members.take() {
             // The new room may be about to get it: the join is then before this in the outbox.
-            let leave = BroadcastMessage::Leave(id, "room_failed".into(), now());
+            let leave = BroadcastMessage::Leave(member.id, "room_failed".into(), now());
             self.outbox.push(Effect::Publish(leave));
             let release = move || member.socket.release(Release::CloseTransport);
             self.outbox.push(Effect::Tell(Box::new(release)));
@@ -323,7 +323,7 @@ impl SessionState {
 
     fn stop(&mut self, how: &Stop) {
         self.stopping = true;
-        self.members.clear();
+        self.members.take();
         self.outbox.push(Effect::Publish(match how {
             Stop::Delete => BroadcastMessage::Delete(now()),
             Stop::Drain { reconnect_ms } => BroadcastMessage::Drain {

@@ -20,7 +20,7 @@ use crate::{
     },
     log::StoredHead,
     reply::Reply,
-    session_actor::Snapshot,
+    session_actor::{Roll, Snapshot},
 };
 
 /// What is known of a session that is asleep.
@@ -49,14 +49,13 @@ impl Summary {
 
 pub(super) struct Entry {
     pub(super) summary: Summary,
-    /// Its place in the order in which sessions began.
-    pub(super) number: u64,
+    /// Its place in the order in which sessions began, if it did.
+    pub(super) number: Option<u64>,
     pub(super) life: Life,
     pub(super) room: Option<ActorRef<BroadcastMessage>>,
+    pub(super) roll: Roll,
     /// Those who wait until it runs. Bounded by the permits that the callers hold.
     pub(super) callers: Vec<Reply<Result<SessionHandle, FindError>>>,
-    /// Its log is being begun: whoever looks for the session waits until there is one to start from.
-    pub(super) beginning: bool,
     /// An operator wants it quarantined as soon as its actor has ended.
     pub(super) condemned: bool,
     /// When its actor began to serve.
@@ -80,12 +79,14 @@ pub(super) struct Entry {
 pub(super) struct Failures(VecDeque<Instant>);
 
 pub(super) enum Life {
+    /// Its id and its project's are taken, its log is being begun: nobody knows of it yet.
+    Beginning,
     /// In the log only.
     Asleep,
     /// It has an actor.
     Awake(SessionHandle),
-    /// Its actor is about to end, and left this.
-    FallingAsleep(Box<Snapshot>),
+    /// Its actor is about to end, with nothing left to do.
+    FallingAsleep,
     /// Its actor failed, and the next one is about to start.
     Restarting,
     /// It failed too often.
@@ -95,7 +96,7 @@ pub(super) enum Life {
 }
 
 impl Entry {
-    pub(super) fn asleep(head: StoredHead, number: u64) -> Self {
+    pub(super) fn beginning(head: StoredHead) -> Self {
         Self {
             summary: Summary {
                 genesis: head.genesis,
@@ -104,11 +105,11 @@ impl Entry {
                 last_activity: head.last_activity,
                 active_clients: 0,
             },
-            number,
-            life: Life::Asleep,
+            number: None,
+            life: Life::Beginning,
             room: None,
+            roll: Roll::default(),
             callers: Vec::new(),
-            beginning: false,
             condemned: false,
             started_at: None,
             failed_at: None,
@@ -128,6 +129,7 @@ impl Entry {
 
     /// Lets the room go: its sockets are told so, and let go too.
     pub(super) fn close_room(&mut self, farewell: BroadcastMessage) {
+        self.roll = Roll::default();
         if let Some(room) = self.room.take() {
             let _ = room.cast(farewell);
             // What it was told until now is still to be done.

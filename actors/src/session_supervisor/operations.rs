@@ -43,9 +43,10 @@ impl SupervisorState {
     pub(super) fn branch(&self, session_id: SessionId) -> Option<Branch> {
         let entry = self.sessions.get(&session_id)?;
         let (state, handle) = match &entry.life {
+            Life::Beginning => return None,
             Life::Asleep => (BranchState::Asleep, None),
             Life::Awake(handle) => (BranchState::Running, Some(handle)),
-            Life::FallingAsleep(_) => (BranchState::Passivating, None),
+            Life::FallingAsleep => (BranchState::Passivating, None),
             Life::Restarting => (BranchState::Restarting, None),
             Life::Quarantined { .. } => (BranchState::Quarantined, None),
             Life::Deleting(_) => (BranchState::Deleting, None),
@@ -90,12 +91,13 @@ impl SupervisorState {
                 let reason = Arc::clone(reason);
                 return reply.send(Err(FindError::Quarantined { reason }));
             }
+            (_, Life::Beginning) => return reply.send(Err(FindError::NotFound)),
             // It is about to end, or does what was wanted already.
-            (Operation::Restart, Life::Asleep | Life::FallingAsleep(_) | Life::Restarting | Life::Deleting(_))
-            | (Operation::Quarantine, Life::FallingAsleep(_) | Life::Deleting(_))
+            (Operation::Restart, Life::Asleep | Life::FallingAsleep | Life::Restarting | Life::Deleting(_))
+            | (Operation::Quarantine, Life::FallingAsleep | Life::Deleting(_))
             | (
                 Operation::Release,
-                Life::Asleep | Life::Awake(_) | Life::FallingAsleep(_) | Life::Restarting | Life::Deleting(_),
+                Life::Asleep | Life::Awake(_) | Life::FallingAsleep | Life::Restarting | Life::Deleting(_),
             ) => {}
         }
         reply.send(Ok(()));

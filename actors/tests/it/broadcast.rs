@@ -3,6 +3,7 @@
 use talus_actors::{
     domain::{command::Command, ids::Seq},
     fan_out::{Release, SyncReason},
+    hub::HubError,
     log::planned::Fate,
 };
 
@@ -372,4 +373,39 @@ async fn a_room_that_fails_over_and_over_lets_its_sockets_go() {
     let mut back = session.joined("back").await;
     session.added().await;
     assert_gapless(&back.until_seq(Seq(6)).await, Seq(4), Seq(6));
+}
+
+/// P2, P8: a session and its room that fail together keep their sockets: the next pair has them all.
+#[tokio::test]
+async fn sockets_outlive_a_session_and_its_room_that_fail_together() {
+    let mut world = World::start().await;
+    let session = world.session().await;
+    let mut clients = room(&session, 3).await;
+    let gone = clients.pop().expect("three");
+    world.plan.all(Fate::Hold);
+    let first = Underway::begin(session.add());
+    let append = within(world.plan.held()).await;
+    let second = Underway::begin(session.add());
+    let leaving = Underway::begin(gone.leave("transport_close"));
+    // The room fails at the events of the first command, the session with the append of the second, in which one left.
+    world.encoder.panic_at_commands(1);
+    world.plan.next([Fate::Lose]);
+    append.commit();
+    first.answer().await.expect("accepted");
+    assert_eq!(second.answer().await, Err(HubError::OutcomeUnknown));
+    leaving.answer().await;
+    let end = session.added().await;
+    assert_eq!(end, Seq(4));
+    for client in &mut clients {
+        let packets = client.until_seq(end).await;
+        assert!(packets[0].is_sync("room_restarted"), "{packets:?}");
+        assert_gapless(&packets, Seq(0), end);
+    }
+    let restarts = (
+        world.stats().broadcast_restarts.get(),
+        world.stats().session_restarts.get(),
+    );
+    assert_eq!(restarts, (1, 1));
+    assert_eq!(session.snapshot().await.expect("read").active_clients, 2);
+    until(|| world.stats().members.get() == 2).await;
 }

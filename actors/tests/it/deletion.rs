@@ -146,6 +146,35 @@ async fn a_session_is_deleted_once() {
     assert_eq!(done, 1);
 }
 
+/// A deletion goes on when its caller goes away: else the log would stay behind, and the session come back with the next
+/// start of the hub.
+#[tokio::test]
+async fn a_deletion_is_finished_also_if_its_caller_goes_away() {
+    let mut world = World::start().await;
+    let session = world.session().await;
+    world.plan.all(Fate::Hold);
+    let command = Underway::begin(session.add());
+    let append = within(world.plan.held()).await;
+    let deletion = delete(&session);
+    settle().await;
+    drop(deletion);
+    settle().await;
+    append.commit();
+    command.answer().await.expect("accepted");
+    within(async {
+        while world
+            .log
+            .open(session.id, usize::MAX)
+            .await
+            .expect("readable")
+            .is_some()
+        {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 /// P8: a session whose last append fails is deleted all the same, and its sockets are told.
 #[tokio::test]
 async fn a_session_that_fails_while_it_is_deleted_lets_its_sockets_go() {

@@ -1,10 +1,13 @@
 //! The actors and their ports, from outside the crate. One binary, since each costs a link.
 
 mod actors_support;
+mod admission;
 mod broadcast;
 mod deletion;
 mod draining;
 mod log_conformance;
+mod passivation;
 mod planned_log;
 mod session_actor;
+mod sessions;
 mod supervision;

@@ -13,18 +13,17 @@ use talus_actors::{
     domain::{
         blueprint::Blueprint,
         command::Command,
-        ids::{CommandId, Epoch, NodeId, Seq, SessionId, TemplateId, Timestamp},
-        recorded::Recorded,
-        session::{Genesis, Project, Snapshot},
+        ids::{Epoch, NodeId, Seq, TemplateId, Timestamp},
+        session::{Genesis, Project},
     },
     hub::{HubError, NewSession},
-    log::{Answer, Append, Done, EventLog, LogError, MemoryLog, Stored, StoredHead, Told, planned::Fate},
+    log::{Append, Done, EventLog, LogError, MemoryLog, planned::Fate},
     session_actor::BlueprintSource,
     world::new_session_id,
 };
 use uuid::Uuid;
 
-use crate::actors_support::{Note, Session, Setup, Underway, World, assert_gapless, settle, until, within};
+use crate::actors_support::{ClosedLog, Note, Session, Setup, Underway, World, assert_gapless, settle, until, within};
 
 fn project(id: &str, template: Option<&str>) -> Project {
     Project {
@@ -221,50 +220,6 @@ async fn a_panic_at_every_start_quarantines() {
     within(world.hub.drain()).await;
 }
 
-/// A log whose sessions cannot be opened, which answers at once: with nothing else to wait for, time may be virtual.
-struct ClosedLog(Genesis, tokio::sync::mpsc::UnboundedSender<tokio::time::Instant>);
-
-impl EventLog for ClosedLog {
-    fn create(&self, _: Genesis) -> Answer<()> {
-        std::future::ready(Err(LogError::Io("closed".to_owned()))).boxed()
-    }
-
-    fn append(&self, append: Append) {
-        drop(append);
-    }
-
-    fn open(&self, _: SessionId, _: usize) -> Answer<Option<Stored>> {
-        self.1.send(tokio::time::Instant::now()).expect("listened to");
-        std::future::ready(Err(LogError::Io("closed".to_owned()))).boxed()
-    }
-
-    fn open_at(&self, _: SessionId, _: Seq) -> Answer<Option<Stored>> {
-        std::future::ready(Ok(None)).boxed()
-    }
-
-    fn read(&self, _: SessionId, _: Seq, _: usize) -> Answer<Option<Vec<Arc<Recorded>>>> {
-        std::future::ready(Ok(None)).boxed()
-    }
-
-    fn read_back(&self, _: SessionId, _: Seq, _: usize) -> Answer<Option<Vec<Told>>> {
-        std::future::ready(Ok(None)).boxed()
-    }
-
-    fn find(&self, _: SessionId, _: Vec<CommandId>) -> Answer<Vec<Arc<Recorded>>> {
-        std::future::ready(Ok(Vec::new())).boxed()
-    }
-
-    fn keep_snapshot(&self, _: SessionId, _: Snapshot) {}
-
-    fn list(&self) -> Answer<Vec<StoredHead>> {
-        std::future::ready(Ok(vec![StoredHead::new(self.0.clone())])).boxed()
-    }
-
-    fn delete(&self, _: SessionId) -> Answer<()> {
-        std::future::ready(Ok(())).boxed()
-    }
-}
-
 /// The first restart is at once, the second after the backoff, each further one after twice as long: a session that
 /// cannot start does not keep the processor busy.
 #[tokio::test(start_paused = true)]
@@ -280,7 +235,10 @@ async fn each_restart_in_a_row_waits_twice_as_long() {
         supervision.restarts_max = 5;
         supervision.restart_backoff = Duration::from_millis(50);
     });
-    setup.inner = Arc::new(ClosedLog(genesis.clone(), opened));
+    setup.inner = Arc::new(ClosedLog {
+        session: Some(genesis.clone()),
+        opened: Some(opened),
+    });
     let world = setup.start().await;
     quarantined(world.hub.snapshot(genesis.session_id).await).expect("it never starts");
     let mut times = Vec::new();

@@ -1,6 +1,7 @@
 //! A hub for each test, over a log and with sockets that do what the test wants.
 
 mod calls;
+mod closed_log;
 mod encoder;
 mod sockets;
 
@@ -25,6 +26,7 @@ use talus_actors::{
 };
 
 pub use calls::*;
+pub use closed_log::ClosedLog;
 pub use encoder::TestEncoder;
 pub use sockets::*;
 

@@ -1,6 +1,8 @@
 //! P8, P4: an append that fails, conflicts or goes unanswered costs the callers in it a question, and nobody anything
 //! else.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use talus_actors::{
     domain::ids::Seq,
     hub::HubError,
@@ -157,6 +159,30 @@ async fn sockets_stay_while_a_session_starts_again() {
     }
 }
 
+/// A panic in the actor itself, here in the midst of handing a group to the log, is the same: the command in question has
+/// an unknown outcome and is not in the log, everything else goes on.
+#[tokio::test]
+async fn a_panic_in_the_actor_is_a_failure_like_any_other() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let mut client = session.joined("ada").await;
+    session.added().await;
+    let panicked = AtomicBool::new(false);
+    world.plan.decide_by(move |_| {
+        assert!(panicked.swap(true, Ordering::Relaxed), "the test told the log to panic");
+        Fate::Commit
+    });
+    let (id, command) = (new_command_id(), create_node(new_node_id()));
+    let in_doubt = Underway::begin(session.submit_as(id, command.clone()));
+    let behind = Underway::begin(session.snapshot());
+    assert_eq!(in_doubt.answer().await, Err(HubError::OutcomeUnknown));
+    assert_eq!(behind.answer().await.expect("read").seq, Seq(2));
+    let again = session.submit_as(id, command).await.expect("accepted").receipt;
+    assert_eq!((again.duplicate, again.seq), (false, Seq(4)));
+    assert_gapless(&client.until_seq(Seq(4)).await, Seq(0), Seq(4));
+    assert_eq!(world.stats().session_restarts.get(), 1);
+}
+
 /// Undo survives: the next actor takes back what the one before it did.
 #[tokio::test]
 async fn undo_survives_the_actor() {
@@ -220,15 +246,15 @@ async fn with_a_log_that_fails_now_and_then_every_command_is_applied_once() {
         .await;
     let session = world.session().await;
     let mut watcher = session.joined("watcher").await;
-    let count = std::sync::atomic::AtomicUsize::new(0);
-    world.plan.decide_by(
-        move |_| match count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 7 {
+    let count = AtomicUsize::new(0);
+    world
+        .plan
+        .decide_by(move |_| match count.fetch_add(1, Ordering::Relaxed) % 7 {
             2 => Fate::Lose,
             4 => Fate::CommitAndLose,
             5 => Fate::Refuse(AppendError::Io("now and then".to_owned())),
             _ => Fate::Commit,
-        },
-    );
+        });
     let mut callers = tokio::task::JoinSet::new();
     for _ in 0..4 {
         let session = session.clone();

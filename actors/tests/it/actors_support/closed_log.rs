@@ -1,0 +1,72 @@
+//! A log that can be listed and nothing else.
+
+use std::sync::Arc;
+
+use futures_util::{FutureExt, future::ready};
+use talus_actors::{
+    domain::{
+        ids::{CommandId, Seq, SessionId},
+        recorded::Recorded,
+        session::{Genesis, Snapshot},
+    },
+    log::{Answer, Append, EventLog, LogError, Stored, StoredHead, Told},
+};
+use tokio::{sync::mpsc, time::Instant};
+
+/// Answers at once, and on the thread that asks: with nothing else to wait for, time may be virtual.
+#[derive(Default)]
+pub struct ClosedLog {
+    /// What is listed.
+    pub session: Option<Genesis>,
+    /// Where it is noted when somebody tries to open it.
+    pub opened: Option<mpsc::UnboundedSender<Instant>>,
+}
+
+impl ClosedLog {
+    pub fn error() -> LogError {
+        LogError::Io("the log is closed".to_owned())
+    }
+}
+
+impl EventLog for ClosedLog {
+    fn create(&self, _: Genesis) -> Answer<()> {
+        ready(Err(Self::error())).boxed()
+    }
+
+    fn append(&self, append: Append) {
+        drop(append);
+    }
+
+    fn open(&self, _: SessionId, _: usize) -> Answer<Option<Stored>> {
+        if let Some(opened) = &self.opened {
+            opened.send(Instant::now()).expect("listened to");
+        }
+        ready(Err(Self::error())).boxed()
+    }
+
+    fn open_at(&self, _: SessionId, _: Seq) -> Answer<Option<Stored>> {
+        ready(Err(Self::error())).boxed()
+    }
+
+    fn read(&self, _: SessionId, _: Seq, _: usize) -> Answer<Option<Vec<Arc<Recorded>>>> {
+        ready(Err(Self::error())).boxed()
+    }
+
+    fn read_back(&self, _: SessionId, _: Seq, _: usize) -> Answer<Option<Vec<Told>>> {
+        ready(Err(Self::error())).boxed()
+    }
+
+    fn find(&self, _: SessionId, _: Vec<CommandId>) -> Answer<Vec<Arc<Recorded>>> {
+        ready(Err(Self::error())).boxed()
+    }
+
+    fn keep_snapshot(&self, _: SessionId, _: Snapshot) {}
+
+    fn list(&self) -> Answer<Vec<StoredHead>> {
+        ready(Ok(self.session.iter().cloned().map(StoredHead::new).collect())).boxed()
+    }
+
+    fn delete(&self, _: SessionId) -> Answer<()> {
+        ready(Err(Self::error())).boxed()
+    }
+}

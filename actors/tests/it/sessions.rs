@@ -1,0 +1,360 @@
+//! Beginning sessions, listing them, cleaning up, and who has which project.
+
+use std::{sync::Arc, time::Duration};
+
+use talus_actors::{
+    domain::{
+        command::{Command, Context, Origin},
+        ids::{ProjectId, Seq},
+        session::Project,
+    },
+    hub::{Cleanup, HubError, NewSession},
+    log::planned::Fate,
+    world::new_command_id,
+};
+use tracing::Span;
+
+use crate::actors_support::{
+    ClosedLog, NEVER, Session, Setup, Underway, World, create_node, delete_nothing, new_node_id, settle, within,
+};
+
+fn project_id(id: &str) -> ProjectId {
+    id.parse().expect("a slug")
+}
+
+fn project(id: &str) -> NewSession {
+    NewSession {
+        project: Some(Project {
+            project_id: project_id(id),
+            project_name: id.into(),
+            template_id: None,
+        }),
+        ..NewSession::default()
+    }
+}
+
+fn create(world: &World, new: NewSession) -> Underway<Result<Session, HubError>> {
+    let hub = world.hub.clone();
+    Underway::begin(async move {
+        let (genesis, _) = hub.create(new).await?;
+        Ok(Session {
+            hub,
+            id: genesis.session_id,
+            epoch: genesis.epoch,
+        })
+    })
+}
+
+/// A session begins with its first command, as its sender's, or with nothing.
+#[tokio::test]
+async fn a_session_begins_with_its_first_command() {
+    let world = World::start().await;
+    let node_id = new_node_id();
+    let origin = Origin {
+        client_id: None,
+        user: Some("ada".into()),
+    };
+    let new = NewSession {
+        first: Some(create_node(node_id)),
+        origin: origin.clone(),
+        ..project("bronco")
+    };
+    let (genesis, receipt) = world.hub.create(new).await.expect("created");
+    let receipt = receipt.expect("there was a first command");
+    assert_eq!((receipt.seq, &receipt.outcome.node_ids[..]), (Seq(2), &[node_id][..]));
+    let stored = world
+        .log
+        .open(genesis.session_id, usize::MAX)
+        .await
+        .expect("readable")
+        .expect("created");
+    assert_eq!(stored.genesis, genesis);
+    assert_eq!(stored.records[0].origin, origin);
+
+    let (genesis, receipt) = world.hub.create(NewSession::default()).await.expect("created");
+    assert_eq!((genesis.project, receipt), (None, None));
+}
+
+/// P5: a session whose first command is refused, or fails, does not begin; its project's name is free again.
+#[tokio::test]
+async fn a_session_whose_first_command_is_refused_does_not_begin() {
+    let world = World::start().await;
+    let refused = NewSession {
+        first: Some(delete_nothing()),
+        ..project("bronco")
+    };
+    assert!(matches!(
+        world.hub.create(refused).await,
+        Err(HubError::Rejected { seq: Seq(0), .. })
+    ));
+    world.plan.next([Fate::Lose]);
+    let failing = NewSession {
+        first: Some(create_node(new_node_id())),
+        ..project("bronco")
+    };
+    assert_eq!(world.hub.create(failing).await.err(), Some(HubError::OutcomeUnknown));
+    assert_eq!(world.hub.list(0, 10).await.expect("listed").1, 0);
+    assert_eq!(world.log.list().await, Ok(Vec::new()));
+    world.create(project("bronco")).await;
+}
+
+/// Of many who begin a project at once one does, and the others are told where it is; with other names all do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_project_begins_once() {
+    let world = World::start().await;
+    let same: Vec<_> = (0..20).map(|_| create(&world, project("bronco"))).collect();
+    let different: Vec<_> = (0..20)
+        .map(|number| create(&world, project(&format!("p-{number}"))))
+        .collect();
+    let (mut begun, mut told) = (Vec::new(), Vec::new());
+    for creation in same {
+        match creation.answer().await {
+            Ok(session) => begun.push(session.id),
+            Err(HubError::ProjectExists(session_id)) => told.push(session_id),
+            Err(other) => unreachable!("{other}"),
+        }
+    }
+    assert_eq!(begun.len(), 1);
+    assert_eq!(told, vec![begun[0]; 19]);
+    for creation in different {
+        creation.answer().await.expect("created");
+    }
+    assert_eq!(
+        world.hub.session_of_project(&project_id("bronco")).await,
+        Ok(Some(begun[0]))
+    );
+    assert_eq!(world.hub.session_of_project(&project_id("mustang")).await, Ok(None));
+    let projects = world.hub.projects().await.expect("listed");
+    assert_eq!(projects.len(), 21);
+    assert_eq!(projects[&project_id("bronco")].session_id, begun[0]);
+}
+
+/// P9: there are so many sessions and no more, until one is ended.
+#[tokio::test]
+async fn there_are_no_more_sessions_than_allowed() {
+    let world = Setup::new()
+        .supervised(|supervision| supervision.sessions_max = 2)
+        .start()
+        .await;
+    let first = world.session().await;
+    world.session().await;
+    for _ in 0..3 {
+        let refused = world.hub.create(NewSession::default()).await;
+        assert_eq!(refused.err(), Some(HubError::TooManySessions { max: 2 }));
+    }
+    world.hub.delete(first.id).await.expect("deleted");
+    world.session().await;
+}
+
+/// Sessions are listed in the order they began, page by page, with how they are now.
+#[tokio::test]
+async fn sessions_are_listed_in_order_page_by_page() {
+    let world = World::start().await;
+    let mut sessions = Vec::new();
+    for number in 0..5 {
+        let session = world.create(project(&format!("p-{number}"))).await;
+        for _ in 0..number {
+            session.added().await;
+        }
+        sessions.push(session);
+    }
+    let _client = sessions[3].joined("ada").await;
+    let mut listed = Vec::new();
+    for offset in [0, 2, 4, 6] {
+        let (page, total) = world.hub.list(offset, 2).await.expect("listed");
+        assert_eq!(total, 5);
+        listed.extend(page);
+    }
+    assert_eq!(listed.len(), 5);
+    for (number, (summary, session)) in (0..).zip(listed.iter().zip(&sessions)) {
+        assert_eq!(summary.genesis.session_id, session.id);
+        assert_eq!(summary.seq, Seq(2 * number as u64));
+        assert_eq!(summary.node_count, number);
+        assert_eq!(summary.active_clients, usize::from(number == 3));
+    }
+}
+
+/// A hub that starts over the same log has the same sessions, in the same order, with their projects and their undo.
+#[tokio::test]
+async fn a_hub_over_the_same_log_has_the_same_sessions() {
+    let world = World::start().await;
+    let (first, second) = (
+        world.create(project("bronco")).await,
+        world.create(project("mustang")).await,
+    );
+    second.added().await;
+    let (id, command) = (new_command_id(), create_node(new_node_id()));
+    first.submit_as(id, command.clone()).await.expect("accepted");
+    within(world.hub.drain()).await;
+
+    let mut setup = Setup::new();
+    setup.inner = Arc::clone(&world.log);
+    let world = setup.start().await;
+    let (listed, total) = world.hub.list(0, 10).await.expect("listed");
+    assert_eq!(total, 2);
+    assert_eq!(
+        [listed[0].genesis.session_id, listed[1].genesis.session_id],
+        [first.id, second.id]
+    );
+    let refused = world.hub.create(project("bronco")).await;
+    assert_eq!(refused.err(), Some(HubError::ProjectExists(first.id)));
+    let first = Session {
+        hub: world.hub.clone(),
+        ..first
+    };
+    let again = first.submit_as(id, command).await.expect("accepted");
+    assert!(again.receipt.duplicate, "P4: also across a restart");
+    assert_eq!((again.receipt.seq, again.epoch), (Seq(2), first.epoch));
+    assert!(first.snapshot().await.expect("read").undo_available);
+}
+
+/// Cleaning up ends the sessions that nobody uses and that were inactive for so long, however many there are, and no
+/// others.
+#[tokio::test]
+async fn a_cleanup_ends_what_nobody_uses() {
+    let world = World::start().await;
+    let mut idle = Vec::new();
+    for number in 0..300 {
+        idle.push(world.create(project(&format!("p-{number}"))).await);
+    }
+    let used = world.session().await;
+    let mut client = used.joined("ada").await;
+    let nothing = world.hub.cleanup(NEVER).await.expect("cleaned up");
+    assert_eq!(
+        nothing,
+        Cleanup {
+            removed: 0,
+            remaining: 301
+        }
+    );
+    let all_but_one = within(world.hub.cleanup(Duration::ZERO)).await.expect("cleaned up");
+    assert_eq!(
+        all_but_one,
+        Cleanup {
+            removed: 300,
+            remaining: 1
+        }
+    );
+    assert_eq!(
+        idle[7].snapshot().await.err(),
+        Some(HubError::SessionNotFound(idle[7].id))
+    );
+    used.added().await;
+    client.until_seq(Seq(2)).await;
+    assert_eq!(world.log.list().await.expect("readable").len(), 1);
+    world.create(project("p-7")).await;
+}
+
+/// What counts is when the last command came: one that came long after the others keeps its session.
+#[tokio::test]
+async fn a_cleanup_goes_by_the_last_command() {
+    let world = World::start().await;
+    let (old, recent) = (world.session().await, world.session().await);
+    let command: Arc<Command> = create_node(new_node_id()).into();
+    for (session, minutes_ago) in [(&old, -1), (&recent, 60)] {
+        let now = talus_actors::world::now().0 + minutes_ago * 60_000;
+        let context = Context {
+            command_id: new_command_id(),
+            origin: Origin::default(),
+            now: talus_actors::domain::ids::Timestamp(now),
+            expected_seq: None,
+        };
+        let submitted = session
+            .hub
+            .submit(session.id, Arc::clone(&command), context, Span::none());
+        submitted.await.expect("accepted");
+    }
+    let cleanup = world.hub.cleanup(Duration::from_secs(30)).await.expect("cleaned up");
+    assert_eq!(
+        cleanup,
+        Cleanup {
+            removed: 1,
+            remaining: 1
+        }
+    );
+    assert_eq!(old.snapshot().await.err(), Some(HubError::SessionNotFound(old.id)));
+    recent.added().await;
+}
+
+/// While a session's log is being begun it is not listed, its project's name is taken, and whoever knows its id waits
+/// for it to begin: nobody's looking ends it.
+#[tokio::test]
+async fn a_session_that_is_being_created_is_waited_for() {
+    let world = World::start().await;
+    world.plan.hold_creates(true);
+    let creating = create(&world, project("bronco"));
+    settle().await;
+    let refused = create(&world, project("bronco")).answer().await;
+    let Err(HubError::ProjectExists(session_id)) = refused else {
+        unreachable!("the name is taken")
+    };
+    assert_eq!(world.hub.list(0, 10).await.expect("listed"), (Vec::new(), 0));
+    assert_eq!(world.hub.projects().await.expect("listed").len(), 0);
+    assert_eq!(world.hub.session_of_project(&project_id("bronco")).await, Ok(None));
+    let missing = HubError::SessionNotFound(session_id);
+    let hub = world.hub.clone();
+    let looking = tokio::spawn(async move { hub.snapshot(session_id).await });
+    settle().await;
+    assert!(!looking.is_finished());
+    assert_eq!(world.hub.delete(session_id).await, Err(missing));
+    assert_eq!(world.hub.cleanup(Duration::ZERO).await.expect("cleaned up").removed, 0);
+
+    world.plan.hold_creates(false);
+    let session = creating.answer().await.expect("created");
+    assert_eq!(session.id, session_id);
+    let found = within(looking).await.expect("no panic").expect("it has begun");
+    assert_eq!(found.genesis.session_id, session_id);
+    assert_eq!(session.added().await, Seq(2));
+    assert_eq!(world.hub.list(0, 10).await.expect("listed").1, 1);
+    assert_eq!(
+        world.hub.session_of_project(&project_id("bronco")).await,
+        Ok(Some(session_id))
+    );
+}
+
+/// A creation goes on when its caller goes away: it ends with a session, never with a name that is taken for ever.
+#[tokio::test]
+async fn a_creation_is_finished_also_if_its_caller_goes_away() {
+    let world = World::start().await;
+    world.plan.hold_creates(true);
+    let creating = create(
+        &world,
+        NewSession {
+            first: Some(create_node(new_node_id())),
+            ..project("bronco")
+        },
+    );
+    settle().await;
+    drop(creating);
+    settle().await;
+    world.plan.hold_creates(false);
+    let session_id = within(async {
+        loop {
+            match world.hub.session_of_project(&project_id("bronco")).await {
+                Ok(Some(session_id)) => return session_id,
+                Ok(None) => tokio::task::yield_now().await,
+                Err(other) => unreachable!("{other}"),
+            }
+        }
+    })
+    .await;
+    let snapshot = world
+        .hub
+        .snapshot_at_least(session_id, Seq(2), NEVER)
+        .await
+        .expect("it is there");
+    assert_eq!(snapshot.document.graph.len(), 1);
+}
+
+/// A log that cannot begin a session leaves nothing of it.
+#[tokio::test]
+async fn a_session_whose_log_cannot_begin_does_not_begin() {
+    let mut setup = Setup::new();
+    setup.inner = Arc::new(ClosedLog::default());
+    let world = setup.start().await;
+    for _ in 0..2 {
+        let failed = world.hub.create(project("bronco")).await;
+        assert_eq!(failed.err(), Some(HubError::Log(ClosedLog::error())));
+    }
+    assert_eq!(world.hub.list(0, 10).await.expect("listed").1, 0);
+}
