@@ -15,7 +15,7 @@ use super::{
 };
 
 /// A command that can be taken back, or done again.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     recorded: Arc<Recorded>,
     /// What was there before a command that replaced the whole document: its event does not say.
@@ -241,7 +241,7 @@ impl Inversion {
 }
 
 /// The stacks.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct History {
     undo: VecDeque<Step>,
     redo: Vec<Step>,

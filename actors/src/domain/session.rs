@@ -45,7 +45,7 @@ pub struct Project {
 }
 
 /// What stays with a session while it is in memory and is not in its log.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
     /// The template. Only deciding looks at it: replaying events needs none.
     pub blueprint: Option<Arc<Blueprint>>,
@@ -78,7 +78,7 @@ pub enum ReplayError {
 }
 
 /// One session's state.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Session {
     genesis: Genesis,
     rules: Rules,
@@ -93,21 +93,21 @@ pub struct Session {
 }
 
 /// What answers a command that comes again (P4).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Accepted {
     fingerprint: Fingerprint,
     receipt: Receipt,
 }
 
 /// What is not in a project file yet.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Saves {
     last_change: Seq,
     saved_through: Seq,
 }
 
 /// When each node last changed, for `expected_seq`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Changes {
     nodes: BTreeMap<NodeId, Seq>,
     roots: Seq,
@@ -116,7 +116,7 @@ struct Changes {
 }
 
 /// The latest records, for clients that come back (P2) and for readers that follow.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Window {
     records: VecDeque<Arc<Recorded>>,
     events: usize,
