@@ -1,11 +1,13 @@
 //! `Batch`: all or nothing, one step (P5)
 
 use serde_json::json;
+use talus_actors::domain::{command::Command, graph::Graph, testing::sample};
 
 use super::{
     case::{check, code, free, given, record, told},
     commands::{
-        Said, batch, child, delete, link, nameless, node, redo, relocate, reorder, root, set, undo, unlink, unset,
+        Said, batch, child, delete, link, load, nameless, node, redo, relocate, reorder, root, save, set, undo, unlink,
+        unset,
     },
 };
 
@@ -77,6 +79,33 @@ fn one_refusal_refuses_all() {
                 r#"command 2 of the batch: node a has no property "x""#,
             ),
     ]);
+}
+
+/// What is not a command on the graph is no part of a batch: it would not be one step of undo.
+#[test]
+fn only_commands_on_the_graph_are_part_of_a_batch() {
+    let refused = |message: &'static str, command: Command| {
+        let message = format!("command 1 of the batch: commands: {message}");
+        given([root("a")])
+            .when(batch([child("b", "a"), command]))
+            .refused("INVALID_REQUEST", &message)
+    };
+    check([
+        refused("a batch is not part of a batch", batch([])),
+        refused("undo and redo are not part of a batch", undo()),
+        refused("undo and redo are not part of a batch", redo()),
+        refused("a load is not part of a batch", load(Graph::default())),
+        refused("a save is not part of a batch", save("demo.json", 0)),
+        refused(
+            "the beginning of a project is not part of a batch",
+            sample::begin_project(),
+        ),
+    ]);
+    let mut bench = free(&[root("a")]);
+    let rejection = bench.submit(&batch([undo()])).expect_err("no part of a batch");
+    assert!(rejection.is_malformed(), "nobody is told of it");
+    let rejection = bench.submit(&batch([delete("x")])).expect_err("not there");
+    assert!(!rejection.is_malformed(), "everybody is told of it");
 }
 
 /// A batch of nothing, or of what is so already, changes nothing.
