@@ -266,12 +266,9 @@ impl Session {
     /// begin before `seq`.
     #[must_use]
     pub fn since(&self, seq: Seq) -> Option<impl Iterator<Item = &Arc<Recorded>>> {
-        let first = self
-            .window
-            .records
-            .front()
-            .map_or(self.seq.plus(1), |record| record.first_seq);
-        let reached = seq.plus(1) >= first && seq <= self.seq;
+        // Of a record that begins before `seq` the rest is at hand too; a `seq` before the first record's is not reached.
+        let oldest = self.window.records.front().map(|record| record.first_seq);
+        let reached = seq <= self.seq && oldest.is_none_or(|oldest| oldest <= seq.plus(1));
         let skip = self.window.records.partition_point(|record| record.seq() <= seq);
         reached.then(|| self.window.records.iter().skip(skip))
     }

@@ -44,6 +44,18 @@ fn it_gives_what_was_missed() {
     assert_eq!(since(&bench, 7), Some(vec![]));
 }
 
+/// A place that was never reached is not known, however far away.
+#[test]
+fn what_never_was_is_not_known() {
+    for bench in [free(&[]), free(&[root("a")])] {
+        let seq = bench.session().seq().0;
+        assert_eq!(since(&bench, seq), Some(vec![]));
+        for ahead in [seq + 1, seq + 1_000, u64::MAX - 1, u64::MAX] {
+            assert_eq!(since(&bench, ahead), None, "{ahead}");
+        }
+    }
+}
+
 /// P9: it keeps whole records of so many events as the limit says, and says if it does not reach so far (P2).
 #[test]
 fn it_is_bounded() {
