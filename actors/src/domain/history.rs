@@ -306,6 +306,7 @@ impl History {
                 self.undo.push_back(step);
                 self.undone.remove(&target.command_id);
             }
+            (Undo | Redo, None) => return Err(recorded.first_seq),
             (command, _) if command.is_undoable() => {
                 let forgotten = std::mem::take(&mut self.redo);
                 self.weight_bytes -= forgotten.iter().map(|step| step.weight_bytes).sum::<usize>();

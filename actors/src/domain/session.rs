@@ -64,6 +64,9 @@ pub enum ReplayError {
         /// Where it claims to begin.
         found: Seq,
     },
+    /// A record has no events: nothing that changes nothing is recorded.
+    #[error("the record at {0} is empty")]
+    Empty(Seq),
     /// An event does not fit the state before it.
     #[error("the event at {seq} does not fit: {misfit}")]
     Misfit {
@@ -167,6 +170,9 @@ impl Session {
                 after: self.seq,
                 found: recorded.first_seq,
             });
+        }
+        if recorded.events.is_empty() {
+            return Err(ReplayError::Empty(recorded.first_seq));
         }
         self.history
             .fold(recorded, &self.document, &self.rules.limits)

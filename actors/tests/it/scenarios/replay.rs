@@ -75,6 +75,15 @@ fn a_hole_is_found() {
     assert_eq!(gap(4, 7).to_string(), "the record at 7 does not follow 4");
 }
 
+/// A record without events never was written.
+#[test]
+fn an_empty_record_is_found() {
+    let mut log = log();
+    log[0].events.clear();
+    log.truncate(1);
+    assert_eq!(error(log), ReplayError::Empty(Seq(1)));
+}
+
 fn content() -> NodeContent {
     NodeContent {
         name: "n".into(),
@@ -186,6 +195,10 @@ fn an_undo_of_something_else_is_found() {
         error(change(3, &|undo| undo.target = Some(first))),
         ReplayError::History(Seq(7))
     );
+    assert_eq!(
+        error(change(3, &|undo| undo.target = None)),
+        ReplayError::History(Seq(7))
+    );
     let another_kind = |undo: &mut Recorded| {
         undo.target = undo.target.map(|target| Target {
             command_type: CommandType::Batch,
@@ -195,6 +208,10 @@ fn an_undo_of_something_else_is_found() {
     assert_eq!(error(change(3, &another_kind)), ReplayError::History(Seq(7)));
     assert_eq!(
         error(change(4, &|redo| redo.target = Some(first))),
+        ReplayError::History(Seq(9))
+    );
+    assert_eq!(
+        error(change(4, &|redo| redo.target = None)),
         ReplayError::History(Seq(9))
     );
     // An undo, or a redo, where there is nothing.
