@@ -246,6 +246,8 @@ pub struct History {
     undo: VecDeque<Step>,
     redo: Vec<Step>,
     weight_bytes: usize,
+    /// Whether the limits have cost a step. A log that was written under higher ones goes on undoing beyond it.
+    has_forgotten: bool,
     /// Commands that are undone and were not redone; also those that can no longer be redone.
     undone: BTreeSet<CommandId>,
 }
@@ -289,27 +291,25 @@ impl History {
         use super::command::CommandType::{Redo, Undo};
         match (recorded.command_type, recorded.target) {
             (Undo, Some(target)) => {
-                let step = self
-                    .undo
-                    .pop_back()
-                    .filter(|step| step.target() == target)
-                    .ok_or(recorded.first_seq)?;
-                self.redo.push(step);
+                match self.undo.pop_back() {
+                    Some(step) if step.target() == target => self.redo.push(step),
+                    // Beyond what is kept now, it can no longer be done again, nor can what was undone before it.
+                    None if self.has_forgotten => self.forget_undone(),
+                    Some(_) | None => return Err(recorded.first_seq),
+                }
                 self.undone.insert(target.command_id);
             }
             (Redo, Some(target)) => {
-                let step = self
-                    .redo
-                    .pop()
-                    .filter(|step| step.target() == target)
-                    .ok_or(recorded.first_seq)?;
-                self.undo.push_back(step);
+                match self.redo.pop() {
+                    Some(step) if step.target() == target => self.undo.push_back(step),
+                    None if self.has_forgotten && self.undo.is_empty() => {}
+                    Some(_) | None => return Err(recorded.first_seq),
+                }
                 self.undone.remove(&target.command_id);
             }
             (Undo | Redo, None) => return Err(recorded.first_seq),
             (command, _) if command.is_undoable() => {
-                let forgotten = std::mem::take(&mut self.redo);
-                self.weight_bytes -= forgotten.iter().map(|step| step.weight_bytes).sum::<usize>();
+                self.forget_undone();
                 let step = Step::new(recorded, before);
                 self.weight_bytes += step.weight_bytes;
                 self.undo.push_back(step);
@@ -320,6 +320,11 @@ impl History {
         Ok(())
     }
 
+    fn forget_undone(&mut self) {
+        let forgotten = std::mem::take(&mut self.redo);
+        self.weight_bytes -= forgotten.iter().map(|step| step.weight_bytes).sum::<usize>();
+    }
+
     /// Holds the stacks to their limits (P9). The newest step stays, whatever its weight.
     fn forget_oldest(&mut self, limits: &Limits) {
         while self.undo.len() > limits.undo_depth_max
@@ -327,6 +332,7 @@ impl History {
         {
             let Some(step) = self.undo.pop_front() else { return };
             self.weight_bytes -= step.weight_bytes;
+            self.has_forgotten = true;
         }
     }
 }

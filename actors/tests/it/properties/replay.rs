@@ -5,6 +5,8 @@ use std::sync::Arc;
 use proptest::{prelude::*, sample::Index};
 use talus_actors::domain::{
     event::Event,
+    invariants,
+    limits::Limits,
     recorded::Recorded,
     session::{ReplayError, Session},
     testing::{
@@ -128,6 +130,27 @@ proptest! {
         let earlier = replay(&bench, bench.log().iter().take_while(|recorded| recorded.seq() <= *seq).cloned())?;
         prop_assert_eq!(earlier.document(), document);
         prop_assert_eq!(earlier.seq(), *seq);
+    }
+
+    /// A log is replayed whatever the limits of undoing are now: the document is the same, what is left of undo and redo
+    /// fits it, and the session goes on.
+    #[test]
+    fn a_log_is_replayed_whatever_can_be_undone(
+        setting in Setting::any(), plan in plan(1..40), undo_depth_max in 1..6_usize, undo_bytes_max in 1..4_000_usize,
+        next in plan(1..6)
+    ) {
+        let before = run(setting, &plan);
+        let mut rules = setting.rules();
+        rules.limits = Arc::new(Limits { undo_depth_max, undo_bytes_max, ..Limits::clone(&rules.limits) });
+        let mut bench = Bench::resume(before.session().genesis().clone(), rules, before.log())?;
+        prop_assert_eq!(bench.session().document(), before.session().document());
+        prop_assert_eq!(bench.session().seq(), before.session().seq());
+        invariants::check_history(bench.session())?;
+        for choice in &next {
+            bench.run(choice);
+            invariants::check_history(bench.session())?;
+        }
+        prop_assert!(&bench.replayed()? == bench.session());
     }
 
     /// A damaged log is an error and never a panic; one whose places have a hole is always found out.

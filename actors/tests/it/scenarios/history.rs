@@ -13,7 +13,7 @@ use talus_actors::domain::{
 
 use super::{
     case::{bench, check, code, free, given, record},
-    commands::{delete, node, redo, root, save, set, undo},
+    commands::{batch, child, delete, node, redo, root, save, set, undo},
 };
 
 /// Where there is nothing to take back or to do again, there is nothing to take back or to do again.
@@ -201,6 +201,49 @@ fn what_can_be_undone_has_a_weight() {
         2,
         "what is forgotten weighs nothing"
     );
+}
+
+/// A log is replayed by whatever limits there are now, also if more commands were undone than can be undone now: what
+/// is beyond the limit is forgotten, and what is left can be undone.
+#[test]
+fn a_log_outlives_a_lower_undo_depth() {
+    let commands = [
+        vec![
+            root("a"),
+            child("b", "a"),
+            child("c", "b"),
+            child("d", "c"),
+            set("a", "x", json!(1)),
+        ],
+        vec![undo(), undo(), undo(), undo(), redo(), redo(), undo(), redo(), redo()],
+    ]
+    .concat();
+    let before = free(&commands);
+    for undo_depth_max in 1..5 {
+        for log in (0..=before.log().len()).map(|records| &before.log()[..records]) {
+            let rules = limited(Limits {
+                undo_depth_max,
+                ..Limits::default()
+            });
+            let mut bench = Bench::resume(before.session().genesis().clone(), rules, log).expect("it is a sound log");
+            assert_eq!(
+                bench.session().seq(),
+                log.last().map_or_else(Default::default, |last| last.seq())
+            );
+            let history = bench.session().history();
+            assert!(history.undo_depth() + history.redo_depth() <= undo_depth_max);
+            let document = bench.session().document().clone();
+            let undone = undo_all(&mut bench);
+            for _ in 0..undone {
+                record(&mut bench, &redo());
+            }
+            assert_eq!(*bench.session().document(), document, "{undo_depth_max}, {undone}");
+            while bench.submit(&redo()).is_ok() {}
+            record(&mut bench, &batch([root("y"), child("z", "y")]));
+            record(&mut bench, &undo());
+            assert!(bench.replayed().as_ref() == Ok(bench.session()));
+        }
+    }
 }
 
 /// The first node of a project is no step of undo.
