@@ -40,6 +40,9 @@ fn a_type_goes_by_slug_or_uuid_and_brings_its_defaults() {
         given([])
             .when(root("b").of("t"))
             .refused("UNKNOWN_NODE_TYPE", r#"the template has no node type "t""#),
+        given([])
+            .when(root("b").of("Task"))
+            .refused("UNKNOWN_NODE_TYPE", r#"the template has no node type "Task""#),
     ]);
 }
 
