@@ -177,10 +177,12 @@ impl PropertyType {
 
 /// Slugs as they are; uuids in either case.
 fn find(index: &BTreeMap<Arc<str>, usize>, reference: &str) -> Option<usize> {
-    index
-        .get(reference)
-        .or_else(|| index.get(reference.to_ascii_lowercase().as_str()))
-        .copied()
+    let in_lower_case = || {
+        let is_uuid = reference.len() == uuid::fmt::Hyphenated::LENGTH && Uuid::try_parse(reference).is_ok();
+        is_uuid.then(|| reference.to_ascii_lowercase())
+    };
+    let found = index.get(reference);
+    found.or_else(|| index.get(in_lower_case()?.as_str())).copied()
 }
 
 /// The uuid of something that the template gives none: the first half of a SHA-1, with no version or variant set. The

@@ -73,7 +73,8 @@ pub enum Command {
     },
     /// Several commands that apply together or not at all, and are one step of undo (P5).
     Batch {
-        /// In order; later ones see what earlier ones did. No batch, undo or redo among them.
+        /// In order; later ones see what earlier ones did. Only commands on nodes: no batch, undo or redo, nothing that
+        /// replaces or writes the whole.
         commands: Vec<Command>,
     },
     /// Takes a command back.

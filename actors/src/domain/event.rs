@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::{
     graph::{Graph, Misfit, NodeContent},
     ids::{NodeId, PropertyId, Seq},
-    value::Value,
+    value::{Value, present},
 };
 
 /// What a project file holds beside the graph and the hub does not interpret; kept and written back.
@@ -127,11 +127,6 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         from_file: bool,
     },
-}
-
-/// A field that is there is `Some`, also when it is `null`: a property that was null is not one that was not set.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
 }
 
 impl Event {

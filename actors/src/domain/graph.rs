@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::{
     ids::{NodeId, PropertyId, TypeId},
     siblings::Siblings,
-    value::Value,
+    value::{Value, present},
 };
 
 /// A node's properties by id. The name is not one of them.
@@ -32,7 +32,7 @@ pub struct NodeContent {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: Properties,
     /// What a project file said about the node beyond what the hub understands; kept and written back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Value>,
 }
 
@@ -486,6 +486,19 @@ mod tests {
             .nodes()
             .map(|(_, node)| node.content.name.to_string())
             .collect()
+    }
+
+    /// Metadata that is null was written so, and is read so.
+    #[test]
+    fn null_is_metadata_too() {
+        for metadata in [None, Some(Value::Null)] {
+            let content = NodeContent {
+                metadata,
+                ..content("a")
+            };
+            let text = serde_json::to_string(&content).expect("JSON");
+            assert_eq!(serde_json::from_str::<NodeContent>(&text).expect("it is read"), content);
+        }
     }
 
     #[test]

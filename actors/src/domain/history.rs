@@ -257,10 +257,13 @@ impl Inversion {
 pub struct Stacks {
     undo: VecDeque<Step>,
     redo: Vec<Step>,
+    /// Whether the limits have cost a step. A log that was written under higher ones goes on undoing beyond it.
+    #[serde(default)]
+    has_forgotten: bool,
 }
 
 /// The stacks, held to their limits.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct History {
     stacks: Stacks,
     weight_bytes: usize,
@@ -316,28 +319,31 @@ impl History {
     /// The `seq` of the record if it undoes or redoes something that is not next: the log is corrupt.
     pub(super) fn fold(&mut self, recorded: &Arc<Recorded>, before: &Document, limits: &Limits) -> Result<(), Seq> {
         use super::command::CommandType::{Redo, Undo};
-        let Stacks { undo, redo } = &mut self.stacks;
+        let Stacks {
+            undo,
+            redo,
+            has_forgotten,
+        } = &mut self.stacks;
         match (recorded.command_type, recorded.target) {
             (Undo, Some(target)) => {
-                let step = undo
-                    .pop_back()
-                    .filter(|step| step.target() == target)
-                    .ok_or(recorded.first_seq)?;
-                redo.push(step);
+                match undo.pop_back() {
+                    Some(step) if step.target() == target => redo.push(step),
+                    // Beyond what is kept now, it can no longer be done again, nor can what was undone before it.
+                    None if *has_forgotten => self.forget_undone(),
+                    Some(_) | None => return Err(recorded.first_seq),
+                }
             }
-            (Redo, Some(target)) => {
-                let step = redo
-                    .pop()
-                    .filter(|step| step.target() == target)
-                    .ok_or(recorded.first_seq)?;
-                undo.push_back(step);
-            }
+            (Redo, Some(target)) => match redo.pop() {
+                Some(step) if step.target() == target => undo.push_back(step),
+                None if *has_forgotten && undo.is_empty() => {}
+                Some(_) | None => return Err(recorded.first_seq),
+            },
+            (Undo | Redo, None) => return Err(recorded.first_seq),
             (command, _) if command.is_undoable() => {
-                let forgotten = std::mem::take(redo);
-                self.weight_bytes -= forgotten.iter().map(Step::weight_bytes).sum::<usize>();
+                self.forget_undone();
                 let step = Step::new(recorded, before);
                 self.weight_bytes += step.weight_bytes();
-                undo.push_back(step);
+                self.stacks.undo.push_back(step);
                 self.forget_oldest(limits);
             }
             _ => {}
@@ -345,12 +351,20 @@ impl History {
         Ok(())
     }
 
+    fn forget_undone(&mut self) {
+        let forgotten = std::mem::take(&mut self.stacks.redo);
+        self.weight_bytes -= forgotten.iter().map(Step::weight_bytes).sum::<usize>();
+    }
+
     /// Holds the stacks to their limits (P9). The newest step stays, whatever its weight.
     fn forget_oldest(&mut self, limits: &Limits) {
-        let undo = &mut self.stacks.undo;
+        let Stacks {
+            undo, has_forgotten, ..
+        } = &mut self.stacks;
         while undo.len() > limits.undo_depth_max || (self.weight_bytes > limits.undo_bytes_max && undo.len() > 1) {
             let Some(step) = undo.pop_front() else { return };
             self.weight_bytes -= step.weight_bytes();
+            *has_forgotten = true;
         }
     }
 }

@@ -178,10 +178,11 @@ impl Seq {
     /// Before the first event.
     pub const ZERO: Self = Self(0);
 
-    /// The place `count` events further on.
+    /// The place `count` events further on. There is none beyond the last: no session gets there, but a damaged log may
+    /// say so.
     #[must_use]
     pub const fn plus(self, count: u64) -> Self {
-        Self(self.0 + count)
+        Self(self.0.saturating_add(count))
     }
 }
 

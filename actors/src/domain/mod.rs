@@ -19,9 +19,13 @@ pub mod event;
 pub mod graph;
 pub mod history;
 pub mod ids;
+#[cfg(any(test, feature = "testing"))]
+pub mod invariants;
 pub mod limits;
 pub mod recorded;
 pub mod rejection;
 pub mod session;
 pub mod siblings;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod value;

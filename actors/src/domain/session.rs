@@ -44,7 +44,7 @@ pub struct Project {
 }
 
 /// What stays with a session while it is in memory and is not in its log.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
     /// The template. Only deciding looks at it: replaying events needs none.
     pub blueprint: Option<Arc<Blueprint>>,
@@ -63,6 +63,9 @@ pub enum ReplayError {
         /// Where it claims to begin.
         found: Seq,
     },
+    /// A record has no events: nothing that changes nothing is recorded.
+    #[error("the record at {0} is empty")]
+    Empty(Seq),
     /// An event does not fit the state before it.
     #[error("the event at {seq} does not fit: {misfit}")]
     Misfit {
@@ -77,7 +80,7 @@ pub enum ReplayError {
 }
 
 /// One session's state.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Session {
     genesis: Genesis,
     rules: Rules,
@@ -124,7 +127,7 @@ struct Changes {
 }
 
 /// The latest records, for clients that come back (P2) and for commands that are sent again (P4).
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Window {
     records: VecDeque<Arc<Recorded>>,
     by_command: BTreeMap<CommandId, Arc<Recorded>>,
@@ -185,8 +188,14 @@ impl Session {
             session.changes = snapshot.changes;
             session.last_activity = snapshot.last_activity;
         }
+        let begins_at = session.seq;
+        let mut before: Option<Seq> = None;
         for recorded in log {
-            if recorded.seq() > session.seq {
+            let found = recorded.first_seq;
+            if let Some(after) = before.replace(recorded.seq()).filter(|after| after.plus(1) != found) {
+                return Err(ReplayError::Gap { after, found });
+            }
+            if recorded.seq() > begins_at {
                 session.apply(&recorded)?;
             } else {
                 session.keep(&recorded);
@@ -219,6 +228,9 @@ impl Session {
                 after: self.seq,
                 found: recorded.first_seq,
             });
+        }
+        if recorded.events.is_empty() {
+            return Err(ReplayError::Empty(recorded.first_seq));
         }
         self.history
             .fold(recorded, &self.document, &self.rules.limits)
@@ -323,8 +335,9 @@ impl Session {
     /// begin before `seq`.
     #[must_use]
     pub fn since(&self, seq: Seq) -> Option<impl Iterator<Item = &Arc<Recorded>>> {
-        let first = self.window.first_seq().unwrap_or(self.seq.plus(1));
-        let reached = seq.plus(1) >= first && seq <= self.seq;
+        // Of a record that begins before `seq` the rest is at hand too; a `seq` before the first record's is not reached.
+        let oldest = self.window.first_seq();
+        let reached = seq <= self.seq && oldest.is_none_or(|oldest| oldest <= seq.plus(1));
         let skip = self.window.records.partition_point(|record| record.seq() <= seq);
         reached.then(|| self.window.records.iter().skip(skip))
     }

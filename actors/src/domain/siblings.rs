@@ -280,6 +280,19 @@ mod tests {
         }
     }
 
+    /// A full chunk is cut in two for whatever place the new id goes to, the cut itself included.
+    #[test]
+    fn every_place_of_a_full_chunk_can_be_inserted_at() {
+        for at in 0..=CHUNK_IDS_MAX {
+            let mut model: Vec<NodeId> = (0..256).map(id).collect();
+            let mut siblings: Siblings = model.iter().copied().collect();
+            model.insert(at, id(1_000));
+            siblings.insert(at, id(1_000));
+            assert_eq!(siblings.iter().collect::<Vec<_>>(), model, "{at}");
+            assert_eq!(siblings.position(id(1_000)), Some(at));
+        }
+    }
+
     #[test]
     fn a_clone_does_not_see_later_changes() {
         let mut siblings: Siblings = (0..600).map(id).collect();

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, MapAccess, SeqAccess, Visitor},
+};
 
 /// A JSON value. Cloning it copies nothing but a pointer.
 ///
@@ -172,9 +175,107 @@ impl Serialize for Value {
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // By way of serde_json's own value: only it knows how an arbitrary-precision number travels through serde.
-        serde_json::Value::deserialize(deserializer).map(Self::from)
+        deserializer.deserialize_any(ValueVisitor)
     }
+}
+
+/// A field that is there is `Some`, also when it is `null`: a property that was null is not one that was not set.
+pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// Reads a value itself, and not by way of `serde_json::Value`: that one takes objects that begin with a key of
+/// `serde_json`'s own for something else, and then cannot read what was written.
+struct ValueVisitor;
+
+/// How `serde_json` hands over a number: as an object with this one key, and the number as it was written.
+const NUMBER_KEY: &str = "$serde_json::private::Number";
+
+impl ValueVisitor {
+    fn number<E: de::Error>(number: Option<serde_json::Number>) -> Result<Value, E> {
+        let number = number.ok_or_else(|| E::custom("not a number of JSON"))?;
+        Ok(Value::Number((&number).into()))
+    }
+}
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        Value::deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Value, E> {
+        Ok(Value::Bool(flag))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(Value::Number(Number::Int(number)))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Value, E> {
+        Self::number(Some(number.into()))
+    }
+
+    fn visit_i128<E: de::Error>(self, number: i128) -> Result<Value, E> {
+        Self::number(serde_json::Number::from_i128(number))
+    }
+
+    fn visit_u128<E: de::Error>(self, number: u128) -> Result<Value, E> {
+        Self::number(serde_json::Number::from_u128(number))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Value, E> {
+        Self::number(serde_json::Number::from_f64(number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::text(text))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Value, E> {
+        Ok(Value::text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::List(list.into()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut members: BTreeMap<Arc<str>, Value> = BTreeMap::new();
+        while let Some((key, value)) = entries.next_entry()? {
+            members.insert(key, value);
+        }
+        match written_number(&members) {
+            Some(number) => Self::number(Some(number)),
+            None => Ok(Value::Object(Arc::new(members))),
+        }
+    }
+}
+
+/// The number that an object stands for, if it is one that `serde_json` made of a number.
+fn written_number(members: &BTreeMap<Arc<str>, Value>) -> Option<serde_json::Number> {
+    let (key, value) = members.first_key_value()?;
+    if members.len() > 1 || **key != *NUMBER_KEY {
+        return None;
+    }
+    value.as_text()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -216,6 +317,21 @@ mod tests {
             parse(r#"{"a":1,"b":[null,{"c":"x"}]}"#),
             parse(r#"{ "b": [null, {"c": "x"}], "a": 1 }"#)
         );
+    }
+
+    /// An object is read as it was written, whatever its keys: also those that `serde_json` has for itself, which a
+    /// client can put into a value and which then must not make the log unreadable.
+    #[test]
+    fn objects_have_whatever_keys_they_were_written_with() {
+        for text in [
+            r#"{"$serde_json::private::Number":"1","a":2}"#,
+            r#"{"$serde_json::private::Number":"one"}"#,
+            r#"{"$serde_json::private::Number":{"$serde_json::private::Number":[]}}"#,
+            r#"{"$serde_json::private::RawValue":"[1"}"#,
+            r#"{"":{"a":1.50}}"#,
+        ] {
+            assert_eq!(serde_json::to_string(&parse(text)).expect(text), text);
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The actors and their ports, from outside the crate. One binary, since each costs a link.
+//! The domain, the actors and their ports, from outside the crate. One binary, since each costs a link.
 
 mod actors_support;
 mod admission;
@@ -8,6 +8,10 @@ mod draining;
 mod log_conformance;
 mod passivation;
 mod planned_log;
+mod properties;
+mod replica;
+mod scenarios;
 mod session_actor;
 mod sessions;
+mod stored;
 mod supervision;

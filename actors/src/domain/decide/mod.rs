@@ -219,10 +219,8 @@ impl<'a> View<'a> {
                 file: Arc::clone(file),
                 through: *through,
             }]),
-            Command::Undo { .. } | Command::Redo { .. } => Err(Rejection::InvalidRequest {
-                field: "commands",
-                reason: "undo and redo are not part of a batch".into(),
-            }),
+            // By themselves they never come here.
+            Command::Undo { .. } | Command::Redo { .. } => check_part(command).map(|()| Vec::new()),
         }
     }
 
@@ -246,13 +244,7 @@ impl<'a> View<'a> {
                 index,
                 rejection: Box::new(rejection),
             };
-            if matches!(command, Command::Batch { .. }) {
-                let reason = "a batch is not part of a batch".into();
-                return Err(in_batch(Rejection::InvalidRequest {
-                    field: "commands",
-                    reason,
-                }));
-            }
+            check_part(command).map_err(in_batch)?;
             let view = View {
                 document: &draft,
                 ..*self
@@ -275,4 +267,27 @@ impl<'a> View<'a> {
     fn require(&self, node_id: NodeId) -> Result<&'a super::graph::Node, Rejection> {
         self.graph().node(node_id).ok_or(Rejection::NodeNotFound(node_id))
     }
+}
+
+/// Whether a command can be part of a batch: only what changes the graph step by step is taken back step by step.
+fn check_part(command: &Command) -> Result<(), Rejection> {
+    let reason = match command {
+        Command::CreateNode(_)
+        | Command::DeleteNode { .. }
+        | Command::LinkNode { .. }
+        | Command::UnlinkNode { .. }
+        | Command::MoveNode { .. }
+        | Command::ReorderNode { .. }
+        | Command::UpdateProperty { .. }
+        | Command::DeleteProperty { .. } => return Ok(()),
+        Command::Batch { .. } => "a batch is not part of a batch",
+        Command::Undo { .. } | Command::Redo { .. } => "undo and redo are not part of a batch",
+        Command::LoadGraph { .. } => "a load is not part of a batch",
+        Command::SaveProject { .. } => "a save is not part of a batch",
+        Command::CreateProject { .. } => "the beginning of a project is not part of a batch",
+    };
+    Err(Rejection::InvalidRequest {
+        field: "commands",
+        reason: reason.into(),
+    })
 }

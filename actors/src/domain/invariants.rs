@@ -1,0 +1,276 @@
+//! What is true of every session after every command, checked the slow way: by looking at everything.
+//!
+//! The operations of the domain keep these by construction; tests call [`check`] after each step to see that they do.
+//!
+//! | id | invariant |
+//! |---|---|
+//! | GR-1 | the graph is a forest: from each node the parents lead up to a root |
+//! | GR-2 | parents and children agree, in both directions |
+//! | GR-3 | each node is reachable from the roots, once |
+//! | GR-4 | siblings are in one dense order: each stands at its position |
+//! | GR-5 | the heights that are kept are those that can be counted |
+//! | GR-6 | a node has a name that can be seen, and the name is not also a property |
+//! | SE-1 | the records at hand are contiguous, none is empty, and the last one ends at the session's `seq` (P1) |
+//! | SE-2 | nothing changed after the session's `seq` |
+//! | SE-3 | each record at hand answers a retry, and the last one said what is true now (P4) |
+//! | HI-1 | what is next to undo or redo fits the document |
+//! | LI-1 | no limit is exceeded (P9) |
+
+use std::collections::BTreeSet;
+
+use super::{
+    event::Document,
+    graph::{Graph, Node, NodeContent, Step},
+    ids::{NodeId, PropertyId, Seq},
+    limits::{Limits, check_name, check_value},
+    recorded::Recorded,
+    session::Session,
+    siblings::Siblings,
+};
+
+/// An invariant that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{invariant} is broken: {what}")]
+pub struct Broken {
+    /// The id of the invariant, such as `GR-1`.
+    pub invariant: &'static str,
+    /// Where and how.
+    pub what: String,
+}
+
+fn ensure(holds: bool, invariant: &'static str, what: impl FnOnce() -> String) -> Result<(), Broken> {
+    if holds {
+        return Ok(());
+    }
+    Err(Broken {
+        invariant,
+        what: what(),
+    })
+}
+
+/// Checks everything.
+///
+/// # Errors
+/// The first invariant that does not hold.
+pub fn check(session: &Session) -> Result<(), Broken> {
+    check_graph(&session.document().graph)?;
+    check_contents(session)?;
+    check_log(session)?;
+    check_history(session)?;
+    check_limits(session)
+}
+
+/// Checks a graph by itself: GR-1 to GR-5.
+///
+/// # Errors
+/// The first invariant that does not hold.
+pub fn check_graph(graph: &Graph) -> Result<(), Broken> {
+    check_siblings(graph.roots(), || "the roots".to_owned())?;
+    for root in graph.roots().iter() {
+        let parent = graph.node(root).map(Node::parent);
+        ensure(parent == Some(None), "GR-2", || {
+            format!("root {root} has parent {parent:?}")
+        })?;
+    }
+    for (id, node) in graph.nodes() {
+        // One step more than there are nodes: enough to tell a cycle from a long way.
+        let top = graph.lineage(id).take(graph.len() + 1).last();
+        let root = top.and_then(|top| graph.node(top)).map(Node::parent);
+        ensure(root == Some(None), "GR-1", || format!("node {id} is below no root"))?;
+        check_siblings(node.children(), || format!("the children of {id}"))?;
+        for child in node.children().iter() {
+            let parent = graph.node(child).map(Node::parent);
+            ensure(parent == Some(Some(id)), "GR-2", || {
+                format!("child {child} of {id} has parent {parent:?}")
+            })?;
+        }
+        ensure(graph.position(id).is_some(), "GR-2", || {
+            format!("node {id} is not among the children of {:?}", node.parent())
+        })?;
+    }
+    check_walk(graph)
+}
+
+/// GR-4.
+fn check_siblings(siblings: &Siblings, whose: impl Fn() -> String) -> Result<(), Broken> {
+    let counted = siblings.iter().count();
+    ensure(counted == siblings.len(), "GR-4", || {
+        format!("{} say they are {} and are {counted}", whose(), siblings.len())
+    })?;
+    for (index, id) in siblings.iter().enumerate() {
+        let found = (siblings.get(index), siblings.position(id));
+        ensure(found == (Some(id), Some(index)), "GR-4", || {
+            format!("{id} is at {index} of {}, which say {found:?}", whose())
+        })?;
+    }
+    Ok(())
+}
+
+/// GR-3 and GR-5: one walk that meets every node once and measures on its way up.
+fn check_walk(graph: &Graph) -> Result<(), Broken> {
+    let mut seen = BTreeSet::new();
+    let mut heights: Vec<usize> = Vec::new();
+    for step in graph.walk(None) {
+        match step {
+            Step::Enter(id, _) => {
+                ensure(seen.insert(id), "GR-3", || format!("node {id} is reached twice"))?;
+                heights.push(1);
+                let (depth, counted) = (graph.depth(id), heights.len());
+                ensure(depth == counted, "GR-5", || {
+                    format!("node {id} is at {counted} and says {depth}")
+                })?;
+            }
+            Step::Leave(id, _) => {
+                let counted = heights.pop().unwrap_or_default();
+                let kept = graph.height(id);
+                ensure(kept == counted, "GR-5", || {
+                    format!("node {id} is {counted} high and says {kept}")
+                })?;
+                if let Some(above) = heights.last_mut() {
+                    *above = counted.max(*above - 1) + 1;
+                }
+            }
+        }
+    }
+    ensure(seen.len() == graph.len(), "GR-3", || {
+        format!("{} of {} nodes are reached", seen.len(), graph.len())
+    })
+}
+
+/// GR-6.
+fn check_contents(session: &Session) -> Result<(), Broken> {
+    let unlimited = Limits {
+        name_chars_max: usize::MAX,
+        ..Limits::default()
+    };
+    for (id, node) in session.document().graph.nodes() {
+        let NodeContent { name, properties, .. } = &node.content;
+        let fault = check_name(name, &unlimited).err();
+        ensure(fault.is_none(), "GR-6", || {
+            format!("node {id} is called {name:?}: {fault:?}")
+        })?;
+        let kept_twice = properties
+            .keys()
+            .find(|key| is_name(session, node.content.type_id.as_str(), key));
+        ensure(kept_twice.is_none(), "GR-6", || {
+            format!("node {id} has the property {kept_twice:?}")
+        })?;
+    }
+    Ok(())
+}
+
+fn is_name(session: &Session, type_id: &str, property: &PropertyId) -> bool {
+    let blueprint = session.rules().blueprint.as_ref();
+    let node_type = blueprint.and_then(|blueprint| blueprint.node_type(type_id));
+    let known = node_type.and_then(|node_type| node_type.name_property());
+    property.as_str() == PropertyId::NAME || known.is_some_and(|known| known.id == *property)
+}
+
+/// The records at hand, oldest first.
+fn at_hand(session: &Session) -> Vec<&Recorded> {
+    let reached = (0..=session.seq().0).find_map(|seq| session.since(Seq(seq)));
+    reached.map_or_else(Vec::new, |records| records.map(AsRef::as_ref).collect())
+}
+
+/// SE-1 to SE-3.
+fn check_log(session: &Session) -> Result<(), Broken> {
+    let records = at_hand(session);
+    let ends = records.last().map_or(Seq::ZERO, |last| last.seq());
+    ensure(ends == session.seq(), "SE-1", || {
+        format!("the last record ends at {ends}, the session at {}", session.seq())
+    })?;
+    for two in records.windows(2) {
+        ensure(two[1].first_seq == two[0].seq().plus(1), "SE-1", || {
+            format!("after {} comes {}", two[0].seq(), two[1].first_seq)
+        })?;
+    }
+    for record in &records {
+        let id = record.command_id;
+        ensure(!record.events.is_empty(), "SE-1", || {
+            format!("the record of {id} is empty")
+        })?;
+        let remembered = session.recent(id).is_some_and(|known| **known == **record);
+        ensure(remembered, "SE-3", || format!("a retry of {id} is not known"))?;
+    }
+    let last_change = session
+        .document()
+        .graph
+        .nodes()
+        .map(|(id, _)| session.changed(id))
+        .max();
+    let last_change = last_change.max(Some(session.roots_changed()));
+    ensure(last_change <= Some(session.seq()), "SE-2", || {
+        format!(
+            "something changed at {last_change:?}, the session is at {}",
+            session.seq()
+        )
+    })?;
+    let Some(last) = records.last() else { return Ok(()) };
+    let history = session.history();
+    let told = (
+        last.outcome.undo_available,
+        last.outcome.redo_available,
+        last.outcome.is_dirty,
+    );
+    let true_now = (history.undo_depth() > 0, history.redo_depth() > 0, session.is_dirty());
+    ensure(told == true_now, "SE-3", || {
+        format!("undo, redo, dirty: told {told:?}, true {true_now:?}")
+    })
+}
+
+/// Checks undo and redo by themselves: HI-1.
+///
+/// # Errors
+/// If the next of them does not fit the document.
+pub fn check_history(session: &Session) -> Result<(), Broken> {
+    let (document, history) = (session.document(), session.history());
+    let undo = history.next_undo().map(|step| step.inverse(document)).transpose();
+    ensure(undo.is_ok(), "HI-1", || format!("the next undo does not fit: {undo:?}"))?;
+    if let Some(step) = history.next_redo() {
+        let mut draft: Document = document.clone();
+        let redo = step.repeated().iter().try_for_each(|event| event.apply(&mut draft));
+        ensure(redo.is_ok(), "HI-1", || format!("the next redo does not fit: {redo:?}"))?;
+    }
+    Ok(())
+}
+
+/// LI-1.
+fn check_limits(session: &Session) -> Result<(), Broken> {
+    let limits = &session.rules().limits;
+    let graph = &session.document().graph;
+    let at_most = |found: usize, max: usize, limit: &str| {
+        ensure(found <= max, "LI-1", || {
+            format!("{found} is more than {limit}, which is {max}")
+        })
+    };
+    at_most(graph.len(), limits.nodes_max, "nodes_max")?;
+    let highest = graph.roots().iter().map(|root| graph.height(root)).max();
+    at_most(highest.unwrap_or_default(), limits.depth_max, "depth_max")?;
+    for (id, node) in graph.nodes() {
+        check_content_limits(id, &node.content, limits)?;
+    }
+    let history = session.history();
+    let steps = history.undo_depth() + history.redo_depth();
+    at_most(steps, limits.undo_depth_max, "undo_depth_max")?;
+    let records = at_hand(session);
+    let events = records.iter().map(|record| record.len_on_wire()).sum();
+    // The latest record is kept whatever its length.
+    let most = limits
+        .replay_window_events
+        .max(records.last().map_or(0, |last| last.len_on_wire()));
+    at_most(events, most, "replay_window_events")
+}
+
+fn check_content_limits(id: NodeId, content: &NodeContent, limits: &Limits) -> Result<(), Broken> {
+    let (count, max) = (content.properties.len(), limits.properties_per_node_max);
+    ensure(count <= max, "LI-1", || format!("node {id} has {count} properties"))?;
+    let name = check_name(&content.name, limits).err();
+    ensure(name.is_none(), "LI-1", || format!("node {id}: {name:?}"))?;
+    for (property, value) in &content.properties {
+        let fault = check_value(value, limits).err();
+        ensure(fault.is_none(), "LI-1", || {
+            format!("property {property} of node {id}: {fault:?}")
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,429 @@
+//! From a choice to a command, on the graph as it is.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use proptest::sample::Index;
+use uuid::Uuid;
+
+use super::{
+    bench::{Bench, Sent},
+    plan::{Choice, Edit, NewId, Pick, Place, PropertyPick, TypePick, ValuePick, Which},
+};
+use crate::domain::{
+    blueprint::{Blueprint, NodeType, PropertyKind},
+    command::{Command, Context, CreateNode, Scope},
+    event::Document,
+    graph::{Graph, Node, NodeContent},
+    ids::{CommandId, NodeId, PropertyId, Seq, TypeId},
+    session::{Rules, Session},
+    siblings::Siblings,
+    value::{Number, Value},
+};
+
+impl Choice {
+    /// The command that it is on the bench's session, and what comes with it.
+    #[must_use]
+    pub fn resolve(&self, bench: &Bench) -> Sent {
+        let session = bench.session();
+        let context = bench.next_context();
+        let here = Here::new(session.document(), session.rules());
+        let command = match self {
+            Self::Edit(edit) => here.command(edit),
+            Self::Batch { edits, keep_refused } => batch(session, context.command_id, edits, *keep_refused),
+            Self::Undo => Command::Undo { scope: Scope::Session },
+            Self::Redo { insist } if *insist || session.history().next_redo().is_some() => {
+                Command::Redo { scope: Scope::Session }
+            }
+            Self::Redo { .. } => Command::Undo { scope: Scope::Session },
+            Self::Save(ago) => Command::SaveProject {
+                file: "demo.json".into(),
+                through: at(session.seq(), *ago),
+            },
+            Self::Load { document, keep_extras } => Command::LoadGraph {
+                graph: document.graph.clone(),
+                extras: (!keep_extras).then(|| Arc::clone(&document.extras)),
+                // A document that brings its own extras is one from a file.
+                from_file: !keep_extras,
+            },
+            Self::Resend(which) => match chosen(bench.accepted(), *which) {
+                Some(sent) => return sent.clone(),
+                None => Command::Redo { scope: Scope::Session },
+            },
+            Self::Reuse(which, edit) => {
+                let command = here.command(edit);
+                let used = chosen(bench.accepted(), *which);
+                let command_id = used.map_or(context.command_id, |sent| sent.context.command_id);
+                let context = Context { command_id, ..context };
+                return Sent { command, context };
+            }
+            Self::Expecting(seq, edit) => {
+                let expected_seq = Some(at(session.seq(), *seq));
+                let context = Context {
+                    expected_seq,
+                    ..context
+                };
+                let command = here.command(edit);
+                return Sent { command, context };
+            }
+        };
+        Sent { command, context }
+    }
+}
+
+/// A `seq` up to the last.
+fn at(last: Seq, pick: Index) -> Seq {
+    let reach = usize::try_from(last.0).unwrap_or(usize::MAX - 1) + 1;
+    Seq(pick.index(reach) as u64)
+}
+
+fn chosen<T>(items: &[T], pick: Index) -> Option<&T> {
+    if items.is_empty() { None } else { Some(pick.get(items)) }
+}
+
+/// Makes each choice on what the ones before it lead to.
+fn batch(session: &Session, command_id: CommandId, edits: &[Edit], keep_refused: bool) -> Command {
+    let mut draft = Bench::new(session.genesis().clone(), session.rules().clone());
+    let Document { graph, extras } = session.document().clone();
+    let extras = Some(extras);
+    draft
+        .submit(&Command::LoadGraph {
+            graph,
+            extras,
+            from_file: false,
+        })
+        .expect("loading is always allowed");
+    let mut minted = 0;
+    let mut commands = Vec::new();
+    for edit in edits {
+        let command = Here::new(draft.session().document(), session.rules()).command(edit);
+        let mut tried = command.clone();
+        // The id that the batch will mint for it: later choices may name it.
+        let mints = match &mut tried {
+            Command::CreateNode(create) if create.node_id.is_none() => {
+                create.node_id = Some(command_id.node(minted));
+                true
+            }
+            _ => false,
+        };
+        let fits = draft.submit(&tried).is_ok();
+        minted += u32::from(fits && mints);
+        if fits || keep_refused {
+            commands.push(command);
+        }
+    }
+    Command::Batch { commands }
+}
+
+impl Edit {
+    /// Whether it means something, or is meant to be refused, where there are no nodes.
+    const fn is_about_strangers(&self) -> bool {
+        match self {
+            Self::Create { .. } => true,
+            Self::Delete(node)
+            | Self::Link { child: node, .. }
+            | Self::Unlink { child: node, .. }
+            | Self::Move { node, .. }
+            | Self::Reorder { node, .. }
+            | Self::Update { node, .. }
+            | Self::DeleteProperty { node, .. } => matches!(node, Pick::Unknown(_)),
+        }
+    }
+}
+
+/// The graph that choices are made on.
+struct Here<'a> {
+    graph: &'a Graph,
+    blueprint: Option<&'a Blueprint>,
+}
+
+impl<'a> Here<'a> {
+    fn new(document: &'a Document, rules: &'a Rules) -> Self {
+        Self {
+            graph: &document.graph,
+            blueprint: rules.blueprint.as_deref(),
+        }
+    }
+
+    fn command(&self, edit: &Edit) -> Command {
+        if self.graph.is_empty() && !edit.is_about_strangers() {
+            return self.create_root();
+        }
+        match edit {
+            Edit::Create {
+                id,
+                node_type,
+                parent,
+                place,
+                name,
+                properties,
+            } => self.create(*id, *node_type, *parent, *place, name.clone(), properties),
+            Edit::Delete(node) => Command::DeleteNode {
+                node_id: self.node(*node),
+            },
+            Edit::Link {
+                child,
+                parent,
+                place,
+                careless,
+            } => {
+                let child_id = self.node_that(*child, |_, node| *careless || node.parent().is_none());
+                let parent_id = self.node_that(*parent, |id, _| *careless || !self.is_within(id, child_id));
+                Command::LinkNode {
+                    parent_id,
+                    child_id,
+                    index: self.index(Some(parent_id), *place, 0),
+                }
+            }
+            Edit::Unlink { child, stranger } => {
+                let child_id = self.node_that(*child, |_, node| node.parent().is_some());
+                let own = self.graph.node(child_id).and_then(Node::parent);
+                let parent_id = stranger.map(|pick| self.node(pick)).or(own);
+                Command::UnlinkNode {
+                    parent_id: parent_id.unwrap_or_else(|| unknown(0)),
+                    child_id,
+                }
+            }
+            Edit::Move {
+                node,
+                parent,
+                place,
+                careless,
+            } => {
+                let node_id = self.node(*node);
+                let is_free = |id: NodeId, _: &Node| *careless || !self.is_within(id, node_id);
+                let has_free = self.graph.nodes().any(|(id, node)| is_free(id, node));
+                // Where there is nothing but itself, it stays among the roots.
+                let parent = parent.filter(|pick| matches!(pick, Pick::Unknown(_)) || has_free);
+                let new_parent_id = parent.map(|pick| self.node_that(pick, is_free));
+                let stays = self
+                    .graph
+                    .node(node_id)
+                    .is_some_and(|node| node.parent() == new_parent_id);
+                Command::MoveNode {
+                    node_id,
+                    new_parent_id,
+                    index: self.index(new_parent_id, *place, usize::from(stays)),
+                }
+            }
+            Edit::Reorder { node, place } => {
+                let node_id = self.node(*node);
+                let parent = self.graph.node(node_id).and_then(Node::parent);
+                Command::ReorderNode {
+                    node_id,
+                    new_index: self.index(parent, *place, 1).unwrap_or_default(),
+                }
+            }
+            Edit::Update { node, property, value } => {
+                let node_id = self.node(*node);
+                let property = self.property(self.content(node_id), *property);
+                let new_value = self.value(self.content(node_id), &property, value);
+                Command::UpdateProperty {
+                    node_id,
+                    property,
+                    new_value,
+                }
+            }
+            Edit::DeleteProperty { node, property } => {
+                let node_id = self.node(*node);
+                let property = self.property(self.content(node_id), *property);
+                Command::DeleteProperty { node_id, property }
+            }
+        }
+    }
+
+    /// What stands where a plan meets an empty graph: whatever it would do there, it needs a node first.
+    fn create_root(&self) -> Command {
+        let first = self.blueprint.map(|blueprint| Arc::clone(&blueprint.root_type().key));
+        Command::CreateNode(CreateNode {
+            node_type: first.unwrap_or_else(|| "alpha".into()),
+            name: None,
+            parent_id: None,
+            index: None,
+            properties: BTreeMap::new(),
+            node_id: None,
+        })
+    }
+
+    fn create(
+        &self,
+        id: NewId,
+        node_type: TypePick,
+        parent: Option<Pick>,
+        place: Place,
+        name: Option<Arc<str>>,
+        properties: &[(PropertyPick, ValuePick)],
+    ) -> Command {
+        // Where there is nothing yet, a root.
+        let parent = parent.filter(|pick| matches!(pick, Pick::Unknown(_)) || !self.graph.is_empty());
+        let parent_id = parent.map(|pick| self.node(pick));
+        let node_type = self.node_type(parent_id, node_type);
+        let node_id = match id {
+            NewId::Minted => None,
+            NewId::Chosen(number) => Some(NodeId::new(Uuid::from_u128(0xc05e_0000 | u128::from(number)))),
+            NewId::Taken(pick) => Some(self.node(Pick::Known(pick))),
+        };
+        let like_new = NodeContent {
+            name: CreateNode::DEFAULT_NAME.into(),
+            type_id: TypeId::new(Arc::clone(&node_type)),
+            properties: BTreeMap::new(),
+            metadata: None,
+        };
+        let set = properties.iter().map(|(property, value)| {
+            let property = self.property(Some(&like_new), *property);
+            let value = self.value(Some(&like_new), &property, value);
+            (property, value)
+        });
+        Command::CreateNode(CreateNode {
+            node_type,
+            name,
+            parent_id,
+            index: self.index(parent_id, place, 0),
+            properties: set.collect(),
+            node_id,
+        })
+    }
+
+    fn node(&self, pick: Pick) -> NodeId {
+        self.node_that(pick, |_, _| true)
+    }
+
+    fn is_within(&self, id: NodeId, top: NodeId) -> bool {
+        self.graph.lineage(id).any(|above| above == top)
+    }
+
+    /// One of the nodes that are so; any node if none is.
+    fn node_that(&self, pick: Pick, is_so: impl Fn(NodeId, &Node) -> bool) -> NodeId {
+        let index = match pick {
+            Pick::Known(index) => index,
+            Pick::Unknown(number) => return unknown(number),
+        };
+        let (so, other): (Vec<_>, Vec<_>) = self.graph.nodes().partition(|(id, node)| is_so(*id, node));
+        let ids = chosen(&so, index).or_else(|| chosen(&other, index));
+        ids.map_or_else(|| unknown(0), |(id, _)| *id)
+    }
+
+    fn content(&self, node_id: NodeId) -> Option<&'a NodeContent> {
+        self.graph.node(node_id).map(|node| &node.content)
+    }
+
+    /// `own` of the siblings are the node itself.
+    fn index(&self, parent: Option<NodeId>, place: Place, own: usize) -> Option<i64> {
+        let len = self.graph.children(parent).map_or(0, Siblings::len);
+        let last = len.saturating_sub(own);
+        match place {
+            Place::End => None,
+            Place::Within(index) => i64::try_from(index.index(last + 1)).ok(),
+            Place::Beyond(by) => i64::try_from(last + 1 + usize::from(by)).ok(),
+            Place::Negative(index) => Some(index),
+        }
+    }
+
+    fn node_type(&self, parent: Option<NodeId>, pick: TypePick) -> Arc<str> {
+        const FREE: [&str; 4] = ["alpha", "beta", "gamma", "Größe ∞"];
+        let Some(blueprint) = self.blueprint else {
+            return match pick.which {
+                Which::Fitting(index) | Which::Known(index) => (*index.get(&FREE)).into(),
+                Which::Unknown => "nobody expects this".into(),
+            };
+        };
+        let parent_type = parent
+            .and_then(|id| self.content(id))
+            .map(|content| content.type_id.as_str());
+        let parent_type = parent_type.and_then(|id| blueprint.node_type(id));
+        let all: Vec<&NodeType> = blueprint.node_types().collect();
+        let allowed: Vec<&NodeType> = all
+            .iter()
+            .copied()
+            .filter(|child| parent_type.is_none_or(|parent| parent.allows_child(child)))
+            .collect();
+        let found = match pick.which {
+            Which::Fitting(index) => chosen(&allowed, index),
+            Which::Known(index) => chosen(&all, index),
+            Which::Unknown => None,
+        };
+        match found {
+            Some(found) if pick.by_id => found.id.as_str().into(),
+            Some(found) => Arc::clone(&found.key),
+            None => "nobody expects this".into(),
+        }
+    }
+
+    fn property(&self, content: Option<&NodeContent>, pick: PropertyPick) -> Arc<str> {
+        const FREE: [&str; 6] = ["name", "color", "size", "due date", "größe", "notes"];
+        const STRANGE: &str = "nobody has this";
+        let node_type = content.and_then(|content| self.type_of(content));
+        let properties: Vec<_> = node_type.iter().flat_map(|node_type| node_type.properties()).collect();
+        let set: Vec<_> = content.iter().flat_map(|content| content.properties.keys()).collect();
+        match (pick.which, self.blueprint) {
+            (Which::Unknown, _) => STRANGE.into(),
+            (Which::Known(index), _) if !set.is_empty() => index.get(&set).as_str().into(),
+            (Which::Fitting(index) | Which::Known(index), None) => (*index.get(&FREE)).into(),
+            (Which::Fitting(index) | Which::Known(index), Some(_)) => match chosen(&properties, index) {
+                Some(found) if pick.by_id => found.id.as_str().into(),
+                Some(found) => Arc::clone(&found.key),
+                None => PropertyId::NAME.into(),
+            },
+        }
+    }
+
+    fn type_of(&self, content: &NodeContent) -> Option<&'a NodeType> {
+        self.blueprint?.node_type(content.type_id.as_str())
+    }
+
+    fn value(&self, content: Option<&NodeContent>, property: &str, pick: &ValuePick) -> Value {
+        let known = content
+            .and_then(|content| self.type_of(content))
+            .and_then(|node_type| node_type.property(property));
+        let is_name = property == PropertyId::NAME || known.is_some_and(|known| &*known.key == PropertyId::NAME);
+        match pick {
+            ValuePick::Any(value) => value.clone(),
+            ValuePick::Same if is_name => content.map_or(Value::Null, |content| Value::Text(Arc::clone(&content.name))),
+            ValuePick::Same => {
+                let id = known.map_or_else(|| PropertyId::new(property), |known| known.id.clone());
+                let value = content.and_then(|content| content.properties.get(&id));
+                value.cloned().unwrap_or(Value::Null)
+            }
+            ValuePick::Fitting(_, index) if is_name => Value::text(format!("N{}", index.index(100))),
+            ValuePick::Fitting(value, index) => {
+                known.map_or_else(|| value.clone(), |known| self.fitting(&known.kind, value, *index))
+            }
+        }
+    }
+
+    /// Something that a kind of property can hold, as like the value as possible.
+    fn fitting(&self, kind: &PropertyKind, value: &Value, pick: Index) -> Value {
+        let number = pick.index(28);
+        match (kind, value) {
+            (PropertyKind::Other(_), _)
+            | (PropertyKind::Text(_), Value::Text(_))
+            | (PropertyKind::Number(_), Value::Number(_))
+            | (PropertyKind::Checkbox, Value::Bool(_))
+            | (PropertyKind::Object, Value::Object(_))
+            | (_, Value::Null) => value.clone(),
+            (PropertyKind::Text(_), _) => Value::text(format!("text {number}")),
+            (PropertyKind::Number(_), Value::Text(_)) => Value::text(format!("{number}.50")),
+            (PropertyKind::Number(_), _) => Value::Number(Number::Int(number.try_into().unwrap_or_default())),
+            (PropertyKind::Checkbox, _) => Value::Bool(number.is_multiple_of(2)),
+            (PropertyKind::Date, _) => Value::text(format!("2026-02-{:02}", number + 1)),
+            (PropertyKind::Object, other) => Value::Object(Arc::new(BTreeMap::from([("is".into(), other.clone())]))),
+            (PropertyKind::Select(options), other) => match chosen(options, pick) {
+                Some(option) if matches!(other, Value::Text(_)) => Value::Text(Arc::clone(&option.name)),
+                Some(option) => Value::Text(Arc::clone(&option.id)),
+                None => Value::Null,
+            },
+            (PropertyKind::NodeReference, other) => {
+                let reference = Value::text(self.node(Pick::Known(pick)).to_string());
+                if matches!(other, Value::List(_)) {
+                    Value::List(Arc::from([reference]))
+                } else {
+                    reference
+                }
+            }
+        }
+    }
+}
+
+/// The id of a node that is never there.
+fn unknown(number: u8) -> NodeId {
+    NodeId::new(Uuid::from_u128(0xdead_0000 | u128::from(number)))
+}

@@ -1,0 +1,237 @@
+//! A template that has one of everything, and sessions to begin with.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use proptest::{prelude::Strategy, sample::select};
+use uuid::Uuid;
+
+use super::bench::{BEGINNING, Bench};
+use crate::domain::{
+    blueprint::{
+        Blueprint,
+        document::{NodeTypeDocument, OptionDocument, PropertyDocument, TemplateDocument},
+    },
+    command::{Command, CreateNode},
+    ids::{Epoch, SessionId, TemplateId},
+    limits::Limits,
+    session::{Genesis, Project, Rules},
+    value::{Number, Value},
+};
+
+/// The uuid of the type `task`, which the template gives; those of the other types are derived.
+pub const TASK: &str = "7a5c0000-0000-4000-8000-00000000000a";
+
+/// The uuid of the property `done` of a task, which the template gives; those of the others are derived.
+pub const DONE: &str = "d0e00000-0000-4000-8000-00000000000b";
+
+/// The id of the option `High` of a task's priority, which the template gives; those of the others are derived.
+pub const HIGH: &str = "high";
+
+/// ```text
+///  project (root) ─┬─ phase (may nest, scheduling) ─── task
+///                  ├─ task ─┬─ task
+///                  │        └─ part (an asset, without properties)
+///                  └─ person (with what every person has)
+/// ```
+#[must_use]
+pub fn template() -> TemplateDocument {
+    TemplateDocument {
+        name: Some("Sample".into()),
+        node_types: vec![
+            NodeTypeDocument {
+                features: vec!["is_root".into(), "budgeting".into()],
+                properties: vec![property("name", "text"), property("start", "date")],
+                ..node_type("project", &["phase", "task", "person"])
+            },
+            NodeTypeDocument {
+                features: vec!["scheduling".into()],
+                ..node_type("phase", &["phase", "task", "never_heard_of"])
+            },
+            NodeTypeDocument {
+                uuid: Some(TASK.into()),
+                allowed_asset_types: vec!["part".into()],
+                properties: task_properties(),
+                ..node_type("task", &[TASK])
+            },
+            node_type("part", &[]),
+            node_type("person", &[]),
+        ],
+        ..TemplateDocument::default()
+    }
+}
+
+fn node_type(id: &str, allowed_children: &[&str]) -> NodeTypeDocument {
+    NodeTypeDocument {
+        id: Some(id.into()),
+        label: Some(id.to_uppercase().into()),
+        allowed_children: allowed_children.iter().map(|&child| child.into()).collect(),
+        ..NodeTypeDocument::default()
+    }
+}
+
+fn property(id: &str, kind: &str) -> PropertyDocument {
+    PropertyDocument {
+        id: Some(id.into()),
+        label: Some(id.to_uppercase().into()),
+        kind: Some(kind.into()),
+        ..PropertyDocument::default()
+    }
+}
+
+/// One of each kind.
+fn task_properties() -> Vec<PropertyDocument> {
+    let option = |name: &str, id: Option<&str>| OptionDocument {
+        name: Some(name.into()),
+        id: id.map(Into::into),
+        indicator_id: None,
+    };
+    vec![
+        property("name", "text"),
+        property("notes", "textarea"),
+        PropertyDocument {
+            default: Some(Value::Number(Number::Int(1))),
+            ..property("estimate", "number")
+        },
+        property("cost", "currency"),
+        PropertyDocument {
+            uuid: Some(DONE.into()),
+            default: Some(Value::Bool(false)),
+            ..property("done", "checkbox")
+        },
+        property("due", "date"),
+        PropertyDocument {
+            options: Some(vec![option("Low", None), option("High", Some(HIGH))]),
+            ..property("priority", "select")
+        },
+        property("owner", "node_reference"),
+        property("details", "object"),
+        property("mood", "hologram"),
+    ]
+}
+
+/// The template, checked and indexed.
+#[must_use]
+pub fn blueprint() -> Arc<Blueprint> {
+    let id = template_id();
+    Arc::new(Blueprint::build(id, template()).expect("the sample is sound"))
+}
+
+fn template_id() -> TemplateId {
+    "sample".parse().expect("the sample has a good id")
+}
+
+/// The beginning of a session that is about no project.
+#[must_use]
+pub const fn genesis() -> Genesis {
+    Genesis {
+        session_id: SessionId::new(Uuid::from_u128(0x5e55_0000_0000_4000_8000_0000_0000_0001)),
+        epoch: Epoch::new(0xe0c),
+        created_at: BEGINNING,
+        project: None,
+    }
+}
+
+/// The beginning of a session that is about a project of the sample's template.
+#[must_use]
+pub fn project_genesis() -> Genesis {
+    Genesis {
+        project: Some(Project {
+            project_id: "demo".parse().expect("the sample has a good id"),
+            project_name: "Demo".into(),
+            template_id: Some(template_id()),
+        }),
+        ..genesis()
+    }
+}
+
+/// Limits so tight that random plans run into each of them.
+#[must_use]
+pub const fn tight_limits() -> Limits {
+    Limits {
+        name_chars_max: 12,
+        value_bytes_max: 64,
+        properties_per_node_max: 12,
+        depth_max: 5,
+        nodes_max: 16,
+        batch_commands_max: 4,
+        undo_depth_max: 6,
+        undo_bytes_max: 6_000,
+        replay_window_events: 20,
+    }
+}
+
+/// The kinds of session that tests begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// Without a template: everything is allowed.
+    Free,
+    /// A project of the sample's template, which has its root node.
+    Project,
+    /// As [`Self::Free`], with [`tight_limits`].
+    TightFree,
+    /// As [`Self::Project`], with [`tight_limits`].
+    TightProject,
+}
+
+impl Setting {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Free, Self::Project, Self::TightFree, Self::TightProject];
+
+    /// Any of them.
+    pub fn any() -> impl Strategy<Value = Self> {
+        select(&Self::ALL[..])
+    }
+
+    /// One with the limits that a hub has by itself.
+    pub fn roomy() -> impl Strategy<Value = Self> {
+        select(&Self::ALL[..2])
+    }
+
+    /// What sessions of the kind go by.
+    #[must_use]
+    pub fn rules(self) -> Rules {
+        let limits = match self {
+            Self::Free | Self::Project => Limits::default(),
+            Self::TightFree | Self::TightProject => tight_limits(),
+        };
+        let blueprint = match self {
+            Self::Free | Self::TightFree => None,
+            Self::Project | Self::TightProject => Some(blueprint()),
+        };
+        Rules {
+            blueprint,
+            limits: Arc::new(limits),
+        }
+    }
+
+    /// A session of the kind.
+    ///
+    /// # Panics
+    /// If a project cannot begin with its root, which is what tests are to find out.
+    #[must_use]
+    pub fn bench(self) -> Bench {
+        match self {
+            Self::Free | Self::TightFree => Bench::new(genesis(), self.rules()),
+            Self::Project | Self::TightProject => {
+                let mut bench = Bench::new(project_genesis(), self.rules());
+                bench.submit(&begin_project()).expect("a project begins");
+                bench
+            }
+        }
+    }
+}
+
+/// The command that a project of the sample's template begins with.
+#[must_use]
+pub fn begin_project() -> Command {
+    Command::CreateProject {
+        root: CreateNode {
+            node_type: "project".into(),
+            name: Some("Demo".into()),
+            parent_id: None,
+            index: None,
+            properties: BTreeMap::new(),
+            node_id: None,
+        },
+    }
+}

@@ -1,0 +1,194 @@
+//! Strategies for everything that a log keeps. What they yield is well formed and need not make sense: an event may be
+//! about nodes that nobody created.
+
+use std::sync::Arc;
+
+use proptest::{collection, option, prelude::*, sample::select};
+use uuid::Uuid;
+
+use super::values::{content, document, free_property, name, scalar, text, value};
+use crate::domain::{
+    command::{CommandType, Fingerprint, Origin},
+    event::{Event, PropertyRef},
+    ids::{ClientId, CommandId, Epoch, NodeId, ProjectId, Seq, SessionId, TemplateId, Timestamp},
+    recorded::{Outcome, Recorded, Target},
+    session::{Genesis, Project},
+};
+
+fn uuid() -> impl Strategy<Value = Uuid> {
+    any::<u128>().prop_map(Uuid::from_u128)
+}
+
+/// Any node id; some again and again.
+pub fn node_id() -> impl Strategy<Value = NodeId> {
+    prop_oneof![(0_u128..4).prop_map(Uuid::from_u128), uuid()].prop_map(NodeId::new)
+}
+
+/// Any command id.
+pub fn command_id() -> impl Strategy<Value = CommandId> {
+    uuid().prop_map(CommandId::new)
+}
+
+/// Any session id.
+pub fn session_id() -> impl Strategy<Value = SessionId> {
+    uuid().prop_map(SessionId::new)
+}
+
+/// Any epoch.
+pub fn epoch() -> impl Strategy<Value = Epoch> {
+    any::<u32>().prop_map(Epoch::new)
+}
+
+/// A place that a log can get to.
+pub fn seq() -> impl Strategy<Value = Seq> {
+    (0..u64::MAX / 2).prop_map(Seq)
+}
+
+/// Any moment.
+pub fn timestamp() -> impl Strategy<Value = Timestamp> {
+    any::<i64>().prop_map(Timestamp)
+}
+
+/// Any client id.
+pub fn client_id() -> impl Strategy<Value = ClientId> {
+    "[A-Za-z0-9_-]{1,64}".prop_map(|text| text.parse().expect("a client id"))
+}
+
+/// Any project id.
+pub fn project_id() -> impl Strategy<Value = ProjectId> {
+    "[a-z0-9][a-z0-9_-]{0,63}".prop_map(|text| text.parse().expect("a project id"))
+}
+
+/// Any template id.
+pub fn template_id() -> impl Strategy<Value = TemplateId> {
+    "[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}".prop_map(|text| text.parse().expect("a template id"))
+}
+
+/// Any sender.
+pub fn origin() -> impl Strategy<Value = Origin> {
+    (option::of(client_id()), option::of(text())).prop_map(|(client_id, user)| Origin { client_id, user })
+}
+
+/// Any kind of command.
+pub fn command_type() -> impl Strategy<Value = CommandType> {
+    select(&CommandType::ALL[..])
+}
+
+/// Any fingerprint.
+pub fn fingerprint() -> impl Strategy<Value = Fingerprint> {
+    any::<u64>().prop_map(Fingerprint)
+}
+
+/// Any property as events name it, or the name.
+pub fn property_ref() -> impl Strategy<Value = PropertyRef> {
+    let key = option::of(prop_oneof![Just("name".into()), text()]);
+    (free_property(), key).prop_map(|(id, key)| PropertyRef { id, key })
+}
+
+/// Any event.
+pub fn event() -> BoxedStrategy<Event> {
+    let parent = || option::of(node_id());
+    prop_oneof![
+        4 => (node_id(), parent(), 0..4_usize, content()).prop_map(|(node_id, parent_id, index, content)| {
+            Event::NodeCreated { node_id, parent_id, index, content }
+        }),
+        4 => (node_id(), parent(), 0..4_usize, content()).prop_map(|(node_id, parent_id, index, content)| {
+            Event::NodeDeleted { node_id, parent_id, index, content }
+        }),
+        4 => (parent(), node_id(), 0..4_usize, 0..4_usize).prop_map(|(parent_id, child_id, index, root_index)| {
+            Event::NodeLinked { parent_id, child_id, index, root_index }
+        }),
+        4 => (parent(), node_id(), 0..4_usize).prop_map(|(parent_id, child_id, index)| {
+            Event::NodeUnlinked { parent_id, child_id, index }
+        }),
+        4 => (node_id(), property_ref(), option::of(scalar()), value()).prop_map(|(node_id, property, before, after)| {
+            Event::PropertyChanged { node_id, property, before, after }
+        }),
+        4 => (node_id(), property_ref(), value()).prop_map(|(node_id, property, before)| {
+            Event::PropertyDeleted { node_id, property, before }
+        }),
+        1 => (text(), seq()).prop_map(|(file, through)| Event::ProjectSaved { file, through }),
+        1 => (document(), any::<bool>()).prop_map(|(document, from_file)| Event::ProjectLoaded { document, from_file }),
+    ]
+    .boxed()
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    (collection::vec(node_id(), 0..3), flags).prop_map(|(node_ids, (undo_available, redo_available, is_dirty))| {
+        Outcome {
+            node_ids,
+            undo_available,
+            redo_available,
+            is_dirty,
+        }
+    })
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    (command_id(), command_type()).prop_map(|(command_id, command_type)| Target {
+        command_id,
+        command_type,
+    })
+}
+
+/// Any record.
+pub fn recorded() -> impl Strategy<Value = Recorded> {
+    let command = (
+        command_id(),
+        command_type(),
+        fingerprint(),
+        option::of(target()),
+        origin(),
+        timestamp(),
+    );
+    let effect = (seq(), collection::vec(event(), 1..5), outcome());
+    (command, effect).prop_map(|(command, (first_seq, events, outcome))| {
+        let (command_id, command_type, fingerprint, target, origin, timestamp) = command;
+        Recorded {
+            command_id,
+            command_type,
+            fingerprint,
+            target,
+            origin,
+            timestamp,
+            first_seq,
+            events,
+            outcome,
+        }
+    })
+}
+
+/// Records with places that follow each other, from 1 on. Whether they fit is another matter.
+pub fn log(records: usize) -> impl Strategy<Value = Vec<Arc<Recorded>>> {
+    collection::vec(recorded(), 0..records).prop_map(|records| {
+        let mut next = Seq(1);
+        let place = |record| {
+            let record = Recorded {
+                first_seq: next,
+                ..record
+            };
+            next = record.seq().plus(1);
+            Arc::new(record)
+        };
+        records.into_iter().map(place).collect()
+    })
+}
+
+/// Any beginning of a session.
+pub fn genesis() -> impl Strategy<Value = Genesis> {
+    let project =
+        (project_id(), name(), option::of(template_id())).prop_map(|(project_id, project_name, template_id)| Project {
+            project_id,
+            project_name,
+            template_id,
+        });
+    (session_id(), epoch(), timestamp(), option::of(project)).prop_map(|(session_id, epoch, created_at, project)| {
+        Genesis {
+            session_id,
+            epoch,
+            created_at,
+            project,
+        }
+    })
+}

@@ -1,0 +1,98 @@
+//! Batches: all or nothing, and one step (P5).
+
+use proptest::{prelude::*, sample::Index};
+use talus_actors::domain::{
+    command::{Command, Scope},
+    decide::Decision,
+    event::Event,
+    ids::{CommandId, NodeId},
+    rejection::Rejection,
+    testing::{
+        bench::Bench,
+        plan::{Choice, Edit, edits, plan},
+        sample::Setting,
+    },
+};
+use uuid::Uuid;
+
+/// A session after a plan, and a batch that it accepts.
+fn given(setting: Setting, plan: &[Choice], edits: &[Edit]) -> (Bench, Vec<Command>) {
+    let mut bench = setting.bench();
+    for choice in plan {
+        bench.run(choice);
+    }
+    let choice = Choice::Batch {
+        edits: edits.to_vec(),
+        keep_refused: false,
+    };
+    match choice.resolve(&bench).command {
+        Command::Batch { commands } => (bench, commands),
+        other => unreachable!("a batch became {other:?}"),
+    }
+}
+
+/// The same commands with the ids that the batch mints for the nodes that have none.
+fn with_minted_ids(commands: &[Command], batch_id: CommandId) -> Vec<Command> {
+    let mut minted = 0..;
+    let named = |command: &Command| match command.clone() {
+        Command::CreateNode(mut create) => {
+            create.node_id = create
+                .node_id
+                .or_else(|| minted.next().map(|ordinal| batch_id.node(ordinal)));
+            Command::CreateNode(create)
+        }
+        other => other,
+    };
+    commands.iter().map(named).collect()
+}
+
+proptest! {
+    /// P5: a batch does what its commands do one by one, as one record and one step of undo.
+    #[test]
+    fn a_batch_is_its_commands_in_one_step(
+        setting in Setting::roomy(), plan in plan(0..20), edits in edits(0..12)
+    ) {
+        let (mut bench, commands) = given(setting, &plan, &edits);
+        let (mut single, _) = given(setting, &plan, &edits);
+        let batch_id = bench.next_context().command_id;
+        let before = bench.session().document().clone();
+        let (records, depth) = (bench.log().len(), bench.session().history().undo_depth());
+        let mut events: Vec<Event> = Vec::new();
+        for command in with_minted_ids(&commands, batch_id) {
+            if let Decision::Change(recorded) = single.submit(&command)? {
+                events.extend(recorded.events.iter().cloned());
+            }
+        }
+        match bench.submit(&Command::Batch { commands })? {
+            Decision::Change(recorded) => prop_assert_eq!(&recorded.events, &events),
+            Decision::Answer(receipt) => {
+                prop_assert!(events.is_empty());
+                prop_assert_eq!(receipt.first_seq, None);
+            }
+        }
+        prop_assert_eq!(bench.session().document(), single.session().document());
+        if !events.is_empty() {
+            prop_assert_eq!(bench.log().len(), records + 1);
+            prop_assert_eq!(bench.session().history().undo_depth(), depth + 1);
+            bench.submit(&Command::Undo { scope: Scope::Session })?;
+            prop_assert_eq!(bench.session().document(), &before);
+        }
+    }
+
+    /// P5: one refused command refuses its batch, which names it and leaves no trace.
+    #[test]
+    fn a_refused_command_refuses_its_batch(
+        setting in Setting::roomy(), plan in plan(0..20), edits in edits(0..8), at in any::<Index>()
+    ) {
+        let (mut bench, mut commands) = given(setting, &plan, &edits);
+        let index = at.index(commands.len() + 1);
+        let nobody = NodeId::new(Uuid::from_u128(0xdead_beef));
+        commands.insert(index, Command::DeleteNode { node_id: nobody });
+        let before = bench.session().document().clone();
+        let refused = bench.submit(&Command::Batch { commands });
+        let expected = Rejection::InBatch { index, rejection: Box::new(Rejection::NodeNotFound(nobody)) };
+        prop_assert_eq!(refused, Err(expected));
+        prop_assert_eq!(bench.session().document(), &before);
+        prop_assert!(&bench.replayed()? == bench.session());
+    }
+}

@@ -1,0 +1,95 @@
+//! Exactly once (P4).
+
+use proptest::prelude::*;
+use talus_actors::domain::{
+    command::{Command, Context, Origin},
+    decide::Decision,
+    ids::Seq,
+    recorded::Receipt,
+    rejection::Rejection,
+    testing::{bench::Bench, plan::plan, sample::Setting},
+};
+
+proptest! {
+    /// P4: every command that was accepted, sent again at any later time and by whomever, answers as it did the first
+    /// time and changes nothing; also after a restart.
+    #[test]
+    fn a_retry_answers_as_the_first_time_and_changes_nothing(setting in Setting::any(), plan in plan(1..30)) {
+        let mut bench = setting.bench();
+        for choice in &plan {
+            bench.run(choice);
+        }
+        bench.restart()?;
+        let (document, log) = (bench.session().document().clone(), bench.log().to_vec());
+        let first = log.iter().map(|recorded| recorded.receipt());
+        let sent = bench.accepted().to_vec();
+        prop_assert_eq!(sent.len(), log.len());
+        for (sent, first) in sent.into_iter().zip(first) {
+            // What a client knows, and who asks, may be another by now.
+            let context = Context {
+                origin: Origin::default(),
+                expected_seq: Some(Seq::ZERO),
+                command_id: sent.context.command_id,
+                ..bench.next_context()
+            };
+            let again = bench.submit_with(&sent.command, &context)?;
+            prop_assert_eq!(again, Decision::Answer(Receipt { duplicate: true, ..first }));
+        }
+        prop_assert_eq!(bench.session().document(), &document);
+        prop_assert_eq!(bench.log(), log);
+        prop_assert!(&bench.replayed()? == bench.session());
+    }
+
+    /// P4: an id that was used answers to its own command and to no other.
+    #[test]
+    fn a_used_id_refuses_every_other_command(setting in Setting::any(), plan in plan(2..16)) {
+        let mut bench = setting.bench();
+        for choice in &plan {
+            bench.run(choice);
+        }
+        let sent = bench.accepted().to_vec();
+        for used in &sent {
+            for other in &sent {
+                let answer = bench.submit_with(&other.command, &used.context);
+                if other.command == used.command {
+                    let is_retry = matches!(answer, Ok(Decision::Answer(receipt)) if receipt.duplicate);
+                    prop_assert!(is_retry);
+                } else {
+                    prop_assert_eq!(answer, Err(Rejection::CommandIdReused(used.context.command_id)));
+                }
+            }
+        }
+    }
+
+    /// P4: a refused command, or one that changed nothing, leaves its id free.
+    #[test]
+    fn an_id_is_used_only_by_a_change(setting in Setting::any(), plan in plan(1..30)) {
+        let mut bench = setting.bench();
+        let mut free = Vec::new();
+        for choice in &plan {
+            let attempt = bench.run(choice);
+            let is_own = bench.accepted().iter().all(|sent| sent.context.command_id != attempt.sent.context.command_id);
+            if is_own {
+                free.push(attempt.sent.context.command_id);
+            }
+        }
+        for command_id in free {
+            let context = Context { command_id, ..bench.next_context() };
+            let rename = Command::SaveProject { file: "any".into(), through: Seq::ZERO };
+            prop_assert!(matches!(bench.submit_with(&rename, &context), Ok(Decision::Change(_))));
+        }
+    }
+
+    /// The same plan twice is the same log twice, to the last minted id: deciding depends on nothing else.
+    #[test]
+    fn deciding_depends_on_nothing_else(setting in Setting::any(), plan in plan(1..30)) {
+        let run = || {
+            let mut bench: Bench = setting.bench();
+            let results: Vec<_> = plan.iter().map(|choice| bench.run(choice).result).collect();
+            (results, bench)
+        };
+        let ((results, bench), (again, other)) = (run(), run());
+        prop_assert_eq!(results, again);
+        prop_assert!(bench.session() == other.session());
+    }
+}

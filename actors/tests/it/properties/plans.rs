@@ -1,0 +1,89 @@
+//! The random plans themselves: properties are worth what the plans reach.
+
+use std::collections::BTreeMap;
+
+use proptest::{
+    strategy::{Strategy, ValueTree},
+    test_runner::TestRunner,
+};
+use talus_actors::domain::{
+    command::CommandType,
+    decide::Decision,
+    testing::{plan::plan, sample::Setting},
+};
+
+/// What became of a number of choices.
+#[derive(Debug, Default)]
+struct Tally {
+    changed: BTreeMap<CommandType, u32>,
+    unchanged: u32,
+    duplicates: u32,
+    refused: BTreeMap<&'static str, u32>,
+}
+
+fn tally(settings: &[Setting], plans: u32) -> Tally {
+    let mut tally = Tally::default();
+    let mut runner = TestRunner::deterministic();
+    for (number, setting) in (0..plans).zip(settings.iter().cycle()) {
+        let plan = plan(40).new_tree(&mut runner).expect("a plan").current();
+        let mut bench = setting.bench();
+        for choice in &plan {
+            match bench.run(choice).result {
+                Ok(Decision::Change(recorded)) => *tally.changed.entry(recorded.command_type).or_default() += 1,
+                Ok(Decision::Answer(receipt)) if receipt.duplicate => tally.duplicates += 1,
+                Ok(Decision::Answer(_)) => tally.unchanged += 1,
+                Err(rejection) => *tally.refused.entry(rejection.code()).or_default() += 1,
+            }
+        }
+        assert!(
+            bench.log().len() > 1,
+            "plan {number} changes something {plan:#?} {:?}",
+            bench.log()
+        );
+    }
+    tally
+}
+
+/// Every kind of command is accepted in some plan, and every refusal that a session knows is met in one.
+#[test]
+fn plans_reach_every_command_and_every_refusal() {
+    let tally = tally(&Setting::ALL, 120);
+    let mut kinds: Vec<_> = tally.changed.keys().copied().collect();
+    kinds.push(CommandType::CreateProject); // The beginning of each project, before the plan.
+    assert_eq!(kinds, CommandType::ALL, "{tally:#?}");
+    let codes: Vec<_> = tally.refused.keys().copied().collect();
+    assert_eq!(
+        codes,
+        [
+            "ALREADY_LINKED",
+            "CHILD_NOT_ALLOWED",
+            "COMMAND_ID_REUSED",
+            "CONFLICT",
+            "CYCLE",
+            "INDEX_OUT_OF_RANGE",
+            "INVALID_REQUEST",
+            "INVALID_VALUE",
+            "LIMIT_EXCEEDED",
+            "NODE_EXISTS",
+            "NODE_NOT_FOUND",
+            "NOTHING_TO_REDO",
+            "NOTHING_TO_UNDO",
+            "NOT_LINKED",
+            "PROPERTY_NOT_FOUND",
+            "UNKNOWN_NODE_TYPE",
+            "UNKNOWN_PROPERTY",
+        ],
+        "{tally:#?}"
+    );
+    assert!(tally.duplicates > 0 && tally.unchanged > 0, "{tally:#?}");
+}
+
+/// Most choices mean something: more than half of the commands change the session, where limits are those of a hub.
+#[test]
+fn most_commands_of_a_plan_change_something() {
+    let tally = tally(&[Setting::Free, Setting::Project], 40);
+    let changed: u32 = tally.changed.values().sum();
+    let refused: u32 = tally.refused.values().sum();
+    assert!(changed > 40 * 40 / 2, "{tally:#?}");
+    assert!(refused > 40 * 40 / 20, "{tally:#?}");
+}

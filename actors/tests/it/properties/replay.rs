@@ -1,0 +1,221 @@
+//! The log is the truth: what it tells is what was.
+
+use std::sync::Arc;
+
+use proptest::{prelude::*, sample::Index};
+use talus_actors::domain::{
+    event::Event,
+    invariants,
+    limits::Limits,
+    recorded::Recorded,
+    session::{ReplayError, Session, Snapshot, document_at},
+    testing::{
+        bench::Bench,
+        plan::{Choice, plan},
+        sample::Setting,
+        stored,
+    },
+};
+
+fn run(setting: Setting, plan: &[Choice]) -> Bench {
+    let mut bench = setting.bench();
+    for choice in plan {
+        bench.run(choice);
+    }
+    bench
+}
+
+fn replay(bench: &Bench, log: impl IntoIterator<Item = Arc<Recorded>>) -> Result<Session, ReplayError> {
+    let session = bench.session();
+    Session::replay(session.genesis().clone(), session.rules().clone(), None, log)
+}
+
+/// Damage to a log: what a bad disk, a bad copy or a bad migration could do.
+#[derive(Debug, Clone)]
+enum Damage {
+    Lose(Index),
+    Double(Index),
+    Swap(Index),
+    LoseEvent(Index, Index),
+    ReplaceEvent(Index, Index, Event),
+    Retarget(Index, Recorded),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let at = any::<Index>;
+    prop_oneof![
+        at().prop_map(Damage::Lose),
+        at().prop_map(Damage::Double),
+        at().prop_map(Damage::Swap),
+        (at(), at()).prop_map(|(record, event)| Damage::LoseEvent(record, event)),
+        (at(), at(), stored::event()).prop_map(|(record, event, other)| Damage::ReplaceEvent(record, event, other)),
+        (at(), stored::recorded()).prop_map(|(record, other)| Damage::Retarget(record, other)),
+    ]
+}
+
+impl Damage {
+    /// Damages a log of at least two records. Tells whether its places no longer follow each other.
+    fn apply(&self, log: &mut Vec<Arc<Recorded>>) -> bool {
+        let len = log.len();
+        match self {
+            // The last one may be missing: that is a shorter log, not a damaged one.
+            Self::Lose(at) => drop(log.remove(at.index(len - 1))),
+            Self::Double(at) => log.insert(at.index(len), Arc::clone(at.get(log))),
+            Self::Swap(at) => log.swap(at.index(len - 1), at.index(len - 1) + 1),
+            Self::LoseEvent(at, event) => {
+                let record = Arc::make_mut(&mut log[at.index(len - 1)]);
+                record.events.remove(event.index(record.events.len()));
+            }
+            Self::ReplaceEvent(at, event, other) => {
+                let record = Arc::make_mut(at.get_mut(log));
+                *event.get_mut(&mut record.events) = other.clone();
+                return false;
+            }
+            Self::Retarget(at, other) => {
+                let record = Arc::make_mut(at.get_mut(log));
+                (record.command_type, record.target) = (other.command_type, other.target);
+                return false;
+            }
+        }
+        true
+    }
+}
+
+proptest! {
+    /// P8: replaying a log, written out and read back, leads to the very session that wrote it: document, `seq`,
+    /// undo and redo, what is dirty, when each node changed, every receipt and the replay window.
+    #[test]
+    fn a_log_tells_of_the_session_that_wrote_it(setting in Setting::any(), plan in plan(1..40)) {
+        let bench = run(setting, &plan);
+        let mut log = Vec::new();
+        for recorded in bench.log() {
+            let text = serde_json::to_vec(recorded).expect("a record is JSON");
+            let read: Recorded = serde_json::from_slice(&text).expect("what was written is read");
+            log.push(Arc::new(read));
+        }
+        let replayed = replay(&bench, log)?;
+        prop_assert_eq!(replayed.document(), bench.session().document());
+        prop_assert!(&replayed == bench.session(), "{:#?}\nis not\n{:#?}", replayed, bench.session());
+    }
+
+    /// P8: a restart between any two commands changes nothing that comes after it, not even a receipt.
+    #[test]
+    fn a_restart_between_two_commands_changes_nothing(
+        setting in Setting::any(), plan in plan(2..40), at in any::<Index>()
+    ) {
+        let straight = run(setting, &plan);
+        let mut restarted = setting.bench();
+        let (before, after) = plan.split_at(at.index(plan.len()));
+        for choice in before {
+            restarted.run(choice);
+        }
+        restarted.restart()?;
+        for choice in after {
+            restarted.run(choice);
+        }
+        prop_assert_eq!(restarted.log(), straight.log());
+        prop_assert!(restarted.session() == straight.session());
+    }
+
+    /// P8: a replay may begin with a snapshot of any moment, written out and read back, and with records from any earlier
+    /// place on: it leads to the very session that wrote the log, as far as its window reaches.
+    #[test]
+    fn a_replay_may_begin_with_a_snapshot(
+        setting in Setting::any(), plan in plan(2..40), at in any::<Index>(), from in any::<Index>()
+    ) {
+        let mut bench = setting.bench();
+        let (before, after) = plan.split_at(at.index(plan.len()));
+        for choice in before {
+            bench.run(choice);
+        }
+        let text = serde_json::to_vec(&bench.session().snapshot()).expect("a snapshot is JSON");
+        let snapshot: Snapshot = serde_json::from_slice(&text).expect("what was written is read");
+        prop_assert_eq!(&snapshot, &bench.session().snapshot());
+        let covered = bench.log().len();
+        for choice in after {
+            bench.run(choice);
+        }
+        let session = bench.session();
+        let from = from.index(covered + 1);
+        let log = bench.log()[from..].iter().cloned();
+        let replayed = Session::replay(session.genesis().clone(), session.rules().clone(), Some(snapshot), log)?;
+        prop_assert_eq!(replayed.snapshot(), session.snapshot());
+        if from == 0 {
+            prop_assert!(&replayed == session);
+        }
+    }
+
+    /// The document of any moment is found from a snapshot before it, or from the beginning.
+    #[test]
+    fn the_document_of_any_moment_is_found(setting in Setting::any(), plan in plan(1..30), at in any::<Index>()) {
+        let mut bench = setting.bench();
+        let (mut snapshots, mut documents) = (Vec::new(), vec![(bench.session().seq(), bench.session().document().clone())]);
+        for choice in &plan {
+            snapshots.push(bench.session().snapshot());
+            bench.run(choice);
+            documents.push((bench.session().seq(), bench.session().document().clone()));
+        }
+        let (seq, document) = at.get(&documents);
+        let snapshot = snapshots.iter().rfind(|snapshot| snapshot.seq <= *seq);
+        prop_assert_eq!(&document_at(snapshot, bench.log(), *seq)?, document);
+        prop_assert_eq!(&document_at(None, bench.log(), *seq)?, document);
+    }
+
+    /// A log cut off anywhere tells of an earlier moment of the session.
+    #[test]
+    fn a_shorter_log_tells_of_an_earlier_session(setting in Setting::any(), plan in plan(1..30), at in any::<Index>()) {
+        let mut bench = setting.bench();
+        let mut documents = vec![(bench.session().seq(), bench.session().document().clone())];
+        for choice in &plan {
+            bench.run(choice);
+            documents.push((bench.session().seq(), bench.session().document().clone()));
+        }
+        let (seq, document) = at.get(&documents);
+        let earlier = replay(&bench, bench.log().iter().take_while(|recorded| recorded.seq() <= *seq).cloned())?;
+        prop_assert_eq!(earlier.document(), document);
+        prop_assert_eq!(earlier.seq(), *seq);
+    }
+
+    /// A log is replayed whatever the limits of undoing are now: the document is the same, what is left of undo and redo
+    /// fits it, and the session goes on.
+    #[test]
+    fn a_log_is_replayed_whatever_can_be_undone(
+        setting in Setting::any(), plan in plan(1..40), undo_depth_max in 1..6_usize, undo_bytes_max in 1..4_000_usize,
+        next in plan(1..6)
+    ) {
+        let before = run(setting, &plan);
+        let mut rules = setting.rules();
+        rules.limits = Arc::new(Limits { undo_depth_max, undo_bytes_max, ..Limits::clone(&rules.limits) });
+        let mut bench = Bench::resume(before.session().genesis().clone(), rules, before.log())?;
+        prop_assert_eq!(bench.session().document(), before.session().document());
+        prop_assert_eq!(bench.session().seq(), before.session().seq());
+        invariants::check_history(bench.session())?;
+        for choice in &next {
+            bench.run(choice);
+            invariants::check_history(bench.session())?;
+        }
+        prop_assert!(&bench.replayed()? == bench.session());
+    }
+
+    /// A damaged log is an error and never a panic; one whose places have a hole is always found out.
+    #[test]
+    fn a_damaged_log_is_refused_and_does_not_panic(
+        setting in Setting::any(), plan in plan(5..30), damage in damage()
+    ) {
+        let bench = run(setting, &plan);
+        prop_assume!(bench.log().len() > 1);
+        let mut log = bench.log().to_vec();
+        let has_hole = damage.apply(&mut log);
+        let replayed = replay(&bench, log);
+        if has_hole {
+            prop_assert!(replayed.is_err());
+        }
+    }
+
+    /// Records that nobody decided, in dense order: each is an error or a change, never a panic.
+    #[test]
+    fn a_log_of_noise_does_not_panic(log in stored::log(8)) {
+        let bench = Setting::Free.bench();
+        let _ = replay(&bench, log);
+    }
+}

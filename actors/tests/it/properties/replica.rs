@@ -1,0 +1,62 @@
+//! The events alone rebuild the graph (P6).
+
+use proptest::{prelude::*, sample::Index};
+use talus_actors::domain::{
+    event::{Document, Event},
+    testing::{plan::plan, sample::Setting},
+};
+
+use crate::replica::Replica;
+
+proptest! {
+    /// P6: a replica that knows only what the protocol says, and is told only what stands on the wire, has the same tree
+    /// after every command, undo and redo included.
+    #[test]
+    fn a_replica_by_the_protocol_has_the_same_tree(setting in Setting::any(), plan in plan(1..40)) {
+        let mut bench = setting.bench();
+        let mut replica = Replica::default();
+        let mut told = 0;
+        for choice in &plan {
+            bench.run(choice);
+            for recorded in &bench.log()[told..] {
+                recorded.events.iter().for_each(|event| replica.hear(event));
+            }
+            told = bench.log().len();
+            prop_assert_eq!(replica.tree(), Replica::of(&bench.session().document().graph).tree());
+        }
+    }
+
+    /// P6, P2: a replica that joins late, with a snapshot between any two commands, gets to the same tree.
+    #[test]
+    fn a_replica_that_joins_late_has_the_same_tree(setting in Setting::any(), plan in plan(1..40), at in any::<Index>()) {
+        let mut bench = setting.bench();
+        let (before, after) = plan.split_at(at.index(plan.len()));
+        for choice in before {
+            bench.run(choice);
+        }
+        let mut replica = Replica::of(&bench.session().document().graph);
+        let joined = bench.session().seq();
+        for choice in after {
+            bench.run(choice);
+        }
+        for recorded in bench.log().iter().filter(|recorded| recorded.seq() > joined) {
+            recorded.events.iter().for_each(|event| replica.hear(event));
+        }
+        prop_assert_eq!(replica.tree(), Replica::of(&bench.session().document().graph).tree());
+    }
+
+    /// P6: the document is nothing but its events, written out and read back, in order.
+    #[test]
+    fn the_events_alone_are_the_document(setting in Setting::any(), plan in plan(1..40)) {
+        let mut bench = setting.bench();
+        for choice in &plan {
+            bench.run(choice);
+        }
+        let mut document = Document::default();
+        for event in bench.log().iter().flat_map(|recorded| &recorded.events) {
+            let read: Event = serde_json::from_str(&serde_json::to_string(event)?)?;
+            read.apply(&mut document)?;
+        }
+        prop_assert_eq!(&document, bench.session().document());
+    }
+}

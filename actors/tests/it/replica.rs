@@ -1,0 +1,152 @@
+//! A client as one would write it from the protocol's description, with plain lists and no cleverness: it shares no
+//! code with the graph, and hears of an event only what stands on the wire.
+
+use std::collections::BTreeMap;
+
+use talus_actors::domain::{
+    event::{Event, PropertyRef},
+    graph::{Graph, NodeContent},
+    ids::{NodeId, PropertyId},
+    value::Value,
+};
+
+#[derive(Debug, Default)]
+pub struct Replica {
+    nodes: BTreeMap<NodeId, Node>,
+    roots: Vec<NodeId>,
+}
+
+#[derive(Debug)]
+struct Node {
+    name: String,
+    node_type: String,
+    parent: Option<NodeId>,
+    children: Vec<NodeId>,
+    properties: BTreeMap<PropertyId, Value>,
+}
+
+/// A line of the tree: how deep, which node, and what it is.
+pub type Line = (usize, NodeId, String, String, BTreeMap<PropertyId, Value>);
+
+impl Replica {
+    /// What a snapshot shows.
+    pub fn of(graph: &Graph) -> Self {
+        let mut replica = Self::default();
+        for (id, node) in graph.walk(None).nodes() {
+            let index = replica.siblings(node.parent()).len();
+            replica.create(id, node.parent(), index, &node.content);
+        }
+        replica
+    }
+
+    /// An event, as far as it is told.
+    pub fn hear(&mut self, event: &Event) {
+        match event {
+            Event::NodeCreated {
+                node_id,
+                parent_id,
+                index,
+                content,
+            } => self.create(*node_id, *parent_id, *index, content),
+            Event::NodeDeleted { node_id, parent_id, .. } => {
+                self.take(*parent_id, *node_id);
+                let gone = self.nodes.remove(node_id).expect("what is deleted was there");
+                assert!(gone.children.is_empty(), "children are deleted before their parents");
+            }
+            Event::NodeLinked {
+                parent_id,
+                child_id,
+                index,
+                ..
+            } => {
+                self.take(None, *child_id);
+                self.put(*parent_id, *child_id, *index);
+            }
+            Event::NodeUnlinked {
+                parent_id, child_id, ..
+            } => {
+                self.take(*parent_id, *child_id);
+                self.put(None, *child_id, self.roots.len());
+            }
+            Event::PropertyChanged {
+                node_id,
+                property,
+                after,
+                ..
+            } => {
+                let node = self.nodes.get_mut(node_id).expect("what changes is there");
+                if is_name(property) {
+                    node.name = after.as_text().expect("a name is a text").to_owned();
+                } else {
+                    node.properties.insert(property.id.clone(), after.clone());
+                }
+            }
+            Event::PropertyDeleted { node_id, property, .. } => {
+                let node = self.nodes.get_mut(node_id).expect("what changes is there");
+                assert!(
+                    node.properties.remove(&property.id).is_some(),
+                    "what is deleted was there"
+                );
+            }
+            Event::ProjectSaved { .. } => {}
+            Event::ProjectLoaded { document, .. } => *self = Self::of(&document.graph),
+        }
+    }
+
+    /// Everything, in the order of the tree.
+    pub fn tree(&self) -> Vec<Line> {
+        let mut lines = Vec::new();
+        let mut ahead: Vec<(usize, NodeId)> = self.roots.iter().rev().map(|&id| (0, id)).collect();
+        while let Some((depth, id)) = ahead.pop() {
+            let node = &self.nodes[&id];
+            lines.push((
+                depth,
+                id,
+                node.name.clone(),
+                node.node_type.clone(),
+                node.properties.clone(),
+            ));
+            ahead.extend(node.children.iter().rev().map(|&child| (depth + 1, child)));
+        }
+        lines
+    }
+
+    fn siblings(&mut self, parent: Option<NodeId>) -> &mut Vec<NodeId> {
+        match parent {
+            None => &mut self.roots,
+            Some(parent) => &mut self.nodes.get_mut(&parent).expect("a parent is there").children,
+        }
+    }
+
+    fn create(&mut self, id: NodeId, parent: Option<NodeId>, index: usize, content: &NodeContent) {
+        let node = Node {
+            name: content.name.to_string(),
+            node_type: content.type_id.to_string(),
+            parent,
+            children: Vec::new(),
+            properties: content.properties.clone(),
+        };
+        assert!(self.nodes.insert(id, node).is_none(), "what is created is new");
+        self.put(parent, id, index);
+    }
+
+    /// Out of the place where it is said to be.
+    fn take(&mut self, parent: Option<NodeId>, id: NodeId) {
+        assert_eq!(self.nodes[&id].parent, parent, "a node is where it is said to be");
+        let siblings = self.siblings(parent);
+        let index = siblings
+            .iter()
+            .position(|&other| other == id)
+            .expect("a node is among its siblings");
+        siblings.remove(index);
+    }
+
+    fn put(&mut self, parent: Option<NodeId>, id: NodeId, index: usize) {
+        self.siblings(parent).insert(index, id);
+        self.nodes.get_mut(&id).expect("a node is there").parent = parent;
+    }
+}
+
+fn is_name(property: &PropertyRef) -> bool {
+    property.key.as_deref().unwrap_or(property.id.as_str()) == "name"
+}

@@ -1,0 +1,165 @@
+//! `Batch`: all or nothing, one step (P5)
+
+use serde_json::json;
+use talus_actors::domain::{command::Command, graph::Graph, testing::sample};
+
+use super::{
+    case::{check, code, free, given, record, told},
+    commands::{
+        Said, batch, child, delete, link, load, nameless, node, redo, relocate, reorder, root, save, set, undo, unlink,
+        unset,
+    },
+};
+
+/// P5: later commands see what earlier ones did, and name the nodes that they created.
+#[test]
+fn later_commands_see_what_earlier_ones_did() {
+    check([
+        given([])
+            .when(batch([
+                root("a"),
+                child("b", "a"),
+                set("b", "color", json!("red")),
+                child("c", "b"),
+            ]))
+            .then([
+                r#"created a at roots[0]: t "a""#,
+                r#"created b at a[0]: t "b""#,
+                r#"b.color: nothing -> "red""#,
+                r#"created c at b[0]: t "c""#,
+            ]),
+        given([root("a"), child("b", "a")])
+            .when(batch([delete("b"), root("b"), link("a", "b")]))
+            .then([
+                r#"deleted b at a[0]: t "b""#,
+                r#"created b at roots[1]: t "b""#,
+                "linked a to b[0], was roots[0]",
+            ]),
+        given([root("a"), child("b", "a")])
+            .when(batch([unlink("b", "a"), link("a", "b")]))
+            .then(["unlinked b from a[0]", "linked a to b[0], was roots[0]"]),
+    ]);
+}
+
+/// Nodes without an id of their own get one each, the same for a retry.
+#[test]
+fn nodes_get_ids_of_their_own() {
+    check([given([]).when(batch([nameless(), root("b"), nameless()])).then([
+        r#"created <1.0> at roots[0]: t "New Node""#,
+        r#"created b at roots[1]: t "b""#,
+        r#"created <1.1> at roots[2]: t "New Node""#,
+    ])]);
+    let mut bench = free(&[]);
+    let command_id = bench.next_context().command_id;
+    let recorded = record(&mut bench, &batch([nameless(), root("b"), nameless(), delete("b")]));
+    let named = [command_id.node(0), node("b"), command_id.node(1)];
+    assert_eq!(recorded.outcome.node_ids, named, "the answer names what was created");
+}
+
+/// P5: the first command that is refused refuses the batch, and is named.
+#[test]
+fn one_refusal_refuses_all() {
+    check([
+        given([root("a")])
+            .when(batch([child("b", "a"), delete("x"), delete("y")]))
+            .refused("NODE_NOT_FOUND", "command 1 of the batch: node x does not exist"),
+        given([root("a")])
+            .when(batch([root("a")]))
+            .refused("NODE_EXISTS", "command 0 of the batch: node a exists already"),
+        given([root("a"), child("b", "a")])
+            .when(batch([delete("a"), set("b", "x", json!(1))]))
+            .refused("NODE_NOT_FOUND", "command 1 of the batch: node b does not exist"),
+        given([root("a"), root("b")])
+            .when(batch([relocate("b", "a"), relocate("a", "b")]))
+            .refused("CYCLE", "command 1 of the batch: node a cannot go below itself, to b"),
+        given([root("a")])
+            .when(batch([set("a", "x", json!(1)), unset("a", "x"), unset("a", "x")]))
+            .refused(
+                "PROPERTY_NOT_FOUND",
+                r#"command 2 of the batch: node a has no property "x""#,
+            ),
+    ]);
+}
+
+/// What is not a command on the graph is no part of a batch: it would not be one step of undo.
+#[test]
+fn only_commands_on_the_graph_are_part_of_a_batch() {
+    let refused = |message: &'static str, command: Command| {
+        let message = format!("command 1 of the batch: commands: {message}");
+        given([root("a")])
+            .when(batch([child("b", "a"), command]))
+            .refused("INVALID_REQUEST", &message)
+    };
+    check([
+        refused("a batch is not part of a batch", batch([])),
+        refused("undo and redo are not part of a batch", undo()),
+        refused("undo and redo are not part of a batch", redo()),
+        refused("a load is not part of a batch", load(Graph::default())),
+        refused("a save is not part of a batch", save("demo.json", 0)),
+        refused(
+            "the beginning of a project is not part of a batch",
+            sample::begin_project(),
+        ),
+    ]);
+    let mut bench = free(&[root("a")]);
+    let rejection = bench.submit(&batch([undo()])).expect_err("no part of a batch");
+    assert!(rejection.is_malformed(), "nobody is told of it");
+    let rejection = bench.submit(&batch([delete("x")])).expect_err("not there");
+    assert!(!rejection.is_malformed(), "everybody is told of it");
+}
+
+/// A batch of nothing, or of what is so already, changes nothing.
+#[test]
+fn a_batch_of_nothing_changes_nothing() {
+    check([
+        given([]).when(batch([])).nothing(),
+        given([root("a").with("x", json!(1))])
+            .when(batch([set("a", "x", json!(1)), reorder("a", 0)]))
+            .nothing(),
+        given([root("a")])
+            .when(batch([set("a", "x", json!(1)), unset("a", "x")]))
+            .then(["a.x: nothing -> 1", "a.x: 1 -> gone"]),
+    ]);
+}
+
+/// P5: undo takes the whole batch back, the last command first, and redo does the whole batch again.
+#[test]
+fn a_batch_is_one_step_of_undo() {
+    let mut bench = free(&[root("a"), child("b", "a"), root("c")]);
+    let done = record(
+        &mut bench,
+        &batch([
+            child("d", "b"),
+            relocate("b", "c"),
+            set("b", "name", json!("B")),
+            delete("a"),
+        ]),
+    );
+    assert_eq!(bench.session().history().undo_depth(), 4);
+    let undone = record(&mut bench, &undo());
+    assert_eq!(
+        told(&undone.events),
+        [
+            r#"created a at roots[0]: t "a""#,
+            r#"b.name: "B" -> "b""#,
+            "unlinked b from c[0]",
+            "linked b to a[0], was roots[2]",
+            r#"deleted d at b[0]: t "d""#,
+        ]
+    );
+    assert_eq!(undone.target.map(|target| target.command_id), Some(done.command_id));
+    assert_eq!(record(&mut bench, &redo()).events, done.events);
+}
+
+/// An unlinking and a linking in one batch are taken back like the move that they are.
+#[test]
+fn an_unlinking_and_a_linking_are_taken_back() {
+    let mut bench = free(&[root("a"), child("b", "a"), child("c", "a"), root("d")]);
+    record(&mut bench, &batch([unlink("b", "a"), link("b", "d")]));
+    let undone = record(&mut bench, &undo());
+    assert_eq!(
+        told(&undone.events),
+        ["unlinked b from d[0]", "linked b to a[0], was roots[2]"]
+    );
+    assert_eq!(code(bench.submit(&batch([unlink("b", "d")]))), "NOT_LINKED");
+}

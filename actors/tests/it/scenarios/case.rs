@@ -1,0 +1,228 @@
+//! Given these commands, when this one comes, then this happens.
+
+use std::panic::Location;
+
+use talus_actors::domain::{
+    command::{Command, Context},
+    decide::Decision,
+    event::Event,
+    ids::Seq,
+    invariants,
+    recorded::{Receipt, Recorded},
+    rejection::Rejection,
+    session::Rules,
+    testing::{
+        bench::Bench,
+        sample::{self, Setting},
+    },
+};
+
+use super::{
+    commands::{redo, undo},
+    telling::{shorten, tell},
+};
+use crate::replica::Replica;
+
+/// The beginning of a case: commands that are all accepted.
+#[track_caller]
+pub fn given(commands: impl Into<Vec<Command>>) -> Given {
+    Given {
+        at: Location::caller(),
+        commands: commands.into(),
+    }
+}
+
+pub struct Given {
+    at: &'static Location<'static>,
+    commands: Vec<Command>,
+}
+
+pub struct When {
+    given: Given,
+    command: Command,
+    expected_seq: Option<Seq>,
+}
+
+pub struct Case {
+    when: When,
+    then: Then,
+}
+
+enum Then {
+    Events(Vec<String>),
+    Nothing,
+    Accepted,
+    Refused(&'static str, String),
+}
+
+impl Given {
+    pub fn when(self, command: Command) -> When {
+        When {
+            given: self,
+            command,
+            expected_seq: None,
+        }
+    }
+}
+
+impl When {
+    /// The command comes from somebody who knows the session as of that place.
+    pub fn expecting(mut self, seq: u64) -> Self {
+        self.expected_seq = Some(Seq(seq));
+        self
+    }
+
+    /// These events, and no others.
+    pub fn then<const N: usize>(self, events: [&str; N]) -> Case {
+        assert!(N > 0, "an accepted command that does nothing is `nothing`");
+        let then = Then::Events(events.map(str::to_owned).to_vec());
+        Case { when: self, then }
+    }
+
+    /// Accepted, and nothing changes.
+    pub const fn nothing(self) -> Case {
+        Case {
+            when: self,
+            then: Then::Nothing,
+        }
+    }
+
+    /// Accepted; what it does is told elsewhere.
+    pub const fn accepted(self) -> Case {
+        Case {
+            when: self,
+            then: Then::Accepted,
+        }
+    }
+
+    /// Refused with that code, and with these words for people.
+    pub fn refused(self, code: &'static str, message: &str) -> Case {
+        let then = Then::Refused(code, message.to_owned());
+        Case { when: self, then }
+    }
+}
+
+/// Checks cases in sessions without a template.
+pub fn check<const N: usize>(cases: [Case; N]) {
+    check_with(&Setting::Free.rules(), cases);
+}
+
+/// Checks cases in sessions of the sample's template.
+pub fn check_with_template<const N: usize>(cases: [Case; N]) {
+    check_with(&Setting::Project.rules(), cases);
+}
+
+/// Checks cases, and in each what holds for all: that undo and redo lead there and back, that a replay and a replica
+/// agree, and that a refusal leaves no trace.
+pub fn check_with<const N: usize>(rules: &Rules, cases: [Case; N]) {
+    for case in cases {
+        check_one(rules, case);
+    }
+}
+
+fn check_one(rules: &Rules, case: Case) {
+    let When {
+        given,
+        command,
+        expected_seq,
+    } = case.when;
+    let at = given.at;
+    let mut bench = bench(rules, &given.commands);
+    let context = Context {
+        expected_seq,
+        ..bench.next_context()
+    };
+    let before = bench.session().document().clone();
+    let result = bench.submit_with(&command, &context);
+    match (&result, case.then) {
+        (Ok(Decision::Change(recorded)), Then::Events(events)) => {
+            let told: Vec<_> = recorded.events.iter().map(tell).collect();
+            assert_eq!(told, events, "{at}");
+        }
+        (Ok(Decision::Change(_)), Then::Accepted) => {}
+        (Ok(Decision::Answer(receipt)), Then::Nothing) => check_unchanged(&bench, receipt, at),
+        (Err(rejection), Then::Refused(code, message)) => {
+            assert_eq!(
+                (rejection.code(), shorten(&rejection.to_string())),
+                (code, message),
+                "{at}"
+            );
+        }
+        (result, _) => unreachable!("{at}: {result:#?}"),
+    }
+    check_what_always_holds(&bench, at);
+    match result {
+        Ok(Decision::Change(recorded)) if recorded.command_type.is_undoable() => {
+            let after = bench.session().document().clone();
+            bench.submit(&undo()).expect("what was done can be undone");
+            assert_eq!(*bench.session().document(), before, "{at}: undone");
+            bench.submit(&redo()).expect("what was undone can be done again");
+            assert_eq!(*bench.session().document(), after, "{at}: done again");
+            check_what_always_holds(&bench, at);
+        }
+        Ok(Decision::Change(_)) => {}
+        Ok(Decision::Answer(_)) | Err(_) => assert_eq!(*bench.session().document(), before, "{at}: unchanged"),
+    }
+}
+
+fn check_unchanged(bench: &Bench, receipt: &Receipt, at: &Location<'_>) {
+    let (first_seq, seq, duplicate) = (receipt.first_seq, receipt.seq, receipt.duplicate);
+    assert_eq!(
+        (first_seq, seq, duplicate),
+        (None, bench.session().seq(), false),
+        "{at}"
+    );
+}
+
+fn check_what_always_holds(bench: &Bench, at: &Location<'_>) {
+    let session = bench.session();
+    let invariants = invariants::check(session);
+    assert_eq!(invariants, Ok(()), "{at}");
+    assert!(
+        bench.replayed().as_ref() == Ok(session),
+        "{at}: replaying leads to another session"
+    );
+    let mut replica = Replica::default();
+    let events = bench.log().iter().flat_map(|recorded| &recorded.events);
+    events.for_each(|event| replica.hear(event));
+    let expected = Replica::of(&session.document().graph);
+    assert_eq!(replica.tree(), expected.tree(), "{at}: a replica has another tree");
+}
+
+/// A session to which these commands have been sent, all of which it accepted.
+pub fn bench(rules: &Rules, commands: &[Command]) -> Bench {
+    let genesis = match rules.blueprint {
+        Some(_) => sample::project_genesis(),
+        None => sample::genesis(),
+    };
+    let mut bench = Bench::new(genesis, rules.clone());
+    for command in commands {
+        if let Err(rejection) = bench.submit(command) {
+            unreachable!("{command:?} is given and refused: {rejection}");
+        }
+    }
+    bench
+}
+
+/// The same in a session without a template.
+pub fn free(commands: &[Command]) -> Bench {
+    bench(&Setting::Free.rules(), commands)
+}
+
+/// The record of a command that changes something.
+pub fn record(bench: &mut Bench, command: &Command) -> std::sync::Arc<Recorded> {
+    match bench.submit(command) {
+        Ok(Decision::Change(recorded)) => recorded,
+        other => unreachable!("{command:?} became {other:?}"),
+    }
+}
+
+/// Events in lines.
+pub fn told(events: &[Event]) -> Vec<String> {
+    events.iter().map(tell).collect()
+}
+
+/// The code of a refusal.
+pub fn code(result: Result<Decision, Rejection>) -> &'static str {
+    result.map_or_else(|rejection| rejection.code(), |_| "accepted")
+}

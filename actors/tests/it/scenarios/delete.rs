@@ -1,0 +1,100 @@
+//! `DeleteNode`
+
+use serde_json::json;
+
+use super::{
+    case::{check, free, given, record, told},
+    commands::{Said, child, delete, node, redo, root, set, undo},
+};
+
+/// A node goes with everything below it, one event each: children before their parents, and the last before the first,
+/// so that each is told with the place that it had.
+#[test]
+fn the_subtree_goes_children_first() {
+    check([
+        given([root("a")])
+            .when(delete("a"))
+            .then([r#"deleted a at roots[0]: t "a""#]),
+        given([root("a"), root("b"), root("c")])
+            .when(delete("b"))
+            .then([r#"deleted b at roots[1]: t "b""#]),
+        given([
+            root("a"),
+            child("b", "a"),
+            child("c", "a"),
+            child("d", "b"),
+            child("e", "b"),
+            child("f", "a"),
+            root("g"),
+        ])
+        .when(delete("a"))
+        .then([
+            r#"deleted f at a[2]: t "f""#,
+            r#"deleted c at a[1]: t "c""#,
+            r#"deleted e at b[1]: t "e""#,
+            r#"deleted d at b[0]: t "d""#,
+            r#"deleted b at a[0]: t "b""#,
+            r#"deleted a at roots[0]: t "a""#,
+        ]),
+        given([
+            root("a"),
+            child("b", "a"),
+            child("c", "a"),
+            child("d", "c"),
+            child("e", "a"),
+        ])
+        .when(delete("c"))
+        .then([r#"deleted d at c[0]: t "d""#, r#"deleted c at a[1]: t "c""#]),
+    ]);
+}
+
+/// Everything that a node was is told, for undo to bring it back.
+#[test]
+fn what_a_node_was_is_told() {
+    check([
+        given([root("a").with("color", json!("red")), set("a", "name", json!("Bolt"))])
+            .when(delete("a"))
+            .then([r#"deleted a at roots[0]: t "Bolt" {color: "red"}"#]),
+    ]);
+}
+
+/// Undo brings all of it back, parents first, each in its place; redo takes it away again.
+#[test]
+fn undo_brings_the_subtree_back_in_place() {
+    let mut bench = free(&[
+        root("a"),
+        child("b", "a"),
+        child("c", "a"),
+        child("d", "b"),
+        child("e", "b"),
+        child("f", "a"),
+    ]);
+    let deleted = record(&mut bench, &delete("b"));
+    assert_eq!(deleted.outcome.node_ids, [node("b")]);
+    let undone = record(&mut bench, &undo());
+    assert_eq!(
+        told(&undone.events),
+        [
+            r#"created b at a[0]: t "b""#,
+            r#"created d at b[0]: t "d""#,
+            r#"created e at b[1]: t "e""#
+        ]
+    );
+    assert_eq!(record(&mut bench, &redo()).events, deleted.events);
+}
+
+/// What is not there cannot be deleted, also if it was there once; its id is free again.
+#[test]
+fn what_is_not_there_is_refused() {
+    check([
+        given([])
+            .when(delete("a"))
+            .refused("NODE_NOT_FOUND", "node a does not exist"),
+        given([root("a"), child("b", "a"), delete("a")])
+            .when(delete("b"))
+            .refused("NODE_NOT_FOUND", "node b does not exist"),
+        given([root("a"), delete("a")])
+            .when(root("a"))
+            .then([r#"created a at roots[0]: t "a""#]),
+    ]);
+}

@@ -1,0 +1,158 @@
+//! The same command again, and another one under the same id (P4).
+
+use serde_json::json;
+use talus_actors::domain::{
+    command::{Command, Context, Origin},
+    decide::Decision,
+    ids::{Seq, Timestamp},
+    recorded::Receipt,
+    testing::bench::Bench,
+};
+
+use super::{
+    case::{code, free, record},
+    commands::{
+        Said, batch, child, delete, link, nameless, redo, relocate, reorder, root, save, set, to_roots, undo, unlink,
+        unset,
+    },
+};
+
+fn again(bench: &mut Bench, command: &Command, context: &Context) -> Receipt {
+    match bench.submit_with(command, context) {
+        Ok(Decision::Answer(receipt)) => receipt,
+        other => unreachable!("{other:?}"),
+    }
+}
+
+/// P4: the first outcome, word for word, and that it is one of before; whatever has happened since.
+#[test]
+fn a_retry_gets_the_first_answer() {
+    let mut bench = free(&[root("a")]);
+    let context = bench.next_context();
+    let first = record(&mut bench, &nameless());
+    for command in [undo(), root("b"), delete("a"), save("demo.json", 3)] {
+        record(&mut bench, &command);
+    }
+    let log = bench.log().len();
+    let receipt = again(&mut bench, &nameless(), &context);
+    let expected = Receipt {
+        duplicate: true,
+        ..first.receipt()
+    };
+    assert_eq!(receipt, expected);
+    assert_eq!((receipt.first_seq, receipt.seq), (Some(Seq(3)), Seq(4)));
+    assert_eq!(bench.log().len(), log);
+    bench.restart().expect("its own log");
+    assert_eq!(
+        again(&mut bench, &nameless(), &context),
+        expected,
+        "also after a restart"
+    );
+}
+
+/// P4: who asks, when, and what he knows are no part of the command.
+#[test]
+fn a_retry_is_known_by_its_content() {
+    let mut bench = free(&[]);
+    let context = bench.next_context();
+    record(&mut bench, &root("a"));
+    record(&mut bench, &set("a", "x", json!(1)));
+    let later = Context {
+        origin: Origin {
+            client_id: None,
+            user: Some("Mallory".into()),
+        },
+        now: Timestamp(context.now.0 + 86_400_000),
+        expected_seq: Some(Seq::ZERO),
+        ..context
+    };
+    assert!(again(&mut bench, &root("a"), &later).duplicate);
+}
+
+/// P4: an undo that is sent again takes nothing more back.
+#[test]
+fn a_retried_undo_takes_nothing_more_back() {
+    let mut bench = free(&[root("a"), root("b")]);
+    let context = bench.next_context();
+    record(&mut bench, &undo());
+    assert!(again(&mut bench, &undo(), &context).duplicate);
+    assert_eq!(bench.session().history().undo_depth(), 1);
+    assert_eq!(code(bench.submit_with(&redo(), &context)), "COMMAND_ID_REUSED");
+}
+
+/// P4: the least difference makes another command, and that is refused under a used id.
+#[test]
+fn the_least_difference_is_another_command() {
+    let pairs = [
+        (root("a"), root("a").at(0)),
+        (root("a"), root("a").of("u")),
+        (root("a"), root("a").named("A")),
+        (root("a"), root("a").with("x", json!(null))),
+        (root("a").with("x", json!(1)), root("a").with("x", json!(1.0))),
+        (root("a").with("x", json!(1)), root("a").with("y", json!(1))),
+        (root("a"), child("a", "b")),
+        (nameless(), nameless().named("New Node")),
+        (root("a"), batch([root("a")])),
+        (batch([root("a"), root("b")]), batch([root("b"), root("a")])),
+        (delete("a"), delete("b")),
+        (link("a", "b"), link("b", "a")),
+        (link("a", "b"), unlink("a", "b")),
+        (link("a", "b"), link("a", "b").at(0)),
+        (relocate("a", "b"), link("a", "b")),
+        (relocate("a", "b"), to_roots("a")),
+        (reorder("a", 0), reorder("a", 1)),
+        (set("a", "x", json!("1")), set("a", "x", json!(1))),
+        (set("a", "x", json!(null)), unset("a", "x")),
+        (set("a", "x", json!({"a": 1})), set("a", "x", json!([["a", 1]]))),
+        (undo(), redo()),
+        (save("a", 1), save("a", 2)),
+        (save("a", 1), save("b", 1)),
+    ];
+    for (one, other) in pairs {
+        assert_ne!(one.fingerprint(), other.fingerprint(), "{one:?} is not {other:?}");
+        assert_eq!(one.fingerprint(), one.clone().fingerprint());
+    }
+    let mut bench = free(&[]);
+    let context = bench.next_context();
+    record(&mut bench, &root("a"));
+    let rejection = bench.submit_with(&root("b"), &context).expect_err("another command");
+    assert_eq!(rejection.code(), "COMMAND_ID_REUSED");
+    assert_eq!(
+        rejection.to_string(),
+        format!("command id {} was used for another command", context.command_id)
+    );
+}
+
+/// The order in which the members of an object or the properties of a node were written is no difference.
+#[test]
+fn the_order_of_members_is_no_difference() {
+    let parse = |text: &str| set("a", "x", text.parse().expect("JSON"));
+    assert_eq!(
+        parse(r#"{"a": 1, "b": 2}"#).fingerprint(),
+        parse(r#"{"b": 2, "a": 1}"#).fingerprint()
+    );
+}
+
+/// P4: a refused command leaves its id free, and is decided again when it comes again.
+#[test]
+fn a_refused_command_may_be_sent_again() {
+    let mut bench = free(&[]);
+    let context = bench.next_context();
+    let command = child("b", "a");
+    assert_eq!(code(bench.submit_with(&command, &context)), "NODE_NOT_FOUND");
+    record(&mut bench, &root("a"));
+    assert!(matches!(bench.submit_with(&command, &context), Ok(Decision::Change(_))));
+    assert!(again(&mut bench, &command, &context).duplicate);
+}
+
+/// A command that changed nothing leaves no trace: sent again, it is simply decided again.
+#[test]
+fn a_command_that_changed_nothing_is_decided_again() {
+    let mut bench = free(&[root("a"), set("a", "x", json!(1))]);
+    let context = bench.next_context();
+    let command = set("a", "x", json!(1));
+    let receipt = again(&mut bench, &command, &context);
+    assert_eq!((receipt.duplicate, receipt.first_seq), (false, None));
+    record(&mut bench, &set("a", "x", json!(2)));
+    assert!(matches!(bench.submit_with(&command, &context), Ok(Decision::Change(_))));
+}

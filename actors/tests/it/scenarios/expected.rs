@@ -1,0 +1,190 @@
+//! `expected_seq`: a command is refused if what it touches changed since, and only then.
+
+use serde_json::json;
+use talus_actors::domain::{command::Command, graph::Graph, ids::Seq, rejection::Rejection};
+
+use super::{
+    case::{Case, check, free, given},
+    commands::{
+        Said, batch, child, delete, link, load, relocate, reorder, root, save, set, to_roots, undo, unlink, unset,
+    },
+};
+
+/// What somebody saw: at 14,
+///
+/// ```text
+///  a ─┬─ b ─── d      x
+///     └─ c            y
+/// ```
+const SEEN: u64 = 14;
+
+fn seen() -> Vec<Command> {
+    vec![
+        root("a"),
+        child("b", "a").with("color", json!("red")),
+        child("c", "a"),
+        child("d", "b"),
+        root("x"),
+        root("y"),
+        set("a", "name", json!("A")),
+    ]
+}
+
+/// Since then, this happened: is this command still right?
+fn after(since: Command, command: Command) -> super::case::When {
+    given([seen(), vec![since]].concat()).when(command).expecting(SEEN)
+}
+
+fn fine(since: Command, command: Command) -> Case {
+    after(since, command).accepted()
+}
+
+/// The change is one event at 15, and the session at 16.
+fn conflict(since: Command, command: Command, what: &str) -> Case {
+    after(since, command).refused("CONFLICT", &format!("{what} changed at 15, after 14"))
+}
+
+/// Setting and deleting a property looks at the node: its properties, its name, its place and its children.
+#[test]
+fn properties_look_at_the_node() {
+    check([
+        conflict(set("b", "size", json!(1)), set("b", "color", json!("blue")), "node b"),
+        conflict(set("b", "name", json!("B")), unset("b", "color"), "node b"),
+        conflict(unlink("b", "a"), set("b", "color", json!("blue")), "node b"),
+        conflict(unlink("d", "b"), set("b", "color", json!("blue")), "node b"),
+        fine(set("a", "size", json!(1)), set("b", "color", json!("blue"))),
+        fine(set("c", "size", json!(1)), unset("b", "color")),
+        fine(set("d", "size", json!(1)), set("b", "color", json!("blue"))),
+    ]);
+}
+
+/// Creating looks at the parent, or at the roots.
+#[test]
+fn creating_looks_at_the_parent() {
+    check([
+        conflict(child("n", "a"), child("m", "a"), "node a"),
+        conflict(set("a", "size", json!(1)), child("m", "a"), "node a"),
+        conflict(root("n"), root("m"), "the order of the roots"),
+        conflict(unlink("d", "b"), root("m"), "the order of the roots"),
+        conflict(link("x", "c"), root("m"), "the order of the roots"),
+        fine(child("n", "a"), root("m")),
+        fine(root("n"), child("m", "a")),
+        fine(child("n", "b"), child("m", "a")),
+    ]);
+}
+
+/// Deleting and ordering look at the node and at its parent.
+#[test]
+fn deleting_and_ordering_look_at_the_node_and_its_parent() {
+    check([
+        conflict(set("b", "size", json!(1)), delete("b"), "node b"),
+        conflict(child("n", "b"), delete("b"), "node b"),
+        conflict(child("n", "a"), delete("b"), "node a"),
+        conflict(root("n"), delete("x"), "the order of the roots"),
+        conflict(set("b", "size", json!(1)), reorder("b", 1), "node b"),
+        conflict(child("n", "a"), reorder("b", 1), "node a"),
+        conflict(root("n"), reorder("x", 0), "the order of the roots"),
+        fine(set("c", "size", json!(1)), delete("b")),
+        fine(root("n"), delete("b")),
+        fine(child("n", "x"), reorder("b", 1)),
+    ]);
+}
+
+/// Linking and unlinking look at the child and at the parent that is named.
+#[test]
+fn linking_looks_at_both() {
+    check([
+        conflict(set("x", "size", json!(1)), link("x", "c"), "node x"),
+        conflict(child("n", "c"), link("x", "c"), "node c"),
+        conflict(set("b", "size", json!(1)), unlink("b", "a"), "node b"),
+        conflict(child("n", "a"), unlink("b", "a"), "node a"),
+        fine(child("n", "b"), link("x", "c")),
+        fine(child("n", "c"), unlink("b", "a")),
+    ]);
+}
+
+/// Moving looks at the node, at its parent and at the new one, the roots included.
+#[test]
+fn moving_looks_at_all_three() {
+    check([
+        conflict(set("b", "size", json!(1)), relocate("b", "c"), "node b"),
+        conflict(child("n", "a"), relocate("b", "x"), "node a"),
+        conflict(child("n", "x"), relocate("b", "x"), "node x"),
+        conflict(root("n"), to_roots("b"), "the order of the roots"),
+        conflict(root("n"), relocate("x", "b"), "the order of the roots"),
+        fine(root("n"), relocate("b", "c")),
+        fine(child("n", "y"), relocate("b", "x")),
+    ]);
+}
+
+/// A batch looks at what its commands look at; undo, redo, loading and saving look at everything.
+#[test]
+fn the_others_look_at_everything() {
+    check([
+        conflict(set("b", "size", json!(1)), batch([root("m"), delete("b")]), "node b"),
+        fine(set("b", "size", json!(1)), batch([root("m"), delete("c")])),
+        after(set("y", "size", json!(1)), undo()).refused("CONFLICT", "the session changed at 16, after 14"),
+        after(set("y", "size", json!(1)), load(Graph::default()))
+            .refused("CONFLICT", "the session changed at 16, after 14"),
+        after(set("y", "size", json!(1)), save("demo.json", 16))
+            .refused("CONFLICT", "the session changed at 16, after 14"),
+        given(seen()).when(undo()).expecting(SEEN).accepted(),
+    ]);
+}
+
+/// A load changes everything; a save and an event before what was seen change nothing.
+#[test]
+fn what_changed_before_does_not_matter() {
+    let graph = free(&seen()).session().document().graph.clone();
+    check([
+        conflict(load(graph), set("y", "size", json!(1)), "node y"),
+        fine(save("demo.json", 14), set("a", "size", json!(1))),
+        given(seen())
+            .when(set("a", "size", json!(1)))
+            .expecting(SEEN)
+            .accepted(),
+        given(seen()).when(set("a", "size", json!(1))).expecting(13).accepted(),
+        given(seen())
+            .when(set("a", "size", json!(1)))
+            .expecting(12)
+            .refused("CONFLICT", "node a changed at 13, after 12"),
+        given(seen()).when(set("c", "size", json!(1))).expecting(5).accepted(),
+        given(seen())
+            .when(set("c", "size", json!(1)))
+            .expecting(u64::MAX)
+            .accepted(),
+        given(seen())
+            .when(set("c", "size", json!(1)))
+            .expecting(0)
+            .refused("CONFLICT", "node c changed at 5, after 0"),
+    ]);
+}
+
+/// A command that is wrong anyway is refused for that, unless what it touches changed; and one on a node that is gone
+/// says that it is gone.
+#[test]
+fn a_conflict_comes_before_other_reasons() {
+    check([
+        conflict(set("b", "size", json!(1)), unset("b", "nothing"), "node b"),
+        after(delete("c"), set("c", "size", json!(1))).refused("NODE_NOT_FOUND", "node c does not exist"),
+    ]);
+}
+
+/// A conflict says for programs where the session is.
+#[test]
+fn a_conflict_says_where_the_session_is() {
+    let mut bench = free(&[seen(), vec![root("n"), set("n", "size", json!(1))]].concat());
+    let context = talus_actors::domain::command::Context {
+        expected_seq: Some(Seq(SEEN)),
+        ..bench.next_context()
+    };
+    match bench.submit_with(&root("m"), &context) {
+        Err(Rejection::Conflict {
+            changed_seq,
+            expected_seq,
+            current_seq,
+            ..
+        }) => assert_eq!((changed_seq, expected_seq, current_seq), (Seq(15), Seq(SEEN), Seq(18))),
+        other => unreachable!("{other:?}"),
+    }
+}

@@ -1,0 +1,247 @@
+//! `Undo` and `Redo`
+
+use std::sync::Arc;
+
+use serde_json::json;
+use talus_actors::domain::{
+    command::CommandType,
+    limits::Limits,
+    recorded::{Recorded, Target},
+    session::Rules,
+    testing::{bench::Bench, sample::Setting},
+};
+
+use super::{
+    case::{bench, check, code, free, given, record},
+    commands::{batch, child, delete, node, redo, root, save, set, undo},
+};
+
+/// Where there is nothing to take back or to do again, there is nothing to take back or to do again.
+#[test]
+fn there_must_be_something_to_undo() {
+    check([
+        given([])
+            .when(undo())
+            .refused("NOTHING_TO_UNDO", "there is nothing to undo"),
+        given([])
+            .when(redo())
+            .refused("NOTHING_TO_REDO", "there is nothing to redo"),
+        given([root("a")])
+            .when(redo())
+            .refused("NOTHING_TO_REDO", "there is nothing to redo"),
+        given([root("a"), undo()])
+            .when(undo())
+            .refused("NOTHING_TO_UNDO", "there is nothing to undo"),
+        given([root("a"), undo(), redo()])
+            .when(redo())
+            .refused("NOTHING_TO_REDO", "there is nothing to redo"),
+        given([root("a"), undo(), root("b")])
+            .when(redo())
+            .refused("NOTHING_TO_REDO", "there is nothing to redo"),
+    ]);
+}
+
+/// The last command goes first, and comes back last.
+#[test]
+fn the_last_command_goes_first() {
+    let two = || [root("a"), set("a", "x", json!(1))];
+    check([
+        given(two()).when(undo()).then(["a.x: 1 -> gone"]),
+        given([&two()[..], &[undo()]].concat())
+            .when(undo())
+            .then([r#"deleted a at roots[0]: t "a""#]),
+        given([&two()[..], &[undo(), undo()]].concat())
+            .when(redo())
+            .then([r#"created a at roots[0]: t "a""#]),
+        given([&two()[..], &[undo(), undo(), redo()]].concat())
+            .when(redo())
+            .then(["a.x: nothing -> 1"]),
+    ]);
+}
+
+/// An undo or redo is a command of its own, which names the one it is of; its answer names no node.
+#[test]
+fn an_undo_names_the_command_it_takes_back() {
+    let mut bench = free(&[]);
+    let created = record(&mut bench, &root("a"));
+    let target = Some(Target {
+        command_id: created.command_id,
+        command_type: CommandType::CreateNode,
+    });
+    let undone = record(&mut bench, &undo());
+    assert_eq!((undone.command_type, undone.target), (CommandType::Undo, target));
+    let redone = record(&mut bench, &redo());
+    assert_eq!((redone.command_type, redone.target), (CommandType::Redo, target));
+    assert!(undone.outcome.node_ids.is_empty() && redone.outcome.node_ids.is_empty());
+    let ids = [created.command_id, undone.command_id, redone.command_id];
+    assert!(ids[0] != ids[1] && ids[1] != ids[2]);
+}
+
+/// Each answer says whether there is something to undo and to redo after it.
+#[test]
+fn answers_say_what_can_be_undone() {
+    let mut bench = free(&[]);
+    let told = |recorded: &Recorded| (recorded.outcome.undo_available, recorded.outcome.redo_available);
+    for (command, expected) in [
+        (root("a"), (true, false)),
+        (root("b"), (true, false)),
+        (undo(), (true, true)),
+        (undo(), (false, true)),
+        (redo(), (true, true)),
+        (save("demo.json", 1), (true, true)),
+        (redo(), (true, false)),
+        (undo(), (true, true)),
+        (delete("a"), (true, false)),
+    ] {
+        assert_eq!(told(&record(&mut bench, &command)), expected, "{command:?}");
+    }
+}
+
+/// Writing the file is no step: it is neither taken back, nor does it forget what was undone.
+#[test]
+fn a_save_is_no_step() {
+    check([
+        given([root("a"), save("demo.json", 2)])
+            .when(undo())
+            .then([r#"deleted a at roots[0]: t "a""#]),
+        given([root("a"), undo(), save("demo.json", 4)])
+            .when(redo())
+            .then([r#"created a at roots[0]: t "a""#]),
+        given([save("demo.json", 0)])
+            .when(undo())
+            .refused("NOTHING_TO_UNDO", "there is nothing to undo"),
+    ]);
+}
+
+fn limited(limits: Limits) -> Rules {
+    Rules {
+        blueprint: None,
+        limits: Arc::new(limits),
+    }
+}
+
+fn undo_all(bench: &mut Bench) -> usize {
+    let mut count = 0;
+    while bench.submit(&undo()).is_ok() {
+        count += 1;
+    }
+    count
+}
+
+/// P9: exactly so many commands can be undone as the limit says, the last ones.
+#[test]
+fn exactly_the_undo_depth_can_be_undone() {
+    let rules = limited(Limits {
+        undo_depth_max: 3,
+        ..Limits::default()
+    });
+    let ten: Vec<_> = (0..10).map(|number| set("a", "x", json!(number))).collect();
+    let mut bench = bench(&rules, &[vec![root("a")], ten].concat());
+    assert_eq!(undo_all(&mut bench), 3);
+    let content = |bench: &Bench| {
+        let node = bench
+            .session()
+            .document()
+            .graph
+            .node(node("a"))
+            .expect("it is there")
+            .clone();
+        serde_json::to_string(&node.content.properties).expect("JSON")
+    };
+    assert_eq!(content(&bench), r#"{"x":6}"#);
+    for _ in 0..3 {
+        record(&mut bench, &redo());
+    }
+    assert_eq!(content(&bench), r#"{"x":9}"#);
+    assert_eq!(code(bench.submit(&redo())), "NOTHING_TO_REDO");
+    assert_eq!(undo_all(&mut bench), 3);
+}
+
+/// P9: with the default limit, 1,000 of 1,001 commands can be undone.
+#[test]
+fn a_thousand_commands_can_be_undone() {
+    let commands: Vec<_> = (0..1_000).map(|number| set("a", "x", json!(number))).collect();
+    let mut bench = free(&[vec![root("a")], commands].concat());
+    assert_eq!(undo_all(&mut bench), 1_000);
+    assert!(
+        bench.session().document().graph.contains(node("a")),
+        "its creation is the 1,001st"
+    );
+}
+
+/// P9: what can be undone holds no more than its bytes, but always the last command, whatever it weighs.
+#[test]
+fn what_can_be_undone_has_a_weight() {
+    let rules = limited(Limits {
+        undo_bytes_max: 10_000,
+        ..Limits::default()
+    });
+    let text = |bytes: usize| set("a", "x", json!("x".repeat(bytes)));
+    let heavy: Vec<_> = (0..10).map(|number| text(1_500 + number)).collect();
+    let mut bench = bench(&rules, &[vec![root("a")], heavy].concat());
+    let depth = bench.session().history().undo_depth();
+    assert!((2..=3).contains(&depth), "each weighs what was and what is: {depth}");
+    record(&mut bench, &text(20_000));
+    assert_eq!(bench.session().history().undo_depth(), 1);
+    record(&mut bench, &undo());
+    record(&mut bench, &redo());
+    record(&mut bench, &set("a", "y", json!(1)));
+    record(&mut bench, &set("a", "y", json!(2)));
+    assert_eq!(
+        bench.session().history().undo_depth(),
+        2,
+        "what is forgotten weighs nothing"
+    );
+}
+
+/// A log is replayed by whatever limits there are now, also if more commands were undone than can be undone now: what
+/// is beyond the limit is forgotten, and what is left can be undone.
+#[test]
+fn a_log_outlives_a_lower_undo_depth() {
+    let commands = [
+        vec![
+            root("a"),
+            child("b", "a"),
+            child("c", "b"),
+            child("d", "c"),
+            set("a", "x", json!(1)),
+        ],
+        vec![undo(), undo(), undo(), undo(), redo(), redo(), undo(), redo(), redo()],
+    ]
+    .concat();
+    let before = free(&commands);
+    for undo_depth_max in 1..5 {
+        for log in (0..=before.log().len()).map(|records| &before.log()[..records]) {
+            let rules = limited(Limits {
+                undo_depth_max,
+                ..Limits::default()
+            });
+            let mut bench = Bench::resume(before.session().genesis().clone(), rules, log).expect("it is a sound log");
+            assert_eq!(
+                bench.session().seq(),
+                log.last().map_or_else(Default::default, |last| last.seq())
+            );
+            let history = bench.session().history();
+            assert!(history.undo_depth() + history.redo_depth() <= undo_depth_max);
+            let document = bench.session().document().clone();
+            let undone = undo_all(&mut bench);
+            for _ in 0..undone {
+                record(&mut bench, &redo());
+            }
+            assert_eq!(*bench.session().document(), document, "{undo_depth_max}, {undone}");
+            while bench.submit(&redo()).is_ok() {}
+            record(&mut bench, &batch([root("y"), child("z", "y")]));
+            record(&mut bench, &undo());
+            assert!(bench.replayed().as_ref() == Ok(bench.session()));
+        }
+    }
+}
+
+/// The first node of a project is no step of undo.
+#[test]
+fn the_beginning_of_a_project_is_no_step() {
+    let mut bench = Setting::Project.bench();
+    assert_eq!(code(bench.submit(&undo())), "NOTHING_TO_UNDO");
+    let last = bench.log().last().expect("it began").outcome.clone();
+    assert_eq!((last.undo_available, last.is_dirty), (false, true));
+}

@@ -1,0 +1,79 @@
+//! The invariants find what is broken, as far as it can be broken from outside.
+
+use std::sync::Arc;
+
+use talus_actors::domain::{
+    graph::{Graph, NodeContent, Properties},
+    ids::{PropertyId, TypeId},
+    invariants,
+    recorded::Recorded,
+    session::Session,
+    testing::sample::{self, Setting},
+    value::Value,
+};
+
+use super::{
+    case::free,
+    commands::{child, load, node, root},
+};
+
+/// A session with a loaded graph, which nobody has checked.
+fn broken_by(setting: Setting, graph: Graph) -> &'static str {
+    let mut bench = setting.bench();
+    bench.submit(&load(graph)).expect("loading is always allowed");
+    invariants::check(bench.session()).expect_err("it is broken").invariant
+}
+
+fn graph_of(content: NodeContent) -> Graph {
+    let mut graph = Graph::default();
+    graph.insert(node("a"), content, None, 0).expect("it fits");
+    graph
+}
+
+fn content(name: &str, node_type: &str, property: &str) -> NodeContent {
+    NodeContent {
+        name: name.into(),
+        type_id: TypeId::new(node_type),
+        properties: Properties::from([(PropertyId::new(property), Value::text("x"))]),
+        metadata: None,
+    }
+}
+
+#[test]
+fn a_name_is_a_name_and_no_property() {
+    let blueprint = sample::blueprint();
+    let project = blueprint.root_type();
+    let name = project.name_property().expect("it has one").id.clone();
+    assert_eq!(broken_by(Setting::Free, graph_of(content(" ", "t", "x"))), "GR-6");
+    assert_eq!(broken_by(Setting::Free, graph_of(content("a", "t", "name"))), "GR-6");
+    let twice = content("a", project.id.as_str(), name.as_str());
+    assert_eq!(broken_by(Setting::Project, graph_of(twice)), "GR-6");
+}
+
+#[test]
+fn limits_are_held() {
+    let long = content("a name of more than a dozen", "t", "x");
+    assert_eq!(broken_by(Setting::TightFree, graph_of(long)), "LI-1");
+    let line = ["b", "c", "d", "e", "f"].iter().zip(["a", "b", "c", "d", "e"]);
+    let line: Vec<_> = std::iter::once(root("a"))
+        .chain(line.map(|(one, parent)| child(one, parent)))
+        .collect();
+    let deep = free(&line).session().document().graph.clone();
+    assert_eq!(broken_by(Setting::TightFree, deep), "LI-1");
+}
+
+#[test]
+fn what_was_told_is_true() {
+    let told = |change: fn(&mut Recorded)| {
+        let bench = free(&[root("a")]);
+        let mut recorded = Recorded::clone(&bench.log()[0]);
+        change(&mut recorded);
+        let (genesis, rules) = (bench.session().genesis().clone(), bench.session().rules().clone());
+        let session = Session::replay(genesis, rules, None, [Arc::new(recorded)]).expect("it fits");
+        invariants::check(&session).map_err(|broken| broken.invariant)
+    };
+    assert_eq!(told(|_| {}), Ok(()));
+    assert_eq!(told(|recorded| recorded.outcome.redo_available = true), Err("SE-3"));
+    assert_eq!(told(|recorded| recorded.outcome.undo_available = false), Err("SE-3"));
+    assert_eq!(told(|recorded| recorded.outcome.is_dirty = false), Err("SE-3"));
+}

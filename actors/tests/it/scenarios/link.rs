@@ -1,0 +1,116 @@
+//! `LinkNode` and `UnlinkNode`
+
+use super::{
+    case::{check, free, given, record, told},
+    commands::{Said, child, link, node, redo, root, undo, unlink},
+};
+
+/// A root goes to the end of the children, or to the place that is named; where it stood among the roots is told, for
+/// undo.
+#[test]
+fn a_root_goes_under_a_parent() {
+    check([
+        given([root("a"), root("b")])
+            .when(link("b", "a"))
+            .then(["linked b to a[0], was roots[1]"]),
+        given([root("b"), root("a"), child("c", "a"), child("d", "a")])
+            .when(link("b", "a"))
+            .then(["linked b to a[2], was roots[0]"]),
+        given([root("b"), root("a"), child("c", "a"), child("d", "a")])
+            .when(link("b", "a").at(1))
+            .then(["linked b to a[1], was roots[0]"]),
+        given([root("a"), root("b"), child("c", "b"), root("d")])
+            .when(link("b", "d"))
+            .then(["linked b to d[0], was roots[1]"]),
+    ]);
+}
+
+/// A node has one parent and is not below itself; both must be there, and so must the place.
+#[test]
+fn what_cannot_be_linked_is_refused() {
+    check([
+        given([root("a")])
+            .when(link("b", "a"))
+            .refused("NODE_NOT_FOUND", "node b does not exist"),
+        given([root("a")])
+            .when(link("a", "b"))
+            .refused("NODE_NOT_FOUND", "node b does not exist"),
+        given([root("a"), child("b", "a")])
+            .when(link("b", "a"))
+            .refused("ALREADY_LINKED", "node b is already linked, to a"),
+        given([root("a"), child("b", "a"), root("c")])
+            .when(link("b", "c"))
+            .refused("ALREADY_LINKED", "node b is already linked, to a"),
+        given([root("a")])
+            .when(link("a", "a"))
+            .refused("CYCLE", "node a cannot go below itself, to a"),
+        given([root("a"), child("b", "a"), child("c", "b")])
+            .when(link("a", "c"))
+            .refused("CYCLE", "node a cannot go below itself, to c"),
+        given([root("a"), root("b")])
+            .when(link("b", "a").at(1))
+            .refused("INDEX_OUT_OF_RANGE", "index 1 is not between 0 and 0"),
+        given([root("a"), root("b")])
+            .when(link("b", "a").at(-1))
+            .refused("INDEX_OUT_OF_RANGE", "index -1 is not between 0 and 0"),
+    ]);
+}
+
+/// A child becomes the last root.
+#[test]
+fn an_unlinked_child_goes_to_the_end_of_the_roots() {
+    check([given([root("a"), child("b", "a"), child("c", "a"), root("d")])
+        .when(unlink("b", "a"))
+        .then(["unlinked b from a[0]"])]);
+    let mut bench = free(&[root("a"), child("b", "a"), child("c", "b"), root("d")]);
+    record(&mut bench, &unlink("b", "a"));
+    let graph = &bench.session().document().graph;
+    assert_eq!(
+        graph.roots().iter().collect::<Vec<_>>(),
+        [node("a"), node("d"), node("b")]
+    );
+    assert_eq!(graph.height(node("b")), 2, "what is below it comes along");
+}
+
+/// Only a child can be unlinked, and only from its parent.
+#[test]
+fn what_is_not_linked_cannot_be_unlinked() {
+    check([
+        given([root("a")])
+            .when(unlink("b", "a"))
+            .refused("NODE_NOT_FOUND", "node b does not exist"),
+        given([root("a")])
+            .when(unlink("a", "b"))
+            .refused("NODE_NOT_FOUND", "node b does not exist"),
+        given([root("a"), root("b")])
+            .when(unlink("b", "a"))
+            .refused("NOT_LINKED", "node b is not linked to a"),
+        given([root("a"), child("b", "a"), root("c")])
+            .when(unlink("b", "c"))
+            .refused("NOT_LINKED", "node b is not linked to c"),
+        given([root("a"), child("b", "a"), child("c", "b")])
+            .when(unlink("c", "a"))
+            .refused("NOT_LINKED", "node c is not linked to a"),
+    ]);
+}
+
+/// Undo of a link brings the root back to where it stood among the roots, in two events; undo of an unlinking brings
+/// the child back to its place.
+#[test]
+fn undo_brings_a_node_back_to_its_place() {
+    let mut bench = free(&[root("a"), root("b"), root("c"), child("d", "c")]);
+    record(&mut bench, &link("a", "c").at(0));
+    assert_eq!(
+        told(&record(&mut bench, &undo()).events),
+        ["unlinked a from c[0]", "linked a to roots[0], was roots[2]"]
+    );
+    assert_eq!(
+        told(&record(&mut bench, &redo()).events),
+        ["linked a to c[0], was roots[0]"]
+    );
+    record(&mut bench, &unlink("a", "c"));
+    assert_eq!(
+        told(&record(&mut bench, &undo()).events),
+        ["linked a to c[0], was roots[2]"]
+    );
+}

@@ -1,0 +1,162 @@
+//! `CreateProject`, `SaveProject` and `LoadGraph`
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::json;
+use talus_actors::domain::{
+    command::Command,
+    event::{Document, Extras},
+    graph::Graph,
+    testing::sample::{self, Setting},
+    value::Value,
+};
+
+use super::{
+    case::{check, check_with_template, free, given, record, told},
+    commands::{child, load, node, redo, root, save, set, undo},
+};
+
+/// The graph that these commands make.
+fn graph(commands: &[Command]) -> Graph {
+    free(commands).session().document().graph.clone()
+}
+
+fn extras(view: &str) -> Extras {
+    Arc::new(BTreeMap::from([("expanded".into(), Value::text(view))]))
+}
+
+/// A project begins with the template's root type and its defaults.
+#[test]
+fn a_project_begins_with_its_root() {
+    check_with_template([given([])
+        .when(sample::begin_project())
+        .then([r#"created <1.0> at roots[0]: {project} "Demo""#])]);
+    let bench = Setting::Project.bench();
+    let begun = &bench.log()[0];
+    assert_eq!(begun.outcome.node_ids.len(), 1, "the answer names the root");
+}
+
+/// A save is told with the name of the file, and changes no node.
+#[test]
+fn a_save_is_an_event() {
+    check([
+        given([root("a")])
+            .when(save("demo.json", 2))
+            .then(["saved demo.json through 2"]),
+        given([root("a"), save("demo.json", 2)])
+            .when(save("demo.json", 2))
+            .then(["saved demo.json through 2"]),
+    ]);
+}
+
+/// A session is dirty if there are commands after the state that was written; what came while the file was written is
+/// such a command.
+#[test]
+fn dirty_is_what_no_file_has() {
+    let mut bench = free(&[]);
+    assert!(!bench.session().is_dirty(), "there is nothing to write");
+    for (command, dirty) in [
+        (root("a"), true),
+        (save("demo.json", 2), false),
+        (set("a", "x", json!(1)), true),
+        (set("a", "x", json!(2)), true),
+        (save("demo.json", 6), true),
+        (save("demo.json", 8), false),
+        (undo(), true),
+        (redo(), true),
+        (save("demo.json", 14), true),
+        (save("demo.json", 16), false),
+        (save("demo.json", 0), true),
+        (load(Graph::default()), true),
+    ] {
+        let recorded = record(&mut bench, &command);
+        assert_eq!(
+            (recorded.outcome.is_dirty, bench.session().is_dirty()),
+            (dirty, dirty),
+            "{command:?}"
+        );
+    }
+}
+
+/// Loading replaces the whole graph; undo brings back the one before it, redo the loaded one.
+#[test]
+fn a_load_replaces_everything_and_can_be_undone() {
+    let loaded = graph(&[root("x"), child("y", "x"), root("z")]);
+    check([
+        given([]).when(load(loaded.clone())).then(["loaded 3 nodes"]),
+        given([root("a"), child("b", "a")])
+            .when(load(loaded.clone()))
+            .then(["loaded 3 nodes"]),
+        given([root("a")]).when(load(Graph::default())).then(["loaded 0 nodes"]),
+    ]);
+    let mut bench = free(&[root("a"), child("b", "a")]);
+    let recorded = record(&mut bench, &load(loaded.clone()));
+    assert!(recorded.outcome.node_ids.is_empty());
+    assert_eq!(bench.session().document().graph, loaded);
+    assert_eq!(told(&record(&mut bench, &undo()).events), ["loaded 2 nodes"]);
+    assert_eq!(bench.session().document().graph, graph(&[root("a"), child("b", "a")]));
+    assert_eq!(told(&record(&mut bench, &redo()).events), ["loaded 3 nodes"]);
+    record(&mut bench, &undo());
+    assert_eq!(
+        told(&record(&mut bench, &undo()).events),
+        [r#"deleted b at a[0]: t "b""#],
+        "what was done before the load can be undone after its undo"
+    );
+}
+
+/// What a file holds beside its graph is replaced with it, or stays as it is if the graph comes without.
+#[test]
+fn what_is_beside_the_graph_goes_with_it() {
+    let mut bench = free(&[root("a")]);
+    let with = |extras| Command::LoadGraph {
+        graph: graph(&[root("x")]),
+        extras,
+        from_file: false,
+    };
+    let document = |extras| Document {
+        graph: graph(&[root("x")]),
+        extras,
+    };
+    record(&mut bench, &with(Some(extras("one"))));
+    assert_eq!(*bench.session().document(), document(extras("one")));
+    record(&mut bench, &with(None));
+    assert_eq!(*bench.session().document(), document(extras("one")));
+    record(&mut bench, &with(Some(extras("two"))));
+    record(&mut bench, &undo());
+    assert_eq!(*bench.session().document(), document(extras("one")));
+    record(&mut bench, &redo());
+    assert_eq!(*bench.session().document(), document(extras("two")));
+    record(&mut bench, &root("b"));
+    record(&mut bench, &undo());
+    assert_eq!(
+        bench.session().document().extras,
+        extras("two"),
+        "nothing else touches it"
+    );
+}
+
+/// Nodes of a loaded graph are nodes like any other.
+#[test]
+fn a_loaded_graph_goes_on() {
+    let loaded = || load(graph(&[root("x"), child("y", "x")]));
+    check([
+        given([loaded()])
+            .when(child("z", "y"))
+            .then([r#"created z at y[0]: t "z""#]),
+        given([loaded()])
+            .when(root("y"))
+            .refused("NODE_EXISTS", "node y exists already"),
+        given([root("a"), loaded()])
+            .when(child("b", "a"))
+            .refused("NODE_NOT_FOUND", "node a does not exist"),
+    ]);
+    let mut bench = free(&[root("a")]);
+    let seq = bench.session().seq();
+    record(&mut bench, &loaded());
+    assert_eq!(
+        bench.session().changed(node("y")),
+        seq.plus(1),
+        "a load changes every node"
+    );
+    assert_eq!(bench.session().roots_changed(), seq.plus(1));
+}

@@ -1,0 +1,172 @@
+//! `UpdateProperty` and `DeleteProperty` without a template
+
+use serde_json::{Value as Json, json};
+use talus_actors::domain::event::Event;
+
+use super::{
+    case::{check, free, given, record, told},
+    commands::{Said, node, redo, root, set, undo, unset},
+};
+
+fn number(text: &str) -> Json {
+    text.parse().expect("a number")
+}
+
+/// The hub's own value of before is told: nothing if there was none, which is not null.
+#[test]
+fn what_was_before_is_told() {
+    check([
+        given([root("a")])
+            .when(set("a", "color", json!("red")))
+            .then([r#"a.color: nothing -> "red""#]),
+        given([root("a"), set("a", "color", json!("red"))])
+            .when(set("a", "color", json!({"r": 255})))
+            .then([r#"a.color: "red" -> {"r":255}"#]),
+        given([root("a")])
+            .when(set("a", "color", json!(null)))
+            .then(["a.color: nothing -> null"]),
+        given([root("a").with("color", json!(null))])
+            .when(set("a", "color", json!(1)))
+            .then(["a.color: null -> 1"]),
+        given([root("a").with("color", json!(1))])
+            .when(set("a", "color", json!(null)))
+            .then(["a.color: 1 -> null"]),
+    ]);
+}
+
+/// What is so already is no change; numbers that are written differently are different.
+#[test]
+fn the_same_value_changes_nothing() {
+    check([
+        given([root("a").with("size", number("1.0"))])
+            .when(set("a", "size", number("1.0")))
+            .nothing(),
+        given([root("a").with("size", number("1.0"))])
+            .when(set("a", "size", number("1")))
+            .then(["a.size: 1.0 -> 1"]),
+        given([root("a").with("size", json!(null))])
+            .when(set("a", "size", json!(null)))
+            .nothing(),
+        given([root("a").with("size", json!({"a": 1, "b": [2]}))])
+            .when(set("a", "size", json!({"b": [2], "a": 1})))
+            .nothing(),
+        given([root("a")]).when(set("a", "name", json!("a"))).nothing(),
+    ]);
+}
+
+/// Numbers keep their digits, however many.
+#[test]
+fn numbers_keep_their_digits() {
+    check([
+        given([root("a")])
+            .when(set("a", "n", number("123456789012345678901234567890.10")))
+            .then(["a.n: nothing -> 123456789012345678901234567890.10"]),
+        given([root("a").with("n", number("9007199254740993"))])
+            .when(set("a", "n", number("-0")))
+            .then(["a.n: 9007199254740993 -> -0"]),
+    ]);
+}
+
+/// The property `name` is the node's name, and nothing else.
+#[test]
+fn setting_the_name_renames() {
+    check([
+        given([root("a")])
+            .when(set("a", "name", json!("Bolt")))
+            .then([r#"a.name: "a" -> "Bolt""#]),
+        given([root("a")]).when(set("a", "name", json!(" "))).refused(
+            "INVALID_VALUE",
+            r#""name" must be a name with a character that is not white space, not " ""#,
+        ),
+        given([root("a")]).when(set("a", "name", json!("a\u{7f}"))).refused(
+            "INVALID_VALUE",
+            "\"name\" must be a name without control characters, not \"a\u{7f}\"",
+        ),
+        given([root("a")])
+            .when(set("a", "name", json!(null)))
+            .refused("INVALID_VALUE", r#""name" must be a string, not null"#),
+    ]);
+    let mut bench = free(&[root("a"), set("a", "name", json!("Bolt"))]);
+    let content = |bench: &talus_actors::domain::testing::bench::Bench| {
+        let node = bench
+            .session()
+            .document()
+            .graph
+            .node(node("a"))
+            .expect("it is there")
+            .clone();
+        (node.content.name.to_string(), node.content.properties.len())
+    };
+    assert_eq!(content(&bench), ("Bolt".to_owned(), 0));
+    record(&mut bench, &undo());
+    assert_eq!(
+        content(&bench),
+        ("a".to_owned(), 0),
+        "undo of a rename restores the name"
+    );
+}
+
+/// A property that is deleted is not set any more: not null, gone.
+#[test]
+fn a_deleted_property_is_gone() {
+    check([
+        given([root("a").with("color", json!("red"))])
+            .when(unset("a", "color"))
+            .then([r#"a.color: "red" -> gone"#]),
+        given([root("a").with("color", json!(null))])
+            .when(unset("a", "color"))
+            .then(["a.color: null -> gone"]),
+        given([root("a").with("color", json!(1)), unset("a", "color")])
+            .when(set("a", "color", json!(2)))
+            .then(["a.color: nothing -> 2"]),
+        given([root("a")])
+            .when(unset("a", "color"))
+            .refused("PROPERTY_NOT_FOUND", r#"node a has no property "color""#),
+        given([root("a").with("color", json!(1)), unset("a", "color")])
+            .when(unset("a", "color"))
+            .refused("PROPERTY_NOT_FOUND", r#"node a has no property "color""#),
+        given([root("a")]).when(unset("a", "name")).refused(
+            "INVALID_VALUE",
+            r#""name" must be a name: every node has one, not nothing"#,
+        ),
+    ]);
+}
+
+/// Nodes must be there.
+#[test]
+fn properties_are_of_nodes_that_are_there() {
+    check([
+        given([])
+            .when(set("a", "x", json!(1)))
+            .refused("NODE_NOT_FOUND", "node a does not exist"),
+        given([])
+            .when(unset("a", "x"))
+            .refused("NODE_NOT_FOUND", "node a does not exist"),
+    ]);
+}
+
+/// Undo of a new property deletes it, undo of a deletion sets it, undo of a change changes it back.
+#[test]
+fn undo_leaves_a_property_as_it_was() {
+    let mut bench = free(&[root("a")]);
+    let set_it = record(&mut bench, &set("a", "color", json!("red")));
+    assert!(matches!(
+        &set_it.events[..],
+        [Event::PropertyChanged { before: None, .. }]
+    ));
+    assert_eq!(told(&record(&mut bench, &undo()).events), [r#"a.color: "red" -> gone"#]);
+    assert_eq!(
+        told(&record(&mut bench, &redo()).events),
+        [r#"a.color: nothing -> "red""#]
+    );
+    record(&mut bench, &set("a", "color", json!("blue")));
+    assert_eq!(
+        told(&record(&mut bench, &undo()).events),
+        [r#"a.color: "blue" -> "red""#]
+    );
+    record(&mut bench, &unset("a", "color"));
+    assert_eq!(
+        told(&record(&mut bench, &undo()).events),
+        [r#"a.color: nothing -> "red""#]
+    );
+}

@@ -1,0 +1,244 @@
+//! Replaying a log that is not sound: it says where and why, and never panics.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use talus_actors::domain::{
+    command::CommandType,
+    event::Event,
+    graph::{Misfit, NodeContent, Properties},
+    ids::{NodeId, Seq, TypeId},
+    recorded::{Recorded, Target},
+    session::{ReplayError, Session},
+    testing::{bench::Bench, sample::Setting},
+};
+
+use super::{
+    case::free,
+    commands::{child, node, redo, root, set, undo},
+};
+
+/// A log of five records of one event each, at 1, 3, 5, 7 and 9.
+fn log() -> Vec<Recorded> {
+    let bench = free(&[root("a"), child("b", "a"), set("b", "x", json!(1)), undo(), redo()]);
+    bench.log().iter().map(|recorded| Recorded::clone(recorded)).collect()
+}
+
+fn replay(log: Vec<Recorded>) -> Result<Session, ReplayError> {
+    let bench = Setting::Free.bench();
+    let (genesis, rules) = (bench.session().genesis().clone(), bench.session().rules().clone());
+    Session::replay(genesis, rules, None, log.into_iter().map(Arc::new))
+}
+
+fn error(log: Vec<Recorded>) -> ReplayError {
+    replay(log).expect_err("the log is not sound")
+}
+
+fn gap(after: u64, found: u64) -> ReplayError {
+    ReplayError::Gap {
+        after: Seq(after),
+        found: Seq(found),
+    }
+}
+
+#[test]
+fn a_sound_log_is_replayed() {
+    assert_eq!(replay(log()).expect("sound").seq(), Seq(10));
+    assert_eq!(replay(Vec::new()).expect("sound").seq(), Seq::ZERO);
+}
+
+/// A record that does not follow the one before it: one is missing, doubled, out of order, or short of an event.
+#[test]
+fn a_hole_is_found() {
+    let without = |index: usize| {
+        let mut log = log();
+        log.remove(index);
+        log
+    };
+    assert_eq!(error(without(0)), gap(0, 3));
+    assert_eq!(error(without(2)), gap(4, 7));
+    let mut doubled = log();
+    doubled.insert(1, doubled[0].clone());
+    assert_eq!(error(doubled), gap(2, 1));
+    let mut swapped = log();
+    swapped.swap(1, 2);
+    assert_eq!(error(swapped), gap(2, 5));
+    let mut short = log();
+    short[1].events.clear();
+    short[1]
+        .events
+        .extend(log()[1].events.iter().chain(&log()[2].events).cloned());
+    assert_eq!(error(short), gap(5, 5));
+    let mut late = log();
+    late[0].first_seq = Seq(u64::MAX);
+    assert_eq!(error(late), gap(0, u64::MAX));
+    assert_eq!(gap(4, 7).to_string(), "the record at 7 does not follow 4");
+}
+
+/// A record without events never was written.
+#[test]
+fn an_empty_record_is_found() {
+    let mut log = log();
+    log[0].events.clear();
+    log.truncate(1);
+    assert_eq!(error(log), ReplayError::Empty(Seq(1)));
+}
+
+fn content() -> NodeContent {
+    NodeContent {
+        name: "n".into(),
+        type_id: TypeId::new("t"),
+        properties: Properties::new(),
+        metadata: None,
+    }
+}
+
+/// An event that does not fit what is there, at its place and with the reason, whatever its kind.
+#[test]
+fn an_event_that_does_not_fit_is_found() {
+    let (a, b, x) = (node("a"), node("b"), node("x"));
+    let property = match &log()[2].events[0] {
+        Event::PropertyChanged { property, after, .. } => (property.clone(), after.clone()),
+        other => unreachable!("{other:?}"),
+    };
+    let created = |node_id: NodeId, parent_id, index| Event::NodeCreated {
+        node_id,
+        parent_id,
+        index,
+        content: content(),
+    };
+    let deleted = |node_id| Event::NodeDeleted {
+        node_id,
+        parent_id: None,
+        index: 0,
+        content: content(),
+    };
+    let linked = |child_id, parent_id, index| Event::NodeLinked {
+        parent_id,
+        child_id,
+        index,
+        root_index: 0,
+    };
+    let unlinked = |child_id, parent_id| Event::NodeUnlinked {
+        parent_id,
+        child_id,
+        index: 0,
+    };
+    let not_a_child = |parent, child| Misfit::NotAChild { parent, child };
+    let out_of_range = |index, len| Misfit::IndexOutOfRange { index, len };
+    for (event, misfit) in [
+        (created(a, None, 0), Misfit::NodeExists(a)),
+        (created(x, Some(node("y")), 0), Misfit::NoSuchNode(node("y"))),
+        (created(x, None, 2), out_of_range(2, 1)),
+        (created(x, Some(a), usize::MAX), out_of_range(usize::MAX, 1)),
+        (deleted(x), Misfit::NoSuchNode(x)),
+        (deleted(a), Misfit::HasChildren(a)),
+        (linked(x, Some(a), 0), Misfit::NoSuchNode(x)),
+        (linked(b, Some(a), 0), not_a_child(None, b)),
+        (linked(a, Some(b), 0), Misfit::Cycle(a)),
+        (linked(a, Some(a), 0), Misfit::Cycle(a)),
+        (linked(a, Some(x), 0), Misfit::NoSuchNode(x)),
+        (linked(a, None, 1), out_of_range(1, 0)),
+        (unlinked(x, None), Misfit::NoSuchNode(x)),
+        (unlinked(b, None), not_a_child(None, b)),
+        (unlinked(b, Some(x)), not_a_child(Some(x), b)),
+        (unlinked(a, Some(b)), not_a_child(Some(b), a)),
+        (
+            Event::PropertyChanged {
+                node_id: x,
+                property: property.0.clone(),
+                before: None,
+                after: property.1.clone(),
+            },
+            Misfit::NoSuchNode(x),
+        ),
+        (
+            Event::PropertyDeleted {
+                node_id: x,
+                property: property.0.clone(),
+                before: property.1.clone(),
+            },
+            Misfit::NoSuchNode(x),
+        ),
+    ] {
+        let mut log = log();
+        log.truncate(3);
+        log[2].events = vec![log[2].events[0].clone(), event.clone()];
+        let expected = ReplayError::Misfit { seq: Seq(6), misfit };
+        assert_eq!(error(log), expected, "{event:?}");
+    }
+    let seq = Seq(6);
+    let told = ReplayError::Misfit {
+        seq,
+        misfit: Misfit::NoSuchNode(x),
+    };
+    assert_eq!(
+        told.to_string(),
+        format!("the event at 6 does not fit: node {x} does not exist")
+    );
+}
+
+/// An undo or redo of something that was not next, or of nothing.
+#[test]
+fn an_undo_of_something_else_is_found() {
+    let change = |index: usize, change: &dyn Fn(&mut Recorded)| {
+        let mut log = log();
+        change(&mut log[index]);
+        log
+    };
+    let first = Target {
+        command_id: log()[0].command_id,
+        command_type: CommandType::CreateNode,
+    };
+    // The undo at 7 of the first command, and not of the last; or of none; or of another kind.
+    assert_eq!(
+        error(change(3, &|undo| undo.target = Some(first))),
+        ReplayError::History(Seq(7))
+    );
+    assert_eq!(
+        error(change(3, &|undo| undo.target = None)),
+        ReplayError::History(Seq(7))
+    );
+    let another_kind = |undo: &mut Recorded| {
+        undo.target = undo.target.map(|target| Target {
+            command_type: CommandType::Batch,
+            ..target
+        });
+    };
+    assert_eq!(error(change(3, &another_kind)), ReplayError::History(Seq(7)));
+    assert_eq!(
+        error(change(4, &|redo| redo.target = Some(first))),
+        ReplayError::History(Seq(9))
+    );
+    assert_eq!(
+        error(change(4, &|redo| redo.target = None)),
+        ReplayError::History(Seq(9))
+    );
+    // An undo, or a redo, where there is nothing.
+    let nothing_to_undo = |record: &mut Recorded| {
+        record.command_type = CommandType::Undo;
+        record.target = Some(first);
+    };
+    assert_eq!(error(change(0, &nothing_to_undo)), ReplayError::History(Seq(1)));
+    let nothing_to_redo = |record: &mut Recorded| {
+        record.command_type = CommandType::Redo;
+        record.target = Some(first);
+    };
+    assert_eq!(error(change(0, &nothing_to_redo)), ReplayError::History(Seq(1)));
+    // After a new command nothing is left to redo.
+    let forgotten = change(3, &|undo| undo.command_type = CommandType::UpdateProperty);
+    assert_eq!(error(forgotten), ReplayError::History(Seq(9)));
+    assert_eq!(
+        ReplayError::History(Seq(9)).to_string(),
+        "the undo or redo at 9 is not of the step that was next"
+    );
+}
+
+/// Two sessions with the same log are the same session, whoever replays it.
+#[test]
+fn a_replay_is_the_session() {
+    let bench: Bench = free(&[root("a"), child("b", "a"), undo()]);
+    assert!(bench.replayed().as_ref() == Ok(bench.session()));
+    let other = free(&[root("a"), child("b", "a")]);
+    assert!(other.session() != bench.session());
+}

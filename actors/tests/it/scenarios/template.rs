@@ -1,0 +1,328 @@
+//! Sessions with a template: what it says is held.
+
+use serde_json::{Value as Json, json};
+use talus_actors::domain::{
+    command::Command,
+    testing::sample::{DONE, TASK, blueprint},
+};
+
+use super::{
+    case::{Case, check_with_template, given},
+    commands::{Said, child, delete, link, load, nameless, node, relocate, reorder, root, set, to_roots, unset},
+};
+
+/// A project, called a, with a task, called b.
+fn project() -> Vec<Command> {
+    vec![root("a").of("project"), child("b", "a").of("task")]
+}
+
+fn uuid_of(node_type: &str, property: &str) -> String {
+    let blueprint = blueprint();
+    let node_type = blueprint.node_type(node_type).expect("a type");
+    node_type.property(property).expect("a property").id.to_string()
+}
+
+/// A type goes in by slug or uuid, in either case, and comes out as uuid. A new node has each property's default and
+/// each select's first option.
+#[test]
+fn a_type_goes_by_slug_or_uuid_and_brings_its_defaults() {
+    let told = r#"created b at roots[0]: {task} "b" {{task.estimate}: 1, {task.done}: false, {task.priority}: "{task.priority=Low}"}"#;
+    check_with_template([
+        given([]).when(root("b").of("task")).then([told]),
+        given([]).when(root("b").of(TASK)).then([told]),
+        given([]).when(root("b").of(&TASK.to_uppercase())).then([told]),
+        given([])
+            .when(root("b").of("part"))
+            .then([r#"created b at roots[0]: {part} "b""#]),
+        given([])
+            .when(nameless().of("part"))
+            .then([r#"created <1.0> at roots[0]: {part} "New Node""#]),
+        given([])
+            .when(root("b").of("t"))
+            .refused("UNKNOWN_NODE_TYPE", r#"the template has no node type "t""#),
+        given([])
+            .when(root("b").of("Task"))
+            .refused("UNKNOWN_NODE_TYPE", r#"the template has no node type "Task""#),
+    ]);
+}
+
+/// What features add is there like what the template says itself.
+#[test]
+fn features_bring_their_properties() {
+    check_with_template([
+        given([]).when(root("b").of("phase")).then([
+            r#"created b at roots[0]: {phase} "b" {{phase.allocations}: {}, {phase.actual_hours}: 0, {phase.estimated_hours}: 0, {phase.status}: "{phase.status=To Do}"}"#,
+        ]),
+        given([root("b").of("phase")])
+            .when(set("b", "status", json!("In Progress")))
+            .then([r#"b.{phase.status}/status: "{phase.status=To Do}" -> "{phase.status=In Progress}""#]),
+        given([root("b").of("person")])
+            .when(set("b", "capacity_monday", json!(8)))
+            .then(["b.{person.capacity_monday}/capacity_monday: nothing -> 8"]),
+    ]);
+}
+
+/// What is given at creation replaces the default; a property goes in by slug or uuid, but not by both.
+#[test]
+fn properties_are_given_by_slug_or_uuid() {
+    check_with_template([
+        given([])
+            .when(root("b").of("task").with("done", json!(true)).with("estimate", json!("2.5")))
+            .then([
+                r#"created b at roots[0]: {task} "b" {{task.estimate}: "2.5", {task.done}: true, {task.priority}: "{task.priority=Low}"}"#,
+            ]),
+        given([]).when(root("b").of("task").with(DONE, json!(true))).then([
+            r#"created b at roots[0]: {task} "b" {{task.estimate}: 1, {task.done}: true, {task.priority}: "{task.priority=Low}"}"#,
+        ]),
+        given([])
+            .when(root("b").of("task").with(DONE, json!(true)).with("done", json!(true)))
+            .refused(
+                "INVALID_REQUEST",
+                r#"properties: property "done" is given twice, by slug and by id"#,
+            ),
+        given([])
+            .when(root("b").of("part").with("done", json!(true)))
+            .refused("UNKNOWN_PROPERTY", r#"node type "part" has no property "done""#),
+        given([])
+            .when(root("b").of("task").with("done", json!(1)))
+            .refused("INVALID_VALUE", r#""done" must be true or false, not 1"#),
+        given([])
+            .when(nameless().of("task").with(&uuid_of("task", "name"), json!("Bolt")))
+            .then([
+                r#"created <1.0> at roots[0]: {task} "Bolt" {{task.estimate}: 1, {task.done}: false, {task.priority}: "{task.priority=Low}"}"#,
+            ]),
+    ]);
+}
+
+/// On the wire a property is its uuid, with the slug beside it.
+#[test]
+fn a_property_is_told_with_uuid_and_slug() {
+    let told = ["b.{task.done}/done: false -> true"];
+    check_with_template([
+        given(project()).when(set("b", "done", json!(true))).then(told),
+        given(project()).when(set("b", DONE, json!(true))).then(told),
+        given(project())
+            .when(set("b", &DONE.to_uppercase(), json!(true)))
+            .then(told),
+        given(project())
+            .when(unset("b", DONE))
+            .then(["b.{task.done}/done: false -> gone"]),
+        given([project(), vec![unset("b", "done")]].concat())
+            .when(unset("b", "done"))
+            .refused("PROPERTY_NOT_FOUND", r#"node b has no property "done""#),
+        given(project())
+            .when(set("b", "color", json!("red")))
+            .refused("UNKNOWN_PROPERTY", r#"node type "task" has no property "color""#),
+        given(project())
+            .when(set("b", "start", json!("2026-01-01")))
+            .refused("UNKNOWN_PROPERTY", r#"node type "task" has no property "start""#),
+        given(project())
+            .when(unset("b", "color"))
+            .refused("PROPERTY_NOT_FOUND", r#"node b has no property "color""#),
+    ]);
+}
+
+/// The name is the name, by slug or uuid, also of a type that says nothing about it.
+#[test]
+fn the_name_goes_by_slug_or_uuid() {
+    let told = [r#"b.{task.name}/name: "b" -> "Bolt""#];
+    check_with_template([
+        given(project()).when(set("b", "name", json!("Bolt"))).then(told),
+        given(project())
+            .when(set("b", &uuid_of("task", "name"), json!("Bolt")))
+            .then(told),
+        given([root("b").of("part")])
+            .when(set("b", "name", json!("Bolt")))
+            .then([r#"b.name: "b" -> "Bolt""#]),
+        given(project())
+            .when(set("b", &uuid_of("task", "name"), json!("")))
+            .refused(
+                "INVALID_VALUE",
+                r#""name" must be a name with a character that is not white space, not """#,
+            ),
+        given(project()).when(unset("b", &uuid_of("task", "name"))).refused(
+            "INVALID_VALUE",
+            r#""name" must be a name: every node has one, not nothing"#,
+        ),
+    ]);
+}
+
+/// A value that a property cannot hold is refused with what it can hold; null clears any of them.
+#[test]
+fn what_a_property_cannot_hold_is_refused() {
+    let refused = |property: &str, value: Json, message: &str| -> Case {
+        given(project())
+            .when(set("b", property, value))
+            .refused("INVALID_VALUE", message)
+    };
+    check_with_template([
+        refused("notes", json!(1), r#""notes" must be a string, not 1"#),
+        refused(
+            "estimate",
+            json!("many"),
+            r#""estimate" must be a number or a string that is one, not "many""#,
+        ),
+        refused(
+            "cost",
+            json!(true),
+            r#""cost" must be a number or a string that is one, not true"#,
+        ),
+        refused("done", json!("yes"), r#""done" must be true or false, not "yes""#),
+        refused(
+            "due",
+            json!("2026-02-30"),
+            r#""due" must be a date as YYYY-MM-DD, or an empty string, not "2026-02-30""#,
+        ),
+        refused(
+            "priority",
+            json!("Medium"),
+            r#""priority" must be one of "Low", "High", not "Medium""#,
+        ),
+        refused(
+            "owner",
+            json!(node("x").to_string()),
+            r#""owner" must be the id of an existing node, or a list of them, not "x""#,
+        ),
+        refused("details", json!([]), r#""details" must be an object, not []"#),
+        refused(
+            "details",
+            json!(vec!["long"; 20]),
+            r#""details" must be an object, not a list"#,
+        ),
+        given(project())
+            .when(set("b", "done", json!(null)))
+            .then(["b.{task.done}/done: false -> null"]),
+        given(project())
+            .when(set("b", "priority", json!(null)))
+            .then([r#"b.{task.priority}/priority: "{task.priority=Low}" -> null"#]),
+        given(project())
+            .when(set("b", "mood", json!([1])))
+            .then(["b.{task.mood}/mood: nothing -> [1]"]),
+        given(project())
+            .when(set("b", "due", json!("")))
+            .then([r#"b.{task.due}/due: nothing -> """#]),
+    ]);
+}
+
+/// An option goes in by id or name and is kept by its id.
+#[test]
+fn an_option_is_kept_by_its_id() {
+    check_with_template([
+        given(project())
+            .when(set("b", "priority", json!("High")))
+            .then([r#"b.{task.priority}/priority: "{task.priority=Low}" -> "high""#]),
+        given(project())
+            .when(set("b", "priority", json!("high")))
+            .then([r#"b.{task.priority}/priority: "{task.priority=Low}" -> "high""#]),
+        given(project()).when(set("b", "priority", json!("Low"))).nothing(),
+        given([project(), vec![set("b", "priority", json!("High"))]].concat())
+            .when(set("b", "priority", json!("high")))
+            .nothing(),
+    ]);
+}
+
+/// A reference is to a node that is there; it stays when that one goes.
+#[test]
+fn a_reference_is_to_a_node_that_is_there() {
+    let (a, c) = (node("a").to_string(), node("c").to_string());
+    let pointing = || [project(), vec![root("c").of("part"), set("b", "owner", json!(c))]].concat();
+    check_with_template([
+        given(project()).when(set("b", "owner", json!(a))).then([r#"b.{task.owner}/owner: nothing -> "a""#]),
+        given(project())
+            .when(set("b", "owner", json!([a, node("b").to_string()])))
+            .then([r#"b.{task.owner}/owner: nothing -> ["a","b"]"#]),
+        given(project()).when(set("b", "owner", json!([a, c]))).refused(
+            "INVALID_VALUE",
+            r#""owner" must be the id of an existing node, or a list of them, not a list"#,
+        ),
+        given(project()).when(child("c", "a").of("task").with("owner", json!(a))).then([
+            r#"created c at a[1]: {task} "c" {{task.owner}: "a", {task.estimate}: 1, {task.done}: false, {task.priority}: "{task.priority=Low}"}"#,
+        ]),
+        given(pointing()).when(delete("c")).then([r#"deleted c at roots[1]: {part} "c""#]),
+        given([pointing(), vec![delete("c")]].concat())
+            .when(set("b", "owner", json!(null)))
+            .then([r#"b.{task.owner}/owner: "c" -> null"#]),
+    ]);
+}
+
+/// A type stands only under types that allow it, however it gets there: as a child or as an asset, by slug or uuid.
+#[test]
+fn a_type_stands_only_where_it_may() {
+    let message = r#"a node of type "part" may not stand under one of type "project""#;
+    check_with_template([
+        given([root("a").of("project")])
+            .when(child("b", "a").of("part"))
+            .refused("CHILD_NOT_ALLOWED", message),
+        given([root("a").of("project"), root("b").of("part")])
+            .when(link("b", "a"))
+            .refused("CHILD_NOT_ALLOWED", message),
+        given([root("a").of("project"), root("b").of("part")])
+            .when(relocate("b", "a"))
+            .refused("CHILD_NOT_ALLOWED", message),
+        given([root("a").of("task"), root("b").of("part")])
+            .when(link("b", "a"))
+            .then(["linked b to a[0], was roots[1]"]),
+        given([root("a").of("task"), root("b").of("task")])
+            .when(relocate("b", "a"))
+            .then(["unlinked b from roots[1]", "linked b to a[0], was roots[1]"]),
+        given([root("a").of("part")]).when(child("b", "a").of("part")).refused(
+            "CHILD_NOT_ALLOWED",
+            r#"a node of type "part" may not stand under one of type "part""#,
+        ),
+        given([root("a").of("project"), root("b").of("task")])
+            .when(link("a", "b"))
+            .refused(
+                "CHILD_NOT_ALLOWED",
+                r#"a node of type "project" may not stand under one of type "task""#,
+            ),
+        given([root("a").of("task"), child("b", "a").of("part")])
+            .when(to_roots("b"))
+            .then(["unlinked b from a[0]", "linked b to roots[1], was roots[1]"]),
+    ]);
+}
+
+/// A graph with types and properties that the template does not have: what a file of another template holds.
+fn strange() -> Command {
+    let made = super::case::free(&[
+        root("a").of("project"),
+        child("b", "a").of("starship").with("warp", json!(9)),
+        child("c", "a").of(TASK).with("warp", json!(8)),
+        child("d", "b").of("starship"),
+    ]);
+    load(made.session().document().graph.clone())
+}
+
+/// What a loaded graph has beyond the template stays, can be moved where it stands, renamed and deleted; nothing can be
+/// added to it.
+#[test]
+fn what_the_template_does_not_have_stays() {
+    check_with_template([
+        given([strange()]).when(unset("b", "warp")).then(["b.warp: 9 -> gone"]),
+        given([strange()]).when(unset("c", "warp")).then(["c.warp: 8 -> gone"]),
+        given([strange()])
+            .when(set("b", "name", json!("B")))
+            .then([r#"b.name: "b" -> "B""#]),
+        given([strange()])
+            .when(set("b", "warp", json!(1)))
+            .refused("UNKNOWN_PROPERTY", r#"node type "starship" has no property "warp""#),
+        given([strange()])
+            .when(set("c", "warp", json!(1)))
+            .refused("UNKNOWN_PROPERTY", r#"node type "task" has no property "warp""#),
+        given([strange()])
+            .when(reorder("b", 1))
+            .then(["unlinked b from a[0]", "linked b to a[1], was roots[1]"]),
+        given([strange()]).when(relocate("d", "b").at(0)).nothing(),
+        given([strange()]).when(relocate("d", "a")).refused(
+            "CHILD_NOT_ALLOWED",
+            r#"a node of type "starship" may not stand under one of type "project""#,
+        ),
+        given([strange()]).when(child("e", "b").of("task")).refused(
+            "CHILD_NOT_ALLOWED",
+            r#"a node of type "task" may not stand under one of type "starship""#,
+        ),
+        given([strange()]).when(delete("b")).then([
+            r#"deleted d at b[0]: starship "d""#,
+            r#"deleted b at a[0]: starship "b" {warp: 9}"#,
+        ]),
+    ]);
+}

@@ -1,0 +1,90 @@
+//! The replay window: what a client that comes back can be given (P2).
+
+use std::sync::Arc;
+
+use serde_json::json;
+use talus_actors::domain::{ids::Seq, limits::Limits, session::Rules, testing::bench::Bench};
+
+use super::{
+    case::{bench, free},
+    commands::{batch, root, set},
+};
+
+/// Where the records begin that hold what came after a place; `None` if the window does not reach so far.
+fn since(bench: &Bench, seq: u64) -> Option<Vec<u64>> {
+    let records = bench.session().since(Seq(seq))?;
+    Some(records.map(|recorded| recorded.first_seq.0).collect())
+}
+
+fn windowed(replay_window_events: usize, commands: usize) -> Bench {
+    let rules = Rules {
+        blueprint: None,
+        limits: Arc::new(Limits {
+            replay_window_events,
+            ..Limits::default()
+        }),
+    };
+    let sets: Vec<_> = (0..commands).map(|number| set("a", "x", json!(number))).collect();
+    bench(&rules, &[vec![root("a")], sets].concat())
+}
+
+/// P2: the records that hold the events after a place, also one within a record; none if nothing was missed.
+#[test]
+fn it_gives_what_was_missed() {
+    let bench = free(&[
+        root("a"),
+        batch([set("a", "x", json!(1)), set("a", "y", json!(1))]),
+        root("b"),
+    ]);
+    assert_eq!(since(&bench, 0), Some(vec![1, 3, 6]));
+    assert_eq!(since(&bench, 1), Some(vec![1, 3, 6]), "the first begins before it");
+    assert_eq!(since(&bench, 2), Some(vec![3, 6]));
+    assert_eq!(since(&bench, 4), Some(vec![3, 6]), "within a batch");
+    assert_eq!(since(&bench, 5), Some(vec![6]));
+    assert_eq!(since(&bench, 7), Some(vec![]));
+}
+
+/// A place that was never reached is not known, however far away.
+#[test]
+fn what_never_was_is_not_known() {
+    for bench in [free(&[]), free(&[root("a")])] {
+        let seq = bench.session().seq().0;
+        assert_eq!(since(&bench, seq), Some(vec![]));
+        for ahead in [seq + 1, seq + 1_000, u64::MAX - 1, u64::MAX] {
+            assert_eq!(since(&bench, ahead), None, "{ahead}");
+        }
+    }
+}
+
+/// P9: it keeps whole records of so many events as the limit says, and says if it does not reach so far (P2).
+#[test]
+fn it_is_bounded() {
+    let bench = windowed(10, 20);
+    assert_eq!(bench.session().seq(), Seq(42));
+    assert_eq!(since(&bench, 31), None);
+    assert_eq!(since(&bench, 32), Some(vec![33, 35, 37, 39, 41]));
+    let odd = windowed(9, 20);
+    assert_eq!(since(&odd, 33), None, "half a record is none");
+    assert_eq!(since(&odd, 34), Some(vec![35, 37, 39, 41]));
+}
+
+/// The latest record is kept whole, whatever its length.
+#[test]
+fn it_keeps_the_latest_record() {
+    let mut bench = windowed(1, 3);
+    assert_eq!(since(&bench, 6), Some(vec![7]));
+    let sets: Vec<_> = (0..50).map(|number| set("a", "y", json!(number))).collect();
+    bench.submit(&batch(sets)).expect("accepted");
+    assert_eq!(since(&bench, 8), Some(vec![9]));
+    assert_eq!(since(&bench, 7), None);
+}
+
+/// After a replay it reaches as far as before.
+#[test]
+fn a_replay_fills_it_again() {
+    let mut bench = windowed(10, 20);
+    let before: Vec<_> = (0..=42).map(|seq| since(&bench, seq)).collect();
+    bench.restart().expect("its own log");
+    let after: Vec<_> = (0..=42).map(|seq| since(&bench, seq)).collect();
+    assert_eq!(before, after);
+}

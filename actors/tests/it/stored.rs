@@ -1,0 +1,290 @@
+//! Everything that a log keeps, as it stands there: a change of the stored format is seen here first. What is here has
+//! been written by somebody's hub, and must be read for ever.
+
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+
+use insta::assert_snapshot;
+use serde::{Serialize, de::DeserializeOwned};
+use talus_actors::domain::{
+    command::{Command, CommandType, CreateNode, Scope},
+    decide::Decision,
+    event::Event,
+    graph::{Graph, NodeContent, Properties},
+    ids::{NodeId, PropertyId, Seq, TypeId},
+    recorded::Recorded,
+    session::Genesis,
+    siblings::Siblings,
+    testing::{
+        bench::Bench,
+        sample::{self, Setting},
+    },
+    value::Value,
+};
+use uuid::Uuid;
+
+/// The text that is stored; read back, it is what it was.
+fn stored<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) -> String {
+    let text = serde_json::to_string_pretty(value).expect("it is JSON");
+    assert_eq!(&serde_json::from_str::<T>(&text).expect("it is read"), value);
+    text
+}
+
+fn node(number: u128) -> NodeId {
+    NodeId::new(Uuid::from_u128(number))
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("a value")
+}
+
+fn create(node_type: &str, number: u128, parent: Option<u128>) -> CreateNode {
+    CreateNode {
+        node_type: node_type.into(),
+        name: Some(format!("Node {number}").into()),
+        parent_id: parent.map(node),
+        index: None,
+        properties: BTreeMap::new(),
+        node_id: Some(node(number)),
+    }
+}
+
+/// A session in which each of these commands changed something, and the record of the last.
+fn last_of(setting: Setting, commands: &[Command]) -> Arc<Recorded> {
+    let mut bench = match setting {
+        Setting::Free | Setting::TightFree => setting.bench(),
+        Setting::Project | Setting::TightProject => Bench::new(sample::project_genesis(), setting.rules()),
+    };
+    for command in commands {
+        let decision = bench.submit(command).expect("it is accepted");
+        assert!(matches!(decision, Decision::Change(_)), "{command:?}");
+    }
+    Arc::clone(bench.log().last().expect("something changed"))
+}
+
+fn roots() -> Vec<Command> {
+    vec![
+        Command::CreateNode(create("part", 1, None)),
+        Command::CreateNode(create("part", 2, Some(1))),
+        Command::CreateNode(create("part", 3, None)),
+    ]
+}
+
+fn set(property: &str, value: &str) -> Command {
+    Command::UpdateProperty {
+        node_id: node(1),
+        property: property.into(),
+        new_value: json(value),
+    }
+}
+
+fn after_roots(commands: impl IntoIterator<Item = Command>) -> Arc<Recorded> {
+    last_of(Setting::Free, &[roots(), commands.into_iter().collect()].concat())
+}
+
+#[test]
+fn beginnings() {
+    assert_snapshot!("genesis", stored(&sample::genesis()));
+    assert_snapshot!("genesis_of_project", stored(&sample::project_genesis()));
+}
+
+#[test]
+fn node_created() {
+    assert_snapshot!("node_created", stored(&*last_of(Setting::Free, &roots()[..1])));
+    let mut task = create("task", 4, None);
+    task.properties.insert("cost".into(), json("12345678901234567890.50"));
+    task.properties
+        .insert("details".into(), json(r#"{"b":[1,null],"a":"ä\n"}"#));
+    let task = last_of(Setting::Project, &[Command::CreateNode(task)]);
+    assert_snapshot!("node_created_with_template", stored(&*task));
+    let begun = last_of(Setting::Project, &[sample::begin_project()]);
+    assert_snapshot!("project_created", stored(&*begun));
+}
+
+#[test]
+fn node_deleted() {
+    let deleted = after_roots([set("color", r#""red""#), Command::DeleteNode { node_id: node(1) }]);
+    assert_snapshot!("node_deleted", stored(&*deleted));
+}
+
+#[test]
+fn node_linked_and_unlinked() {
+    let linked = after_roots([Command::LinkNode {
+        parent_id: node(2),
+        child_id: node(3),
+        index: None,
+    }]);
+    assert_snapshot!("node_linked", stored(&*linked));
+    let unlinked = after_roots([Command::UnlinkNode {
+        parent_id: node(1),
+        child_id: node(2),
+    }]);
+    assert_snapshot!("node_unlinked", stored(&*unlinked));
+    let moved = after_roots([Command::MoveNode {
+        node_id: node(2),
+        new_parent_id: None,
+        index: Some(0),
+    }]);
+    assert_snapshot!("node_moved", stored(&*moved));
+}
+
+/// A property that was null is not one that was not set.
+#[test]
+fn property_changed() {
+    assert_snapshot!(
+        "property_changed_from_nothing",
+        stored(&*after_roots([set("color", "1.10")]))
+    );
+    let from_null = after_roots([set("color", "null"), set("color", "false")]);
+    assert_snapshot!("property_changed_from_null", stored(&*from_null));
+    assert_snapshot!("name_changed", stored(&*after_roots([set("name", r#""Bolt""#)])));
+    let with_key = [
+        Command::CreateNode(create("task", 1, None)),
+        set("priority", r#""High""#),
+    ];
+    assert_snapshot!(
+        "property_changed_with_template",
+        stored(&*last_of(Setting::Project, &with_key))
+    );
+}
+
+#[test]
+fn property_deleted() {
+    let property = "color".into();
+    let delete = Command::DeleteProperty {
+        node_id: node(1),
+        property,
+    };
+    assert_snapshot!(
+        "property_deleted",
+        stored(&*after_roots([set("color", "[{}]"), delete]))
+    );
+}
+
+#[test]
+fn project_saved() {
+    let saved = after_roots([Command::SaveProject {
+        file: "demo.json".into(),
+        through: Seq(6),
+    }]);
+    assert_snapshot!("project_saved", stored(&*saved));
+}
+
+/// The graph is flat, in the order of the tree.
+#[test]
+fn project_loaded() {
+    let content = |name: &str, metadata: Option<&str>| NodeContent {
+        name: name.into(),
+        type_id: TypeId::new("t"),
+        properties: Properties::from([(PropertyId::new("color"), json(r#""red""#))]),
+        metadata: metadata.map(json),
+    };
+    let mut graph = Graph::default();
+    for (number, parent, metadata) in [
+        (2, None, None),
+        (1, Some(2), Some(r#"{"orphaned":true}"#)),
+        (3, Some(2), None),
+    ] {
+        let end = graph.children(parent.map(node)).map_or(0, Siblings::len);
+        graph
+            .insert(node(number), content("n", metadata), parent.map(node), end)
+            .expect("it fits");
+    }
+    let extras = Some(Arc::new(BTreeMap::from([("expanded_map".into(), json("{}"))])));
+    let loaded = after_roots([Command::LoadGraph {
+        graph,
+        extras,
+        from_file: true,
+    }]);
+    assert_snapshot!("project_loaded", stored(&*loaded));
+}
+
+#[test]
+fn undo_redo_and_batch() {
+    let scope = Scope::Session;
+    assert_snapshot!("undo", stored(&*after_roots([Command::Undo { scope }])));
+    let redone = after_roots([Command::Undo { scope }, Command::Redo { scope }]);
+    assert_snapshot!("redo", stored(&*redone));
+    let mut nameless = create("part", 0, Some(2));
+    nameless.node_id = None;
+    let commands = vec![Command::CreateNode(nameless), set("color", "null")];
+    assert_snapshot!("batch", stored(&*after_roots([Command::Batch { commands }])));
+}
+
+/// The kinds of event, and of command, are stored by these names.
+#[test]
+fn names() {
+    let names: Vec<_> = CommandType::ALL.iter().map(stored).collect();
+    assert_snapshot!("command_types", names.join("\n"));
+    for kind in CommandType::ALL {
+        assert_eq!(stored(&kind), format!("{:?}", kind.as_str()));
+    }
+}
+
+/// What a log of before may not have is what it is if nobody said anything; what a log of later may have beyond that is
+/// passed over.
+#[test]
+fn what_is_absent_or_unknown_is_no_fault() {
+    let id = "00000000-0000-0000-0000-000000000001";
+    let record = format!(
+        r#"{{"command_id":"{id}","command_type":"CreateNode","fingerprint":7,"timestamp":5,"first_seq":1,"later":true,
+            "events":[{{"node_created":{{"node_id":"{id}","parent_id":null,"index":0,"later":[],
+                "content":{{"name":"a","type_id":"t","later":{{}}}}}}}},
+              {{"property_changed":{{"node_id":"{id}","property":{{"id":"x"}},"after":1}}}}],
+            "outcome":{{"undo_available":true,"redo_available":false,"is_dirty":true}}}}"#
+    );
+    let record: Recorded = serde_json::from_str(&record).expect("it is read");
+    assert_eq!(
+        (record.target, record.origin.client_id, record.outcome.node_ids.len()),
+        (None, None, 0)
+    );
+    match &record.events[..] {
+        [
+            Event::NodeCreated { content, .. },
+            Event::PropertyChanged { property, before, .. },
+        ] => {
+            assert_eq!((content.properties.len(), content.metadata.as_ref()), (0, None));
+            assert_eq!((property.key.as_ref(), before.as_ref()), (None, None));
+        }
+        other => unreachable!("{other:?}"),
+    }
+    let genesis = format!(r#"{{"session_id":"{id}","epoch":"0000beef","created_at":5,"later":1}}"#);
+    assert_eq!(
+        serde_json::from_str::<Genesis>(&genesis).expect("it is read").project,
+        None
+    );
+}
+
+/// A graph that is no forest is not read: a node twice, a parent that is not there or comes later.
+#[test]
+fn a_stored_graph_is_a_forest() {
+    let read = |nodes: &[(u128, Option<u128>)]| {
+        let stored = |(id, parent): &(u128, Option<u128>)| {
+            let parent = parent.map_or(String::new(), |parent| format!(r#""parent":"{}","#, node(parent)));
+            format!(
+                r#"{{"id":"{}",{parent}"content":{{"name":"n","type_id":"t"}}}}"#,
+                node(*id)
+            )
+        };
+        let text = format!("[{}]", nodes.iter().map(stored).collect::<Vec<_>>().join(","));
+        serde_json::from_str::<Graph>(&text)
+            .map(|graph| graph.len())
+            .map_err(|error| error.to_string())
+    };
+    let refused = |nodes, message: &str| {
+        let error = read(nodes).expect_err(message);
+        assert!(error.starts_with(message), "{error}");
+    };
+    assert_eq!(read(&[(1, None), (2, Some(1)), (3, None), (4, Some(2))]), Ok(4));
+    refused(
+        &[(1, None), (1, None)],
+        "node 00000000-0000-0000-0000-000000000001 exists already",
+    );
+    refused(
+        &[(2, Some(1)), (1, None)],
+        "node 00000000-0000-0000-0000-000000000001 does not exist",
+    );
+    refused(
+        &[(1, Some(1))],
+        "node 00000000-0000-0000-0000-000000000001 does not exist",
+    );
+}
