@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     driver::{Connect, Driver, Told, Transport},
+    hub_that_pings_often,
     load::{names_of_each, one_of_each, storm},
     on_both_transports, rounded, sequenced,
     wire::Wire,
@@ -102,14 +103,14 @@ async fn every_client_ends_with_the_graph_of_the_hub() {
 /// P2: a client whose connection breaks again and again while commands pour in comes back by itself, gets exactly what
 /// it missed, and ends with the graph of the hub.
 async fn a_client_that_is_dropped_again_and_again_resumes(transport: Transport) {
-    let hub = Arc::new(TestHub::start().await);
+    let hub = Arc::new(hub_that_pings_often().await);
     drop_again_and_again(&hub, Driver::javascript(), transport).await;
 }
 
 /// P2: the same in Python.
 #[tokio::test]
 async fn a_python_client_that_is_dropped_again_and_again_resumes() {
-    let hub = Arc::new(TestHub::start().await);
+    let hub = Arc::new(hub_that_pings_often().await);
     drop_again_and_again(&hub, Driver::python(), Transport::Websocket).await;
     drop_again_and_again(&hub, Driver::python(), Transport::Polling).await;
 }
@@ -117,7 +118,7 @@ async fn a_python_client_that_is_dropped_again_and_again_resumes() {
 /// P2: the same for a client that upgrades each time.
 #[tokio::test]
 async fn a_client_that_upgrades_and_is_dropped_again_and_again_resumes() {
-    let hub = Arc::new(TestHub::start().await);
+    let hub = Arc::new(hub_that_pings_often().await);
     drop_again_and_again(&hub, Driver::javascript(), Transport::Upgrading).await;
 }
 

@@ -4,7 +4,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::Arc,
 };
 
 use serde_json::{Value, json};
@@ -14,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{driver::DEADLINE, install, load::one_of_each, wire::Wire};
+use super::{driver::DEADLINE, hub_that_pings_often, install, load::one_of_each, wire::Wire};
 use crate::support::TestHub;
 
 fn page(name: &str) -> String {
@@ -55,7 +54,7 @@ fn program(folder: &Path, text: &str, language: &str, file: &str) -> PathBuf {
 
 /// A program that runs against a hub, behind a wire.
 struct Running {
-    hub: Arc<TestHub>,
+    hub: TestHub,
     wire: Wire,
     session: String,
     lines: Lines<BufReader<ChildStdout>>,
@@ -66,7 +65,7 @@ struct Running {
 impl Running {
     /// Starts it on a session that has a node called `Root`, at `seq` 2.
     async fn start(command: &mut Command) -> Self {
-        let hub = Arc::new(TestHub::start().await);
+        let hub = hub_that_pings_often().await;
         let session = hub.session().await;
         hub.create_node(&session, None, "Root").await;
         let wire = Wire::to(&hub.url).await;

@@ -71,6 +71,12 @@ fn rounded(value: &Value) -> Value {
     }
 }
 
+/// A hub that pings often. A JavaScript client whose connection breaks in the middle of an upgrade stays paused, and
+/// notices by nothing but a ping that does not come.
+async fn hub_that_pings_often() -> TestHub {
+    TestHub::with(|config| (config.realtime.ping_interval_ms, config.realtime.ping_timeout_ms) = (1_000, 1_000)).await
+}
+
 /// Waits until the hub counts as many sockets in rooms.
 async fn connections(hub: &TestHub, wanted: u64) {
     metric(hub, "hub_connections", |count| count == wanted).await;
