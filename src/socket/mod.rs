@@ -1,7 +1,7 @@
 //! The Socket.IO edge: namespace `/graph`, a room for each session.
 //!
 //! A connection is let in by a middleware, which alone can refuse it in a way that the client sees. What is sent to a
-//! room goes through [`peer::Peer`], never through the library's own rooms: a full queue then names its socket.
+//! room goes through `peer::Peer`, never through the library's own rooms: a full queue then names its socket.
 
 mod admission;
 mod peer;
