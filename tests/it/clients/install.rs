@@ -38,11 +38,7 @@ pub fn python() -> &'static Path {
     installed(&INSTALLED, "requirements.txt", |folder| {
         run("python3", ["-m", "venv", "--clear", ".venv"], folder)?;
         let pip = folder.join(".venv/bin/pip");
-        run(
-            pip,
-            ["install", "--quiet", "--no-deps", "-r", "requirements.txt"],
-            folder,
-        )
+        run(pip, ["install", "--quiet", "-r", "requirements.txt"], folder)
     })
 }
 

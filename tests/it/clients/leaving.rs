@@ -40,7 +40,8 @@ async fn a_client_that_leaves_is_missed(transport: Transport) {
 
 /// A client whose network goes away without a word is given up after the ping timeout.
 async fn a_client_that_falls_silent_is_missed(transport: Transport) {
-    let hub = TestHub::with(|config| (config.realtime.ping_interval_ms, config.realtime.ping_timeout_ms) = (200, 400));
+    let hub =
+        TestHub::with(|config| (config.realtime.ping_interval_ms, config.realtime.ping_timeout_ms) = (1_000, 2_000));
     let hub = hub.await;
     let session = hub.session().await;
     let wire = Wire::to(&hub.url).await;
