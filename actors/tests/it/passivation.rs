@@ -9,19 +9,13 @@ use talus_actors::{
 };
 
 use crate::actors_support::{
-    NEVER, Setup, UNDO, Underway, World, assert_gapless, create_node, new_node_id, until, within,
+    NEVER, Setup, UNDO, Underway, World, assert_gapless, create_node, new_node_id, settle, until, within,
 };
 
 /// Every sweep puts to sleep whatever nobody uses at that moment.
 async fn sleepy() -> World {
     let setup = Setup::new().supervised(|supervision| supervision.idle_timeout = Duration::ZERO);
     setup.start().await
-}
-
-/// Waits until `count` more sessions were put to sleep.
-async fn sweeps(world: &World, count: u64) {
-    let before = world.stats().passivations.get();
-    until(|| world.stats().passivations.get() >= before + count).await;
 }
 
 /// An idle session leaves memory and is counted; at the next access it is as it was: `seq`, epoch, graph, undo and redo,
@@ -61,8 +55,8 @@ async fn a_sleeping_session_is_listed_without_waking_it() {
     let world = sleepy().await;
     let session = world.create(NewSession::default()).await;
     session.added().await;
-    sweeps(&world, 1).await;
     until(|| world.stats().sessions_loaded.get() == 0).await;
+    until(|| world.stats().passivations.get() >= 1).await;
     let (listed, total) = world.hub.list(0, 10).await.expect("listed");
     assert_eq!((total, listed[0].seq, listed[0].node_count), (1, Seq(2), 1));
     assert_eq!(world.stats().sessions_loaded.get(), 0);
@@ -79,9 +73,14 @@ async fn a_session_with_sockets_or_readers_stays() {
     let reader = Underway::begin(async move { hub.snapshot_at_least(id, Seq(2), NEVER).await });
     for _ in 0..3 {
         until(|| world.stats().sessions_loaded.get() == 2).await;
+        settle().await;
         assert!(reader.is_waiting());
         assert!(client.events_so_far().is_empty(), "its actor was not replaced");
+        let before = world.stats().passivations.get();
         idle.hub.wake(idle.id).await.expect("it starts");
+        until(|| world.stats().passivations.get() > before).await;
+        settle().await;
+        assert_eq!(world.stats().passivations.get(), before + 1, "of the idle one only");
     }
     watched.added().await;
     assert_gapless(&client.until_seq(Seq(2)).await, Seq(0), Seq(2));
@@ -124,7 +123,7 @@ async fn what_races_with_falling_asleep_loses_nothing() {
                 }
                 let asleep = stats.passivations.get();
                 if count % 3 == 0 {
-                    until(|| stats.passivations.get() > asleep).await;
+                    until(|| stats.passivations.get() > asleep || stats.sessions_loaded.get() == 0).await;
                 }
             }
             (session, count)
@@ -151,7 +150,7 @@ async fn deletions_race_with_falling_asleep() {
     for number in 0..40 {
         let session = world.session().await;
         if number % 4 == 0 {
-            sweeps(&world, 1).await;
+            until(|| world.stats().sessions_loaded.get() == 0).await;
         }
         let read = Underway::begin(session.snapshot());
         within(world.hub.delete(session.id)).await.expect("deleted");

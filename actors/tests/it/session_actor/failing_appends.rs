@@ -113,6 +113,39 @@ async fn a_lost_group_leaves_no_answer_behind_and_no_read_or_join() {
     assert_eq!(client.until("session:connected").await[0].data["at"], 2);
 }
 
+/// A socket that leaves in a group whose append is lost has left: the others hear of it, once.
+#[tokio::test]
+async fn who_leaves_in_a_lost_group_has_left() {
+    let mut world = World::start().await;
+    let session = world.session().await;
+    let (mut stays, goes) = (session.joined("ada").await, session.joined("bob").await);
+    stays.until("session:connected").await;
+    world.plan.all(Fate::Hold);
+    let first = Underway::begin(session.add());
+    let ahead = within(world.plan.held()).await;
+    let lost = Underway::begin(session.add());
+    let leaving = Underway::begin(goes.leave("ping_timeout"));
+    ahead.commit();
+    first.answer().await.expect("accepted");
+    let append = within(world.plan.held()).await;
+    world.plan.all(Fate::Commit);
+    append.meet(Fate::Lose);
+    assert_eq!(lost.answer().await, Err(HubError::OutcomeUnknown));
+    leaving.answer().await;
+    let end = session.added().await;
+    let packets = stays.until_seq(end).await;
+    let heard: Vec<_> = packets
+        .iter()
+        .filter(|packet| packet.event == "session:disconnected")
+        .collect();
+    assert_eq!(heard.len(), 1, "{packets:?}");
+    assert_eq!(
+        (&heard[0].data["client"], &heard[0].data["members"]),
+        (&"bob".into(), &1.into())
+    );
+    assert_eq!(world.stats().members.get(), 1);
+}
+
 /// Readers that wait for a `seq` and callers who wait to save outlive the actor that they asked.
 #[tokio::test]
 async fn who_waits_in_a_session_outlives_its_actor() {
