@@ -98,6 +98,7 @@ impl App {
             templates,
             projects: Arc::new(projects),
             streams: Gate::new(config.rest.streams_max),
+            listeners: Gate::new(config.ops.listeners_max),
             stop: CancellationToken::new(),
             started: std::time::Instant::now(),
             config,

@@ -274,6 +274,8 @@ pub struct Ops {
     pub listen: String,
     /// Whether sessions can be made to fail on purpose.
     pub fault_injection: bool,
+    /// The most listeners to what happens in the tree of actors.
+    pub listeners_max: usize,
 }
 
 /// `[log]`: what is logged, and how.

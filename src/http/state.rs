@@ -25,6 +25,8 @@ pub struct AppState {
     pub metrics: Metrics,
     /// Lets streams in, up to their limit.
     pub streams: Gate,
+    /// Lets listeners to the tree of actors in, up to their limit.
+    pub listeners: Gate,
     /// Stops the hub, as a signal does.
     pub stop: CancellationToken,
     /// When the hub started.

@@ -8,31 +8,51 @@ use axum::{
 };
 use futures_util::{Stream, stream};
 use serde_json::json;
-use talus_actors::supervision::SupervisionEvent;
+use talus_actors::{admission::Permit, supervision::SupervisionEvent};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::EventBody;
-use crate::http::AppState;
+use crate::{
+    http::{Answer, AppState},
+    wire::error::Failure,
+};
 
-type Heard = broadcast::Receiver<Arc<SupervisionEvent>>;
+/// A listener, for as long as it listens.
+struct Listening {
+    heard: broadcast::Receiver<Arc<SupervisionEvent>>,
+    stop: CancellationToken,
+    _permit: Permit,
+}
 
 /// `GET /ops/events`: a listener who is too slow is told how many events he missed.
-pub(super) async fn stream(State(state): State<AppState>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let heard = state.hub.supervision_events();
+pub(super) async fn stream(
+    State(state): State<AppState>,
+) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>> {
+    let max = state.listeners.max();
+    let permit = state.listeners.try_enter().ok_or_else(|| {
+        Failure::new("OVERLOADED", format!("{max} listen, as many as listeners_max allows"))
+            .with("limit", "listeners_max")
+            .with("max", max)
+    })?;
+    let listening = Listening {
+        heard: state.hub.supervision_events(),
+        stop: state.stop.clone(),
+        _permit: permit,
+    };
     // A stream that would keep the shutdown waiting ends with it.
-    let next = |(mut heard, stop): (Heard, CancellationToken)| async move {
+    let next = |mut listening: Listening| async move {
         let event = tokio::select! {
-            () = stop.cancelled() => return None,
-            event = heard.recv() => match event {
+            () = listening.stop.cancelled() => return None,
+            event = listening.heard.recv() => match event {
                 Ok(event) => told(&event),
                 Err(RecvError::Lagged(missed)) => named("missed", &json!({ "events": missed })),
                 Err(RecvError::Closed) => return None,
             },
         };
-        Some((Ok(event), (heard, stop)))
+        Some((Ok(event), listening))
     };
-    Sse::new(stream::unfold((heard, state.stop.clone()), next)).keep_alive(KeepAlive::default())
+    Ok(Sse::new(stream::unfold(listening, next)).keep_alive(KeepAlive::default()))
 }
 
 fn told(event: &SupervisionEvent) -> Event {

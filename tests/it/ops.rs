@@ -347,3 +347,26 @@ async fn an_operator_drains_the_hub() {
     let hub = TestHub::on(dir, |_| {}).await;
     assert_eq!(hub.graph(&session_id).await["roots"][0]["name"], "a");
 }
+
+/// P9: so many listen and no more; one that goes makes room.
+#[tokio::test]
+async fn listeners_are_let_in_up_to_their_limit() {
+    let hub = TestHub::with(|config| config.ops.listeners_max = 1).await;
+    let first = hub.supervision().await;
+    let second = hub.http().get(format!("{}/ops/events", hub.ops_url));
+    let refused = hub.send(second).await;
+    assert_eq!(refused.refused(), (503, "OVERLOADED"));
+    assert_eq!(refused.body["error"]["limit"], "listeners_max");
+    drop(first);
+    // The hub hears of it when it next looks at the connection, which an event makes it do.
+    let session_id = hub.session().await;
+    loop {
+        hub.create_node(&session_id, None, "a").await;
+        hub.operate(&format!("/sessions/{session_id}/restart"), &json!({}))
+            .await;
+        let again = hub.http().get(format!("{}/ops/events", hub.ops_url)).send().await;
+        if again.expect("answered").status().as_u16() == 200 {
+            return;
+        }
+    }
+}

@@ -65,6 +65,9 @@ impl Hub {
 
     async fn create_now(&self, new: NewSession) -> Result<(Genesis, Option<Receipt>), HubError> {
         let _global = self.enter()?;
+        if let Some(reason) = self.log_refuses() {
+            return Err(HubError::LogRefuses { reason });
+        }
         let genesis = Genesis {
             session_id: new_session_id(),
             epoch: new_epoch(),
