@@ -1,0 +1,61 @@
+//! Figures: how fast, how soon, how large. `cargo bench --bench figures -- [--json] [name…]`; no name: all.
+//!
+//! A program and not a test: it asserts nothing that is timed. Rows of one table come from one run on one machine, and
+//! are to be compared with each other before they are compared with anything else.
+
+mod big_graph;
+mod durable;
+mod history;
+mod latency;
+mod process;
+mod table;
+mod world;
+
+use std::io::Write as _;
+
+use table::Table;
+
+/// The names, in the order in which they run.
+const NAMES: [&str; 7] = [
+    "durable",
+    "big_graph",
+    "recovery",
+    "cold_open",
+    "latency",
+    "start",
+    "idle",
+];
+
+fn main() {
+    // Cargo itself adds `--bench`.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|it| it != "--bench").collect();
+    let json = arguments.iter().any(|it| it == "--json");
+    let chosen: Vec<&String> = arguments.iter().filter(|it| *it != "--json").collect();
+    if let Some(unknown) = chosen.iter().find(|it| !NAMES.contains(&it.as_str())) {
+        eprintln!("error: there is no figure {unknown:?}; there are {}", NAMES.join(", "));
+        std::process::exit(2);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    for name in NAMES {
+        if !chosen.is_empty() && !chosen.iter().any(|it| *it == name) {
+            continue;
+        }
+        let table = runtime.block_on(runtime.spawn(measure(name))).expect("it is measured");
+        let text = if json { table.to_json() } else { table.to_text() };
+        writeln!(std::io::stdout(), "{text}").expect("somebody reads");
+    }
+}
+
+async fn measure(name: &'static str) -> Table {
+    match name {
+        "durable" => Box::pin(durable::measure()).await,
+        "big_graph" => Box::pin(big_graph::measure()).await,
+        "recovery" => Box::pin(history::recovery()).await,
+        "cold_open" => Box::pin(history::cold_open()).await,
+        "latency" => Box::pin(latency::measure()).await,
+        "start" => Box::pin(process::start()).await,
+        "idle" => Box::pin(process::idle()).await,
+        _ => unreachable!("names are checked"),
+    }
+}

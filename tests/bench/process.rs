@@ -1,0 +1,80 @@
+//! The binary as a process: how soon it serves, how much memory it takes.
+
+use std::time::Instant;
+
+use serde_json::json;
+use tokio::process::Child;
+
+use crate::{
+    table::{Table, ms, percentile},
+    world::Process,
+};
+
+const STARTS: usize = 10;
+const SESSIONS: usize = 1_000;
+const NODES: usize = 10;
+
+/// Of a page, on every machine that these figures were taken on.
+const PAGE_KIB: usize = 4;
+
+/// From the start of the process to the first 200 of `/readyz`.
+pub async fn start() -> Table {
+    let mut table = Table::new(
+        "start: from the start of the process to the first 200 of /readyz (10 starts)",
+        &["data", "p50 ms", "max ms"],
+    );
+    let (mut fresh, mut used) = (Vec::new(), Vec::new());
+    for _ in 0..STARTS {
+        let dir = tempfile::tempdir().expect("a folder");
+        for times in [&mut fresh, &mut used] {
+            let http = reqwest::Client::new();
+            let began = Instant::now();
+            let mut process = Process::start(dir.path()).await;
+            loop {
+                let answer = http.get(format!("{}/readyz", process.url)).send().await;
+                if answer.is_ok_and(|it| it.status().is_success()) {
+                    break;
+                }
+            }
+            times.push(began.elapsed());
+            process.child.kill().await.expect("it ends");
+        }
+    }
+    for (name, mut times) in [("new", fresh), ("after a kill", used)] {
+        let (p50, max) = (percentile(&mut times, 50), percentile(&mut times, 100));
+        table.row(&[name.to_owned(), ms(p50), ms(max)]);
+    }
+    table
+}
+
+/// Resident memory, nobody connected.
+pub async fn idle() -> Table {
+    let mut table = Table::new(
+        "idle: resident memory of the process",
+        &["sessions", "RSS KiB", "KiB/session"],
+    );
+    let dir = tempfile::tempdir().expect("a folder");
+    let process = Process::start(dir.path()).await;
+    let before = rss_kib(&process.child);
+    table.row(&["0".to_owned(), before.to_string(), String::new()]);
+    let http = reqwest::Client::new();
+    let create = json!({"command_type": "CreateNode", "data": {"blueprint_type_id": "task", "name": "A task"}});
+    for _ in 0..SESSIONS {
+        let session = process.session(&http).await;
+        let commands = vec![create.clone(); NODES];
+        process
+            .execute(&http, &session, "Batch", json!({"commands": commands}))
+            .await;
+    }
+    let after = rss_kib(&process.child);
+    let each = after.saturating_sub(before) as f64 / SESSIONS as f64;
+    table.row(&[SESSIONS.to_string(), after.to_string(), format!("{each:.1}")]);
+    table
+}
+
+fn rss_kib(child: &Child) -> usize {
+    let path = format!("/proc/{}/statm", child.id().expect("it runs"));
+    let statm = std::fs::read_to_string(path).expect("Linux");
+    let pages = statm.split(' ').nth(1).expect("a second field");
+    pages.parse::<usize>().expect("a number") * PAGE_KIB
+}
