@@ -159,6 +159,7 @@ async fn api() -> (Router, Hub, tempfile::TempDir) {
         projects: Arc::new(ProjectStore::open(dir.path().to_owned(), 1_000_000).expect("a folder")),
         metrics: Metrics::default(),
         streams: Gate::new(10),
+        listeners: Gate::new(10),
         stop: CancellationToken::new(),
         started: Instant::now(),
     };
