@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use talus_actors::{
-    domain::ids::{ProjectId, Seq, SessionId, Timestamp},
+    domain::ids::{ProjectId, SessionId, Timestamp},
     hub::Inspected,
     session_actor::Inspection,
     supervision::SupervisionEvent,
@@ -54,7 +54,7 @@ pub(super) struct SessionNode {
     session_actor: Option<u64>,
     broadcast_actor: Option<u64>,
     #[serde(flatten)]
-    inside: Option<Inside>,
+    inside: Option<Inspection>,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,21 +62,6 @@ struct FailureNode {
     #[serde(serialize_with = "display")]
     at: Timestamp,
     reason: Arc<str>,
-}
-
-#[derive(Debug, Serialize)]
-struct Inside {
-    seq: Seq,
-    durable_seq: Seq,
-    snapshot_seq: Seq,
-    waiting: usize,
-    append_in_flight: bool,
-    outbox: usize,
-    readers: usize,
-    sockets: usize,
-    nodes: usize,
-    undo_depth: usize,
-    memory_bytes: usize,
 }
 
 impl SessionNode {
@@ -92,38 +77,7 @@ impl SessionNode {
             in_flight: branch.in_flight,
             session_actor: branch.session_actor,
             broadcast_actor: branch.broadcast_actor,
-            inside: inside.map(Inside::from),
-        }
-    }
-}
-
-impl From<Inspection> for Inside {
-    fn from(inspection: Inspection) -> Self {
-        let Inspection {
-            seq,
-            durable_seq,
-            snapshot_seq,
-            waiting,
-            append_in_flight,
-            outbox,
-            readers,
-            sockets,
-            nodes,
-            undo_depth,
-            memory_bytes,
-        } = inspection;
-        Self {
-            seq,
-            durable_seq,
-            snapshot_seq,
-            waiting,
-            append_in_flight,
-            outbox,
-            readers,
-            sockets,
-            nodes,
-            undo_depth,
-            memory_bytes,
+            inside,
         }
     }
 }

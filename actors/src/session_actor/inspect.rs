@@ -1,10 +1,12 @@
 //! What an operator sees of a session from inside, at once, whatever the session waits for.
 
+use serde::Serialize;
+
 use super::SessionState;
 use crate::domain::{graph::Graph, ids::Seq};
 
-/// A session's actor at a moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A session's actor at a moment. Operators get it as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Inspection {
     /// The `seq` of the last event that was decided.
     pub seq: Seq,
