@@ -371,7 +371,7 @@ impl Writer {
     }
 
     fn close(&mut self) {
-        // Not needed for anything to be kept; it leaves one file instead of three.
+        // Not needed for anything to be kept: it empties the write-ahead log, so that the database file has everything.
         let folded = self
             .connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
