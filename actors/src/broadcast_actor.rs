@@ -4,6 +4,8 @@
 //! between two publications, never beside one. One room has one actor: a large or slow room is in nobody's way (P7). It
 //! decides nothing about the session, and nothing waits for it: if it fails, no command does (P10).
 
+mod departing;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -11,13 +13,13 @@ use tracing::Span;
 
 use crate::{
     domain::ids::{Seq, Timestamp},
-    fan_out::{
-        CommandNotice, Encoder, Frame, Member, MemberId, Release, Room, SendError, Sync, SyncBody, SyncContent, Verdict,
-    },
+    fan_out::{CommandNotice, Encoder, Frame, Member, MemberId, Room, SendError, Sync, SyncBody, SyncContent, Verdict},
     reply::Reply,
     stats::Stats,
     world::now,
 };
+
+pub use departing::{Departing, Farewell};
 
 /// What a room's actor is told.
 pub enum BroadcastMessage {
@@ -33,15 +35,8 @@ pub enum BroadcastMessage {
     Census(Reply<Vec<Member>>),
     /// A socket goes.
     Leave(MemberId, Arc<str>, Timestamp),
-    /// Every socket is told to come back in a while, and let go.
-    Drain {
-        /// The shortest and the longest while, in milliseconds.
-        reconnect_ms: (u64, u64),
-        /// When.
-        now: Timestamp,
-    },
-    /// Every socket is told that the session is gone, and let go.
-    Delete(Timestamp),
+    /// Every socket is told why, and let go.
+    Close(Departing),
     /// It has been quiet for a while: every socket is told where the session is.
     Tick,
     /// An operator wants it to fail.
@@ -139,8 +134,7 @@ impl Actor for BroadcastActor {
                 reply.send(state.members.values().map(|seat| seat.member.clone()).collect());
             }
             BroadcastMessage::Leave(id, reason, now) => state.leave(id, &reason, now),
-            BroadcastMessage::Drain { reconnect_ms, now } => state.drain(reconnect_ms, now),
-            BroadcastMessage::Delete(now) => state.delete(now),
+            BroadcastMessage::Close(departing) => state.close(departing),
             BroadcastMessage::Tick => state.tick(),
             BroadcastMessage::Fail => injected(),
         }
@@ -250,27 +244,13 @@ impl BroadcastState {
         }
     }
 
-    fn drain(&mut self, (min_ms, max_ms): (u64, u64), now: Timestamp) {
+    /// Tells everybody why he has to go. Dropping them lets them go.
+    fn close(&mut self, mut departing: Departing) {
         for seat in std::mem::take(&mut self.members).into_values() {
-            let delay_ms = spread(seat.member.id, min_ms, max_ms);
-            let _ = seat
-                .member
-                .socket
-                .send(&self.encoder.draining(&self.room, delay_ms, now));
-            seat.member.socket.release(Release::CloseTransport);
             self.stats.members.add(-1);
+            departing.add(seat.member);
         }
-    }
-
-    fn delete(&mut self, now: Timestamp) {
-        for seat in std::mem::take(&mut self.members).into_values() {
-            let frame = self
-                .encoder
-                .disconnected(&self.room, &seat.member.info, 0, "session_deleted", now);
-            let _ = seat.member.socket.send(&frame);
-            seat.member.socket.release(Release::SessionDeleted);
-            self.stats.members.add(-1);
-        }
+        departing.tell(&*self.encoder, &self.room);
     }
 }
 
@@ -326,31 +306,4 @@ impl Seat {
 )]
 fn injected() {
     panic!("injected: PanicBroadcast");
-}
-
-/// A delay for a socket, such that those of a room are spread evenly over the window, however many they are: the
-/// multiples of the golden ratio fill an interval more evenly than random numbers do.
-fn spread(id: MemberId, min_ms: u64, max_ms: u64) -> u64 {
-    const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-    let window = u128::from(max_ms.saturating_sub(min_ms)) + 1;
-    let place = (u128::from(id.0.wrapping_mul(GOLDEN)) * window) >> 64;
-    min_ms + u64::try_from(place).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn delays_fill_their_window_evenly() {
-        let mut delays: Vec<u64> = (1..=100).map(|id| spread(MemberId(id), 500, 5_000)).collect();
-        delays.sort_unstable();
-        assert!(delays[0] >= 500 && delays[99] <= 5_000);
-        let widest = delays.windows(2).map(|two| two[1] - two[0]).max();
-        assert!(
-            widest < Some(150),
-            "{widest:?}: 100 sockets over 4.5 s are 45 ms apart, within a factor of about 2"
-        );
-        assert_eq!(spread(MemberId(7), 9, 9), 9);
-    }
 }

@@ -15,7 +15,7 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRunti
 use tokio::sync::broadcast;
 
 use crate::{
-    broadcast_actor::{BroadcastActor, BroadcastArguments, BroadcastMessage},
+    broadcast_actor::{BroadcastActor, BroadcastArguments, BroadcastMessage, Farewell},
     directory::{DirectoryWriter, SessionHandle},
     domain::{
         ids::{ProjectId, SessionId, Timestamp},
@@ -360,7 +360,7 @@ impl SupervisorState {
             self.projects.remove(&project.project_id);
         }
         entry.answer_all(&FindError::NotFound);
-        entry.close_room(BroadcastMessage::Delete(now()));
+        entry.close_room(Farewell::Deleted);
         match entry.life {
             Life::Quarantined { .. } => self.resources.stats.sessions_quarantined.add(-1),
             Life::Deleting(reply) => {
@@ -442,10 +442,11 @@ impl SupervisorState {
             saving: Arc::clone(&entry.saving),
         };
         entry.life = Life::Awake(handle.clone());
+        // Before anybody hears of it: what he sends next goes the straight way, and must not overtake what he sent before.
+        self.directory.insert(session_id, handle.clone());
         for caller in entry.callers.drain(..) {
             caller.send(Ok(handle.clone()));
         }
-        self.directory.insert(session_id, handle);
     }
 
     fn room(
@@ -760,10 +761,9 @@ fn put_to_sleep(
     });
 }
 
-/// What a room is told that has no session for a while: its sockets come back by themselves.
-fn farewell(settings: &SupervisionSettings) -> BroadcastMessage {
-    BroadcastMessage::Drain {
+/// Why the sockets of a room go that has no session for a while: they come back by themselves.
+const fn farewell(settings: &SupervisionSettings) -> Farewell {
+    Farewell::Draining {
         reconnect_ms: settings.reconnect_ms,
-        now: now(),
     }
 }

@@ -10,7 +10,7 @@ use super::{
     snapshot,
 };
 use crate::{
-    broadcast_actor::BroadcastMessage,
+    broadcast_actor::{BroadcastMessage, Departing, Farewell},
     domain::{
         command::{Command, Context},
         decide::{Decision, again, decide},
@@ -323,14 +323,12 @@ impl SessionState {
 
     fn stop(&mut self, how: &Stop) {
         self.stopping = true;
-        self.members.take();
-        self.outbox.push(Effect::Publish(match how {
-            Stop::Delete => BroadcastMessage::Delete(now()),
-            Stop::Drain { reconnect_ms } => BroadcastMessage::Drain {
-                reconnect_ms: *reconnect_ms,
-                now: now(),
-            },
-        }));
+        let why = match *how {
+            Stop::Delete => Farewell::Deleted,
+            Stop::Drain { reconnect_ms } => Farewell::Draining { reconnect_ms },
+        };
+        let departing = Departing::new(why, now(), self.members.take());
+        self.outbox.push(Effect::Publish(BroadcastMessage::Close(departing)));
     }
 
     /// Puts an answer, as things stand now, into the outbox.

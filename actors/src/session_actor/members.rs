@@ -20,7 +20,7 @@ pub(super) struct Members {
 
 impl Roll {
     /// Those who are on it.
-    pub(super) fn members(&self) -> impl Iterator<Item = Member> {
+    pub(crate) fn members(&self) -> impl Iterator<Item = Member> + use<> {
         let members = OrdMap::clone(&self.0.load());
         members.into_iter().map(|(_, member)| member)
     }

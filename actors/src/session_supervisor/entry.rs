@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::FindError;
 use crate::{
     admission::Gate,
-    broadcast_actor::BroadcastMessage,
+    broadcast_actor::{BroadcastMessage, Departing, Farewell},
     directory::SessionHandle,
     domain::{
         ids::{Seq, Timestamp},
@@ -21,6 +21,7 @@ use crate::{
     log::StoredHead,
     reply::Reply,
     session_actor::{Roll, Snapshot},
+    world::now,
 };
 
 /// What is known of a session that is asleep.
@@ -127,11 +128,12 @@ impl Entry {
         self.gate.get_or_insert_with(|| Gate::new(max)).clone()
     }
 
-    /// Lets the room go: its sockets are told so, and let go too.
-    pub(super) fn close_room(&mut self, farewell: BroadcastMessage) {
-        self.roll = Roll::default();
+    /// Lets the room go: its sockets are told so, and let go too. Those on the roll as well, whom a room that has just
+    /// failed, or has just been started, does not know.
+    pub(super) fn close_room(&mut self, why: Farewell) {
+        let departing = Departing::new(why, now(), std::mem::take(&mut self.roll).members());
         if let Some(room) = self.room.take() {
-            let _ = room.cast(farewell);
+            let _ = room.cast(BroadcastMessage::Close(departing));
             // What it was told until now is still to be done.
             let _ = room.drain();
         }

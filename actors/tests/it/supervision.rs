@@ -16,9 +16,11 @@ use talus_actors::{
         ids::{Epoch, NodeId, Seq, TemplateId, Timestamp},
         session::{Genesis, Project},
     },
+    fan_out::Release,
     hub::{HubError, NewSession},
     log::{Append, Done, EventLog, LogError, MemoryLog, planned::Fate},
     session_actor::BlueprintSource,
+    session_supervisor::Operation,
     world::new_session_id,
 };
 use uuid::Uuid;
@@ -268,4 +270,33 @@ async fn a_refusal_is_no_failure() {
     }
     session.added().await;
     assert_eq!(world.stats().session_restarts.get(), 0);
+}
+
+/// A session is quarantined while its room is starting again, at whatever moment: its socket, which neither the room that
+/// failed nor the new one would see off, is let go all the same.
+#[tokio::test]
+async fn a_socket_is_let_go_also_if_its_room_fails_at_that_moment() {
+    let world = World::start().await;
+    let session = world.session().await;
+    for moment in 0..40 {
+        let mut client = session.joined("ada").await;
+        world.encoder.panic_at_commands(1);
+        let adding = Underway::begin(session.add());
+        for _ in 0..moment {
+            tokio::task::yield_now().await;
+        }
+        let quarantine = session.hub.operate(session.id, Operation::Quarantine);
+        within(quarantine).await.expect("it serves");
+        while !matches!(client.note().await, Note::Released(how) if how == Release::CloseTransport) {}
+        let _ = adding.answer().await;
+        within(async {
+            while world.stats().sessions_quarantined.get() == 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        world.encoder.panic_at_commands(0);
+        let release = session.hub.operate(session.id, Operation::Release);
+        within(release).await.expect("it is quarantined");
+    }
 }
