@@ -5,6 +5,7 @@ mod calls;
 mod clients;
 mod documentation;
 mod durability;
+mod hub_model;
 mod ops;
 mod process;
 mod process_config;

@@ -6,14 +6,12 @@ use std::{
 };
 
 use axum::{Router, body::Body, http::Request, response::Response};
-use futures_util::{FutureExt, future::BoxFuture};
 use serde_json::json;
 use talus_actors::{
     admission::Gate,
-    domain::{blueprint::Blueprint, ids::TemplateId, limits::Limits},
+    domain::limits::Limits,
     hub::{Hub, HubParts, HubSettings, NewSession},
     log::MemoryLog,
-    session_actor::BlueprintSource,
     session_supervisor::SupervisionSettings,
 };
 use talus_hub::{
@@ -28,7 +26,7 @@ use tower::ServiceExt as _;
 
 use crate::{
     calls::{Poller, Whole, in_time, until, whole},
-    support::TestHub,
+    support::{NoBlueprints, TestHub},
 };
 
 /// The three questions have three short answers.
@@ -114,14 +112,6 @@ async fn metrics_count_what_happened() {
     .await;
     hub.delete(&format!("/sessions/{session}")).await;
     assert_eq!(hub.metric("hub_sessions").await, "0");
-}
-
-struct NoBlueprints;
-
-impl BlueprintSource for NoBlueprints {
-    fn blueprint(&self, _id: &TemplateId) -> BoxFuture<'static, Option<Arc<Blueprint>>> {
-        async { None }.boxed()
-    }
 }
 
 /// The API over a hub of its own, without a listener: while the process goes nobody new gets through one.

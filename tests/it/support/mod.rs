@@ -3,9 +3,14 @@
 pub mod child;
 pub mod events;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
+use futures_util::{FutureExt, future::BoxFuture};
 use serde_json::{Value, json};
+use talus_actors::{
+    domain::{blueprint::Blueprint, ids::TemplateId},
+    session_actor::BlueprintSource,
+};
 use talus_hub::{
     app::{App, ShutdownOverran},
     config::Config,
@@ -163,5 +168,14 @@ impl TestHub {
         self.stop.cancel();
         let ended = self.served.await.expect("serving does not panic");
         (self.dir, ended)
+    }
+}
+
+/// There are no templates.
+pub struct NoBlueprints;
+
+impl BlueprintSource for NoBlueprints {
+    fn blueprint(&self, _: &TemplateId) -> BoxFuture<'static, Option<Arc<Blueprint>>> {
+        std::future::ready(None).boxed()
     }
 }

@@ -1,0 +1,140 @@
+//! A model test of the whole hub: random steps of everything that users, operators and failures do to it, over the real
+//! log on a real disk and the real packets, beside the pure domain as the reference. After each step every session is as
+//! the reference, every connected client's copy is too or was told to begin anew, nothing acknowledged is missing, and
+//! nothing is applied twice (P1–P8).
+//!
+//! A plan that fails is shortened, and written as JSON to a file whose name is told; `HUB_MODEL_PLAN=FILE` runs it again.
+//! Those that once failed, or that are worth running every time, are in `plans/`. `HUB_MODEL_CASES` says how many plans
+//! are made up.
+
+mod client;
+mod outline;
+mod reference;
+mod replica;
+mod step;
+mod world;
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use proptest::{
+    strategy::Strategy,
+    test_runner::{Config, TestError, TestRunner},
+};
+use proptest_state_machine::ReferenceStateMachine;
+
+use self::{outline::Outline, step::Step, world::World};
+use crate::support::ROOT;
+
+/// How long nothing takes that is going to happen at all.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Longer than any test.
+const NEVER: Duration = Duration::from_secs(3_600);
+
+/// Plans of a run of the tests, unless `HUB_MODEL_CASES` says otherwise.
+const CASES: u32 = 40;
+
+/// Steps of a plan.
+const STEPS: std::ops::Range<usize> = 1..60;
+
+/// Waits for something that is going to happen.
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, what).await.expect("before the deadline")
+}
+
+/// Runs a plan in a world of its own. Steps that make no sense are left out.
+fn run(plan: &[Step], mut each: impl FnMut()) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let (mut world, mut outline) = (World::start().await, Outline::default());
+        for step in plan {
+            each();
+            if Outline::preconditions(&outline, step) {
+                world.run(step).await;
+                outline = Outline::apply(outline, step);
+            }
+        }
+        world.finish().await;
+    });
+}
+
+fn read(path: &std::path::Path) -> Vec<Step> {
+    let text = fs::read_to_string(path).expect("a plan");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// P1–P8: whatever happens in whatever order. Failing plans are kept.
+#[test]
+fn whatever_happens_the_hub_is_as_the_model() {
+    if let Some(path) = std::env::var_os("HUB_MODEL_PLAN") {
+        return run(&read(path.as_ref()), || {});
+    }
+    let cases = std::env::var("HUB_MODEL_CASES").map_or(CASES, |text| text.parse().expect("a number"));
+    let config = Config {
+        cases,
+        max_shrink_iters: 500,
+        // What failed is kept as a plan, which can be read.
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let outcome = TestRunner::new(config).run(&Outline::sequential_strategy(STEPS), |(_, plan, seen)| {
+        run(&plan, || {
+            if let Some(seen) = &seen {
+                seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            }
+        });
+        Ok(())
+    });
+    match outcome {
+        Ok(()) => {}
+        Err(TestError::Abort(reason)) => panic!("{reason}"),
+        Err(TestError::Fail(reason, (_, plan, _))) => {
+            let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("hub_model_failed.json");
+            fs::write(&path, serde_json::to_string_pretty(&plan).expect("JSON")).expect("a file");
+            panic!(
+                "{reason}\nrun it again with HUB_MODEL_PLAN={}\n{plan:#?}",
+                path.display()
+            );
+        }
+    }
+}
+
+/// The plans that are kept.
+#[test]
+fn plans_that_are_kept_run() {
+    let folder = PathBuf::from(ROOT).join("tests/it/hub_model/plans");
+    let files = fs::read_dir(folder).expect("the folder of plans");
+    let plans: Vec<PathBuf> = files.map(|file| file.expect("a file").path()).collect();
+    assert!(!plans.is_empty());
+    for path in plans {
+        run(&read(&path), || {});
+    }
+}
+
+/// What is made up is worth it: plans hold every kind of step, and can be written and read.
+#[test]
+fn plans_hold_everything_and_are_what_their_files_say() {
+    let mut runner = TestRunner::deterministic();
+    let mut kinds = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        let tree = Outline::sequential_strategy(STEPS)
+            .new_tree(&mut runner)
+            .expect("a plan");
+        let (_, plan, _) = proptest::strategy::ValueTree::current(&tree);
+        let text = serde_json::to_string(&plan).expect("JSON");
+        assert_eq!(serde_json::from_str::<Vec<Step>>(&text).expect("a plan"), plan);
+        for step in &plan {
+            let name = serde_json::to_value(step).expect("JSON");
+            let name = name
+                .as_str()
+                .map(str::to_owned)
+                .or_else(|| Some(name.as_object()?.keys().next()?.clone()));
+            kinds.insert(name.expect("a name"));
+        }
+    }
+    assert_eq!(kinds.len(), 16, "{kinds:?}");
+}

@@ -1,0 +1,303 @@
+//! What a session ought to be: the pure domain, told the same commands.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::json;
+use talus_actors::{
+    domain::{
+        command::{Command, Context, CreateNode, Origin, Scope},
+        decide::{Decision, again, decide},
+        event::Document,
+        graph::{Graph, NodeContent},
+        ids::{CommandId, NodeId, Seq, Timestamp, TypeId},
+        limits::Limits,
+        recorded::{Receipt, Recorded},
+        rejection::Rejection,
+        session::{Genesis, Rules, Session},
+        value::Value,
+    },
+    session_actor::Submitted,
+};
+use uuid::Uuid;
+
+use super::step::{Edit, FaultKind};
+
+/// What is expected of a command.
+pub type Verdict = Result<Decision, Rejection>;
+
+/// A command as it was sent.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    pub command: Arc<Command>,
+    pub context: Context,
+}
+
+/// See the [module](self).
+pub struct Reference {
+    pub session: Session,
+    number: u128,
+    /// Every command that was sent.
+    pub sent: Vec<Sent>,
+    records: BTreeMap<CommandId, Arc<Recorded>>,
+    /// What its actor was told to do wrong and has not done.
+    pub pending: Option<FaultKind>,
+    /// How often an actor of it may have failed.
+    pub failures: usize,
+}
+
+impl Reference {
+    pub fn new(number: u128, genesis: Genesis, limits: &Arc<Limits>) -> Self {
+        let rules = Rules {
+            blueprint: None,
+            limits: Arc::clone(limits),
+        };
+        Self {
+            session: Session::new(genesis, rules),
+            number,
+            sent: Vec::new(),
+            records: BTreeMap::new(),
+            pending: None,
+            failures: 0,
+        }
+    }
+
+    /// The next command, under an id of its own.
+    pub fn next(&mut self, edit: &Edit) -> Sent {
+        let count = self.sent.len() as u64;
+        let id = Uuid::from_u128((self.number << 64) + u128::from(count));
+        let mut expected_seq = None;
+        let mut edit = edit;
+        while let Edit::Expecting { ago, edit: inner } = edit {
+            expected_seq = Some(Seq(self.session.seq().0.saturating_sub(u64::from(*ago))));
+            edit = inner;
+        }
+        let sent = Sent {
+            command: Arc::new(self.command(edit)),
+            context: Context {
+                command_id: CommandId::new(id),
+                origin: Origin {
+                    client_id: Some(format!("client-{}", count % 3).parse().expect("a client id")),
+                    user: None,
+                },
+                now: Timestamp(1_700_000_000_000 + i64::try_from(count).expect("few")),
+                expected_seq,
+            },
+        };
+        self.sent.push(sent.clone());
+        sent
+    }
+
+    /// The same under the id of a command that was accepted.
+    pub fn reused(&self, which: u16, edit: &Edit) -> Option<Sent> {
+        let used = self
+            .records
+            .values()
+            .nth(usize::from(which) % self.records.len().max(1))?;
+        let sent = self.sent_as(used.command_id);
+        Some(Sent {
+            command: Arc::new(self.command(edit)),
+            ..sent.clone()
+        })
+    }
+
+    fn sent_as(&self, id: CommandId) -> &Sent {
+        let mut sent = self.sent.iter();
+        sent.find(|sent| sent.context.command_id == id)
+            .expect("only what was sent is in the log")
+    }
+
+    /// What ought to come of a command now.
+    pub fn decide(&self, sent: &Sent) -> Verdict {
+        match self.records.get(&sent.context.command_id) {
+            Some(recorded) => again(recorded, &sent.command),
+            None => decide(&self.session, &sent.command, &sent.context),
+        }
+    }
+
+    /// The record of a command, if it was accepted.
+    pub fn record(&self, id: CommandId) -> Option<&Arc<Recorded>> {
+        self.records.get(&id)
+    }
+
+    /// Everything that was accepted, in order.
+    pub fn log(&self) -> Vec<Arc<Recorded>> {
+        let mut log: Vec<_> = self.records.values().cloned().collect();
+        log.sort_by_key(|recorded| recorded.first_seq);
+        log
+    }
+
+    /// A record that the log has: it has to be what comes of a command that was sent, here and now (P1, P4, P5).
+    pub fn fold(&mut self, recorded: &Arc<Recorded>) {
+        let sent = self.sent_as(recorded.command_id).clone();
+        let expected = Ok(Decision::Change(Arc::clone(recorded)));
+        assert_eq!(self.decide(&sent), expected, "the log has what was decided, once");
+        self.session.apply(recorded).expect("it follows");
+        self.records.insert(recorded.command_id, Arc::clone(recorded));
+    }
+
+    /// Whether an actor with a fault answers a command, and whether the log has it then.
+    pub fn foresee(&mut self, verdict: &Verdict, has_members: bool) -> Foreseen {
+        let changes = matches!(verdict, Ok(Decision::Change(_)));
+        let duplicate = matches!(verdict, Ok(Decision::Answer(Receipt { duplicate: true, .. })));
+        let malformed = matches!(verdict, Err(rejection) if rejection.is_malformed());
+        let foreseen = match self.pending {
+            Some(FaultKind::PanicDecide) => Foreseen::Unknown { logged: false },
+            Some(FaultKind::PanicApply | FaultKind::AppendError | FaultKind::AppendConflict) if changes => {
+                Foreseen::Unknown { logged: false }
+            }
+            Some(FaultKind::AppendUnknown) if changes => Foreseen::Unknown { logged: true },
+            Some(FaultKind::AppendDelay) if changes => Foreseen::Answered { faulted: true },
+            Some(FaultKind::PanicBroadcast) if has_members && !duplicate && !malformed => {
+                self.failures += 1;
+                Foreseen::Answered { faulted: true }
+            }
+            _ => Foreseen::Answered { faulted: false },
+        };
+        match foreseen {
+            Foreseen::Unknown { .. } => {
+                self.pending = None;
+                self.failures += 1;
+            }
+            Foreseen::Answered { faulted: true } => self.pending = None,
+            Foreseen::Answered { faulted: false } => {}
+        }
+        foreseen
+    }
+
+    fn command(&self, edit: &Edit) -> Command {
+        let node = |which: u16| self.node(which);
+        let index = |index: Option<u8>| index.map(i64::from);
+        match edit {
+            Edit::Create {
+                id,
+                parent,
+                index: place,
+            } => Command::CreateNode(CreateNode {
+                node_type: "task".into(),
+                name: None,
+                parent_id: parent.map(node),
+                index: index(*place),
+                properties: BTreeMap::from([("state".into(), Value::from(json!("new")))]),
+                node_id: id.map(|id| NodeId::new(Uuid::from_u64_pair(0xc0de, u64::from(id)))),
+            }),
+            Edit::Delete(which) => Command::DeleteNode { node_id: node(*which) },
+            Edit::Move {
+                node: which,
+                parent,
+                index: place,
+            } => Command::MoveNode {
+                node_id: node(*which),
+                new_parent_id: parent.map(node),
+                index: index(*place),
+            },
+            Edit::Reorder { node: which, index } => Command::ReorderNode {
+                node_id: node(*which),
+                new_index: i64::from(*index),
+            },
+            Edit::Link { child, parent } => Command::LinkNode {
+                parent_id: node(*parent),
+                child_id: node(*child),
+                index: None,
+            },
+            Edit::Unlink(child) => {
+                let child_id = node(*child);
+                let parent = self
+                    .session
+                    .document()
+                    .graph
+                    .node(child_id)
+                    .and_then(|node| node.parent());
+                Command::UnlinkNode {
+                    parent_id: parent.unwrap_or(child_id),
+                    child_id,
+                }
+            }
+            Edit::Set {
+                node: which,
+                property,
+                value,
+            } => Command::UpdateProperty {
+                node_id: node(*which),
+                property: property_name(*property),
+                new_value: Value::from(json!(value)),
+            },
+            Edit::Rename { node: which, name } => Command::UpdateProperty {
+                node_id: node(*which),
+                property: "name".into(),
+                new_value: Value::from(json!(format!("node {name}"))),
+            },
+            Edit::Unset { node: which, property } => Command::DeleteProperty {
+                node_id: node(*which),
+                property: property_name(*property),
+            },
+            Edit::Batch(edits) => Command::Batch {
+                commands: edits.iter().map(|edit| self.command(edit)).collect(),
+            },
+            Edit::Load { nodes } => Command::LoadGraph {
+                graph: row(*nodes),
+                extras: None,
+                from_file: false,
+            },
+            Edit::Undo => Command::Undo { scope: Scope::Session },
+            Edit::Redo => Command::Redo { scope: Scope::Session },
+            Edit::Expecting { edit, .. } => self.command(edit),
+        }
+    }
+
+    /// A node of the graph; one of the numbers is of none.
+    fn node(&self, which: u16) -> NodeId {
+        let graph = &self.session.document().graph;
+        let at = usize::from(which) % (graph.len() + 1);
+        let known = graph.walk(None).nodes().nth(at).map(|(id, _)| id);
+        known.unwrap_or_else(|| NodeId::new(Uuid::from_u64_pair(0xdead, u64::from(which))))
+    }
+
+    /// The document that it ought to have.
+    pub fn document(&self) -> &Document {
+        self.session.document()
+    }
+}
+
+/// What a fault makes of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreseen {
+    /// Its sender is answered; the fault, if there was one, may have met it.
+    Answered { faulted: bool },
+    /// Its sender is told that nobody knows; this is what he will find.
+    Unknown { logged: bool },
+}
+
+/// What a sender ought to be told of a decision.
+pub fn answer(verdict: &Verdict, session: &Session) -> Result<Submitted, (Rejection, Seq)> {
+    match verdict {
+        Ok(Decision::Change(recorded)) => Ok(recorded.receipt()),
+        Ok(Decision::Answer(receipt)) => Ok(receipt.clone()),
+        Err(rejection) => Err((rejection.clone(), session.seq())),
+    }
+    .map(|receipt| Submitted {
+        receipt,
+        epoch: session.genesis().epoch,
+    })
+}
+
+fn property_name(which: u8) -> Arc<str> {
+    ["state", "effort", "owner"][usize::from(which) % 3].into()
+}
+
+/// A graph of so many nodes, each below the one before it.
+fn row(nodes: u8) -> Graph {
+    let mut graph = Graph::default();
+    let mut parent = None;
+    for number in 0..nodes {
+        let id = NodeId::new(Uuid::from_u64_pair(0x10ad, u64::from(number)));
+        let content = NodeContent {
+            type_id: TypeId::new("task"),
+            name: format!("loaded {number}").into(),
+            properties: BTreeMap::new(),
+            metadata: None,
+        };
+        graph.insert(id, content, parent, 0).expect("it is free");
+        parent = Some(id);
+    }
+    graph
+}
