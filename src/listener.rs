@@ -13,6 +13,10 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -30,12 +34,19 @@ pub struct Connection {
     /// Who is at the other end.
     pub peer: SocketAddr,
     switch: CancellationToken,
+    written_bytes: Arc<AtomicU64>,
 }
 
 impl Connection {
     /// Cuts the connection. What is not written yet is lost.
     pub fn abort(&self) {
         self.switch.cancel();
+    }
+
+    /// Bytes that the system has taken from it so far.
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -85,6 +96,7 @@ impl Connected<IncomingStream<'_, Listener>> for Connection {
         Self {
             peer: *stream.remote_addr(),
             switch: stream.io().switch.clone(),
+            written_bytes: Arc::clone(&stream.io().written_bytes),
         }
     }
 }
@@ -94,6 +106,7 @@ impl Connected<IncomingStream<'_, Listener>> for Connection {
 pub struct Stream {
     inner: TcpStream,
     switch: CancellationToken,
+    written_bytes: Arc<AtomicU64>,
     /// One for each direction: a websocket is read by one task and written by another, and both have to wake up.
     read_cut: Cut,
     write_cut: Cut,
@@ -109,7 +122,15 @@ impl Stream {
             read_cut: cut(),
             write_cut: cut(),
             switch,
+            written_bytes: Arc::default(),
         }
+    }
+
+    fn count(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+        written
     }
 }
 
@@ -131,7 +152,8 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         check(&mut self.write_cut, cx)?;
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.count(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -153,7 +175,8 @@ impl AsyncWrite for Stream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         check(&mut self.write_cut, cx)?;
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.count(written)
     }
 }
 

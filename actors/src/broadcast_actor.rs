@@ -5,6 +5,7 @@
 //! decides nothing about the session, and nothing waits for it: if it fails, no command does (P10).
 
 mod departing;
+mod pacing;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -16,10 +17,12 @@ use crate::{
     fan_out::{CommandNotice, Encoder, Frame, Member, MemberId, Room, SendError, Sync, SyncBody, SyncContent, Verdict},
     reply::Reply,
     stats::Stats,
-    world::now,
+    world::{instant, now},
 };
 
 pub use departing::{Departing, Farewell};
+
+use self::pacing::{PACE, Pacing};
 
 /// What a room's actor is told.
 pub enum BroadcastMessage {
@@ -39,6 +42,8 @@ pub enum BroadcastMessage {
     Close(Departing),
     /// It has been quiet for a while: every socket is told where the session is.
     Tick,
+    /// Some of the large syncs may have arrived.
+    Pace,
     /// An operator wants it to fail.
     Fail,
 }
@@ -51,6 +56,8 @@ pub struct BroadcastArguments {
     pub encoder: Arc<dyn Encoder>,
     /// How long after something happened the sockets are told again where the session is.
     pub tick_interval: Duration,
+    /// Bytes of large syncs that may be on their way to sockets at one time.
+    pub sync_bytes_in_flight_max: usize,
     /// Counters.
     pub stats: Arc<Stats>,
 }
@@ -69,6 +76,9 @@ pub struct BroadcastState {
     tick_interval: Duration,
     /// The last event that was published since the last tick: a tick is due.
     untold: Option<Seq>,
+    pacing: Pacing,
+    /// Whether it is going to look how far the large syncs are.
+    is_pacing: bool,
 }
 
 struct Seat {
@@ -77,6 +87,10 @@ struct Seat {
     delivered: Seq,
     /// How often in a row it could not take a packet; 0: it keeps up.
     behind: u32,
+    /// It waits for its turn to get a large sync, and gets nothing else until then.
+    waits: bool,
+    /// It has not been told that it is here, which comes after its first sync.
+    is_unannounced: bool,
 }
 
 /// Nodes or records from which encoding is moved off the workers that serve sockets: about a millisecond of work.
@@ -96,6 +110,7 @@ impl Actor for BroadcastActor {
             room,
             encoder,
             tick_interval,
+            sync_bytes_in_flight_max,
             stats,
         } = arguments;
         Ok(BroadcastState {
@@ -106,6 +121,8 @@ impl Actor for BroadcastActor {
             snapshot: None,
             tick_interval,
             untold: None,
+            pacing: Pacing::new(sync_bytes_in_flight_max),
+            is_pacing: false,
         })
     }
 
@@ -136,7 +153,11 @@ impl Actor for BroadcastActor {
             BroadcastMessage::Leave(id, reason, now) => state.leave(id, &reason, now),
             BroadcastMessage::Close(departing) => state.close(departing),
             BroadcastMessage::Tick => state.tick(),
+            BroadcastMessage::Pace => state.pace(),
             BroadcastMessage::Fail => injected(),
+        }
+        if state.pacing.is_busy() && !std::mem::replace(&mut state.is_pacing, true) {
+            myself.send_after(PACE, || BroadcastMessage::Pace);
         }
         Ok(())
     }
@@ -172,6 +193,9 @@ impl BroadcastState {
             .encoder
             .connected(&self.room, &info, self.members.len(), sync.timestamp);
         self.tell_all(&frame);
+        if let Some(seat) = self.members.get_mut(&id) {
+            seat.is_unannounced = seat.waits;
+        }
     }
 
     fn seat(&mut self, member: Member) -> MemberId {
@@ -180,6 +204,8 @@ impl BroadcastState {
             member,
             delivered: Seq::ZERO,
             behind: 0,
+            waits: false,
+            is_unannounced: false,
         };
         if self.members.insert(id, seat).is_none() {
             self.stats.members.add(1);
@@ -187,11 +213,33 @@ impl BroadcastState {
         id
     }
 
+    /// Gives a socket a sync, unless it is a large one and not its turn.
     fn sync(&mut self, id: MemberId, sync: &Sync, body: &SyncBody) {
         let members = self.members.len();
         let Some(seat) = self.members.get_mut(&id) else { return };
+        seat.waits = !self.pacing.admit(id, body.0.get().len(), sync.reason, instant());
+        if seat.waits {
+            return;
+        }
         let frame = self.encoder.sync(&self.room, sync, body, &seat.member.info, members);
         seat.resync(&frame, sync.seq, &self.stats);
+        if std::mem::take(&mut seat.is_unannounced) {
+            let info = &seat.member.info;
+            let frame = self.encoder.connected(&self.room, info, members, sync.timestamp);
+            seat.send(&frame, &self.stats);
+        }
+    }
+
+    /// Lets those have their large syncs for whom there is room now.
+    fn pace(&mut self) {
+        self.is_pacing = false;
+        let (members, now) = (&self.members, instant());
+        let has_taken = |id| members.get(&id).is_none_or(|seat| seat.member.socket.has_taken_all());
+        while let Some((id, reason)) = self.pacing.next(now, has_taken) {
+            if let Some(seat) = members.get(&id) {
+                seat.member.socket.sync_is_due(reason);
+            }
+        }
     }
 
     /// The large part of a sync. What takes long is made elsewhere; the room waits for it, other rooms do not.
@@ -221,6 +269,7 @@ impl BroadcastState {
 
     fn leave(&mut self, id: MemberId, reason: &str, now: Timestamp) {
         let Some(seat) = self.members.remove(&id) else { return };
+        self.pacing.forget(id);
         self.stats.members.add(-1);
         let frame = self
             .encoder
@@ -263,9 +312,9 @@ impl Drop for BroadcastState {
 }
 
 impl Seat {
-    /// Hands the socket a packet, unless it is behind: then it has missed one, and what comes next is a sync.
+    /// Hands the socket a packet, unless it is behind or waits: then it has missed one, and what comes next is a sync.
     fn send(&mut self, frame: &Frame, stats: &Stats) {
-        if self.behind > 0 {
+        if self.behind > 0 || self.waits {
             return;
         }
         match self.member.socket.send(frame) {

@@ -189,6 +189,13 @@ pub trait RoomSocket: Send + std::marker::Sync + 'static {
     /// asks the hub as soon as the queue may have room again. `attempt` counts from 0.
     fn fell_behind(&self, delivered: Seq, attempt: u32);
 
+    /// Whether everything that it was given has left the hub, as far as can be told.
+    fn has_taken_all(&self) -> bool;
+
+    /// Notes that it is the socket's turn to get a sync that was put off because it is large: the edge asks the hub for
+    /// it, at once.
+    fn sync_is_due(&self, reason: SyncReason);
+
     /// Lets the socket go.
     fn release(&self, how: Release);
 }

@@ -138,6 +138,8 @@ pub struct SupervisionSettings {
     pub reconnect_ms: (u64, u64),
     /// How long after something happened sockets are told again where the session is.
     pub tick_interval: Duration,
+    /// Bytes of large syncs that one room may have on their way to sockets at one time.
+    pub sync_bytes_in_flight_max: usize,
 }
 
 /// What the supervisor is made of.
@@ -469,6 +471,7 @@ impl SupervisorState {
             room,
             encoder,
             tick_interval: self.settings.tick_interval,
+            sync_bytes_in_flight_max: self.settings.sync_bytes_in_flight_max,
             stats: Arc::clone(&self.resources.stats),
         };
         let (actor, _) = ActorRuntime::spawn_linked_instant(None, BroadcastActor, arguments, myself.get_cell()).ok()?;

@@ -140,6 +140,8 @@ pub struct Realtime {
     pub sockets_per_session_max: usize,
     /// The most packets that wait for one socket.
     pub outgoing_packets_per_socket_max: usize,
+    /// The most bytes of large syncs that one session has on their way at one time.
+    pub sync_bytes_in_flight_max: usize,
     /// The longest message of a client, in bytes.
     pub message_bytes_max: usize,
     /// The shortest delay before a reconnect, in milliseconds; at most `reconnect_max_ms`.

@@ -1,8 +1,8 @@
 //! A socket as its room sees it.
 
 use std::{
-    sync::atomic::{AtomicU8, Ordering},
-    time::Duration,
+    sync::atomic::{AtomicU8, AtomicU64, Ordering},
+    time::{Duration, Instant},
 };
 
 use axum::{extract::ConnectInfo, http::header};
@@ -12,7 +12,7 @@ use talus_actors::{
     fan_out::{Frame, MemberId, Release, RoomSocket, SendError, SyncReason},
     hub::Hub,
     session_actor::ResyncRequest,
-    world::now,
+    world::{instant, now},
 };
 
 use crate::listener::Connection;
@@ -25,6 +25,9 @@ const ATTEMPTS_MAX: u32 = 14;
 /// it within a round trip.
 const FLUSH: Duration = Duration::from_millis(250);
 
+/// How long a client that polls is given for a large sync, in milliseconds, before the next one gets his: some round trips.
+const POLLED_MS: u64 = 500;
+
 /// See the [module](self).
 pub(super) struct Peer {
     socket: SocketRef,
@@ -33,6 +36,44 @@ pub(super) struct Peer {
     member: MemberId,
     retry: Duration,
     asked: Asked,
+    synced: Synced,
+}
+
+/// When the latest sync will have left. A websocket's connection tells; of one that polls nobody can, so it is given a
+/// while.
+struct Synced {
+    began: Instant,
+    /// Bytes that the connection will have written.
+    through_bytes: AtomicU64,
+    /// Milliseconds after the beginning.
+    at_ms: AtomicU64,
+}
+
+impl Synced {
+    fn new() -> Self {
+        Self {
+            began: instant(),
+            through_bytes: AtomicU64::new(0),
+            at_ms: AtomicU64::new(0),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn note(&self, written_bytes: Option<u64>, bytes: usize) {
+        let through = written_bytes.unwrap_or_default() + bytes as u64;
+        self.through_bytes.store(through, Ordering::Relaxed);
+        self.at_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    fn has_left(&self, written_bytes: Option<u64>) -> bool {
+        match written_bytes {
+            Some(written) => written >= self.through_bytes.load(Ordering::Relaxed),
+            None => self.now_ms() - self.at_ms.load(Ordering::Relaxed) >= POLLED_MS,
+        }
+    }
 }
 
 /// What kind of sync is on its way to the socket: what is asked for meanwhile is answered by it too.
@@ -68,6 +109,7 @@ impl Peer {
             member,
             retry,
             asked: Asked::default(),
+            synced: Synced::new(),
         }
     }
 
@@ -94,6 +136,8 @@ impl RoomSocket for Peer {
     fn send(&self, frame: &Frame) -> Result<(), SendError> {
         if frame.event == "session:sync" {
             self.asked.answered();
+            let written = self.websocket().map(|connection| connection.written_bytes());
+            self.synced.note(written, frame.data.get().len());
         }
         match self.socket.emit(frame.event, &*frame.data) {
             Ok(()) => Ok(()),
@@ -127,6 +171,20 @@ impl RoomSocket for Peer {
             };
             hub.resync(session_id, member, request);
         });
+    }
+
+    fn has_taken_all(&self) -> bool {
+        let written = self.websocket().map(|connection| connection.written_bytes());
+        self.synced.has_left(written)
+    }
+
+    fn sync_is_due(&self, reason: SyncReason) {
+        let request = ResyncRequest {
+            position: None,
+            reason: Some(reason),
+            now: now(),
+        };
+        self.hub.resync(self.session_id, self.member, request);
     }
 
     fn release(&self, how: Release) {

@@ -58,6 +58,7 @@ pub async fn hub(log: Arc<dyn EventLog>, snapshot_events: u64) -> Hub {
             restart_window: NEVER,
             restart_backoff: Duration::ZERO,
             tick_interval: Duration::from_secs(5),
+            sync_bytes_in_flight_max: 67_108_864,
             idle_timeout: NEVER,
             sessions_max: 100_000,
             in_flight_per_session_max: 1_024,

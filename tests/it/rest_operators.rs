@@ -124,6 +124,7 @@ async fn api() -> (Router, Hub, tempfile::TempDir) {
             restart_window: Duration::from_secs(1),
             restart_backoff: Duration::ZERO,
             tick_interval: Duration::from_secs(1_000),
+            sync_bytes_in_flight_max: usize::MAX,
             idle_timeout: Duration::from_secs(1_000),
             sessions_max: 10,
             in_flight_per_session_max: 10,

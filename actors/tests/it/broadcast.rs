@@ -436,3 +436,66 @@ async fn sockets_outlive_a_session_and_its_room_that_fail_together() {
     assert_eq!(session.snapshot().await.expect("read").active_clients, 2);
     until(|| world.stats().members.get() == 2).await;
 }
+
+/// P9: a large sync goes to as many sockets at a time as there is room for, be it a join or a room that started again; who
+/// waits hears nothing until it is his turn, and has then missed nothing (P2).
+#[tokio::test]
+async fn large_syncs_go_one_after_the_other() {
+    let world = Setup::new()
+        .supervised(|supervision| supervision.sync_bytes_in_flight_max = 1)
+        .start()
+        .await;
+    let session = world.session().await;
+    session.added().await;
+    let first = session.client("first");
+    first.socket.set_busy(true);
+    within(first.join(None)).await.expect("there is room");
+    let mut waiting = Vec::new();
+    for number in 0..3 {
+        let client = session.client(&format!("client-{number}"));
+        within(client.join(None)).await.expect("there is room");
+        waiting.push(client);
+    }
+    let seq = session.added().await;
+    settle().await;
+    for client in &mut waiting {
+        assert_eq!(client.events_so_far(), Vec::<&str>::new(), "it waits");
+    }
+    first.socket.set_busy(false);
+    for client in &mut waiting {
+        let Note::Due(reason) = client.note().await else {
+            unreachable!("its turn comes before anything else")
+        };
+        client.resync(None, Some(reason));
+        let sync = client.packet().await;
+        assert!(sync.is_sync("first_join"), "{sync:?}");
+        assert_eq!(sync.place(), Some(seq), "of this moment");
+        assert_eq!(
+            client.packet().await.event,
+            "session:connected",
+            "then it is told that it is here"
+        );
+    }
+    let seq = session.added().await;
+    for client in &mut waiting {
+        assert_gapless(&client.until_seq(seq).await, Seq(4), seq);
+    }
+    world.encoder.panic_at_commands(1);
+    session.added().await;
+    // The first of them gets its sync; the others are told when it is their turn, and one that left is left out.
+    within(waiting[1].leave("transport_close")).await;
+    let mut syncs = 0;
+    for client in [0, 2] {
+        let note = waiting[client].note().await;
+        let sync = match note {
+            Note::Packet(sync) => sync,
+            Note::Due(reason) => {
+                waiting[client].resync(None, Some(reason));
+                waiting[client].packet().await
+            }
+            other => unreachable!("{other:?}"),
+        };
+        syncs += usize::from(sync.is_sync("room_restarted"));
+    }
+    assert_eq!(syncs, 2);
+}

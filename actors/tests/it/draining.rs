@@ -29,7 +29,7 @@ async fn assert_let_go(client: &mut Client) -> u64 {
     loop {
         match client.note().await {
             Note::Packet(packet) => delay = packet.data["reconnect_in_ms"].as_u64(),
-            Note::Behind { .. } => unreachable!("it has room"),
+            Note::Behind { .. } | Note::Due(_) => unreachable!("it has room"),
             Note::Released(how) => {
                 assert_eq!(how, Release::CloseTransport);
                 return delay.expect("the last packet says when to come back");

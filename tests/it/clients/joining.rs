@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     connections,
-    driver::{Connect, Driver, Transport},
+    driver::{Connect, Driver, Told, Transport},
     on_both_transports, sequenced,
 };
 use crate::support::TestHub;
@@ -244,4 +244,47 @@ async fn a_full_room_lets_nobody_in_until_somebody_leaves(transport: Transport) 
     js.disconnect("ann").await;
     connections(&hub, 1).await;
     js.join("dan", &Connect::to(&hub.url, &one, transport)).await;
+}
+
+/// P2, P9: thirty clients that come at once to a session whose graph is as large as all that may be on its way get it in
+/// turn, and nothing of what happens meanwhile is missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_gets_a_large_graph_in_turn() {
+    let hub = TestHub::with(|config| config.realtime.sync_bytes_in_flight_max = 100_000).await;
+    let session = hub.session().await;
+    let text = "x".repeat(50_000);
+    for _ in 0..3 {
+        let data = json!({"blueprint_type_id": "task", "properties": {"text": text}});
+        hub.execute(&session, "CreateNode", data).await.ok();
+    }
+    let mut js = Driver::javascript();
+    let names: Vec<String> = (0..30).map(|number| format!("client-{number}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        let transport = if number % 5 == 0 {
+            Transport::Polling
+        } else {
+            Transport::Websocket
+        };
+        js.connect(name, &Connect::to(&hub.url, &session, transport)).await;
+    }
+    for _ in 0..20 {
+        hub.create_node(&session, None, "N").await;
+    }
+    for name in &names {
+        let told = js.until(name, "session:sync").await;
+        let (_, sync) = told.last().and_then(Told::event).expect("an event");
+        assert_eq!(sync["reason"], "first_join");
+        assert_eq!(
+            told.iter().filter_map(Told::event).count(),
+            1,
+            "it comes before everything else"
+        );
+        js.event(name, "session:connected").await;
+    }
+    hub.create_node(&session, None, "last").await;
+    let graph = hub.graph(&session).await;
+    for name in &names {
+        js.until_seq(name, 48).await;
+        assert_eq!(js.replica(name).await.graph, graph);
+    }
 }

@@ -8,9 +8,10 @@ use std::sync::{
 use serde_json::Value;
 use talus_actors::{
     domain::ids::{Epoch, Seq, SessionId},
-    fan_out::{Frame, Member, MemberId, MemberInfo, Release, RoomSocket, SendError},
+    fan_out::{Frame, Member, MemberId, MemberInfo, Release, RoomSocket, SendError, SyncReason},
     hub::Hub,
-    session_actor::Position,
+    session_actor::{Position, ResyncRequest},
+    world::now,
 };
 use tokio::sync::mpsc;
 
@@ -29,6 +30,9 @@ struct Socket {
     notes: mpsc::UnboundedSender<Note>,
     /// Packets that still fit into its queue.
     space: AtomicUsize,
+    hub: Hub,
+    session: SessionId,
+    member: MemberId,
 }
 
 /// The client's end of a connection.
@@ -80,6 +84,19 @@ impl RoomSocket for Socket {
         self.note(Note::Behind);
     }
 
+    fn has_taken_all(&self) -> bool {
+        true
+    }
+
+    fn sync_is_due(&self, reason: SyncReason) {
+        let request = ResyncRequest {
+            position: None,
+            reason: Some(reason),
+            now: now(),
+        };
+        self.hub.resync(self.session, self.member, request);
+    }
+
     fn release(&self, how: Release) {
         self.note(Note::Released(how));
     }
@@ -122,11 +139,14 @@ impl Client {
     /// Comes, with the place where it was.
     pub async fn join(&mut self, hub: &Hub) {
         let (sender, notes) = mpsc::unbounded_channel();
+        let id = hub.next_member_id();
         let socket = Arc::new(Socket {
             notes: sender,
             space: AtomicUsize::new(usize::MAX),
+            hub: hub.clone(),
+            session: self.session,
+            member: id,
         });
-        let id = hub.next_member_id();
         let member = Member {
             id,
             info: MemberInfo {

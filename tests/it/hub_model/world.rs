@@ -513,6 +513,8 @@ async fn start_hub(dir: &Path, limits: &Arc<Limits>) -> (SqliteLog, Hub) {
             in_flight_per_session_max: 1_000,
             reconnect_ms: (100, 200),
             tick_interval: Duration::from_millis(1),
+            // Less than the graphs of this test are now and then: whoever wants one waits his turn.
+            sync_bytes_in_flight_max: 2_048,
         },
         in_flight_max: 10_000,
         group_commands_max: 4,

@@ -77,6 +77,7 @@ impl Setup {
                     in_flight_per_session_max: 1_000,
                     reconnect_ms: (100, 200),
                     tick_interval: NEVER,
+                    sync_bytes_in_flight_max: usize::MAX,
                 },
                 in_flight_max: 10_000,
                 group_commands_max: 64,

@@ -24,6 +24,8 @@ pub enum Note {
     Packet(Packet),
     /// It was told that it missed some.
     Behind { delivered: Seq, attempt: u32 },
+    /// It was told that it is its turn to get a large sync.
+    Due(SyncReason),
     /// It was let go.
     Released(Release),
 }
@@ -42,6 +44,8 @@ pub struct TestSocket {
     /// Packets that fit into its queue, which nothing empties but the test.
     space: AtomicUsize,
     closed: AtomicBool,
+    /// Whether what it was given is still on its way.
+    busy: AtomicBool,
 }
 
 /// The other end of the socket.
@@ -79,6 +83,14 @@ impl RoomSocket for TestSocket {
         self.note(Note::Behind { delivered, attempt });
     }
 
+    fn has_taken_all(&self) -> bool {
+        !self.busy.load(Ordering::Relaxed)
+    }
+
+    fn sync_is_due(&self, reason: SyncReason) {
+        self.note(Note::Due(reason));
+    }
+
     fn release(&self, how: Release) {
         self.note(Note::Released(how));
     }
@@ -88,6 +100,11 @@ impl TestSocket {
     /// From now on so many packets fit into its queue.
     pub fn set_space(&self, packets: usize) {
         self.space.store(packets, Ordering::Relaxed);
+    }
+
+    /// From now on it is on its way for long, what it is given.
+    pub fn set_busy(&self, busy: bool) {
+        self.busy.store(busy, Ordering::Relaxed);
     }
 
     pub fn close(&self) {
@@ -108,6 +125,7 @@ impl Session {
             notes: sender,
             space: AtomicUsize::new(usize::MAX),
             closed: AtomicBool::new(false),
+            busy: AtomicBool::new(false),
         });
         let member = Member {
             id: self.hub.next_member_id(),
@@ -197,6 +215,7 @@ impl Client {
             .map(|note| match note {
                 Note::Packet(packet) => packet.event,
                 Note::Behind { .. } => "(behind)",
+                Note::Due(_) => "(due)",
                 Note::Released(_) => "(released)",
             })
             .collect()
