@@ -1,6 +1,10 @@
 //! A hub in a process of its own: one that can be killed.
 
-use std::{path::Path, process::Stdio};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::Stdio,
+};
 
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
@@ -62,4 +66,18 @@ impl ChildHub {
         assert!(sent.expect("there is such a command").success());
         self.process.wait().await.expect("it ends").code()
     }
+}
+
+/// How often a test kills the hub: so often, unless `KILL_ROUNDS` says otherwise.
+pub fn kill_rounds(usual: usize) -> usize {
+    std::env::var("KILL_ROUNDS").map_or(usual, |text| text.parse().expect("KILL_ROUNDS is a number"))
+}
+
+/// A port for a hub that will be back on it. Ports that the system gives out by itself begin higher: while the hub is
+/// away, one of those may go to anybody who connects to somewhere.
+pub fn port_to_keep() -> u16 {
+    let first = 20_000 + std::process::id() % 8_000;
+    let mut ports = (first..32_000).filter_map(|port| u16::try_from(port).ok());
+    let free = |port: &u16| TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], *port))).is_ok();
+    ports.find(free).expect("a free port")
 }
