@@ -3,6 +3,7 @@
 
 mod converging;
 mod driver;
+mod dropping;
 mod edges;
 mod events;
 mod examples;
