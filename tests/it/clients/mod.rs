@@ -16,6 +16,7 @@ mod load;
 mod locks;
 mod names;
 mod resuming;
+mod stalled;
 mod wire;
 
 use serde_json::Value;
@@ -106,7 +107,7 @@ async fn metric(hub: &TestHub, name: &str, wanted: impl Fn(u64) -> bool) {
 }
 
 /// The same for a hub that need not be in this process.
-async fn metric_of(hub_url: &str, name: &str, wanted: impl Fn(u64) -> bool) {
+async fn metric_of(hub_url: &str, name: &str, mut wanted: impl FnMut(u64) -> bool) {
     let http = reqwest::Client::new();
     let reached = async {
         loop {

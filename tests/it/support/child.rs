@@ -54,6 +54,11 @@ impl ChildHub {
         }
     }
 
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id().expect("it runs")
+    }
+
     /// Ends it as a power cut would end the process: nothing is finished, nobody is told.
     pub async fn kill(mut self) {
         self.process.kill().await.expect("it can be killed");
@@ -61,7 +66,7 @@ impl ChildHub {
 
     /// Asks it to stop, and tells with which code it ended.
     pub async fn terminate(mut self) -> Option<i32> {
-        let id = self.process.id().expect("it runs").to_string();
+        let id = self.pid().to_string();
         let sent = Command::new("kill").args(["-TERM", &id]).status().await;
         assert!(sent.expect("there is such a command").success());
         self.process.wait().await.expect("it ends").code()

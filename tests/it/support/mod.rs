@@ -2,6 +2,7 @@
 
 pub mod child;
 pub mod events;
+pub mod websocket;
 pub mod writer;
 
 use std::path::PathBuf;
