@@ -6,6 +6,7 @@ mod clients;
 mod documentation;
 mod durability;
 mod ops;
+mod power_cut;
 mod process;
 mod process_config;
 mod process_logs;

@@ -22,6 +22,7 @@ mod wire;
 use serde_json::Value;
 
 use self::driver::Told;
+pub use self::load::Random;
 use crate::support::TestHub;
 
 /// Makes two tests of each function that takes a transport.

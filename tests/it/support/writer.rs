@@ -116,6 +116,12 @@ impl Writers {
         }
     }
 
+    /// The commands that anybody was told of.
+    pub fn acknowledged(&self) -> impl Iterator<Item = Uuid> {
+        let ids = self.idle.iter().flat_map(|writer| writer.told.keys());
+        ids.map(|id| id.parse().expect("an id"))
+    }
+
     /// Checks that what anybody was told of is in the session once, in the place that was named, and beside it nothing
     /// but what nobody has an answer to; that no place is empty; and that the log is still the same. Tells how many
     /// commands were acknowledged.
