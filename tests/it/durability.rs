@@ -1,168 +1,46 @@
 //! P3, P4: what was acknowledged is there, once, whatever became of the process.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::support::{TestHub, child::ChildHub};
+use crate::support::{
+    TestHub,
+    child::{ChildHub, kill_rounds},
+    writer::{Writers, session},
+};
 
 /// Who writes at the same time.
 const WRITERS: usize = 4;
 
-/// How often the hub is killed. `KILL_ROUNDS` says otherwise.
+/// How often the hub is killed, unless `KILL_ROUNDS` says otherwise.
 const ROUNDS: usize = 20;
-
-/// Somebody who sends commands, and remembers what he was told.
-struct Writer {
-    number: usize,
-    sent: usize,
-    /// The command that he has no answer to.
-    open: Option<Value>,
-    /// What he was told of each command: its place, and whether it had been there before.
-    told: BTreeMap<String, u64>,
-}
-
-impl Writer {
-    fn next(&mut self, session_id: &str) -> Value {
-        if let Some(open) = &self.open {
-            return open.clone();
-        }
-        let id = Uuid::from_u128(((self.number as u128 + 1) << 64) + self.sent as u128);
-        self.sent += 1;
-        let command = json!({
-            "session_id": session_id, "command_type": "CreateNode", "command_id": id,
-            "data": {"blueprint_type_id": "task", "name": format!("{} {}", self.number, self.sent)},
-        });
-        self.open = Some(command.clone());
-        command
-    }
-
-    /// Sends until the hub is gone.
-    async fn write(mut self, url: String, session_id: String, answers: Arc<AtomicUsize>) -> Self {
-        let http = reqwest::Client::new();
-        loop {
-            let command = self.next(&session_id);
-            let sent = http
-                .post(format!("{url}/api/v1/commands/execute"))
-                .json(&command)
-                .send();
-            let Ok(response) = sent.await else { return self };
-            let Ok(answer) = response.json::<Value>().await else {
-                return self;
-            };
-            assert_eq!(answer["success"], true, "{answer}");
-            let id = command["command_id"].as_str().expect("chosen").to_owned();
-            let seq = answer["seq"].as_u64().expect("a place");
-            assert!(self.told.insert(id, seq).is_none(), "one answer for each command");
-            self.open = None;
-            answers.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-async fn get(url: &str, path: &str) -> Value {
-    let response = reqwest::get(format!("{url}/api/v1{path}"))
-        .await
-        .expect("the hub answers");
-    response.json().await.expect("JSON")
-}
-
-/// Every event of a session, page by page.
-async fn all_events(url: &str, session_id: &str) -> Vec<Value> {
-    let (mut events, mut after) = (Vec::new(), 0);
-    loop {
-        let page = get(url, &format!("/sessions/{session_id}/events?after={after}&limit=1000")).await;
-        events.extend(page["events"].as_array().expect("a list").iter().cloned());
-        after = page["next_after"].as_u64().expect("a place");
-        if page["more"] == false {
-            return events;
-        }
-    }
-}
 
 /// Kills the hub again and again while several clients write, and then looks whether everything that any of them was
 /// told is there: once, in the place that was named, without a hole, in the same log.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_or_doubled_by_kill_9() {
-    let rounds = std::env::var("KILL_ROUNDS").map_or(ROUNDS, |text| text.parse().expect("KILL_ROUNDS is a number"));
     let data = tempfile::tempdir().expect("a temporary folder");
     let hub = ChildHub::start(data.path(), &[]).await;
-    let made = reqwest::Client::new()
-        .post(format!("{}/api/v1/sessions", hub.url))
-        .send()
-        .await;
-    let made: Value = made.expect("answered").json().await.expect("JSON");
-    let (session_id, epoch) = (
-        made["session_id"].as_str().expect("an id").to_owned(),
-        made["epoch"].clone(),
-    );
+    let (session_id, epoch) = session(&hub.url).await;
     hub.kill().await;
 
-    let mut writers: Vec<Writer> = (0..WRITERS)
-        .map(|number| Writer {
-            number,
-            sent: 0,
-            open: None,
-            told: BTreeMap::new(),
-        })
-        .collect();
+    let rounds = kill_rounds(ROUNDS);
+    let mut writers = Writers::new(WRITERS, &session_id);
     for round in 0..rounds {
         let hub = ChildHub::start(data.path(), &[("TALUS_HUB_SESSIONS__SNAPSHOT_EVENTS", "50")]).await;
-        let answers = Arc::new(AtomicUsize::new(0));
-        let mut writing = JoinSet::new();
-        for writer in writers.drain(..) {
-            writing.spawn(writer.write(hub.url.clone(), session_id.clone(), Arc::clone(&answers)));
-        }
+        writers.start(&hub.url);
         // At another moment each time: sometimes before anybody has an answer, sometimes in the thick of it.
-        let enough = round * 37 % 90;
-        while answers.load(Ordering::Relaxed) < enough {
-            tokio::task::yield_now().await;
-        }
+        writers.answered(round * 37 % 90).await;
         hub.kill().await;
-        writers = writing.join_all().await;
+        writers.stopped().await;
     }
 
     let hub = ChildHub::start(data.path(), &[]).await;
-    let events = all_events(&hub.url, &session_id).await;
-    for (event, seq) in events.iter().zip(1_u64..) {
-        assert_eq!(event["data"]["seq"], seq, "dense");
-        assert_eq!(event["data"]["epoch"], epoch, "one log");
-    }
-    let mut places = BTreeMap::new();
-    for event in events.iter().filter(|event| event["event"] == "command:executed") {
-        let id = event["data"]["command_id"].as_str().expect("an id").to_owned();
-        let seq = event["data"]["seq"].as_u64().expect("a place");
-        assert!(places.insert(id, seq).is_none(), "applied once: {event}");
-    }
-    let told: BTreeMap<_, _> = writers.iter().flat_map(|writer| writer.told.clone()).collect();
-    assert!(told.len() > rounds, "{} commands were acknowledged", told.len());
-    for (id, seq) in &told {
-        assert_eq!(
-            places.get(id),
-            Some(seq),
-            "what was acknowledged is there, where it was said to be"
-        );
-    }
-    let open: BTreeSet<_> = writers
-        .iter()
-        .filter_map(|writer| writer.open.as_ref()?["command_id"].as_str())
-        .collect();
-    for id in places.keys().filter(|id| !told.contains_key(*id)) {
-        assert!(
-            open.contains(id.as_str()),
-            "only what nobody has an answer to is there beside it"
-        );
-    }
-    let graph = get(&hub.url, &format!("/sessions/{session_id}/graph")).await;
-    assert_eq!(graph["graph"]["roots"].as_array().expect("a list").len(), places.len());
+    let acknowledged = writers.check(&hub.url, &epoch).await;
+    assert!(acknowledged > rounds, "{acknowledged} commands were acknowledged");
     assert_eq!(hub.terminate().await, Some(0));
 }
 

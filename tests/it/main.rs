@@ -7,6 +7,7 @@ mod documentation;
 mod durability;
 mod hub_model;
 mod ops;
+mod power_cut;
 mod process;
 mod process_config;
 mod process_logs;

@@ -9,8 +9,9 @@ use std::{
 
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::{Child, ChildStdin, Command},
+    sync::mpsc,
     time::{Instant, timeout_at},
 };
 
@@ -113,7 +114,8 @@ pub struct Replica {
 /// See the [module](self).
 pub struct Driver {
     orders: ChildStdin,
-    lines: Lines<BufReader<ChildStdout>>,
+    /// Read whether or not anybody asks: a driver that cannot write stands still, and all of its clients with it.
+    lines: mpsc::UnboundedReceiver<String>,
     /// What was told of clients and not looked at yet.
     waiting: HashMap<String, VecDeque<Told>>,
     /// Everything that was told, for the message of a test that fails.
@@ -141,10 +143,18 @@ impl Driver {
     fn start(command: &mut Command) -> Self {
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut process = command.spawn().expect("the driver starts");
-        let stdout = process.stdout.take().expect("piped");
+        let mut stdout = BufReader::new(process.stdout.take().expect("piped")).lines();
+        let (told, lines) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(line) = stdout.next_line().await.expect("the driver writes text") {
+                if told.send(line).is_err() {
+                    return;
+                }
+            }
+        });
         Self {
             orders: process.stdin.take().expect("piped"),
-            lines: BufReader::new(stdout).lines(),
+            lines,
             waiting: HashMap::new(),
             transcript: Vec::new(),
             _process: process,
@@ -272,13 +282,13 @@ impl Driver {
 
     /// Reads one more line, because something is wanted of a client.
     async fn read(&mut self, deadline: Instant, client: &str) {
-        let Ok(line) = timeout_at(deadline, self.lines.next_line()).await else {
+        let Ok(line) = timeout_at(deadline, self.lines.recv()).await else {
             unreachable!(
                 "{client} did not get in {DEADLINE:?} what is waited for; so far:\n{}",
                 self.story()
             );
         };
-        let Some(line) = line.expect("the driver writes text") else {
+        let Some(line) = line else {
             unreachable!("the driver ended while {client} waits; so far:\n{}", self.story());
         };
         let mut told: Value = serde_json::from_str(&line).expect(&line);

@@ -3,22 +3,26 @@
 
 mod converging;
 mod driver;
+mod dropping;
 mod edges;
 mod events;
 mod examples;
 mod golden;
 mod install;
 mod joining;
+mod killing;
 mod leaving;
 mod load;
 mod locks;
 mod names;
 mod resuming;
+mod stalled;
 mod wire;
 
 use serde_json::Value;
 
 use self::driver::Told;
+pub use self::load::Random;
 use crate::support::TestHub;
 
 /// Makes two tests of each function that takes a transport.
@@ -58,6 +62,22 @@ fn sequenced(told: &[Told]) -> Vec<(u64, &str, &Value)> {
     found
 }
 
+/// The places of all events that a client was sent, live or within a `session:sync`, as they came.
+fn received(told: &[Told]) -> Vec<u64> {
+    let (mut places, mut from) = (Vec::new(), 0);
+    for (index, told_sync) in told.iter().enumerate() {
+        let Some(("session:sync", sync)) = told_sync.event() else {
+            continue;
+        };
+        places.extend(sequenced(&told[from..index]).into_iter().map(|(seq, ..)| seq));
+        let missed = sync["events"].as_array().into_iter().flatten();
+        places.extend(missed.filter_map(|event| event["data"]["seq"].as_u64()));
+        from = index + 1;
+    }
+    places.extend(sequenced(&told[from..]).into_iter().map(|(seq, ..)| seq));
+    places
+}
+
 /// A value as JavaScript would have it: every number is a float.
 fn rounded(value: &Value) -> Value {
     match value {
@@ -84,14 +104,15 @@ async fn connections(hub: &TestHub, wanted: u64) {
 
 /// Waits until a metric is as wanted.
 async fn metric(hub: &TestHub, name: &str, wanted: impl Fn(u64) -> bool) {
+    metric_of(&hub.url, name, wanted).await;
+}
+
+/// The same for a hub that need not be in this process.
+async fn metric_of(hub_url: &str, name: &str, mut wanted: impl FnMut(u64) -> bool) {
+    let http = reqwest::Client::new();
     let reached = async {
         loop {
-            let answer = hub
-                .http()
-                .get(format!("{}/metrics", hub.url))
-                .send()
-                .await
-                .expect("served");
+            let answer = http.get(format!("{hub_url}/metrics")).send().await.expect("served");
             let text = answer.text().await.expect("text");
             let value = text
                 .lines()

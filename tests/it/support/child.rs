@@ -1,18 +1,27 @@
 //! A hub in a process of its own: one that can be killed.
 
-use std::{path::Path, process::Stdio};
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::Stdio,
+};
 
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
 };
 
-use super::ROOT;
+use super::{ROOT, trace};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_talus-hub");
 
 /// The real binary, running.
 pub struct ChildHub {
     /// Where it is, without a path.
     pub url: String,
+    pid: u32,
+    /// The hub, or who traces it: that one ends with it, and as it does.
     process: Child,
     _output: Lines<BufReader<ChildStdout>>,
 }
@@ -20,46 +29,102 @@ pub struct ChildHub {
 impl ChildHub {
     /// Starts the binary on a data directory, on a free port unless the settings name one, and waits until it serves.
     pub async fn start(data: &Path, settings: &[(&str, &str)]) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_talus-hub"))
-            .arg("--data-dir")
-            .arg(data)
-            .env("TALUS_HUB_SERVER__PORT", "0")
-            .env("TALUS_HUB_OPS__LISTEN", "127.0.0.1:0")
-            .env("TALUS_HUB_TEMPLATES__DIR", Path::new(ROOT).join("config/templates"))
-            .env("TALUS_HUB_LOG__LEVEL", "error")
-            .envs(settings.iter().copied())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the binary starts");
-        let output = process.stdout.take().expect("piped");
-        let mut output = BufReader::new(output).lines();
-        let first = output
-            .next_line()
-            .await
-            .expect("readable")
-            .expect("it says where it is");
-        let url = first
-            .strip_prefix("talus-hub listening on ")
-            .expect("it says where it is")
-            .to_owned();
+        let (process, url, output) = serve(&mut Command::new(BINARY), data, settings).await;
+        let pid = process.id().expect("it runs");
         Self {
             url,
+            pid,
             process,
             _output: output,
         }
     }
 
+    /// The same under `strace`, which writes to a file what it sees.
+    pub async fn traced(data: &Path, settings: &[(&str, &str)], trace: &Path) -> Self {
+        let mut strace = Command::new("strace");
+        strace.args(trace::OPTIONS).arg("-o").arg(trace).arg(BINARY);
+        let (process, url, output) = serve(&mut strace, data, settings).await;
+        let tracer = process.id().expect("it runs");
+        let children = fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children"));
+        let pid = children.expect("Linux says").trim().parse().expect("it has one child");
+        Self {
+            url,
+            pid,
+            process,
+            _output: output,
+        }
+    }
+
+    /// The number of its process.
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Ends it as a power cut would end the process: nothing is finished, nobody is told.
     pub async fn kill(mut self) {
-        self.process.kill().await.expect("it can be killed");
+        self.signal("-KILL");
+        self.process.wait().await.expect("it ends");
     }
 
     /// Asks it to stop, and tells with which code it ended.
     pub async fn terminate(mut self) -> Option<i32> {
-        let id = self.process.id().expect("it runs").to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status().await;
-        assert!(sent.expect("there is such a command").success());
+        self.signal("-TERM");
         self.process.wait().await.expect("it ends").code()
     }
+
+    fn signal(&self, name: &str) {
+        let sent = std::process::Command::new("kill")
+            .args([name, &self.pid.to_string()])
+            .status();
+        assert!(sent.expect("there is such a command").success());
+    }
+}
+
+impl Drop for ChildHub {
+    /// Whoever traces it is killed with the test, and it would go on.
+    fn drop(&mut self) {
+        if matches!(self.process.try_wait(), Ok(None)) {
+            self.signal("-KILL");
+        }
+    }
+}
+
+/// Starts the binary, by itself or as what a program is to run, and waits until it says where it is.
+async fn serve(
+    command: &mut Command,
+    data: &Path,
+    settings: &[(&str, &str)],
+) -> (Child, String, Lines<BufReader<ChildStdout>>) {
+    let mut process = command
+        .arg("--data-dir")
+        .arg(data)
+        .env("TALUS_HUB_SERVER__PORT", "0")
+        .env("TALUS_HUB_OPS__LISTEN", "127.0.0.1:0")
+        .env("TALUS_HUB_TEMPLATES__DIR", Path::new(ROOT).join("config/templates"))
+        .env("TALUS_HUB_LOG__LEVEL", "error")
+        .envs(settings.iter().copied())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the hub starts, and strace if it is wanted, which has to be installed");
+    let output = process.stdout.take().expect("piped");
+    let mut output = BufReader::new(output).lines();
+    let first = output.next_line().await.expect("readable");
+    let first = first.expect("it says where it is");
+    let url = first.strip_prefix("talus-hub listening on ").expect(&first).to_owned();
+    (process, url, output)
+}
+
+/// How often a test kills the hub: so often, unless `KILL_ROUNDS` says otherwise.
+pub fn kill_rounds(usual: usize) -> usize {
+    std::env::var("KILL_ROUNDS").map_or(usual, |text| text.parse().expect("KILL_ROUNDS is a number"))
+}
+
+/// A port for a hub that will be back on it. Ports that the system gives out by itself begin higher: while the hub is
+/// away, one of those may go to anybody who connects to somewhere.
+pub fn port_to_keep() -> u16 {
+    let first = 20_000 + std::process::id() % 8_000;
+    let mut ports = (first..32_000).filter_map(|port| u16::try_from(port).ok());
+    let free = |port: &u16| TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], *port))).is_ok();
+    ports.find(free).expect("a free port")
 }

@@ -1,7 +1,11 @@
 //! A hub of one's own for each test: its own port, its own data, its own limits.
 
 pub mod child;
+pub mod disk;
 pub mod events;
+pub mod trace;
+pub mod websocket;
+pub mod writer;
 
 use std::{path::PathBuf, sync::Arc};
 

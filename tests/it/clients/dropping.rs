@@ -1,0 +1,165 @@
+//! Connections that break at random moments, also within a packet, while commands pour in.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    driver::{Connect, Driver, Told, Transport},
+    hub_that_pings_often,
+    load::{Random, storm},
+    on_both_transports, received, rounded,
+};
+
+on_both_transports!(a_hundred_random_drops_lose_nothing);
+
+/// Who is connected.
+const CLIENTS: [&str; 4] = ["ann", "bob", "cid", "dan"];
+
+/// How often each of them loses its transport: together a hundred times.
+const DROPS_EACH: usize = 25;
+
+/// The most bytes that a connection holds for: the events of some ten commands.
+const BYTES_MAX: usize = 20_000;
+
+/// A client's own wire to a hub, which breaks after so many bytes from the hub.
+struct FrailWire {
+    url: String,
+    /// The bytes that it still holds for.
+    left: Arc<AtomicUsize>,
+    accepting: JoinHandle<()>,
+}
+
+/// It does not break.
+const SOUND: usize = usize::MAX;
+
+impl FrailWire {
+    async fn to(hub_url: &str) -> Self {
+        let hub = hub_url.strip_prefix("http://").expect("an http address").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let left = Arc::new(AtomicUsize::new(SOUND));
+        let accepting = tokio::spawn({
+            let left = Arc::clone(&left);
+            async move {
+                while let Ok((client, _)) = listener.accept().await {
+                    tokio::spawn(carry(client, hub.clone(), Arc::clone(&left)));
+                }
+            }
+        });
+        Self { url, left, accepting }
+    }
+
+    /// Breaks the connection that carries the byte after so many more, and is sound again for the next one.
+    fn break_after(&self, bytes: usize) {
+        self.left.store(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for FrailWire {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn carry(client: TcpStream, hub: String, left: Arc<AtomicUsize>) {
+    let Ok(hub) = TcpStream::connect(hub).await else { return };
+    for stream in [&client, &hub] {
+        stream.set_nodelay(true).expect("a socket has this option");
+    }
+    let (mut from_client, to_client) = client.into_split();
+    let (from_hub, mut to_hub) = hub.into_split();
+    // Whichever way ends, both are closed.
+    tokio::select! {
+        _ = copy(&mut from_client, &mut to_hub) => {}
+        () = carry_to_client(from_hub, to_client, &left) => {}
+    }
+}
+
+async fn carry_to_client(mut hub: OwnedReadHalf, mut client: OwnedWriteHalf, left: &AtomicUsize) {
+    let mut buffer = vec![0; 16_384];
+    while let Ok(length @ 1..) = hub.read(&mut buffer).await {
+        let after = |left: usize| match left.checked_sub(length) {
+            Some(rest) if left != SOUND => rest,
+            _ => SOUND,
+        };
+        let before = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(after(left)));
+        let passed = length.min(before.unwrap_or(SOUND));
+        if client.write_all(&buffer[..passed]).await.is_err() || passed < length {
+            return;
+        }
+    }
+}
+
+/// P1, P2: four clients lose their transports a hundred times together, at bytes that a seed decides, while commands
+/// of every type pour in. Each comes back by itself every time, is sent every event exactly once and in order, never
+/// the graph anew, and ends with the graph of the hub.
+async fn a_hundred_random_drops_lose_nothing(transport: Transport) {
+    let hub = Arc::new(hub_that_pings_often().await);
+    let session = hub.session().await;
+    let (mut js, mut random) = (Driver::javascript(), Random::new(11));
+    let (mut wires, mut told) = (Vec::new(), Vec::new());
+    for client in CLIENTS {
+        let wire = FrailWire::to(&hub.url).await;
+        js.connect(client, &Connect::to(&wire.url, &session, transport)).await;
+        told.push(js.until(client, "session:sync").await);
+        wires.push(wire);
+    }
+    let enough = CancellationToken::new();
+    let load = tokio::spawn({
+        let (hub, session, enough) = (Arc::clone(&hub), session.clone(), enough.clone());
+        async move {
+            for seed in 0.. {
+                if enough.is_cancelled() {
+                    break;
+                }
+                storm(&hub, &session, seed, 2, 5).await;
+            }
+        }
+    });
+    for _ in 0..DROPS_EACH {
+        for wire in &wires {
+            wire.break_after(random.below(BYTES_MAX));
+        }
+        for (client, told) in CLIENTS.iter().zip(&mut told) {
+            told.extend(js.until_that(client, |told| told.got == "disconnected").await);
+        }
+        for (client, told) in CLIENTS.iter().zip(&mut told) {
+            told.extend(js.until(client, "session:sync").await);
+        }
+    }
+    enough.cancel();
+    load.await.expect("no panic");
+    hub.create_node(&session, None, "last").await;
+    let read = hub.get(&format!("/sessions/{session}/graph")).await.ok();
+    let seq = read["seq"].as_u64().expect("a place");
+    for (client, mut told) in CLIENTS.iter().zip(told) {
+        told.extend(js.until_seq(client, seq).await);
+        assert_eq!(received(&told), (1..=seq).collect::<Vec<_>>(), "{client}");
+        assert_eq!(reasons_to_come_back(&told), ["resumed"], "{client}");
+        let replica = js.replica(client).await;
+        assert_eq!(replica.applied, (1..=seq).collect::<Vec<_>>(), "{client}");
+        assert_eq!(rounded(&replica.graph), rounded(&read["graph"]), "{client}");
+    }
+}
+
+/// Why a client got a sync after its first, each reason once.
+fn reasons_to_come_back(told: &[Told]) -> Vec<&Value> {
+    let events = told.iter().filter_map(Told::event);
+    let syncs = events.filter(|(event, _)| *event == "session:sync").skip(1);
+    let mut reasons: Vec<&Value> = syncs.map(|(_, sync)| &sync["reason"]).collect();
+    reasons.dedup();
+    reasons
+}

@@ -1,0 +1,153 @@
+//! What a process did to its files and said on its sockets, in order, as `strace` saw it.
+//!
+//! A call that was under way while others began or ended is in the trace with its beginning and its end. What is said
+//! counts from the beginning of the call and what is flushed from its end, so that the order is never better than it was.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// What makes `strace` tell what is read here: of all threads, every byte in hexadecimal.
+pub const OPTIONS: &[&str] = &[
+    "-f",
+    "-qq",
+    "-y",
+    "-xx",
+    "-s",
+    "10000000",
+    "--seccomp-bpf",
+    "-e",
+    "signal=none",
+    "-e",
+    "trace=openat,unlink,ftruncate,pwrite64,write,writev,sendto,fsync,fdatasync",
+];
+
+/// Something that the process did, without what failed.
+#[derive(Debug)]
+pub enum Call {
+    /// A file is there from now on, if it was not before.
+    Creates(PathBuf),
+    Removes(PathBuf),
+    Writes {
+        path: PathBuf,
+        offset: usize,
+        bytes: Vec<u8>,
+    },
+    Truncates {
+        path: PathBuf,
+        length: usize,
+    },
+    /// A thread begins to flush a file or a folder.
+    BeginsFlush {
+        thread: String,
+        path: PathBuf,
+    },
+    /// What that thread began is done.
+    EndsFlush {
+        thread: String,
+        path: PathBuf,
+    },
+    /// Bytes are about to leave by a socket.
+    Sends {
+        socket: PathBuf,
+        bytes: Vec<u8>,
+    },
+}
+
+/// Reads a trace.
+pub fn read(trace: &str) -> Vec<Call> {
+    let (mut calls, mut open) = (Vec::new(), BTreeMap::new());
+    for line in trace.lines() {
+        let (thread, line) = line.split_once(' ').expect("a thread and what it does");
+        let line = line.trim_start();
+        if let Some(begun) = line.strip_suffix(" <unfinished ...>") {
+            calls.extend(begin(thread, begun));
+            open.insert(thread, begun);
+        } else if let Some((_, rest)) = line.strip_prefix("<... ").and_then(|line| line.split_once(" resumed>")) {
+            let begun = open.remove(thread).expect("it began");
+            calls.extend(end(thread, &format!("{begun}{rest}")));
+        } else {
+            calls.extend(begin(thread, line));
+            calls.extend(end(thread, line));
+        }
+    }
+    calls
+}
+
+/// What a call does by beginning.
+fn begin(thread: &str, line: &str) -> Option<Call> {
+    let (name, arguments) = line.split_once('(')?;
+    match name {
+        "fsync" | "fdatasync" => Some(Call::BeginsFlush {
+            thread: thread.to_owned(),
+            path: descriptor(arguments)?,
+        }),
+        "write" | "writev" | "sendto" => {
+            let socket = descriptor(arguments).filter(|path| path.to_string_lossy().starts_with("socket:"))?;
+            let bytes = texts(arguments).flat_map(bytes).collect();
+            Some(Call::Sends { socket, bytes })
+        }
+        _ => None,
+    }
+}
+
+/// What a call has done when it ends well.
+fn end(thread: &str, line: &str) -> Option<Call> {
+    let (line, result) = line.rsplit_once(" = ")?;
+    let (name, arguments) = line.split_once('(')?;
+    if result.starts_with('-') {
+        return None;
+    }
+    match name {
+        "openat" if arguments.contains("O_CREAT") => Some(Call::Creates(named(arguments)?)),
+        "unlink" => Some(Call::Removes(named(arguments)?)),
+        "pwrite64" => {
+            let mut bytes = bytes(texts(arguments).next()?);
+            bytes.truncate(result.parse().ok()?);
+            Some(Call::Writes {
+                path: descriptor(arguments)?,
+                offset: last_number(arguments)?,
+                bytes,
+            })
+        }
+        "ftruncate" => Some(Call::Truncates {
+            path: descriptor(arguments)?,
+            length: last_number(arguments)?,
+        }),
+        "fsync" | "fdatasync" => Some(Call::EndsFlush {
+            thread: thread.to_owned(),
+            path: descriptor(arguments)?,
+        }),
+        _ => None,
+    }
+}
+
+/// What an open file is: `7<path>`.
+fn descriptor(arguments: &str) -> Option<PathBuf> {
+    let (_, rest) = arguments.split_once('<')?;
+    let (path, _) = rest.split_once('>')?;
+    Some(path_of(path))
+}
+
+/// The first path that is written out.
+fn named(arguments: &str) -> Option<PathBuf> {
+    texts(arguments).next().map(path_of)
+}
+
+fn path_of(hexadecimal: &str) -> PathBuf {
+    String::from_utf8(bytes(hexadecimal)).expect("a path in UTF-8").into()
+}
+
+/// Everything in quotation marks, which do not occur in it.
+fn texts(arguments: &str) -> impl Iterator<Item = &str> {
+    arguments.split('"').skip(1).step_by(2)
+}
+
+fn last_number(arguments: &str) -> Option<usize> {
+    let (_, last) = arguments.rsplit_once(", ")?;
+    last.trim_end().trim_end_matches(')').parse().ok()
+}
+
+/// Bytes as `\x2f\x74`.
+fn bytes(hexadecimal: &str) -> Vec<u8> {
+    let byte = |digits| u8::from_str_radix(digits, 16).expect("two digits");
+    hexadecimal.split("\\x").skip(1).map(byte).collect()
+}

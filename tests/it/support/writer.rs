@@ -1,0 +1,192 @@
+//! Somebody who sends commands to a hub that may be killed, and remembers what he was told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reqwest::{Client, Error};
+use serde_json::{Value, json};
+use tokio::{sync::watch, task::JoinSet};
+use uuid::Uuid;
+
+/// See the [module](self).
+pub struct Writer {
+    number: usize,
+    sent: usize,
+    /// The command that he has no answer to.
+    open: Option<Value>,
+    /// What he was told of each command: its place.
+    told: BTreeMap<String, u64>,
+}
+
+/// Several of them, all in one session.
+pub struct Writers {
+    session_id: String,
+    idle: Vec<Writer>,
+    writing: JoinSet<Writer>,
+    answers: watch::Sender<usize>,
+}
+
+impl Writer {
+    const fn new(number: usize) -> Self {
+        Self {
+            number,
+            sent: 0,
+            open: None,
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// The command without an answer once more, or else a new one.
+    fn next(&mut self, session_id: &str) -> Value {
+        if let Some(open) = &self.open {
+            return open.clone();
+        }
+        let id = Uuid::from_u128(((self.number as u128 + 1) << 64) + self.sent as u128);
+        self.sent += 1;
+        let command = json!({
+            "session_id": session_id, "command_type": "CreateNode", "command_id": id,
+            "data": {"blueprint_type_id": "task", "name": format!("{} {}", self.number, self.sent)},
+        });
+        self.open = Some(command.clone());
+        command
+    }
+
+    /// Sends one command; fails if the hub is gone.
+    async fn send(&mut self, http: &Client, url: &str, session_id: &str) -> Result<(), Error> {
+        let command = self.next(session_id);
+        let request = http.post(format!("{url}/api/v1/commands/execute")).json(&command);
+        let answer = request.send().await?.json::<Value>().await?;
+        assert_eq!(answer["success"], true, "{answer}");
+        let id = command["command_id"].as_str().expect("chosen").to_owned();
+        let seq = answer["seq"].as_u64().expect("a place");
+        assert!(self.told.insert(id, seq).is_none(), "one answer for each command");
+        self.open = None;
+        Ok(())
+    }
+
+    /// Sends until the hub is gone.
+    async fn write(mut self, url: String, session_id: String, answers: watch::Sender<usize>) -> Self {
+        let http = Client::new();
+        while self.send(&http, &url, &session_id).await.is_ok() {
+            answers.send_modify(|count| *count += 1);
+        }
+        self
+    }
+}
+
+impl Writers {
+    /// So many, who will write to a session.
+    pub fn new(count: usize, session_id: &str) -> Self {
+        Self {
+            session_id: session_id.to_owned(),
+            idle: (0..count).map(Writer::new).collect(),
+            writing: JoinSet::new(),
+            answers: watch::Sender::new(0),
+        }
+    }
+
+    /// Lets all of them write until the hub is gone.
+    pub fn start(&mut self, url: &str) {
+        self.answers.send_replace(0);
+        for writer in self.idle.drain(..) {
+            let writing = writer.write(url.to_owned(), self.session_id.clone(), self.answers.clone());
+            self.writing.spawn(writing);
+        }
+    }
+
+    /// Waits until they have had so many answers since they began.
+    pub async fn answered(&self, enough: usize) {
+        let mut answers = self.answers.subscribe();
+        let reached = answers.wait_for(|count| *count >= enough).await;
+        reached.expect("they have the other end");
+    }
+
+    /// Waits until each of them has noticed that the hub is gone.
+    pub async fn stopped(&mut self) {
+        while let Some(writer) = self.writing.join_next().await {
+            self.idle.push(writer.expect("no panic"));
+        }
+    }
+
+    /// Each sends once more, first of all what he has no answer to.
+    pub async fn send_once(&mut self, url: &str) {
+        let http = Client::new();
+        for writer in &mut self.idle {
+            let sent = writer.send(&http, url, &self.session_id).await;
+            sent.expect("the hub answers");
+        }
+    }
+
+    /// The commands that anybody was told of.
+    pub fn acknowledged(&self) -> impl Iterator<Item = Uuid> {
+        let ids = self.idle.iter().flat_map(|writer| writer.told.keys());
+        ids.map(|id| id.parse().expect("an id"))
+    }
+
+    /// Checks that what anybody was told of is in the session once, in the place that was named, and beside it nothing
+    /// but what nobody has an answer to; that no place is empty; and that the log is still the same. Tells how many
+    /// commands were acknowledged.
+    pub async fn check(&self, url: &str, epoch: &Value) -> usize {
+        let events = all_events(url, &self.session_id).await;
+        for (event, seq) in events.iter().zip(1_u64..) {
+            assert_eq!(event["data"]["seq"], seq, "dense");
+            assert_eq!(event["data"]["epoch"], *epoch, "one log");
+        }
+        let mut places = BTreeMap::new();
+        for event in events.iter().filter(|event| event["event"] == "command:executed") {
+            let id = event["data"]["command_id"].as_str().expect("an id").to_owned();
+            let seq = event["data"]["seq"].as_u64().expect("a place");
+            assert!(places.insert(id, seq).is_none(), "applied once: {event}");
+        }
+        let told: BTreeMap<_, _> = self.idle.iter().flat_map(|writer| &writer.told).collect();
+        for (id, seq) in &told {
+            let place = places.get(*id);
+            assert_eq!(
+                place,
+                Some(*seq),
+                "what was acknowledged is there, where it was said to be"
+            );
+        }
+        let open = self.idle.iter().filter_map(|writer| writer.open.as_ref());
+        let open: BTreeSet<_> = open.filter_map(|command| command["command_id"].as_str()).collect();
+        for id in places.keys().filter(|id| !told.contains_key(id)) {
+            assert!(
+                open.contains(id.as_str()),
+                "only what nobody has an answer to is there beside it"
+            );
+        }
+        let graph = get(url, &format!("/sessions/{}/graph", self.session_id)).await;
+        assert_eq!(graph["graph"]["roots"].as_array().expect("a list").len(), places.len());
+        told.len()
+    }
+}
+
+/// Reads from a hub that need not be in this process.
+pub async fn get(url: &str, path: &str) -> Value {
+    let response = reqwest::get(format!("{url}/api/v1{path}"))
+        .await
+        .expect("the hub answers");
+    response.json().await.expect("JSON")
+}
+
+/// Begins a session, and tells its id and its epoch.
+pub async fn session(url: &str) -> (String, Value) {
+    let made = Client::new().post(format!("{url}/api/v1/sessions")).send().await;
+    let mut made: Value = made.expect("answered").json().await.expect("JSON");
+    (
+        made["session_id"].as_str().expect("an id").to_owned(),
+        made["epoch"].take(),
+    )
+}
+
+/// Every event of a session, page by page.
+async fn all_events(url: &str, session_id: &str) -> Vec<Value> {
+    let (mut events, mut after) = (Vec::new(), 0);
+    loop {
+        let page = get(url, &format!("/sessions/{session_id}/events?after={after}&limit=1000")).await;
+        events.extend(page["events"].as_array().expect("a list").iter().cloned());
+        after = page["next_after"].as_u64().expect("a place");
+        if page["more"] == false {
+            return events;
+        }
+    }
+}
