@@ -110,12 +110,13 @@ impl Pacing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::world::instant;
 
     const JOIN: SyncReason = SyncReason::FirstJoin;
 
     #[test]
     fn large_syncs_go_as_far_as_there_is_room_and_then_in_turn() {
-        let (mut pacing, now) = (Pacing::new(6_400), Instant::now());
+        let (mut pacing, now) = (Pacing::new(6_400), instant());
         let admitted: Vec<u64> = (1..=4)
             .filter(|&id| pacing.admit(MemberId(id), 3_000, JOIN, now))
             .collect();
@@ -133,7 +134,7 @@ mod tests {
 
     #[test]
     fn nobody_keeps_others_waiting_for_long() {
-        let (mut pacing, now) = (Pacing::new(100), Instant::now());
+        let (mut pacing, now) = (Pacing::new(100), instant());
         assert!(
             pacing.admit(MemberId(1), 5_000, JOIN, now),
             "what is too large for all goes alone"
@@ -152,7 +153,7 @@ mod tests {
 
     #[test]
     fn who_waits_is_told_the_latest_reason() {
-        let (mut pacing, now) = (Pacing::new(100), Instant::now());
+        let (mut pacing, now) = (Pacing::new(100), instant());
         assert!(pacing.admit(MemberId(1), 100, JOIN, now));
         assert!(!pacing.admit(MemberId(2), 100, JOIN, now));
         assert!(!pacing.admit(MemberId(2), 100, SyncReason::Divergence, now));

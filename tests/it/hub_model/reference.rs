@@ -206,7 +206,7 @@ impl Reference {
                     .document()
                     .graph
                     .node(child_id)
-                    .and_then(|node| node.parent());
+                    .and_then(talus_actors::domain::graph::Node::parent);
                 Command::UnlinkNode {
                     parent_id: parent.unwrap_or(child_id),
                     child_id,
