@@ -201,8 +201,8 @@ fn project_loaded() {
 #[test]
 fn undo_redo_and_batch() {
     let scope = Scope::Session;
-    assert_snapshot!("undo", stored(&*after_roots([Command::Undo { scope }])));
-    let redone = after_roots([Command::Undo { scope }, Command::Redo { scope }]);
+    assert_snapshot!("undo", stored(&*after_roots([Command::undo(scope)])));
+    let redone = after_roots([Command::undo(scope), Command::redo(scope)]);
     assert_snapshot!("redo", stored(&*redone));
     let mut nameless = create("part", 0, Some(2));
     nameless.node_id = None;
