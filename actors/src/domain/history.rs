@@ -106,6 +106,11 @@ impl History {
         undone.any(|other| !std::ptr::eq(other, step))
     }
 
+    /// Whether a step that is done again can be undone again: whether it is newer than all that was forgotten.
+    pub(super) fn is_within_reach(&self, step: &Step) -> bool {
+        step.first_seq() > self.stacks.forgotten_through
+    }
+
     /// About how many bytes of memory the steps hold.
     #[must_use]
     pub const fn weight_bytes(&self) -> usize {
@@ -173,6 +178,7 @@ impl History {
         if self.stacks.has_forgotten && self.stacks.find_undone(target.command_id).is_none() {
             // It is done again and cannot be undone, nor can what is below it, wherever that is.
             self.forget_done(0);
+            self.stacks.forgotten_through = redo.first_seq;
             return Ok(());
         }
         let author = redo.origin.author();
@@ -215,6 +221,10 @@ impl History {
 
     fn redo(&mut self, step: Step, limits: &Limits) {
         self.weight_bytes -= step.weight_bytes();
+        if !self.is_within_reach(&step) {
+            self.stacks.has_forgotten = true;
+            return;
+        }
         let step = step.redone();
         self.weight_bytes += step.weight_bytes();
         self.stacks.put_done(step);
@@ -229,6 +239,7 @@ impl History {
             };
             self.weight_bytes -= step.weight_bytes();
             self.stacks.has_forgotten = true;
+            self.stacks.forgotten_through = self.stacks.forgotten_through.max(step.first_seq());
         }
     }
 

@@ -22,6 +22,9 @@ pub struct Stacks {
     undone: Undone,
     /// Whether the limits have cost a step. A log that was written under higher ones goes on undoing beyond it.
     pub(super) has_forgotten: bool,
+    /// The newest step that was forgotten while it was done. What is older and comes back is forgotten with it: what is
+    /// done is always the end of what would be under higher limits, so a log means the same under all of them.
+    pub(super) forgotten_through: Seq,
 }
 
 /// Undone steps, in the order in which they were undone. A new command of an author forgets what that author had
@@ -43,6 +46,8 @@ struct Stored {
     has_forgotten: bool,
     #[serde(default, skip_serializing_if = "is_zero")]
     session_redo_from: Seq,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    forgotten_through: Seq,
 }
 
 fn is_zero(seq: &Seq) -> bool {
@@ -64,6 +69,7 @@ impl From<Stored> for Stacks {
             done: stored.undo,
             undone,
             has_forgotten: stored.has_forgotten,
+            forgotten_through: stored.forgotten_through,
         }
     }
 }
@@ -75,6 +81,7 @@ impl From<Stacks> for Stored {
             redo: stacks.undone.steps.into_values().collect(),
             has_forgotten: stacks.has_forgotten,
             session_redo_from: stacks.undone.session_from,
+            forgotten_through: stacks.forgotten_through,
         }
     }
 }

@@ -153,7 +153,9 @@ proptest! {
         let mut bench = after(setting, &turns);
         let (before, stacks) = (document(&bench), bench.session().history().stacks().clone());
         let weight = bench.session().history().weight_bytes();
-        prop_assume!(bench.submit_as(user, &undo(scope, force)).is_ok());
+        if bench.submit_as(user, &undo(scope, force)).is_err() {
+            return Ok(());
+        }
         bench.submit_as(user, &redo(scope))?;
         prop_assert_eq!(document(&bench), before);
         prop_assert!(bench.session().history().stacks() == &stacks);

@@ -785,6 +785,35 @@ fn the_undo_depth_is_the_sessions() {
     assert_eq!(story.depths(), (3, 0));
 }
 
+/// LOG-5: a log means the same if more can be undone now than when it was written: what came back and was beyond reach
+/// then was not next then.
+#[test]
+fn a_log_outlives_a_higher_undo_depth() {
+    let limits = Limits {
+        undo_depth_max: 2,
+        ..Limits::default()
+    };
+    let mut story = Story::with(
+        limits,
+        [
+            (Alice, root("a")),
+            (Alice, mine()),
+            (Bob, root("b")),
+            (Bob, root("c")),
+            (Bob, root("d")),
+            (Bob, mine()),
+            (Alice, mine_again()),
+        ],
+    );
+    story.turn(Carol, &last());
+    story.code(Alice, &mine(), "NOTHING_TO_UNDO");
+    story.code(Carol, &last(), "NOTHING_TO_UNDO");
+    story.turn(Carol, &last_again());
+    story.turn(Bob, &mine());
+    let genesis = story.bench.session().genesis().clone();
+    Bench::resume(genesis, Setting::Free.rules(), story.bench.log()).expect("it is a sound log");
+}
+
 /// P9: what everybody has undone is bounded too, by number and by weight, and the oldest goes first.
 #[test]
 fn what_is_undone_has_limits() {
