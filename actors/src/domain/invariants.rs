@@ -14,6 +14,7 @@
 //! | SE-2 | nothing changed after the session's `seq` |
 //! | SE-3 | each record at hand answers a retry, and the last one said what is true now (P4) |
 //! | HI-1 | what is next to undo or redo, for the session and for each author, fits the document or is refused as a conflict |
+//! | HI-2 | the steps weigh what they are said to weigh |
 //! | LI-1 | no limit is exceeded (P9) |
 
 use std::collections::BTreeSet;
@@ -25,6 +26,7 @@ use super::{
     decide::{Decision, decide},
     event::Document,
     graph::{Graph, Node, NodeContent, Step},
+    history::History,
     ids::{CommandId, NodeId, PropertyId, Seq},
     limits::{Limits, check_name, check_value},
     recorded::Recorded,
@@ -227,11 +229,16 @@ fn check_log(session: &Session) -> Result<(), Broken> {
     })
 }
 
-/// Checks undo and redo by themselves, of the session and of everybody who has sent a command at hand: HI-1.
+/// Checks undo and redo by themselves, of the session and of everybody who has sent a command at hand: HI-1 and HI-2.
 ///
 /// # Errors
 /// If one of them neither fits the document nor is refused for what stands in its way.
 pub fn check_history(session: &Session) -> Result<(), Broken> {
+    let history = session.history();
+    let weighed = History::restore(history.stacks().clone()).weight_bytes();
+    ensure(weighed == history.weight_bytes(), "HI-2", || {
+        format!("the steps weigh {weighed} and say {}", history.weight_bytes())
+    })?;
     let mut origins: Vec<Origin> = vec![Origin::default()];
     for record in at_hand(session) {
         if !origins.contains(&record.origin) {
@@ -266,8 +273,12 @@ fn check_turn(session: &Session, command: &Command, origin: &Origin) -> Result<(
             fits.err().map(|misfit| misfit.to_string())
         }
         Ok(Decision::Answer(_)) => Some("it changes nothing".to_owned()),
-        Err(Rejection::NothingToUndo | Rejection::NothingToRedo | Rejection::UndoConflict(_)) => None,
-        Err(Rejection::LimitExceeded(_)) => None,
+        Err(
+            Rejection::NothingToUndo
+            | Rejection::NothingToRedo
+            | Rejection::UndoConflict(_)
+            | Rejection::LimitExceeded(_),
+        ) => None,
         Err(other) => Some(other.to_string()),
     };
     ensure(broken.is_none(), "HI-1", || {

@@ -13,6 +13,7 @@ use talus_actors::domain::{
     decide::Decision,
     event::{Document, Event},
     graph::NodeContent,
+    history::Step,
     ids::{NodeId, PropertyId},
     invariants,
     recorded::Recorded,
@@ -218,7 +219,7 @@ proptest! {
         let mut bench = after(setting, &turns);
         let next = |bench: &Bench, user: User| {
             let author = user.origin().author()?;
-            bench.session().history().next_redo_of(&author).map(|step| step.target())
+            bench.session().history().next_redo_of(&author).map(Step::target)
         };
         let before = User::ALL.map(|user| next(&bench, user));
         let create = Command::CreateNode(CreateNode {

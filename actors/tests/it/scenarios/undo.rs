@@ -7,7 +7,7 @@ use talus_actors::domain::{
     command::{Command, CommandType, Context, Scope},
     decide::Decision,
     event::Document,
-    graph::Graph,
+    graph::{Graph, Node},
     invariants,
     limits::Limits,
     recorded::Recorded,
@@ -467,10 +467,7 @@ fn a_move_goes_back_if_nobody_moved_on() {
         story.turn(Alice, &by_force());
         let graph = story.document().graph;
         assert_eq!(
-            (
-                graph.node(node("a")).and_then(|a| a.parent()),
-                graph.position(node("a"))
-            ),
+            (graph.node(node("a")).and_then(Node::parent), graph.position(node("a"))),
             (Some(node("p")), Some(0))
         );
         story.turn(Alice, &mine_again());
@@ -737,6 +734,20 @@ fn the_session_clobbers_nothing_either() {
         force: true,
     };
     story.tells(Carol, &by_force, ["a.x: 0 -> 1"]);
+}
+
+/// U9: also without force: what is below may be gone.
+#[test]
+fn the_session_needs_what_its_step_needs() {
+    let mut story = Story::of([
+        (Alice, root("p")),
+        (Bob, child("a", "p")),
+        (Bob, delete("a")),
+        (Alice, mine()),
+    ]);
+    story.blocked(Carol, &last(), "node p is gone", 3);
+    story.turn(Alice, &mine_again());
+    story.tells(Carol, &last(), [r#"created a at p[0]: t "a""#]);
 }
 
 /// Loading another graph is a step too; taking it back would take away what others did in it.
