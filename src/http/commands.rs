@@ -20,7 +20,7 @@ use super::{
 };
 use crate::wire::{
     answer::CommandAnswer,
-    command::{HistoryRequest, read_command, read_scope},
+    command::{HistoryRequest, read_command},
     error::Failure,
     graph::graph_json,
     request::{id, read, required},
@@ -53,9 +53,9 @@ pub(super) async fn undo(
     OptionalJsonText(text): OptionalJsonText,
 ) -> Answer<Json<CommandAnswer>> {
     let request: HistoryRequest = read("", &text)?;
-    let scope = read_scope(request.scope.as_deref())?;
+    let command = request.undo()?;
     let context = history_context(&request, origin)?;
-    answer(&state, session_id, Command::Undo { scope }, context, &params).await
+    answer(&state, session_id, command, context, &params).await
 }
 
 /// `POST /sessions/{id}/redo`
@@ -67,9 +67,9 @@ pub(super) async fn redo(
     OptionalJsonText(text): OptionalJsonText,
 ) -> Answer<Json<CommandAnswer>> {
     let request: HistoryRequest = read("", &text)?;
-    let scope = read_scope(request.scope.as_deref())?;
+    let command = request.redo()?;
     let context = history_context(&request, origin)?;
-    answer(&state, session_id, Command::Redo { scope }, context, &params).await
+    answer(&state, session_id, command, context, &params).await
 }
 
 fn history_context(request: &HistoryRequest, origin: Origin) -> Result<Context, Failure> {

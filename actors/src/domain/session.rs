@@ -521,8 +521,8 @@ mod tests {
         };
         let scope = Scope::Session;
         assert!(!dirty_after(load(true)));
-        assert!(dirty_after(Command::Undo { scope }));
-        assert!(dirty_after(Command::Redo { scope }));
+        assert!(dirty_after(Command::undo(scope)));
+        assert!(dirty_after(Command::redo(scope)));
         assert!(!dirty_after(load(true)));
         assert!(dirty_after(load(false)));
     }
