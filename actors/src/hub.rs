@@ -6,6 +6,7 @@
 
 mod error;
 mod following;
+mod lane;
 pub(crate) mod operations;
 mod reading;
 mod sessions;
@@ -41,6 +42,7 @@ use crate::{
 
 pub use error::HubError;
 pub use following::Follower;
+pub use lane::Lane;
 pub use operations::Inspected;
 pub use reading::Page;
 pub use sessions::{Cleanup, NewSession, SaveLease};
@@ -83,6 +85,7 @@ struct Inner {
     directory: Directory,
     log: Arc<dyn EventLog>,
     gate: Gate,
+    in_flight_per_session_max: usize,
     stats: Arc<Stats>,
     next_member: AtomicU64,
     draining: AtomicBool,
@@ -106,6 +109,7 @@ impl Hub {
             stats,
         } = parts;
         let stored = log.list().await?;
+        let in_flight_per_session_max = settings.supervision.in_flight_per_session_max;
         let events = broadcast::Sender::new(EVENTS_KEPT_MAX);
         let directory = Directory::default();
         let resources = SessionResources {
@@ -133,6 +137,7 @@ impl Hub {
             directory,
             log,
             gate: Gate::new(settings.in_flight_max),
+            in_flight_per_session_max,
             stats,
             next_member: AtomicU64::new(1),
             draining: AtomicBool::new(false),
