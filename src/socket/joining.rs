@@ -34,6 +34,9 @@ struct JoinRequest {
     seq: Option<u64>,
 }
 
+/// The session that a client wants to be in, and its new stay there, from where on; nothing if it is there already.
+type Entered = (SessionId, Option<(Membership, Option<Position>)>);
+
 /// What a client is told that came to a session, or went.
 #[derive(Serialize)]
 struct JoinAnswer {
@@ -105,11 +108,7 @@ impl Edge {
         }
     }
 
-    fn enter(
-        &self,
-        of: &Memberships,
-        payload: Payload,
-    ) -> Result<(SessionId, Option<(Membership, Option<Position>)>), Failure> {
+    fn enter(&self, of: &Memberships, payload: Payload) -> Result<Entered, Failure> {
         late(of)?;
         let (session_id, position) = read_join(payload)?;
         let max = self.realtime.sessions_per_socket_max;

@@ -155,7 +155,7 @@ async fn whatever_is_wrong_is_acknowledged_and_the_socket_stays(transport: Trans
         ("join_session", json!([{"session_id": other}]), "INVALID_REQUEST", ""),
         ("leave_session", json!([{"session_id": session}]), "INVALID_REQUEST", ""),
     ] {
-        let answer = js.ask_all("ann", event, &[args.clone()]).await.remove(0);
+        let answer = js.ask_all("ann", event, std::slice::from_ref(&args)).await.remove(0);
         assert_eq!(answer["success"], false, "{event} {args}: {answer}");
         assert_eq!(answer["error"]["code"], code, "{event} {args}: {answer}");
         assert_eq!(

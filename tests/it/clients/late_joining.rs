@@ -88,6 +88,39 @@ async fn a_socket_may_be_in_several_sessions(transport: Transport) {
         .filter_map(Told::event)
         .filter(|(_, data)| data["name"] == "unheard");
     assert_eq!(unheard.count(), 0, "it had left");
+    let back = json!({"session_id": first, "epoch": "00000000", "seq": 1});
+    assert_eq!(js.ask("ann", "join_session", back).await["success"], true);
+    let told = js.until("ann", "session:sync").await;
+    let (_, sync) = told.last().and_then(Told::event).expect("an event");
+    assert_eq!(sync["reason"], "epoch_changed", "it is told what its position is worth");
+    let gone = js
+        .ask("ann", "join_session", of("67e55044-10b1-426f-9247-bb680e5fe0c8"))
+        .await;
+    assert_eq!(gone["error"]["code"], "INVALID_SESSION");
+    for wrong in [
+        json!({}),
+        json!({"session_id": 7}),
+        json!({"session_id": "x"}),
+        json!("x"),
+    ] {
+        let answer = js.ask("ann", "join_session", wrong.clone()).await;
+        assert_eq!(answer["error"]["code"], "INVALID_REQUEST", "{wrong}");
+    }
+}
+
+/// A session that is deleted tells the socket so, which stays connected.
+async fn a_session_that_ends_leaves_its_socket_the_others(transport: Transport) {
+    let hub = late().await;
+    let (first, second) = (hub.session().await, hub.session().await);
+    let mut js = Driver::javascript();
+    connect(&hub, &mut js, "ann", transport).await;
+    for session in [&first, &second] {
+        js.ask("ann", "join_session", of(session)).await;
+    }
+    hub.delete(&format!("/sessions/{first}")).await;
+    let told = js.until("ann", "session:disconnected").await;
+    let (_, data) = told.last().and_then(Told::event).expect("an event");
+    assert_eq!(data["reason"], "session_deleted");
     let refused = js.ask("ann", "command:execute", create(&first)).await;
     assert_eq!(refused["error"]["code"], "INVALID_SESSION");
     assert_eq!(js.ask("ann", "command:execute", create(&second)).await["success"], true);
