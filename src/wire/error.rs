@@ -194,11 +194,13 @@ impl From<&Rejection> for Failure {
                 changed_seq,
                 expected_seq,
                 current_seq,
+                blocked_by: won,
                 ..
             } => failure
                 .with("changed_seq", changed_seq)
                 .with("expected_seq", expected_seq)
-                .with("current_seq", current_seq),
+                .with("current_seq", current_seq)
+                .with("blocked_by", won.as_deref().map(blocked_by)),
             Rejection::InBatch { index, rejection } => {
                 let inner = Self::from(&**rejection);
                 Self {

@@ -120,6 +120,8 @@ pub enum Rejection {
         expected_seq: Seq,
         /// Where the session is.
         current_seq: Seq,
+        /// Who changed it, if that is among what the session remembers.
+        blocked_by: Option<Box<BlockedBy>>,
     },
     /// A command of a batch is refused, and so the batch.
     #[error("command {index} of the batch: {rejection}")]
@@ -196,7 +198,7 @@ impl Obstacle {
     }
 }
 
-/// The latest command that changed what stands in the way.
+/// The latest command that changed what stands in the way of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockedBy {
     /// The client that sent it.

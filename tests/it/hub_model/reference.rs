@@ -240,6 +240,14 @@ impl Reference {
             },
             Edit::Undo => Command::undo(Scope::Session),
             Edit::Redo => Command::redo(Scope::Session),
+            Edit::UndoMine { force } => Command::Undo {
+                scope: Scope::Mine,
+                force: *force,
+            },
+            Edit::RedoMine { force } => Command::Redo {
+                scope: Scope::Mine,
+                force: *force,
+            },
             Edit::Expecting { edit, .. } => self.command(edit),
         }
     }
