@@ -13,7 +13,10 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tracing::Span;
 
 use crate::{
-    domain::ids::{Seq, Timestamp},
+    domain::{
+        ids::{Seq, Timestamp},
+        state_hash::StateHash,
+    },
     fan_out::{CommandNotice, Encoder, Frame, Member, MemberId, Room, SendError, Sync, SyncBody, SyncContent, Verdict},
     reply::Reply,
     stats::Stats,
@@ -74,8 +77,8 @@ pub struct BroadcastState {
     /// The snapshot that was encoded last, until something changes: many sockets that come at once share it.
     snapshot: Option<(Seq, SyncBody)>,
     tick_interval: Duration,
-    /// The last event that was published since the last tick: a tick is due.
-    untold: Option<Seq>,
+    /// The last event that was published since the last tick, and the graph's hash there: a tick is due.
+    untold: Option<(Seq, Option<StateHash>)>,
     pacing: Pacing,
     /// Whether it is going to look how far the large syncs are.
     is_pacing: bool,
@@ -172,7 +175,8 @@ impl BroadcastState {
             self.snapshot = None;
             // One tick for all that happens within an interval: the last event of a burst is the one that nothing
             // after it would show to be missing.
-            if self.untold.replace(recorded.seq()).is_none() {
+            let told = (recorded.seq(), recorded.outcome.state_hash);
+            if self.untold.replace(told).is_none() {
                 myself.send_after(self.tick_interval, || BroadcastMessage::Tick);
             }
         }
@@ -281,8 +285,8 @@ impl BroadcastState {
     }
 
     fn tick(&mut self) {
-        if let Some(seq) = self.untold.take() {
-            let frame = self.encoder.tick(&self.room, seq, now());
+        if let Some((seq, state_hash)) = self.untold.take() {
+            let frame = self.encoder.tick(&self.room, seq, state_hash, now());
             self.tell_all(&frame);
         }
     }

@@ -13,6 +13,7 @@ use crate::domain::{
     ids::{ClientId, CommandId, Epoch, ProjectId, Seq, SessionId, Timestamp},
     recorded::{Receipt, Recorded},
     rejection::Rejection,
+    state_hash::StateHash,
 };
 
 /// One packet, encoded once and shared by all the sockets it goes to.
@@ -109,6 +110,8 @@ impl SyncReason {
 pub struct Sync {
     /// The `seq` that it leads to.
     pub seq: Seq,
+    /// The hash of the graph there (P6).
+    pub state_hash: StateHash,
     /// Why it is sent.
     pub reason: SyncReason,
     /// How it leads there.
@@ -217,8 +220,8 @@ pub trait Encoder: Send + std::marker::Sync + 'static {
     /// Somebody went.
     fn disconnected(&self, room: &Room, member: &MemberInfo, members: usize, reason: &str, now: Timestamp) -> Frame;
 
-    /// Where the session is, for those who lost the last event of a quiet one.
-    fn tick(&self, room: &Room, seq: Seq, now: Timestamp) -> Frame;
+    /// Where the session is, for those who lost the last event of a quiet one, and the hash of the graph there.
+    fn tick(&self, room: &Room, seq: Seq, state_hash: Option<StateHash>, now: Timestamp) -> Frame;
 
     /// The hub goes away for a while.
     fn draining(&self, room: &Room, reconnect_in_ms: u64, now: Timestamp) -> Frame;

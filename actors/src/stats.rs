@@ -25,6 +25,8 @@ stats! {
     packets_dropped: Counter,
     /// Times a socket fell behind and was resynced.
     slow_consumers: Counter,
+    /// Times a socket said that its replica differs.
+    divergences: Counter,
     /// Publications that no broadcast actor took.
     broadcast_failures: Counter,
     /// Broadcast actors that failed and were replaced.

@@ -55,6 +55,11 @@ impl Collector for StatsCollector {
                 stats.slow_consumers.get(),
             ),
             (
+                "divergences",
+                "times a client said that its replica differs",
+                stats.divergences.get(),
+            ),
+            (
                 "broadcast_failures",
                 "publications that no room took",
                 stats.broadcast_failures.get(),

@@ -10,6 +10,7 @@ use talus_actors::{
         graph::Graph,
         ids::{CommandId, Epoch, NodeId, ProjectId, Seq, SessionId, TemplateId, Timestamp},
         recorded::{Receipt, Recorded},
+        state_hash::StateHash,
     },
     session_actor::Snapshot,
     session_supervisor::Summary,
@@ -33,6 +34,8 @@ pub struct CommandAnswer {
     undo_available: bool,
     redo_available: bool,
     is_dirty: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_hash: Option<StateHash>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
     /// The whole graph, if it was asked for.
@@ -57,6 +60,7 @@ impl CommandAnswer {
             undo_available: outcome.undo_available,
             redo_available: outcome.redo_available,
             is_dirty: outcome.is_dirty,
+            state_hash: outcome.state_hash,
             duplicate: receipt.duplicate,
             graph: None,
         }
@@ -150,6 +154,7 @@ pub struct GraphAnswer {
     session_id: SessionId,
     epoch: Epoch,
     seq: Seq,
+    state_hash: StateHash,
     graph: Box<RawValue>,
 }
 
@@ -161,6 +166,7 @@ impl GraphAnswer {
             session_id,
             epoch,
             seq,
+            state_hash: graph.state_hash(),
             graph: graph_json(graph),
         }
     }

@@ -9,6 +9,7 @@ use talus_actors::{
         graph::Graph,
         ids::{ClientId, Epoch, Seq, Timestamp},
         session::Genesis,
+        state_hash::StateHash,
     },
     fan_out::{CommandNotice, Encoder, Frame, MemberInfo, Room, Sync, SyncBody, SyncContent, SyncReason},
 };
@@ -29,6 +30,7 @@ pub struct WireEncoder {
 struct SyncPacket<'a> {
     epoch: Epoch,
     seq: Seq,
+    state_hash: StateHash,
     reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     graph: Option<&'a RawValue>,
@@ -66,12 +68,15 @@ struct Disconnected<'a> {
 struct Tick {
     epoch: Epoch,
     seq: Seq,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_hash: Option<StateHash>,
 }
 
 #[derive(Serialize)]
 struct StreamSync<'a> {
     epoch: Epoch,
     seq: Seq,
+    state_hash: StateHash,
     reason: &'static str,
     graph: &'a RawValue,
 }
@@ -97,6 +102,7 @@ pub fn stream_sync(room: &Room, seq: Seq, reason: SyncReason, graph: &Graph, now
     let body = StreamSync {
         epoch: room.epoch,
         seq,
+        state_hash: graph.state_hash(),
         reason: reason.as_str(),
         graph: &graph_json(graph),
     };
@@ -129,6 +135,7 @@ impl Encoder for WireEncoder {
         let packet = SyncPacket {
             epoch: room.epoch,
             seq: sync.seq,
+            state_hash: sync.state_hash,
             reason: sync.reason.as_str(),
             graph,
             events,
@@ -159,9 +166,10 @@ impl Encoder for WireEncoder {
         frame("session:disconnected", Envelope::of_room(room, now), body)
     }
 
-    fn tick(&self, room: &Room, seq: Seq, now: Timestamp) -> Frame {
+    fn tick(&self, room: &Room, seq: Seq, state_hash: Option<StateHash>, now: Timestamp) -> Frame {
         let epoch = room.epoch;
-        frame("session:tick", Envelope::of_room(room, now), Tick { epoch, seq })
+        let body = Tick { epoch, seq, state_hash };
+        frame("session:tick", Envelope::of_room(room, now), body)
     }
 
     fn draining(&self, room: &Room, reconnect_in_ms: u64, now: Timestamp) -> Frame {

@@ -110,6 +110,7 @@ impl Story {
     fn sync(&mut self, reason: SyncReason, content: SyncContent) {
         let sync = Sync {
             seq: self.session.seq(),
+            state_hash: self.session.document().graph.state_hash(),
             reason,
             content,
             undo_available: true,
@@ -228,6 +229,8 @@ fn every_packet_of_a_room_stands_as_documented() {
     story.sync(SyncReason::Resumed, SyncContent::Events { after: Seq(1), records });
     story.note(&encoder().connected(&room, &alice(), 2, NOW));
     story.note(&encoder().disconnected(&room, &alice(), 1, "transport_close", NOW));
+    let state_hash = Some(story.session.document().graph.state_hash());
+    story.note(&encoder().tick(&room, Seq(2), state_hash, NOW));
     story.note(&encoder().draining(&room, 1_234, NOW));
     insta::assert_snapshot!(story.told);
 }

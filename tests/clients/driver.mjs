@@ -1,9 +1,10 @@
 // Plays JavaScript clients for the tests: reads what to do as JSON lines, writes what happens as JSON lines.
 //
 // To do: {do: "connect", client, url, session_id, transports, auth?, bare?, query?, headers?, tell_sent?},
-// {do: "disconnect" | "reconnect" | "replica", client}, {do: "emit", client, event, data},
+// {do: "disconnect" | "reconnect" | "replica" | "spoil", client}, {do: "emit", client, event, data},
 // {do: "ask", client, event, args: [[…arguments of an emit], …]}: all at once, each with an acknowledgement.
-// What happens: {client, got: "connected" | "connect_error" | "event" | "disconnected" | "upgraded" | "sent" | "ack" | "replica"}.
+// What happens: {client, got: "connected" | "connect_error" | "event" | "disconnected" | "upgraded" | "sent" | "ack" | "replica"};
+// of a client with a `hash_module`, which has a function `stateHash`, also "hash" after each sync and tick.
 
 import { createInterface } from "node:readline";
 import { io as connect } from "socket.io-client";
@@ -69,7 +70,9 @@ class Replica {
 const clients = new Map();
 const tell = (client, got, more) => process.stdout.write(JSON.stringify({ client, got, ...more }) + "\n");
 
-function start({ client, url, session_id, transports, auth, bare, query, headers, tell_sent }) {
+async function start({ client, url, session_id, transports, auth, bare, query, headers, tell_sent, hash_module }) {
+  // Before there is a socket: what comes while this waits would be missed.
+  const { stateHash } = hash_module ? await import(hash_module) : {};
   const sent = (event, data) => tell_sent && tell(client, "sent", { event, data });
   // `io` as a page of the hub itself would have it, with what the test wants on top.
   const io = (namespace, { auth: own }) => connect(url + namespace, {
@@ -86,20 +89,25 @@ function start({ client, url, session_id, transports, auth, bare, query, headers
   socket.on("connect", () => tell(client, "connected", { transport: socket.io.engine.transport.name }));
   socket.on("connect_error", error => tell(client, "connect_error", { message: error.message, will_retry: socket.active }));
   socket.on("disconnect", reason => tell(client, "disconnected", { reason, will_retry: socket.active }));
-  clients.set(client, { socket, state: () => ({ roots: replica.roots, applied, position: position() }) });
+  const compare = event => socket.on(event, ({ seq, state_hash }) =>
+    tell(client, "hash", { event, seq, of_hub: state_hash, at: position().seq, of_replica: stateHash(replica) }));
+  if (stateHash) ["session:sync", "session:tick"].forEach(compare);
+  const spoil = () => { replica.roots[0].name += " by mistake"; };
+  clients.set(client, { socket, spoil, state: () => ({ roots: replica.roots, applied, position: position() }) });
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
   const order = JSON.parse(line);
   const known = clients.get(order.client);
   switch (order.do) {
-    case "connect": start(order); break;
+    case "connect": await start(order); break;
     case "disconnect": known.socket.disconnect(); break;
     case "reconnect": known.socket.connect(); break;
     case "emit": known.socket.emit(order.event, order.data); break;
     case "ask":
       order.args.forEach((args, index) => known.socket.emit(order.event, ...args, answer => tell(order.client, "ack", { index, answer })));
       break;
+    case "spoil": known.spoil(); break;
     case "replica": tell(order.client, "replica", known.state()); break;
     default: throw new Error(`cannot ${order.do}`);
   }

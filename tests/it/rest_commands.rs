@@ -70,10 +70,11 @@ async fn an_accepted_command_is_answered_as_documented() {
         (answer.status, answer.header("content-type")),
         (200, Some("application/json"))
     );
+    let read = hub.get(&format!("/sessions/{session}/graph")).await.ok();
     let expected = json!({
         "success": true, "command_id": id, "epoch": epoch, "first_seq": 1, "seq": 2,
         "node_id": "bbbbbbbb-0000-4000-8000-000000000001",
-        "undo_available": true, "redo_available": false, "is_dirty": true,
+        "undo_available": true, "redo_available": false, "is_dirty": true, "state_hash": read["state_hash"],
     });
     assert_eq!(answer.json(), expected);
     let minted = hub

@@ -39,7 +39,9 @@ async fn a_new_session_is_empty() {
     let graph = hub.get(&format!("/sessions/{id}/graph")).await.ok();
     assert_eq!(
         graph,
-        json!({"session_id": id, "epoch": epoch, "seq": 0, "graph": {"roots": []}})
+        json!({
+            "session_id": id, "epoch": epoch, "seq": 0, "state_hash": "0000000000000000", "graph": {"roots": []},
+        })
     );
     let events = hub.get(&format!("/sessions/{id}/events")).await.ok();
     assert_eq!(

@@ -7,6 +7,9 @@
 //! Cloning costs nothing (the parts are shared and copied when written to), so a batch can be tried on a draft, and a
 //! snapshot for a reader is taken between two commands and encoded elsewhere. No operation walks more than the
 //! ancestors of a node, and these are bounded by the depth limit.
+//!
+//! The [`StateHash`] is kept with every change: what a change takes away is subtracted, what it puts there is added
+//! (GR-12).
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,6 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::{
     ids::{NodeId, PropertyId, TypeId},
     siblings::Siblings,
+    state_hash::StateHash,
     value::{Value, present},
 };
 
@@ -98,6 +102,7 @@ pub enum Misfit {
 pub struct Graph {
     nodes: imbl::OrdMap<NodeId, Arc<Node>>,
     roots: Siblings,
+    state_hash: StateHash,
 }
 
 impl Graph {
@@ -111,6 +116,12 @@ impl Graph {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
+    }
+
+    /// The hash of all that clients know of it (P6). Kept, not computed.
+    #[must_use]
+    pub const fn state_hash(&self) -> StateHash {
+        self.state_hash
     }
 
     /// A node.
@@ -197,6 +208,7 @@ impl Graph {
             return Err(Misfit::NodeExists(id));
         }
         self.check_index(parent, index)?;
+        self.state_hash += StateHash::of_content(id, &content);
         let node = Node {
             content,
             parent,
@@ -217,6 +229,8 @@ impl Graph {
         if !node.children.is_empty() {
             return Err(Misfit::HasChildren(id));
         }
+        let content = StateHash::of_content(id, &node.content);
+        self.state_hash -= content;
         self.detach(id);
         self.nodes.remove(&id);
         Ok(())
@@ -260,7 +274,12 @@ impl Graph {
     /// # Errors
     /// If it does not exist.
     pub fn rename(&mut self, id: NodeId, name: Arc<str>) -> Result<(), Misfit> {
-        self.node_mut(id)?.content.name = name;
+        let content = &mut self.node_mut(id)?.content;
+        let before = StateHash::of_node(id, content);
+        content.name = name;
+        let after = StateHash::of_node(id, content);
+        self.state_hash -= before;
+        self.state_hash += after;
         Ok(())
     }
 
@@ -269,11 +288,15 @@ impl Graph {
     /// # Errors
     /// If the node does not exist.
     pub fn set_property(&mut self, id: NodeId, property: &PropertyId, value: Option<Value>) -> Result<(), Misfit> {
+        let hash = |value: &Value| StateHash::of_property(id, property, value);
+        let after = value.as_ref().map(hash).unwrap_or_default();
         let properties = &mut self.node_mut(id)?.content.properties;
-        match value {
+        let before = match value {
             Some(value) => properties.insert(property.clone(), value),
             None => properties.remove(property),
         };
+        self.state_hash -= before.as_ref().map(hash).unwrap_or_default();
+        self.state_hash += after;
         Ok(())
     }
 
@@ -310,6 +333,12 @@ impl Graph {
             Some(Ok(parent)) => parent.children.insert(index, id),
             Some(Err(_)) => {}
         }
+        let (previous, next) = self.neighbours(parent, id);
+        self.state_hash += StateHash::of_place(id, parent, previous);
+        if let Some(next) = next {
+            self.state_hash -= StateHash::of_place(next, parent, previous);
+            self.state_hash += StateHash::of_place(next, parent, Some(id));
+        }
         self.note_height(parent, None, self.height(id));
     }
 
@@ -318,12 +347,23 @@ impl Graph {
         let Some(parent) = self.node(id).map(Node::parent) else {
             return;
         };
+        let (previous, next) = self.neighbours(parent, id);
+        self.state_hash -= StateHash::of_place(id, parent, previous);
+        if let Some(next) = next {
+            self.state_hash -= StateHash::of_place(next, parent, Some(id));
+            self.state_hash += StateHash::of_place(next, parent, previous);
+        }
         match parent.map(|parent| self.node_mut(parent)) {
             None => self.roots.remove(id),
             Some(Ok(parent)) => parent.children.remove(id),
             Some(Err(_)) => None,
         };
         self.note_height(parent, Some(self.height(id)), 0);
+    }
+
+    fn neighbours(&self, parent: Option<NodeId>, id: NodeId) -> (Option<NodeId>, Option<NodeId>) {
+        self.children(parent)
+            .map_or((None, None), |siblings| siblings.neighbours(id))
     }
 
     /// Tells the ancestors that a child's height went from `before` (`None`: it is new) to `after` (0: it is gone), as

@@ -10,6 +10,7 @@
 //! | GR-4 | siblings are in one dense order: each stands at its position |
 //! | GR-5 | the heights that are kept are those that can be counted |
 //! | GR-6 | a node has a name that can be seen, and the name is not also a property |
+//! | GR-7 | the hash that is kept is the sum of the hashes of all records (P6) |
 //! | SE-1 | the records at hand are contiguous, none is empty, and the last one ends at the session's `seq` (P1) |
 //! | SE-2 | nothing changed after the session's `seq` |
 //! | SE-3 | each record at hand answers a retry, and the last one said what is true now (P4) |
@@ -33,6 +34,7 @@ use super::{
     rejection::Rejection,
     session::Session,
     siblings::Siblings,
+    state_hash::StateHash,
 };
 
 /// An invariant that does not hold.
@@ -67,7 +69,7 @@ pub fn check(session: &Session) -> Result<(), Broken> {
     check_limits(session)
 }
 
-/// Checks a graph by itself: GR-1 to GR-5.
+/// Checks a graph by itself: GR-1 to GR-5, and GR-7.
 ///
 /// # Errors
 /// The first invariant that does not hold.
@@ -95,7 +97,29 @@ pub fn check_graph(graph: &Graph) -> Result<(), Broken> {
             format!("node {id} is not among the children of {:?}", node.parent())
         })?;
     }
+    check_state_hash(graph)?;
     check_walk(graph)
+}
+
+/// GR-7.
+fn check_state_hash(graph: &Graph) -> Result<(), Broken> {
+    let mut counted = StateHash::default();
+    let mut add_all = |parent, siblings: &Siblings| {
+        let mut previous = None;
+        for id in siblings.iter() {
+            counted += StateHash::of_place(id, parent, previous);
+            previous = Some(id);
+        }
+    };
+    add_all(None, graph.roots());
+    graph.nodes().for_each(|(id, node)| add_all(Some(id), node.children()));
+    for (id, node) in graph.nodes() {
+        counted += StateHash::of_content(id, &node.content);
+    }
+    let kept = graph.state_hash();
+    ensure(kept == counted, "GR-7", || {
+        format!("the graph's hash is {counted} and is said to be {kept}")
+    })
 }
 
 /// GR-4.
@@ -218,14 +242,17 @@ fn check_log(session: &Session) -> Result<(), Broken> {
         last.outcome.undo_available,
         last.outcome.redo_available,
         last.outcome.is_dirty,
+        last.outcome.state_hash,
     );
+    let state_hash = session.document().graph.state_hash();
     let true_now = (
         history.undo_depth() > 0,
         history.next_redo().is_some(),
         session.is_dirty(),
+        Some(state_hash),
     );
     ensure(told == true_now, "SE-3", || {
-        format!("undo, redo, dirty: told {told:?}, true {true_now:?}")
+        format!("undo, redo, dirty, hash: told {told:?}, true {true_now:?}")
     })
 }
 

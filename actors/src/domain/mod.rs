@@ -26,6 +26,7 @@ pub mod recorded;
 pub mod rejection;
 pub mod session;
 pub mod siblings;
+pub mod state_hash;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod value;

@@ -8,6 +8,7 @@ use super::{
     command::{CommandType, Fingerprint, Origin, Scope},
     event::Event,
     ids::{CommandId, NodeId, Seq, Timestamp},
+    state_hash::StateHash,
 };
 
 /// A command that was accepted, with everything that it changed. Atomic: a record is in the log whole or not at all
@@ -63,6 +64,9 @@ pub struct Outcome {
     pub redo_available: bool,
     /// Whether there are changes that no project file has.
     pub is_dirty: bool,
+    /// The hash of the graph after it (P6). Records from before there was one have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_hash: Option<StateHash>,
 }
 
 impl Recorded {

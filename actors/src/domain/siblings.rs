@@ -65,6 +65,23 @@ impl Siblings {
         Some(self.before(chunk) + offset)
     }
 
+    /// The ids right before and right behind one.
+    #[must_use]
+    pub fn neighbours(&self, id: NodeId) -> (Option<NodeId>, Option<NodeId>) {
+        let Some((chunk, offset)) = self.find(id) else {
+            return (None, None);
+        };
+        // No chunk is empty, so what is not in this one is at the end of the one beside it.
+        let last_of = |chunk: &Chunk| chunk.ids.last().copied();
+        let first_of = |chunk: &Chunk| chunk.ids.first().copied();
+        let previous = match offset.checked_sub(1) {
+            Some(offset) => Some(self.chunks[chunk].ids[offset]),
+            None => chunk.checked_sub(1).and_then(|chunk| last_of(&self.chunks[chunk])),
+        };
+        let next = self.chunks[chunk].ids.get(offset + 1).copied();
+        (previous, next.or_else(|| self.chunks.get(chunk + 1).and_then(first_of)))
+    }
+
     /// Puts an id that is not yet in the list at a position, at the end if the position lies beyond it.
     pub fn insert(&mut self, index: usize, id: NodeId) {
         debug_assert!(self.find(id).is_none(), "{id} is already in the list");
@@ -240,8 +257,14 @@ mod tests {
         for (index, &id) in model.iter().enumerate().step_by(97) {
             prop_assert_eq!(siblings.position(id), Some(index));
             prop_assert_eq!(siblings.get(index), Some(id));
+            let previous = index.checked_sub(1).map(|index| model[index]);
+            prop_assert_eq!(siblings.neighbours(id), (previous, model.get(index + 1).copied()));
         }
         prop_assert_eq!(siblings.get(model.len()), None);
+        for pair in model.windows(2).step_by(CHUNK_IDS_MAX / 4 - 1) {
+            prop_assert_eq!(siblings.neighbours(pair[0]).1, Some(pair[1]));
+            prop_assert_eq!(siblings.neighbours(pair[1]).0, Some(pair[0]));
+        }
         let sparse = siblings
             .chunks
             .windows(2)
@@ -270,6 +293,7 @@ mod tests {
                     let gone = model.remove(at);
                     prop_assert_eq!(siblings.remove(gone), Some(at));
                     prop_assert_eq!(siblings.position(gone), None);
+                    prop_assert_eq!(siblings.neighbours(gone), (None, None));
                 }
             }
             agrees(&siblings, &model)?;

@@ -226,6 +226,9 @@ impl SessionState {
 
     fn resync(&mut self, member: MemberId, request: ResyncRequest) {
         if self.members.contains(member) {
+            if request.reason == Some(SyncReason::Divergence) {
+                self.resources.stats.divergences.increment();
+            }
             let sync = Arc::new(self.sync(request.position, request.reason, SyncReason::Requested, request.now));
             self.outbox
                 .push(Effect::Publish(BroadcastMessage::Resync(member, sync)));
@@ -285,6 +288,7 @@ impl SessionState {
         };
         Sync {
             seq: session.seq(),
+            state_hash: session.document().graph.state_hash(),
             reason,
             content,
             undo_available: session.history().undo_depth() > 0,

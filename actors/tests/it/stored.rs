@@ -11,7 +11,7 @@ use talus_actors::domain::{
     event::Event,
     graph::{Graph, NodeContent, Properties},
     ids::{NodeId, PropertyId, Seq, TypeId},
-    recorded::Recorded,
+    recorded::{Outcome, Recorded},
     session::{Genesis, Session, Snapshot},
     siblings::Siblings,
     testing::{
@@ -361,4 +361,13 @@ fn a_stored_graph_is_a_forest() {
         &[(1, Some(1))],
         "node 00000000-0000-0000-0000-000000000001 does not exist",
     );
+}
+
+/// Records from before there was a hash of the graph are read, and have none.
+#[test]
+fn an_outcome_without_a_hash_is_read() {
+    let text = r#"{"undo_available": true, "redo_available": false, "is_dirty": true}"#;
+    let outcome: Outcome = serde_json::from_str(text).expect("it is read");
+    assert_eq!(outcome.state_hash, None);
+    assert!(!serde_json::to_string(&outcome).expect("JSON").contains("state_hash"));
 }

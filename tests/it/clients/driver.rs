@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fmt::Write as _,
+    path::Path,
     process::Stdio,
     time::Duration,
 };
@@ -78,6 +79,11 @@ impl Connect {
     /// So that what the client sends is told too.
     pub fn telling_what_it_sends(self) -> Self {
         self.with("tell_sent", json!(true))
+    }
+
+    /// Comparing hashes at each sync and tick, with the function of a module.
+    pub fn hashing_with(self, module: &Path) -> Self {
+        self.with("hash_module", json!(module))
     }
 
     fn with(mut self, key: &str, value: Value) -> Self {
@@ -188,6 +194,11 @@ impl Driver {
     /// Has a client that left come back.
     pub async fn reconnect(&mut self, client: &str) {
         self.order(client, json!({"do": "reconnect"})).await;
+    }
+
+    /// Has a client's replica go wrong, as a bug of its own would.
+    pub async fn spoil(&mut self, client: &str) {
+        self.order(client, json!({"do": "spoil"})).await;
     }
 
     /// Has a client send an event.

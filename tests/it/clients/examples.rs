@@ -20,12 +20,12 @@ fn page(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect(name)
 }
 
-/// The section of docs/PROTOCOL.md that has the examples.
-fn examples() -> String {
+/// The section of docs/PROTOCOL.md whose heading ends so.
+pub fn section(title: &str) -> String {
     let page = page("docs/PROTOCOL.md");
     let heading = page
         .lines()
-        .find(|line| line.starts_with("## ") && line.ends_with("Client examples"));
+        .find(|line| line.starts_with("## ") && line.ends_with(title));
     let (_, section) = page
         .split_once(heading.expect("the section is there"))
         .expect("it was found there");
@@ -33,7 +33,7 @@ fn examples() -> String {
 }
 
 /// The fenced blocks of a language.
-fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+pub fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     let fence = format!("```{language}\n");
     text.split(&fence)
         .skip(1)
@@ -42,7 +42,7 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
 }
 
 /// The one block of a language, in a file beside the packages that it imports.
-fn program(folder: &Path, text: &str, language: &str, file: &str) -> PathBuf {
+pub fn program(folder: &Path, text: &str, language: &str, file: &str) -> PathBuf {
     let found = blocks(text, language);
     assert_eq!(found.len(), 1, "there is one program in {language}");
     let examples = folder.join("examples");
@@ -156,7 +156,7 @@ async fn assert_prints_outlines(command: &mut Command) {
 
 #[tokio::test]
 async fn the_javascript_example_prints_outlines() {
-    let path = program(install::node(), &examples(), "js", "outline.mjs");
+    let path = program(install::node(), &section("Client examples"), "js", "outline.mjs");
     assert_prints_outlines(Command::new("node").arg(path)).await;
 }
 
@@ -164,7 +164,7 @@ async fn the_javascript_example_prints_outlines() {
 #[tokio::test]
 async fn the_typescript_example_prints_outlines() {
     let folder = install::node();
-    let path = program(folder, &examples(), "ts", "outline.ts");
+    let path = program(folder, &section("Client examples"), "ts", "outline.ts");
     let compiler = folder.join("node_modules/typescript/bin/tsc");
     let options = ["--strict", "--target", "es2022", "--module", "nodenext"];
     let mut check = Command::new("node");
@@ -182,7 +182,7 @@ async fn the_typescript_example_prints_outlines() {
 #[tokio::test]
 async fn the_python_example_prints_outlines() {
     let folder = install::python();
-    let path = program(folder, &examples(), "python", "outline.py");
+    let path = program(folder, &section("Client examples"), "python", "outline.py");
     assert_prints_outlines(Command::new(folder.join(".venv/bin/python")).arg(path)).await;
 }
 

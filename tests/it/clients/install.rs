@@ -16,6 +16,7 @@ const FILES: &[&str] = &[
     "requirements.txt",
     "driver.mjs",
     "driver.py",
+    "vectors.mjs",
 ];
 
 /// A copy of `tests/clients`, kept with the other products of the build, with what is installed beside it.

@@ -39,7 +39,7 @@ async fn the_first_packet_is_a_snapshot(transport: Transport) {
     assert!(timestamp.is_some_and(|timestamp| timestamp.is_string()));
     let wanted = json!({
         "session_id": session, "project_id": null, "epoch": read["epoch"], "seq": 4, "reason": "first_join",
-        "graph": read["graph"], "client_id": "ann", "client_count": 1,
+        "state_hash": read["state_hash"], "graph": read["graph"], "client_id": "ann", "client_count": 1,
         "undo_available": true, "redo_available": false, "reconnect": {"min_ms": 500, "max_ms": 5000},
     });
     assert_eq!(sync, wanted);

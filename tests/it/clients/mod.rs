@@ -9,6 +9,7 @@ mod edges;
 mod events;
 mod examples;
 mod golden;
+mod hashing;
 mod install;
 mod joining;
 mod killing;

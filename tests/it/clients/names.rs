@@ -24,6 +24,8 @@ impl Names {
         match (key, value) {
             ("timestamp" | "created_at" | "last_activity", Value::String(_)) => json!("<time>"),
             ("reconnect_in_ms", Value::Number(_)) => json!("<ms>"),
+            // It is made of ids.
+            ("state_hash", Value::String(_)) => json!("<hash>"),
             // These come from the template or the caller, and are the same in every run.
             ("blueprint_type_id" | "property_id" | "properties", _) => value.clone(),
             ("epoch", Value::String(epoch)) => json!(self.name("epoch", epoch)),

@@ -57,6 +57,8 @@ pub struct Client {
     open_command: Option<Value>,
     /// Reasons of the syncs it got, in this connection.
     pub reasons: Vec<String>,
+    /// The hash of the graph that it was last told, and where.
+    pub hash: Option<(Seq, String)>,
 }
 
 impl RoomSocket for Socket {
@@ -121,6 +123,7 @@ impl Client {
             position: None,
             open_command: None,
             reasons: Vec::new(),
+            hash: None,
         }
     }
 
@@ -241,6 +244,9 @@ impl Client {
             return self.sync(data);
         }
         assert!(self.synced, "nothing comes before the sync, but {event} did");
+        if event == "session:tick" {
+            self.note_hash(data);
+        }
         self.note_order(event, data);
         if let Some(seq) = data["seq"].as_u64().filter(|_| !event.starts_with("session:")) {
             let at = self.position.as_mut().expect("a sync came first");
@@ -272,7 +278,13 @@ impl Client {
         }
     }
 
+    fn note_hash(&mut self, data: &Value) {
+        let seq = Seq(data["seq"].as_u64().expect("a place"));
+        self.hash = Some((seq, data["state_hash"].as_str().expect("a hash").to_owned()));
+    }
+
     fn sync(&mut self, data: &Value) {
+        self.note_hash(data);
         let epoch: Epoch = data["epoch"]
             .as_str()
             .and_then(|text| text.parse().ok())

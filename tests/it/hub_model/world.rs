@@ -464,6 +464,11 @@ impl World {
             client.read_to(reference.session.seq()).await;
             assert!(client.is_connected(), "nobody is let go while his session serves");
             assert_eq!(client.replica.graph(), graph, "a copy is as the reference");
+            if let Some((seq, hash)) = &client.hash
+                && *seq == reference.session.seq()
+            {
+                assert_eq!(*hash, reference.document().graph.state_hash().to_string());
+            }
             let restarted = client
                 .reasons
                 .iter()

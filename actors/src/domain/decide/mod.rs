@@ -21,6 +21,7 @@ use super::{
     recorded::{Outcome, Receipt, Recorded},
     rejection::Rejection,
     session::{Rules, Session},
+    state_hash::StateHash,
 };
 
 /// What a command comes to.
@@ -118,7 +119,16 @@ fn outcome(session: &Session, command: &Command, change: &Change<'_>) -> Outcome
         undo_available,
         redo_available,
         is_dirty: session.is_dirty_after(&change.events),
+        state_hash: hash_after(session.document(), &change.events),
     }
+}
+
+/// The hash of the graph as the events leave it, found on a draft that shares with the document what they do not touch.
+/// There is one: what was decided on a document fits it.
+fn hash_after(document: &Document, events: &[Event]) -> Option<StateHash> {
+    let mut draft = document.clone();
+    let applied = events.iter().try_for_each(|event| event.apply(&mut draft));
+    applied.ok().map(|()| draft.graph.state_hash())
 }
 
 /// The nodes that a command's answer names.

@@ -13,6 +13,7 @@ use crate::domain::{
     ids::{ClientId, CommandId, Epoch, NodeId, ProjectId, Seq, SessionId, TemplateId, Timestamp},
     recorded::{Outcome, Recorded, Target},
     session::{Genesis, Project},
+    state_hash::StateHash,
 };
 
 fn uuid() -> impl Strategy<Value = Uuid> {
@@ -115,12 +116,15 @@ pub fn event() -> BoxedStrategy<Event> {
 
 fn outcome() -> impl Strategy<Value = Outcome> {
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
-    (collection::vec(node_id(), 0..3), flags).prop_map(|(node_ids, (undo_available, redo_available, is_dirty))| {
+    let state_hash = option::of(any::<u64>().prop_map(StateHash::new));
+    (collection::vec(node_id(), 0..3), flags, state_hash).prop_map(|(node_ids, flags, state_hash)| {
+        let (undo_available, redo_available, is_dirty) = flags;
         Outcome {
             node_ids,
             undo_available,
             redo_available,
             is_dirty,
+            state_hash,
         }
     })
 }

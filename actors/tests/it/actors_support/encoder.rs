@@ -7,7 +7,10 @@ use std::sync::{
 
 use serde_json::{Value as Json, json, value::to_raw_value};
 use talus_actors::{
-    domain::ids::{Seq, Timestamp},
+    domain::{
+        ids::{Seq, Timestamp},
+        state_hash::StateHash,
+    },
     fan_out::{CommandNotice, Encoder, Frame, MemberInfo, Room, Sync, SyncBody, SyncContent, Verdict},
 };
 
@@ -103,6 +106,7 @@ impl Encoder for TestEncoder {
         let body: Json = serde_json::from_str(body.0.get()).expect("JSON");
         let data = json!({
             "at": sync.seq,
+            "state_hash": sync.state_hash,
             "reason": sync.reason.as_str(),
             "body": body,
             "client": member.client_id,
@@ -123,8 +127,9 @@ impl Encoder for TestEncoder {
         frame("session:disconnected", room, None, data)
     }
 
-    fn tick(&self, room: &Room, seq: Seq, _: Timestamp) -> Frame {
-        frame("session:tick", room, None, json!({ "at": seq }))
+    fn tick(&self, room: &Room, seq: Seq, state_hash: Option<StateHash>, _: Timestamp) -> Frame {
+        let data = json!({ "at": seq, "state_hash": state_hash });
+        frame("session:tick", room, None, data)
     }
 
     fn draining(&self, room: &Room, reconnect_in_ms: u64, _: Timestamp) -> Frame {

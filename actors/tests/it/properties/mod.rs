@@ -8,4 +8,5 @@ mod replay;
 mod replica;
 mod round_trip;
 mod session;
+mod state_hash;
 mod undo;

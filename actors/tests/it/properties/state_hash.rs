@@ -1,0 +1,139 @@
+//! The hash tells whether two graphs are one (P6). That the hash that is kept is the sum of the records', and that each
+//! receipt has the one after it, is checked after every command by `invariants`.
+
+use proptest::{prelude::*, sample::Index};
+use talus_actors::domain::{
+    command::{Command, Scope},
+    decide::Decision,
+    graph::Graph,
+    ids::NodeId,
+    invariants,
+    session::{Session, Snapshot},
+    state_hash::StateHash,
+    testing::{bench::Bench, plan::plan, sample::Setting, values::graph},
+};
+
+fn hash(bench: &Bench) -> StateHash {
+    bench.session().document().graph.state_hash()
+}
+
+/// What the answer to a command says.
+fn answered(bench: &mut Bench, scope: fn() -> Command) -> Option<StateHash> {
+    match bench.submit(&scope()) {
+        Ok(Decision::Change(recorded)) => recorded.outcome.state_hash,
+        Ok(Decision::Answer(receipt)) => receipt.outcome.state_hash,
+        Err(_) => None,
+    }
+}
+
+/// The same graph, made without a history: each node last first, and then put into order.
+fn built_otherwise(graph: &Graph) -> Graph {
+    let mut other = Graph::default();
+    let nodes: Vec<_> = graph.walk(None).nodes().collect();
+    for (id, node) in &nodes {
+        other.insert(*id, node.content.clone(), None, 0).expect("it is new");
+    }
+    // Each has become a root; from the last to the first, each goes in front of its siblings.
+    for (id, node) in nodes.iter().rev() {
+        other.link(node.parent(), *id, 0).expect("it is a root");
+    }
+    other
+}
+
+proptest! {
+    /// P6: after every command the kept hash is the one that is counted from nothing, and the answer has it.
+    #[test]
+    fn the_kept_hash_is_the_counted_one(setting in Setting::any(), plan in plan(1..40)) {
+        let mut bench = setting.bench();
+        for choice in &plan {
+            let attempt = bench.run(choice);
+            if let Some(recorded) = attempt.recorded() {
+                prop_assert_eq!(recorded.outcome.state_hash, Some(hash(&bench)));
+            }
+            invariants::check_graph(&bench.session().document().graph)?;
+        }
+    }
+
+    /// P6: it depends on nothing but the graph, not on how that came to be.
+    #[test]
+    fn equal_graphs_have_equal_hashes_whatever_their_history(setting in Setting::any(), plan in plan(1..40)) {
+        let mut bench = setting.bench();
+        for choice in &plan {
+            bench.run(choice);
+        }
+        let graph = &bench.session().document().graph;
+        let other = built_otherwise(graph);
+        prop_assert_eq!(&other, graph);
+        let text = serde_json::to_string(graph)?;
+        prop_assert_eq!(serde_json::from_str::<Graph>(&text)?.state_hash(), graph.state_hash());
+    }
+
+    /// P6: undo leads back to the hash before a command, redo to the one after it, and both say so.
+    #[test]
+    fn undo_and_redo_lead_back_to_the_hashes_that_were(setting in Setting::any(), plan in plan(1..30)) {
+        let mut bench = setting.bench();
+        for choice in &plan {
+            let before = hash(&bench);
+            let attempt = bench.run(choice);
+            if !attempt.recorded().is_some_and(|recorded| recorded.command_type.is_undoable()) {
+                continue;
+            }
+            let after = hash(&bench);
+            prop_assert_eq!(answered(&mut bench, || Command::undo(Scope::Session)), Some(before));
+            prop_assert_eq!(answered(&mut bench, || Command::redo(Scope::Session)), Some(after));
+        }
+    }
+
+    /// P6: order is part of it. Two siblings that change places change it, and changing back restores it.
+    #[test]
+    fn changing_places_changes_it(graph in graph(2..12, 4), at in any::<Index>()) {
+        let lists = std::iter::once(graph.roots()).chain(graph.nodes().map(|(_, node)| node.children()));
+        let pairs: Vec<(NodeId, NodeId)> = lists
+            .flat_map(|siblings| siblings.iter().zip(siblings.iter().skip(1)))
+            .collect();
+        prop_assume!(!pairs.is_empty());
+        let (one, other) = *at.get(&pairs);
+        let parent = graph.node(one).expect("it is there").parent();
+        let mut swapped = graph.clone();
+        let mut reorder = |id, index| {
+            swapped.unlink(parent, id).expect("it is there");
+            swapped.link(parent, id, index).expect("there is room");
+            swapped.state_hash()
+        };
+        let index = graph.position(one).expect("it is there");
+        prop_assert_ne!(reorder(other, index), graph.state_hash());
+        prop_assert_eq!(reorder(one, index), graph.state_hash());
+    }
+
+    /// P6, P8: replay leads to the same hash, from the beginning and from a snapshot of any moment.
+    #[test]
+    fn replay_leads_to_the_same_hash(setting in Setting::any(), plan in plan(2..40), at in any::<Index>()) {
+        let mut bench = setting.bench();
+        let (before, after) = plan.split_at(at.index(plan.len()));
+        before.iter().for_each(|choice| drop(bench.run(choice)));
+        let snapshot: Snapshot = serde_json::from_str(&serde_json::to_string(&bench.session().snapshot())?)?;
+        after.iter().for_each(|choice| drop(bench.run(choice)));
+        let session = bench.session();
+        for snapshot in [None, Some(snapshot)] {
+            let log = bench.log().iter().cloned();
+            let replayed = Session::replay(session.genesis().clone(), session.rules().clone(), snapshot, log)?;
+            prop_assert_eq!(replayed.document().graph.state_hash(), hash(&bench));
+        }
+    }
+
+    /// A command that changes nothing is answered with the hash that is there, and so is one that comes again with the
+    /// one it had.
+    #[test]
+    fn what_changes_nothing_is_answered_with_the_hash_that_is_there(setting in Setting::any(), plan in plan(1..30)) {
+        let mut bench = setting.bench();
+        for choice in &plan {
+            let before = hash(&bench);
+            let attempt = bench.run(choice);
+            if let Ok(Decision::Answer(receipt)) = &attempt.result
+                && !receipt.duplicate
+            {
+                prop_assert_eq!(receipt.outcome.state_hash, Some(before));
+            }
+        }
+    }
+}
