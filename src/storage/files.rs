@@ -34,6 +34,22 @@ pub(super) fn flush(database: &Path) -> io::Result<()> {
         .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
+/// Makes a folder with those that it is in. The names of new ones are flushed: without its folder's name a database that
+/// is on the disk would be lost to a power cut (P3).
+fn make(folder: &Path) -> io::Result<()> {
+    let new: Vec<&Path> = folder.ancestors().take_while(|ancestor| !exists(ancestor)).collect();
+    fs::create_dir_all(folder)?;
+    new.into_iter().try_for_each(|folder| {
+        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    })
+}
+
+/// The empty path stands for where the process is.
+fn exists(path: &Path) -> bool {
+    path.as_os_str().is_empty() || path.exists()
+}
+
 /// The right to use a data directory: two hubs on one log would each believe to be the only one. Given back when the
 /// process ends, however it ends.
 #[derive(Debug)]
@@ -43,7 +59,7 @@ pub(super) struct DataLock {
 
 impl DataLock {
     pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
-        fs::create_dir_all(dir).map_err(|error| OpenError::Io {
+        make(dir).map_err(|error| OpenError::Io {
             path: dir.to_owned(),
             error,
         })?;
@@ -115,4 +131,21 @@ pub fn backup(dir: &Path, target: &Path) -> Result<(), BackupError> {
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_made_with_those_that_it_is_in() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let deep = dir.path().join("a/b/../b/c");
+        make(&deep).expect("it can be made");
+        make(&deep).expect("it is there");
+        assert!(dir.path().join("a/b/c").is_dir());
+        make(Path::new("src")).expect("a relative one");
+        fs::write(dir.path().join("file"), "").expect("a file");
+        make(&dir.path().join("file/below")).expect_err("a file is no folder");
+    }
 }
