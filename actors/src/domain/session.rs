@@ -223,6 +223,15 @@ impl Session {
     /// If it does not follow from the state, which it always does if it was decided on it. The session is then of no
     /// more use: it is somewhere within the record.
     pub fn apply(&mut self, recorded: &Arc<Recorded>) -> Result<(), ReplayError> {
+        self.apply_ahead(recorded, None)
+    }
+
+    /// The same, with the document as the record leaves it, if that is known already. It has to be the one that came with
+    /// the decision on this very state.
+    ///
+    /// # Errors
+    /// As [`Session::apply`].
+    pub fn apply_ahead(&mut self, recorded: &Arc<Recorded>, ahead: Option<Document>) -> Result<(), ReplayError> {
         if recorded.first_seq != self.seq.plus(1) {
             return Err(ReplayError::Gap {
                 after: self.seq,
@@ -237,11 +246,16 @@ impl Session {
             .map_err(ReplayError::History)?;
         for (event, seq) in recorded.events.iter().zip(recorded.first_seq.0..) {
             let seq = Seq(seq);
-            event
-                .apply(&mut self.document)
-                .map_err(|misfit| ReplayError::Misfit { seq, misfit })?;
+            if ahead.is_none() {
+                event
+                    .apply(&mut self.document)
+                    .map_err(|misfit| ReplayError::Misfit { seq, misfit })?;
+            }
             self.changes.note(event, seq);
             self.saves.note(event, seq);
+        }
+        if let Some(document) = ahead {
+            self.document = document;
         }
         self.seq = recorded.seq();
         self.last_activity = recorded.timestamp;

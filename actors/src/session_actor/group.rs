@@ -13,7 +13,7 @@ use crate::{
     broadcast_actor::{BroadcastMessage, Departing, Farewell},
     domain::{
         command::{Command, Context},
-        decide::{Decision, again, decide},
+        decide::{Decision, again, decide_ahead},
         ids::{Seq, Timestamp},
         recorded::Recorded,
     },
@@ -150,13 +150,13 @@ impl SessionState {
         let entered = span.clone().entered();
         self.fail_if(Fault::PanicDecide);
         let decided = match self.lookups.take(context.command_id) {
-            Some(recorded) => again(&recorded, &command),
-            None => decide(&self.session, &command, &context),
+            Some(recorded) => again(&recorded, &command).map(|decision| (decision, None)),
+            None => decide_ahead(&self.session, &command, &context),
         };
         let (answer, notice, record) = match decided {
-            Ok(Decision::Change(recorded)) => {
+            Ok((Decision::Change(recorded), ahead)) => {
                 self.fail_if(Fault::PanicApply);
-                self.session.apply(&recorded)?;
+                self.session.apply_ahead(&recorded, ahead)?;
                 tracing::debug!(
                     first_seq = recorded.first_seq.0,
                     seq = recorded.seq().0,
@@ -169,8 +169,8 @@ impl SessionState {
                 )
             }
             // A retry sends no event (P4).
-            Ok(Decision::Answer(receipt)) if receipt.duplicate => (Ok(receipt), None, None),
-            Ok(Decision::Answer(receipt)) => (Ok(receipt.clone()), Some(Verdict::Unchanged(receipt)), None),
+            Ok((Decision::Answer(receipt), _)) if receipt.duplicate => (Ok(receipt), None, None),
+            Ok((Decision::Answer(receipt), _)) => (Ok(receipt.clone()), Some(Verdict::Unchanged(receipt)), None),
             Err(rejection) => {
                 tracing::debug!(code = rejection.code(), %rejection, "command refused");
                 let refusal = Refusal {

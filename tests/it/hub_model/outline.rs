@@ -55,10 +55,16 @@ impl ReferenceStateMachine for Outline {
                 4,
                 (
                     session(),
+                    any::<bool>(),
                     proptest::collection::vec(edit(), 2..12),
                     proptest::option::of(fault()),
                 )
-                    .prop_map(|(session, edits, fault)| Step::Burst { session, edits, fault })
+                    .prop_map(|(session, one_sender, edits, fault)| Step::Burst {
+                        session,
+                        one_sender,
+                        edits,
+                        fault,
+                    })
                     .boxed(),
             ),
             (

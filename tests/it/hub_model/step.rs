@@ -16,9 +16,10 @@ pub const CLIENTS: usize = 5;
 pub enum Step {
     /// A command is sent, and its answer waited for.
     Submit { session: usize, edit: Edit },
-    /// Many are sent at once, while something may go wrong.
+    /// Many are sent at once, each by itself or all by one sender, while something may go wrong.
     Burst {
         session: usize,
+        one_sender: bool,
         edits: Vec<Edit>,
         fault: Option<FaultKind>,
     },

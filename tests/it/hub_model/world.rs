@@ -16,7 +16,7 @@ use talus_actors::{
         recorded::Receipt,
     },
     fan_out::{Encoder, SyncReason},
-    hub::{Hub, HubError, HubParts, HubSettings, NewSession},
+    hub::{Hub, HubError, HubParts, HubSettings, Lane, NewSession},
     log::EventLog,
     session_actor::{Fault, ResyncRequest, Submitted},
     session_supervisor::{Operation, SupervisionSettings},
@@ -91,7 +91,12 @@ impl World {
                 let sent = self.references[*session].next(edit);
                 self.submit(*session, &sent).await;
             }
-            Step::Burst { session, edits, fault } => self.burst(*session, edits, *fault).await,
+            Step::Burst {
+                session,
+                one_sender,
+                edits,
+                fault,
+            } => self.burst(*session, *one_sender, edits, *fault).await,
             Step::Fail {
                 session,
                 fault,
@@ -217,8 +222,9 @@ impl World {
     }
 
     /// Sends many at once. Without a fault they are answered as if they had come one after the other, in that order;
-    /// with one, those whose outcome is unknown are either in the log or not, and all others as they were told.
-    async fn burst(&mut self, session: usize, edits: &[Edit], fault: Option<FaultKind>) {
+    /// with one, those whose outcome is unknown are either in the log or not, and all others as they were told. What one
+    /// sender sent stays in his order, whatever happens.
+    async fn burst(&mut self, session: usize, one_sender: bool, edits: &[Edit], fault: Option<FaultKind>) {
         let id = self.id(session);
         let sleeping = self.hub.wake(id).await.is_err();
         if let Some(fault) = fault {
@@ -226,11 +232,23 @@ impl World {
         }
         let faulty = self.references[session].pending.is_some() || sleeping;
         let sent: Vec<Sent> = edits.iter().map(|edit| self.references[session].next(edit)).collect();
-        let under_way: Vec<_> = sent.iter().map(|sent| begin(send(&self.hub, id, sent))).collect();
+        let lane = one_sender.then(|| Lane::new(&self.hub, id));
+        let under_way: Vec<_> = sent
+            .iter()
+            .map(|sent| match &lane {
+                Some(lane) => begin(lane.submit(Arc::clone(&sent.command), sent.context.clone(), Span::none())),
+                None => begin(send(&self.hub, id, sent)),
+            })
+            .collect();
+        let mut last = Seq::ZERO;
         let mut expected = sent.iter();
         for call in under_way {
             let told = within(call).await.expect("no panic");
             let sent = expected.next().expect("one each");
+            if let (true, Ok(Submitted { receipt, .. })) = (one_sender, &told) {
+                assert!(receipt.seq >= last, "{last:?} was before {receipt:?}");
+                last = receipt.seq;
+            }
             self.fold_through(session, sent, &told, faulty).await;
         }
         if self.references[session].pending.take().is_some() {

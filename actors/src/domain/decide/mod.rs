@@ -39,8 +39,21 @@ pub enum Decision {
 /// # Errors
 /// The reason if it is refused. The session is unchanged either way (P5).
 pub fn decide(session: &Session, command: &Command, context: &Context) -> Result<Decision, Rejection> {
+    decide_ahead(session, command, context).map(|(decision, _)| decision)
+}
+
+/// The same, with the document as the command leaves it: the hash of the graph there is part of the decision, so it has
+/// been made already, and whoever applies the decision need not make it again ([`Session::apply_ahead`]).
+///
+/// # Errors
+/// The reason if it is refused. The session is unchanged either way (P5).
+pub fn decide_ahead(
+    session: &Session,
+    command: &Command,
+    context: &Context,
+) -> Result<(Decision, Option<Document>), Rejection> {
     if let Some(recorded) = session.recent(context.command_id) {
-        return again(recorded, command);
+        return again(recorded, command).map(|decision| (decision, None));
     }
     let fingerprint = command.fingerprint();
     if let Some(expected) = context.expected_seq {
@@ -57,18 +70,21 @@ pub fn decide(session: &Session, command: &Command, context: &Context) -> Result
             }
         }
     };
-    let outcome = outcome(session, command, &change);
+    let document = ahead(session.document(), &change.events);
+    let state_hash = document.as_ref().map(|document| document.graph.state_hash());
+    let outcome = outcome(session, command, &change, state_hash);
     if change.events.is_empty() {
-        return Ok(Decision::Answer(Receipt {
+        let receipt = Receipt {
             command_id: context.command_id,
             command_type: command.kind(),
             first_seq: None,
             seq: session.seq(),
             outcome: Arc::new(outcome),
             duplicate: false,
-        }));
+        };
+        return Ok((Decision::Answer(receipt), None));
     }
-    Ok(Decision::Change(Arc::new(Recorded {
+    let recorded = Recorded {
         command_id: context.command_id,
         command_type: command.kind(),
         fingerprint,
@@ -79,7 +95,8 @@ pub fn decide(session: &Session, command: &Command, context: &Context) -> Result
         first_seq: session.seq().plus(1),
         events: change.events,
         outcome,
-    })))
+    };
+    Ok((Decision::Change(Arc::new(recorded)), document))
 }
 
 /// Answers a command whose id was accepted before, as it was answered then (P4).
@@ -102,7 +119,7 @@ struct Change<'a> {
     step: Option<&'a Step>,
 }
 
-fn outcome(session: &Session, command: &Command, change: &Change<'_>) -> Outcome {
+fn outcome(session: &Session, command: &Command, change: &Change<'_>, state_hash: Option<StateHash>) -> Outcome {
     let history = session.history();
     let nothing = change.events.is_empty();
     let (undo_available, redo_available) = match (command, change.step) {
@@ -119,16 +136,16 @@ fn outcome(session: &Session, command: &Command, change: &Change<'_>) -> Outcome
         undo_available,
         redo_available,
         is_dirty: session.is_dirty_after(&change.events),
-        state_hash: hash_after(session.document(), &change.events),
+        state_hash,
     }
 }
 
-/// The hash of the graph as the events leave it, found on a draft that shares with the document what they do not touch.
-/// There is one: what was decided on a document fits it.
-fn hash_after(document: &Document, events: &[Event]) -> Option<StateHash> {
+/// The document as the events leave it. It shares with the one before what they do not touch. There is one: what was
+/// decided on a document fits it.
+fn ahead(document: &Document, events: &[Event]) -> Option<Document> {
     let mut draft = document.clone();
     let applied = events.iter().try_for_each(|event| event.apply(&mut draft));
-    applied.ok().map(|()| draft.graph.state_hash())
+    applied.ok().map(|()| draft)
 }
 
 /// The nodes that a command's answer names.

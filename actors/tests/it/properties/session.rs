@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use proptest::{prelude::*, sample::Index};
 use talus_actors::domain::{
     command::{Command, CommandType},
-    decide::Decision,
+    decide::{Decision, decide_ahead},
     event::{Document, Event},
     history::Step,
     ids::{NodeId, Seq},
     invariants,
     recorded::Recorded,
+    session::Session,
     testing::{bench::Bench, plan::plan, sample::Setting},
 };
 
@@ -250,4 +251,26 @@ fn changes(log: &[Arc<Recorded>]) -> (BTreeMap<NodeId, Seq>, Seq) {
         }
     }
     (nodes, roots)
+}
+
+proptest! {
+    /// Taking over the document that came with a decision is the same as applying its record.
+    #[test]
+    fn what_was_decided_ahead_is_what_applying_leads_to(setting in Setting::any(), plan in plan(1..40)) {
+        let mut bench = setting.bench();
+        let mut ahead = Session::new(bench.session().genesis().clone(), bench.session().rules().clone());
+        for recorded in bench.log() {
+            ahead.apply(recorded).expect("it follows");
+        }
+        for choice in &plan {
+            let sent = choice.resolve(&bench);
+            let decided = decide_ahead(&ahead, &sent.command, &sent.context);
+            if let Ok(Decision::Change(recorded)) = bench.submit_with(&sent.command, &sent.context) {
+                let (decision, document) = decided.expect("accepted");
+                prop_assert_eq!(decision, Decision::Change(Arc::clone(&recorded)));
+                ahead.apply_ahead(&recorded, document).expect("it was decided on it");
+            }
+            prop_assert_eq!(bench.session(), &ahead);
+        }
+    }
 }
