@@ -269,7 +269,7 @@ fn what_the_hub_writes_fits_the_types() {
         let declared = interface(of).extends == Some("Sequenced");
         assert_eq!(declared, *sequenced, "{event}");
     }
-    assert_eq!(EVENTS.len(), event::EVENTS.len() + 2);
+    assert_eq!(EVENTS.len(), event::EVENTS.len());
     let without: BTreeSet<&str> = WITHOUT_SAMPLE.iter().map(|(field, _)| *field).collect();
     for interface in INTERFACES
         .iter()

@@ -283,7 +283,7 @@ export function connect(options: ConnectOptions): Client {
 
   function submit(event: CommandEvent, payload: object, command: AnyCommand | undefined): Promise<Answer> {
     if (error) return Promise.reject(error);
-    return outbox.add(uuid(), event, payload, command ? { command } : {});
+    return outbox.add(newId(), event, payload, command ? { command } : {});
   }
 
   const client: Client = {
@@ -343,7 +343,7 @@ function named(command: AnyCommand): AnyCommand {
   const { command_type, data } = command;
   switch (command_type) {
     case "CreateNode":
-      return { command_type, data: { node_id: uuid(), ...data } };
+      return { command_type, data: { node_id: newId(), ...data } };
     case "Batch":
       return { command_type, data: { commands: data.commands.map(one => named(one) as InBatch) } };
     default:
@@ -351,8 +351,8 @@ function named(command: AnyCommand): AnyCommand {
   }
 }
 
-/** A random UUID. `crypto.randomUUID` is not there for pages that come over plain http from another machine. */
-function uuid(): string {
+/** A random UUID, for a `node_id` that has to be known before the node is there. `crypto.randomUUID` is not there for pages that come over plain http from another machine. */
+export function newId(): string {
   const digits = [...crypto.getRandomValues(new Uint8Array(16))].map((byte, at) => {
     const marked = at === 6 ? (byte & 0x0f) | 0x40 : at === 8 ? (byte & 0x3f) | 0x80 : byte;
     return marked.toString(16).padStart(2, "0") + ([3, 5, 7, 9].includes(at) ? "-" : "");

@@ -1,4 +1,4 @@
-export { connect } from "./client.js";
+export { connect, newId } from "./client.js";
 export type { Client, ConnectOptions, ExecuteOptions, HistoryOptions, Status } from "./client.js";
 export { HubError } from "./errors.js";
 export type { Presence } from "./presence.js";

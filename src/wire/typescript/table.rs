@@ -147,7 +147,6 @@ pub const COMMANDS: &[&str] = &[
 
 /// Optional fields that no sample of a packet has: why.
 pub const WITHOUT_SAMPLE: &[(&str, &str)] = &[
-    ("PresentClient.user", "the hub knows no users yet"),
     ("SessionConnected.user", "the hub knows no users yet"),
     (
         "WireNode.metadata",

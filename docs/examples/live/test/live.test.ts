@@ -168,6 +168,8 @@ test("a reload keeps whose undo it is", async () => {
   await ben.page.reload();
   await ben.status("Live");
   await ben.button("Undo mine").click();
+  await bothShow("Lighthouse(1.0(Lamp goes out, Ann's, Ben's), 2.0(Log in, panic_decide, append_unknown, New Task))");
+  await ben.button("Undo mine").click();
   await bothShow("Lighthouse(1.0(Lamp goes out, Ann's, Ben's), 2.0(Log in, panic_decide, append_unknown))");
 });
 

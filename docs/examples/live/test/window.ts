@@ -1,5 +1,8 @@
 import type { Browser, BrowserContext, Locator, Page } from "playwright-core";
 
+/** Far more than anything takes: the machine may be busy with something else. */
+const DEADLINE_MS = 60_000;
+
 /** A window of the live example, as somebody sits in front of it. */
 export class Window {
   /** What the page complained about. */
@@ -22,7 +25,7 @@ export class Window {
   static async open(browser: Browser, url: string, name: string): Promise<Window> {
     const context = await browser.newContext({ viewport: { width: 1000, height: 620 } });
     const page = await context.newPage();
-    page.setDefaultTimeout(60_000);
+    page.setDefaultTimeout(DEADLINE_MS);
     const window = new Window(context, page);
     await page.goto(url);
     await window.status("Live");
@@ -80,9 +83,11 @@ export class Window {
   }
 
   async until(outline: string): Promise<void> {
+    const deadline = Date.now() + DEADLINE_MS;
     for (;;) {
       const drawn = await this.outline();
       if (drawn === outline) return;
+      if (Date.now() > deadline) throw new Error(`it shows ${drawn} and not ${outline}`);
       await this.page.evaluate(
         () =>
           new Promise<void>(changed => {
