@@ -154,6 +154,7 @@ impl Edge {
         let member = Member {
             id,
             info,
+            presence: peer.presence().clone(),
             socket: Arc::clone(&peer) as Arc<dyn RoomSocket>,
         };
         let joined = self

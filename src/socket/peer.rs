@@ -9,7 +9,7 @@ use axum::{extract::ConnectInfo, http::header};
 use socketioxide::{SendError as EmitError, SocketError, extract::SocketRef};
 use talus_actors::{
     domain::ids::{Seq, SessionId},
-    fan_out::{Frame, MemberId, Release, RoomSocket, SendError, SyncReason},
+    fan_out::{Frame, MemberId, Presence, Release, RoomSocket, SendError, SyncReason},
     hub::Hub,
     session_actor::ResyncRequest,
     world::{instant, now},
@@ -37,6 +37,7 @@ pub(super) struct Peer {
     retry: Duration,
     asked: Asked,
     synced: Synced,
+    presence: Presence,
 }
 
 /// When the latest sync will have left. A websocket's connection tells; of one that polls nobody can, so it is given a
@@ -110,7 +111,13 @@ impl Peer {
             retry,
             asked: Asked::default(),
             synced: Synced::new(),
+            presence: Presence::default(),
         }
+    }
+
+    /// What it says of itself.
+    pub(super) const fn presence(&self) -> &Presence {
+        &self.presence
     }
 
     /// Asks for a sync, unless one that will do is on its way.

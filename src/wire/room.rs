@@ -10,7 +10,10 @@ use talus_actors::{
         ids::{ClientId, Epoch, Seq, Timestamp},
         session::Genesis,
     },
-    fan_out::{CommandNotice, Encoder, Frame, MemberInfo, Room, Sync, SyncBody, SyncContent, SyncReason},
+    fan_out::{
+        CommandNotice, Encoder, Frame, MemberInfo, PresenceDiff, PresenceEntry, Room, Sync, SyncBody, SyncContent,
+        SyncReason,
+    },
 };
 
 use super::{
@@ -60,6 +63,38 @@ struct Disconnected<'a> {
     client_id: &'a ClientId,
     client_count: usize,
     reason: &'a str,
+}
+
+/// A client that is here, and what it says of itself.
+#[derive(Debug, Serialize)]
+pub struct PresentClient<'a> {
+    client_id: &'a ClientId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    state: Option<&'a RawValue>,
+}
+
+impl<'a> From<&'a PresenceEntry> for PresentClient<'a> {
+    fn from(entry: &'a PresenceEntry) -> Self {
+        Self {
+            client_id: &entry.info.client_id,
+            user: entry.info.user.as_deref(),
+            state: entry.state.as_deref(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct WhoIsHere<'a> {
+    clients: Vec<PresentClient<'a>>,
+    total: usize,
+}
+
+#[derive(Serialize)]
+struct WhoIsDifferent<'a> {
+    joins: Vec<PresentClient<'a>>,
+    updates: Vec<PresentClient<'a>>,
+    leaves: &'a [ClientId],
 }
 
 #[derive(Serialize)]
@@ -157,6 +192,23 @@ impl Encoder for WireEncoder {
             reason,
         };
         frame("session:disconnected", Envelope::of_room(room, now), body)
+    }
+
+    fn presence_state(&self, room: &Room, entries: &[PresenceEntry], total: usize, now: Timestamp) -> Frame {
+        let body = WhoIsHere {
+            clients: entries.iter().map(PresentClient::from).collect(),
+            total,
+        };
+        frame("presence:state", Envelope::of_room(room, now), body)
+    }
+
+    fn presence_diff(&self, room: &Room, diff: &PresenceDiff, now: Timestamp) -> Frame {
+        let body = WhoIsDifferent {
+            joins: diff.joins.iter().map(PresentClient::from).collect(),
+            updates: diff.updates.iter().map(PresentClient::from).collect(),
+            leaves: &diff.leaves,
+        };
+        frame("presence:diff", Envelope::of_room(room, now), body)
     }
 
     fn tick(&self, room: &Room, seq: Seq, now: Timestamp) -> Frame {

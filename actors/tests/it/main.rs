@@ -8,6 +8,7 @@ mod draining;
 mod log_conformance;
 mod passivation;
 mod planned_log;
+mod presence;
 mod properties;
 mod replica;
 mod scenarios;

@@ -166,11 +166,13 @@ impl Driver {
         self.order(client, how.0.clone()).await;
     }
 
-    /// Connects a client that has to get in, and gives its first `session:sync`.
+    /// Connects a client that has to get in, and gives its first `session:sync`. Takes who is here too.
     pub async fn join(&mut self, client: &str, how: &Connect) -> Value {
         self.connect(client, how).await;
         self.expect(client, "connected").await;
-        self.event(client, "session:sync").await
+        let sync = self.event(client, "session:sync").await;
+        self.event(client, "presence:state").await;
+        sync
     }
 
     /// The same, and takes the news of its own coming too.
