@@ -243,7 +243,7 @@ fn router(state: &AppState) -> (Router, Option<Sockets>) {
     if !realtime.enabled {
         return (with_layers(rest, state), None);
     }
-    let (service, sockets) = socket::service(&state.hub, realtime, &state.config.limits);
+    let (service, sockets) = socket::service(&state.hub, realtime, &state.config.limits, &state.metrics);
     let origins = Arc::new(Origins::new(&state.config.cors));
     let edge = Router::new()
         .route_service(socket::PATH, service)

@@ -18,4 +18,5 @@ pub mod socket;
 pub mod storage;
 pub mod telemetry;
 pub mod templates;
+pub mod tracked;
 pub mod wire;

@@ -6,6 +6,7 @@
 
 mod error;
 mod following;
+mod lane;
 pub(crate) mod operations;
 mod reading;
 mod sessions;
@@ -42,6 +43,7 @@ use crate::{
 
 pub use error::HubError;
 pub use following::Follower;
+pub use lane::Lane;
 pub use operations::Inspected;
 pub use reading::Page;
 pub use sessions::{Cleanup, NewSession, SaveLease};
@@ -84,6 +86,7 @@ struct Inner {
     directory: Directory,
     log: Arc<dyn EventLog>,
     gate: Gate,
+    in_flight_per_session_max: usize,
     stats: Arc<Stats>,
     next_member: AtomicU64,
     presence_clients_max: usize,
@@ -108,6 +111,7 @@ impl Hub {
             stats,
         } = parts;
         let stored = log.list().await?;
+        let in_flight_per_session_max = settings.supervision.in_flight_per_session_max;
         let events = broadcast::Sender::new(EVENTS_KEPT_MAX);
         let directory = Directory::default();
         let presence_clients_max = settings.supervision.presence_clients_max;
@@ -136,6 +140,7 @@ impl Hub {
             directory,
             log,
             gate: Gate::new(settings.in_flight_max),
+            in_flight_per_session_max,
             stats,
             next_member: AtomicU64::new(1),
             presence_clients_max,

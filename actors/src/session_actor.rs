@@ -429,7 +429,7 @@ fn snapshot(session: &Session, active_clients: usize) -> Snapshot {
         document: session.document().clone(),
         blueprint: session.rules().blueprint.clone(),
         undo_available: session.history().undo_depth() > 0,
-        redo_available: session.history().redo_depth() > 0,
+        redo_available: session.history().next_redo().is_some(),
         is_dirty: session.is_dirty(),
         last_activity: session.last_activity(),
         active_clients,

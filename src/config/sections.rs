@@ -140,6 +140,10 @@ pub struct Realtime {
     pub sockets_per_session_max: usize,
     /// The most packets that wait for one socket.
     pub outgoing_packets_per_socket_max: usize,
+    /// Whether a client may connect without a session, and join and leave some later.
+    pub late_join: bool,
+    /// The most sessions that one socket may be in.
+    pub sessions_per_socket_max: usize,
     /// The most bytes of large syncs that one session has on their way at one time.
     pub sync_bytes_in_flight_max: usize,
     /// The longest message of a client, in bytes.

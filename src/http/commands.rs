@@ -1,29 +1,29 @@
 //! Commands over REST.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use serde::Deserialize;
-use talus_actors::{
-    domain::{
-        command::{Command, Context, Origin},
-        ids::{CommandId, Seq, SessionId},
-    },
-    world::{new_command_id, now},
+use talus_actors::domain::{
+    command::{Command, Context, Origin},
+    ids::SessionId,
 };
-use tracing::{Instrument, info_span};
+use tracing::Instrument;
 
 use super::{
     AppState,
     body::{JsonText, OptionalJsonText, Params, Sender, SessionPath},
     error::Answer,
 };
-use crate::wire::{
-    answer::CommandAnswer,
-    command::{HistoryRequest, read_command, read_scope},
-    error::Failure,
-    graph::graph_json,
-    request::{id, read, required},
+use crate::{
+    tracked::{Tracked, context},
+    wire::{
+        answer::CommandAnswer,
+        command::{HistoryRequest, read_command},
+        error::Failure,
+        graph::graph_json,
+        request::{id, read, required},
+    },
 };
 
 #[derive(Deserialize)]
@@ -53,9 +53,9 @@ pub(super) async fn undo(
     OptionalJsonText(text): OptionalJsonText,
 ) -> Answer<Json<CommandAnswer>> {
     let request: HistoryRequest = read("", &text)?;
-    let scope = read_scope(request.scope.as_deref())?;
+    let command = request.undo()?;
     let context = history_context(&request, origin)?;
-    answer(&state, session_id, Command::Undo { scope }, context, &params).await
+    answer(&state, session_id, command, context, &params).await
 }
 
 /// `POST /sessions/{id}/redo`
@@ -67,9 +67,9 @@ pub(super) async fn redo(
     OptionalJsonText(text): OptionalJsonText,
 ) -> Answer<Json<CommandAnswer>> {
     let request: HistoryRequest = read("", &text)?;
-    let scope = read_scope(request.scope.as_deref())?;
+    let command = request.redo()?;
     let context = history_context(&request, origin)?;
-    answer(&state, session_id, Command::Redo { scope }, context, &params).await
+    answer(&state, session_id, command, context, &params).await
 }
 
 fn history_context(request: &HistoryRequest, origin: Origin) -> Result<Context, Failure> {
@@ -81,36 +81,18 @@ fn history_context(request: &HistoryRequest, origin: Origin) -> Result<Context, 
     Ok(context(command_id, origin, request.expected_seq))
 }
 
-/// What comes with a command from this edge.
-pub(super) fn context(command_id: Option<CommandId>, origin: Origin, expected_seq: Option<Seq>) -> Context {
-    let command_id = command_id.unwrap_or_else(new_command_id);
-    Context {
-        command_id,
-        origin,
-        now: now(),
-        expected_seq,
-    }
-}
-
-/// Has a command decided, in a span of its own, and counts what it came to.
+/// Has a command decided.
 pub(super) async fn submit(
     state: &AppState,
     session_id: SessionId,
     command: Command,
     context: Context,
 ) -> Result<CommandAnswer, Failure> {
-    let kind = command.kind();
-    let span = info_span!("command", command_id = %context.command_id, command_type = %kind, %session_id);
-    let started = Instant::now();
+    let tracked = Tracked::begin(session_id, &command, &context);
+    let span = tracked.span.clone();
     let submitted = state.hub.submit(session_id, Arc::new(command), context, span.clone());
-    let result = submitted.instrument(span.clone()).await.map_err(Failure::from);
-    let outcome = match &result {
-        Ok(submitted) if submitted.receipt.duplicate => "duplicate",
-        Ok(_) => "ok",
-        Err(failure) => failure.code,
-    };
-    state.metrics.observe_command(kind.as_str(), outcome, started.elapsed());
-    result.map(|submitted| CommandAnswer::new(submitted.epoch, &submitted.receipt))
+    let result = submitted.instrument(span).await;
+    tracked.end(&state.metrics, result)
 }
 
 async fn answer(

@@ -21,13 +21,14 @@ use talus_actors::{
 use super::{
     AppState,
     body::{JsonBytes, JsonText, NoFields, Params, PathText, Sender, SessionPath},
-    commands::{context, submit},
+    commands::submit,
     error::Answer,
     sessions::page_items,
     templates,
 };
 use crate::{
     projects::{self, Imported, JsonError, ReadError, WriteError},
+    tracked::context,
     wire::{
         answer::CommandAnswer,
         error::{Failure, internal},

@@ -20,7 +20,8 @@ pub(super) struct Auth {
 /// A connection that is let in.
 #[derive(Debug, Clone)]
 pub(super) struct Admitted {
-    pub(super) session_id: SessionId,
+    /// The session that it comes to; `None`: it says later.
+    pub(super) session_id: Option<SessionId>,
     pub(super) client_id: ClientId,
     pub(super) position: Option<Position>,
 }
@@ -83,13 +84,14 @@ impl Auth {
         self
     }
 
-    pub(super) fn admitted(&self) -> Result<Admitted, Refused> {
+    pub(super) fn admitted(&self, late_join: bool) -> Result<Admitted, Refused> {
         let session_id = match &self.session_id {
+            None | Some(serde_json::Value::Null) if late_join => None,
             None | Some(serde_json::Value::Null) => return Err(Refused::MissingSession),
-            Some(value) => value
-                .as_str()
-                .and_then(|text| text.parse().ok())
-                .ok_or(Refused::InvalidSession)?,
+            Some(value) => {
+                let id = value.as_str().and_then(|text| text.parse().ok());
+                Some(id.ok_or(Refused::InvalidSession)?)
+            }
         };
         let client_id = match &self.client_id {
             None | Some(serde_json::Value::Null) => minted()?,
@@ -137,7 +139,7 @@ mod tests {
         serde_json::from_value::<Auth>(auth)
             .unwrap_or_default()
             .or_query(Some(query))
-            .admitted()
+            .admitted(false)
     }
 
     #[test]
@@ -150,6 +152,10 @@ mod tests {
             admitted(json!({"session_id": null}), "").expect_err("null"),
             Refused::MissingSession
         );
+        let late = serde_json::from_value::<Auth>(json!({}))
+            .expect("an object")
+            .admitted(true);
+        assert_eq!(late.expect("it says later").session_id, None);
         for wrong in [json!("x"), json!(7), json!({}), json!("")] {
             assert_eq!(
                 admitted(json!({"session_id": wrong}), "").expect_err("wrong"),

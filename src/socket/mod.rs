@@ -3,7 +3,11 @@
 //! A connection is let in by a middleware, which alone can refuse it in a way that the client sees. What is sent to a
 //! room goes through `peer::Peer`, never through the library's own rooms: a full queue then names its socket.
 
+mod ack;
 mod admission;
+mod commands;
+mod joining;
+mod memberships;
 mod peer;
 
 use std::sync::Arc;
@@ -12,24 +16,30 @@ use engineioxide::service::NotFoundService;
 use serde::Deserialize;
 use socketioxide::{
     SocketIo,
+    adapter::LocalAdapter,
     extract::{SocketRef, TryData},
     handler::ConnectHandler,
     service::SocketIoService,
     socket::DisconnectReason,
 };
 use talus_actors::{
-    fan_out::{Member, Release, RoomSocket, SyncReason},
+    admission::Gate,
+    domain::ids::SessionId,
+    fan_out::SyncReason,
     hub::{Hub, HubError},
-    session_actor::ResyncRequest,
+    session_actor::{Position, ResyncRequest},
     world::now,
 };
-use tracing::Instrument;
 
 use self::{
+    ack::Ack,
     admission::{Admitted, Auth, Refused},
-    peer::Peer,
+    memberships::{Membership, Memberships},
 };
-use crate::config::{Limits, Realtime};
+use crate::{
+    config::{Limits, Realtime},
+    metrics::Metrics,
+};
 
 /// The path that Socket.IO clients connect to unless they are told otherwise.
 pub const PATH: &str = "/socket.io/";
@@ -54,7 +64,12 @@ impl Sockets {
 
 /// Serves sockets.
 #[must_use]
-pub fn service(hub: &Hub, realtime: &Realtime, limits: &Limits) -> (SocketIoService<NotFoundService>, Sockets) {
+pub fn service(
+    hub: &Hub,
+    realtime: &Realtime,
+    limits: &Limits,
+    metrics: &Metrics,
+) -> (SocketIoService<NotFoundService>, Sockets) {
     let own_packets = limits.in_flight_per_session_max + OWN_PACKETS_MAX;
     let (service, io) = SocketIo::builder()
         .req_path(PATH)
@@ -69,6 +84,9 @@ pub fn service(hub: &Hub, realtime: &Realtime, limits: &Limits) -> (SocketIoServ
     let edge = Edge {
         hub: hub.clone(),
         realtime: Arc::new(realtime.clone()),
+        metrics: metrics.clone(),
+        sessionless: Gate::new(realtime.connections_max),
+        answers_max: own_packets,
     };
     let admitting = edge.clone();
     let admit = move |socket: SocketRef, auth: TryData<Auth>| {
@@ -88,26 +106,61 @@ pub fn service(hub: &Hub, realtime: &Realtime, limits: &Limits) -> (SocketIoServ
 struct Edge {
     hub: Hub,
     realtime: Arc<Realtime>,
+    metrics: Metrics,
+    /// Lets sockets in that come without a session.
+    sessionless: Gate,
+    /// Answers that may wait for room in a socket's queue.
+    answers_max: usize,
 }
 
 /// The payload of `session:resync`.
 #[derive(Debug, Default, Deserialize)]
 struct Resync {
+    session_id: Option<SessionId>,
     epoch: Option<String>,
     seq: Option<u64>,
     reason: Option<String>,
 }
 
 impl Edge {
-    /// Decides whether a connection is let in, before the client is told that it is.
+    /// Decides whether a connection is let in, before the client is told that it is. One that is let in is listened to
+    /// from here on: what it sends as soon as it hears of it must not be missed.
     async fn admit(&self, socket: &SocketRef, TryData(auth): TryData<Auth>) -> Result<(), Refused> {
         let auth = auth.unwrap_or_default().or_query(socket.req_parts().uri.query());
-        let admitted = auth.admitted()?;
+        let late_join = self.realtime.late_join;
+        let Admitted {
+            session_id,
+            client_id,
+            position,
+        } = auth.admitted(late_join)?;
+        let permit = match session_id {
+            Some(session_id) => {
+                self.has_room(session_id).await?;
+                None
+            }
+            None => Some(self.sessionless.try_enter().ok_or(Refused::Overloaded)?),
+        };
+        let of = Arc::new(Memberships::new(
+            &self.hub,
+            client_id,
+            late_join,
+            Gate::new(self.answers_max),
+            permit,
+        ));
+        let membership = session_id.and_then(|session_id| of.enter(session_id));
+        self.listen(socket, &of);
+        let first = membership.map(|membership| (membership, position));
+        socket.extensions.insert(LetIn { of, first });
+        Ok(())
+    }
+
+    /// Whether a session is there and has a seat, as far as can be told.
+    async fn has_room(&self, session_id: SessionId) -> Result<(), Refused> {
         let max = i64::try_from(self.realtime.connections_max).unwrap_or(i64::MAX);
         if self.hub.stats().members.get() >= max {
             return Err(Refused::Overloaded);
         }
-        let session = match self.hub.snapshot(admitted.session_id).await {
+        let session = match self.hub.snapshot(session_id).await {
             // A refusal would make the client stop for good. Its transport closes in a moment, and it comes back.
             Err(HubError::Draining) => std::future::pending().await,
             read => read?,
@@ -116,79 +169,78 @@ impl Edge {
         if session.active_clients >= self.realtime.sockets_per_session_max {
             return Err(Refused::Overloaded);
         }
-        socket.extensions.insert(admitted);
         Ok(())
     }
 
     /// Puts a socket that was let in into its room. The client may have been told so already: its own events come only
     /// after the sync that the room sends it first.
     async fn connect(&self, socket: SocketRef) {
-        let Some(Admitted {
-            session_id,
-            client_id,
-            position,
-        }) = socket.extensions.get::<Admitted>()
-        else {
+        let Some(LetIn { of, first }) = socket.extensions.get::<LetIn>() else {
             return;
         };
-        let id = self.hub.next_member_id();
-        let span = tracing::info_span!("socket", %session_id, %client_id, member = id.0);
-        let peer = Arc::new(Peer::new(
-            socket.clone(),
-            self.hub.clone(),
-            session_id,
-            id,
-            self.realtime.slow_consumer_retry(),
-        ));
-        self.listen(&socket, &peer);
-        let hub = self.hub.clone();
-        let leaving = span.clone();
-        socket.on_disconnect(move |reason: DisconnectReason| {
-            async move {
-                tracing::debug!(reason = reason_word(reason), "socket gone");
-                hub.leave(session_id, id, &reason_word(reason).into()).await;
-            }
-            .instrument(leaving)
-        });
-        let info = talus_actors::fan_out::MemberInfo { client_id, user: None };
-        let member = Member {
-            id,
-            info,
-            presence: peer.presence().clone(),
-            socket: Arc::clone(&peer) as Arc<dyn RoomSocket>,
+        let Some((membership, position)) = first else { return };
+        let Err(error) = self.sit(&socket, &of, &membership, position).await else {
+            return;
         };
-        let joined = self
-            .hub
-            .join(session_id, member, position)
-            .instrument(span.clone())
-            .await;
-        if let Err(error) = joined {
-            // It was let in a moment ago. If the session is gone since, or its room is full, it must not come back; else
-            // it may.
-            span.in_scope(|| tracing::info!(%error, "socket could not join"));
-            let refused = matches!(error, HubError::SessionNotFound(_) | HubError::RoomFull(_));
-            peer.release(if refused {
-                Release::SessionDeleted
-            } else {
-                Release::CloseTransport
-            });
-        } else if !socket.connected() {
-            // It left while it was joining, and the room may not have known it then.
-            self.hub.leave(session_id, id, &"transport_close".into()).await;
+        // It was let in a moment ago. If the session is gone since, or its room is full, it must not come back; else it
+        // may.
+        if matches!(error, HubError::SessionNotFound(_) | HubError::RoomFull(_)) {
+            let _ = socket.disconnect();
+        } else if let Some(websocket) = peer::websocket(&socket) {
+            websocket.abort();
         }
     }
 
-    /// Listens to what the client says. The listeners must not keep the socket alive, so they know it weakly.
-    fn listen(&self, socket: &SocketRef, peer: &Arc<Peer>) {
-        let peer = Arc::downgrade(peer);
-        // Not async: what a client asks first is asked of the hub first. What it sent wrongly is what it did not send.
+    /// Listens to what the client says. What listens is kept by the socket and must not keep it alive: it knows its
+    /// sessions, which know it weakly. Nothing here is async: what a client asks first is asked of the hub first.
+    fn listen(&self, socket: &SocketRef, of: &Arc<Memberships>) {
+        let (edge, its) = (self.clone(), Arc::clone(of));
+        socket.on(
+            "command:execute",
+            move |payload: commands::Payload, ack: Ack<LocalAdapter>| edge.execute(&its, payload, ack),
+        );
+        let (edge, its) = (self.clone(), Arc::clone(of));
+        socket.on(
+            "command:undo",
+            move |payload: commands::Payload, ack: Ack<LocalAdapter>| edge.undo(&its, payload, ack),
+        );
+        let (edge, its) = (self.clone(), Arc::clone(of));
+        socket.on(
+            "command:redo",
+            move |payload: commands::Payload, ack: Ack<LocalAdapter>| edge.redo(&its, payload, ack),
+        );
+        let (edge, its) = (self.clone(), Arc::clone(of));
+        socket.on(
+            "join_session",
+            move |socket: SocketRef, payload: commands::Payload, ack: Ack<LocalAdapter>| {
+                edge.join_session(socket, &its, payload, ack)
+            },
+        );
+        let (edge, its) = (self.clone(), Arc::clone(of));
+        socket.on(
+            "leave_session",
+            move |payload: commands::Payload, ack: Ack<LocalAdapter>| edge.leave_session(&its, payload, ack),
+        );
+        let its = Arc::clone(of);
+        // What it sent wrongly is what it did not send.
         socket.on("session:resync", move |TryData(request): TryData<Resync>| {
-            if let Some(peer) = peer.upgrade() {
-                peer.resync(read_resync(&request.unwrap_or_default()));
+            let request = request.unwrap_or_default();
+            let membership = its.named(request.session_id).ok();
+            if let Some(peer) = membership.and_then(|membership| membership.peer()) {
+                peer.resync(read_resync(&request));
             }
             async {}
         });
+        let (edge, its) = (self.clone(), Arc::clone(of));
+        socket.on_disconnect(move |reason: DisconnectReason| async move { edge.gone(&its, reason).await });
     }
+}
+
+/// A socket that was let in, between that and its first seat.
+#[derive(Clone)]
+struct LetIn {
+    of: Arc<Memberships>,
+    first: Option<(Membership, Option<Position>)>,
 }
 
 fn read_resync(request: &Resync) -> ResyncRequest {

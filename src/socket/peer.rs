@@ -1,7 +1,10 @@
 //! A socket as its room sees it.
 
 use std::{
-    sync::atomic::{AtomicU8, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -9,12 +12,13 @@ use axum::{extract::ConnectInfo, http::header};
 use socketioxide::{SendError as EmitError, SocketError, extract::SocketRef};
 use talus_actors::{
     domain::ids::{Seq, SessionId},
-    fan_out::{Frame, MemberId, Presence, Release, RoomSocket, SendError, SyncReason},
+    fan_out::{Frame, MemberId, Release, RoomSocket, SendError, SyncReason},
     hub::Hub,
     session_actor::ResyncRequest,
     world::{instant, now},
 };
 
+use super::memberships::{Membership, Memberships};
 use crate::listener::Connection;
 
 /// Attempts to resync a websocket that cannot keep up before it is cut, each after twice the wait of the one before, at
@@ -32,12 +36,12 @@ const POLLED_MS: u64 = 500;
 pub(super) struct Peer {
     socket: SocketRef,
     hub: Hub,
+    of: Arc<Memberships>,
     session_id: SessionId,
     member: MemberId,
     retry: Duration,
     asked: Asked,
     synced: Synced,
-    presence: Presence,
 }
 
 /// When the latest sync will have left. A websocket's connection tells; of one that polls nobody can, so it is given a
@@ -102,22 +106,23 @@ impl Asked {
 }
 
 impl Peer {
-    pub(super) fn new(socket: SocketRef, hub: Hub, session_id: SessionId, member: MemberId, retry: Duration) -> Self {
+    pub(super) fn new(
+        socket: SocketRef,
+        hub: Hub,
+        of: Arc<Memberships>,
+        &Membership { session_id, member, .. }: &Membership,
+        retry: Duration,
+    ) -> Self {
         Self {
             socket,
             hub,
+            of,
             session_id,
             member,
             retry,
             asked: Asked::default(),
             synced: Synced::new(),
-            presence: Presence::default(),
         }
-    }
-
-    /// What it says of itself.
-    pub(super) const fn presence(&self) -> &Presence {
-        &self.presence
     }
 
     /// Asks for a sync, unless one that will do is on its way.
@@ -126,24 +131,24 @@ impl Peer {
             self.hub.resync(self.session_id, self.member, request);
         }
     }
+}
 
-    /// The connection of a socket that came as a websocket. One that began by polling has none that is its own: what
-    /// it came by is closed since, or carries the requests of others.
-    fn websocket(&self) -> Option<Connection> {
-        let begun = self.socket.req_parts();
-        begun.headers.get(header::UPGRADE)?;
-        begun
-            .extensions
-            .get::<ConnectInfo<Connection>>()
-            .map(|info| info.0.clone())
-    }
+/// The connection of a socket that came as a websocket. One that began by polling has none that is its own: what it came
+/// by is closed since, or carries the requests of others.
+pub(super) fn websocket(socket: &SocketRef) -> Option<Connection> {
+    let begun = socket.req_parts();
+    begun.headers.get(header::UPGRADE)?;
+    begun
+        .extensions
+        .get::<ConnectInfo<Connection>>()
+        .map(|info| info.0.clone())
 }
 
 impl RoomSocket for Peer {
     fn send(&self, frame: &Frame) -> Result<(), SendError> {
         if frame.event == "session:sync" {
             self.asked.answered();
-            let written = self.websocket().map(|connection| connection.written_bytes());
+            let written = websocket(&self.socket).map(|connection| connection.written_bytes());
             self.synced.note(written, frame.data.get().len());
         }
         match self.socket.emit(frame.event, &*frame.data) {
@@ -159,7 +164,7 @@ impl RoomSocket for Peer {
 
     fn fell_behind(&self, delivered: Seq, attempt: u32) {
         if attempt == ATTEMPTS_MAX
-            && let Some(websocket) = self.websocket()
+            && let Some(websocket) = websocket(&self.socket)
         {
             tracing::info!(session_id = %self.session_id, member = self.member.0, delivered = delivered.0, "socket shed");
             websocket.abort();
@@ -181,7 +186,7 @@ impl RoomSocket for Peer {
     }
 
     fn has_taken_all(&self) -> bool {
-        let written = self.websocket().map(|connection| connection.written_bytes());
+        let written = websocket(&self.socket).map(|connection| connection.written_bytes());
         self.synced.has_left(written)
     }
 
@@ -195,6 +200,11 @@ impl RoomSocket for Peer {
     }
 
     fn release(&self, how: Release) {
+        if self.of.late_join && !self.hub.is_draining() {
+            // It came by itself, may be in other sessions, and may come to more: the connection is its own.
+            self.of.end(self.session_id, self.member);
+            return;
+        }
         match how {
             // The client is told not to come back: what it came for is gone.
             Release::SessionDeleted => {
@@ -202,7 +212,7 @@ impl RoomSocket for Peer {
             }
             // A disconnect from the namespace would make the client stop for good; a lost transport makes it return.
             Release::CloseTransport => {
-                if let Some(websocket) = self.websocket() {
+                if let Some(websocket) = websocket(&self.socket) {
                     tokio::spawn(async move {
                         tokio::time::sleep(FLUSH).await;
                         websocket.abort();

@@ -16,6 +16,24 @@ pub fn database_path(dir: &Path) -> PathBuf {
     dir.join("hub.sqlite")
 }
 
+/// Flushes the files of a database as they are. A hub that was killed between writing a commit and flushing it leaves one
+/// that SQLite takes for whole and does not flush: whoever is told of it then could lose it to a power cut (P3).
+pub(super) fn flush(database: &Path) -> io::Result<()> {
+    for ending in ["", "-wal"] {
+        let mut path = database.as_os_str().to_owned();
+        path.push(ending);
+        match File::open(path) {
+            Ok(file) => file.sync_all()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // Their names are the folder's.
+    database
+        .parent()
+        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
 /// The right to use a data directory: two hubs on one log would each believe to be the only one. Given back when the
 /// process ends, however it ends.
 #[derive(Debug)]

@@ -114,6 +114,7 @@ impl SqliteLog {
             path: path.clone(),
             reason: error.to_string(),
         };
+        files::flush(&path).map_err(|error| unusable(&error))?;
         let connection = schema::open_for_writing(&path, options).map_err(|error| unusable(&error))?;
         let (requests, inbox) = mpsc::sync_channel(WAITING_MAX);
         let refuses = Refuses::default();

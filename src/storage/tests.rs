@@ -151,7 +151,7 @@ async fn what_was_written_is_there_after_a_restart() {
     for name in ["a", "b", "c"] {
         writing.write(&create(name)).await;
     }
-    writing.write(&Command::Undo { scope: Scope::Session }).await;
+    writing.write(&Command::undo(Scope::Session)).await;
     log.close().await;
     let snapshot = writing.session.snapshot();
     drop((log, writing.log));
@@ -273,7 +273,7 @@ async fn undone_commands_are_told_of_and_old_ones_found() {
     let log = open(dir.path());
     let mut writing = Writing::begin(&log, 1).await;
     let scope = Scope::Session;
-    for command in [create("a"), create("b"), Command::Undo { scope }] {
+    for command in [create("a"), create("b"), Command::undo(scope)] {
         writing.write(&command).await;
     }
     let undone = || async {
@@ -290,7 +290,7 @@ async fn undone_commands_are_told_of_and_old_ones_found() {
         found.iter().map(|record| record.seq()).collect::<Vec<_>>(),
         [Seq(2), Seq(6)]
     );
-    writing.write(&Command::Redo { scope }).await;
+    writing.write(&Command::redo(scope)).await;
     let told = log.read_back(writing.id(), Seq(u64::MAX), 9).await;
     assert!(told.expect("readable").expect("there").iter().all(|told| !told.undone));
 }

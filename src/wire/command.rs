@@ -43,6 +43,8 @@ pub struct ReadCommand {
 pub struct HistoryRequest {
     /// Whose commands.
     pub scope: Option<String>,
+    /// Whether what others did since is overridden.
+    pub force: Option<bool>,
     /// Its id, if the client chose one.
     pub command_id: Option<String>,
     /// What the client knew.
@@ -67,6 +69,30 @@ pub fn read_command(text: &str) -> Result<ReadCommand, Failure> {
     })
 }
 
+impl HistoryRequest {
+    /// The undo that is wanted.
+    ///
+    /// # Errors
+    /// If there is no such scope.
+    pub fn undo(&self) -> Result<Command, Failure> {
+        let (scope, force) = self.read()?;
+        Ok(Command::Undo { scope, force })
+    }
+
+    /// The redo that is wanted.
+    ///
+    /// # Errors
+    /// If there is no such scope.
+    pub fn redo(&self) -> Result<Command, Failure> {
+        let (scope, force) = self.read()?;
+        Ok(Command::Redo { scope, force })
+    }
+
+    fn read(&self) -> Result<(Scope, bool), Failure> {
+        Ok((read_scope(self.scope.as_deref())?, self.force.unwrap_or_default()))
+    }
+}
+
 /// Reads the scope of an undo or redo.
 ///
 /// # Errors
@@ -74,9 +100,10 @@ pub fn read_command(text: &str) -> Result<ReadCommand, Failure> {
 pub fn read_scope(scope: Option<&str>) -> Result<Scope, Failure> {
     match scope {
         None | Some("session") => Ok(Scope::Session),
+        Some("mine") => Ok(Scope::Mine),
         Some(other) => Err(Failure::invalid_field(
             "scope",
-            format!("{other:?} is not a scope; it is \"session\""),
+            format!("{other:?} is not a scope; those are \"session\" and \"mine\""),
         )),
     }
 }

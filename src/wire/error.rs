@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use talus_actors::{domain::rejection::Rejection, hub::HubError};
+use talus_actors::{
+    domain::rejection::{BlockedBy, Obstacle, Rejection, UndoConflict},
+    hub::HubError,
+};
 
 /// Every code that the hub answers with, and the HTTP status it comes with. The documentation lists exactly these.
 pub const CODES: &[(&str, u16)] = &[
@@ -34,6 +37,7 @@ pub const CODES: &[(&str, u16)] = &[
     ("PROJECT_EXISTS", 409),
     ("NOTHING_TO_UNDO", 409),
     ("NOTHING_TO_REDO", 409),
+    ("UNDO_CONFLICT", 409),
     ("COMMAND_ID_REUSED", 409),
     ("SEQ_NOT_REACHED", 409),
     ("SESSION_BUSY", 409),
@@ -94,6 +98,25 @@ impl Failure {
         }
         self.details.insert(name.to_owned(), value);
         self
+    }
+
+    /// The same with what stands in the way of an undo or redo. `blocked_by` is always there, null if nobody is known.
+    fn with_conflict(self, conflict: &UndoConflict) -> Self {
+        let failure = self.with("blocked_by", conflict.blocked_by.as_ref().map(blocked_by));
+        let failure = match conflict.obstacle.node_id() {
+            Some(node_id) => failure.with("node_id", node_id),
+            None => failure,
+        };
+        match &conflict.obstacle {
+            Obstacle::PropertyChanged { property, .. } => failure.with("property_id", property),
+            Obstacle::NodeMissing(node_id) => failure.with("missing", node_id),
+            Obstacle::Cycle { parent_id, .. } => failure.with("parent_id", parent_id),
+            Obstacle::NodeChanged(_)
+            | Obstacle::NodeMoved(_)
+            | Obstacle::NodeOccupied(_)
+            | Obstacle::NodeTaken(_)
+            | Obstacle::DocumentChanged => failure,
+        }
     }
 
     /// A field of the request that is missing or wrong.
@@ -165,16 +188,19 @@ impl From<&Rejection> for Failure {
             Rejection::LimitExceeded(limit) => failure.with("limit", limit.limit).with("max", limit.max),
             Rejection::InvalidRequest { field, .. } => failure.with("field", field),
             Rejection::NothingToUndo | Rejection::NothingToRedo => failure,
+            Rejection::UndoConflict(conflict) => failure.with_conflict(conflict),
             Rejection::CommandIdReused(command_id) => failure.with("command_id", command_id),
             Rejection::Conflict {
                 changed_seq,
                 expected_seq,
                 current_seq,
+                blocked_by: won,
                 ..
             } => failure
                 .with("changed_seq", changed_seq)
                 .with("expected_seq", expected_seq)
-                .with("current_seq", current_seq),
+                .with("current_seq", current_seq)
+                .with("blocked_by", won.as_deref().map(blocked_by)),
             Rejection::InBatch { index, rejection } => {
                 let inner = Self::from(&**rejection);
                 Self {
@@ -185,6 +211,15 @@ impl From<&Rejection> for Failure {
             }
         }
     }
+}
+
+fn blocked_by(blocked_by: &BlockedBy) -> Value {
+    json!({
+        "client_id": blocked_by.client_id,
+        "user": blocked_by.user,
+        "command_id": blocked_by.command_id,
+        "seq": blocked_by.seq,
+    })
 }
 
 impl From<HubError> for Failure {

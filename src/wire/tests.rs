@@ -200,8 +200,8 @@ fn every_packet_of_a_command_and_its_answer_stand_as_documented() {
             commands: vec![create(3, Some(1)), create(4, Some(3))],
         },
         Command::DeleteNode { node_id: node(1) },
-        Command::Undo { scope: Scope::Session },
-        Command::Redo { scope: Scope::Session },
+        Command::undo(Scope::Session),
+        Command::redo(Scope::Session),
         Command::SaveProject {
             file: "demo.json".into(),
             through: Seq(35),
@@ -211,7 +211,7 @@ fn every_packet_of_a_command_and_its_answer_stand_as_documented() {
             extras: None,
             from_file: false,
         },
-        Command::Undo { scope: Scope::Session },
+        Command::undo(Scope::Session),
     ] {
         story.tell(&command);
     }
@@ -261,7 +261,7 @@ fn every_packet_of_presence_stands_as_documented() {
 fn history_tells_what_was_done_and_what_is_undone() {
     let mut story = Story::new();
     story.tell(&create(1, None));
-    story.tell(&Command::Undo { scope: Scope::Session });
+    story.tell(&Command::undo(Scope::Session));
     let records = story.session.since(Seq(0)).expect("at hand");
     let entries: Vec<_> = records
         .map(|recorded| HistoryEntry::new(recorded, recorded.command_type == CommandType::CreateNode))

@@ -1,8 +1,9 @@
 // Plays JavaScript clients for the tests: reads what to do as JSON lines, writes what happens as JSON lines.
 //
 // To do: {do: "connect", client, url, session_id, transports, auth?, bare?, query?, headers?, tell_sent?},
-// {do: "disconnect" | "reconnect" | "replica", client}, {do: "emit", client, event, data}.
-// What happens: {client, got: "connected" | "connect_error" | "event" | "disconnected" | "upgraded" | "sent" | "replica"}.
+// {do: "disconnect" | "reconnect" | "replica", client}, {do: "emit", client, event, data},
+// {do: "ask", client, event, args: [[…arguments of an emit], …]}: all at once, each with an acknowledgement.
+// What happens: {client, got: "connected" | "connect_error" | "event" | "disconnected" | "upgraded" | "sent" | "ack" | "replica"}.
 
 import { createInterface } from "node:readline";
 import { io as connect } from "socket.io-client";
@@ -96,6 +97,9 @@ for await (const line of createInterface({ input: process.stdin })) {
     case "disconnect": known.socket.disconnect(); break;
     case "reconnect": known.socket.connect(); break;
     case "emit": known.socket.emit(order.event, order.data); break;
+    case "ask":
+      order.args.forEach((args, index) => known.socket.emit(order.event, ...args, answer => tell(order.client, "ack", { index, answer })));
+      break;
     case "replica": tell(order.client, "replica", known.state()); break;
     default: throw new Error(`cannot ${order.do}`);
   }

@@ -129,6 +129,20 @@ class Client:
     def emit(self, event, data):
         self.sio.start_background_task(self.sio.emit, event, data, namespace=NAMESPACE)
 
+    def ask(self, event, asked):
+        """Asks everything at once, each with an acknowledgement."""
+
+        async def send():
+            for index, args in enumerate(asked):
+                await self.sio.emit(
+                    event,
+                    tuple(args) if args else None,
+                    namespace=NAMESPACE,
+                    callback=lambda answer, index=index: self.tell("ack", index=index, answer=answer),
+                )
+
+        self.sio.start_background_task(send)
+
     def obey(self, order):
         match order["do"]:
             case "connect" | "reconnect":
@@ -137,6 +151,8 @@ class Client:
                 self.sio.start_background_task(self.sio.disconnect)
             case "emit":
                 self.emit(order["event"], order["data"])
+            case "ask":
+                self.ask(order["event"], order["args"])
             case "replica":
                 self.tell("replica", roots=self.replica.roots, applied=self.applied, position=self.position)
 

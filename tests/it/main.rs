@@ -29,6 +29,7 @@ mod rest_reading;
 mod rest_real_data;
 mod rest_sessions;
 mod rest_time;
+mod rest_undo;
 mod save_limit;
 mod stream;
 mod support;

@@ -232,6 +232,11 @@ async fn expected_seq_looks_at_what_the_command_touches() {
             "{command_type}"
         );
         assert!(error["changed_seq"].as_u64() > seen.as_u64(), "{error}");
+        assert!(
+            error["blocked_by"]["seq"].as_u64() >= error["changed_seq"].as_u64(),
+            "{error}"
+        );
+        assert!(error["blocked_by"]["command_id"].is_string(), "{error}");
     }
     for word in ["undo", "redo"] {
         let refused = hub

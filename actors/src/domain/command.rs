@@ -81,11 +81,18 @@ pub enum Command {
     Undo {
         /// Whose.
         scope: Scope,
+        /// Whether what others did since is overridden, as far as it can be.
+        // Not written if it is not so: commands from before there was such a word have the fingerprints that they had.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        force: bool,
     },
     /// Does an undone command again.
     Redo {
         /// Whose.
         scope: Scope,
+        /// As for an undo.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        force: bool,
     },
     /// Replaces the whole graph.
     LoadGraph {
@@ -139,9 +146,31 @@ pub enum Scope {
     /// The last command of the session, whoever sent it.
     #[default]
     Session,
+    /// The last command of whoever asks.
+    Mine,
+}
+
+impl Scope {
+    /// Whether it is the session, which nobody has to say.
+    #[must_use]
+    pub const fn is_session(&self) -> bool {
+        matches!(self, Self::Session)
+    }
 }
 
 impl Command {
+    /// An undo that overrides nothing.
+    #[must_use]
+    pub const fn undo(scope: Scope) -> Self {
+        Self::Undo { scope, force: false }
+    }
+
+    /// A redo that overrides nothing.
+    #[must_use]
+    pub const fn redo(scope: Scope) -> Self {
+        Self::Redo { scope, force: false }
+    }
+
     /// Which kind of command it is.
     #[must_use]
     pub const fn kind(&self) -> CommandType {
@@ -160,6 +189,15 @@ impl Command {
             Self::LoadGraph { .. } => CommandType::LoadGraph,
             Self::SaveProject { .. } => CommandType::SaveProject,
             Self::CreateProject { .. } => CommandType::CreateProject,
+        }
+    }
+
+    /// Whose commands an undo or redo is about; the session's for any other command.
+    #[must_use]
+    pub const fn scope(&self) -> Scope {
+        match self {
+            Self::Undo { scope, .. } | Self::Redo { scope, .. } => *scope,
+            _ => Scope::Session,
         }
     }
 
@@ -276,6 +314,25 @@ pub struct Origin {
     /// The user, if the hub knows one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Arc<str>>,
+}
+
+/// Whom a command counts as one of, for undoing one's own. Folded from the log with everything else, so it is the same
+/// author after a reload, a reconnect or a restart, as long as the client keeps its id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Author {
+    /// A user, on whichever client.
+    User(Arc<str>),
+    /// A client whose user is not known.
+    Client(ClientId),
+}
+
+impl Origin {
+    /// The author, if the origin names anybody.
+    #[must_use]
+    pub fn author(&self) -> Option<Author> {
+        let client = || self.client_id.clone().map(Author::Client);
+        self.user.clone().map(Author::User).or_else(client)
+    }
 }
 
 /// What comes with a command: everything about the world outside that deciding may look at.

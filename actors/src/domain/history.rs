@@ -1,266 +1,40 @@
-//! Undo and redo: two stacks, folded from the log like everything else. History is never rewritten; taking a command
-//! back is a command of its own, whose events are the inverse ones.
+//! Undo and redo: one history, folded from the log like everything else. It is never rewritten; taking a command back is
+//! a command of its own, whose events are the inverse ones.
+//!
+//! ```text
+//!              ┌────── an undo, of whichever scope: out of its place ──────┐
+//!              │                                                           ▼
+//!   done   a1  b1  a2  b2  a3                                    undone   b3  a4
+//!              ▲                                                           │
+//!              └────── a redo: back into its old place ────────────────────┘
+//! ```
+//!
+//! Each step belongs to its author. An undo of the session takes the last step that is done, an undo of one's own the
+//! last of one's own; a redo the last undone one of the session, or of one's own. So the steps of an author are always
+//! undone from the last to the first, and redone the other way.
+//!
+//! Which changes an undo comes to is decided on the document as it is then ([`super::decide`]), since others may have
+//! gone on from what the step left.
 
-use std::{collections::VecDeque, sync::Arc};
+mod intent;
+mod stacks;
+mod step;
+mod writers;
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
+pub(in crate::domain) use self::{
+    intent::{Form, Intent},
+    writers::{Places, Slot},
+};
+pub use self::{stacks::Stacks, step::Step};
 use super::{
-    event::{Document, Event, document_bytes},
-    graph::Misfit,
+    command::{Author, CommandType, Scope},
+    event::Document,
     ids::Seq,
     limits::Limits,
     recorded::{Recorded, Target},
 };
-
-/// A command that can be taken back, or done again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
-    recorded: Arc<Recorded>,
-    /// What was there before a command that replaced the whole document: its event does not say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    replaced: Option<Document>,
-}
-
-impl Step {
-    fn new(recorded: &Arc<Recorded>, before: &Document) -> Self {
-        let loads = recorded
-            .events
-            .iter()
-            .any(|event| matches!(event, Event::ProjectLoaded { .. }));
-        Self {
-            recorded: Arc::clone(recorded),
-            replaced: loads.then(|| before.clone()),
-        }
-    }
-
-    /// About how many bytes of memory it holds. Linear in its events, which a step is looked at for when it comes and
-    /// when it goes.
-    fn weight_bytes(&self) -> usize {
-        self.recorded.events.iter().map(Event::weight_bytes).sum::<usize>()
-            + self.replaced.as_ref().map_or(0, document_bytes)
-    }
-
-    /// Which command it is.
-    #[must_use]
-    pub fn target(&self) -> Target {
-        Target {
-            command_id: self.recorded.command_id,
-            command_type: self.recorded.command_type,
-        }
-    }
-
-    /// The events that do it again. They fit the state that it was decided on, which is the one that undoing it left.
-    /// The project's file may say something else by now, so a document that came from it counts as a change.
-    #[must_use]
-    pub fn repeated(&self) -> Vec<Event> {
-        let mut events = self.recorded.events.clone();
-        for event in &mut events {
-            if let Event::ProjectLoaded { from_file, .. } = event {
-                *from_file = false;
-            }
-        }
-        events
-    }
-
-    /// The events that take it back, given the document as it left it.
-    ///
-    /// # Errors
-    /// If the document is not the one that it left.
-    pub fn inverse(&self, document: &Document) -> Result<Vec<Event>, Misfit> {
-        let mut inversion = Inversion {
-            draft: document.clone(),
-            events: Vec::new(),
-        };
-        let mut rest = self.recorded.events.as_slice();
-        while let Some((last, before_last)) = rest.split_last() {
-            rest = before_last;
-            match (last, before_last.split_last()) {
-                // A move is a pair, and so is its inverse: it does not go by way of its place among the roots.
-                (
-                    Event::NodeLinked {
-                        parent_id: to,
-                        child_id,
-                        index: now,
-                        ..
-                    },
-                    Some((
-                        Event::NodeUnlinked {
-                            parent_id: from,
-                            child_id: same,
-                            index: then,
-                        },
-                        earlier,
-                    )),
-                ) if child_id == same => {
-                    rest = earlier;
-                    inversion.push(Event::NodeUnlinked {
-                        parent_id: *to,
-                        child_id: *child_id,
-                        index: *now,
-                    })?;
-                    inversion.link(*from, *child_id, *then)?;
-                }
-                (
-                    Event::NodeLinked {
-                        parent_id,
-                        child_id,
-                        index,
-                        root_index,
-                    },
-                    _,
-                ) => {
-                    inversion.push(Event::NodeUnlinked {
-                        parent_id: *parent_id,
-                        child_id: *child_id,
-                        index: *index,
-                    })?;
-                    inversion.link(None, *child_id, *root_index)?;
-                }
-                (
-                    Event::NodeUnlinked {
-                        parent_id,
-                        child_id,
-                        index,
-                    },
-                    _,
-                ) => {
-                    inversion.link(*parent_id, *child_id, *index)?;
-                }
-                (
-                    Event::NodeCreated {
-                        node_id,
-                        parent_id,
-                        index,
-                        content,
-                    },
-                    _,
-                ) => {
-                    inversion.push(Event::NodeDeleted {
-                        node_id: *node_id,
-                        parent_id: *parent_id,
-                        index: *index,
-                        content: content.clone(),
-                    })?;
-                }
-                (
-                    Event::NodeDeleted {
-                        node_id,
-                        parent_id,
-                        index,
-                        content,
-                    },
-                    _,
-                ) => {
-                    inversion.push(Event::NodeCreated {
-                        node_id: *node_id,
-                        parent_id: *parent_id,
-                        index: *index,
-                        content: content.clone(),
-                    })?;
-                }
-                (
-                    Event::PropertyChanged {
-                        node_id,
-                        property,
-                        before: Some(before),
-                        after,
-                    },
-                    _,
-                ) => {
-                    inversion.push(Event::PropertyChanged {
-                        node_id: *node_id,
-                        property: property.clone(),
-                        before: Some(after.clone()),
-                        after: before.clone(),
-                    })?;
-                }
-                (
-                    Event::PropertyChanged {
-                        node_id,
-                        property,
-                        before: None,
-                        after,
-                    },
-                    _,
-                ) => {
-                    inversion.push(Event::PropertyDeleted {
-                        node_id: *node_id,
-                        property: property.clone(),
-                        before: after.clone(),
-                    })?;
-                }
-                (
-                    Event::PropertyDeleted {
-                        node_id,
-                        property,
-                        before,
-                    },
-                    _,
-                ) => {
-                    inversion.push(Event::PropertyChanged {
-                        node_id: *node_id,
-                        property: property.clone(),
-                        before: None,
-                        after: before.clone(),
-                    })?;
-                }
-                // The file stays as it was written; only the document goes back.
-                (Event::ProjectSaved { .. }, _) => {}
-                (Event::ProjectLoaded { .. }, _) => {
-                    let document = self.replaced.clone().unwrap_or_default();
-                    inversion.push(Event::ProjectLoaded {
-                        document,
-                        from_file: false,
-                    })?;
-                }
-            }
-        }
-        Ok(inversion.events)
-    }
-}
-
-/// Inverse events, each checked against the state that the ones before it lead to.
-struct Inversion {
-    draft: Document,
-    events: Vec<Event>,
-}
-
-impl Inversion {
-    fn push(&mut self, event: Event) -> Result<(), Misfit> {
-        event.apply(&mut self.draft)?;
-        self.events.push(event);
-        Ok(())
-    }
-
-    fn link(
-        &mut self,
-        parent_id: Option<super::ids::NodeId>,
-        child_id: super::ids::NodeId,
-        index: usize,
-    ) -> Result<(), Misfit> {
-        let root_index = self.draft.graph.roots().position(child_id).ok_or(Misfit::NotAChild {
-            parent: None,
-            child: child_id,
-        })?;
-        self.push(Event::NodeLinked {
-            parent_id,
-            child_id,
-            index,
-            root_index,
-        })
-    }
-}
-
-/// The steps themselves, the next one last.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stacks {
-    undo: VecDeque<Step>,
-    redo: Vec<Step>,
-    /// Whether the limits have cost a step. A log that was written under higher ones goes on undoing beyond it.
-    #[serde(default)]
-    has_forgotten: bool,
-}
 
 /// The stacks, held to their limits.
 #[derive(Debug, Default, PartialEq)]
@@ -273,7 +47,7 @@ impl History {
     /// The history that had these stacks.
     #[must_use]
     pub fn restore(stacks: Stacks) -> Self {
-        let weight_bytes = stacks.undo.iter().chain(&stacks.redo).map(Step::weight_bytes).sum();
+        let weight_bytes = stacks.done.iter().chain(stacks.undone()).map(Step::weight_bytes).sum();
         Self { stacks, weight_bytes }
     }
 
@@ -283,28 +57,58 @@ impl History {
         &self.stacks
     }
 
-    /// The step that an undo would take back.
+    /// The step that an undo of the session would take back.
     #[must_use]
     pub fn next_undo(&self) -> Option<&Step> {
-        self.stacks.undo.back()
+        self.stacks.done.back()
     }
 
-    /// The step that a redo would do again.
+    /// The step that a redo of the session would do again.
     #[must_use]
     pub fn next_redo(&self) -> Option<&Step> {
-        self.stacks.redo.last()
+        self.stacks.session_undone().next_back()
+    }
+
+    /// The step that an author's undo of their own would take back (U1).
+    #[must_use]
+    pub fn next_undo_of(&self, author: &Author) -> Option<&Step> {
+        let mut newest_first = self.stacks.done.iter().rev();
+        newest_first.find(|step| step.author().as_ref() == Some(author))
+    }
+
+    /// The step that an author's redo of their own would do again (U1).
+    #[must_use]
+    pub fn next_redo_of(&self, author: &Author) -> Option<&Step> {
+        self.stacks.last_undone_of(author)
     }
 
     /// How many commands can be undone.
     #[must_use]
     pub fn undo_depth(&self) -> usize {
-        self.stacks.undo.len()
+        self.stacks.done.len()
     }
 
-    /// How many commands can be redone.
+    /// How many commands the session can redo. Linear in them.
     #[must_use]
-    pub const fn redo_depth(&self) -> usize {
-        self.stacks.redo.len()
+    pub fn redo_depth(&self) -> usize {
+        self.stacks.session_undone().count()
+    }
+
+    /// How many commands their authors can redo, also those that the session cannot.
+    #[must_use]
+    pub fn undone(&self) -> usize {
+        self.stacks.undone_len()
+    }
+
+    /// Whether the session has something to redo beside a step.
+    pub(super) fn can_redo_beside(&self, step: &Step) -> bool {
+        let mut undone = self.stacks.session_undone();
+        undone.any(|other| !std::ptr::eq(other, step))
+    }
+
+    /// Whether a step that is done again can be undone again: whether it is newer than all that was forgotten.
+    pub(super) fn is_within_reach(&self, step: &Step) -> bool {
+        step.first_seq() > self.stacks.forgotten_through
     }
 
     /// About how many bytes of memory the steps hold.
@@ -313,58 +117,140 @@ impl History {
         self.weight_bytes
     }
 
+    /// The step that an undo would take back, as its record or its command names it.
+    #[must_use]
+    pub fn next_undo_in(&self, scope: Scope, author: Option<&Author>) -> Option<&Step> {
+        match scope {
+            Scope::Session => self.next_undo(),
+            Scope::Mine => self.next_undo_of(author?),
+        }
+    }
+
+    /// The step that a redo would do again.
+    #[must_use]
+    pub fn next_redo_in(&self, scope: Scope, author: Option<&Author>) -> Option<&Step> {
+        match scope {
+            Scope::Session => self.next_redo(),
+            Scope::Mine => self.next_redo_of(author?),
+        }
+    }
+
     /// Folds a record in, given the document before it.
     ///
     /// # Errors
     /// The `seq` of the record if it undoes or redoes something that is not next: the log is corrupt.
     pub(super) fn fold(&mut self, recorded: &Arc<Recorded>, before: &Document, limits: &Limits) -> Result<(), Seq> {
-        use super::command::CommandType::{Redo, Undo};
-        let Stacks {
-            undo,
-            redo,
-            has_forgotten,
-        } = &mut self.stacks;
         match (recorded.command_type, recorded.target) {
-            (Undo, Some(target)) => {
-                match undo.pop_back() {
-                    Some(step) if step.target() == target => redo.push(step),
-                    // Beyond what is kept now, it can no longer be done again, nor can what was undone before it.
-                    None if *has_forgotten => self.forget_undone(),
-                    Some(_) | None => return Err(recorded.first_seq),
-                }
-            }
-            (Redo, Some(target)) => match redo.pop() {
-                Some(step) if step.target() == target => undo.push_back(step),
-                None if *has_forgotten && undo.is_empty() => {}
-                Some(_) | None => return Err(recorded.first_seq),
-            },
-            (Undo | Redo, None) => return Err(recorded.first_seq),
+            (CommandType::Undo, Some(target)) => self.fold_undo(recorded, target, before, limits),
+            (CommandType::Redo, Some(target)) => self.fold_redo(recorded, target, limits),
+            (CommandType::Undo | CommandType::Redo, None) => Err(recorded.first_seq),
             (command, _) if command.is_undoable() => {
-                self.forget_undone();
-                let step = Step::new(recorded, before);
-                self.weight_bytes += step.weight_bytes();
-                self.stacks.undo.push_back(step);
-                self.forget_oldest(limits);
+                self.begin(recorded, before, limits);
+                Ok(())
             }
-            _ => {}
+            _ => Ok(()),
         }
+    }
+
+    fn fold_undo(
+        &mut self,
+        undo: &Arc<Recorded>,
+        target: Target,
+        before: &Document,
+        limits: &Limits,
+    ) -> Result<(), Seq> {
+        if self.stacks.has_forgotten && self.stacks.find_done(target.command_id).is_none() {
+            // Beyond what is kept now, it can no longer be done again, nor can what was undone before it.
+            self.forget_undone(0);
+            return Ok(());
+        }
+        let author = undo.origin.author();
+        let next = self.next_undo_in(undo.scope, author.as_ref()).map(Step::target);
+        if next != Some(target) {
+            return Err(undo.first_seq);
+        }
+        let step = self.stacks.take_done(target.command_id).ok_or(undo.first_seq)?;
+        self.undo(step, undo, before, limits);
         Ok(())
     }
 
-    fn forget_undone(&mut self) {
-        let forgotten = std::mem::take(&mut self.stacks.redo);
-        self.weight_bytes -= forgotten.iter().map(Step::weight_bytes).sum::<usize>();
+    fn fold_redo(&mut self, redo: &Recorded, target: Target, limits: &Limits) -> Result<(), Seq> {
+        if self.stacks.has_forgotten && self.stacks.find_undone(target.command_id).is_none() {
+            // It is done again and cannot be undone, nor can what is below it, wherever that is.
+            self.forget_done(0);
+            self.stacks.forgotten_through = redo.first_seq;
+            return Ok(());
+        }
+        let author = redo.origin.author();
+        let next = self.next_redo_in(redo.scope, author.as_ref()).map(Step::target);
+        if next != Some(target) {
+            return Err(redo.first_seq);
+        }
+        let step = self.stacks.take_undone(target.command_id).ok_or(redo.first_seq)?;
+        self.redo(step, limits);
+        Ok(())
     }
 
-    /// Holds the stacks to their limits (P9). The newest step stays, whatever its weight.
-    fn forget_oldest(&mut self, limits: &Limits) {
-        let Stacks {
-            undo, has_forgotten, ..
-        } = &mut self.stacks;
-        while undo.len() > limits.undo_depth_max || (self.weight_bytes > limits.undo_bytes_max && undo.len() > 1) {
-            let Some(step) = undo.pop_front() else { return };
+    /// A new step. Its author goes on from here, and so does the session: what they had undone is overtaken (U6). What
+    /// others had undone stays theirs.
+    fn begin(&mut self, recorded: &Arc<Recorded>, before: &Document, limits: &Limits) {
+        let author = recorded.origin.author();
+        let overtaken = self.stacks.take_overtaken(author.as_ref(), recorded.first_seq);
+        self.weight_bytes -= overtaken.iter().map(Step::weight_bytes).sum::<usize>();
+        let step = Step::new(recorded, before);
+        self.weight_bytes += step.weight_bytes();
+        self.stacks.put_done(step);
+        // What others could redo goes before what anybody could undo.
+        while self.weight_bytes > limits.undo_bytes_max && self.stacks.undone_len() > 0 {
+            self.forget_undone(self.stacks.undone_len() - 1);
+        }
+        // The newest step stays, whatever its weight.
+        while self.weight_bytes > limits.undo_bytes_max && self.stacks.done.len() > 1 {
+            self.forget_done(self.stacks.done.len() - 1);
+        }
+        self.forget_done(limits.undo_depth_max);
+    }
+
+    fn undo(&mut self, step: Step, undo: &Arc<Recorded>, before: &Document, limits: &Limits) {
+        self.weight_bytes -= step.weight_bytes();
+        let step = step.undone(undo, before);
+        self.weight_bytes += step.weight_bytes();
+        self.stacks.put_undone(undo.first_seq, step);
+        self.forget_undone(limits.undo_depth_max);
+    }
+
+    fn redo(&mut self, step: Step, limits: &Limits) {
+        self.weight_bytes -= step.weight_bytes();
+        if !self.is_within_reach(&step) {
+            self.stacks.has_forgotten = true;
+            return;
+        }
+        let step = step.redone();
+        self.weight_bytes += step.weight_bytes();
+        self.stacks.put_done(step);
+        self.forget_done(limits.undo_depth_max);
+    }
+
+    /// Forgets the oldest steps, until so many are left.
+    fn forget_done(&mut self, left: usize) {
+        while self.stacks.done.len() > left {
+            let Some(step) = self.stacks.done.pop_front() else {
+                return;
+            };
             self.weight_bytes -= step.weight_bytes();
-            *has_forgotten = true;
+            self.stacks.has_forgotten = true;
+            self.stacks.forgotten_through = self.stacks.forgotten_through.max(step.first_seq());
+        }
+    }
+
+    /// Forgets what was undone the longest ago, until so much is left.
+    fn forget_undone(&mut self, left: usize) {
+        while self.stacks.undone_len() > left {
+            let Some(step) = self.stacks.take_oldest_undone() else {
+                return;
+            };
+            self.weight_bytes -= step.weight_bytes();
+            self.stacks.has_forgotten = true;
         }
     }
 }

@@ -13,17 +13,24 @@
 //! | SE-1 | the records at hand are contiguous, none is empty, and the last one ends at the session's `seq` (P1) |
 //! | SE-2 | nothing changed after the session's `seq` |
 //! | SE-3 | each record at hand answers a retry, and the last one said what is true now (P4) |
-//! | HI-1 | what is next to undo or redo fits the document |
+//! | HI-1 | what is next to undo or redo, for the session and for each author, fits the document or is refused as a conflict |
+//! | HI-2 | the steps weigh what they are said to weigh |
 //! | LI-1 | no limit is exceeded (P9) |
 
 use std::collections::BTreeSet;
 
+use uuid::Uuid;
+
 use super::{
+    command::{Command, Context, Origin, Scope},
+    decide::{Decision, decide},
     event::Document,
     graph::{Graph, Node, NodeContent, Step},
-    ids::{NodeId, PropertyId, Seq},
+    history::History,
+    ids::{CommandId, NodeId, PropertyId, Seq},
     limits::{Limits, check_name, check_value},
     recorded::Recorded,
+    rejection::Rejection,
     session::Session,
     siblings::Siblings,
 };
@@ -212,26 +219,71 @@ fn check_log(session: &Session) -> Result<(), Broken> {
         last.outcome.redo_available,
         last.outcome.is_dirty,
     );
-    let true_now = (history.undo_depth() > 0, history.redo_depth() > 0, session.is_dirty());
+    let true_now = (
+        history.undo_depth() > 0,
+        history.next_redo().is_some(),
+        session.is_dirty(),
+    );
     ensure(told == true_now, "SE-3", || {
         format!("undo, redo, dirty: told {told:?}, true {true_now:?}")
     })
 }
 
-/// Checks undo and redo by themselves: HI-1.
+/// Checks undo and redo by themselves, of the session and of everybody who has sent a command at hand: HI-1 and HI-2.
 ///
 /// # Errors
-/// If the next of them does not fit the document.
+/// If one of them neither fits the document nor is refused for what stands in its way.
 pub fn check_history(session: &Session) -> Result<(), Broken> {
-    let (document, history) = (session.document(), session.history());
-    let undo = history.next_undo().map(|step| step.inverse(document)).transpose();
-    ensure(undo.is_ok(), "HI-1", || format!("the next undo does not fit: {undo:?}"))?;
-    if let Some(step) = history.next_redo() {
-        let mut draft: Document = document.clone();
-        let redo = step.repeated().iter().try_for_each(|event| event.apply(&mut draft));
-        ensure(redo.is_ok(), "HI-1", || format!("the next redo does not fit: {redo:?}"))?;
+    let history = session.history();
+    let weighed = History::restore(history.stacks().clone()).weight_bytes();
+    ensure(weighed == history.weight_bytes(), "HI-2", || {
+        format!("the steps weigh {weighed} and say {}", history.weight_bytes())
+    })?;
+    let mut origins: Vec<Origin> = vec![Origin::default()];
+    for record in at_hand(session) {
+        if !origins.contains(&record.origin) {
+            origins.push(record.origin.clone());
+        }
+    }
+    for origin in origins {
+        let scope = if origin.author().is_some() {
+            Scope::Mine
+        } else {
+            Scope::Session
+        };
+        for force in [false, true] {
+            check_turn(session, &Command::Undo { scope, force }, &origin)?;
+            check_turn(session, &Command::Redo { scope, force }, &origin)?;
+        }
     }
     Ok(())
+}
+
+fn check_turn(session: &Session, command: &Command, origin: &Origin) -> Result<(), Broken> {
+    let context = Context {
+        command_id: CommandId::new(Uuid::max()),
+        origin: origin.clone(),
+        now: session.last_activity(),
+        expected_seq: None,
+    };
+    let mut draft: Document = session.document().clone();
+    let broken = match decide(session, command, &context) {
+        Ok(Decision::Change(recorded)) => {
+            let fits = recorded.events.iter().try_for_each(|event| event.apply(&mut draft));
+            fits.err().map(|misfit| misfit.to_string())
+        }
+        Ok(Decision::Answer(_)) => Some("it changes nothing".to_owned()),
+        Err(
+            Rejection::NothingToUndo
+            | Rejection::NothingToRedo
+            | Rejection::UndoConflict(_)
+            | Rejection::LimitExceeded(_),
+        ) => None,
+        Err(other) => Some(other.to_string()),
+    };
+    ensure(broken.is_none(), "HI-1", || {
+        format!("{command:?} of {origin:?}: {broken:?}")
+    })
 }
 
 /// LI-1.
@@ -250,8 +302,8 @@ fn check_limits(session: &Session) -> Result<(), Broken> {
         check_content_limits(id, &node.content, limits)?;
     }
     let history = session.history();
-    let steps = history.undo_depth() + history.redo_depth();
-    at_most(steps, limits.undo_depth_max, "undo_depth_max")?;
+    at_most(history.undo_depth(), limits.undo_depth_max, "undo_depth_max")?;
+    at_most(history.undone(), limits.undo_depth_max, "undo_depth_max")?;
     let records = at_hand(session);
     let events = records.iter().map(|record| record.len_on_wire()).sum();
     // The latest record is kept whatever its length.

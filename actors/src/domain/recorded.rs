@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    command::{CommandType, Fingerprint, Origin},
+    command::{CommandType, Fingerprint, Origin, Scope},
     event::Event,
     ids::{CommandId, NodeId, Seq, Timestamp},
 };
@@ -26,6 +26,9 @@ pub struct Recorded {
     /// What an undo or redo was of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+    /// Among whose commands an undo or redo took the next.
+    #[serde(default, skip_serializing_if = "Scope::is_session")]
+    pub scope: Scope,
     /// Who sent it.
     #[serde(default)]
     pub origin: Origin,

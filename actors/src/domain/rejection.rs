@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    ids::{CommandId, NodeId, Seq},
+    ids::{ClientId, CommandId, NodeId, PropertyId, Seq},
     limits::LimitExceeded,
+    recorded::Recorded,
 };
 
 /// Why a command is refused. The texts are for people; [`Rejection::code`] is what programs look at.
@@ -102,6 +103,9 @@ pub enum Rejection {
     /// There is nothing to redo.
     #[error("there is nothing to redo")]
     NothingToRedo,
+    /// What was to be undone or redone is no longer as it was left.
+    #[error("{}", .0.obstacle)]
+    UndoConflict(Box<UndoConflict>),
     /// The command id was used before, for something else (P4).
     #[error("command id {0} was used for another command")]
     CommandIdReused(CommandId),
@@ -116,6 +120,8 @@ pub enum Rejection {
         expected_seq: Seq,
         /// Where the session is.
         current_seq: Seq,
+        /// Who changed it, if that is among what the session remembers.
+        blocked_by: Option<Box<BlockedBy>>,
     },
     /// A command of a batch is refused, and so the batch.
     #[error("command {index} of the batch: {rejection}")]
@@ -125,6 +131,95 @@ pub enum Rejection {
         /// Why.
         rejection: Box<Rejection>,
     },
+}
+
+/// What stands in the way of an undo or redo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UndoConflict {
+    /// What it is.
+    pub obstacle: Obstacle,
+    /// Who put it there, as far as that is known.
+    pub blocked_by: Option<BlockedBy>,
+}
+
+/// Something that is not as the command left it that is to be undone, or as the undo left it that is to be redone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// A property, or the name, has another value.
+    #[error("property {property:?} of node {node_id} has changed since")]
+    PropertyChanged {
+        /// The node.
+        node_id: NodeId,
+        /// The property.
+        property: PropertyId,
+    },
+    /// A node that would go is no longer what it was.
+    #[error("node {0} has changed since")]
+    NodeChanged(NodeId),
+    /// A node stands elsewhere.
+    #[error("node {0} has been moved since")]
+    NodeMoved(NodeId),
+    /// A node that would go has something under it.
+    #[error("node {0} has something under it now")]
+    NodeOccupied(NodeId),
+    /// A node that is needed is gone. Cannot be overridden.
+    #[error("node {0} is gone")]
+    NodeMissing(NodeId),
+    /// The id of a node that would come back is taken. Cannot be overridden.
+    #[error("node {0} is there already")]
+    NodeTaken(NodeId),
+    /// A node would go below itself. Cannot be overridden.
+    #[error("node {node_id} would go below itself, to {parent_id}")]
+    Cycle {
+        /// The node.
+        node_id: NodeId,
+        /// Where it would go.
+        parent_id: NodeId,
+    },
+    /// The document that would be replaced has changed.
+    #[error("the graph has changed since")]
+    DocumentChanged,
+}
+
+impl Obstacle {
+    /// The node that it is about.
+    #[must_use]
+    pub const fn node_id(&self) -> Option<NodeId> {
+        match self {
+            Self::PropertyChanged { node_id, .. }
+            | Self::NodeChanged(node_id)
+            | Self::NodeMoved(node_id)
+            | Self::NodeOccupied(node_id)
+            | Self::NodeMissing(node_id)
+            | Self::NodeTaken(node_id)
+            | Self::Cycle { node_id, .. } => Some(*node_id),
+            Self::DocumentChanged => None,
+        }
+    }
+}
+
+/// The latest command that changed what stands in the way of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockedBy {
+    /// The client that sent it.
+    pub client_id: Option<ClientId>,
+    /// The user who sent it.
+    pub user: Option<Arc<str>>,
+    /// Its id; `None` if it is known only when it was.
+    pub command_id: Option<CommandId>,
+    /// The `seq` of its last event.
+    pub seq: Seq,
+}
+
+impl From<&Recorded> for BlockedBy {
+    fn from(recorded: &Recorded) -> Self {
+        Self {
+            client_id: recorded.origin.client_id.clone(),
+            user: recorded.origin.user.clone(),
+            command_id: Some(recorded.command_id),
+            seq: recorded.seq(),
+        }
+    }
 }
 
 impl Rejection {
@@ -157,6 +252,7 @@ impl Rejection {
             Self::InvalidRequest { .. } => "INVALID_REQUEST",
             Self::NothingToUndo => "NOTHING_TO_UNDO",
             Self::NothingToRedo => "NOTHING_TO_REDO",
+            Self::UndoConflict(_) => "UNDO_CONFLICT",
             Self::CommandIdReused(_) => "COMMAND_ID_REUSED",
             Self::Conflict { .. } => "CONFLICT",
             Self::InBatch { rejection, .. } => rejection.code(),

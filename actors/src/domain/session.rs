@@ -342,6 +342,12 @@ impl Session {
         reached.then(|| self.window.records.iter().skip(skip))
     }
 
+    /// The record that holds the event at `seq`, if the replay window reaches that far.
+    pub(super) fn record_at(&self, seq: Seq) -> Option<&Arc<Recorded>> {
+        let before = Seq(seq.0.checked_sub(1)?);
+        self.since(before)?.next()
+    }
+
     pub(super) fn is_dirty_after(&self, events: &[Event]) -> bool {
         let mut saves = self.saves;
         for (event, seq) in events.iter().zip(self.seq.plus(1).0..) {
@@ -521,8 +527,8 @@ mod tests {
         };
         let scope = Scope::Session;
         assert!(!dirty_after(load(true)));
-        assert!(dirty_after(Command::Undo { scope }));
-        assert!(dirty_after(Command::Redo { scope }));
+        assert!(dirty_after(Command::undo(scope)));
+        assert!(dirty_after(Command::redo(scope)));
         assert!(!dirty_after(load(true)));
         assert!(dirty_after(load(false)));
     }

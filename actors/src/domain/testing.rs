@@ -22,4 +22,5 @@ pub mod plan;
 mod resolve;
 pub mod sample;
 pub mod stored;
+pub mod users;
 pub mod values;

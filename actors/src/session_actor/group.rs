@@ -299,7 +299,7 @@ impl SessionState {
             reason,
             content,
             undo_available: session.history().undo_depth() > 0,
-            redo_available: session.history().redo_depth() > 0,
+            redo_available: session.history().next_redo().is_some(),
             timestamp: now,
         }
     }

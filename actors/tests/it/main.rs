@@ -5,6 +5,7 @@ mod admission;
 mod broadcast;
 mod deletion;
 mod draining;
+mod lane;
 mod log_conformance;
 mod passivation;
 mod planned_log;

@@ -6,17 +6,18 @@ use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 use insta::assert_snapshot;
 use serde::{Serialize, de::DeserializeOwned};
 use talus_actors::domain::{
-    command::{Command, CommandType, CreateNode, Scope},
-    decide::Decision,
+    command::{Command, CommandType, Context, CreateNode, Scope},
+    decide::{Decision, decide},
     event::Event,
     graph::{Graph, NodeContent, Properties},
     ids::{NodeId, PropertyId, Seq, TypeId},
     recorded::Recorded,
-    session::Genesis,
+    session::{Genesis, Session, Snapshot},
     siblings::Siblings,
     testing::{
         bench::Bench,
         sample::{self, Setting},
+        users::User,
     },
     value::Value,
 };
@@ -201,13 +202,86 @@ fn project_loaded() {
 #[test]
 fn undo_redo_and_batch() {
     let scope = Scope::Session;
-    assert_snapshot!("undo", stored(&*after_roots([Command::Undo { scope }])));
-    let redone = after_roots([Command::Undo { scope }, Command::Redo { scope }]);
+    assert_snapshot!("undo", stored(&*after_roots([Command::undo(scope)])));
+    let redone = after_roots([Command::undo(scope), Command::redo(scope)]);
     assert_snapshot!("redo", stored(&*redone));
     let mut nameless = create("part", 0, Some(2));
     nameless.node_id = None;
     let commands = vec![Command::CreateNode(nameless), set("color", "null")];
     assert_snapshot!("batch", stored(&*after_roots([Command::Batch { commands }])));
+}
+
+/// An undo of one's own says so.
+#[test]
+fn undo_of_ones_own() {
+    let mut bench = Setting::Free.bench();
+    let create = Command::CreateNode(create("part", 1, None));
+    bench.submit_as(User::Carol, &create).expect("it is accepted");
+    bench
+        .submit_as(User::CarolElsewhere, &Command::undo(Scope::Mine))
+        .expect("it is accepted");
+    assert_snapshot!("undo_of_ones_own", stored(&*bench.log()[1]));
+}
+
+/// What can be undone and redone, as snapshots keep it.
+#[test]
+fn history_in_a_snapshot() {
+    let mut bench = Setting::Free.bench();
+    let (alice, bob) = (create("part", 1, None), create("part", 2, None));
+    bench
+        .submit_as(User::Alice, &Command::CreateNode(alice))
+        .expect("accepted");
+    bench
+        .submit_as(User::Alice, &Command::undo(Scope::Mine))
+        .expect("accepted");
+    bench.submit_as(User::Bob, &Command::CreateNode(bob)).expect("accepted");
+    let snapshot = serde_json::to_value(bench.session().snapshot()).expect("JSON");
+    assert_snapshot!(
+        "history",
+        serde_json::to_string_pretty(&snapshot["history"]).expect("JSON")
+    );
+}
+
+/// A snapshot from before undo knew authors has undone steps without the undo that took them back. They are redone as
+/// they were done, by the session and by their authors.
+#[test]
+fn a_snapshot_of_before_is_gone_on_with() {
+    let mut bench = Setting::Free.bench();
+    for command in [&roots()[..], &[set("color", r#""red""#)]].concat() {
+        bench.submit_as(User::Alice, &command).expect("it is accepted");
+    }
+    let done = bench.session().document().clone();
+    for _ in 0..2 {
+        bench
+            .submit_as(User::Bob, &Command::undo(Scope::Session))
+            .expect("it is accepted");
+    }
+    let mut snapshot = serde_json::to_value(bench.session().snapshot()).expect("JSON");
+    let history = snapshot["history"].as_object_mut().expect("an object");
+    history.remove("session_redo_from");
+    for step in history["redo"].as_array_mut().expect("a list") {
+        step.as_object_mut()
+            .expect("an object")
+            .remove("undone")
+            .expect("it was undone");
+    }
+    let text = snapshot.to_string();
+    for (user, scope) in [(User::Bob, Scope::Session), (User::Alice, Scope::Mine)] {
+        let snapshot: Snapshot = serde_json::from_str(&text).expect("it is read");
+        let (genesis, rules) = (sample::genesis(), Setting::Free.rules());
+        let mut session = Session::replay(genesis, rules, Some(snapshot), []).expect("it is a session");
+        for number in [100, 101] {
+            let context = Context {
+                origin: user.origin(),
+                ..Bench::context(number)
+            };
+            let Ok(Decision::Change(recorded)) = decide(&session, &Command::redo(scope), &context) else {
+                unreachable!("it can be redone");
+            };
+            session.apply(&recorded).expect("it fits");
+        }
+        assert_eq!(*session.document(), done);
+    }
 }
 
 /// The kinds of event, and of command, are stored by these names.

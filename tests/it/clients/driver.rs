@@ -198,6 +198,31 @@ impl Driver {
             .await;
     }
 
+    /// Has a client send events at once, each with these arguments, and gives the acknowledgements in the order in which
+    /// they were asked for.
+    pub async fn ask_all(&mut self, client: &str, event: &str, asked: &[Value]) -> Vec<Value> {
+        self.order(client, json!({"do": "ask", "event": event, "args": asked}))
+            .await;
+        let mut answers = vec![Value::Null; asked.len()];
+        let mut meanwhile = VecDeque::new();
+        for _ in asked {
+            let mut told = self.until_that(client, |told| told.got == "ack").await;
+            let ack = told.pop().expect("the last one").more;
+            let index = ack["index"].as_u64().and_then(|index| usize::try_from(index).ok());
+            answers[index.expect("an index")] = ack["answer"].clone();
+            meanwhile.extend(told);
+        }
+        let waiting = self.waiting.entry(client.to_owned()).or_default();
+        meanwhile.append(waiting);
+        *waiting = meanwhile;
+        answers
+    }
+
+    /// Has a client send an event, and gives the acknowledgement.
+    pub async fn ask(&mut self, client: &str, event: &str, data: Value) -> Value {
+        self.ask_all(client, event, &[json!([data])]).await.remove(0)
+    }
+
     async fn order(&mut self, client: &str, mut order: Value) {
         order["client"] = json!(client);
         self.orders

@@ -1,6 +1,7 @@
 //! The hub as real clients see it: JavaScript's `socket.io-client` and Python's `python-socketio`, over websocket and
 //! long polling. The clients live in processes of their own, which `tests/clients` has.
 
+mod commanding;
 mod converging;
 mod driver;
 mod dropping;
@@ -11,6 +12,7 @@ mod golden;
 mod install;
 mod joining;
 mod killing;
+mod late_joining;
 mod leaving;
 mod load;
 mod locks;

@@ -238,8 +238,16 @@ impl Reference {
                 extras: None,
                 from_file: false,
             },
-            Edit::Undo => Command::Undo { scope: Scope::Session },
-            Edit::Redo => Command::Redo { scope: Scope::Session },
+            Edit::Undo => Command::undo(Scope::Session),
+            Edit::Redo => Command::redo(Scope::Session),
+            Edit::UndoMine { force } => Command::Undo {
+                scope: Scope::Mine,
+                force: *force,
+            },
+            Edit::RedoMine { force } => Command::Redo {
+                scope: Scope::Mine,
+                force: *force,
+            },
             Edit::Expecting { edit, .. } => self.command(edit),
         }
     }

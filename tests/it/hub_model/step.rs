@@ -114,6 +114,13 @@ pub enum Edit {
     },
     Undo,
     Redo,
+    /// One of the few clients takes its own last command back.
+    UndoMine {
+        force: bool,
+    },
+    RedoMine {
+        force: bool,
+    },
     /// Only if what it touches did not change in the last so many events.
     Expecting {
         ago: u8,
@@ -129,6 +136,8 @@ pub fn edit() -> BoxedStrategy<Edit> {
         1 => (0..8_u8).prop_map(|nodes| Edit::Load { nodes }),
         4 => Just(Edit::Undo),
         3 => Just(Edit::Redo),
+        3 => proptest::bool::weighted(0.3).prop_map(|force| Edit::UndoMine { force }),
+        2 => proptest::bool::weighted(0.3).prop_map(|force| Edit::RedoMine { force }),
         1 => (any::<u8>(), graph_edit()).prop_map(|(ago, edit)| Edit::Expecting { ago, edit: Box::new(edit) }),
     ]
     .boxed()

@@ -21,7 +21,7 @@ pub const OPTIONS: &[&str] = &[
 ];
 
 /// Something that the process did, without what failed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Call {
     /// A file is there from now on, if it was not before.
     Creates(PathBuf),
@@ -52,24 +52,55 @@ pub enum Call {
     },
 }
 
+/// What is in a trace.
+#[derive(Debug, Default)]
+pub struct Trace {
+    pub calls: Vec<Call>,
+    /// What was under way to a file when the process was killed: it was done, or in part, or not.
+    pub interrupted: Vec<Call>,
+}
+
 /// Reads a trace.
-pub fn read(trace: &str) -> Vec<Call> {
-    let (mut calls, mut open) = (Vec::new(), BTreeMap::new());
-    for line in trace.lines() {
+pub fn read(text: &str) -> Trace {
+    let (mut trace, mut open) = (Trace::default(), BTreeMap::new());
+    for line in text.lines() {
         let (thread, line) = line.split_once(' ').expect("a thread and what it does");
         let line = line.trim_start();
-        if let Some(begun) = line.strip_suffix(" <unfinished ...>") {
-            calls.extend(begin(thread, begun));
-            open.insert(thread, begun);
-        } else if let Some((_, rest)) = line.strip_prefix("<... ").and_then(|line| line.split_once(" resumed>")) {
+        if let Some((_, rest)) = line.strip_prefix("<... ").and_then(|line| line.split_once(" resumed>")) {
             let begun = open.remove(thread).expect("it began");
-            calls.extend(end(thread, &format!("{begun}{rest}")));
+            trace.end(thread, &format!("{begun}{rest}"));
+        } else if let Some((begun, _)) = line.split_once(" <") {
+            // `<unfinished ...>`, or what else keeps `strace` from telling how it ended.
+            trace.calls.extend(begin(thread, begun));
+            open.insert(thread, begun);
         } else {
-            calls.extend(begin(thread, line));
-            calls.extend(end(thread, line));
+            trace.calls.extend(begin(thread, line));
+            trace.end(thread, line);
         }
     }
-    calls
+    trace
+        .interrupted
+        .extend(open.iter().filter_map(|(thread, begun)| effect(thread, begun)));
+    trace.interrupted.retain(|call| !matches!(call, Call::EndsFlush { .. }));
+    trace
+}
+
+impl Trace {
+    /// Takes up a call with its result, which is `?` if the process was killed before it had one.
+    fn end(&mut self, thread: &str, line: &str) {
+        let Some((line, result)) = line.rsplit_once(" = ") else {
+            return;
+        };
+        let Some(mut call) = effect(thread, line) else { return };
+        if result.starts_with('?') {
+            self.interrupted.push(call);
+        } else if !result.starts_with('-') {
+            if let Call::Writes { bytes, .. } = &mut call {
+                bytes.truncate(result.parse().expect("so many bytes"));
+            }
+            self.calls.push(call);
+        }
+    }
 }
 
 /// What a call does by beginning.
@@ -90,24 +121,16 @@ fn begin(thread: &str, line: &str) -> Option<Call> {
 }
 
 /// What a call has done when it ends well.
-fn end(thread: &str, line: &str) -> Option<Call> {
-    let (line, result) = line.rsplit_once(" = ")?;
+fn effect(thread: &str, line: &str) -> Option<Call> {
     let (name, arguments) = line.split_once('(')?;
-    if result.starts_with('-') {
-        return None;
-    }
     match name {
         "openat" if arguments.contains("O_CREAT") => Some(Call::Creates(named(arguments)?)),
         "unlink" => Some(Call::Removes(named(arguments)?)),
-        "pwrite64" => {
-            let mut bytes = bytes(texts(arguments).next()?);
-            bytes.truncate(result.parse().ok()?);
-            Some(Call::Writes {
-                path: descriptor(arguments)?,
-                offset: last_number(arguments)?,
-                bytes,
-            })
-        }
+        "pwrite64" => Some(Call::Writes {
+            path: descriptor(arguments)?,
+            offset: last_number(arguments)?,
+            bytes: bytes(texts(arguments).next()?),
+        }),
         "ftruncate" => Some(Call::Truncates {
             path: descriptor(arguments)?,
             length: last_number(arguments)?,

@@ -34,6 +34,7 @@ pub(super) fn check(session: &Session, command: &Command, expected: Seq) -> Resu
                 changed_seq,
                 expected_seq: expected,
                 current_seq,
+                blocked_by: session.record_at(changed_seq).map(|won| Box::new((&**won).into())),
             });
         }
     }

@@ -5,6 +5,8 @@ mod expected;
 mod node;
 mod place;
 mod property;
+mod reversal;
+mod undo;
 mod vocabulary;
 
 use std::sync::Arc;
@@ -13,9 +15,10 @@ use super::{
     command::{Command, Context},
     event::{Document, Event},
     graph::Graph,
+    history::Step,
     ids::{CommandId, NodeId},
     limits::{LimitExceeded, Limits},
-    recorded::{Outcome, Receipt, Recorded, Target},
+    recorded::{Outcome, Receipt, Recorded},
     rejection::Rejection,
     session::{Rules, Session},
 };
@@ -43,13 +46,13 @@ pub fn decide(session: &Session, command: &Command, context: &Context) -> Result
         expected::check(session, command, expected)?;
     }
     let change = match command {
-        Command::Undo { .. } => undo(session)?,
-        Command::Redo { .. } => redo(session)?,
+        Command::Undo { scope, force } => undo::undo(session, context, *scope, *force)?,
+        Command::Redo { scope, force } => undo::redo(session, context, *scope, *force)?,
         other => {
             let view = View::new(session, context.command_id);
             Change {
                 events: view.decide(other, &mut 0)?,
-                target: None,
+                step: None,
             }
         }
     };
@@ -68,7 +71,8 @@ pub fn decide(session: &Session, command: &Command, context: &Context) -> Result
         command_id: context.command_id,
         command_type: command.kind(),
         fingerprint,
-        target: change.target,
+        target: change.step.map(Step::target),
+        scope: command.scope(),
         origin: context.origin.clone(),
         timestamp: context.now,
         first_seq: session.seq().plus(1),
@@ -91,37 +95,23 @@ pub fn again(recorded: &Recorded, command: &Command) -> Result<Decision, Rejecti
     }))
 }
 
-struct Change {
+struct Change<'a> {
     events: Vec<Event>,
-    target: Option<Target>,
+    /// The step that an undo or redo is of.
+    step: Option<&'a Step>,
 }
 
-fn undo(session: &Session) -> Result<Change, Rejection> {
-    let step = session.history().next_undo().ok_or(Rejection::NothingToUndo)?;
-    // The last command of the session left the very document that is there now: its inverse fits.
-    let events = step.inverse(session.document()).map_err(|_| Rejection::NothingToUndo)?;
-    Ok(Change {
-        events,
-        target: Some(step.target()),
-    })
-}
-
-fn redo(session: &Session) -> Result<Change, Rejection> {
-    let step = session.history().next_redo().ok_or(Rejection::NothingToRedo)?;
-    Ok(Change {
-        events: step.repeated(),
-        target: Some(step.target()),
-    })
-}
-
-fn outcome(session: &Session, command: &Command, change: &Change) -> Outcome {
+fn outcome(session: &Session, command: &Command, change: &Change<'_>) -> Outcome {
     let history = session.history();
     let nothing = change.events.is_empty();
-    let (undo_available, redo_available) = match command {
-        Command::Undo { .. } => (history.undo_depth() > 1, true),
-        Command::Redo { .. } => (true, history.redo_depth() > 1),
-        other if other.kind().is_undoable() && !nothing => (true, false),
-        _ => (history.undo_depth() > 0, history.redo_depth() > 0),
+    let (undo_available, redo_available) = match (command, change.step) {
+        (Command::Undo { .. }, _) => (history.undo_depth() > 1, true),
+        (Command::Redo { .. }, Some(step)) => {
+            let can_undo = history.undo_depth() > 0 || history.is_within_reach(step);
+            (can_undo, history.can_redo_beside(step))
+        }
+        (other, _) if other.kind().is_undoable() && !nothing => (true, false),
+        _ => (history.undo_depth() > 0, history.next_redo().is_some()),
     };
     Outcome {
         node_ids: concerned(command, &change.events),

@@ -22,15 +22,7 @@ impl View<'_> {
             self.check_child(&parent.content.type_id, &node_type.id)?;
         }
         self.check_depth(create.parent_id, 1)?;
-        let (max, found) = (self.limits().nodes_max, self.graph().len() + 1);
-        if found > max {
-            return Err(LimitExceeded {
-                limit: "nodes_per_session_max",
-                max,
-                found,
-            }
-            .into());
-        }
+        self.check_node_count(self.graph().len() + 1)?;
         let index = self.index(create.parent_id, create.index, 0)?;
         let mut properties = node_type.defaults();
         let mut given_name = None;
@@ -69,6 +61,16 @@ impl View<'_> {
             index,
             content,
         }])
+    }
+
+    pub(super) fn check_node_count(&self, found: usize) -> Result<(), Rejection> {
+        let max = self.limits().nodes_max;
+        let limit = "nodes_per_session_max";
+        if found > max {
+            Err(LimitExceeded { limit, max, found }.into())
+        } else {
+            Ok(())
+        }
     }
 
     /// The id that the client chose, or the next that the command mints.

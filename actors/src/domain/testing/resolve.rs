@@ -30,11 +30,11 @@ impl Choice {
         let command = match self {
             Self::Edit(edit) => here.command(edit),
             Self::Batch { edits, keep_refused } => batch(session, context.command_id, edits, *keep_refused),
-            Self::Undo => Command::Undo { scope: Scope::Session },
+            Self::Undo => Command::undo(Scope::Session),
             Self::Redo { insist } if *insist || session.history().next_redo().is_some() => {
-                Command::Redo { scope: Scope::Session }
+                Command::redo(Scope::Session)
             }
-            Self::Redo { .. } => Command::Undo { scope: Scope::Session },
+            Self::Redo { .. } => Command::undo(Scope::Session),
             Self::Save(ago) => Command::SaveProject {
                 file: "demo.json".into(),
                 through: at(session.seq(), *ago),
@@ -47,7 +47,7 @@ impl Choice {
             },
             Self::Resend(which) => match chosen(bench.accepted(), *which) {
                 Some(sent) => return sent.clone(),
-                None => Command::Redo { scope: Scope::Session },
+                None => Command::redo(Scope::Session),
             },
             Self::Reuse(which, edit) => {
                 let command = here.command(edit);

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::values::{content, document, free_property, name, scalar, text, value};
 use crate::domain::{
-    command::{CommandType, Fingerprint, Origin},
+    command::{CommandType, Fingerprint, Origin, Scope},
     event::{Event, PropertyRef},
     ids::{ClientId, CommandId, Epoch, NodeId, ProjectId, Seq, SessionId, TemplateId, Timestamp},
     recorded::{Outcome, Recorded, Target},
@@ -125,6 +125,11 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     })
 }
 
+/// Any scope.
+pub fn scope() -> impl Strategy<Value = Scope> {
+    select(&[Scope::Session, Scope::Mine][..])
+}
+
 fn target() -> impl Strategy<Value = Target> {
     (command_id(), command_type()).prop_map(|(command_id, command_type)| Target {
         command_id,
@@ -138,18 +143,19 @@ pub fn recorded() -> impl Strategy<Value = Recorded> {
         command_id(),
         command_type(),
         fingerprint(),
-        option::of(target()),
+        (option::of(target()), scope()),
         origin(),
         timestamp(),
     );
     let effect = (seq(), collection::vec(event(), 1..5), outcome());
     (command, effect).prop_map(|(command, (first_seq, events, outcome))| {
-        let (command_id, command_type, fingerprint, target, origin, timestamp) = command;
+        let (command_id, command_type, fingerprint, (target, scope), origin, timestamp) = command;
         Recorded {
             command_id,
             command_type,
             fingerprint,
             target,
+            scope,
             origin,
             timestamp,
             first_seq,

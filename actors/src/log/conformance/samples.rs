@@ -116,8 +116,8 @@ impl Writer {
                     .map(|at| create(self.node(round, at), None, "one of four", &[]))
                     .collect(),
             },
-            5 => Command::Undo { scope: Scope::Session },
-            6 => Command::Redo { scope: Scope::Session },
+            5 => Command::undo(Scope::Session),
+            6 => Command::redo(Scope::Session),
             7 => Command::DeleteProperty {
                 node_id: self.any_root().expect("there is one"),
                 property: "note".into(),

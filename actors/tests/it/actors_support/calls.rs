@@ -57,7 +57,7 @@ pub fn change_nothing() -> Command {
     Command::Batch { commands: Vec::new() }
 }
 
-pub const UNDO: Command = Command::Undo { scope: Scope::Session };
+pub const UNDO: Command = Command::undo(Scope::Session);
 
 pub fn context(command_id: CommandId) -> Context {
     Context {

@@ -74,7 +74,7 @@ proptest! {
         if !events.is_empty() {
             prop_assert_eq!(bench.log().len(), records + 1);
             prop_assert_eq!(bench.session().history().undo_depth(), depth + 1);
-            bench.submit(&Command::Undo { scope: Scope::Session })?;
+            bench.submit(&Command::undo(Scope::Session))?;
             prop_assert_eq!(bench.session().document(), &before);
         }
     }

@@ -8,8 +8,8 @@ use talus_actors::domain::{
     testing::{bench::Bench, plan::plan, sample::Setting},
 };
 
-const UNDO: Command = Command::Undo { scope: Scope::Session };
-const REDO: Command = Command::Redo { scope: Scope::Session };
+const UNDO: Command = Command::undo(Scope::Session);
+const REDO: Command = Command::redo(Scope::Session);
 
 fn document(bench: &Bench) -> Document {
     bench.session().document().clone()

@@ -8,3 +8,4 @@ mod replay;
 mod replica;
 mod round_trip;
 mod session;
+mod undo;

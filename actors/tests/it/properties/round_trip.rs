@@ -80,5 +80,6 @@ proptest! {
         check(&kind)?;
         check(&fingerprint)?;
         check(&Scope::Session)?;
+        check(&Scope::Mine)?;
     }
 }

@@ -104,11 +104,11 @@ pub fn batch(commands: impl Into<Vec<Command>>) -> Command {
 }
 
 pub const fn undo() -> Command {
-    Command::Undo { scope: Scope::Session }
+    Command::undo(Scope::Session)
 }
 
 pub const fn redo() -> Command {
-    Command::Redo { scope: Scope::Session }
+    Command::redo(Scope::Session)
 }
 
 pub fn save(file: &str, through: u64) -> Command {

@@ -170,7 +170,7 @@ fn a_conflict_comes_before_other_reasons() {
     ]);
 }
 
-/// A conflict says for programs where the session is.
+/// A conflict says for programs where the session is, and who was there first.
 #[test]
 fn a_conflict_says_where_the_session_is() {
     let mut bench = free(&[seen(), vec![root("n"), set("n", "size", json!(1))]].concat());
@@ -183,8 +183,17 @@ fn a_conflict_says_where_the_session_is() {
             changed_seq,
             expected_seq,
             current_seq,
+            blocked_by,
             ..
-        }) => assert_eq!((changed_seq, expected_seq, current_seq), (Seq(15), Seq(SEEN), Seq(18))),
+        }) => {
+            assert_eq!((changed_seq, expected_seq, current_seq), (Seq(15), Seq(SEEN), Seq(18)));
+            let won = &bench.accepted()[bench.accepted().len() - 2];
+            let blocked_by = blocked_by.expect("remembered");
+            assert_eq!(
+                (blocked_by.command_id, blocked_by.seq),
+                (Some(won.context.command_id), Seq(16))
+            );
+        }
         other => unreachable!("{other:?}"),
     }
 }

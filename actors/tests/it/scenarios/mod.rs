@@ -18,4 +18,5 @@ mod relocate;
 mod replay;
 mod telling;
 mod template;
+mod undo;
 mod window;

@@ -1,0 +1,48 @@
+//! Undo and redo: which step, and whether it can be taken back or done again on the document as it is.
+
+use super::{Change, reversal::Reversal};
+use crate::domain::{
+    command::{Author, Context, Scope},
+    rejection::Rejection,
+    session::Session,
+};
+
+pub(super) fn undo<'a>(
+    session: &'a Session,
+    context: &Context,
+    scope: Scope,
+    force: bool,
+) -> Result<Change<'a>, Rejection> {
+    let author = author(context, scope)?;
+    let step = session.history().next_undo_in(scope, author.as_ref());
+    let step = step.ok_or(Rejection::NothingToUndo)?;
+    let events = Reversal::of_step(session, step, force).run(step.undoing())?;
+    let step = Some(step);
+    Ok(Change { events, step })
+}
+
+pub(super) fn redo<'a>(
+    session: &'a Session,
+    context: &Context,
+    scope: Scope,
+    force: bool,
+) -> Result<Change<'a>, Rejection> {
+    let author = author(context, scope)?;
+    let step = session.history().next_redo_in(scope, author.as_ref());
+    let step = step.ok_or(Rejection::NothingToRedo)?;
+    let events = Reversal::of_undo(session, step, force).run(step.redoing())?;
+    let step = Some(step);
+    Ok(Change { events, step })
+}
+
+/// Who asks. Whoever asks for what is theirs has to say so.
+fn author(context: &Context, scope: Scope) -> Result<Option<Author>, Rejection> {
+    let author = context.origin.author();
+    if scope == Scope::Mine && author.is_none() {
+        return Err(Rejection::InvalidRequest {
+            field: "scope",
+            reason: "\"mine\" is nobody's: the request names neither a client nor a user".into(),
+        });
+    }
+    Ok(author)
+}

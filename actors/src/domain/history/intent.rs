@@ -1,0 +1,323 @@
+//! What an undo or redo wants: the inverse of events, before anybody has looked whether it fits what is there now.
+
+use std::collections::BTreeSet;
+
+use crate::domain::{
+    event::{Document, Event, PropertyRef},
+    graph::NodeContent,
+    ids::NodeId,
+    value::Value,
+};
+
+/// A change that is wanted, with what it expects to find.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::domain) enum Intent<'a> {
+    /// A node comes back.
+    Create {
+        node_id: NodeId,
+        parent_id: Option<NodeId>,
+        index: usize,
+        content: &'a NodeContent,
+    },
+    /// A node goes, which should be there, be this, and have nothing under it.
+    Delete {
+        node_id: NodeId,
+        parent_id: Option<NodeId>,
+        content: &'a NodeContent,
+    },
+    /// A node that should be under `from` goes elsewhere.
+    Place {
+        node_id: NodeId,
+        from: Option<NodeId>,
+        to: Option<NodeId>,
+        index: usize,
+        form: Form,
+    },
+    /// A property that should be `written` becomes something else.
+    Set {
+        node_id: NodeId,
+        property: &'a PropertyRef,
+        written: Option<&'a Value>,
+        to: Option<&'a Value>,
+    },
+    /// The whole document becomes another.
+    Load { document: Option<&'a Document> },
+}
+
+/// Which events a change of place is told by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::domain) enum Form {
+    /// Unlinked, then linked: a move.
+    Pair,
+    /// Linked, if it is a root.
+    Link,
+    /// Unlinked, if it goes to the end of the roots.
+    Unlink,
+}
+
+/// A change of place as events tell it.
+struct Placed {
+    node_id: NodeId,
+    from: Option<NodeId>,
+    from_index: usize,
+    to: Option<NodeId>,
+    to_index: usize,
+    form: Form,
+}
+
+/// The change of place that the last of these events are, and how many they are.
+fn last_placed(events: &[Event]) -> Option<(Placed, usize)> {
+    match events {
+        // A move is a pair, and so is its inverse: it does not go by way of its place among the roots.
+        [
+            ..,
+            Event::NodeUnlinked {
+                parent_id: from,
+                child_id,
+                index: from_index,
+            },
+            Event::NodeLinked {
+                parent_id: to,
+                child_id: same,
+                index: to_index,
+                ..
+            },
+        ] if child_id == same => Some((
+            Placed {
+                node_id: *child_id,
+                from: *from,
+                from_index: *from_index,
+                to: *to,
+                to_index: *to_index,
+                form: Form::Pair,
+            },
+            2,
+        )),
+        [
+            ..,
+            Event::NodeLinked {
+                parent_id: to,
+                child_id,
+                index: to_index,
+                root_index,
+            },
+        ] => Some((
+            Placed {
+                node_id: *child_id,
+                from: None,
+                from_index: *root_index,
+                to: *to,
+                to_index: *to_index,
+                form: Form::Link,
+            },
+            1,
+        )),
+        [
+            ..,
+            Event::NodeUnlinked {
+                parent_id: from,
+                child_id,
+                index: from_index,
+            },
+        ] => Some((
+            Placed {
+                node_id: *child_id,
+                from: *from,
+                from_index: *from_index,
+                to: None,
+                to_index: usize::MAX,
+                form: Form::Unlink,
+            },
+            1,
+        )),
+        _ => None,
+    }
+}
+
+/// What takes events back, the last one first.
+pub(super) fn inverse<'a>(events: &'a [Event], replaced: Option<&'a Document>) -> Vec<Intent<'a>> {
+    let mut intents = Vec::with_capacity(events.len());
+    let mut rest = events;
+    while let Some((last, before_last)) = rest.split_last() {
+        if let Some((placed, taken)) = last_placed(rest) {
+            rest = &rest[..rest.len() - taken];
+            intents.push(Intent::Place {
+                node_id: placed.node_id,
+                from: placed.to,
+                to: placed.from,
+                index: placed.from_index,
+                // What was linked goes back to its place among the roots; what was unlinked is a root by now.
+                form: match placed.form {
+                    Form::Pair | Form::Link => Form::Pair,
+                    Form::Unlink => Form::Link,
+                },
+            });
+            continue;
+        }
+        rest = before_last;
+        intents.extend(inverse_of(last, replaced));
+    }
+    intents
+}
+
+fn inverse_of<'a>(event: &'a Event, replaced: Option<&'a Document>) -> Option<Intent<'a>> {
+    Some(match event {
+        Event::NodeCreated {
+            node_id,
+            parent_id,
+            content,
+            ..
+        } => Intent::Delete {
+            node_id: *node_id,
+            parent_id: *parent_id,
+            content,
+        },
+        Event::NodeDeleted {
+            node_id,
+            parent_id,
+            index,
+            content,
+        } => Intent::Create {
+            node_id: *node_id,
+            parent_id: *parent_id,
+            index: *index,
+            content,
+        },
+        Event::PropertyChanged {
+            node_id,
+            property,
+            before,
+            after,
+        } => Intent::Set {
+            node_id: *node_id,
+            property,
+            written: Some(after),
+            to: before.as_ref(),
+        },
+        Event::PropertyDeleted {
+            node_id,
+            property,
+            before,
+        } => Intent::Set {
+            node_id: *node_id,
+            property,
+            written: None,
+            to: Some(before),
+        },
+        Event::ProjectLoaded { .. } => Intent::Load { document: replaced },
+        // The file stays as it was written; only the document goes back. Places are the caller's.
+        Event::ProjectSaved { .. } | Event::NodeLinked { .. } | Event::NodeUnlinked { .. } => return None,
+    })
+}
+
+/// What does events again.
+pub(super) fn forward(events: &[Event]) -> Vec<Intent<'_>> {
+    let mut intents = Vec::with_capacity(events.len());
+    let mut rest = events;
+    while let Some((last, before_last)) = rest.split_last() {
+        if let Some((placed, taken)) = last_placed(rest) {
+            rest = &rest[..rest.len() - taken];
+            intents.push(Intent::Place {
+                node_id: placed.node_id,
+                from: placed.from,
+                to: placed.to,
+                index: placed.to_index,
+                form: placed.form,
+            });
+            continue;
+        }
+        rest = before_last;
+        intents.extend(forward_of(last));
+    }
+    intents.reverse();
+    intents
+}
+
+fn forward_of(event: &Event) -> Option<Intent<'_>> {
+    Some(match event {
+        Event::NodeCreated {
+            node_id,
+            parent_id,
+            index,
+            content,
+        } => Intent::Create {
+            node_id: *node_id,
+            parent_id: *parent_id,
+            index: *index,
+            content,
+        },
+        Event::NodeDeleted {
+            node_id,
+            parent_id,
+            content,
+            ..
+        } => Intent::Delete {
+            node_id: *node_id,
+            parent_id: *parent_id,
+            content,
+        },
+        Event::PropertyChanged {
+            node_id,
+            property,
+            before,
+            after,
+        } => Intent::Set {
+            node_id: *node_id,
+            property,
+            written: before.as_ref(),
+            to: Some(after),
+        },
+        Event::PropertyDeleted {
+            node_id,
+            property,
+            before,
+        } => Intent::Set {
+            node_id: *node_id,
+            property,
+            written: Some(before),
+            to: None,
+        },
+        Event::ProjectLoaded { document, .. } => Intent::Load {
+            document: Some(document),
+        },
+        Event::ProjectSaved { .. } | Event::NodeLinked { .. } | Event::NodeUnlinked { .. } => return None,
+    })
+}
+
+/// The same intents, told by the events that the original was told by: a link is done again as a link, which the undo,
+/// a move to the roots, does not show.
+pub(super) fn shaped_like<'a>(original: &[Event], mut intents: Vec<Intent<'a>>) -> Vec<Intent<'a>> {
+    let (mut linked, mut unlinked) = (BTreeSet::new(), BTreeSet::new());
+    let mut rest = original;
+    while !rest.is_empty() {
+        let taken = match last_placed(rest) {
+            Some((placed, taken)) => {
+                match placed.form {
+                    Form::Pair => {}
+                    Form::Link => drop(linked.insert((placed.node_id, placed.to))),
+                    Form::Unlink => drop(unlinked.insert((placed.node_id, placed.from))),
+                }
+                taken
+            }
+            None => 1,
+        };
+        rest = &rest[..rest.len() - taken];
+    }
+    for intent in &mut intents {
+        if let Intent::Place {
+            node_id,
+            from,
+            to,
+            form,
+            ..
+        } = intent
+        {
+            if from.is_none() && linked.contains(&(*node_id, *to)) {
+                *form = Form::Link;
+            } else if to.is_none() && unlinked.contains(&(*node_id, *from)) {
+                *form = Form::Unlink;
+            }
+        }
+    }
+    intents
+}

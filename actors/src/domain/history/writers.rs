@@ -1,0 +1,150 @@
+//! Who changed what, as far as the history knows: the steps that are done, and the undos of those that are not.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{History, step::Step};
+use crate::domain::{
+    event::Event,
+    ids::{NodeId, PropertyId, Seq},
+    recorded::Recorded,
+};
+
+/// Something that a command can write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::domain) enum Slot {
+    /// A property, or the name.
+    Property(NodeId, PropertyId),
+    /// Anything of a node.
+    Content(NodeId),
+    /// Where a node stands.
+    Place(NodeId),
+    /// Whether there is such a node.
+    Existence(NodeId),
+    /// What stands under a node.
+    Children(NodeId),
+    /// Anything.
+    Document,
+}
+
+impl Slot {
+    fn is_written_by(&self, event: &Event) -> bool {
+        match (self, event) {
+            (_, Event::ProjectSaved { .. }) => false,
+            (Self::Document, _) | (_, Event::ProjectLoaded { .. }) => true,
+            (
+                Self::Property(id, property),
+                Event::PropertyChanged {
+                    node_id, property: it, ..
+                }
+                | Event::PropertyDeleted {
+                    node_id, property: it, ..
+                },
+            ) => id == node_id && *property == it.id,
+            (Self::Content(id), Event::PropertyChanged { node_id, .. } | Event::PropertyDeleted { node_id, .. })
+            | (
+                Self::Property(id, _) | Self::Content(id) | Self::Place(id) | Self::Existence(id),
+                Event::NodeCreated { node_id, .. } | Event::NodeDeleted { node_id, .. },
+            ) => id == node_id,
+            (Self::Place(id), Event::NodeLinked { child_id, .. } | Event::NodeUnlinked { child_id, .. }) => {
+                id == child_id
+            }
+            (
+                Self::Children(id),
+                Event::NodeCreated { parent_id, .. }
+                | Event::NodeDeleted { parent_id, .. }
+                | Event::NodeLinked { parent_id, .. }
+                | Event::NodeUnlinked { parent_id, .. },
+            ) => Some(*id) == *parent_id,
+            (
+                Self::Property(..) | Self::Content(_) | Self::Existence(_),
+                Event::NodeLinked { .. } | Event::NodeUnlinked { .. },
+            )
+            | (
+                Self::Place(_) | Self::Existence(_) | Self::Children(_),
+                Event::PropertyChanged { .. } | Event::PropertyDeleted { .. },
+            ) => false,
+        }
+    }
+}
+
+/// Where nodes were put after a moment.
+#[derive(Debug, Default)]
+pub(in crate::domain) struct Places<'a> {
+    nodes: BTreeMap<NodeId, &'a Recorded>,
+    all: Option<&'a Recorded>,
+}
+
+impl<'a> Places<'a> {
+    /// The last record that put a node somewhere.
+    pub(in crate::domain) fn of(&self, node_id: NodeId) -> Option<&'a Recorded> {
+        let put = self.nodes.get(&node_id).copied();
+        put.into_iter()
+            .chain(self.all)
+            .max_by_key(|recorded| recorded.first_seq)
+    }
+
+    fn note(&mut self, recorded: &'a Recorded) {
+        for event in &recorded.events {
+            match event {
+                Event::NodeCreated { node_id: id, .. }
+                | Event::NodeLinked { child_id: id, .. }
+                | Event::NodeUnlinked { child_id: id, .. } => drop(self.nodes.insert(*id, recorded)),
+                Event::ProjectLoaded { .. } => self.all = Some(recorded),
+                Event::NodeDeleted { .. }
+                | Event::PropertyChanged { .. }
+                | Event::PropertyDeleted { .. }
+                | Event::ProjectSaved { .. } => {}
+            }
+        }
+    }
+}
+
+impl History {
+    /// What changed the document after a moment, other than a step and its undo: steps that came later and are done, and
+    /// undos of steps that had been done by then. (A step that came later and is undone has left no change.)
+    pub(in crate::domain) fn writers_since<'a>(
+        &'a self,
+        since: Seq,
+        step: &'a Step,
+    ) -> impl Iterator<Item = &'a Arc<Recorded>> {
+        let stacks = self.stacks();
+        let later = stacks.done.partition_point(|other| other.first_seq() <= since);
+        let done = stacks.done.range(later..).map(Step::recorded);
+        let undos = stacks.undone().filter(move |other| other.first_seq() < since);
+        let undos = undos
+            .filter_map(Step::undone_by)
+            .filter(move |undo| undo.first_seq > since);
+        done.chain(undos).filter(move |recorded| {
+            let own = step.undone_by();
+            recorded.command_id != step.target().command_id
+                && own.is_none_or(|own| recorded.command_id != own.command_id)
+        })
+    }
+
+    /// Of these, the last that wrote something.
+    pub(in crate::domain) fn last_writer_since(&self, since: Seq, step: &Step, slot: &Slot) -> Option<&Recorded> {
+        // Borrowed for as long as the history is, the step only for looking.
+        let mut last: Option<&Recorded> = None;
+        let own = [Some(step.recorded()), step.undone_by()];
+        let is_own = |recorded: &Recorded| own.iter().flatten().any(|own| own.command_id == recorded.command_id);
+        let stacks = self.stacks();
+        let undos = stacks.undone().filter_map(Step::undone_by);
+        for recorded in stacks.done.iter().map(Step::recorded).chain(undos) {
+            let is_later = recorded.first_seq > since && last.is_none_or(|last| last.first_seq < recorded.first_seq);
+            if is_later && !is_own(recorded) && recorded.events.iter().any(|event| slot.is_written_by(event)) {
+                last = Some(recorded);
+            }
+        }
+        last
+    }
+
+    /// Where nodes were put after a moment, by others than a step and its undo. One pass over what came later, for an
+    /// undo that has to know it; most do not.
+    pub(in crate::domain) fn places_since<'a>(&'a self, since: Seq, step: &'a Step) -> Places<'a> {
+        let mut later: Vec<&Recorded> = self.writers_since(since, step).map(AsRef::as_ref).collect();
+        later.sort_by_key(|recorded| recorded.first_seq);
+        let mut places = Places::default();
+        later.into_iter().for_each(|recorded| places.note(recorded));
+        places
+    }
+}

@@ -1,0 +1,422 @@
+//! Undo and redo by several people at once (U1 to U9).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::{
+    prelude::*,
+    sample::Index,
+    strategy::{Strategy, ValueTree},
+    test_runner::TestRunner,
+};
+use talus_actors::domain::{
+    command::{Command, CommandType, CreateNode, Scope},
+    decide::Decision,
+    event::{Document, Event},
+    graph::NodeContent,
+    history::Step,
+    ids::{NodeId, PropertyId},
+    invariants,
+    recorded::Recorded,
+    session::{Session, Snapshot},
+    testing::{
+        bench::Bench,
+        sample::Setting,
+        users::{Turn, User, scope, turns},
+    },
+    value::Value,
+};
+use uuid::Uuid;
+
+use crate::replica::Replica;
+
+fn after(setting: Setting, turns: &[Turn]) -> Bench {
+    let mut bench = setting.bench();
+    for turn in turns {
+        bench.take_turn(turn);
+    }
+    bench
+}
+
+fn document(bench: &Bench) -> Document {
+    bench.session().document().clone()
+}
+
+const fn undo(scope: Scope, force: bool) -> Command {
+    Command::Undo { scope, force }
+}
+
+const fn redo(scope: Scope) -> Command {
+    Command::redo(scope)
+}
+
+/// What a step wrote: nodes that it made, removed or moved, and properties that it set.
+#[derive(Default)]
+struct Touched {
+    nodes: BTreeSet<NodeId>,
+    properties: BTreeSet<(NodeId, PropertyId)>,
+    names: BTreeSet<NodeId>,
+    everything: bool,
+}
+
+impl Touched {
+    fn by(recorded: &Recorded) -> Self {
+        let mut touched = Self::default();
+        for event in &recorded.events {
+            match event {
+                Event::NodeCreated { node_id: id, .. }
+                | Event::NodeDeleted { node_id: id, .. }
+                | Event::NodeLinked { child_id: id, .. }
+                | Event::NodeUnlinked { child_id: id, .. } => drop(touched.nodes.insert(*id)),
+                Event::PropertyChanged { node_id, property, .. } | Event::PropertyDeleted { node_id, property, .. } => {
+                    if property.is_name() {
+                        touched.names.insert(*node_id);
+                    } else {
+                        touched.properties.insert((*node_id, property.id.clone()));
+                    }
+                }
+                Event::ProjectLoaded { .. } => touched.everything = true,
+                Event::ProjectSaved { .. } => {}
+            }
+        }
+        touched
+    }
+
+    /// What is left of a document without it: places in the order of the tree, and content.
+    fn rest(&self, document: &Document) -> Vec<(NodeId, Option<NodeId>, NodeContent)> {
+        let nodes = document.graph.walk(None).nodes();
+        let untouched = nodes.filter(|(id, _)| !self.nodes.contains(id));
+        let mut rest: Vec<_> = untouched
+            .map(|(id, node)| {
+                let mut content = node.content.clone();
+                content
+                    .properties
+                    .retain(|property, _| !self.properties.contains(&(id, property.clone())));
+                if self.names.contains(&id) {
+                    content.name = "".into();
+                }
+                (id, node.parent(), content)
+            })
+            .collect();
+        // Siblings stay in the order of the tree; where their subtree stands moves with nodes that were touched.
+        rest.sort_by_key(|(_, parent, _)| *parent);
+        rest
+    }
+}
+
+proptest! {
+    /// The graph stays a graph, places stay dense, limits are held, whatever several people undo and redo.
+    #[test]
+    fn invariants_hold_whoever_undoes_what(setting in Setting::any(), turns in turns(1..50)) {
+        let mut bench = setting.bench();
+        for turn in &turns {
+            bench.take_turn(turn);
+            invariants::check(bench.session())?;
+        }
+    }
+
+    /// U1: an undo or redo of one's own is of one's own.
+    #[test]
+    fn mine_is_mine(setting in Setting::any(), turns in turns(1..50)) {
+        let mut bench = setting.bench();
+        for turn in &turns {
+            let Some(recorded) = bench.take_turn(turn).recorded().cloned() else { continue };
+            if let (Scope::Mine, Some(target)) = (recorded.scope, recorded.target) {
+                let of = bench.log().iter().find(|other| other.command_id == target.command_id).expect("it was");
+                prop_assert_eq!(of.origin.author(), recorded.origin.author());
+            }
+        }
+    }
+
+    /// U2: an undo of one's own changes nothing that the step did not touch, unless it is forced.
+    #[test]
+    fn an_undo_touches_only_what_its_step_touched(
+        setting in Setting::any(), turns in turns(1..40), user in User::any()
+    ) {
+        let mut bench = after(setting, &turns);
+        while let Some(step) = user.origin().author().and_then(|me| bench.session().history().next_undo_of(&me)) {
+            let touched = Touched::by(step.recorded());
+            let before = document(&bench);
+            if bench.submit_as(user, &undo(Scope::Mine, false)).is_err() {
+                prop_assert_eq!(document(&bench), before);
+                break;
+            }
+            if !touched.everything {
+                prop_assert_eq!(touched.rest(&document(&bench)), touched.rest(&before));
+            }
+        }
+    }
+
+    /// U5: an undo and its redo leave document and history as they were, whatever the scope, forced or not.
+    #[test]
+    fn undo_then_redo_is_the_identity(
+        setting in Setting::roomy(), turns in turns(1..40), user in User::any(), scope in scope(), force: bool
+    ) {
+        let mut bench = after(setting, &turns);
+        let (before, stacks) = (document(&bench), bench.session().history().stacks().clone());
+        let weight = bench.session().history().weight_bytes();
+        if bench.submit_as(user, &undo(scope, force)).is_err() {
+            return Ok(());
+        }
+        bench.submit_as(user, &redo(scope))?;
+        prop_assert_eq!(document(&bench), before);
+        prop_assert!(bench.session().history().stacks() == &stacks);
+        prop_assert_eq!(bench.session().history().weight_bytes(), weight);
+    }
+
+    /// Undo a lot, then redo a lot: the document is unchanged.
+    #[test]
+    fn undoing_a_lot_and_redoing_it_changes_nothing(
+        setting in Setting::roomy(), turns in turns(1..40), undos in prop::collection::vec((User::any(), scope(), any::<bool>()), 1..20)
+    ) {
+        let mut bench = after(setting, &turns);
+        let (before, stacks) = (document(&bench), bench.session().history().stacks().clone());
+        let mut undone = Vec::new();
+        for (user, scope, force) in undos {
+            if bench.submit_as(user, &undo(scope, force)).is_ok() {
+                undone.push((user, scope));
+            }
+        }
+        while let Some((user, scope)) = undone.pop() {
+            bench.submit_as(user, &redo(scope))?;
+        }
+        prop_assert_eq!(document(&bench), before);
+        prop_assert!(bench.session().history().stacks() == &stacks);
+    }
+
+    /// The same while somebody else works elsewhere: neither sees anything of the other.
+    #[test]
+    fn undoing_a_lot_next_to_others_changes_nothing(
+        mine in prop::collection::vec(own_edit(), 1..15), theirs in prop::collection::vec(own_edit(), 1..40), few in 1..4_usize
+    ) {
+        let mut garden = Garden::new();
+        let mut theirs = theirs.iter().cycle().take(200);
+        for edit in &mine {
+            garden.edit(User::Alice, edit);
+            garden.edit(User::Bob, theirs.next().expect("there are more"));
+        }
+        let before = garden.plot(User::Alice);
+        let mut undone = 0;
+        while garden.turn(User::Alice, &undo(Scope::Mine, false)) {
+            undone += 1;
+            for edit in theirs.by_ref().take(few) {
+                garden.edit(User::Bob, edit);
+            }
+        }
+        prop_assert_eq!(garden.plot(User::Alice).len(), 1, "all of it is undone");
+        for _ in 0..undone {
+            prop_assert!(garden.turn(User::Alice, &redo(Scope::Mine)));
+            for edit in theirs.by_ref().take(few) {
+                garden.edit(User::Bob, edit);
+            }
+        }
+        prop_assert!(!garden.turn(User::Alice, &redo(Scope::Mine)));
+        prop_assert_eq!(garden.plot(User::Alice), before);
+    }
+
+    /// U6: a new command forgets what its author had undone, and what the session could redo; nobody else's.
+    #[test]
+    fn a_new_command_forgets_ones_own(setting in Setting::roomy(), turns in turns(1..40), user in User::any()) {
+        let mut bench = after(setting, &turns);
+        let next = |bench: &Bench, user: User| {
+            let author = user.origin().author()?;
+            bench.session().history().next_redo_of(&author).map(Step::target)
+        };
+        let before = User::ALL.map(|user| next(&bench, user));
+        let create = Command::CreateNode(CreateNode {
+            node_type: "task".into(), name: None, parent_id: None, index: None,
+            properties: BTreeMap::new(), node_id: None,
+        });
+        bench.submit_as(user, &create)?;
+        prop_assert!(bench.session().history().next_redo().is_none());
+        for (other, before) in User::ALL.into_iter().zip(before) {
+            let is_author = other.origin().author() == user.origin().author();
+            prop_assert_eq!(next(&bench, other), before.filter(|_| !is_author));
+        }
+    }
+
+    /// P8: a log tells of the very history that was; also with a snapshot of any moment.
+    #[test]
+    fn a_log_tells_of_the_history(setting in Setting::any(), turns in turns(2..50), at in any::<Index>()) {
+        let (before, later) = turns.split_at(at.index(turns.len()));
+        let mut bench = after(setting, before);
+        let text = serde_json::to_vec(&bench.session().snapshot()).expect("a snapshot is JSON");
+        let snapshot: Snapshot = serde_json::from_slice(&text).expect("what was written is read");
+        prop_assert_eq!(&snapshot, &bench.session().snapshot());
+        for turn in later {
+            bench.take_turn(turn);
+        }
+        prop_assert!(&bench.replayed()? == bench.session());
+        let session = bench.session();
+        let (genesis, rules) = (session.genesis().clone(), session.rules().clone());
+        let replayed = Session::replay(genesis, rules, Some(snapshot), bench.log().iter().cloned())?;
+        prop_assert!(&replayed == session, "{:#?}\nis not\n{:#?}", replayed, session);
+    }
+
+    /// The log is replayed whatever can be undone now, less or more than when it was written.
+    #[test]
+    fn a_log_is_replayed_whatever_can_be_undone(
+        setting in Setting::any(), turns in turns(2..60), at in any::<Index>(), depths in prop::collection::vec(1..8_usize, 2),
+        undo_bytes_max in prop_oneof![500..4_000_usize, Just(1 << 20)]
+    ) {
+        let (before, later) = turns.split_at(at.index(turns.len()));
+        let mut bench = after(setting, before);
+        for undo_depth_max in depths {
+            let mut rules = setting.rules();
+            let limits = std::sync::Arc::make_mut(&mut rules.limits);
+            (limits.undo_depth_max, limits.undo_bytes_max) = (undo_depth_max, undo_bytes_max);
+            bench = Bench::resume(bench.session().genesis().clone(), rules, bench.log())?;
+            for turn in later {
+                bench.take_turn(turn);
+                invariants::check_history(bench.session())?;
+            }
+        }
+        let resumed = Bench::resume(bench.session().genesis().clone(), setting.rules(), bench.log())?;
+        prop_assert_eq!(resumed.session().document(), bench.session().document());
+    }
+
+    /// P6: the events alone rebuild the graph, whoever undoes what.
+    #[test]
+    fn a_replica_has_the_same_tree(setting in Setting::any(), turns in turns(1..50)) {
+        let mut bench = setting.bench();
+        let (mut replica, mut told) = (Replica::default(), 0);
+        for turn in &turns {
+            bench.take_turn(turn);
+            let events = bench.log()[told..].iter().flat_map(|recorded| &recorded.events);
+            events.for_each(|event| replica.hear(event));
+            told = bench.log().len();
+            prop_assert_eq!(replica.tree(), Replica::of(&bench.session().document().graph).tree());
+        }
+    }
+}
+
+/// Something that somebody does in their own part of the graph.
+#[derive(Debug, Clone)]
+struct OwnEdit {
+    kind: u8,
+    node: Index,
+    other: Index,
+    value: i64,
+}
+
+fn own_edit() -> impl Strategy<Value = OwnEdit> {
+    (0..8_u8, any::<Index>(), any::<Index>(), 0..100_i64).prop_map(|(kind, node, other, value)| OwnEdit {
+        kind,
+        node,
+        other,
+        value,
+    })
+}
+
+/// A session in which everybody has a root of their own, which nobody else touches and they did not make.
+struct Garden {
+    bench: Bench,
+}
+
+type Plot = Vec<(usize, NodeId, NodeContent)>;
+
+impl Garden {
+    const USERS: [User; 2] = [User::Alice, User::Bob];
+
+    fn new() -> Self {
+        let mut bench = Setting::Free.bench();
+        for user in Self::USERS {
+            let create = Self::create(None, Some(Self::root(user)));
+            bench.submit_as(User::Nobody, &create).expect("it is created");
+        }
+        Self { bench }
+    }
+
+    const fn root(user: User) -> NodeId {
+        NodeId::new(Uuid::from_u128(0x900d + user as u128))
+    }
+
+    fn create(parent_id: Option<NodeId>, node_id: Option<NodeId>) -> Command {
+        Command::CreateNode(CreateNode {
+            node_type: "t".into(),
+            name: None,
+            parent_id,
+            index: None,
+            properties: BTreeMap::new(),
+            node_id,
+        })
+    }
+
+    /// Everything below somebody's root, in order.
+    fn plot(&self, user: User) -> Plot {
+        let graph = &self.bench.session().document().graph;
+        let nodes = graph.walk(Some(Self::root(user))).nodes();
+        nodes
+            .map(|(id, node)| (graph.depth(id), id, node.content.clone()))
+            .collect()
+    }
+
+    /// Sends a command of somebody's and sees that the other's part stays as it is.
+    fn turn(&mut self, user: User, command: &Command) -> bool {
+        let others = |garden: &Self| Self::USERS.map(|other| (other != user).then(|| garden.plot(other)));
+        let before = others(self);
+        let is_done = match self.bench.submit_as(user, command) {
+            Ok(decision) => matches!(decision, Decision::Change(_)),
+            Err(rejection) => {
+                assert_ne!(rejection.code(), "UNDO_CONFLICT", "nobody is in the way");
+                false
+            }
+        };
+        assert_eq!(others(self), before);
+        is_done
+    }
+
+    fn edit(&mut self, user: User, edit: &OwnEdit) {
+        let ids: Vec<NodeId> = self.plot(user).into_iter().map(|(_, id, _)| id).collect();
+        let (node, other) = (*edit.node.get(&ids), *edit.other.get(&ids));
+        let graph = &self.bench.session().document().graph;
+        let can_move = node != ids[0] && !graph.lineage(other).any(|above| above == node);
+        let command = match edit.kind {
+            0..=2 => Self::create(Some(node), None),
+            3 if node != ids[0] => Command::DeleteNode { node_id: node },
+            4 | 5 if can_move => Command::MoveNode {
+                node_id: node,
+                new_parent_id: Some(other),
+                index: Some(0),
+            },
+            6 => Command::UpdateProperty {
+                node_id: node,
+                property: "name".into(),
+                new_value: Value::text(format!("N{}", edit.value)),
+            },
+            _ => Command::UpdateProperty {
+                node_id: node,
+                property: "x".into(),
+                new_value: Value::from(serde_json::json!(edit.value)),
+            },
+        };
+        self.turn(user, &command);
+    }
+}
+
+/// The turns reach what they are about: undo and redo in both scopes, forced too, and refusals of them for a conflict.
+#[test]
+fn turns_reach_every_kind_of_undo() {
+    let mut runner = TestRunner::deterministic();
+    let (mut done, mut refused) = (BTreeMap::<_, u32>::new(), BTreeMap::<_, u32>::new());
+    for setting in Setting::ALL.iter().cycle().take(120) {
+        let turns = turns(40).new_tree(&mut runner).expect("turns").current();
+        let mut bench = setting.bench();
+        for turn in &turns {
+            let attempt = bench.take_turn(turn);
+            let command = &attempt.sent.command;
+            let (Command::Undo { scope, force } | Command::Redo { scope, force }) = command else {
+                continue;
+            };
+            let kind = (command.kind(), *scope == Scope::Mine, *force);
+            match attempt.result {
+                Ok(_) => *done.entry(kind).or_default() += 1,
+                Err(rejection) => *refused.entry((kind.0, rejection.code())).or_default() += 1,
+            }
+        }
+    }
+    assert_eq!(done.len(), 8, "{done:#?}");
+    for kind in [CommandType::Undo, CommandType::Redo] {
+        let conflicts = refused.get(&(kind, "UNDO_CONFLICT")).copied().unwrap_or_default();
+        assert!(conflicts > 5, "{kind}: {refused:#?}");
+    }
+}

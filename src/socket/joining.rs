@@ -1,0 +1,188 @@
+//! Coming to a session and going from it: with the connection, or after it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use socketioxide::{adapter::LocalAdapter, extract::SocketRef, socket::DisconnectReason};
+use talus_actors::{
+    domain::ids::{ClientId, SessionId},
+    fan_out::{Member, MemberInfo, RoomSocket},
+    hub::HubError,
+    session_actor::Position,
+};
+use tracing::Instrument;
+
+use super::{
+    Edge,
+    ack::Ack,
+    admission,
+    commands::{Payload, text},
+    memberships::{Membership, Memberships},
+    peer::Peer,
+    reason_word,
+};
+use crate::wire::{
+    error::Failure,
+    request::{id, read, required},
+};
+
+/// The payload of `join_session` and `leave_session`.
+#[derive(Deserialize)]
+struct JoinRequest {
+    session_id: Option<String>,
+    epoch: Option<String>,
+    seq: Option<u64>,
+}
+
+/// The session that a client wants to be in, and its new stay there, from where on; nothing if it is there already.
+type Entered = (SessionId, Option<(Membership, Option<Position>)>);
+
+/// What a client is told that came to a session, or went.
+#[derive(Serialize)]
+struct JoinAnswer {
+    success: bool,
+    session_id: SessionId,
+    client_id: ClientId,
+}
+
+impl JoinAnswer {
+    fn new(session_id: SessionId, of: &Memberships) -> Self {
+        Self {
+            success: true,
+            session_id,
+            client_id: of.client_id.clone(),
+        }
+    }
+}
+
+impl Edge {
+    /// `join_session`: a socket that is connected comes to one more session. Coming twice is coming once.
+    pub(super) fn join_session(
+        &self,
+        socket: SocketRef,
+        of: &Arc<Memberships>,
+        payload: Payload,
+        ack: Ack<LocalAdapter>,
+    ) -> impl Future<Output = ()> + use<> {
+        // What the client sends after this may name the session: it is in it from here on.
+        let entered = self.enter(of, payload);
+        let (edge, of) = (self.clone(), Arc::clone(of));
+        let permit = of.answers.try_enter();
+        async move {
+            let answer = match entered {
+                Ok((session_id, None)) => Ok(JoinAnswer::new(session_id, &of)),
+                Ok((session_id, Some((membership, position)))) => {
+                    let joined = edge.sit(&socket, &of, &membership, position).await;
+                    joined.map(|()| JoinAnswer::new(session_id, &of)).map_err(Failure::from)
+                }
+                Err(failure) => Err(failure),
+            };
+            ack.answer(answer, edge.realtime.slow_consumer_retry(), permit).await;
+        }
+    }
+
+    /// `leave_session`: it goes from one, and stays connected. Going from where one is not is no error.
+    pub(super) fn leave_session(
+        &self,
+        of: &Arc<Memberships>,
+        payload: Payload,
+        ack: Ack<LocalAdapter>,
+    ) -> impl Future<Output = ()> + use<> {
+        let left = late(of).and_then(|()| read_join(payload)).map(|(session_id, _)| {
+            let membership = of.leave(session_id);
+            (JoinAnswer::new(session_id, of), membership)
+        });
+        let (hub, wait) = (self.hub.clone(), self.realtime.slow_consumer_retry());
+        let permit = of.answers.try_enter();
+        async move {
+            let answer = match left {
+                Ok((answer, membership)) => {
+                    if let Some(Membership { session_id, member, .. }) = membership {
+                        hub.leave(session_id, member, &"left_session".into()).await;
+                    }
+                    Ok(answer)
+                }
+                Err(failure) => Err(failure),
+            };
+            ack.answer(answer, wait, permit).await;
+        }
+    }
+
+    fn enter(&self, of: &Memberships, payload: Payload) -> Result<Entered, Failure> {
+        late(of)?;
+        let (session_id, position) = read_join(payload)?;
+        let max = self.realtime.sessions_per_socket_max;
+        if of.len() >= max && of.named(Some(session_id)).is_err() {
+            let message = format!("the socket is in {max} sessions, as many as it may be in");
+            return Err(Failure::new("OVERLOADED", message)
+                .with("limit", "sessions_per_socket_max")
+                .with("max", max));
+        }
+        let membership = of.enter(session_id);
+        Ok((session_id, membership.map(|membership| (membership, position))))
+    }
+
+    /// Puts a socket into a session's room: it gets a sync, then everything that happens.
+    pub(super) async fn sit(
+        &self,
+        socket: &SocketRef,
+        of: &Arc<Memberships>,
+        membership: &Membership,
+        position: Option<Position>,
+    ) -> Result<(), HubError> {
+        let &Membership { session_id, member, .. } = membership;
+        let client_id = of.client_id.clone();
+        let span = tracing::info_span!("socket", %session_id, %client_id, member = member.0);
+        let retry = self.realtime.slow_consumer_retry();
+        let peer = Arc::new(Peer::new(
+            socket.clone(),
+            self.hub.clone(),
+            Arc::clone(of),
+            membership,
+            retry,
+        ));
+        of.seat(member, &peer);
+        let member = Member {
+            id: member,
+            info: MemberInfo { client_id, user: None },
+            presence: membership.presence.clone(),
+            socket: peer as Arc<dyn RoomSocket>,
+        };
+        let id = member.id;
+        let joined = self.hub.join(session_id, member, position);
+        if let Err(error) = joined.instrument(span.clone()).await {
+            span.in_scope(|| tracing::info!(%error, "socket could not join"));
+            of.end(session_id, id);
+            return Err(error);
+        }
+        // It went while it was joining, and the room may not have known it then.
+        if !socket.connected() || !of.has(id) {
+            self.hub.leave(session_id, id, &"transport_close".into()).await;
+        }
+        Ok(())
+    }
+
+    /// A socket is gone, and from all its sessions.
+    pub(super) async fn gone(&self, of: &Memberships, reason: DisconnectReason) {
+        let word = reason_word(reason);
+        for Membership { session_id, member, .. } in of.all() {
+            tracing::debug!(%session_id, member = member.0, reason = word, "socket gone");
+            self.hub.leave(session_id, member, &word.into()).await;
+        }
+    }
+}
+
+fn late(of: &Memberships) -> Result<(), Failure> {
+    if of.late_join {
+        return Ok(());
+    }
+    let message = "sessions are joined with the connection: realtime.late_join is switched off";
+    Err(Failure::new("INVALID_REQUEST", message))
+}
+
+fn read_join(payload: Payload) -> Result<(SessionId, Option<Position>), Failure> {
+    let request: JoinRequest = read("", &text(payload))?;
+    let session_id = required("", "session_id", request.session_id)?;
+    let session_id = id("", "session_id", &session_id)?;
+    Ok((session_id, admission::position(request.epoch.as_deref(), request.seq)))
+}

@@ -1,0 +1,130 @@
+//! The sessions that a socket is in.
+
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwap;
+use imbl::OrdMap;
+use talus_actors::{
+    admission::{Gate, Permit},
+    domain::ids::{ClientId, SessionId},
+    fan_out::{MemberId, Presence},
+    hub::{Hub, Lane},
+};
+
+use super::peer::Peer;
+use crate::wire::error::Failure;
+
+/// A socket's stay in a session.
+#[derive(Clone)]
+pub(super) struct Membership {
+    pub(super) session_id: SessionId,
+    pub(super) member: MemberId,
+    /// Its commands go one after the other.
+    pub(super) lane: Arc<Lane>,
+    /// What its client says of itself there.
+    pub(super) presence: Presence,
+    /// The socket as the session's room has it. Weak: the socket holds its memberships, and must not hold itself.
+    peer: Weak<Peer>,
+}
+
+impl Membership {
+    pub(super) fn peer(&self) -> Option<Arc<Peer>> {
+        self.peer.upgrade()
+    }
+}
+
+/// See the [module](self). Changed by what its own client says, and read while that is handled: no lock.
+pub(super) struct Memberships {
+    /// The name that the client goes by in all of them.
+    pub(super) client_id: ClientId,
+    /// Whether the client may come and go while it is connected.
+    pub(super) late_join: bool,
+    /// Answers that wait for room in its queue. A client that takes none and goes on asking is not waited for (P9).
+    pub(super) answers: Gate,
+    hub: Hub,
+    of: ArcSwap<OrdMap<SessionId, Membership>>,
+    _permit: Option<Permit>,
+}
+
+impl Memberships {
+    /// None yet. One that came without a session brings a permit: it is in no room that counts it.
+    pub(super) fn new(hub: &Hub, client_id: ClientId, late_join: bool, answers: Gate, permit: Option<Permit>) -> Self {
+        Self {
+            client_id,
+            late_join,
+            answers,
+            _permit: permit,
+            hub: hub.clone(),
+            of: ArcSwap::default(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.of.load().len()
+    }
+
+    pub(super) fn all(&self) -> Vec<Membership> {
+        self.of.load().values().cloned().collect()
+    }
+
+    /// A new stay in a session; nothing if there is one.
+    pub(super) fn enter(&self, session_id: SessionId) -> Option<Membership> {
+        let new = Membership {
+            session_id,
+            member: self.hub.next_member_id(),
+            lane: Arc::new(Lane::new(&self.hub, session_id)),
+            presence: Presence::default(),
+            peer: Weak::new(),
+        };
+        let before = self.of.rcu(|of| match of.get(&session_id) {
+            Some(_) => OrdMap::clone(of),
+            None => of.update(session_id, new.clone()),
+        });
+        (!before.contains_key(&session_id)).then_some(new)
+    }
+
+    /// From now on the session's room has the socket.
+    pub(super) fn seat(&self, member: MemberId, peer: &Arc<Peer>) {
+        self.of.rcu(|of| {
+            let known = of.values().find(|membership| membership.member == member);
+            match known.cloned() {
+                Some(mut membership) => {
+                    membership.peer = Arc::downgrade(peer);
+                    of.update(membership.session_id, membership)
+                }
+                None => OrdMap::clone(of),
+            }
+        });
+    }
+
+    /// Whether a stay goes on.
+    pub(super) fn has(&self, member: MemberId) -> bool {
+        self.of.load().values().any(|membership| membership.member == member)
+    }
+
+    /// That stay ends, if it goes on.
+    pub(super) fn end(&self, session_id: SessionId, member: MemberId) {
+        if self.has(member) {
+            self.leave(session_id);
+        }
+    }
+
+    /// A stay ends; nothing if there is none.
+    pub(super) fn leave(&self, session_id: SessionId) -> Option<Membership> {
+        let before = self.of.rcu(|of| of.without(&session_id));
+        before.get(&session_id).cloned()
+    }
+
+    /// The session that something is about: the one that it names, or the only one.
+    pub(super) fn named(&self, session_id: Option<SessionId>) -> Result<Membership, Failure> {
+        let of = self.of.load();
+        match session_id {
+            Some(id) => of.get(&id).cloned().ok_or_else(Failure::session_not_found),
+            None if of.len() == 1 => of.values().next().cloned().ok_or_else(Failure::session_not_found),
+            None => Err(Failure::invalid_field(
+                "session_id",
+                format!("is required: the socket is in {} sessions", of.len()),
+            )),
+        }
+    }
+}

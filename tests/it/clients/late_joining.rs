@@ -1,0 +1,173 @@
+//! A socket that joins and leaves sessions while it is connected, and may be in several (`realtime.late_join`).
+
+use serde_json::{Value, json};
+
+use super::{
+    connections,
+    driver::{Connect, Driver, Told, Transport},
+    on_both_transports,
+};
+use crate::support::TestHub;
+
+on_both_transports!(
+    a_socket_may_be_in_several_sessions,
+    a_session_that_ends_leaves_its_socket_the_others,
+    who_is_gone_is_gone_from_all_sessions,
+    sessions_of_a_socket_have_a_limit,
+);
+
+async fn late() -> TestHub {
+    TestHub::with(|config| config.realtime.late_join = true).await
+}
+
+/// Connects without naming a session.
+async fn connect(hub: &TestHub, driver: &mut Driver, name: &str, transport: Transport) {
+    let how = Connect::to(&hub.url, "", transport).bare(json!({"client_id": name}));
+    driver.connect(name, &how).await;
+    driver.expect(name, "connected").await;
+}
+
+fn of(session: &str) -> Value {
+    json!({"session_id": session})
+}
+
+fn create(session: &str) -> Value {
+    json!({"session_id": session, "command_type": "CreateNode", "data": {"blueprint_type_id": "task"}})
+}
+
+/// P7: it gets the sync and the events of each session that it is in, and of no other; what it sends names the session.
+async fn a_socket_may_be_in_several_sessions(transport: Transport) {
+    let hub = late().await;
+    let (first, second) = (hub.session().await, hub.session().await);
+    let mut js = Driver::javascript();
+    connect(&hub, &mut js, "ann", transport).await;
+    let nowhere = js
+        .ask(
+            "ann",
+            "command:execute",
+            json!({"command_type": "DeleteNode", "data": {"node_id": first}}),
+        )
+        .await;
+    assert_eq!(nowhere["error"]["field"], "session_id");
+    let joined = js.ask("ann", "join_session", of(&first)).await;
+    assert_eq!(
+        joined,
+        json!({"success": true, "session_id": first, "client_id": "ann"})
+    );
+    assert_eq!(
+        js.ask("ann", "join_session", of(&first)).await,
+        joined,
+        "coming twice is coming once"
+    );
+    assert_eq!(js.ask("ann", "join_session", of(&second)).await["success"], true);
+    connections(&hub, 2).await;
+    let ambiguous = js.ask("ann", "command:undo", json!({})).await;
+    assert_eq!(
+        (&ambiguous["error"]["code"], &ambiguous["error"]["field"]),
+        (&json!("INVALID_REQUEST"), &json!("session_id"))
+    );
+    for session in [&first, &second] {
+        assert_eq!(js.ask("ann", "command:execute", create(session)).await["seq"], 2);
+    }
+    assert_eq!(js.ask("ann", "leave_session", of(&first)).await["success"], true);
+    assert_eq!(
+        js.ask("ann", "leave_session", of(&first)).await["success"],
+        true,
+        "nor is going twice an error"
+    );
+    connections(&hub, 1).await;
+    hub.create_node(&first, None, "unheard").await;
+    // Named or not, there is one left.
+    let last = json!({"command_type": "CreateNode", "data": {"blueprint_type_id": "task"}});
+    js.emit("ann", "command:execute", last).await;
+    let told = js
+        .until_that("ann", |told| told.event().is_some_and(|(_, data)| data["seq"] == 4))
+        .await;
+    let unheard = told
+        .iter()
+        .filter_map(Told::event)
+        .filter(|(_, data)| data["name"] == "unheard");
+    assert_eq!(unheard.count(), 0, "it had left");
+    let back = json!({"session_id": first, "epoch": "00000000", "seq": 1});
+    assert_eq!(js.ask("ann", "join_session", back).await["success"], true);
+    let told = js.until("ann", "session:sync").await;
+    let (_, sync) = told.last().and_then(Told::event).expect("an event");
+    assert_eq!(sync["reason"], "epoch_changed", "it is told what its position is worth");
+    let gone = js
+        .ask("ann", "join_session", of("67e55044-10b1-426f-9247-bb680e5fe0c8"))
+        .await;
+    assert_eq!(gone["error"]["code"], "INVALID_SESSION");
+    for wrong in [
+        json!({}),
+        json!({"session_id": 7}),
+        json!({"session_id": "x"}),
+        json!("x"),
+    ] {
+        let answer = js.ask("ann", "join_session", wrong.clone()).await;
+        assert_eq!(answer["error"]["code"], "INVALID_REQUEST", "{wrong}");
+    }
+}
+
+/// A session that is deleted tells the socket so, which stays connected.
+async fn a_session_that_ends_leaves_its_socket_the_others(transport: Transport) {
+    let hub = late().await;
+    let (first, second) = (hub.session().await, hub.session().await);
+    let mut js = Driver::javascript();
+    connect(&hub, &mut js, "ann", transport).await;
+    for session in [&first, &second] {
+        js.ask("ann", "join_session", of(session)).await;
+    }
+    hub.delete(&format!("/sessions/{first}")).await;
+    let told = js.until("ann", "session:disconnected").await;
+    let (_, data) = told.last().and_then(Told::event).expect("an event");
+    assert_eq!(data["reason"], "session_deleted");
+    let refused = js.ask("ann", "command:execute", create(&first)).await;
+    assert_eq!(refused["error"]["code"], "INVALID_SESSION");
+    assert_eq!(js.ask("ann", "command:execute", create(&second)).await["success"], true);
+}
+
+/// The others in each room hear of it.
+async fn who_is_gone_is_gone_from_all_sessions(transport: Transport) {
+    let hub = late().await;
+    let (first, second) = (hub.session().await, hub.session().await);
+    let (mut js, mut python) = (Driver::javascript(), Driver::python());
+    for (name, session) in [("one", &first), ("two", &second)] {
+        python.settle(name, &Connect::to(&hub.url, session, transport)).await;
+    }
+    connect(&hub, &mut js, "ann", transport).await;
+    for session in [&first, &second] {
+        js.ask("ann", "join_session", of(session)).await;
+    }
+    connections(&hub, 4).await;
+    js.disconnect("ann").await;
+    for name in ["one", "two"] {
+        let told = python.until(name, "session:disconnected").await;
+        assert_eq!(
+            told.last().and_then(Told::event).expect("an event").1["client_id"],
+            "ann"
+        );
+    }
+    connections(&hub, 2).await;
+}
+
+/// P9.
+async fn sessions_of_a_socket_have_a_limit(transport: Transport) {
+    let hub = TestHub::with(|config| {
+        config.realtime.late_join = true;
+        config.realtime.sessions_per_socket_max = 2;
+        config.realtime.connections_max = 3;
+    });
+    let hub = hub.await;
+    let mut js = Driver::javascript();
+    connect(&hub, &mut js, "ann", transport).await;
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let session = hub.session().await;
+        answers.push(js.ask("ann", "join_session", of(&session)).await);
+    }
+    assert_eq!(answers[1]["success"], true);
+    assert_eq!(
+        (&answers[2]["error"]["code"], &answers[2]["error"]["limit"]),
+        (&json!("OVERLOADED"), &json!("sessions_per_socket_max"))
+    );
+}
