@@ -11,8 +11,8 @@ use talus_actors::{
         session::Genesis,
     },
     fan_out::{
-        CommandNotice, Encoder, Frame, MemberInfo, PresenceDiff, PresenceEntry, Room, Sync, SyncBody, SyncContent,
-        SyncReason,
+        CommandNotice, Encoder, Frame, MemberInfo, PresenceDiff, PresenceEntry, PresenceState, Room, Sync, SyncBody,
+        SyncContent, SyncReason,
     },
 };
 
@@ -67,33 +67,39 @@ struct Disconnected<'a> {
 
 /// A client that is here, and what it says of itself.
 #[derive(Debug, Serialize)]
-pub struct PresentClient<'a> {
-    client_id: &'a ClientId,
+pub struct PresentClient {
+    client_id: ClientId,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<&'a str>,
-    state: Option<&'a RawValue>,
+    user: Option<Arc<str>>,
+    state: Option<PresenceState>,
 }
 
-impl<'a> From<&'a PresenceEntry> for PresentClient<'a> {
-    fn from(entry: &'a PresenceEntry) -> Self {
+impl From<&PresenceEntry> for PresentClient {
+    fn from(entry: &PresenceEntry) -> Self {
         Self {
-            client_id: &entry.info.client_id,
-            user: entry.info.user.as_deref(),
-            state: entry.state.as_deref(),
+            client_id: entry.info.client_id.clone(),
+            user: entry.info.user.clone(),
+            state: entry.state.clone(),
         }
     }
 }
 
+/// Those of a list.
+#[must_use]
+pub fn present_clients(entries: &[PresenceEntry]) -> Vec<PresentClient> {
+    entries.iter().map(PresentClient::from).collect()
+}
+
 #[derive(Serialize)]
-struct WhoIsHere<'a> {
-    clients: Vec<PresentClient<'a>>,
+struct WhoIsHere {
+    clients: Vec<PresentClient>,
     total: usize,
 }
 
 #[derive(Serialize)]
 struct WhoIsDifferent<'a> {
-    joins: Vec<PresentClient<'a>>,
-    updates: Vec<PresentClient<'a>>,
+    joins: Vec<PresentClient>,
+    updates: Vec<PresentClient>,
     leaves: &'a [ClientId],
 }
 
@@ -196,7 +202,7 @@ impl Encoder for WireEncoder {
 
     fn presence_state(&self, room: &Room, entries: &[PresenceEntry], total: usize, now: Timestamp) -> Frame {
         let body = WhoIsHere {
-            clients: entries.iter().map(PresentClient::from).collect(),
+            clients: present_clients(entries),
             total,
         };
         frame("presence:state", Envelope::of_room(room, now), body)
@@ -204,8 +210,8 @@ impl Encoder for WireEncoder {
 
     fn presence_diff(&self, room: &Room, diff: &PresenceDiff, now: Timestamp) -> Frame {
         let body = WhoIsDifferent {
-            joins: diff.joins.iter().map(PresentClient::from).collect(),
-            updates: diff.updates.iter().map(PresentClient::from).collect(),
+            joins: present_clients(&diff.joins),
+            updates: present_clients(&diff.updates),
             leaves: &diff.leaves,
         };
         frame("presence:diff", Envelope::of_room(room, now), body)

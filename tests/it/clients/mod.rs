@@ -17,6 +17,7 @@ mod leaving;
 mod load;
 mod locks;
 mod names;
+mod presence;
 mod resuming;
 mod stalled;
 mod wire;

@@ -1,5 +1,6 @@
 //! given(who came, spoke, went) then(what is told).
 
+use proptest::prelude::*;
 use serde_json::value::RawValue;
 
 use super::*;
@@ -265,4 +266,184 @@ fn an_empty_room_keeps_nothing() {
     room.diff();
     let empty = room.sockets.is_empty() && room.clients.is_empty() && room.told.is_empty();
     assert!(empty && room.listed.is_empty() && room.unlisted.is_empty() && !room.is_pending());
+}
+
+/// What happens to a room, by the number of a socket.
+#[derive(Debug, Clone)]
+enum Step {
+    Join(u64),
+    Leave(u64),
+    Say(u64, u8),
+    FallBehind(u64),
+    Resync(u64),
+    Tell { stale_max: usize },
+    ReplaceRoom,
+    RestartSession,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let socket = 0..8_u64;
+    let step = prop_oneof![
+        4 => socket.clone().prop_map(Step::Join),
+        3 => socket.clone().prop_map(Step::Leave),
+        6 => (socket.clone(), 0..4_u8).prop_map(|(id, says)| Step::Say(id, says)),
+        1 => socket.clone().prop_map(Step::FallBehind),
+        2 => socket.prop_map(Step::Resync),
+        4 => (1..4_usize).prop_map(|stale_max| Step::Tell { stale_max }),
+        1 => Just(Step::ReplaceRoom),
+        1 => Just(Step::RestartSession),
+    ];
+    proptest::collection::vec(step, 0..60)
+}
+
+/// A room and what its sockets make of what they are told.
+struct Scene {
+    room: RoomPresence,
+    clients_max: usize,
+    seats: BTreeMap<MemberId, Seat>,
+    next_id: u64,
+}
+
+struct Seat {
+    member: Member,
+    knows: BTreeMap<String, String>,
+    is_behind: bool,
+}
+
+impl Seat {
+    fn is_told(&mut self, list: &PresenceList) {
+        self.knows = known(&list.clients);
+    }
+
+    fn is_told_diff(&mut self, diff: &PresenceDiff) {
+        self.knows.extend(known(&diff.joins));
+        self.knows.extend(known(&diff.updates));
+        for client_id in &diff.leaves {
+            self.knows.remove(client_id.as_str());
+        }
+    }
+}
+
+fn known(entries: &[PresenceEntry]) -> BTreeMap<String, String> {
+    let state = |entry: &PresenceEntry| entry.state.as_ref().map_or("-", |state| state.get()).to_owned();
+    let entries = entries.iter();
+    entries
+        .map(|entry| (entry.info.client_id.to_string(), state(entry)))
+        .collect()
+}
+
+impl Scene {
+    /// The socket that is there in a place, if any: two places share a client.
+    fn at(&self, place: u64) -> Option<MemberId> {
+        let seats = self.seats.keys().copied();
+        seats.into_iter().find(|id| id.0 % 8 == place)
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Join(place) if self.at(place).is_none() => self.join(place),
+            Step::Leave(place) => {
+                if let Some(id) = self.at(place) {
+                    self.seats.remove(&id);
+                    self.room.left(id);
+                }
+            }
+            Step::Say(place, what) => {
+                if let Some(id) = self.at(place) {
+                    let text = if what == 0 { "-".to_owned() } else { what.to_string() };
+                    says(&mut self.room, &self.seats[&id].member, &text);
+                }
+            }
+            Step::FallBehind(place) => {
+                if let Some(seat) = self.at(place).and_then(|id| self.seats.get_mut(&id)) {
+                    seat.is_behind = true;
+                }
+            }
+            Step::Resync(place) => {
+                if let Some(seat) = self.at(place).and_then(|id| self.seats.get_mut(&id))
+                    && std::mem::take(&mut seat.is_behind)
+                {
+                    self.room.missed(seat.member.id);
+                }
+            }
+            Step::Tell { stale_max } => self.tell(stale_max),
+            Step::ReplaceRoom => {
+                self.room = RoomPresence::new(self.clients_max);
+                self.adopt();
+            }
+            Step::RestartSession => self.adopt(),
+            Step::Join(_) => {}
+        }
+    }
+
+    fn join(&mut self, place: u64) {
+        self.next_id += 8;
+        let member = socket(self.next_id + place, &format!("c{}", place / 2));
+        self.room.joined(&member);
+        let mut seat = Seat {
+            knows: BTreeMap::new(),
+            is_behind: false,
+            member,
+        };
+        seat.is_told(&self.room.list_for(&seat.member.info.client_id));
+        self.seats.insert(seat.member.id, seat);
+    }
+
+    fn adopt(&mut self) {
+        for seat in self.seats.values_mut() {
+            seat.is_behind = false;
+            self.room.adopted(&seat.member);
+        }
+    }
+
+    fn tell(&mut self, stale_max: usize) {
+        let diff = self.room.diff();
+        let list = self.room.list();
+        for id in self.room.take_stale(stale_max) {
+            let seat = self.seats.get_mut(&id).expect("only sockets that are here");
+            if !seat.is_behind {
+                seat.is_told(&list);
+            }
+        }
+        for (id, seat) in &mut self.seats {
+            if !seat.is_behind && !self.room.is_stale(*id) {
+                seat.is_told_diff(&diff);
+            }
+        }
+    }
+
+    /// Everybody keeps up again, somebody says something, and everything is told.
+    fn settle(&mut self) {
+        for place in 0..8 {
+            self.step(&Step::Resync(place));
+        }
+        let Some(id) = self.seats.keys().next().copied() else {
+            return;
+        };
+        says(&mut self.room, &self.seats[&id].member, "\"last\"");
+        while self.room.is_pending() {
+            self.tell(1);
+        }
+    }
+}
+
+proptest! {
+    /// Whatever happened, in the end all know the same, and it is what the sockets say.
+    #[test]
+    fn everybody_knows_the_same_in_the_end(steps in steps(), clients_max in prop_oneof![Just(2_usize), Just(100)]) {
+        let mut scene = Scene { room: RoomPresence::new(clients_max), clients_max, seats: BTreeMap::new(), next_id: 0 };
+        for step in &steps {
+            scene.step(step);
+        }
+        scene.settle();
+        let listed = known(&scene.room.list().clients);
+        for seat in scene.seats.values() {
+            prop_assert_eq!(&seat.knows, &listed, "{:?}", seat.member.id);
+        }
+        let said = list(scene.seats.values().map(|seat| &seat.member), 100);
+        let said_of = known(&said.clients);
+        prop_assert_eq!(listed.len(), said.total.min(clients_max));
+        prop_assert_eq!(scene.room.list().total, said.total);
+        prop_assert!(listed.iter().all(|(client, state)| said_of.get(client) == Some(state)));
+    }
 }
