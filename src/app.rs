@@ -280,6 +280,8 @@ async fn start_hub(
             restart_backoff: config.sessions.restart_backoff(),
             tick_interval: realtime.tick_interval(),
             sync_bytes_in_flight_max: realtime.sync_bytes_in_flight_max,
+            presence_interval: realtime.presence_interval(),
+            presence_clients_max: realtime.presence_clients_max,
             idle_timeout: config.sessions.idle_timeout(),
             sessions_max: config.limits.sessions_max,
             in_flight_per_session_max: config.limits.in_flight_per_session_max,

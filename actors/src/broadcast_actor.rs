@@ -6,6 +6,7 @@
 
 mod departing;
 mod pacing;
+mod presence;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -24,8 +25,12 @@ use crate::{
 };
 
 pub use departing::{Departing, Farewell};
+pub(crate) use presence::list;
 
-use self::pacing::{PACE, Pacing};
+use self::{
+    pacing::{PACE, Pacing},
+    presence::RoomPresence,
+};
 
 /// What a room's actor is told.
 pub enum BroadcastMessage {
@@ -37,6 +42,8 @@ pub enum BroadcastMessage {
     Resync(MemberId, Arc<Sync>),
     /// A socket that was in the room before this actor was: it gets a sync, the others hear nothing.
     Adopt(Member, Arc<Sync>),
+    /// A socket says something else of itself.
+    PresenceChanged(MemberId),
     /// Who is here?
     Census(Reply<Vec<Member>>),
     /// A socket goes.
@@ -47,6 +54,8 @@ pub enum BroadcastMessage {
     Tick,
     /// Some of the large syncs may have arrived.
     Pace,
+    /// It is time to tell who is here and what they say.
+    TellPresence,
     /// An operator wants it to fail.
     Fail,
 }
@@ -61,6 +70,10 @@ pub struct BroadcastArguments {
     pub tick_interval: Duration,
     /// Bytes of large syncs that may be on their way to sockets at one time.
     pub sync_bytes_in_flight_max: usize,
+    /// For how long changes of presence are gathered before the sockets are told.
+    pub presence_interval: Duration,
+    /// Clients whose presence is told of, at most.
+    pub presence_clients_max: usize,
     /// Counters.
     pub stats: Arc<Stats>,
 }
@@ -82,6 +95,11 @@ pub struct BroadcastState {
     pacing: Pacing,
     /// Whether it is going to look how far the large syncs are.
     is_pacing: bool,
+    sync_bytes_in_flight_max: usize,
+    presence: RoomPresence,
+    presence_interval: Duration,
+    /// Whether it is going to tell of presence.
+    is_gathering: bool,
 }
 
 struct Seat {
@@ -94,6 +112,8 @@ struct Seat {
     waits: bool,
     /// It has not been told that it is here, which comes after its first sync.
     is_unannounced: bool,
+    /// It has not been told who is here, which comes right after its first sync.
+    is_new: bool,
 }
 
 /// Nodes or records from which encoding is moved off the workers that serve sockets: about a millisecond of work.
@@ -114,6 +134,8 @@ impl Actor for BroadcastActor {
             encoder,
             tick_interval,
             sync_bytes_in_flight_max,
+            presence_interval,
+            presence_clients_max,
             stats,
         } = arguments;
         Ok(BroadcastState {
@@ -126,6 +148,10 @@ impl Actor for BroadcastActor {
             untold: None,
             pacing: Pacing::new(sync_bytes_in_flight_max),
             is_pacing: false,
+            sync_bytes_in_flight_max,
+            presence: RoomPresence::new(presence_clients_max),
+            presence_interval,
+            is_gathering: false,
         })
     }
 
@@ -147,9 +173,11 @@ impl Actor for BroadcastActor {
             }
             BroadcastMessage::Adopt(member, sync) => {
                 let body = state.body(&sync).await;
-                let id = state.seat(member);
+                state.presence.adopted(&member);
+                let id = state.seat(member, false);
                 state.sync(id, &sync, &body);
             }
+            BroadcastMessage::PresenceChanged(id) => state.presence.changed(id),
             BroadcastMessage::Census(reply) => {
                 reply.send(state.members.values().map(|seat| seat.member.clone()).collect());
             }
@@ -157,10 +185,14 @@ impl Actor for BroadcastActor {
             BroadcastMessage::Close(departing) => state.close(departing),
             BroadcastMessage::Tick => state.tick(),
             BroadcastMessage::Pace => state.pace(),
+            BroadcastMessage::TellPresence => state.tell_presence(),
             BroadcastMessage::Fail => injected(),
         }
         if state.pacing.is_busy() && !std::mem::replace(&mut state.is_pacing, true) {
             myself.send_after(PACE, || BroadcastMessage::Pace);
+        }
+        if state.presence.is_pending() && !std::mem::replace(&mut state.is_gathering, true) {
+            myself.send_after(state.presence_interval, || BroadcastMessage::TellPresence);
         }
         Ok(())
     }
@@ -191,7 +223,8 @@ impl BroadcastState {
 
     fn join(&mut self, member: Member, sync: &Sync, body: &SyncBody) {
         let info = member.info.clone();
-        let id = self.seat(member);
+        self.presence.joined(&member);
+        let id = self.seat(member, true);
         self.sync(id, sync, body);
         let frame = self
             .encoder
@@ -202,14 +235,16 @@ impl BroadcastState {
         }
     }
 
-    fn seat(&mut self, member: Member) -> MemberId {
+    fn seat(&mut self, member: Member, is_new: bool) -> MemberId {
         let id = member.id;
+        let is_new = is_new || self.members.get(&id).is_some_and(|seat| seat.is_new);
         let seat = Seat {
             member,
             delivered: Seq::ZERO,
             behind: 0,
             waits: false,
             is_unannounced: false,
+            is_new,
         };
         if self.members.insert(id, seat).is_none() {
             self.stats.members.add(1);
@@ -221,16 +256,57 @@ impl BroadcastState {
     fn sync(&mut self, id: MemberId, sync: &Sync, body: &SyncBody) {
         let members = self.members.len();
         let Some(seat) = self.members.get_mut(&id) else { return };
+        let missed = seat.waits || seat.behind > 0;
         seat.waits = !self.pacing.admit(id, body.0.get().len(), sync.reason, instant());
         if seat.waits {
             return;
         }
-        let frame = self.encoder.sync(&self.room, sync, body, &seat.member.info, members);
+        let info = &seat.member.info;
+        let frame = self.encoder.sync(&self.room, sync, body, info, members);
         seat.resync(&frame, sync.seq, &self.stats);
+        if seat.is_new && seat.behind == 0 {
+            let here = self.presence.list_for(&seat.member.info.client_id);
+            let frame = self
+                .encoder
+                .presence_state(&self.room, &here.clients, here.total, sync.timestamp);
+            seat.is_new = !seat.send(&frame, &self.stats);
+        } else if missed {
+            self.presence.missed(id);
+        }
         if std::mem::take(&mut seat.is_unannounced) {
             let info = &seat.member.info;
             let frame = self.encoder.connected(&self.room, info, members, sync.timestamp);
             seat.send(&frame, &self.stats);
+        }
+    }
+
+    /// Tells everybody what is different about who is here, and everything to those who missed something. If that is
+    /// much, not to all of them at one time.
+    fn tell_presence(&mut self) {
+        self.is_gathering = false;
+        let diff = self.presence.diff();
+        if self.members.is_empty() {
+            return;
+        }
+        if self.presence.has_stale() {
+            let here = self.presence.list();
+            let frame = self
+                .encoder
+                .presence_state(&self.room, &here.clients, here.total, now());
+            let at_once = self.sync_bytes_in_flight_max / frame.data.get().len().max(1);
+            for id in self.presence.take_stale(at_once.max(1)) {
+                if let Some(seat) = self.members.get_mut(&id) {
+                    seat.send(&frame, &self.stats);
+                }
+            }
+        }
+        if !diff.is_empty() {
+            let frame = self.encoder.presence_diff(&self.room, &diff, now());
+            for (id, seat) in &mut self.members {
+                if !self.presence.is_stale(*id) {
+                    seat.send(&frame, &self.stats);
+                }
+            }
         }
     }
 
@@ -274,6 +350,7 @@ impl BroadcastState {
     fn leave(&mut self, id: MemberId, reason: &str, now: Timestamp) {
         let Some(seat) = self.members.remove(&id) else { return };
         self.pacing.forget(id);
+        self.presence.left(id);
         self.stats.members.add(-1);
         let frame = self
             .encoder
@@ -299,7 +376,8 @@ impl BroadcastState {
 
     /// Tells everybody why he has to go. Dropping them lets them go.
     fn close(&mut self, mut departing: Departing) {
-        for seat in std::mem::take(&mut self.members).into_values() {
+        for (id, seat) in std::mem::take(&mut self.members) {
+            self.presence.left(id);
             self.stats.members.add(-1);
             departing.add(seat.member);
         }
@@ -317,17 +395,22 @@ impl Drop for BroadcastState {
 
 impl Seat {
     /// Hands the socket a packet, unless it is behind or waits: then it has missed one, and what comes next is a sync.
-    fn send(&mut self, frame: &Frame, stats: &Stats) {
+    /// Returns whether it has it.
+    fn send(&mut self, frame: &Frame, stats: &Stats) -> bool {
         if self.behind > 0 || self.waits {
-            return;
+            return false;
         }
         match self.member.socket.send(frame) {
             Ok(()) => {
                 stats.packets_delivered.increment();
                 self.delivered = frame.seq.unwrap_or(self.delivered);
+                true
             }
-            Err(SendError::Full) => self.fall_behind(stats),
-            Err(SendError::Closed) => {}
+            Err(SendError::Full) => {
+                self.fall_behind(stats);
+                false
+            }
+            Err(SendError::Closed) => false,
         }
     }
 

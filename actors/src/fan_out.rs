@@ -3,17 +3,27 @@
 //! A broadcast actor owns the sockets of its room; what a packet looks like and how it gets to a client is the
 //! business of the edge that implements this.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
+use arc_swap::ArcSwapOption;
 use serde_json::value::RawValue;
 
-use crate::domain::{
-    command::{CommandType, Origin},
-    event::Document,
-    ids::{ClientId, CommandId, Epoch, ProjectId, Seq, SessionId, Timestamp},
-    recorded::{Receipt, Recorded},
-    rejection::Rejection,
-    state_hash::StateHash,
+use crate::{
+    domain::{
+        command::{CommandType, Origin},
+        event::Document,
+        ids::{ClientId, CommandId, Epoch, ProjectId, Seq, SessionId, Timestamp},
+        recorded::{Receipt, Recorded},
+        rejection::Rejection,
+        state_hash::StateHash,
+    },
+    world::instant,
 };
 
 /// One packet, encoded once and shared by all the sockets it goes to.
@@ -158,8 +168,96 @@ pub struct Member {
     pub id: MemberId,
     /// Who.
     pub info: MemberInfo,
+    /// What it says of itself.
+    pub presence: Presence,
     /// The socket.
     pub socket: Arc<dyn RoomSocket>,
+}
+
+/// What a client says of itself: what it looks at, where its cursor is. It is never in the log.
+pub type PresenceState = Arc<RawValue>;
+
+/// What a socket says of itself, the latest only. It lives with the socket: a room that is replaced finds it there.
+///
+/// The socket's edge writes, the room reads. However often it changes, at most one notice of that is on its way to the
+/// room, and what it says takes up the room of one state (P9).
+#[derive(Debug, Clone, Default)]
+pub struct Presence(Arc<PresenceCell>);
+
+#[derive(Debug, Default)]
+struct PresenceCell {
+    said: ArcSwapOption<Said>,
+    /// A notice is on its way, and the room will read what is said by then.
+    is_told: AtomicBool,
+}
+
+/// What a socket said last.
+#[derive(Debug, Clone)]
+pub(crate) struct Said {
+    pub(crate) state: Option<PresenceState>,
+    /// When: of two sockets of a client, the later one counts.
+    pub(crate) at: Instant,
+}
+
+impl Presence {
+    /// Says something else of the socket; `None` takes back what it said. Returns whether the session has to be told:
+    /// it does not if a notice is on its way already.
+    #[must_use]
+    pub fn set(&self, state: Option<PresenceState>) -> bool {
+        let said = Said { state, at: instant() };
+        self.0.said.store(Some(Arc::new(said)));
+        // After the store: whoever sees the flag set leaves it to the room, which clears it before it reads.
+        !self.0.is_told.swap(true, Ordering::AcqRel)
+    }
+
+    /// What it says, for the room: from here on the session has to be told of what it says next.
+    pub(crate) fn take(&self) -> Option<Arc<Said>> {
+        // A swap and no store: it must see what was said before the flag was set.
+        self.0.is_told.swap(false, Ordering::AcqRel);
+        self.said()
+    }
+
+    /// What it says, for anybody else.
+    pub(crate) fn said(&self) -> Option<Arc<Said>> {
+        self.0.said.load_full()
+    }
+}
+
+/// A client that is here.
+#[derive(Debug, Clone)]
+pub struct PresenceEntry {
+    /// Who.
+    pub info: MemberInfo,
+    /// What it says of itself, if anything.
+    pub state: Option<PresenceState>,
+}
+
+/// Who is here.
+#[derive(Debug, Clone, Default)]
+pub struct PresenceList {
+    /// Those who are listed, in the order in which they came.
+    pub clients: Vec<PresenceEntry>,
+    /// How many there are, with those beyond the limit who are not listed.
+    pub total: usize,
+}
+
+/// What is different about who is here. A client is in one of the lists, once.
+#[derive(Debug, Clone, Default)]
+pub struct PresenceDiff {
+    /// Those who came.
+    pub joins: Vec<PresenceEntry>,
+    /// Those who say something else now.
+    pub updates: Vec<PresenceEntry>,
+    /// Those who went.
+    pub leaves: Vec<ClientId>,
+}
+
+impl PresenceDiff {
+    /// Whether nothing is different.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.joins.is_empty() && self.updates.is_empty() && self.leaves.is_empty()
+    }
 }
 
 /// Why a packet did not go out.
@@ -219,6 +317,12 @@ pub trait Encoder: Send + std::marker::Sync + 'static {
 
     /// Somebody went.
     fn disconnected(&self, room: &Room, member: &MemberInfo, members: usize, reason: &str, now: Timestamp) -> Frame;
+
+    /// Who is here: at most so many as are listed, and how many there are.
+    fn presence_state(&self, room: &Room, entries: &[PresenceEntry], total: usize, now: Timestamp) -> Frame;
+
+    /// What is different about who is here.
+    fn presence_diff(&self, room: &Room, diff: &PresenceDiff, now: Timestamp) -> Frame;
 
     /// Where the session is, for those who lost the last event of a quiet one, and the hash of the graph there.
     fn tick(&self, room: &Room, seq: Seq, state_hash: Option<StateHash>, now: Timestamp) -> Frame;

@@ -22,13 +22,14 @@ use tracing::Span;
 
 use crate::{
     admission::{Gate, Permit},
+    broadcast_actor,
     directory::{Directory, DirectoryWriter, SessionHandle},
     domain::{
         command::{Command, Context},
         ids::SessionId,
         limits::Limits,
     },
-    fan_out::{Encoder, Member, MemberId},
+    fan_out::{Encoder, Member, MemberId, PresenceList},
     log::{EventLog, LogError},
     reply::{self, Lost, Reply},
     session_actor::{
@@ -88,6 +89,7 @@ struct Inner {
     in_flight_per_session_max: usize,
     stats: Arc<Stats>,
     next_member: AtomicU64,
+    presence_clients_max: usize,
     draining: AtomicBool,
     events: broadcast::Sender<Arc<SupervisionEvent>>,
 }
@@ -112,6 +114,7 @@ impl Hub {
         let in_flight_per_session_max = settings.supervision.in_flight_per_session_max;
         let events = broadcast::Sender::new(EVENTS_KEPT_MAX);
         let directory = Directory::default();
+        let presence_clients_max = settings.supervision.presence_clients_max;
         let resources = SessionResources {
             log: Arc::clone(&log),
             blueprints,
@@ -140,6 +143,7 @@ impl Hub {
             in_flight_per_session_max,
             stats,
             next_member: AtomicU64::new(1),
+            presence_clients_max,
             draining: AtomicBool::new(false),
             events,
         })))
@@ -230,6 +234,25 @@ impl Hub {
         if let Some(handle) = self.0.directory.find(session_id) {
             let _ = handle.actor.cast(SessionMessage::Resync(member, request));
         }
+    }
+
+    /// Has the room look at what a socket that is in it says of itself: its [`Presence`](crate::fan_out::Presence) says
+    /// when that is necessary.
+    pub fn presence_changed(&self, session_id: SessionId, member: MemberId) {
+        // If the actor is gone, the room looks at everybody when the next one hands it its sockets.
+        if let Some(handle) = self.0.directory.find(session_id) {
+            let _ = handle.actor.cast(SessionMessage::PresenceChanged(member));
+        }
+    }
+
+    /// Who is in a session's room, and what they say of themselves.
+    ///
+    /// # Errors
+    /// If the session cannot be talked to.
+    pub async fn who(&self, session_id: SessionId) -> Result<PresenceList, HubError> {
+        let _global = self.enter()?;
+        let everybody = self.ask(session_id, Retry::Always, SessionMessage::Who).await?;
+        Ok(broadcast_actor::list(everybody.values(), self.0.presence_clients_max))
     }
 
     /// Takes a socket out of a room.

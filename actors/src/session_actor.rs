@@ -50,7 +50,7 @@ use crate::{
 
 pub use fault::{ByOperator, Fault};
 pub use inspect::Inspection;
-pub use members::Roll;
+pub use members::{Everybody, Roll};
 
 /// What a session's actor is told.
 pub enum SessionMessage {
@@ -70,6 +70,10 @@ pub enum SessionMessage {
     Join(Member, Option<Position>, Timestamp, Reply<Result<(), RoomFull>>),
     /// A socket asks where the session is.
     Resync(MemberId, ResyncRequest),
+    /// A socket says something else of itself.
+    PresenceChanged(MemberId),
+    /// Who is in the room?
+    Who(Reply<Everybody>),
     /// A socket goes.
     Leave(MemberId, Arc<str>, Timestamp, Reply<()>),
     /// The append in flight ended.

@@ -140,6 +140,10 @@ pub struct SupervisionSettings {
     pub tick_interval: Duration,
     /// Bytes of large syncs that one room may have on their way to sockets at one time.
     pub sync_bytes_in_flight_max: usize,
+    /// For how long a room gathers changes of presence before its sockets are told.
+    pub presence_interval: Duration,
+    /// Clients of a session whose presence is told of, at most.
+    pub presence_clients_max: usize,
 }
 
 /// What the supervisor is made of.
@@ -472,6 +476,8 @@ impl SupervisorState {
             encoder,
             tick_interval: self.settings.tick_interval,
             sync_bytes_in_flight_max: self.settings.sync_bytes_in_flight_max,
+            presence_interval: self.settings.presence_interval,
+            presence_clients_max: self.settings.presence_clients_max,
             stats: Arc::clone(&self.resources.stats),
         };
         let (actor, _) = ActorRuntime::spawn_linked_instant(None, BroadcastActor, arguments, myself.get_cell()).ok()?;

@@ -158,6 +158,12 @@ pub struct Realtime {
     pub slow_consumer_retry_ms: u64,
     /// How long after something happened a room is told again where its session is, in milliseconds.
     pub tick_interval_ms: u64,
+    /// For how long a room gathers changes of presence before its sockets are told, in milliseconds.
+    pub presence_interval_ms: u64,
+    /// The longest state of a client's presence, in bytes of its JSON text.
+    pub presence_state_bytes_max: usize,
+    /// The most clients of one session whose presence is told of.
+    pub presence_clients_max: usize,
 }
 
 impl Realtime {
@@ -195,6 +201,12 @@ impl Realtime {
     #[must_use]
     pub fn tick_interval(&self) -> Duration {
         Duration::from_millis(self.tick_interval_ms)
+    }
+
+    /// For how long a room gathers changes of presence before its sockets are told.
+    #[must_use]
+    pub fn presence_interval(&self) -> Duration {
+        Duration::from_millis(self.presence_interval_ms)
     }
 
     /// How often a slow socket is tried again.

@@ -94,7 +94,8 @@ pub(super) async fn info(
     SessionPath(session_id): SessionPath,
 ) -> Answer<Json<SessionInfoAnswer>> {
     let snapshot = state.hub.snapshot(session_id).await?;
-    Ok(Json(SessionInfoAnswer::from(&snapshot)))
+    let here = state.hub.who(session_id).await?;
+    Ok(Json(SessionInfoAnswer::new(&snapshot, &here)))
 }
 
 /// `GET /sessions/{id}/dirty`

@@ -145,6 +145,7 @@ impl Edge {
         let member = Member {
             id: member,
             info: MemberInfo { client_id, user: None },
+            presence: membership.presence.clone(),
             socket: peer as Arc<dyn RoomSocket>,
         };
         let id = member.id;

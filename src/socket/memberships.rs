@@ -7,7 +7,7 @@ use imbl::OrdMap;
 use talus_actors::{
     admission::{Gate, Permit},
     domain::ids::{ClientId, SessionId},
-    fan_out::MemberId,
+    fan_out::{MemberId, Presence},
     hub::{Hub, Lane},
 };
 
@@ -21,6 +21,8 @@ pub(super) struct Membership {
     pub(super) member: MemberId,
     /// Its commands go one after the other.
     pub(super) lane: Arc<Lane>,
+    /// What its client says of itself there.
+    pub(super) presence: Presence,
     /// The socket as the session's room has it. Weak: the socket holds its memberships, and must not hold itself.
     peer: Weak<Peer>,
 }
@@ -71,6 +73,7 @@ impl Memberships {
             session_id,
             member: self.hub.next_member_id(),
             lane: Arc::new(Lane::new(&self.hub, session_id)),
+            presence: Presence::default(),
             peer: Weak::new(),
         };
         let before = self.of.rcu(|of| match of.get(&session_id) {

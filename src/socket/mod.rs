@@ -9,6 +9,7 @@ mod commands;
 mod joining;
 mod memberships;
 mod peer;
+mod presence;
 
 use std::sync::Arc;
 
@@ -208,6 +209,11 @@ impl Edge {
         socket.on(
             "command:redo",
             move |payload: commands::Payload, ack: Ack<LocalAdapter>| edge.redo(&its, payload, ack),
+        );
+        let (edge, its) = (self.clone(), Arc::clone(of));
+        socket.on(
+            "presence:update",
+            move |payload: commands::Payload, ack: Ack<LocalAdapter>| edge.update_presence(&its, payload, ack),
         );
         let (edge, its) = (self.clone(), Arc::clone(of));
         socket.on(

@@ -12,11 +12,16 @@ use talus_actors::{
         recorded::{Receipt, Recorded},
         state_hash::StateHash,
     },
+    fan_out::PresenceList,
     session_actor::Snapshot,
     session_supervisor::Summary,
 };
 
-use super::{event::display, graph::graph_json};
+use super::{
+    event::display,
+    graph::graph_json,
+    room::{PresentClient, present_clients},
+};
 
 /// The answer to an accepted command.
 #[derive(Debug, Serialize)]
@@ -119,10 +124,13 @@ pub struct SessionInfoAnswer {
     /// Whether the template is named but cannot be had: then everything is allowed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     template_missing: bool,
+    clients: Vec<PresentClient>,
 }
 
-impl From<&Snapshot> for SessionInfoAnswer {
-    fn from(snapshot: &Snapshot) -> Self {
+impl SessionInfoAnswer {
+    /// The answer: the session, and who is here.
+    #[must_use]
+    pub fn new(snapshot: &Snapshot, here: &PresenceList) -> Self {
         let project = snapshot.genesis.project.as_ref();
         let template_id = project.and_then(|project| project.template_id.clone());
         let session = SessionAnswer {
@@ -144,6 +152,7 @@ impl From<&Snapshot> for SessionInfoAnswer {
             is_dirty: snapshot.is_dirty,
             template_missing: template_id.is_some() && snapshot.blueprint.is_none(),
             template_id,
+            clients: present_clients(&here.clients),
         }
     }
 }

@@ -39,6 +39,8 @@ pub const EVENTS: &[(&str, bool)] = &[
     ("session:sync", false),
     ("session:tick", false),
     ("session:draining", false),
+    ("presence:state", false),
+    ("presence:diff", false),
 ];
 
 /// What every event of a room begins with.

@@ -11,7 +11,10 @@ use talus_actors::{
         session::Genesis,
         state_hash::StateHash,
     },
-    fan_out::{CommandNotice, Encoder, Frame, MemberInfo, Room, Sync, SyncBody, SyncContent, SyncReason},
+    fan_out::{
+        CommandNotice, Encoder, Frame, MemberInfo, PresenceDiff, PresenceEntry, PresenceState, Room, Sync, SyncBody,
+        SyncContent, SyncReason,
+    },
 };
 
 use super::{
@@ -62,6 +65,44 @@ struct Disconnected<'a> {
     client_id: &'a ClientId,
     client_count: usize,
     reason: &'a str,
+}
+
+/// A client that is here, and what it says of itself.
+#[derive(Debug, Serialize)]
+pub struct PresentClient {
+    client_id: ClientId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<Arc<str>>,
+    state: Option<PresenceState>,
+}
+
+impl From<&PresenceEntry> for PresentClient {
+    fn from(entry: &PresenceEntry) -> Self {
+        Self {
+            client_id: entry.info.client_id.clone(),
+            user: entry.info.user.clone(),
+            state: entry.state.clone(),
+        }
+    }
+}
+
+/// Those of a list.
+#[must_use]
+pub fn present_clients(entries: &[PresenceEntry]) -> Vec<PresentClient> {
+    entries.iter().map(PresentClient::from).collect()
+}
+
+#[derive(Serialize)]
+struct WhoIsHere {
+    clients: Vec<PresentClient>,
+    total: usize,
+}
+
+#[derive(Serialize)]
+struct WhoIsDifferent<'a> {
+    joins: Vec<PresentClient>,
+    updates: Vec<PresentClient>,
+    leaves: &'a [ClientId],
 }
 
 #[derive(Serialize)]
@@ -164,6 +205,23 @@ impl Encoder for WireEncoder {
             reason,
         };
         frame("session:disconnected", Envelope::of_room(room, now), body)
+    }
+
+    fn presence_state(&self, room: &Room, entries: &[PresenceEntry], total: usize, now: Timestamp) -> Frame {
+        let body = WhoIsHere {
+            clients: present_clients(entries),
+            total,
+        };
+        frame("presence:state", Envelope::of_room(room, now), body)
+    }
+
+    fn presence_diff(&self, room: &Room, diff: &PresenceDiff, now: Timestamp) -> Frame {
+        let body = WhoIsDifferent {
+            joins: present_clients(&diff.joins),
+            updates: present_clients(&diff.updates),
+            leaves: &diff.leaves,
+        };
+        frame("presence:diff", Envelope::of_room(room, now), body)
     }
 
     fn tick(&self, room: &Room, seq: Seq, state_hash: Option<StateHash>, now: Timestamp) -> Frame {

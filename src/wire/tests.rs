@@ -13,7 +13,9 @@ use talus_actors::{
         session::{Genesis, Project, Rules, Session},
         value::Value,
     },
-    fan_out::{CommandNotice, Encoder, Frame, MemberInfo, Sync, SyncContent, SyncReason, Verdict},
+    fan_out::{
+        CommandNotice, Encoder, Frame, MemberInfo, PresenceDiff, PresenceEntry, Sync, SyncContent, SyncReason, Verdict,
+    },
 };
 use uuid::Uuid;
 
@@ -232,6 +234,29 @@ fn every_packet_of_a_room_stands_as_documented() {
     let state_hash = Some(story.session.document().graph.state_hash());
     story.note(&encoder().tick(&room, Seq(2), state_hash, NOW));
     story.note(&encoder().draining(&room, 1_234, NOW));
+    insta::assert_snapshot!(story.told);
+}
+
+#[test]
+fn every_packet_of_presence_stands_as_documented() {
+    let mut story = Story::new();
+    let room = room_of(story.session.genesis());
+    let entry = |name: &str, user: Option<&str>, state: Option<&str>| PresenceEntry {
+        info: MemberInfo {
+            client_id: name.parse().expect("a client id"),
+            user: user.map(Into::into),
+        },
+        state: state.map(|text| RawValue::from_string(text.to_owned()).expect("JSON").into()),
+    };
+    let alice = entry("alice", Some("Alice"), Some(r#"{"node_id": "n", "at": 1.50}"#));
+    let bob = entry("bob", None, None);
+    story.note(&encoder().presence_state(&room, &[alice.clone(), bob.clone()], 3, NOW));
+    let diff = PresenceDiff {
+        joins: vec![bob],
+        updates: vec![alice],
+        leaves: vec!["carol".parse().expect("a client id")],
+    };
+    story.note(&encoder().presence_diff(&room, &diff, NOW));
     insta::assert_snapshot!(story.told);
 }
 

@@ -59,6 +59,8 @@ pub async fn hub(log: Arc<dyn EventLog>, snapshot_events: u64) -> Hub {
             restart_backoff: Duration::ZERO,
             tick_interval: Duration::from_secs(5),
             sync_bytes_in_flight_max: 67_108_864,
+            presence_interval: Duration::from_millis(100),
+            presence_clients_max: 1_000,
             idle_timeout: NEVER,
             sessions_max: 100_000,
             in_flight_per_session_max: 1_024,

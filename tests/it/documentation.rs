@@ -26,7 +26,7 @@ fn rows(page: &str) -> Vec<Vec<String>> {
 fn the_protocol_lists_exactly_the_events_of_the_code() {
     let page = page("docs/PROTOCOL.md");
     let is_event = |name: &str| {
-        ["graph:", "command:", "session:", "project:"]
+        ["graph:", "command:", "session:", "project:", "presence:"]
             .iter()
             .any(|space| name.starts_with(space))
             && !name.contains(' ')

@@ -125,6 +125,8 @@ async fn api() -> (Router, Hub, tempfile::TempDir) {
             restart_backoff: Duration::ZERO,
             tick_interval: Duration::from_secs(1_000),
             sync_bytes_in_flight_max: usize::MAX,
+            presence_interval: Duration::from_secs(1_000),
+            presence_clients_max: 1_000,
             idle_timeout: Duration::from_secs(1_000),
             sessions_max: 10,
             in_flight_per_session_max: 10,

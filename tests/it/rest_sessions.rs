@@ -34,6 +34,7 @@ async fn a_new_session_is_empty() {
         "session_id": id, "project_id": null, "project_name": null, "created_at": null, "last_activity": null,
         "active_clients": 0, "has_project": false, "node_count": 0, "seq": 0, "epoch": epoch,
         "undo_available": false, "redo_available": false, "is_dirty": false, "template_id": null,
+        "clients": [],
     });
     assert_eq!(info, expected);
     let graph = hub.get(&format!("/sessions/{id}/graph")).await.ok();

@@ -24,7 +24,8 @@ use crate::{
     session_actor::{Refusal, SessionMessage, Submission, Submitted},
 };
 
-/// See the [module](self). Dropped, it still sends what it was given.
+/// One sender's commands to a session, which get there in the order in which he sent them. Dropped, it still sends what
+/// it was given.
 pub struct Lane {
     hub: Hub,
     gate: Gate,

@@ -111,6 +111,17 @@ impl SessionState {
             }
             SessionMessage::Join(member, position, now, reply) => self.join(member, position, now, reply),
             SessionMessage::Resync(member, request) => self.resync(member, request),
+            SessionMessage::PresenceChanged(member) => {
+                // Who has not come yet brings it along.
+                if self.members.contains(member) {
+                    self.outbox
+                        .push(Effect::Publish(BroadcastMessage::PresenceChanged(member)));
+                }
+            }
+            SessionMessage::Who(reply) => {
+                self.last_access = now();
+                self.reply_later(reply, |state| state.members.all());
+            }
             SessionMessage::Leave(member, reason, now, reply) => {
                 if self.members.remove(member) {
                     self.last_access = now;

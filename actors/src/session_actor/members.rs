@@ -12,6 +12,9 @@ use crate::fan_out::{Member, MemberId};
 #[derive(Clone, Default)]
 pub struct Roll(Arc<ArcSwap<OrdMap<MemberId, Member>>>);
 
+/// The members at a moment. Cheap to take: it shares them with the actor until either changes.
+pub type Everybody = OrdMap<MemberId, Member>;
+
 /// The members as the actor has them. Each change is on the [`Roll`] at once: an actor that fails has no time for it.
 pub(super) struct Members {
     now: OrdMap<MemberId, Member>,
@@ -45,6 +48,10 @@ impl Members {
 
     pub(super) fn contains(&self, id: MemberId) -> bool {
         self.now.contains_key(&id)
+    }
+
+    pub(super) fn all(&self) -> Everybody {
+        self.now.clone()
     }
 
     pub(super) fn insert(&mut self, member: Member) {

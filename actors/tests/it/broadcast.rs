@@ -470,10 +470,11 @@ async fn large_syncs_go_one_after_the_other() {
         let sync = client.packet().await;
         assert!(sync.is_sync("first_join"), "{sync:?}");
         assert_eq!(sync.place(), Some(seq), "of this moment");
+        let then = [client.packet().await.event, client.packet().await.event];
         assert_eq!(
-            client.packet().await.event,
-            "session:connected",
-            "then it is told that it is here"
+            then,
+            ["presence:state", "session:connected"],
+            "then it is told who is here, and that it is"
         );
     }
     let seq = session.added().await;

@@ -9,6 +9,7 @@ mod lane;
 mod log_conformance;
 mod passivation;
 mod planned_log;
+mod presence;
 mod properties;
 mod replica;
 mod scenarios;

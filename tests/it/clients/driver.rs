@@ -172,11 +172,17 @@ impl Driver {
         self.order(client, how.0.clone()).await;
     }
 
-    /// Connects a client that has to get in, and gives its first `session:sync`.
+    /// Connects a client that has to get in, and gives its first `session:sync`. Takes who is here too.
     pub async fn join(&mut self, client: &str, how: &Connect) -> Value {
         self.connect(client, how).await;
         self.expect(client, "connected").await;
-        self.event(client, "session:sync").await
+        let sync = self.event(client, "session:sync").await;
+        // A client that computes hashes tells of the sync's before it is told who is here.
+        let mut told: VecDeque<Told> = self.until(client, "presence:state").await.into();
+        told.pop_back();
+        assert!(told.iter().all(|told| told.got == "hash"), "{told:?}");
+        self.put_back(client, told);
+        sync
     }
 
     /// The same, and takes the news of its own coming too.
@@ -221,10 +227,15 @@ impl Driver {
             answers[index.expect("an index")] = ack["answer"].clone();
             meanwhile.extend(told);
         }
-        let waiting = self.waiting.entry(client.to_owned()).or_default();
-        meanwhile.append(waiting);
-        *waiting = meanwhile;
+        self.put_back(client, meanwhile);
         answers
+    }
+
+    /// Has things be looked at again that were told before all that wait.
+    fn put_back(&mut self, client: &str, mut told: VecDeque<Told>) {
+        let waiting = self.waiting.entry(client.to_owned()).or_default();
+        told.append(waiting);
+        *waiting = told;
     }
 
     /// Has a client send an event, and gives the acknowledgement.

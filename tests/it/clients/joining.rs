@@ -279,6 +279,7 @@ async fn a_crowd_gets_a_large_graph_in_turn() {
             1,
             "it comes before everything else"
         );
+        js.event(name, "presence:state").await;
         js.event(name, "session:connected").await;
     }
     hub.create_node(&session, None, "last").await;

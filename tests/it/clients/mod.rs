@@ -18,6 +18,7 @@ mod leaving;
 mod load;
 mod locks;
 mod names;
+mod presence;
 mod resuming;
 mod stalled;
 mod wire;

@@ -8,7 +8,7 @@ use std::sync::{
 use serde_json::Value;
 use talus_actors::{
     domain::ids::{Epoch, Seq, SessionId},
-    fan_out::{Frame, Member, MemberId, MemberInfo, Release, RoomSocket, SendError, SyncReason},
+    fan_out::{Frame, Member, MemberId, MemberInfo, Presence, Release, RoomSocket, SendError, SyncReason},
     hub::Hub,
     session_actor::{Position, ResyncRequest},
     world::now,
@@ -156,6 +156,7 @@ impl Client {
                 client_id: self.name.parse().expect("a client id"),
                 user: None,
             },
+            presence: Presence::default(),
             socket: Arc::clone(&socket) as Arc<dyn RoomSocket>,
         };
         within(hub.join(self.session, member, self.position))

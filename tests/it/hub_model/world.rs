@@ -538,6 +538,8 @@ async fn start_hub(dir: &Path, limits: &Arc<Limits>) -> (SqliteLog, Hub) {
             tick_interval: Duration::from_millis(1),
             // Less than the graphs of this test are now and then: whoever wants one waits his turn.
             sync_bytes_in_flight_max: 2_048,
+            presence_interval: Duration::from_millis(1),
+            presence_clients_max: 1_000,
         },
         in_flight_max: 10_000,
         group_commands_max: 4,

@@ -11,7 +11,10 @@ use talus_actors::{
         ids::{Seq, Timestamp},
         state_hash::StateHash,
     },
-    fan_out::{CommandNotice, Encoder, Frame, MemberInfo, Room, Sync, SyncBody, SyncContent, Verdict},
+    fan_out::{
+        CommandNotice, Encoder, Frame, MemberInfo, PresenceDiff, PresenceEntry, Room, Sync, SyncBody, SyncContent,
+        Verdict,
+    },
 };
 
 /// See the [module](self).
@@ -60,6 +63,12 @@ fn frame(event: &'static str, room: &Room, seq: Option<Seq>, mut data: Json) -> 
         data: Arc::from(to_raw_value(&data).expect("JSON")),
         seq,
     }
+}
+
+/// Clients and what they say, as lists of two.
+fn listed(entries: &[PresenceEntry]) -> Json {
+    let entry = |entry: &PresenceEntry| json!([entry.info.client_id, entry.state]);
+    entries.iter().map(entry).collect()
 }
 
 impl Encoder for TestEncoder {
@@ -125,6 +134,20 @@ impl Encoder for TestEncoder {
     fn disconnected(&self, room: &Room, member: &MemberInfo, members: usize, reason: &str, _: Timestamp) -> Frame {
         let data = json!({ "client": member.client_id, "members": members, "reason": reason });
         frame("session:disconnected", room, None, data)
+    }
+
+    fn presence_state(&self, room: &Room, entries: &[PresenceEntry], total: usize, _: Timestamp) -> Frame {
+        let data = json!({ "clients": listed(entries), "total": total });
+        frame("presence:state", room, None, data)
+    }
+
+    fn presence_diff(&self, room: &Room, diff: &PresenceDiff, _: Timestamp) -> Frame {
+        let data = json!({
+            "joins": listed(&diff.joins),
+            "updates": listed(&diff.updates),
+            "leaves": diff.leaves,
+        });
+        frame("presence:diff", room, None, data)
     }
 
     fn tick(&self, room: &Room, seq: Seq, state_hash: Option<StateHash>, _: Timestamp) -> Frame {

@@ -78,6 +78,8 @@ impl Setup {
                     reconnect_ms: (100, 200),
                     tick_interval: NEVER,
                     sync_bytes_in_flight_max: usize::MAX,
+                    presence_interval: NEVER,
+                    presence_clients_max: 1_000,
                 },
                 in_flight_max: 10_000,
                 group_commands_max: 64,

@@ -5,10 +5,10 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, value::to_raw_value};
 use talus_actors::{
     domain::ids::Seq,
-    fan_out::{Frame, Member, MemberInfo, Release, RoomSocket, SendError, SyncReason},
+    fan_out::{Frame, Member, MemberInfo, Presence, Release, RoomSocket, SendError, SyncReason},
     hub::HubError,
     session_actor::{Position, ResyncRequest},
     world::now,
@@ -133,6 +133,7 @@ impl Session {
                 client_id: name.parse().expect("a client id"),
                 user: None,
             },
+            presence: Presence::default(),
             socket: Arc::clone(&socket) as Arc<dyn RoomSocket>,
         };
         Client {
@@ -170,6 +171,16 @@ impl Client {
             now: now(),
         };
         self.session.hub.resync(self.session.id, self.member.id, request);
+    }
+
+    /// Says something of itself. Returns whether that was told.
+    pub fn says(&self, state: &Json) -> bool {
+        let state = (!state.is_null()).then(|| Arc::from(to_raw_value(state).expect("JSON")));
+        let told = self.member.presence.set(state);
+        if told {
+            self.session.hub.presence_changed(self.session.id, self.member.id);
+        }
+        told
     }
 
     /// What happens to it next.

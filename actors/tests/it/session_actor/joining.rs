@@ -249,7 +249,7 @@ async fn asking_from_outside_the_room_is_ignored() {
     assert_eq!(stranger.events_so_far(), [""; 0]);
 }
 
-/// The sync comes first, then `connected`, which the others get too, with how many they are then; those that stay hear
+/// The sync comes first, then who is here, then `connected`, which the others get too, with how many they are then; those that stay hear
 /// who left, why, and how many remain.
 #[tokio::test]
 async fn who_comes_and_who_goes_is_told_with_how_many_there_are() {
@@ -263,16 +263,21 @@ async fn who_comes_and_who_goes_is_told_with_how_many_there_are() {
         .into_iter()
         .map(|packet| packet.event)
         .collect();
-    assert_eq!(events, ["session:sync", "session:connected"]);
+    assert_eq!(events, ["session:sync", "presence:state", "session:connected"]);
 
     let mut bob = session.client("bob");
     bob.join(None).await.expect("there is room");
-    let [sync, own] = &bob.until("session:connected").await[..] else {
+    let [sync, here, own] = &bob.until("session:connected").await[..] else {
         unreachable!()
     };
     assert_eq!(
         (&sync.data["client"], &sync.data["members"]),
         (&"bob".into(), &2.into())
+    );
+    assert_eq!(
+        here.data["clients"],
+        serde_json::json!([["ada", null], ["bob", null]]),
+        "who says nothing is here too"
     );
     let heard = ada.packet().await;
     assert_eq!(heard, *own);

@@ -1,0 +1,449 @@
+//! given(who came, spoke, went) then(what is told).
+
+use proptest::prelude::*;
+use serde_json::value::RawValue;
+
+use super::*;
+use crate::{
+    domain::ids::Seq,
+    fan_out::{Frame, Release, RoomSocket, SendError, SyncReason},
+};
+
+/// A socket that nothing is sent to.
+struct Deaf;
+
+impl RoomSocket for Deaf {
+    fn send(&self, _: &Frame) -> Result<(), SendError> {
+        Err(SendError::Closed)
+    }
+    fn fell_behind(&self, _: Seq, _: u32) {}
+    fn has_taken_all(&self) -> bool {
+        true
+    }
+    fn sync_is_due(&self, _: SyncReason) {}
+    fn release(&self, _: Release) {}
+}
+
+fn socket(id: u64, client: &str) -> Member {
+    Member {
+        id: MemberId(id),
+        info: MemberInfo {
+            client_id: client.parse().expect("a client id"),
+            user: None,
+        },
+        presence: Presence::default(),
+        socket: Arc::new(Deaf),
+    }
+}
+
+fn state(text: &str) -> Option<PresenceState> {
+    (text != "-").then(|| RawValue::from_string(text.to_owned()).expect("JSON").into())
+}
+
+/// Says something, to the room too unless a notice is on its way.
+fn says(room: &mut RoomPresence, member: &Member, text: &str) -> bool {
+    let told = member.presence.set(state(text));
+    if told {
+        room.changed(member.id);
+    }
+    told
+}
+
+fn shown(entries: &[PresenceEntry]) -> Vec<String> {
+    let entry = |entry: &PresenceEntry| {
+        let state = entry.state.as_ref().map_or("-", |state| state.get());
+        format!("{:?} {state}", entry.info.client_id)
+            .replace("ClientId(", "")
+            .replace(['"', ')'], "")
+    };
+    entries.iter().map(entry).collect()
+}
+
+fn assert_diff(room: &mut RoomPresence, joins: &[&str], updates: &[&str], leaves: &[&str]) {
+    let diff = room.diff();
+    let leaving: Vec<String> = diff.leaves.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        (shown(&diff.joins), shown(&diff.updates), leaving),
+        (owned(joins), owned(updates), owned(leaves))
+    );
+}
+
+fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+fn room_of(members: &[&Member]) -> RoomPresence {
+    let mut room = RoomPresence::new(100);
+    for member in members {
+        room.joined(member);
+    }
+    room
+}
+
+/// A room in use, whose sockets all know everything.
+fn even_room(members: &[&Member]) -> RoomPresence {
+    let mut room = room_of(members);
+    room.begin_use();
+    room.take_stale(usize::MAX);
+    room
+}
+
+#[test]
+fn nothing_is_gathered_before_somebody_speaks() {
+    let (ann, bob) = (socket(1, "ann"), socket(2, "bob"));
+    let mut room = room_of(&[&ann, &bob]);
+    room.left(bob.id);
+    room.joined(&bob);
+    room.missed(bob.id);
+    assert!(!room.is_pending());
+    assert_eq!(shown(&room.list().clients), ["ann -", "bob -"]);
+    assert_diff(&mut room, &[], &[], &[]);
+}
+
+#[test]
+fn the_first_who_speaks_has_everybody_told_everything() {
+    let (ann, bob) = (socket(1, "ann"), socket(2, "bob"));
+    let mut room = room_of(&[&ann, &bob]);
+    assert!(says(&mut room, &bob, "1"));
+    assert!(room.is_pending());
+    assert_diff(&mut room, &[], &["bob 1"], &[]);
+    assert_eq!(room.take_stale(usize::MAX), [ann.id, bob.id]);
+    assert_eq!(shown(&room.list().clients), ["ann -", "bob 1"]);
+    assert!(!room.is_pending());
+}
+
+#[test]
+fn what_happens_within_an_interval_is_told_together_and_as_it_ended() {
+    let (ann, bob, cat) = (socket(1, "ann"), socket(2, "bob"), socket(3, "cat"));
+    let mut room = even_room(&[&ann, &bob]);
+    room.joined(&cat);
+    for number in 0..10 {
+        assert_eq!(says(&mut room, &ann, &number.to_string()), number == 0, "told once");
+    }
+    room.left(bob.id);
+    assert_diff(&mut room, &["cat -"], &["ann 9"], &["bob"]);
+    assert!(!room.is_pending());
+    assert!(says(&mut room, &ann, "10"), "and told again, once that was read");
+    assert_diff(&mut room, &[], &["ann 10"], &[]);
+}
+
+#[test]
+fn what_comes_to_nothing_is_not_told() {
+    let (ann, bob, cat) = (socket(1, "ann"), socket(2, "bob"), socket(3, "cat"));
+    let mut room = even_room(&[&ann, &cat]);
+    room.joined(&bob);
+    says(&mut room, &bob, "1");
+    room.left(bob.id);
+    room.left(cat.id);
+    room.joined(&cat);
+    assert!(room.is_pending());
+    assert_diff(&mut room, &[], &[], &[]);
+    says(&mut room, &ann, "1");
+    assert_diff(&mut room, &[], &["ann 1"], &[]);
+    says(&mut room, &ann, "1");
+    assert_diff(&mut room, &[], &[], &[]);
+    says(&mut room, &ann, "-");
+    assert_diff(&mut room, &[], &["ann -"], &[]);
+}
+
+#[test]
+fn who_was_shown_to_a_newcomer_is_taken_back_too() {
+    let (ann, bob, cat) = (socket(1, "ann"), socket(2, "bob"), socket(3, "cat"));
+    let mut room = even_room(&[&ann]);
+    room.joined(&bob);
+    room.list_for(&bob.info.client_id);
+    room.joined(&cat);
+    let list = room.list_for(&cat.info.client_id);
+    assert_eq!(shown(&list.clients), ["ann -", "bob -", "cat -"]);
+    room.left(bob.id);
+    assert_diff(&mut room, &["cat -"], &[], &["bob"]);
+    room.joined(&bob);
+    room.list_for(&bob.info.client_id);
+    room.left(bob.id);
+    assert_diff(&mut room, &[], &[], &[]);
+}
+
+#[test]
+fn a_newcomer_who_was_shown_what_was_taken_back_is_told_again() {
+    let (ann, again, bob) = (socket(1, "ann"), socket(2, "ann"), socket(3, "bob"));
+    let mut room = even_room(&[&ann]);
+    let _ = again.presence.set(state("2"));
+    room.joined(&again);
+    room.joined(&bob);
+    assert_eq!(shown(&room.list_for(&bob.info.client_id).clients), ["ann 2", "bob -"]);
+    room.left(again.id);
+    assert_diff(&mut room, &["bob -"], &["ann -"], &[]);
+}
+
+#[test]
+fn the_sockets_of_a_client_are_one() {
+    let (one, two, bob) = (socket(1, "ann"), socket(2, "ann"), socket(3, "bob"));
+    let mut room = even_room(&[&one, &bob]);
+    says(&mut room, &one, "1");
+    room.joined(&two);
+    assert_diff(&mut room, &[], &["ann 1"], &[]);
+    says(&mut room, &two, "2");
+    assert_diff(&mut room, &[], &["ann 2"], &[]);
+    says(&mut room, &two, "-");
+    assert_diff(&mut room, &[], &["ann -"], &[]);
+    says(&mut room, &one, "3");
+    assert_diff(&mut room, &[], &["ann 3"], &[]);
+    room.left(one.id);
+    assert_diff(&mut room, &[], &["ann -"], &[]);
+    assert_eq!(room.list().total, 2);
+    room.left(two.id);
+    assert_diff(&mut room, &[], &[], &["ann"]);
+}
+
+#[test]
+fn those_beyond_the_limit_are_counted_and_move_up() {
+    let sockets: Vec<Member> = (1..=5).map(|id| socket(id, &format!("c{id}"))).collect();
+    let mut room = RoomPresence::new(2);
+    for member in &sockets {
+        room.joined(member);
+    }
+    assert_eq!(
+        (shown(&room.list().clients), room.list().total),
+        (owned(&["c1 -", "c2 -"]), 5)
+    );
+    says(&mut room, &sockets[2], "3");
+    says(&mut room, &sockets[1], "2");
+    assert_diff(&mut room, &[], &["c2 2"], &[]);
+    room.left(sockets[3].id);
+    assert_diff(&mut room, &[], &[], &[]);
+    room.left(sockets[0].id);
+    assert_diff(&mut room, &["c3 3"], &[], &["c1"]);
+    assert_eq!(
+        (shown(&room.list().clients), room.list().total),
+        (owned(&["c2 2", "c3 3"]), 3)
+    );
+    let all = list(&sockets, 3);
+    assert_eq!((shown(&all.clients), all.total), (owned(&["c1 -", "c2 2", "c3 3"]), 5));
+}
+
+#[test]
+fn who_is_adopted_is_told_everything_and_is_no_news() {
+    let (ann, bob) = (socket(1, "ann"), socket(2, "bob"));
+    let _ = bob.presence.set(state("1"));
+    let mut room = RoomPresence::new(100);
+    room.adopted(&ann);
+    assert!(!room.is_pending(), "nobody has said anything yet");
+    room.adopted(&bob);
+    assert!(bob.presence.set(state("2")), "the room has read what was said before");
+    room.changed(bob.id);
+    assert_diff(&mut room, &[], &["bob 2"], &[]);
+    assert_eq!(room.take_stale(1), [ann.id]);
+    assert!(room.is_stale(bob.id) && room.is_pending(), "his turn is later");
+    assert_eq!(room.take_stale(1), [bob.id]);
+    room.adopted(&ann);
+    room.adopted(&bob);
+    assert_diff(&mut room, &[], &[], &[]);
+    assert_eq!(
+        room.take_stale(9),
+        [ann.id, bob.id],
+        "a session that began again hands over those who are there"
+    );
+}
+
+#[test]
+fn who_speaks_before_he_is_here_is_heard_when_he_comes() {
+    let ann = socket(1, "ann");
+    let mut room = RoomPresence::new(100);
+    assert!(says(&mut room, &ann, "1"));
+    assert!(!room.is_pending(), "nobody of that name is here");
+    room.joined(&ann);
+    assert_eq!(shown(&room.list_for(&ann.info.client_id).clients), ["ann 1"]);
+    assert!(ann.presence.set(state("2")), "the next time is told again");
+}
+
+#[test]
+fn an_empty_room_keeps_nothing() {
+    let (ann, bob) = (socket(1, "ann"), socket(2, "bob"));
+    let mut room = even_room(&[&ann, &bob]);
+    says(&mut room, &ann, "1");
+    room.left(ann.id);
+    room.left(bob.id);
+    room.diff();
+    let empty = room.sockets.is_empty() && room.clients.is_empty() && room.told.is_empty();
+    assert!(empty && room.listed.is_empty() && room.unlisted.is_empty() && !room.is_pending());
+}
+
+/// What happens to a room, by the number of a socket.
+#[derive(Debug, Clone)]
+enum Step {
+    Join(u64),
+    Leave(u64),
+    Say(u64, u8),
+    FallBehind(u64),
+    Resync(u64),
+    Tell { stale_max: usize },
+    ReplaceRoom,
+    RestartSession,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let socket = 0..8_u64;
+    let step = prop_oneof![
+        4 => socket.clone().prop_map(Step::Join),
+        3 => socket.clone().prop_map(Step::Leave),
+        6 => (socket.clone(), 0..4_u8).prop_map(|(id, says)| Step::Say(id, says)),
+        1 => socket.clone().prop_map(Step::FallBehind),
+        2 => socket.prop_map(Step::Resync),
+        4 => (1..4_usize).prop_map(|stale_max| Step::Tell { stale_max }),
+        1 => Just(Step::ReplaceRoom),
+        1 => Just(Step::RestartSession),
+    ];
+    proptest::collection::vec(step, 0..60)
+}
+
+/// A room and what its sockets make of what they are told.
+struct Scene {
+    room: RoomPresence,
+    clients_max: usize,
+    seats: BTreeMap<MemberId, Seat>,
+    next_id: u64,
+}
+
+struct Seat {
+    member: Member,
+    knows: BTreeMap<String, String>,
+    is_behind: bool,
+}
+
+impl Seat {
+    fn is_told(&mut self, list: &PresenceList) {
+        self.knows = known(&list.clients);
+    }
+
+    fn is_told_diff(&mut self, diff: &PresenceDiff) {
+        self.knows.extend(known(&diff.joins));
+        self.knows.extend(known(&diff.updates));
+        for client_id in &diff.leaves {
+            self.knows.remove(client_id.as_str());
+        }
+    }
+}
+
+fn known(entries: &[PresenceEntry]) -> BTreeMap<String, String> {
+    let state = |entry: &PresenceEntry| entry.state.as_ref().map_or("-", |state| state.get()).to_owned();
+    let entries = entries.iter();
+    entries
+        .map(|entry| (entry.info.client_id.to_string(), state(entry)))
+        .collect()
+}
+
+impl Scene {
+    /// The socket that is there in a place, if any: two places share a client.
+    fn at(&self, place: u64) -> Option<MemberId> {
+        let seats = self.seats.keys().copied();
+        seats.into_iter().find(|id| id.0 % 8 == place)
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Join(place) if self.at(place).is_none() => self.join(place),
+            Step::Leave(place) => {
+                if let Some(id) = self.at(place) {
+                    self.seats.remove(&id);
+                    self.room.left(id);
+                }
+            }
+            Step::Say(place, what) => {
+                if let Some(id) = self.at(place) {
+                    let text = if what == 0 { "-".to_owned() } else { what.to_string() };
+                    says(&mut self.room, &self.seats[&id].member, &text);
+                }
+            }
+            Step::FallBehind(place) => {
+                if let Some(seat) = self.at(place).and_then(|id| self.seats.get_mut(&id)) {
+                    seat.is_behind = true;
+                }
+            }
+            Step::Resync(place) => {
+                if let Some(seat) = self.at(place).and_then(|id| self.seats.get_mut(&id))
+                    && std::mem::take(&mut seat.is_behind)
+                {
+                    self.room.missed(seat.member.id);
+                }
+            }
+            Step::Tell { stale_max } => self.tell(stale_max),
+            Step::ReplaceRoom => {
+                self.room = RoomPresence::new(self.clients_max);
+                self.adopt();
+            }
+            Step::RestartSession => self.adopt(),
+            Step::Join(_) => {}
+        }
+    }
+
+    fn join(&mut self, place: u64) {
+        self.next_id += 8;
+        let member = socket(self.next_id + place, &format!("c{}", place / 2));
+        self.room.joined(&member);
+        let mut seat = Seat {
+            knows: BTreeMap::new(),
+            is_behind: false,
+            member,
+        };
+        seat.is_told(&self.room.list_for(&seat.member.info.client_id));
+        self.seats.insert(seat.member.id, seat);
+    }
+
+    fn adopt(&mut self) {
+        for seat in self.seats.values_mut() {
+            seat.is_behind = false;
+            self.room.adopted(&seat.member);
+        }
+    }
+
+    fn tell(&mut self, stale_max: usize) {
+        let diff = self.room.diff();
+        let list = self.room.list();
+        for id in self.room.take_stale(stale_max) {
+            let seat = self.seats.get_mut(&id).expect("only sockets that are here");
+            if !seat.is_behind {
+                seat.is_told(&list);
+            }
+        }
+        for (id, seat) in &mut self.seats {
+            if !seat.is_behind && !self.room.is_stale(*id) {
+                seat.is_told_diff(&diff);
+            }
+        }
+    }
+
+    /// Everybody keeps up again, somebody says something, and everything is told.
+    fn settle(&mut self) {
+        for place in 0..8 {
+            self.step(&Step::Resync(place));
+        }
+        let Some(id) = self.seats.keys().next().copied() else {
+            return;
+        };
+        says(&mut self.room, &self.seats[&id].member, "\"last\"");
+        while self.room.is_pending() {
+            self.tell(1);
+        }
+    }
+}
+
+proptest! {
+    /// Whatever happened, in the end all know the same, and it is what the sockets say.
+    #[test]
+    fn everybody_knows_the_same_in_the_end(steps in steps(), clients_max in prop_oneof![Just(2_usize), Just(100)]) {
+        let mut scene = Scene { room: RoomPresence::new(clients_max), clients_max, seats: BTreeMap::new(), next_id: 0 };
+        for step in &steps {
+            scene.step(step);
+        }
+        scene.settle();
+        let listed = known(&scene.room.list().clients);
+        for seat in scene.seats.values() {
+            prop_assert_eq!(&seat.knows, &listed, "{:?}", seat.member.id);
+        }
+        let said = list(scene.seats.values().map(|seat| &seat.member), 100);
+        let said_of = known(&said.clients);
+        prop_assert_eq!(listed.len(), said.total.min(clients_max));
+        prop_assert_eq!(scene.room.list().total, said.total);
+        prop_assert!(listed.iter().all(|(client, state)| said_of.get(client) == Some(state)));
+    }
+}

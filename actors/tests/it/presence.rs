@@ -1,0 +1,432 @@
+//! Presence: who is in a room and what they say of themselves, gathered for an interval of virtual time and then told.
+
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use talus_actors::{
+    domain::ids::Seq,
+    fan_out::{PresenceEntry, SyncReason},
+    log::planned::Fate,
+};
+
+use crate::actors_support::{Client, Note, Packet, Session, Setup, Underway, World, settle, until, within};
+
+const INTERVAL: Duration = Duration::from_millis(100);
+
+async fn world() -> World {
+    of(1_000).await
+}
+
+/// With at most so many clients told of.
+async fn of(clients_max: usize) -> World {
+    Setup::new()
+        .supervised(|supervision| {
+            supervision.presence_interval = INTERVAL;
+            supervision.presence_clients_max = clients_max;
+        })
+        .start()
+        .await
+}
+
+/// Clients that have joined, with nothing left to read; from here on time is virtual.
+async fn room<const N: usize>(session: &Session, names: [&str; N]) -> [Client; N] {
+    let mut clients = Vec::new();
+    for name in names {
+        clients.push(session.joined(name).await);
+    }
+    for client in &mut clients {
+        client.so_far();
+    }
+    tokio::time::pause();
+    clients.try_into().ok().expect("as many")
+}
+
+/// Lets everything happen that happens by itself, and an interval pass: timers count whole milliseconds and round up.
+async fn interval() {
+    settle().await;
+    tokio::time::advance(INTERVAL + Duration::from_millis(1)).await;
+    settle().await;
+}
+
+/// The packets of presence that a client got until now: what else it got is left out.
+fn presence(client: &mut Client) -> Vec<Packet> {
+    let notes = client.so_far().into_iter();
+    notes
+        .filter_map(|note| match note {
+            Note::Packet(packet) if packet.event.starts_with("presence:") => Some(packet),
+            Note::Packet(_) | Note::Behind { .. } | Note::Due(_) | Note::Released(_) => None,
+        })
+        .collect()
+}
+
+fn assert_state(packet: &Packet, clients: &Json) {
+    assert_eq!(packet.event, "presence:state", "{packet:?}");
+    assert_eq!(packet.seq, None, "presence has no place");
+    assert_eq!(&packet.data["clients"], clients);
+}
+
+fn assert_diff(packet: &Packet, joins: &Json, updates: &Json, leaves: &Json) {
+    assert_eq!(packet.event, "presence:diff", "{packet:?}");
+    assert_eq!(packet.seq, None, "presence has no place");
+    let data = &packet.data;
+    assert_eq!(
+        (&data["joins"], &data["updates"], &data["leaves"]),
+        (joins, updates, leaves)
+    );
+}
+
+/// Has the room used, and everybody told so.
+async fn begin_use(clients: &mut [Client]) {
+    clients[0].says(&json!(0));
+    interval().await;
+    for client in clients {
+        client.so_far();
+    }
+}
+
+/// As long as nobody says anything nothing is told but who is there, to those who come.
+#[tokio::test]
+async fn a_room_that_nobody_uses_is_told_nothing() {
+    let world = world().await;
+    let session = world.session().await;
+    let [mut ann, bob] = room(&session, ["ann", "bob"]).await;
+    bob.leave("transport_close").await;
+    interval().await;
+    assert_eq!(presence(&mut ann).len(), 0);
+    let mut cat = session.client("cat");
+    cat.join(None).await.expect("there is room");
+    settle().await;
+    let [state] = &presence(&mut cat)[..] else {
+        unreachable!()
+    };
+    assert_state(state, &json!([["ann", null], ["cat", null]]));
+    assert_eq!(state.data["total"], 2);
+}
+
+/// The first who says something: each is told who is there, then what is different. After that only what is different.
+#[tokio::test]
+async fn the_first_state_has_everybody_told_everything() {
+    let world = world().await;
+    let session = world.session().await;
+    let mut clients = room(&session, ["ann", "bob", "cat"]).await;
+    assert!(clients[0].says(&json!({"node": 1})));
+    settle().await;
+    for client in &mut clients {
+        assert_eq!(presence(client).len(), 0, "not before the interval is over");
+    }
+    interval().await;
+    for client in &mut clients {
+        let [state, diff] = &presence(client)[..] else {
+            unreachable!()
+        };
+        assert_state(state, &json!([["ann", {"node": 1}], ["bob", null], ["cat", null]]));
+        assert_diff(diff, &json!([]), &json!([["ann", {"node": 1}]]), &json!([]));
+    }
+    clients[2].says(&json!([]));
+    interval().await;
+    for client in &mut clients {
+        let [diff] = &presence(client)[..] else { unreachable!() };
+        assert_diff(diff, &json!([]), &json!([["cat", []]]), &json!([]));
+    }
+    interval().await;
+    assert_eq!(presence(&mut clients[0]).len(), 0, "nothing is different");
+}
+
+/// Coming, saying and going within an interval are one packet, with what came of it; who came and went is not in it.
+#[tokio::test]
+async fn what_happens_within_an_interval_is_one_packet() {
+    let world = world().await;
+    let session = world.session().await;
+    let mut clients = room(&session, ["ann", "bob"]).await;
+    begin_use(&mut clients).await;
+    let [mut ann, bob] = clients;
+    for number in 1..=5 {
+        ann.says(&json!(number));
+        settle().await;
+    }
+    let mut cat = session.client("cat");
+    cat.join(None).await.expect("there is room");
+    cat.says(&json!("here"));
+    let dan = session.joined("dan").await;
+    dan.leave("transport_close").await;
+    bob.leave("transport_close").await;
+    interval().await;
+    let told = presence(&mut ann);
+    let [diff] = &told[..] else { unreachable!("{told:?}") };
+    assert_diff(diff, &json!([["cat", "here"]]), &json!([["ann", 5]]), &json!(["bob"]));
+    let [state, diff] = &presence(&mut cat)[..] else {
+        unreachable!()
+    };
+    assert_eq!(state.event, "presence:state");
+    assert_eq!(diff.data["leaves"], json!(["bob"]));
+    cat.says(&Json::Null);
+    interval().await;
+    let [diff] = &presence(&mut ann)[..] else {
+        unreachable!()
+    };
+    assert_diff(diff, &json!([]), &json!([["cat", null]]), &json!([]));
+}
+
+/// Two sockets of a name are one client, who says what the one said that spoke last, and goes with the last of them.
+#[tokio::test]
+async fn two_sockets_of_a_client_are_one_presence() {
+    let world = world().await;
+    let session = world.session().await;
+    let [ann, again, mut bob] = room(&session, ["ann", "ann", "bob"]).await;
+    ann.says(&json!(1));
+    interval().await;
+    again.says(&json!(2));
+    interval().await;
+    ann.says(&json!(3));
+    interval().await;
+    ann.leave("transport_close").await;
+    interval().await;
+    again.leave("transport_close").await;
+    interval().await;
+    let told = presence(&mut bob);
+    let [state, one, two, three, back, gone] = &told[..] else {
+        unreachable!("{told:?}")
+    };
+    assert_state(state, &json!([["ann", 1], ["bob", null]]));
+    for (diff, says) in [(one, 1), (two, 2), (three, 3), (back, 2)] {
+        assert_diff(diff, &json!([]), &json!([["ann", says]]), &json!([]));
+    }
+    assert_diff(gone, &json!([]), &json!([]), &json!(["ann"]));
+}
+
+/// A hundred thousand states within an interval are one notice to the session and one packet to each socket (P9).
+#[tokio::test]
+async fn a_flood_of_states_is_one_message() {
+    let world = world().await;
+    let session = world.session().await;
+    let [ann, mut bob] = room(&session, ["ann", "bob"]).await;
+    let mut notices = 0;
+    for number in 0..100_000 {
+        notices += usize::from(ann.says(&json!(number)));
+        if number % 1_000 == 0 {
+            settle().await;
+        }
+    }
+    assert_eq!(notices, 1);
+    interval().await;
+    let [_, diff] = &presence(&mut bob)[..] else {
+        unreachable!()
+    };
+    assert_diff(diff, &json!([]), &json!([["ann", 99_999]]), &json!([]));
+    assert!(ann.says(&json!("again")), "the next one is told again");
+}
+
+/// A socket that missed packets, or waited for a sync, gets everything with the next packet of presence.
+#[tokio::test]
+async fn a_socket_that_fell_behind_is_told_everything() {
+    let world = world().await;
+    let session = world.session().await;
+    let mut clients = room(&session, ["ann", "bob"]).await;
+    begin_use(&mut clients).await;
+    let [ann, mut bob] = clients;
+    bob.socket.set_space(0);
+    ann.says(&json!(1));
+    interval().await;
+    assert_eq!(bob.events_so_far(), ["(behind)"]);
+    ann.says(&json!(2));
+    interval().await;
+    bob.socket.set_space(usize::MAX);
+    bob.resync(None, Some(SyncReason::SlowConsumer));
+    interval().await;
+    assert_eq!(bob.events_so_far(), ["session:sync", "presence:state"]);
+    bob.resync(None, None);
+    interval().await;
+    assert_eq!(bob.events_so_far(), ["session:sync"], "it missed nothing");
+}
+
+/// A socket whose queue had no room for what it gets when it comes, gets it when it has.
+#[tokio::test]
+async fn a_socket_that_is_full_from_the_start_is_told_who_is_here_later() {
+    let world = world().await;
+    let session = world.session().await;
+    let [_ann] = room(&session, ["ann"]).await;
+    for (space, first) in [(0, &["(behind)"][..]), (1, &["session:sync", "(behind)"][..])] {
+        let mut bob = session.client("bob");
+        bob.socket.set_space(space);
+        bob.join(None).await.expect("there is room");
+        settle().await;
+        assert_eq!(bob.events_so_far(), first);
+        bob.socket.set_space(usize::MAX);
+        bob.resync(None, Some(SyncReason::SlowConsumer));
+        settle().await;
+        assert_eq!(bob.events_so_far(), ["session:sync", "presence:state"]);
+        bob.leave("transport_close").await;
+    }
+}
+
+/// Everything, to many who need it, goes to as many at a time as there may be bytes on their way (P9). Who waits is not
+/// told what is different meanwhile.
+#[tokio::test]
+async fn many_who_need_everything_get_it_in_turn() {
+    let world = Setup::new()
+        .supervised(|supervision| {
+            supervision.presence_interval = INTERVAL;
+            supervision.sync_bytes_in_flight_max = 1;
+        })
+        .start()
+        .await;
+    let session = world.session().await;
+    // Their syncs wait for each other.
+    let mut clients = Vec::new();
+    for name in ["ann", "bob", "cat"] {
+        let mut client = session.client(name);
+        within(client.join(None)).await.expect("there is room");
+        if let Note::Due(reason) = client.note().await {
+            client.resync(None, Some(reason));
+        }
+        client.until("session:connected").await;
+        clients.push(client);
+    }
+    tokio::time::pause();
+    interval().await;
+    clients.iter_mut().for_each(|client| drop(client.so_far()));
+    clients[0].says(&json!(1));
+    for (turn, events) in [
+        (0, &["presence:state", "presence:diff"][..]),
+        (1, &["presence:state"]),
+        (2, &["presence:state"]),
+    ] {
+        interval().await;
+        for (index, client) in clients.iter_mut().enumerate() {
+            let expected = if index == turn { events } else { &[] };
+            assert_eq!(client.events_so_far(), expected, "client {index} in turn {turn}");
+        }
+    }
+}
+
+/// P8: a room that fails loses nothing of what was said, told or not: those who stay are told everything by the next one.
+#[tokio::test]
+async fn a_room_that_fails_keeps_presence() {
+    let world = world().await;
+    let session = world.session().await;
+    let mut clients = room(&session, ["ann", "bob"]).await;
+    begin_use(&mut clients).await;
+    let [ann, mut bob] = clients;
+    ann.says(&json!("told"));
+    interval().await;
+    bob.so_far();
+    assert!(bob.says(&json!("untold")));
+    settle().await;
+    tokio::time::resume();
+    world.encoder.panic_at_commands(1);
+    session.added().await;
+    bob.until("session:sync").await;
+    tokio::time::pause();
+    interval().await;
+    let told = presence(&mut bob);
+    let [state] = &told[..] else { unreachable!("{told:?}") };
+    assert_state(state, &json!([["ann", "told"], ["bob", "untold"]]));
+    assert!(bob.says(&json!("more")), "the next room is told");
+    interval().await;
+    let [diff] = &presence(&mut bob)[..] else {
+        unreachable!()
+    };
+    assert_diff(diff, &json!([]), &json!([["bob", "more"]]), &json!([]));
+    assert_eq!(world.stats().broadcast_restarts.get(), 1);
+}
+
+/// P8: a session that fails with notices in its mailbox loses none of what they were about.
+#[tokio::test]
+async fn a_session_that_fails_keeps_presence() {
+    let mut world = world().await;
+    let session = world.session().await;
+    let [ann, mut bob] = room(&session, ["ann", "bob"]).await;
+    tokio::time::resume();
+    world.plan.next([Fate::Hold]);
+    let lost = Underway::begin(session.add());
+    let append = within(world.plan.held()).await;
+    assert!(ann.says(&json!("said while it fails")));
+    settle().await;
+    append.meet(Fate::Lose);
+    lost.answer().await.expect_err("nobody knows");
+    bob.until("session:sync").await;
+    until(|| world.stats().session_restarts.get() == 1).await;
+    tokio::time::pause();
+    interval().await;
+    let told = presence(&mut bob);
+    assert_state(&told[0], &json!([["ann", "said while it fails"], ["bob", null]]));
+    assert!(ann.says(&json!(2)), "the next session is told");
+    interval().await;
+    let [diff] = &presence(&mut bob)[..] else {
+        unreachable!()
+    };
+    assert_diff(diff, &json!([]), &json!([["ann", 2]]), &json!([]));
+}
+
+/// P7: what is said in a session is told in it and nowhere else, also if it is the same client.
+#[tokio::test]
+async fn presence_stays_in_its_session() {
+    let world = world().await;
+    let (session, other) = (world.session().await, world.session().await);
+    let [ann, mut bob] = room(&session, ["ann", "bob"]).await;
+    tokio::time::resume();
+    let [mut elsewhere] = room(&other, ["ann"]).await;
+    ann.says(&json!("here"));
+    interval().await;
+    assert_eq!(presence(&mut bob).len(), 2);
+    assert_eq!(presence(&mut elsewhere).len(), 0);
+    // A number of one session's member means nothing in another.
+    world.hub.presence_changed(other.id, ann.member.id);
+    interval().await;
+    assert_eq!(presence(&mut elsewhere).len(), 0);
+    let there = world.hub.who(other.id).await.expect("it is there");
+    assert_eq!(shown(&there.clients), [("ann".to_owned(), None)]);
+}
+
+fn shown(entries: &[PresenceEntry]) -> Vec<(String, Option<String>)> {
+    let state = |entry: &PresenceEntry| entry.state.as_ref().map(|state| state.get().to_owned());
+    entries
+        .iter()
+        .map(|entry| (entry.info.client_id.to_string(), state(entry)))
+        .collect()
+}
+
+/// P9: those beyond the limit are counted and not told of, until there is room for them.
+#[tokio::test]
+async fn those_beyond_the_limit_are_only_counted() {
+    let world = of(2).await;
+    let session = world.session().await;
+    let [ann, bob, mut cat] = room(&session, ["ann", "bob", "cat"]).await;
+    cat.says(&json!("unheard"));
+    ann.says(&json!(1));
+    interval().await;
+    let [state, diff] = &presence(&mut cat)[..] else {
+        unreachable!()
+    };
+    assert_state(state, &json!([["ann", 1], ["bob", null]]));
+    assert_eq!(state.data["total"], 3);
+    assert_diff(diff, &json!([]), &json!([["ann", 1]]), &json!([]));
+    let who = world.hub.who(session.id).await.expect("it is there");
+    assert_eq!((who.clients.len(), who.total), (2, 3));
+    bob.leave("transport_close").await;
+    interval().await;
+    let [diff] = &presence(&mut cat)[..] else {
+        unreachable!()
+    };
+    assert_diff(diff, &json!([["cat", "unheard"]]), &json!([]), &json!(["bob"]));
+}
+
+/// What is said is no access and no event: the session is where it was, and a socket that left is not heard any more.
+#[tokio::test]
+async fn presence_leaves_no_trace() {
+    let world = world().await;
+    let session = world.session().await;
+    let [ann, mut bob] = room(&session, ["ann", "bob"]).await;
+    ann.says(&json!(1));
+    interval().await;
+    assert_eq!(presence(&mut bob).len(), 2);
+    ann.leave("transport_close").await;
+    interval().await;
+    bob.so_far();
+    ann.says(&json!(2));
+    interval().await;
+    assert_eq!(bob.so_far().len(), 0);
+    assert_eq!(session.snapshot().await.expect("read").seq, Seq::ZERO);
+    let who = world.hub.who(session.id).await.expect("it is there");
+    assert_eq!(shown(&who.clients), [("bob".to_owned(), None)]);
+}

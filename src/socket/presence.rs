@@ -1,0 +1,140 @@
+//! What clients say of themselves: where they are, what they look at.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use socketioxide::adapter::LocalAdapter;
+use talus_actors::{
+    domain::{
+        ids::SessionId,
+        limits::{LimitExceeded, check_depth},
+        rejection::Rejection,
+        value::Value,
+    },
+    fan_out::PresenceState,
+};
+
+use super::{
+    Edge,
+    ack::Ack,
+    commands::{Payload, text},
+    memberships::Memberships,
+};
+use crate::wire::{
+    error::Failure,
+    request::{id, nullable, read, required},
+};
+
+/// The payload of `presence:update`.
+#[derive(Deserialize)]
+struct UpdateRequest {
+    session_id: Option<String>,
+    /// Null takes back what was said.
+    #[serde(default, deserialize_with = "nullable")]
+    state: Option<Option<Value>>,
+}
+
+impl Edge {
+    /// `presence:update`. What was said before is said no more as soon as this returns, whether or not anybody was told
+    /// of it.
+    pub(super) fn update_presence(
+        &self,
+        of: &Memberships,
+        payload: Payload,
+        ack: Ack<LocalAdapter>,
+    ) -> impl Future<Output = ()> + use<> {
+        let update = read_update(&text(payload), self.realtime.presence_state_bytes_max);
+        let said = update.and_then(|(session_id, state)| {
+            let membership = of.named(session_id)?;
+            if membership.presence.set(state) {
+                self.hub.presence_changed(membership.session_id, membership.member);
+            }
+            Ok::<Json, Failure>(json!({ "success": true }))
+        });
+        let (wait, permit) = (self.realtime.slow_consumer_retry(), of.answers.try_enter());
+        ack.answer(said, wait, permit)
+    }
+}
+
+fn read_update(text: &str, bytes_max: usize) -> Result<(Option<SessionId>, Option<PresenceState>), Failure> {
+    let request: UpdateRequest = read("", text)?;
+    let session_id = request.session_id.map(|text| id("", "session_id", &text)).transpose()?;
+    let state = required("", "state", request.state)?;
+    let state = state.map(|state| encode(&state, bytes_max)).transpose()?;
+    Ok((session_id, state))
+}
+
+/// A state as it is told to others, if they can be expected to take it.
+fn encode(state: &Value, bytes_max: usize) -> Result<PresenceState, Failure> {
+    let too_much = |exceeded| Failure::from(&Rejection::LimitExceeded(exceeded));
+    check_depth(state).map_err(too_much)?;
+    let text = serde_json::value::to_raw_value(state).map_err(|error| Failure::invalid_field("state", error))?;
+    let found = text.get().len();
+    if found > bytes_max {
+        return Err(too_much(LimitExceeded {
+            limit: "presence_state_bytes_max",
+            max: bytes_max,
+            found,
+        }));
+    }
+    Ok(Arc::from(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_any_json_that_is_not_too_much() {
+        let state = |text: &str| {
+            let (_, state) = read_update(text, 20).expect("it can be read");
+            state.map(|state| state.get().to_owned())
+        };
+        assert_eq!(state(r#"{"state": {"at": 1.50}}"#).as_deref(), Some(r#"{"at":1.50}"#));
+        assert_eq!(state(r#"{"state": [ ]}"#).as_deref(), Some("[]"));
+        assert_eq!(state(r#"{"state": null}"#), None);
+        assert_eq!(
+            state(r#"{"state": "0123456789abcdefgh"}"#).map(|text| text.len()),
+            Some(20)
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_it_is_told() {
+        let deep = format!(r#"{{"state": {}1{}}}"#, "[".repeat(65), "]".repeat(65));
+        let deeper = format!(r#"{{"state": {}1{}}}"#, "[".repeat(500), "]".repeat(500));
+        for (text, code, detail, value) in [
+            ("{}", "INVALID_REQUEST", "field", json!("state")),
+            (
+                r#"{"state": 1, "session_id": "x"}"#,
+                "INVALID_REQUEST",
+                "field",
+                json!("session_id"),
+            ),
+            (
+                r#"{"state": 1, "session_id": 7}"#,
+                "INVALID_REQUEST",
+                "field",
+                json!("session_id"),
+            ),
+            ("7", "INVALID_REQUEST", "field", json!("body")),
+            ("[1]", "INVALID_REQUEST", "field", json!("body")),
+            (
+                r#"{"state": "0123456789abcdefghi"}"#,
+                "LIMIT_EXCEEDED",
+                "max",
+                json!(20),
+            ),
+            (&deep, "LIMIT_EXCEEDED", "limit", json!("value_depth_max")),
+            (&deeper, "LIMIT_EXCEEDED", "limit", json!("value_depth_max")),
+        ] {
+            let failure = read_update(text, 20).map(drop).expect_err(text);
+            assert_eq!(
+                (failure.code, failure.details.get(detail)),
+                (code, Some(&value)),
+                "{text}"
+            );
+        }
+    }
+}

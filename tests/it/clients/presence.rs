@@ -1,0 +1,212 @@
+//! Presence as real clients see it: one says something, the others are told, also those who come later; who goes is taken
+//! from the list.
+
+use serde_json::{Value, json};
+
+use super::{
+    driver::{Connect, Driver, Told, Transport},
+    on_both_transports,
+    wire::Wire,
+};
+use crate::support::TestHub;
+
+on_both_transports!(
+    what_one_says_the_others_see,
+    a_python_client_says_and_sees_the_same,
+    what_is_malformed_or_too_much_is_refused_and_nothing_else,
+    a_socket_in_two_sessions_says_something_else_in_each,
+);
+
+/// The next diff that a client gets, without its envelope.
+async fn diff(driver: &mut Driver, client: &str) -> Value {
+    let told = driver.until(client, "presence:diff").await;
+    let (_, diff) = told.last().and_then(Told::event).expect("an event");
+    assert_eq!(diff.get("seq"), None, "it has no place");
+    json!({"joins": diff["joins"], "updates": diff["updates"], "leaves": diff["leaves"]})
+}
+
+/// Says something, which has to be allowed.
+async fn says(driver: &mut Driver, client: &str, state: Value) {
+    let answer = driver.ask(client, "presence:update", json!({"state": state})).await;
+    assert_eq!(answer, json!({"success": true}));
+}
+
+/// Comes, and gives who is there.
+async fn comes(driver: &mut Driver, client: &str, how: &Connect) -> Value {
+    driver.connect(client, &how.clone().named(client)).await;
+    driver.expect(client, "connected").await;
+    driver.event(client, "session:sync").await;
+    let here = driver.event(client, "presence:state").await;
+    driver.event(client, "session:connected").await;
+    here
+}
+
+fn updated(client: &str, state: &Value) -> Value {
+    json!({"joins": [], "updates": [{"client_id": client, "state": state}], "leaves": []})
+}
+
+/// Ann says something, bob is told. Cat comes later and sees it. Ann goes, and is missed. `GET …/info` has the same.
+async fn what_one_says_the_others_see(transport: Transport) {
+    let hub = TestHub::start().await;
+    let session = hub.session().await;
+    let how = Connect::to(&hub.url, &session, transport);
+    let mut js = Driver::javascript();
+    comes(&mut js, "ann", &how).await;
+    let here = comes(&mut js, "bob", &how).await;
+    let silent = json!([{"client_id": "ann", "state": null}, {"client_id": "bob", "state": null}]);
+    assert_eq!(
+        (&here["clients"], &here["total"], &here["session_id"]),
+        (&silent, &json!(2), &json!(session))
+    );
+
+    let looks_at = json!({"node_id": "0de00000-0000-4000-8000-000000000001", "cursor": [1.5, 2]});
+    says(&mut js, "ann", looks_at.clone()).await;
+    assert_eq!(diff(&mut js, "bob").await, updated("ann", &looks_at));
+    let here = comes(&mut js, "cat", &how).await;
+    let said = json!([
+        {"client_id": "ann", "state": looks_at}, {"client_id": "bob", "state": null},
+        {"client_id": "cat", "state": null},
+    ]);
+    assert_eq!(here["clients"], said);
+    let joined = json!({"joins": [{"client_id": "cat", "state": null}], "updates": [], "leaves": []});
+    assert_eq!(diff(&mut js, "bob").await, joined);
+    let info = hub.get(&format!("/sessions/{session}/info")).await.ok();
+    assert_eq!((&info["clients"], &info["active_clients"]), (&said, &json!(3)));
+
+    js.disconnect("ann").await;
+    let left = json!({"joins": [], "updates": [], "leaves": ["ann"]});
+    assert_eq!(diff(&mut js, "bob").await, left);
+    assert_eq!(info["seq"], 0, "nothing of it is an event");
+    let info = hub.get(&format!("/sessions/{session}/info")).await.ok();
+    assert_eq!(
+        (info["clients"].as_array().map(Vec::len), &info["seq"]),
+        (Some(2), &json!(0))
+    );
+}
+
+/// A connection that breaks is a client that goes; when it comes back it says what it said anew.
+#[tokio::test]
+async fn who_loses_the_connection_is_missed() {
+    let hub = TestHub::start().await;
+    let session = hub.session().await;
+    let wire = Wire::to(&hub.url).await;
+    let mut js = Driver::javascript();
+    comes(&mut js, "bob", &Connect::to(&hub.url, &session, Transport::Websocket)).await;
+    comes(&mut js, "ann", &Connect::to(&wire.url, &session, Transport::Websocket)).await;
+    says(&mut js, "ann", json!("here")).await;
+    assert_eq!(diff(&mut js, "bob").await, updated("ann", &json!("here")));
+    wire.cut();
+    let left = json!({"joins": [], "updates": [], "leaves": ["ann"]});
+    assert_eq!(diff(&mut js, "bob").await, left);
+    wire.release();
+    let joined = json!({"joins": [{"client_id": "ann", "state": null}], "updates": [], "leaves": []});
+    assert_eq!(diff(&mut js, "bob").await, joined);
+}
+
+async fn a_python_client_says_and_sees_the_same(transport: Transport) {
+    let hub = TestHub::start().await;
+    let session = hub.session().await;
+    let how = Connect::to(&hub.url, &session, transport);
+    let (mut js, mut python) = (Driver::javascript(), Driver::python());
+    comes(&mut js, "ann", &how).await;
+    let here = comes(&mut python, "bob", &how).await;
+    assert_eq!(here["total"], 2);
+    says(&mut python, "bob", json!({"looks": "around"})).await;
+    assert_eq!(diff(&mut js, "ann").await, updated("bob", &json!({"looks": "around"})));
+    diff(&mut python, "bob").await;
+    says(&mut js, "ann", json!([1, 2.5])).await;
+    assert_eq!(diff(&mut python, "bob").await, updated("ann", &json!([1, 2.5])));
+    says(&mut js, "ann", Value::Null).await;
+    assert_eq!(diff(&mut python, "bob").await, updated("ann", &Value::Null));
+    python.disconnect("bob").await;
+    assert_eq!(diff(&mut js, "ann").await["leaves"], json!([]), "what ann said herself");
+    assert_eq!(diff(&mut js, "ann").await["leaves"], json!([]), "and took back");
+    assert_eq!(diff(&mut js, "ann").await["leaves"], json!(["bob"]));
+}
+
+/// P9: what cannot be told is refused in so many words, changes nothing, and costs nobody the connection.
+async fn what_is_malformed_or_too_much_is_refused_and_nothing_else(transport: Transport) {
+    let hub = TestHub::with(|config| config.realtime.presence_state_bytes_max = 100).await;
+    let session = hub.session().await;
+    let how = Connect::to(&hub.url, &session, transport);
+    let mut js = Driver::javascript();
+    comes(&mut js, "ann", &how).await;
+    comes(&mut js, "bob", &how).await;
+    let other = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+    let mut deep = json!(1);
+    for _ in 0..70 {
+        deep = json!([deep]);
+    }
+    let cases = [
+        (json!([]), "INVALID_REQUEST", "field", json!("state")),
+        (json!([null]), "INVALID_REQUEST", "field", json!("state")),
+        (json!([{}]), "INVALID_REQUEST", "field", json!("state")),
+        (json!(["text"]), "INVALID_REQUEST", "field", json!("body")),
+        (json!([[1]]), "INVALID_REQUEST", "field", json!("body")),
+        (
+            json!([{"state": 1, "session_id": 7}]),
+            "INVALID_REQUEST",
+            "field",
+            json!("session_id"),
+        ),
+        (
+            json!([{"state": 1, "session_id": other}]),
+            "INVALID_SESSION",
+            "field",
+            Value::Null,
+        ),
+        (
+            json!([{"state": "x".repeat(99)}]),
+            "LIMIT_EXCEEDED",
+            "limit",
+            json!("presence_state_bytes_max"),
+        ),
+        (json!([{"state": "x".repeat(99)}]), "LIMIT_EXCEEDED", "max", json!(100)),
+        (
+            json!([{"state": deep}]),
+            "LIMIT_EXCEEDED",
+            "limit",
+            json!("value_depth_max"),
+        ),
+    ];
+    let asked: Vec<Value> = cases.iter().map(|(args, ..)| args.clone()).collect();
+    let answers = js.ask_all("ann", "presence:update", &asked).await;
+    for ((args, code, detail, value), answer) in cases.iter().zip(&answers) {
+        let error = &answer["error"];
+        assert_eq!(
+            (&answer["success"], &error["code"], &error[*detail]),
+            (&json!(false), &json!(code), value),
+            "{args}"
+        );
+    }
+    // Nor does it if no answer is wanted.
+    js.emit("ann", "presence:update", json!("text")).await;
+    says(&mut js, "ann", json!("x".repeat(98))).await;
+    assert_eq!(diff(&mut js, "bob").await, updated("ann", &json!("x".repeat(98))));
+}
+
+/// P7: a socket that is in two sessions names the one that it says something in.
+async fn a_socket_in_two_sessions_says_something_else_in_each(transport: Transport) {
+    let hub = TestHub::with(|config| config.realtime.late_join = true).await;
+    let (one, other) = (hub.session().await, hub.session().await);
+    let mut js = Driver::javascript();
+    js.connect(
+        "ann",
+        &Connect::to(&hub.url, "", transport).bare(json!({"client_id": "ann"})),
+    )
+    .await;
+    js.expect("ann", "connected").await;
+    for session in [&one, &other] {
+        js.ask("ann", "join_session", json!({"session_id": session})).await;
+    }
+    let nowhere = js.ask("ann", "presence:update", json!({"state": 1})).await;
+    assert_eq!(nowhere["error"]["field"], "session_id");
+    for (session, state) in [(&one, 1), (&other, 2)] {
+        let update = json!({"state": state, "session_id": session});
+        assert_eq!(js.ask("ann", "presence:update", update).await["success"], true);
+    }
+    for (session, state) in [(&one, 1), (&other, 2)] {
+        let info = hub.get(&format!("/sessions/{session}/info")).await.ok();
+        assert_eq!(info["clients"], json!([{"client_id": "ann", "state": state}]));
+    }
+}
