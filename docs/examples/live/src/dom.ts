@@ -31,7 +31,7 @@ export function arrange(parent: Element, children: readonly Element[]): void {
 export function colourOf(name: string): string {
   let hash = 7;
   for (const char of name) hash = (hash * 31 + (char.codePointAt(0) ?? 0)) % 360;
-  return `hsl(${hash} 65% 42%)`;
+  return `hsl(${hash} 55% 34%)`;
 }
 
 let gone: ReturnType<typeof setTimeout> | undefined;

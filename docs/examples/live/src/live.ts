@@ -145,7 +145,7 @@ export async function live(session: string): Promise<void> {
       const upTo = before.slice(0, Math.max(before.indexOf(selected), 0)).reverse();
       selected = upTo.find(id => client.node(id)) ?? client.graph.roots[0]?.id;
     }
-    tree.draw(selected);
+    tree.draw(selected, ({ blueprint_type_id }) => types.get(blueprint_type_id)?.name ?? blueprint_type_id);
     before = tree.order();
     const one = node();
     details.draw(one, one && types.get(one.blueprint_type_id));

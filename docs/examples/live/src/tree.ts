@@ -7,6 +7,7 @@ interface Row {
   item: HTMLLIElement;
   line: HTMLElement;
   name: HTMLElement;
+  kind: HTMLElement;
   people: HTMLElement;
   below: HTMLUListElement;
 }
@@ -32,7 +33,8 @@ export class Tree {
     this.element.addEventListener("keydown", event => wishes.key(event));
   }
 
-  draw(selected: string | undefined): void {
+  /** `kindOf` tells what to call the type of a node. */
+  draw(selected: string | undefined, kindOf: (node: TreeNode) => string): void {
     const people = others(this.#client);
     const seen = new Set<string>();
     const draw = (nodes: readonly TreeNode[], list: HTMLUListElement): void => {
@@ -42,6 +44,7 @@ export class Tree {
           seen.add(node.id);
           const row = this.#rows.get(node.id) ?? this.#row(node.id);
           row.name.textContent = node.name;
+          row.kind.textContent = kindOf(node);
           row.item.setAttribute("aria-selected", String(node.id === selected));
           row.item.tabIndex = node.id === selected || (!selected && nodes === this.#client.graph.roots) ? 0 : -1;
           row.people.replaceChildren(...people.filter(person => person.node_id === node.id).map(person => badge(person)));
@@ -66,8 +69,9 @@ export class Tree {
 
   #row(id: string): Row {
     const name = make("span", { class: "name" });
+    const kind = make("span", { class: "kind" });
     const people = make("span", { class: "people" });
-    const line = make("div", { class: "line", draggable: "true" }, name, people);
+    const line = make("div", { class: "line", draggable: "true" }, name, people, kind);
     const below = make("ul", { role: "group" });
     const item = make("li", { role: "treeitem", "data-id": id }, line, below);
     line.addEventListener("click", () => {
@@ -86,7 +90,7 @@ export class Tree {
       const dragged = event.dataTransfer?.getData("text/plain");
       if (dragged && dragged !== id) this.#wishes.moveUnder(dragged, id);
     });
-    const row = { item, line, name, people, below };
+    const row = { item, line, name, kind, people, below };
     this.#rows.set(id, row);
     return row;
   }

@@ -57,7 +57,7 @@ test("a project is begun on the first page, and joined by two", async () => {
     Window.open(browser, `${wire.url}/?session=${session}`, "Ben"),
   ]);
   await bothShow("Lighthouse");
-  expect(await ben.page.title()).toBe("Lighthouse");
+  await ben.page.waitForFunction(() => document.title === "Lighthouse");
 });
 
 test("both edit, and each sees what the other does", async () => {
@@ -194,22 +194,46 @@ test("how long it takes from one window to the other", async () => {
       field?.dispatchEvent(new Event("change"));
       return now;
     }, name);
-    await ben.line(name).waitFor();
+    await ben.page.waitForFunction(name => name in (globalThis as unknown as { seen: Record<string, number> }).seen, name);
     took.push((await ben.page.evaluate(name => (globalThis as unknown as { seen: Record<string, number> }).seen[name] ?? 0, name)) - sent);
   }
   took.sort((a, b) => a - b);
   console.log(`from one browser to the other: p50 ${took[rounds / 2]?.toFixed(1)} ms, p95 ${took[Math.floor(rounds * 0.95)]?.toFixed(1)} ms`);
-  expect(took[0]).toBeGreaterThan(0);
   await ann.button("Undo mine").click();
 });
 
-test("nothing complained, and the picture of the documentation", async () => {
+test("nothing complained", () => {
   expect([...ann.complaints, ...ben.complaints]).toEqual([]);
+});
+
+/** Only if it is asked for: two pictures of the same are never the same bytes. */
+test("the picture of the documentation", async () => {
   const { UPDATE_SCREENSHOT, HUB_SOURCE = "" } = process.env;
   if (!UPDATE_SCREENSHOT) return;
-  await ann.select("1.0");
-  await ben.select("Lamp goes out");
-  await ann.line("Lamp goes out").locator(".badge[title=Ben]").waitFor();
+  session = await hub.project("software_project", "Harbour");
+  const [root] = (await hub.graph(session)).graph.roots;
+  const add = async (parent_id: unknown, blueprint_type_id: string, name: string): Promise<unknown> =>
+    (await hub.execute(session, "CreateNode", { parent_id, blueprint_type_id, name }))["node_id"];
+  const first = await add(root?.id, "release", "1.0 First light");
+  await add(first, "milestone", "The lamp turns");
+  await add(first, "task", "Wire the lamp");
+  await add(first, "bug", "It goes out in rain");
+  const second = await add(root?.id, "release", "2.0 Fog horn");
+  await add(second, "task", "Find a horn");
+  await add(second, "task", "Ask the neighbours");
+  const url = `${hub.url}/?session=${session}`;
+  const windows = [await Window.open(browser, url, "Ann"), await Window.open(browser, url, "Ben")];
+  const [left, right] = windows as [Window, Window];
+  for (const { page } of windows) await page.setViewportSize({ width: 820, height: 520 });
+  await left.select("It goes out in rain");
+  await right.select("Find a horn");
+  await left.line("Find a horn").locator(".badge[title=Ben]").waitFor();
+  await right.line("It goes out in rain").locator(".badge[title=Ann]").waitFor();
+  const pictures = await Promise.all(windows.map(({ page }) => page.screenshot()));
+  const both = await browser.newPage({ viewport: { width: 1720, height: 580 } });
+  const images = pictures.map(picture => `<img src="data:image/png;base64,${picture.toString("base64")}">`).join("");
+  const style = "body{margin:0;padding:30px 20px;display:flex;gap:40px;background:#8b97ab}img{border-radius:10px;box-shadow:0 6px 24px #0006}";
+  await both.setContent(`<style>${style}</style>${images}`);
   mkdirSync(join(HUB_SOURCE, "docs/images"), { recursive: true });
-  writeFileSync(join(HUB_SOURCE, "docs/images/live.png"), await ann.page.screenshot());
+  writeFileSync(join(HUB_SOURCE, "docs/images/live.png"), await both.screenshot());
 });
