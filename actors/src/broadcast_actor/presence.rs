@@ -1,7 +1,8 @@
 //! Who is in a room, and what each of them says of himself: what has to be told to whom, and when.
 //!
 //! Changes are gathered and told together, at most once in an interval. As long as nobody ever said anything, nothing
-//! is gathered: that somebody came or went is told anyway. The first who says something puts the room *in use*.
+//! is gathered: that somebody came or went is told anyway. The first who says something puts the room *in use*. A room
+//! that takes over the sockets of another is in use from the start: somebody may have gone with what he had said.
 //!
 //! What a socket says is in its own [`Presence`] and is read when it is told, so what is gathered here is who changed,
 //! not what. The sockets of one name are one client, who says what the socket said that spoke last.
@@ -82,8 +83,12 @@ impl RoomPresence {
         self.note(&member.info.client_id);
     }
 
-    /// A socket comes that was here before: nobody else is told that it came, and it is told everything.
+    /// A socket comes that was here before: nobody else is told that it came, and it is told everything. A room that did
+    /// not know it has taken the place of another, of which it cannot know whether it was in use: so it is.
     pub(super) fn adopted(&mut self, member: &Member) {
+        if !self.is_in_use && !self.sockets.contains_key(&member.id) {
+            self.begin_use();
+        }
         self.take_in(member);
         let client_id = &member.info.client_id;
         if self.is_in_use && !self.told.contains_key(client_id) && self.is_listed(client_id) {

@@ -315,6 +315,12 @@ impl Session {
         self.window.events
     }
 
+    /// When the document last changed, in whatever way.
+    #[must_use]
+    pub const fn last_change(&self) -> Seq {
+        self.saves.last_change
+    }
+
     /// When a node last changed: its name, properties or place, or its list of children.
     #[must_use]
     pub fn changed(&self, node_id: NodeId) -> Seq {

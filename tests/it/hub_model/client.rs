@@ -1,8 +1,11 @@
 //! A client of the hub under test: a socket with a queue, a copy of the graph, and the place that it stands for.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use serde_json::Value;
@@ -38,6 +41,7 @@ struct Socket {
 /// The client's end of a connection.
 struct Connection {
     member: MemberId,
+    presence: Presence,
     socket: Arc<Socket>,
     notes: mpsc::UnboundedReceiver<Note>,
 }
@@ -53,6 +57,8 @@ pub struct Client {
     synced: bool,
     pub replica: Replica,
     pub position: Option<Position>,
+    /// Who is here and what they say, as far as it was told.
+    here: BTreeMap<String, Value>,
     /// The command whose events are coming.
     open_command: Option<Value>,
     /// Reasons of the syncs it got, in this connection.
@@ -121,6 +127,7 @@ impl Client {
             synced: false,
             replica: Replica::default(),
             position: None,
+            here: BTreeMap::new(),
             open_command: None,
             reasons: Vec::new(),
             hash: None,
@@ -150,13 +157,14 @@ impl Client {
             session: self.session,
             member: id,
         });
+        let presence = Presence::default();
         let member = Member {
             id,
             info: MemberInfo {
                 client_id: self.name.parse().expect("a client id"),
                 user: None,
             },
-            presence: Presence::default(),
+            presence: presence.clone(),
             socket: Arc::clone(&socket) as Arc<dyn RoomSocket>,
         };
         within(hub.join(self.session, member, self.position))
@@ -166,6 +174,7 @@ impl Client {
         self.reasons.clear();
         self.connection = Some(Connection {
             member: id,
+            presence,
             socket,
             notes,
         });
@@ -178,6 +187,22 @@ impl Client {
     pub async fn leave(&mut self, hub: &Hub) {
         let connection = self.connection.take().expect("it is connected");
         within(hub.leave(self.session, connection.member, &"transport_close".into())).await;
+    }
+
+    /// Says something of itself.
+    pub fn says(&self, hub: &Hub, what: u64) {
+        let connection = self.connection.as_ref().expect("it is connected");
+        let state = serde_json::value::to_raw_value(&what).expect("JSON");
+        if connection.presence.set(Some(state.into())) {
+            hub.presence_changed(self.session, connection.member);
+        }
+    }
+
+    /// Reads until it knows that these are here, and what they say.
+    pub async fn read_here(&mut self, expected: &BTreeMap<String, Value>) {
+        while self.is_connected() && self.here != *expected {
+            self.read_one().await;
+        }
     }
 
     /// From now on so many packets fit into its queue.
@@ -245,6 +270,11 @@ impl Client {
             return self.sync(data);
         }
         assert!(self.synced, "nothing comes before the sync, but {event} did");
+        match event {
+            "presence:state" => self.here = listed(&data["clients"]).collect(),
+            "presence:diff" => self.hear_diff(data),
+            _ => {}
+        }
         if event == "session:tick" {
             self.note_hash(data);
         }
@@ -258,6 +288,13 @@ impl Client {
             assert_eq!(seq, at.seq.0 + 1, "{} gets the next event: {event} {data}", self.name);
             at.seq = Seq(seq);
             self.replica.hear(event, data);
+        }
+    }
+
+    fn hear_diff(&mut self, diff: &Value) {
+        self.here.extend(listed(&diff["joins"]).chain(listed(&diff["updates"])));
+        for gone in diff["leaves"].as_array().expect("a list") {
+            self.here.remove(gone.as_str().expect("a name"));
         }
     }
 
@@ -319,4 +356,13 @@ impl Client {
         (self.synced, self.behind, self.open_command) = (true, false, None);
         self.reasons.push(data["reason"].as_str().expect("a reason").to_owned());
     }
+}
+
+/// Clients and what they say.
+fn listed(clients: &Value) -> impl Iterator<Item = (String, Value)> {
+    let clients = clients.as_array().expect("a list").iter();
+    clients.map(|client| {
+        let name = client["client_id"].as_str().expect("a name");
+        (name.to_owned(), client["state"].clone())
+    })
 }

@@ -1,6 +1,7 @@
 //! The hub under test, its clients, and what they ought to be.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::Arc,
     task::{self, Poll, Waker},
@@ -55,6 +56,8 @@ pub struct World {
     clients: Vec<Client>,
     lagging: [bool; CLIENTS],
     quarantined: [bool; SESSIONS],
+    /// How often somebody said something.
+    states_said: usize,
 }
 
 impl World {
@@ -81,6 +84,7 @@ impl World {
             references,
             lagging: [false; CLIENTS],
             quarantined: [false; SESSIONS],
+            states_said: 0,
         }
     }
 
@@ -444,6 +448,33 @@ impl World {
                 self.check_session(session).await;
             }
             self.check_clients(session).await;
+            if !self.quarantined[session] {
+                self.check_presence(session).await;
+            }
+        }
+    }
+
+    /// One says something; then all who read know who is here, and what each of them said last.
+    async fn check_presence(&mut self, session: usize) {
+        let here: Vec<usize> = self
+            .clients_of(session)
+            .filter(|&client| self.clients[client].is_connected())
+            .collect();
+        let Some(&speaker) = here.get(self.states_said % here.len().max(1)) else {
+            return;
+        };
+        self.states_said += 1;
+        self.clients[speaker].says(&self.hub, self.states_said as u64);
+        let who = within(self.hub.who(self.id(session))).await.expect("it serves");
+        let entries = who.clients.iter().map(|entry| {
+            let state = entry.state.as_ref().map_or("null", |state| state.get());
+            let state = serde_json::from_str(state).expect("JSON");
+            (entry.info.client_id.to_string(), state)
+        });
+        let expected: BTreeMap<String, Value> = entries.collect();
+        assert_eq!(expected.len(), here.len());
+        for client in here.into_iter().filter(|&client| !self.lagging[client]) {
+            self.clients[client].read_here(&expected).await;
         }
     }
 

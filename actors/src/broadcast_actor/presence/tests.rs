@@ -227,7 +227,7 @@ fn who_is_adopted_is_told_everything_and_is_no_news() {
     let _ = bob.presence.set(state("1"));
     let mut room = RoomPresence::new(100);
     room.adopted(&ann);
-    assert!(!room.is_pending(), "nobody has said anything yet");
+    assert!(room.is_stale(ann.id), "she may know of somebody who is gone");
     room.adopted(&bob);
     assert!(bob.presence.set(state("2")), "the room has read what was said before");
     room.changed(bob.id);
@@ -243,6 +243,18 @@ fn who_is_adopted_is_told_everything_and_is_no_news() {
         [ann.id, bob.id],
         "a session that began again hands over those who are there"
     );
+}
+
+#[test]
+fn a_session_that_began_again_does_not_put_its_room_in_use() {
+    let (ann, bob) = (socket(1, "ann"), socket(2, "bob"));
+    let mut room = room_of(&[&ann, &bob]);
+    room.adopted(&ann);
+    assert!(!room.is_pending(), "nothing was missed, and nobody has said anything");
+    let _ = bob.presence.set(state("1"));
+    room.adopted(&bob);
+    assert_eq!(room.take_stale(9), [ann.id, bob.id], "the notice of that was lost");
+    assert_diff(&mut room, &[], &["bob 1"], &[]);
 }
 
 #[test]

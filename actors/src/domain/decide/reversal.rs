@@ -27,8 +27,8 @@ pub(super) struct Reversal<'a> {
     /// Where the record that is taken back begins and ends.
     since: Seq,
     through: Seq,
-    /// Whether anything has changed that the record did not. If not, its inverse fits, and no limit has a say: what was
-    /// there before may be there again.
+    /// Whether the graph is another than the record left. If not, its inverse fits, and no limit has a say: what was there
+    /// before may be there again.
     has_company: bool,
     /// Where nodes were put since; looked at only for a node that has changed since.
     places: Option<Places<'a>>,
@@ -55,7 +55,7 @@ impl<'a> Reversal<'a> {
             force,
             since,
             through: record.seq(),
-            has_company: session.history().writers_since(since, step).next().is_some(),
+            has_company: has_company(session, record),
             places: None,
             draft: session.document().clone(),
             events: Vec::new(),
@@ -342,6 +342,16 @@ impl<'a> Reversal<'a> {
             seq,
         };
         Some(records.next().map_or(unknown, |recorded| BlockedBy::from(&**recorded)))
+    }
+}
+
+/// Whether others have changed what a record left, and it is not as it was again. The graphs are compared, by their
+/// hashes: what is known of who did what since may have been forgotten. A record of before there were hashes has company
+/// if anything changed since.
+fn has_company(session: &Session, record: &Recorded) -> bool {
+    match record.outcome.state_hash {
+        Some(left) => session.document().graph.state_hash() != left,
+        None => session.last_change() > record.seq(),
     }
 }
 

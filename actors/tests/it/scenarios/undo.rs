@@ -918,3 +918,72 @@ fn who_is_in_the_way_may_be_long_ago() {
         assert!(blocked_by.seq >= forced.first_seq && blocked_by.seq <= forced.seq());
     }
 }
+
+/// The graph as it is and one more root, which Alice loads.
+fn loaded_beside(story: &Story, letter: &str) -> Command {
+    let mut graph = story.document().graph;
+    let content = graph.node(node("a")).expect("it is there").content.clone();
+    let end = graph.roots().len();
+    graph.insert(node(letter), content, None, end).expect("it is free");
+    load(graph)
+}
+
+/// U2: a step that was undone before a load and is done again after it is a change that the load did not make, though it
+/// is back in a place before it.
+#[test]
+fn a_load_does_not_go_back_over_what_was_redone_since() {
+    let mut story = Story::of([
+        (Carol, root("a")),
+        (Carol, set("a", "x", json!("x"))),
+        (Bob, set("a", "x", json!("y"))),
+        (Bob, mine()),
+    ]);
+    let load = loaded_beside(&story, "e");
+    story.turn(Alice, &load);
+    story.turn(Bob, &mine_again());
+    story
+        .code(Alice, &mine(), "UNDO_CONFLICT")
+        .tells(Bob, &mine(), [r#"a.x: "y" -> "x""#]);
+    story.turn(Alice, &mine());
+}
+
+/// U2: nor over an undo that nobody remembers, since its author has gone on.
+#[test]
+fn a_load_does_not_go_back_over_an_undo_that_is_forgotten() {
+    let mut story = Story::of([
+        (Carol, root("a")),
+        (Carol, set("a", "x", json!("x"))),
+        (Bob, set("a", "x", json!("y"))),
+    ]);
+    let load = loaded_beside(&story, "e");
+    story.turn(Alice, &load);
+    story.turn(Bob, &mine());
+    story.turn(Bob, &root("m"));
+    story.turn(Bob, &mine());
+    story.code(Alice, &mine(), "UNDO_CONFLICT");
+    story.turn(Carol, &set("a", "x", json!("y")));
+    story.turn(Alice, &mine());
+}
+
+/// P9: a deletion that is undone holds the limits also if what it was deleted from was moved by a redo meanwhile.
+#[test]
+fn what_comes_back_under_what_was_redone_holds_the_limits() {
+    let limits = Limits {
+        depth_max: 3,
+        ..Limits::default()
+    };
+    let mut story = Story::with(
+        limits,
+        [
+            (Carol, root("a")),
+            (Carol, child("b", "a")),
+            (Carol, root("p")),
+            (Bob, relocate("p", "b")),
+            (Bob, mine()),
+            (Carol, child("q", "p")),
+            (Alice, delete("q")),
+            (Bob, mine_again()),
+        ],
+    );
+    story.code(Alice, &mine(), "LIMIT_EXCEEDED");
+}
