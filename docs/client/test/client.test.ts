@@ -348,6 +348,39 @@ test("a name that the hub gave is kept over a reconnect", async () => {
   expect(client.graph.roots).toEqual([]);
 });
 
+describe("presence", () => {
+  const states = (client: Client): unknown[] => client.presence.others.map(({ client_id, state }) => [client_id, state]);
+
+  test("each sees what the others say of themselves, and not itself", async () => {
+    const [ann, bob] = [await join({ clientId: "ann" }), await join({ clientId: "bob" })];
+    ann.presence.set({ node_id: "a" });
+    await until(bob, () => states(bob).length > 0 && bob.presence.others[0]?.state !== null);
+    expect(states(bob)).toEqual([["ann", { node_id: "a" }]]);
+    bob.presence.set("here");
+    ann.presence.set({ node_id: "b" });
+    await until(ann, () => ann.presence.others[0]?.state === "here");
+    await until(bob, () => JSON.stringify(states(bob)) === '[["ann",{"node_id":"b"}]]');
+    ann.close();
+    await until(bob, () => states(bob).length === 0);
+  });
+
+  test("what a client said is said again when it comes back, and a latecomer hears it", async () => {
+    const [ann, bob] = [await join({ clientId: "ann" }), await join({ clientId: "bob", url: hub.url })];
+    ann.presence.set("before");
+    await until(bob, () => bob.presence.others[0]?.state === "before");
+    wire.cut();
+    await until(bob, () => states(bob).length === 0);
+    // Said while there is no connection, it is what counts then.
+    await untilStatus(ann, "stale");
+    ann.presence.set("meanwhile");
+    wire.release();
+    await until(bob, () => bob.presence.others[0]?.state === "meanwhile");
+    const late = await join({ clientId: "late" });
+    await until(late, () => states(late).length === 2);
+    expect(new Map(states(late) as [string, unknown][]).get("ann")).toBe("meanwhile");
+  });
+});
+
 test("a client that is not let in says why and stays away", async () => {
   const nowhere = connect({ url: wire.url, sessionId: crypto.randomUUID() });
   const done = nowhere.execute("CreateNode", create("A"));

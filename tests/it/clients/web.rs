@@ -3,7 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
-use tokio::process::Command;
+use tokio::{process::Command, sync::OnceCell};
 
 use super::install;
 use crate::support::ROOT;
@@ -44,10 +44,17 @@ async fn the_library_and_the_example_are_typed_strictly() {
     run("examples/live", TSC, &["-p", "tsconfig.json"]).await;
 }
 
+/// Builds the library, once for all tests that import it as it is published.
+pub async fn built() {
+    static BUILT: OnceCell<()> = OnceCell::const_new();
+    let build = async || drop(run("client", TSC, &["-p", "tsconfig.json"]).await);
+    BUILT.get_or_init(build).await;
+}
+
 /// What is published: modules and their types.
 #[tokio::test]
 async fn the_library_is_built() {
-    run("client", TSC, &["-p", "tsconfig.json"]).await;
+    built().await;
     for name in ["dist/index.js", "dist/index.d.ts"] {
         assert!(install::web().join("client").join(name).is_file(), "{name}");
     }
