@@ -274,8 +274,11 @@ export function connect(options: ConnectOptions): Client {
     if (socket.connected || error) return;
     socket.disconnect().connect();
   };
+  /** It is gone: better to know now than by a ping that does not come, which takes most of a minute. */
+  const offline = (): void => void manager.engine?.close();
   const network = globalThis as Partial<Pick<Window, "addEventListener" | "removeEventListener">>;
   network.addEventListener?.("online", online);
+  network.addEventListener?.("offline", offline);
 
   function history(event: CommandEvent, { scope = "mine", force }: HistoryOptions = {}): Promise<Answer> {
     return submit(event, { scope, force }, undefined);
@@ -332,6 +335,7 @@ export function connect(options: ConnectOptions): Client {
       }),
     close() {
       network.removeEventListener?.("online", online);
+      network.removeEventListener?.("offline", offline);
       if (!error) giveUp(new HubError("CLOSED", "the client was closed"));
     },
   };

@@ -151,6 +151,20 @@ test("a window without a network shows its own changes, and both are the same wh
   await ann.page.locator(".tree .badge[title=Ben]").waitFor();
 });
 
+test("a machine without a network says so at once, and is back as soon as there is one", async () => {
+  const shown = await ben.watchStatus();
+  await ben.context.setOffline(true);
+  await ben.status("Offline");
+  await ann.select("Ann's");
+  await ann.set("Name", "Paint");
+  await ben.select("Ben's");
+  await ben.set("Name", "Sweep");
+  await ben.context.setOffline(false);
+  await bothShow("Lighthouse(1.0(Lamp goes out, Paint, Sweep), 2.0(Log in))");
+  await ben.status("Live");
+  expect([(await shown())[0], (await shown()).at(-1)]).toEqual(["Offline", "Live"]);
+});
+
 test("a session's actor that dies is noticed by nobody", async () => {
   const shown = await Promise.all([ann.watchStatus(), ben.watchStatus()]);
   for (const kind of ["panic_decide", "append_unknown"]) {
@@ -160,7 +174,7 @@ test("a session's actor that dies is noticed by nobody", async () => {
   }
   await hub.operate(`/sessions/${session}/restart`);
   await ben.add("2.0", "Task", "after");
-  await bothShow("Lighthouse(1.0(Lamp goes out, Ann's, Ben's), 2.0(Log in, panic_decide, append_unknown, after))");
+  await bothShow("Lighthouse(1.0(Lamp goes out, Paint, Sweep), 2.0(Log in, panic_decide, append_unknown, after))");
   expect(await Promise.all(shown.map(each => each()))).toEqual([[], []]);
 });
 
@@ -168,9 +182,9 @@ test("a reload keeps whose undo it is", async () => {
   await ben.page.reload();
   await ben.status("Live");
   await ben.button("Undo mine").click();
-  await bothShow("Lighthouse(1.0(Lamp goes out, Ann's, Ben's), 2.0(Log in, panic_decide, append_unknown, New Task))");
+  await bothShow("Lighthouse(1.0(Lamp goes out, Paint, Sweep), 2.0(Log in, panic_decide, append_unknown, New Task))");
   await ben.button("Undo mine").click();
-  await bothShow("Lighthouse(1.0(Lamp goes out, Ann's, Ben's), 2.0(Log in, panic_decide, append_unknown))");
+  await bothShow("Lighthouse(1.0(Lamp goes out, Paint, Sweep), 2.0(Log in, panic_decide, append_unknown))");
 });
 
 test("how long it takes from one window to the other", async () => {
