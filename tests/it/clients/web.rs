@@ -78,5 +78,5 @@ async fn the_example_keeps_two_windows_the_same() {
     run("examples/live", "vite/bin/vite.js", &["build"]).await;
     let said = run("examples/live", VITEST, &["run"]).await;
     let figures = said.lines().find(|line| line.contains("from one browser to the other"));
-    println!("{}", figures.unwrap_or(&said));
+    eprintln!("{}", figures.unwrap_or(&said));
 }
