@@ -125,9 +125,12 @@ impl Peer {
         }
     }
 
-    /// Asks for a sync, unless one that will do is on its way.
+    /// The client asks for a sync, which it gets unless one that will do is on its way.
     pub(super) fn resync(&self, request: ResyncRequest) {
         if self.asked.note(&request) {
+            if request.reason == Some(SyncReason::Divergence) {
+                self.hub.stats().divergences.increment();
+            }
             self.hub.resync(self.session_id, self.member, request);
         }
     }
