@@ -18,7 +18,9 @@ use crate::{
         ids::{Seq, Timestamp},
         state_hash::StateHash,
     },
-    fan_out::{CommandNotice, Encoder, Frame, Member, MemberId, Room, SendError, Sync, SyncBody, SyncContent, Verdict},
+    fan_out::{
+        CommandNotice, Encoder, Frame, Member, MemberId, Room, SendError, Sync, SyncBody, SyncContent, SyncDue, Verdict,
+    },
     reply::Reply,
     stats::Stats,
     world::{instant, now},
@@ -89,6 +91,8 @@ pub struct BroadcastState {
     members: BTreeMap<MemberId, Seat>,
     /// The snapshot that was encoded last, until something changes: many sockets that come at once share it.
     snapshot: Option<(Seq, SyncBody)>,
+    /// What it was worth, the last time: about what the next one will be.
+    snapshot_bytes: usize,
     tick_interval: Duration,
     /// The last event that was published since the last tick, and the graph's hash there: a tick is due.
     untold: Option<(Seq, Option<StateHash>)>,
@@ -144,6 +148,7 @@ impl Actor for BroadcastActor {
             stats,
             members: BTreeMap::new(),
             snapshot: None,
+            snapshot_bytes: 0,
             tick_interval,
             untold: None,
             pacing: Pacing::new(sync_bytes_in_flight_max),
@@ -164,18 +169,20 @@ impl Actor for BroadcastActor {
         match message {
             BroadcastMessage::Command(notice, span) => span.in_scope(|| state.publish(&myself, &notice)),
             BroadcastMessage::Join(member, sync) => {
-                let body = state.body(&sync).await;
-                state.join(member, &sync, &body);
+                let body = state.let_out(member.id, &sync).await;
+                state.join(member, &sync, body.as_ref());
             }
             BroadcastMessage::Resync(id, sync) => {
-                let body = state.body(&sync).await;
-                state.sync(id, &sync, &body);
+                if state.members.contains_key(&id) {
+                    let body = state.let_out(id, &sync).await;
+                    state.sync(id, &sync, body.as_ref());
+                }
             }
             BroadcastMessage::Adopt(member, sync) => {
-                let body = state.body(&sync).await;
+                let body = state.let_out(member.id, &sync).await;
                 state.presence.adopted(&member);
                 let id = state.seat(member, false);
-                state.sync(id, &sync, &body);
+                state.sync(id, &sync, body.as_ref());
             }
             BroadcastMessage::PresenceChanged(id) => state.presence.changed(id),
             BroadcastMessage::Census(reply) => {
@@ -221,7 +228,7 @@ impl BroadcastState {
         }
     }
 
-    fn join(&mut self, member: Member, sync: &Sync, body: &SyncBody) {
+    fn join(&mut self, member: Member, sync: &Sync, body: Option<&SyncBody>) {
         let info = member.info.clone();
         self.presence.joined(&member);
         let id = self.seat(member, true);
@@ -252,18 +259,18 @@ impl BroadcastState {
         id
     }
 
-    /// Gives a socket a sync, unless it is a large one and not its turn.
-    fn sync(&mut self, id: MemberId, sync: &Sync, body: &SyncBody) {
+    /// Gives a socket a sync. Without a body it has to wait for its turn.
+    fn sync(&mut self, id: MemberId, sync: &Sync, body: Option<&SyncBody>) {
         let members = self.members.len();
         let Some(seat) = self.members.get_mut(&id) else { return };
         let missed = seat.waits || seat.behind > 0;
-        seat.waits = !self.pacing.admit(id, body.0.get().len(), sync.reason, instant());
-        if seat.waits {
-            return;
-        }
+        seat.waits = body.is_none();
+        let Some(body) = body else { return };
         let info = &seat.member.info;
         let frame = self.encoder.sync(&self.room, sync, body, info, members);
-        seat.resync(&frame, sync.seq, &self.stats);
+        let is_taken = seat.resync(&frame, sync.seq, &self.stats);
+        self.pacing
+            .given(id, if is_taken { body.0.get().len() } else { 0 }, instant());
         if seat.is_new && seat.behind == 0 {
             let here = self.presence.list_for(&seat.member.info.client_id);
             let frame = self
@@ -315,11 +322,23 @@ impl BroadcastState {
         self.is_pacing = false;
         let (members, now) = (&self.members, instant());
         let has_taken = |id| members.get(&id).is_none_or(|seat| seat.member.socket.has_taken_all());
-        while let Some((id, reason)) = self.pacing.next(now, has_taken) {
+        while let Some((id, due)) = self.pacing.next(now, has_taken) {
             if let Some(seat) = members.get(&id) {
-                seat.member.socket.sync_is_due(reason);
+                seat.member.socket.sync_is_due(due);
             }
         }
+    }
+
+    /// The large part of a sync that goes out now; nothing if it is too large to: then the socket waits.
+    async fn let_out(&mut self, id: MemberId, sync: &Arc<Sync>) -> Option<SyncBody> {
+        let due = SyncDue::of(sync, self.room.epoch);
+        // What is not to go out yet is not encoded just to see how large it is.
+        let is_snapshot = matches!(sync.content, SyncContent::Snapshot(_));
+        if is_snapshot && !self.pacing.admit(id, self.snapshot_bytes, due) {
+            return None;
+        }
+        let body = self.body(sync).await;
+        self.pacing.admit(id, body.0.get().len(), due).then_some(body)
     }
 
     /// The large part of a sync. What takes long is made elsewhere; the room waits for it, other rooms do not.
@@ -342,6 +361,7 @@ impl BroadcastState {
             }
         };
         if snapshot {
+            self.snapshot_bytes = body.0.get().len();
             self.snapshot = Some((sync.seq, body.clone()));
         }
         body
@@ -414,15 +434,19 @@ impl Seat {
         }
     }
 
-    /// Hands the socket a sync, after which it is where the session is.
-    fn resync(&mut self, frame: &Frame, seq: Seq, stats: &Stats) {
+    /// Hands the socket a sync, after which it is where the session is. Returns whether it has it.
+    fn resync(&mut self, frame: &Frame, seq: Seq, stats: &Stats) -> bool {
         match self.member.socket.send(frame) {
             Ok(()) => {
                 stats.packets_delivered.increment();
                 (self.delivered, self.behind) = (seq, 0);
+                true
             }
-            Err(SendError::Full) => self.fall_behind(stats),
-            Err(SendError::Closed) => {}
+            Err(SendError::Full) => {
+                self.fall_behind(stats);
+                false
+            }
+            Err(SendError::Closed) => false,
         }
     }
 

@@ -148,6 +148,30 @@ pub enum SyncContent {
     },
 }
 
+/// What a socket is to ask for whose sync was put off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncDue {
+    /// Everything, for this reason.
+    Everything(SyncReason),
+    /// What came after a position.
+    Since {
+        /// The log.
+        epoch: Epoch,
+        /// The position.
+        after: Seq,
+    },
+}
+
+impl SyncDue {
+    /// What leads a socket again where this sync leads it.
+    pub(crate) const fn of(sync: &Sync, epoch: Epoch) -> Self {
+        match sync.content {
+            SyncContent::Snapshot(_) => Self::Everything(sync.reason),
+            SyncContent::Events { after, .. } => Self::Since { epoch, after },
+        }
+    }
+}
+
 /// A socket in a room, as the events about it tell.
 #[derive(Debug, Clone)]
 pub struct MemberInfo {
@@ -295,7 +319,7 @@ pub trait RoomSocket: Send + std::marker::Sync + 'static {
 
     /// Notes that it is the socket's turn to get a sync that was put off because it is large: the edge asks the hub for
     /// it, at once.
-    fn sync_is_due(&self, reason: SyncReason);
+    fn sync_is_due(&self, due: SyncDue);
 
     /// Lets the socket go.
     fn release(&self, how: Release);

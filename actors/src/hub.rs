@@ -221,7 +221,7 @@ impl Hub {
         position: Option<Position>,
     ) -> Result<(), HubError> {
         let joined = self
-            .ask(session_id, Retry::Always, |reply| {
+            .ask(session_id, Retry::Ungated, |reply| {
                 SessionMessage::Join(member.clone(), position, now(), reply)
             })
             .await?;
@@ -297,7 +297,7 @@ impl Hub {
             let (permit, _own_permit) = match retry {
                 Retry::IfNotStarted | Retry::Always => (Some(handle.enter()?), None),
                 Retry::WhileWaiting => (None, Some(handle.enter()?)),
-                Retry::UntilDone => (None, None),
+                Retry::Ungated | Retry::UntilDone => (None, None),
             };
             let (reply, answer) = Reply::new(permit);
             // A message that is not taken drops its reply, which then says so.
@@ -355,6 +355,9 @@ enum Retry {
     /// The same, and it takes up a place only while somebody waits for the answer: the actor keeps it for as long as it
     /// likes, and forgets it with the next message if nobody does.
     WhileWaiting,
+    /// The same, and let it in however much is under way: what asks for it is bounded by itself, and must not be kept out
+    /// by somebody who has much under way.
+    Ungated,
     /// The same, until it is taken, and let it in however much is under way: it ends something, and there is one for
     /// each thing that began.
     UntilDone,

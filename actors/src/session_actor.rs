@@ -41,7 +41,7 @@ use crate::{
         rejection::Rejection,
         session::{Genesis, Rules, Session},
     },
-    fan_out::{Member, MemberId, SyncReason},
+    fan_out::{Member, MemberId, SyncDue, SyncReason},
     log::{AppendError, EventLog, LogError},
     reply::{self, Reply},
     stats::Stats,
@@ -177,6 +177,21 @@ pub struct ResyncRequest {
     pub reason: Option<SyncReason>,
     /// When it asked.
     pub now: Timestamp,
+}
+
+impl ResyncRequest {
+    /// Asks for what was put off.
+    #[must_use]
+    pub const fn due(due: SyncDue, now: Timestamp) -> Self {
+        let (position, reason) = match due {
+            SyncDue::Everything(reason) => (None, Some(reason)),
+            SyncDue::Since { epoch, after } => {
+                let epoch = Some(epoch);
+                (Some(Position { epoch, seq: after }), None)
+            }
+        };
+        Self { position, reason, now }
+    }
 }
 
 /// The room has as many sockets as it may have.

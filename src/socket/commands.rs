@@ -14,7 +14,7 @@ use talus_actors::domain::{
 };
 use tracing::Instrument;
 
-use super::{Edge, ack::Ack, memberships::Memberships};
+use super::{Edge, ack::Ack, joining::place_for_answer, memberships::Memberships};
 use crate::{
     tracked::{Tracked, context},
     wire::{
@@ -80,14 +80,15 @@ impl Edge {
 
     /// Puts a command on its way before this returns; what it returns waits for the answer.
     fn submit(&self, of: &Memberships, wanted: Wanted, ack: Ack<LocalAdapter>) -> impl Future<Output = ()> + use<> {
-        let sent = wanted.and_then(|(session_id, command, context)| {
+        let permit = place_for_answer(of);
+        let sent = permit.as_ref().map_err(Failure::clone).and_then(|_| {
+            let (session_id, command, context) = wanted?;
             let membership = of.named(session_id)?;
             let tracked = Tracked::begin(membership.session_id, &command, &context);
             let submitted = membership.lane.submit(Arc::new(command), context, tracked.span.clone());
             Ok((tracked, submitted))
         });
         let (metrics, wait) = (self.metrics.clone(), self.realtime.slow_consumer_retry());
-        let permit = of.answers.try_enter();
         async move {
             let answer: Result<CommandAnswer, Failure> = match sent {
                 Ok((tracked, submitted)) => {
@@ -96,7 +97,7 @@ impl Edge {
                 }
                 Err(failure) => Err(failure),
             };
-            ack.answer(answer, wait, permit).await;
+            ack.answer(answer, wait, permit.ok()).await;
         }
     }
 }

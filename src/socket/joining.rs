@@ -1,15 +1,17 @@
 //! Coming to a session and going from it: with the connection, or after it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use socketioxide::{adapter::LocalAdapter, extract::SocketRef, socket::DisconnectReason};
 use talus_actors::{
+    admission::Permit,
     domain::ids::{ClientId, SessionId},
     fan_out::{Member, MemberInfo, RoomSocket},
     hub::HubError,
     session_actor::Position,
 };
+use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use super::{
@@ -25,6 +27,9 @@ use crate::wire::{
     error::Failure,
     request::{id, read, required},
 };
+
+/// Why the others are told that a socket is gone that left by itself and stays connected.
+const LEFT: &str = "left_session";
 
 /// The payload of `join_session` and `leave_session`.
 #[derive(Deserialize)]
@@ -64,21 +69,22 @@ impl Edge {
         payload: Payload,
         ack: Ack<LocalAdapter>,
     ) -> impl Future<Output = ()> + use<> {
+        let permit = place_for_answer(of);
         // What the client sends after this may name the session: it is in it from here on.
-        let entered = self.enter(of, payload);
-        let (edge, of) = (self.clone(), Arc::clone(of));
-        let permit = of.answers.try_enter();
-        async move {
-            let answer = match entered {
-                Ok((session_id, None)) => Ok(JoinAnswer::new(session_id, &of)),
-                Ok((session_id, Some((membership, position)))) => {
-                    let joined = edge.sit(&socket, &of, &membership, position).await;
-                    joined.map(|()| JoinAnswer::new(session_id, &of)).map_err(Failure::from)
+        let entered = permit
+            .as_ref()
+            .map_err(Failure::clone)
+            .and_then(|_| self.enter(of, payload));
+        let (edge, its) = (self.clone(), Arc::clone(of));
+        let joined = entered.map(|(session_id, entered)| {
+            in_turn(of, async move {
+                if let Some((membership, position)) = entered {
+                    edge.sit(&socket, &its, &membership, position).await?;
                 }
-                Err(failure) => Err(failure),
-            };
-            ack.answer(answer, edge.realtime.slow_consumer_retry(), permit).await;
-        }
+                Ok(JoinAnswer::new(session_id, &its))
+            })
+        });
+        answer(ack, joined, self.realtime.slow_consumer_retry(), permit.ok())
     }
 
     /// `leave_session`: it goes from one, and stays connected. Going from where one is not is no error.
@@ -88,24 +94,22 @@ impl Edge {
         payload: Payload,
         ack: Ack<LocalAdapter>,
     ) -> impl Future<Output = ()> + use<> {
-        let left = late(of).and_then(|()| read_join(payload)).map(|(session_id, _)| {
-            let membership = of.leave(session_id);
-            (JoinAnswer::new(session_id, of), membership)
+        let permit = place_for_answer(of);
+        let wanted = permit.as_ref().map_err(Failure::clone).and_then(|_| {
+            late(of)?;
+            read_join(payload)
         });
-        let (hub, wait) = (self.hub.clone(), self.realtime.slow_consumer_retry());
-        let permit = of.answers.try_enter();
-        async move {
-            let answer = match left {
-                Ok((answer, membership)) => {
-                    if let Some(Membership { session_id, member, .. }) = membership {
-                        hub.leave(session_id, member, &"left_session".into()).await;
-                    }
-                    Ok(answer)
+        let (hub, its) = (self.hub.clone(), Arc::clone(of));
+        let left = wanted.map(|(session_id, _)| {
+            let membership = of.leave(session_id);
+            in_turn(of, async move {
+                if let Some(Membership { session_id, member, .. }) = membership {
+                    hub.leave(session_id, member, &LEFT.into()).await;
                 }
-                Err(failure) => Err(failure),
-            };
-            ack.answer(answer, wait, permit).await;
-        }
+                Ok(JoinAnswer::new(session_id, &its))
+            })
+        });
+        answer(ack, left, self.realtime.slow_consumer_retry(), permit.ok())
     }
 
     fn enter(&self, of: &Memberships, payload: Payload) -> Result<Entered, Failure> {
@@ -156,20 +160,59 @@ impl Edge {
             return Err(error);
         }
         // It went while it was joining, and the room may not have known it then.
-        if !socket.connected() || !of.has(id) {
+        if !socket.connected() {
             self.hub.leave(session_id, id, &"transport_close".into()).await;
+        } else if !of.has(id) {
+            self.hub.leave(session_id, id, &LEFT.into()).await;
         }
         Ok(())
     }
 
-    /// A socket is gone, and from all its sessions.
+    /// A socket is gone, and from all its sessions: from each at once, whatever the others are at.
     pub(super) async fn gone(&self, of: &Memberships, reason: DisconnectReason) {
+        of.make_room();
         let word = reason_word(reason);
-        for Membership { session_id, member, .. } in of.all() {
+        let leaving = of.all().into_iter().map(|membership| async move {
+            let Membership { session_id, member, .. } = membership;
             tracing::debug!(%session_id, member = member.0, reason = word, "socket gone");
             self.hub.leave(session_id, member, &word.into()).await;
-        }
+        });
+        futures_util::future::join_all(leaving).await;
     }
+}
+
+/// A place among the answers that may wait for the socket. Without one nothing is done that it would have to be told of.
+pub(super) fn place_for_answer(of: &Memberships) -> Result<Permit, Failure> {
+    let max = of.answers.max();
+    of.answers.try_enter().ok_or_else(|| {
+        let message = format!("{max} answers wait for this socket, as many as may");
+        Failure::new("OVERLOADED", message)
+            .with("limit", "in_flight_per_session_max")
+            .with("max", max)
+    })
+}
+
+/// Something that is done after what its socket asked for before, and what comes of it.
+type InTurn = oneshot::Receiver<Result<JoinAnswer, HubError>>;
+
+fn in_turn(of: &Memberships, work: impl Future<Output = Result<JoinAnswer, HubError>> + Send + 'static) -> InTurn {
+    let (done, told) = oneshot::channel();
+    of.run_errand(async move {
+        // A client that is gone needs no answer.
+        let _ = done.send(work.await);
+    });
+    told
+}
+
+async fn answer(ack: Ack<LocalAdapter>, asked: Result<InTurn, Failure>, wait: Duration, permit: Option<Permit>) {
+    let answer = match asked {
+        Ok(told) => told
+            .await
+            .unwrap_or(Err(HubError::OutcomeUnknown))
+            .map_err(Failure::from),
+        Err(failure) => Err(failure),
+    };
+    ack.answer(answer, wait, permit).await;
 }
 
 fn late(of: &Memberships) -> Result<(), Failure> {

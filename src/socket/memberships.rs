@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Weak};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use futures_util::{FutureExt, future::BoxFuture};
 use imbl::OrdMap;
 use talus_actors::{
     admission::{Gate, Permit},
@@ -10,6 +11,8 @@ use talus_actors::{
     fan_out::{MemberId, Presence},
     hub::{Hub, Lane},
 };
+
+use tokio::sync::mpsc;
 
 use super::peer::Peer;
 use crate::wire::error::Failure;
@@ -43,19 +46,39 @@ pub(super) struct Memberships {
     pub(super) answers: Gate,
     hub: Hub,
     of: ArcSwap<OrdMap<SessionId, Membership>>,
-    _permit: Option<Permit>,
+    /// Its place among all connections, until it is gone.
+    permit: ArcSwapOption<Permit>,
+    errands: Option<mpsc::UnboundedSender<Errand>>,
 }
 
+/// Something that is to be done for a socket after what it asked for before.
+pub(super) type Errand = BoxFuture<'static, ()>;
+
 impl Memberships {
-    /// None yet. One that came without a session brings a permit: it is in no room that counts it.
-    pub(super) fn new(hub: &Hub, client_id: ClientId, late_join: bool, answers: Gate, permit: Option<Permit>) -> Self {
+    /// None yet.
+    pub(super) fn new(hub: &Hub, client_id: ClientId, late_join: bool, answers: Gate, permit: Permit) -> Self {
         Self {
             client_id,
             late_join,
             answers,
-            _permit: permit,
             hub: hub.clone(),
             of: ArcSwap::default(),
+            permit: ArcSwapOption::from_pointee(permit),
+            errands: late_join.then(start_errands),
+        }
+    }
+
+    /// Its connection is gone: another one may come for it.
+    pub(super) fn make_room(&self) {
+        self.permit.store(None);
+    }
+
+    /// Has something done after what was given to this before. Coming and going take a while, and must not overtake one
+    /// another.
+    pub(super) fn run_errand(&self, errand: impl Future<Output = ()> + Send + 'static) {
+        if let Some(errands) = &self.errands {
+            // They run for as long as this is there.
+            let _ = errands.send(errand.boxed());
         }
     }
 
@@ -104,9 +127,10 @@ impl Memberships {
 
     /// That stay ends, if it goes on.
     pub(super) fn end(&self, session_id: SessionId, member: MemberId) {
-        if self.has(member) {
-            self.leave(session_id);
-        }
+        self.of.rcu(|of| match of.get(&session_id) {
+            Some(membership) if membership.member == member => of.without(&session_id),
+            Some(_) | None => OrdMap::clone(of),
+        });
     }
 
     /// A stay ends; nothing if there is none.
@@ -121,10 +145,22 @@ impl Memberships {
         match session_id {
             Some(id) => of.get(&id).cloned().ok_or_else(Failure::session_not_found),
             None if of.len() == 1 => of.values().next().cloned().ok_or_else(Failure::session_not_found),
+            None if of.is_empty() && !self.late_join => Err(Failure::session_not_found()),
             None => Err(Failure::invalid_field(
                 "session_id",
                 format!("is required: the socket is in {} sessions", of.len()),
             )),
         }
     }
+}
+
+/// Runs errands one after the other, until nobody can give any more. Bounded by the answers that they wait to give.
+fn start_errands() -> mpsc::UnboundedSender<Errand> {
+    let (sender, mut errands) = mpsc::unbounded_channel::<Errand>();
+    tokio::spawn(async move {
+        while let Some(errand) = errands.recv().await {
+            errand.await;
+        }
+    });
+    sender
 }

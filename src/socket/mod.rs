@@ -11,7 +11,7 @@ mod memberships;
 mod peer;
 mod presence;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use engineioxide::service::NotFoundService;
 use serde::Deserialize;
@@ -47,6 +47,9 @@ pub const PATH: &str = "/socket.io/";
 
 /// The namespace.
 const NAMESPACE: &str = "/graph";
+
+/// The longest wait before a socket that could not be seated is tried again.
+const SEATING_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Packets beside those of the room that may be queued for a socket: answers to what it asked, pings.
 const OWN_PACKETS_MAX: usize = 64;
@@ -86,7 +89,7 @@ pub fn service(
         hub: hub.clone(),
         realtime: Arc::new(realtime.clone()),
         metrics: metrics.clone(),
-        sessionless: Gate::new(realtime.connections_max),
+        connections: Gate::new(realtime.connections_max),
         answers_max: own_packets,
     };
     let admitting = edge.clone();
@@ -108,8 +111,8 @@ struct Edge {
     hub: Hub,
     realtime: Arc<Realtime>,
     metrics: Metrics,
-    /// Lets sockets in that come without a session.
-    sessionless: Gate,
+    /// Lets sockets in, up to their limit.
+    connections: Gate,
     /// Answers that may wait for room in a socket's queue.
     answers_max: usize,
 }
@@ -134,13 +137,10 @@ impl Edge {
             client_id,
             position,
         } = auth.admitted(late_join)?;
-        let permit = match session_id {
-            Some(session_id) => {
-                self.has_room(session_id).await?;
-                None
-            }
-            None => Some(self.sessionless.try_enter().ok_or(Refused::Overloaded)?),
-        };
+        let permit = self.connections.try_enter().ok_or(Refused::Overloaded)?;
+        if let Some(session_id) = session_id {
+            self.has_room(session_id).await?;
+        }
         let of = Arc::new(Memberships::new(
             &self.hub,
             client_id,
@@ -157,11 +157,7 @@ impl Edge {
 
     /// Whether a session is there and has a seat, as far as can be told.
     async fn has_room(&self, session_id: SessionId) -> Result<(), Refused> {
-        let max = i64::try_from(self.realtime.connections_max).unwrap_or(i64::MAX);
-        if self.hub.stats().members.get() >= max {
-            return Err(Refused::Overloaded);
-        }
-        let session = match self.hub.snapshot(session_id).await {
+        let session = match self.hub.snapshot_for_newcomer(session_id).await {
             // A refusal would make the client stop for good. Its transport closes in a moment, and it comes back.
             Err(HubError::Draining) => std::future::pending().await,
             read => read?,
@@ -176,19 +172,28 @@ impl Edge {
     /// Puts a socket that was let in into its room. The client may have been told so already: its own events come only
     /// after the sync that the room sends it first.
     async fn connect(&self, socket: SocketRef) {
-        let Some(LetIn { of, first }) = socket.extensions.get::<LetIn>() else {
+        let Some(LetIn { of, first }) = socket.extensions.remove::<LetIn>() else {
             return;
         };
-        let Some((membership, position)) = first else { return };
-        let Err(error) = self.sit(&socket, &of, &membership, position).await else {
+        let Some((mut membership, position)) = first else {
             return;
         };
-        // It was let in a moment ago. If the session is gone since, or its room is full, it must not come back; else it
-        // may.
-        if matches!(error, HubError::SessionNotFound(_) | HubError::RoomFull(_)) {
-            let _ = socket.disconnect();
-        } else if let Some(websocket) = peer::websocket(&socket) {
-            websocket.abort();
+        let mut wait = self.realtime.slow_consumer_retry();
+        while let Err(error) = self.sit(&socket, &of, &membership, position).await {
+            // It was let in a moment ago. If the session is gone since, or its room is full, it must not come back; else
+            // it may. One that came by polling has no connection to cut, and stays until it can be seated.
+            if matches!(error, HubError::SessionNotFound(_) | HubError::RoomFull(_)) {
+                let _ = socket.disconnect();
+                return;
+            }
+            if let Some(websocket) = peer::websocket(&socket) {
+                return websocket.abort();
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(SEATING_WAIT_MAX);
+            let again = of.enter(membership.session_id).filter(|_| socket.connected());
+            let Some(again) = again else { return };
+            membership = again;
         }
     }
 

@@ -12,7 +12,7 @@ use axum::{extract::ConnectInfo, http::header};
 use socketioxide::{SendError as EmitError, SocketError, extract::SocketRef};
 use talus_actors::{
     domain::ids::{Seq, SessionId},
-    fan_out::{Frame, MemberId, Release, RoomSocket, SendError, SyncReason},
+    fan_out::{Frame, MemberId, Release, RoomSocket, SendError, SyncDue, SyncReason},
     hub::Hub,
     session_actor::ResyncRequest,
     world::{instant, now},
@@ -125,11 +125,19 @@ impl Peer {
         }
     }
 
-    /// Asks for a sync, unless one that will do is on its way.
+    /// The client asks for a sync, which it gets unless one that will do is on its way.
     pub(super) fn resync(&self, request: ResyncRequest) {
         if self.asked.note(&request) {
+            if request.reason == Some(SyncReason::Divergence) {
+                self.hub.stats().divergences.increment();
+            }
             self.hub.resync(self.session_id, self.member, request);
         }
+    }
+
+    /// What its connection has written, if it has one of its own.
+    fn written_bytes(&self) -> Option<u64> {
+        websocket(&self.socket).map(|connection| connection.written_bytes())
     }
 }
 
@@ -146,13 +154,18 @@ pub(super) fn websocket(socket: &SocketRef) -> Option<Connection> {
 
 impl RoomSocket for Peer {
     fn send(&self, frame: &Frame) -> Result<(), SendError> {
-        if frame.event == "session:sync" {
+        // Before it is queued: it may leave, and be answered, at once.
+        let sync_from = (frame.event == "session:sync").then(|| {
             self.asked.answered();
-            let written = websocket(&self.socket).map(|connection| connection.written_bytes());
-            self.synced.note(written, frame.data.get().len());
-        }
+            self.written_bytes()
+        });
         match self.socket.emit(frame.event, &*frame.data) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                if let Some(written) = sync_from {
+                    self.synced.note(written, frame.data.get().len());
+                }
+                Ok(())
+            }
             Err(EmitError::Socket(SocketError::InternalChannelFull)) => Err(SendError::Full),
             Err(EmitError::Socket(SocketError::Closed)) => Err(SendError::Closed),
             Err(EmitError::Serialize(error)) => {
@@ -186,16 +199,11 @@ impl RoomSocket for Peer {
     }
 
     fn has_taken_all(&self) -> bool {
-        let written = websocket(&self.socket).map(|connection| connection.written_bytes());
-        self.synced.has_left(written)
+        self.synced.has_left(self.written_bytes())
     }
 
-    fn sync_is_due(&self, reason: SyncReason) {
-        let request = ResyncRequest {
-            position: None,
-            reason: Some(reason),
-            now: now(),
-        };
+    fn sync_is_due(&self, due: SyncDue) {
+        let request = ResyncRequest::due(due, now());
         self.hub.resync(self.session_id, self.member, request);
     }
 

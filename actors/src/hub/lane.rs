@@ -40,7 +40,16 @@ struct Job {
     done: oneshot::Sender<Result<Submitted, HubError>>,
     /// Actors that ended before they got to it.
     attempts: usize,
-    _permits: (Permit, Permit),
+    permits: (Permit, Permit),
+}
+
+impl Job {
+    /// The permits go first: who hears the answer may ask again at once. Somebody who no longer waits is no error.
+    fn answer(self: Box<Self>, answer: Result<Submitted, HubError>) {
+        let Self { done, permits, .. } = *self;
+        drop(permits);
+        let _ = done.send(answer);
+    }
 }
 
 type Told = Result<Result<Submitted, Refusal>, Lost>;
@@ -87,7 +96,7 @@ impl Lane {
                 span,
                 done,
                 attempts: 0,
-                _permits: permits,
+                permits,
             };
             // The runner ends after the lane does.
             let _ = self.jobs.send(Box::new(job));
@@ -159,8 +168,7 @@ impl Runner {
             }
             Err(Lost::NotStarted | Lost::Unknown) => Err(HubError::OutcomeUnknown),
         };
-        // Somebody who no longer waits is no error.
-        let _ = job.done.send(answer);
+        job.answer(answer);
     }
 
     /// The next command, and whom to send it to: nobody but the actor that has those before it, as long as it has any.
@@ -184,7 +192,7 @@ impl Runner {
             Ok(handle) => Some(handle),
             Err(error) => {
                 for job in self.waiting.drain(..) {
-                    let _ = job.done.send(Err(error.clone()));
+                    job.answer(Err(error.clone()));
                 }
                 None
             }
@@ -217,7 +225,7 @@ impl Runner {
                 });
             }
         };
-        let _ = job.done.send(Err(refused));
+        job.answer(Err(refused));
         None
     }
 }

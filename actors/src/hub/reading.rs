@@ -32,6 +32,20 @@ impl Hub {
         self.read(session_id, None).await
     }
 
+    /// The same for a socket that wants to come, of which there are so many at most: it is let in however much is under way.
+    ///
+    /// # Errors
+    /// If the session cannot be talked to.
+    pub async fn snapshot_for_newcomer(&self, session_id: SessionId) -> Result<Snapshot, HubError> {
+        if self.is_draining() {
+            return Err(HubError::Draining);
+        }
+        self.ask(session_id, Retry::Ungated, |reply| {
+            SessionMessage::Read(ReadRequest { min_seq: None, reply })
+        })
+        .await
+    }
+
     /// The session as soon as it has got to a `seq`.
     ///
     /// # Errors

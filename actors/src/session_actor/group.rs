@@ -237,9 +237,6 @@ impl SessionState {
 
     fn resync(&mut self, member: MemberId, request: ResyncRequest) {
         if self.members.contains(member) {
-            if request.reason == Some(SyncReason::Divergence) {
-                self.resources.stats.divergences.increment();
-            }
             let sync = Arc::new(self.sync(request.position, request.reason, SyncReason::Requested, request.now));
             self.outbox
                 .push(Effect::Publish(BroadcastMessage::Resync(member, sync)));

@@ -5,6 +5,7 @@ use talus_actors::{
     fan_out::{Release, SyncReason},
     hub::HubError,
     log::planned::Fate,
+    session_actor::Position,
 };
 
 use crate::actors_support::{
@@ -463,10 +464,7 @@ async fn large_syncs_go_one_after_the_other() {
     }
     first.socket.set_busy(false);
     for client in &mut waiting {
-        let Note::Due(reason) = client.note().await else {
-            unreachable!("its turn comes before anything else")
-        };
-        client.resync(None, Some(reason));
+        client.takes_its_turn().await;
         let sync = client.packet().await;
         assert!(sync.is_sync("first_join"), "{sync:?}");
         assert_eq!(sync.place(), Some(seq), "of this moment");
@@ -490,8 +488,8 @@ async fn large_syncs_go_one_after_the_other() {
         let note = waiting[client].note().await;
         let sync = match note {
             Note::Packet(sync) => sync,
-            Note::Due(reason) => {
-                waiting[client].resync(None, Some(reason));
+            Note::Due(due) => {
+                waiting[client].ask(due);
                 waiting[client].packet().await
             }
             other => unreachable!("{other:?}"),
@@ -499,4 +497,90 @@ async fn large_syncs_go_one_after_the_other() {
         syncs += usize::from(sync.is_sync("room_restarted"));
     }
     assert_eq!(syncs, 2);
+}
+
+/// A room in which one large sync is on its way at a time, and the client that has it.
+async fn occupied_room() -> (World, Session, Client) {
+    let world = Setup::new()
+        .supervised(|supervision| supervision.sync_bytes_in_flight_max = 1)
+        .start()
+        .await;
+    let session = world.session().await;
+    session.added().await;
+    let first = session.client("first");
+    first.socket.set_busy(true);
+    within(first.join(None)).await.expect("there is room");
+    (world, session, first)
+}
+
+/// P2: a client that comes back with its position and has to wait gets what it missed, and by then more of it.
+#[tokio::test]
+async fn who_resumes_and_waits_is_resumed() {
+    let (_world, session, first) = occupied_room().await;
+    let mut client = session.client("late");
+    let position = Position {
+        epoch: Some(session.epoch),
+        seq: Seq(1),
+    };
+    within(client.join(Some(position))).await.expect("there is room");
+    let seq = session.added().await;
+    settle().await;
+    first.socket.set_busy(false);
+    client.takes_its_turn().await;
+    let sync = client.packet().await;
+    assert!(sync.is_sync("resumed"), "{sync:?}");
+    assert!(sync.data["body"]["seqs"].is_array(), "with events: {sync:?}");
+    assert_gapless(&[sync], Seq(1), seq);
+}
+
+/// P7: a socket whose queue does not take a large sync keeps nobody waiting, be it the first or one whose turn it was.
+#[tokio::test]
+async fn a_sync_that_does_not_fit_keeps_nobody_waiting() {
+    let (world, session, first) = occupied_room().await;
+    let mut full = session.client("full");
+    let mut last = session.client("last");
+    for client in [&full, &last] {
+        within(client.join(None)).await.expect("there is room");
+    }
+    full.socket.set_space(0);
+    full.socket.set_busy(true);
+    first.socket.set_busy(false);
+    full.takes_its_turn().await;
+    assert!(matches!(full.note().await, Note::Behind { .. }));
+    last.takes_its_turn().await;
+    assert!(last.packet().await.is_sync("first_join"));
+
+    // In a room where nothing is on its way.
+    let session = world.session().await;
+    let mut full = session.client("full");
+    full.socket.set_space(0);
+    full.socket.set_busy(true);
+    within(full.join(None)).await.expect("there is room");
+    assert!(matches!(full.note().await, Note::Behind { .. }));
+    let mut next = session.client("next");
+    within(next.join(None)).await.expect("there is room");
+    assert!(next.packet().await.is_sync("first_join"), "at once");
+}
+
+/// A graph that nobody may have yet is not encoded: what it was worth the last time tells how large it is.
+#[tokio::test]
+async fn who_waits_costs_no_encoding() {
+    let (world, session, first) = occupied_room().await;
+    assert_eq!(world.encoder.bodies(), 1);
+    let mut waiting = Vec::new();
+    for number in 0..5 {
+        session.added().await;
+        let client = session.client(&format!("client-{number}"));
+        within(client.join(None)).await.expect("there is room");
+        waiting.push(client);
+    }
+    waiting[0].resync(None, None);
+    settle().await;
+    assert_eq!(world.encoder.bodies(), 1);
+    first.socket.set_busy(false);
+    for client in &mut waiting {
+        client.takes_its_turn().await;
+        assert!(client.packet().await.event == "session:sync");
+    }
+    assert_eq!(world.encoder.bodies(), 2, "for all who took it when nothing changed");
 }

@@ -276,8 +276,8 @@ async fn many_who_need_everything_get_it_in_turn() {
     for name in ["ann", "bob", "cat"] {
         let mut client = session.client(name);
         within(client.join(None)).await.expect("there is room");
-        if let Note::Due(reason) = client.note().await {
-            client.resync(None, Some(reason));
+        if let Note::Due(due) = client.note().await {
+            client.ask(due);
         }
         client.until("session:connected").await;
         clients.push(client);

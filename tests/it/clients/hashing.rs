@@ -22,6 +22,7 @@ use crate::support::TestHub;
 on_both_transports!(
     a_replica_has_the_hash_of_the_hub_whatever_happens,
     a_replica_that_went_wrong_is_found_out_and_healed,
+    a_divergence_whose_sync_has_to_wait_is_counted_once,
 );
 
 /// The section that specifies the hash.
@@ -171,5 +172,22 @@ async fn a_replica_that_went_wrong_is_found_out_and_healed(transport: Transport)
         .until_that("ann", |told| told.got == "hash" && told.more["event"] == "session:sync")
         .await;
     assert_eq!(agreements(&told[told.len() - 1..], "session:sync"), 1);
+    metric(&hub, "hub_divergences_total", |count| count == 1).await;
+}
+
+/// P9: the same if somebody else's large sync is on its way: the client waits for its turn, and has said it once.
+async fn a_divergence_whose_sync_has_to_wait_is_counted_once(transport: Transport) {
+    let hub = TestHub::with(|config| config.realtime.sync_bytes_in_flight_max = 1).await;
+    let session = hub.session().await;
+    hub.create_node(&session, None, "Root").await;
+    let mut js = Driver::javascript();
+    js.join("ann", &Connect::to(&hub.url, &session, transport)).await;
+    // Nobody can tell when a client that polls has its sync: others are kept waiting for a while.
+    js.join("bob", &Connect::to(&hub.url, &session, Transport::Polling))
+        .await;
+    js.emit("ann", "session:resync", json!({"reason": "divergence"})).await;
+    let told = js.until("ann", "session:sync").await;
+    let (_, sync) = told.last().and_then(Told::event).expect("an event");
+    assert_eq!(sync["reason"], "divergence");
     metric(&hub, "hub_divergences_total", |count| count == 1).await;
 }

@@ -14,6 +14,7 @@ on_both_transports!(
     a_session_that_ends_leaves_its_socket_the_others,
     who_is_gone_is_gone_from_all_sessions,
     sessions_of_a_socket_have_a_limit,
+    coming_and_going_without_waiting_ends_where_the_last_word_was,
 );
 
 async fn late() -> TestHub {
@@ -170,4 +171,36 @@ async fn sessions_of_a_socket_have_a_limit(transport: Transport) {
         (&answers[2]["error"]["code"], &answers[2]["error"]["limit"]),
         (&json!("OVERLOADED"), &json!("sessions_per_socket_max"))
     );
+}
+
+/// P1: what a client asks for without waiting happens in the order in which it asked: a component that is taken away and
+/// put back leaves and joins at once, and is then there once.
+async fn coming_and_going_without_waiting_ends_where_the_last_word_was(transport: Transport) {
+    let hub = late().await;
+    let session = hub.session().await;
+    let mut js = Driver::javascript();
+    connect(&hub, &mut js, "ann", transport).await;
+    for _ in 0..20 {
+        js.emit("ann", "join_session", of(&session)).await;
+        js.emit("ann", "leave_session", of(&session)).await;
+    }
+    assert_eq!(js.ask("ann", "join_session", of(&session)).await["success"], true);
+    connections(&hub, 1).await;
+    hub.create_node(&session, None, "once").await;
+    let told = js.until("ann", "command:executed").await;
+    let named = |told: &&Told| told.event().is_some_and(|(_, data)| data["name"] == "once");
+    assert_eq!(told.iter().filter(named).count(), 1);
+    let left: Vec<&Value> = told
+        .iter()
+        .filter_map(Told::event)
+        .filter(|(event, _)| *event == "session:disconnected")
+        .map(|(_, data)| &data["reason"])
+        .collect();
+    assert!(left.iter().all(|reason| **reason == "left_session"), "{left:?}");
+    for _ in 0..20 {
+        js.emit("ann", "leave_session", of(&session)).await;
+        js.emit("ann", "join_session", of(&session)).await;
+    }
+    assert_eq!(js.ask("ann", "leave_session", of(&session)).await["success"], true);
+    connections(&hub, 0).await;
 }

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use talus_actors::{
     domain::ids::{Epoch, Seq, SessionId},
-    fan_out::{Frame, Member, MemberId, MemberInfo, Presence, Release, RoomSocket, SendError, SyncReason},
+    fan_out::{Frame, Member, MemberId, MemberInfo, Presence, Release, RoomSocket, SendError, SyncDue},
     hub::Hub,
     session_actor::{Position, ResyncRequest},
     world::now,
@@ -96,12 +96,8 @@ impl RoomSocket for Socket {
         true
     }
 
-    fn sync_is_due(&self, reason: SyncReason) {
-        let request = ResyncRequest {
-            position: None,
-            reason: Some(reason),
-            now: now(),
-        };
+    fn sync_is_due(&self, due: SyncDue) {
+        let request = ResyncRequest::due(due, now());
         self.hub.resync(self.session, self.member, request);
     }
 

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::*;
 use crate::{
     domain::ids::Seq,
-    fan_out::{Frame, Release, RoomSocket, SendError, SyncReason},
+    fan_out::{Frame, Release, RoomSocket, SendError, SyncDue},
 };
 
 /// A socket that nothing is sent to.
@@ -20,7 +20,7 @@ impl RoomSocket for Deaf {
     fn has_taken_all(&self) -> bool {
         true
     }
-    fn sync_is_due(&self, _: SyncReason) {}
+    fn sync_is_due(&self, _: SyncDue) {}
     fn release(&self, _: Release) {}
 }
 

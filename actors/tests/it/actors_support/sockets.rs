@@ -8,7 +8,7 @@ use std::sync::{
 use serde_json::{Value as Json, value::to_raw_value};
 use talus_actors::{
     domain::ids::Seq,
-    fan_out::{Frame, Member, MemberInfo, Presence, Release, RoomSocket, SendError, SyncReason},
+    fan_out::{Frame, Member, MemberInfo, Presence, Release, RoomSocket, SendError, SyncDue, SyncReason},
     hub::HubError,
     session_actor::{Position, ResyncRequest},
     world::now,
@@ -25,7 +25,7 @@ pub enum Note {
     /// It was told that it missed some.
     Behind { delivered: Seq, attempt: u32 },
     /// It was told that it is its turn to get a large sync.
-    Due(SyncReason),
+    Due(SyncDue),
     /// It was let go.
     Released(Release),
 }
@@ -87,8 +87,8 @@ impl RoomSocket for TestSocket {
         !self.busy.load(Ordering::Relaxed)
     }
 
-    fn sync_is_due(&self, reason: SyncReason) {
-        self.note(Note::Due(reason));
+    fn sync_is_due(&self, due: SyncDue) {
+        self.note(Note::Due(due));
     }
 
     fn release(&self, how: Release) {
@@ -171,6 +171,20 @@ impl Client {
             now: now(),
         };
         self.session.hub.resync(self.session.id, self.member.id, request);
+    }
+
+    /// Asks for what was put off, as it was told to.
+    pub fn ask(&self, due: SyncDue) {
+        let request = ResyncRequest::due(due, now());
+        self.session.hub.resync(self.session.id, self.member.id, request);
+    }
+
+    /// Waits for its turn, as what happens to it next, and asks for its sync.
+    pub async fn takes_its_turn(&mut self) {
+        match self.note().await {
+            Note::Due(due) => self.ask(due),
+            other => unreachable!("{other:?}, where its turn was due"),
+        }
     }
 
     /// Says something of itself. Returns whether that was told.
