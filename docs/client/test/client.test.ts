@@ -212,8 +212,8 @@ test("a lost answer is asked for again with the same id, and the command happens
   expect(first).toMatchObject({ success: true, seq: 2, duplicate: true });
   const ids = sentIds();
   expect(ids.length).toBeGreaterThanOrEqual(4);
-  // Nothing overtakes: the second is not sent before the first has its answer.
-  expect([new Set(ids.slice(0, -1)), ids.at(-1)]).toEqual([new Set([first.command_id]), second.command_id]);
+  // Nothing overtakes: the second is not sent before the first has its answer, however often each is sent.
+  expect(ids.filter((id, at) => id !== ids[at - 1])).toEqual([first.command_id, second.command_id]);
   expect(outline(client.graph.roots)).toBe("A, B");
   await expectTheGraphOfTheHub(client);
 });

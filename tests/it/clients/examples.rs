@@ -184,7 +184,7 @@ async fn the_typescript_example_prints_outlines() {
 async fn the_quick_start_of_the_library_prints_outlines() {
     web::built().await;
     let path = program(install::web(), &page("docs/CLIENTS.md"), "js", "quick.mjs");
-    let mut running = Running::start(Command::new("node").arg(path)).await;
+    let mut running = Running::start(Command::new("node").arg(path).stderr(Stdio::null())).await;
     assert_eq!(running.line().await, "Root");
     assert_eq!(running.line().await, "Root, Mine");
     // It was shown before the hub had it.

@@ -45,10 +45,13 @@ export class Tree {
           const row = this.#rows.get(node.id) ?? this.#row(node.id);
           row.name.textContent = node.name;
           row.kind.textContent = kindOf(node);
+          row.item.setAttribute("aria-label", node.name);
           row.item.setAttribute("aria-selected", String(node.id === selected));
           row.item.tabIndex = node.id === selected || (!selected && nodes === this.#client.graph.roots) ? 0 : -1;
           row.people.replaceChildren(...people.filter(person => person.node_id === node.id).map(person => badge(person)));
           row.below.hidden = node.children.length === 0;
+          if (row.below.hidden) row.item.removeAttribute("aria-expanded");
+          else row.item.setAttribute("aria-expanded", "true");
           draw(node.children, row.below);
           return row.item;
         }),
