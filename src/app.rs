@@ -27,6 +27,7 @@ use crate::{
     http::{
         AppState,
         layers::{Origins, check_draining, check_origin, with_layers, with_timeout},
+        pages::check_readable,
         routes,
     },
     listener::{Connection, Listener},
@@ -55,6 +56,9 @@ pub enum StartError {
     /// The templates cannot be read.
     #[error("templates.dir: {0}")]
     Templates(String),
+    /// The pages that are to be served cannot be read.
+    #[error("server.pages_dir: {0}")]
+    Pages(String),
     /// The data directory cannot be used.
     #[error("data.dir: {0}")]
     Data(String),
@@ -85,6 +89,10 @@ impl App {
         templates
             .check_readable()
             .map_err(|error| StartError::Templates(error.to_string()))?;
+        let pages_dir = &config.server.pages_dir;
+        if !pages_dir.as_os_str().is_empty() {
+            check_readable(pages_dir).map_err(StartError::Pages)?;
+        }
         let projects = ProjectStore::open(config.projects_dir(), config.projects.file_bytes_max)
             .map_err(|error| StartError::Data(error.to_string()))?;
         let (log, sqlite) = open_log(&config)?;

@@ -77,6 +77,7 @@ fn start_failed(error: &StartError) -> Exit {
     eprintln!("error: {error}");
     match error {
         StartError::Listen { .. } => Exit::CannotListen,
+        StartError::Pages(_) => Exit::Configuration,
         StartError::Templates(_) => Exit::TemplatesUnreadable,
         StartError::Data(_) | StartError::Log(_) => Exit::DataDirectoryUnusable,
     }

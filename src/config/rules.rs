@@ -85,6 +85,7 @@ fn check_text(key: &str, text: &str) -> Result<(), String> {
         "data.storage" => Storage::from_str(text, false)
             .map(drop)
             .map_err(|_| "must be one of sqlite, memory".to_owned()),
+        "server.pages_dir" => Ok(()),
         "log.level" => telemetry::filter(text).map(drop).map_err(|error| error.to_string()),
         // The others are directories.
         _ if text.is_empty() => Err("must be the path of a directory".to_owned()),

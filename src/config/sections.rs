@@ -23,6 +23,8 @@ pub struct Server {
     pub request_timeout_ms: u64,
     /// How long each half of a shutdown may take, in milliseconds; 0 does not wait.
     pub shutdown_grace_ms: u64,
+    /// The directory of web pages that are served at `/`; empty: none are.
+    pub pages_dir: PathBuf,
 }
 
 impl Server {

@@ -6,6 +6,7 @@ mod commands;
 mod error;
 pub(crate) mod health;
 pub mod layers;
+pub mod pages;
 mod projects;
 mod sessions;
 mod state;
@@ -47,14 +48,18 @@ pub fn routes(state: AppState) -> Router {
         .route("/projects/{project_id}/open", post(projects::open))
         .route("/templates", get(templates::list))
         .route("/templates/{template_id}/schema", get(templates::schema));
-    Router::new()
+    let pages_dir = &state.config.server.pages_dir;
+    let pages = (!pages_dir.as_os_str().is_empty()).then(|| pages::pages(pages_dir));
+    let routes = Router::new()
         .nest("/api/v1", api)
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
-        .fallback(error::not_found)
-        .method_not_allowed_fallback(error::method_not_allowed)
-        // The limit is held where bodies are read, with an answer of ours.
-        .layer(DefaultBodyLimit::disable())
-        .with_state(state)
+        .method_not_allowed_fallback(error::method_not_allowed);
+    let routes = match pages {
+        Some(pages) => routes.fallback_service(pages),
+        None => routes.fallback(error::not_found),
+    };
+    // The limit is held where bodies are read, with an answer of ours.
+    routes.layer(DefaultBodyLimit::disable()).with_state(state)
 }

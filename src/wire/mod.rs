@@ -11,3 +11,5 @@ pub mod room;
 pub mod template;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod typescript;

@@ -23,6 +23,7 @@ mod rest_limits;
 mod rest_numbers;
 mod rest_open_dirty;
 mod rest_operators;
+mod rest_pages;
 mod rest_projects;
 mod rest_races;
 mod rest_reading;

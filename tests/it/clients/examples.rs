@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{driver::DEADLINE, hub_that_pings_often, install, load::one_of_each, wire::Wire};
+use super::{driver::DEADLINE, hub_that_pings_often, install, load::one_of_each, web, wire::Wire};
 use crate::support::TestHub;
 
 fn page(name: &str) -> String {
@@ -177,6 +177,23 @@ async fn the_typescript_example_prints_outlines() {
     let checked = check.output().await.expect("node is there");
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
     assert_prints_outlines(Command::new("node").arg(path.with_extension("js"))).await;
+}
+
+/// It prints the tree as it is, as it is with its own node, which shows at once, and as others change it.
+#[tokio::test]
+async fn the_quick_start_of_the_library_prints_outlines() {
+    web::built().await;
+    let path = program(install::web(), &page("docs/CLIENTS.md"), "js", "quick.mjs");
+    let mut running = Running::start(Command::new("node").arg(path)).await;
+    assert_eq!(running.line().await, "Root");
+    assert_eq!(running.line().await, "Root, Mine");
+    // It was shown before the hub had it.
+    let path = format!("/sessions/{}/graph?min_seq=4", running.session);
+    running.hub.get(&path).await.ok();
+    running.wire.cut();
+    running.hub.create_node(&running.session, None, "Theirs").await;
+    running.wire.release();
+    while running.line().await != "Root, Mine, Theirs" {}
 }
 
 #[tokio::test]

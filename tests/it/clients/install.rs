@@ -8,60 +8,128 @@ use std::{
     sync::OnceLock,
 };
 
-/// What belongs into the folder of the clients.
-const FILES: &[&str] = &[
-    ".npmrc",
-    "package.json",
-    "package-lock.json",
-    "requirements.txt",
-    "driver.mjs",
-    "driver.py",
-    "vectors.mjs",
-];
+/// Files of the repository that are copied before anything is installed beside them: the sources stay as they are.
+struct Copied {
+    /// The folder with the originals.
+    from: &'static str,
+    /// The folder of the copy, among the other products of the build.
+    to: &'static str,
+    /// What belongs into it: files, and folders with everything in them.
+    names: &'static [&'static str],
+}
 
-/// A copy of `tests/clients`, kept with the other products of the build, with what is installed beside it.
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients")
+const CLIENTS: Copied = Copied {
+    from: "tests/clients",
+    to: "clients",
+    names: &[
+        ".npmrc",
+        "package.json",
+        "package-lock.json",
+        "requirements.txt",
+        "driver.mjs",
+        "driver.py",
+        "vectors.mjs",
+    ],
+};
+
+const WEB: Copied = Copied {
+    from: "docs",
+    to: "web",
+    names: &[".npmrc", "package.json", "package-lock.json", "client", "examples/live"],
+};
+
+/// What is made from other files, and not copied.
+const MADE: [&str; 2] = ["node_modules", "dist"];
+
+impl Copied {
+    fn folder(&self) -> PathBuf {
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(self.to)
+    }
+
+    /// The files to be copied, by their paths in the folder.
+    fn files(&self) -> Vec<PathBuf> {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(self.from);
+        let all = self.names.iter().flat_map(|name| files_below(&from, Path::new(name)));
+        all.collect()
+    }
+}
+
+fn files_below(folder: &Path, name: &Path) -> Vec<PathBuf> {
+    let path = folder.join(name);
+    if MADE.iter().any(|made| name.ends_with(made)) {
+        return Vec::new();
+    }
+    if !path.is_dir() {
+        return vec![name.to_owned()];
+    }
+    let entries = fs::read_dir(&path).into_iter().flatten().flatten();
+    entries
+        .flat_map(|entry| files_below(folder, &name.join(entry.file_name())))
+        .collect()
 }
 
 /// The folder of the clients, with the packages of JavaScript in it.
 pub fn node() -> &'static Path {
     static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    installed(&INSTALLED, "package-lock.json", |folder| {
-        run("node", ["--version"], folder)?;
-        run("npm", ["ci", "--no-audit", "--no-fund"], folder)
-    })
+    installed(&INSTALLED, &CLIENTS, "package-lock.json", npm)
+}
+
+/// The client library and the live example, with their packages.
+pub fn web() -> &'static Path {
+    static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    installed(&INSTALLED, &WEB, "package-lock.json", npm)
 }
 
 /// The folder of the clients, with Python and its packages in `.venv`.
 pub fn python() -> &'static Path {
     static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    installed(&INSTALLED, "requirements.txt", |folder| {
+    installed(&INSTALLED, &CLIENTS, "requirements.txt", |folder| {
         run("python3", ["-m", "venv", "--clear", ".venv"], folder)?;
         let pip = folder.join(".venv/bin/pip");
         run(pip, ["install", "--quiet", "-r", "requirements.txt"], folder)
     })
 }
 
+fn npm(folder: &Path) -> Result<(), String> {
+    run("node", ["--version"], folder)?;
+    run("npm", ["ci", "--no-audit", "--no-fund"], folder)
+}
+
 fn installed(
     once: &'static OnceLock<Result<PathBuf, String>>,
+    copied: &Copied,
     lock_file: &str,
     install: impl FnOnce(&Path) -> Result<(), String>,
 ) -> &'static Path {
-    match once.get_or_init(|| install_once(lock_file, install)) {
+    match once.get_or_init(|| install_once(copied, lock_file, install)) {
         Ok(folder) => folder,
         Err(reason) => unreachable!("the tests with real clients need node, npm, python3 and its venv: {reason}"),
     }
 }
 
 /// Installs, unless that was done for the same lock file already, by whichever process.
-fn install_once(lock_file: &str, install: impl FnOnce(&Path) -> Result<(), String>) -> Result<PathBuf, String> {
-    let folder = folder();
+fn install_once(
+    copied: &Copied,
+    lock_file: &str,
+    install: impl FnOnce(&Path) -> Result<(), String>,
+) -> Result<PathBuf, String> {
+    let folder = copied.folder();
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let lock = File::create(folder.join("installing")).map_err(|error| error.to_string())?;
     lock.lock().map_err(|error| error.to_string())?;
-    for name in FILES {
-        copy_if_changed(name, &folder)?;
+    let files = copied.files();
+    for name in &files {
+        copy_if_changed(copied.from, name, &folder)?;
+    }
+    // What was there in an earlier build and is no more would still be tested.
+    for name in copied
+        .names
+        .iter()
+        .flat_map(|name| files_below(&folder, Path::new(name)))
+    {
+        if !files.contains(&name) {
+            fs::remove_file(folder.join(&name)).map_err(|error| format!("{}: {error}", name.display()))?;
+        }
     }
     let wanted = fs::read(folder.join(lock_file)).map_err(|error| error.to_string())?;
     let done = folder.join(format!("{lock_file}.installed"));
@@ -73,15 +141,17 @@ fn install_once(lock_file: &str, install: impl FnOnce(&Path) -> Result<(), Strin
 }
 
 /// Another process may be reading the old copy, so the new one takes its place whole.
-fn copy_if_changed(name: &str, folder: &Path) -> Result<(), String> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name);
+fn copy_if_changed(from: &str, name: &Path, folder: &Path) -> Result<(), String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(from).join(name);
     let wanted = fs::read(&source).map_err(|error| format!("{}: {error}", source.display()))?;
     let target = folder.join(name);
     if fs::read(&target).ok().as_ref() == Some(&wanted) {
         return Ok(());
     }
-    let new = folder.join(format!("{name}.new"));
-    fs::write(&new, &wanted)
+    let new = target.with_extension("new");
+    let parent = target.parent().unwrap_or(folder);
+    fs::create_dir_all(parent)
+        .and_then(|()| fs::write(&new, &wanted))
         .and_then(|()| fs::rename(&new, &target))
         .map_err(|error| format!("{}: {error}", target.display()))
 }

@@ -21,6 +21,7 @@ mod names;
 mod presence;
 mod resuming;
 mod stalled;
+mod web;
 mod wire;
 
 use serde_json::Value;

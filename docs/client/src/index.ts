@@ -1,0 +1,7 @@
+export { connect, newId } from "./client.js";
+export type { Client, ConnectOptions, ExecuteOptions, HistoryOptions, Status } from "./client.js";
+export { HubError } from "./errors.js";
+export type { Presence } from "./presence.js";
+export type * from "./protocol.js";
+export type { Change, TreeNode } from "./replica.js";
+export type { Unsubscribe } from "./signal.js";

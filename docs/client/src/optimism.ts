@@ -1,0 +1,39 @@
+import type { CommandData, CommandType } from "./protocol.js";
+import type { Back, Replica } from "./replica.js";
+
+/** A command with the data that belongs to its type. */
+export type AnyCommand = { [K in CommandType]: { command_type: K; data: CommandData[K] } }[CommandType];
+
+/**
+ * Does to the replica what the hub will do if it accepts the command. What would be refused, or has happened already,
+ * changes nothing: the hub decides, and this only guesses.
+ */
+export function foresee(replica: Replica, { command_type, data }: AnyCommand): Back | undefined {
+  const move = (id: string, parent_id: string | null, index?: number): Back | undefined =>
+    replica.isAbove(id, parent_id) ? undefined : replica.move(id, parent_id, index);
+  switch (command_type) {
+    case "CreateNode": {
+      const { node_id: id, name = "New Node", blueprint_type_id, parent_id = null, properties = {}, index } = data;
+      if (!id || replica.nodes.has(id)) return;
+      return replica.insert({ id, name, blueprint_type_id, parent_id, properties, children: [] }, parent_id, index);
+    }
+    case "DeleteNode":
+      return replica.remove(data.node_id);
+    case "LinkNode":
+      return replica.nodes.get(data.child_id)?.parent_id === null ? move(data.child_id, data.parent_id, data.index) : undefined;
+    case "UnlinkNode":
+      return replica.nodes.get(data.child_id)?.parent_id === data.parent_id ? move(data.child_id, null) : undefined;
+    case "MoveNode":
+      return move(data.node_id, data.new_parent_id, data.index);
+    case "ReorderNode":
+      return replica.move(data.node_id, replica.nodes.get(data.node_id)?.parent_id ?? null, data.new_index);
+    case "UpdateProperty":
+      return replica.set(data.node_id, data.property_id, data.property_id, data.new_value);
+    case "DeleteProperty":
+      return replica.unset(data.node_id, data.property_id);
+    case "Batch": {
+      const backs = (data.commands as AnyCommand[]).map(command => foresee(replica, command));
+      return () => backs.reverse().forEach(back => back?.());
+    }
+  }
+}

@@ -1,0 +1,82 @@
+//! The client library of `docs/client` and the live example of `docs/examples/live`: their own tests, which drive a real
+//! hub from Node.js and from two browser windows.
+
+use std::{path::Path, time::Duration};
+
+use tokio::{process::Command, sync::OnceCell};
+
+use super::install;
+use crate::support::ROOT;
+
+/// How long one of these programs may take. Far more than it does take: a machine that builds something else beside is
+/// slow.
+const DEADLINE: Duration = Duration::from_secs(600);
+
+/// Runs a program of an installed package in a folder, and tells what it printed.
+async fn run(folder: &str, program: &str, arguments: &[&str]) -> String {
+    let web = install::web();
+    let mut command = Command::new("node");
+    command
+        .arg(web.join("node_modules").join(program))
+        .args(arguments)
+        .current_dir(web.join(folder))
+        .env("HUB_BINARY", env!("CARGO_BIN_EXE_talus-hub"))
+        .env("HUB_SOURCE", ROOT)
+        .env("NO_COLOR", "1")
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(DEADLINE, command.output()).await;
+    let output = output.expect("it ends").expect("node is there");
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.status.success(), "{program} {arguments:?} in {folder}:\n{said}");
+    said
+}
+
+const TSC: &str = "typescript/bin/tsc";
+const VITEST: &str = "vitest/vitest.mjs";
+
+#[tokio::test]
+async fn the_library_and_the_example_are_typed_strictly() {
+    run("client", TSC, &["-p", "tsconfig.test.json"]).await;
+    run("examples/live", TSC, &["-p", "tsconfig.json"]).await;
+}
+
+/// Builds the library, once for all tests that import it as it is published.
+pub async fn built() {
+    static BUILT: OnceCell<()> = OnceCell::const_new();
+    let build = async || drop(run("client", TSC, &["-p", "tsconfig.json"]).await);
+    BUILT.get_or_init(build).await;
+}
+
+/// What is published: modules and their types.
+#[tokio::test]
+async fn the_library_is_built() {
+    built().await;
+    for name in ["dist/index.js", "dist/index.d.ts"] {
+        assert!(install::web().join("client").join(name).is_file(), "{name}");
+    }
+}
+
+/// P1, P2, P4, P6 from the side of a client: drops, gaps, divergence, retries, drains, undo.
+#[tokio::test]
+async fn the_library_lives_through_what_happens_to_it() {
+    run("client", VITEST, &["run"]).await;
+}
+
+/// Two windows edit one project: edits, presence, undo, a lost network, a failing session. With `UPDATE_SCREENSHOT` set
+/// it takes the picture that README.md shows.
+#[tokio::test]
+async fn the_example_keeps_two_windows_the_same() {
+    let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
+    assert!(
+        Path::new(&chromium).exists(),
+        "this test needs chromium, as {chromium} or where CHROMIUM says"
+    );
+    run("examples/live", "vite/bin/vite.js", &["build"]).await;
+    let said = run("examples/live", VITEST, &["run"]).await;
+    let figures = said.lines().find(|line| line.contains("from one browser to the other"));
+    eprintln!("{}", figures.unwrap_or(&said));
+}
