@@ -45,8 +45,8 @@ struct Job {
 
 impl Job {
     /// The permits go first: who hears the answer may ask again at once. Somebody who no longer waits is no error.
-    fn answer(self: Box<Self>, answer: Result<Submitted, HubError>) {
-        let Self { done, permits, .. } = *self;
+    fn answer(self, answer: Result<Submitted, HubError>) {
+        let Self { done, permits, .. } = self;
         drop(permits);
         let _ = done.send(answer);
     }

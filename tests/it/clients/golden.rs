@@ -22,6 +22,7 @@ on_both_transports!(
     coming_back,
     finding_oneself_wrong,
     being_two,
+    acting_over_the_socket,
     naming_no_session,
     losing_the_session,
     a_project,
@@ -102,6 +103,17 @@ impl Story {
     /// A client sends an event.
     async fn emits(&mut self, client: &str, event: &str, data: Value) {
         self.js.emit(client, event, data).await;
+    }
+
+    /// A client asks for something over its socket. What it is told meanwhile is heard later: answers and events come from
+    /// different hands.
+    async fn asks(&mut self, client: &str, event: &str, data: Value) {
+        let answer = self.js.ask(client, event, data.clone()).await;
+        let mut step = self
+            .names
+            .stable(&json!({"asks": event, "data": data, "answer": answer}));
+        step["client"] = json!(client);
+        self.told.push(step);
     }
 
     /// Somebody sends a request. Gives the answer.
@@ -304,6 +316,31 @@ async fn being_two(transport: Transport) {
     story.js.disconnect("bob").await;
     story.sees("bob", "disconnected").await;
     story.hears("ann", "session:disconnected").await;
+    story.ends();
+}
+
+async fn acting_over_the_socket(transport: Transport) {
+    let mut story = Story::begin("acting_over_the_socket", transport).await;
+    story.joins("ann").await;
+    story.joins("bob").await;
+    story.hears("ann", "session:connected").await;
+    let create = json!({"command_type": "CreateNode", "data": {"blueprint_type_id": "task", "name": "Root"}});
+    story.asks("ann", "command:execute", create).await;
+    story.hears("ann", "command:executed").await;
+    story.hears("bob", "command:executed").await;
+    story.asks("bob", "command:undo", json!({"scope": "mine"})).await;
+    story.hears("ann", "command:failed").await;
+    story.asks("ann", "command:undo", json!({"scope": "mine"})).await;
+    story.hears("ann", "command:undo").await;
+    story.asks("ann", "command:redo", json!({"scope": "mine"})).await;
+    story.hears("ann", "command:redo").await;
+    story
+        .asks("ann", "command:execute", json!({"command_type": "Explode"}))
+        .await;
+    story
+        .asks("ann", "presence:update", json!({"state": {"selected": "Root"}}))
+        .await;
+    story.hears("ann", "presence:diff").await;
     story.ends();
 }
 
