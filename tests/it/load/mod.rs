@@ -2,6 +2,7 @@
 
 mod faulty;
 mod parts;
+mod peer;
 mod whole;
 
 use clap::Parser as _;
