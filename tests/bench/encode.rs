@@ -1,4 +1,5 @@
-//! What making packets costs: `cargo bench --bench encode -- [filter]`. They are made once, however many sockets there are.
+//! What making packets costs: `cargo bench --bench encode -- [filter]`. They are made once, however many
+//! sockets there are.
 
 use std::{hint::black_box, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Deciding and applying, for each command, in graphs of three sizes. A command is taken back after each time, outside of
-//! what is measured, so that the graph stays as large as it is.
+//! Deciding and applying, for each command, in graphs of three sizes. A command is taken back after each time, outside
+//! of what is measured, so that the graph stays as large as it is.
 
 use std::{hint::black_box, time::Duration};
 

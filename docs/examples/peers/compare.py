@@ -30,7 +30,11 @@ WORKLOADS = {
 
 def hub(data, storage="sqlite"):
     """The hub as it is shipped: its log is on the disk."""
-    settings = {"TALUS_HUB_OPS__LISTEN": "127.0.0.1:0", "TALUS_HUB_LOG__LEVEL": "error", "TALUS_HUB_DATA__STORAGE": storage}
+    settings = {
+        "TALUS_HUB_OPS__LISTEN": "127.0.0.1:0",
+        "TALUS_HUB_LOG__LEVEL": "error",
+        "TALUS_HUB_DATA__STORAGE": storage,
+    }
     line = [RELEASE / "talus-hub", "--port", "0", "--data-dir", data]
     return subprocess.Popen(line, cwd=ROOT, env=os.environ | settings, stdout=subprocess.PIPE, text=True)
 
@@ -44,7 +48,8 @@ def node(_data):
     """Node with express and socket.io, in memory."""
     settings = {"NODE_ENV": "production", "PORT": "0"}
     folder = ROOT / "docs" / "examples" / "peers" / "node"
-    return subprocess.Popen(["node", "server.mjs"], cwd=folder, env=os.environ | settings, stdout=subprocess.PIPE, text=True)
+    line = ["node", "server.mjs"]
+    return subprocess.Popen(line, cwd=folder, env=os.environ | settings, stdout=subprocess.PIPE, text=True)
 
 
 SERVERS = {"hub": hub, "hub, in memory": forgetful, "node": node}

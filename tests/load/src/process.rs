@@ -7,8 +7,8 @@ use anyhow::Context as _;
 /// How many ticks of `/proc/PID/stat` are a second: what Linux tells everybody, whatever its own clock does.
 const TICKS_PER_SECOND: u32 = 100;
 
-/// Where the time in the program stands in `/proc/PID/stat`, counted behind the name, which may have spaces and ends with
-/// the last parenthesis. The time in the kernel is next to it.
+/// Where the time in the program stands in `/proc/PID/stat`, counted behind the name, which may have spaces and ends
+/// with the last parenthesis. The time in the kernel is next to it.
 const USER_TIME_AT: usize = 11;
 
 /// What a process has used up to now.

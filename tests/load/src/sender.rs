@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{report::note, run::Run, server::Answer, ticket::Ticket, workload::command};
 
-/// Connections for commands that are used at one time. Whatever has to wait for one does so on its own latency's account.
+/// Connections for commands that are used at one time. Waiting for one is on the command's own account.
 const CONNECTIONS_MAX: usize = 256;
 
 /// A command that was sent.

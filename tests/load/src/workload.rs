@@ -28,7 +28,8 @@ pub(crate) fn command(options: &Options, opened: &Opened, ticket: Ticket) -> Val
         ("UpdateProperty", data)
     };
     json!({
-        "session_id": opened.session_id, "command_type": command_type, "command_id": ticket.id(options.seed), "data": data,
+        "session_id": opened.session_id, "command_type": command_type, "data": data,
+        "command_id": ticket.id(options.seed),
     })
 }
 

@@ -48,8 +48,9 @@ class Session {
 
 // Each checks first and changes then: a refused command changes nothing.
 const commands = {
-  CreateNode(session, { blueprint_type_id, name = "New Node", parent_id = null, properties = {}, node_id = randomUUID() }) {
-    if (typeof blueprint_type_id !== "string") throw new Refusal(400, "INVALID_REQUEST", "blueprint_type_id is missing");
+  CreateNode(session, data) {
+    const { blueprint_type_id, name = "New Node", parent_id = null, properties = {}, node_id = randomUUID() } = data;
+    if (!blueprint_type_id) throw new Refusal(400, "INVALID_REQUEST", "blueprint_type_id is missing");
     if (session.nodes.has(node_id)) throw new Refusal(409, "NODE_EXISTS", `node ${node_id} exists already`);
     const siblings = parent_id === null ? session.roots : session.node(parent_id).children;
     const node = { id: node_id, name, blueprint_type_id, parent_id, properties, children: [] };
