@@ -20,8 +20,8 @@ use talus_actors::{
         testing::sample,
     },
     fan_out::{
-        CommandNotice, Encoder, Frame, Member, MemberId, MemberInfo, Release, Room, RoomSocket, SendError, Sync,
-        SyncBody, SyncContent, SyncReason, Verdict,
+        CommandNotice, Encoder, Frame, Member, MemberId, MemberInfo, Presence, PresenceDiff, PresenceEntry, Release,
+        Room, RoomSocket, SendError, Sync, SyncBody, SyncContent, SyncDue, SyncReason, Verdict,
     },
     reply::{Reply, answer},
 };
@@ -60,7 +60,7 @@ impl RoomSocket for Socket {
         true
     }
 
-    fn sync_is_due(&self, _: SyncReason) {}
+    fn sync_is_due(&self, _: SyncDue) {}
 
     fn release(&self, _: Release) {}
 }
@@ -86,6 +86,14 @@ impl Encoder for SamePacket {
     }
 
     fn disconnected(&self, _: &Room, _: &MemberInfo, _: usize, _: &str, _: Timestamp) -> Frame {
+        self.0.clone()
+    }
+
+    fn presence_state(&self, _: &Room, _: &[PresenceEntry], _: usize, _: Timestamp) -> Frame {
+        self.0.clone()
+    }
+
+    fn presence_diff(&self, _: &Room, _: &PresenceDiff, _: Timestamp) -> Frame {
         self.0.clone()
     }
 
@@ -142,6 +150,8 @@ async fn room(sockets: usize) -> (ActorRef<BroadcastMessage>, Arc<Arrivals>) {
         encoder: Arc::new(SamePacket(packet)),
         tick_interval: NEVER,
         sync_bytes_in_flight_max: usize::MAX,
+        presence_interval: NEVER,
+        presence_clients_max: usize::MAX,
         stats: Arc::default(),
     };
     let (room, _) = Actor::spawn(None, BroadcastActor, arguments).await.expect("it starts");
@@ -170,6 +180,7 @@ fn member(number: u64, arrivals: &Arc<Arrivals>) -> Member {
             client_id: format!("client-{number}").parse().expect("a client's id"),
             user: None,
         },
+        presence: Presence::default(),
         socket: Arc::new(Socket(Arc::clone(arrivals))),
     }
 }
