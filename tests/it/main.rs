@@ -6,6 +6,7 @@ mod clients;
 mod documentation;
 mod durability;
 mod hub_model;
+mod load;
 mod ops;
 mod power_cut;
 mod process;

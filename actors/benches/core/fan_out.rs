@@ -1,0 +1,212 @@
+//! One event to the sockets of a room, by its actor, up to the sockets' queues: what the hub adds to what the sockets
+//! themselves cost.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use ractor::{Actor, ActorRef};
+use serde_json::value::{RawValue, to_raw_value};
+use talus_actors::{
+    broadcast_actor::{BroadcastActor, BroadcastArguments, BroadcastMessage},
+    domain::{
+        ids::{Seq, Timestamp},
+        state_hash::StateHash,
+        testing::sample,
+    },
+    fan_out::{
+        CommandNotice, Encoder, Frame, Member, MemberId, MemberInfo, Presence, PresenceDiff, PresenceEntry, Release,
+        Room, RoomSocket, SendError, Sync, SyncBody, SyncContent, SyncDue, SyncReason, Verdict,
+    },
+    reply::{Reply, answer},
+};
+use tokio::{runtime::Runtime, sync::Notify};
+use tracing::Span;
+
+use crate::{
+    group,
+    subject::{Subject, create, node_id},
+};
+
+const SOCKETS: [usize; 3] = [10, 1_000, 10_000];
+/// Longer than any measurement.
+const NEVER: Duration = Duration::from_secs(86_400);
+
+/// Knows when every socket has had its packet.
+struct Arrivals {
+    expected: usize,
+    count: AtomicUsize,
+    complete: Notify,
+}
+
+struct Socket(Arc<Arrivals>);
+
+impl RoomSocket for Socket {
+    fn send(&self, _: &Frame) -> Result<(), SendError> {
+        if self.0.count.fetch_add(1, Ordering::Relaxed) + 1 == self.0.expected {
+            self.0.complete.notify_one();
+        }
+        Ok(())
+    }
+
+    fn fell_behind(&self, _: Seq, _: u32) {}
+
+    fn has_taken_all(&self) -> bool {
+        true
+    }
+
+    fn sync_is_due(&self, _: SyncDue) {}
+
+    fn release(&self, _: Release) {}
+}
+
+/// Makes the same packet of everything: encoding is measured where the wire is.
+struct SamePacket(Frame);
+
+impl Encoder for SamePacket {
+    fn command(&self, _: &Room, _: &CommandNotice) -> Vec<Frame> {
+        vec![self.0.clone()]
+    }
+
+    fn sync_body(&self, _: &Room, _: &Sync) -> SyncBody {
+        SyncBody(RawValue::NULL.to_owned().into())
+    }
+
+    fn sync(&self, _: &Room, _: &Sync, _: &SyncBody, _: &MemberInfo, _: usize) -> Frame {
+        self.0.clone()
+    }
+
+    fn connected(&self, _: &Room, _: &MemberInfo, _: usize, _: Timestamp) -> Frame {
+        self.0.clone()
+    }
+
+    fn disconnected(&self, _: &Room, _: &MemberInfo, _: usize, _: &str, _: Timestamp) -> Frame {
+        self.0.clone()
+    }
+
+    fn presence_state(&self, _: &Room, _: &[PresenceEntry], _: usize, _: Timestamp) -> Frame {
+        self.0.clone()
+    }
+
+    fn presence_diff(&self, _: &Room, _: &PresenceDiff, _: Timestamp) -> Frame {
+        self.0.clone()
+    }
+
+    fn tick(&self, _: &Room, _: Seq, _: Option<StateHash>, _: Timestamp) -> Frame {
+        self.0.clone()
+    }
+
+    fn draining(&self, _: &Room, _: u64, _: Timestamp) -> Frame {
+        self.0.clone()
+    }
+}
+
+pub fn measure(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build();
+    let runtime = runtime.expect("a runtime");
+    let mut group = group(criterion, "fan_out");
+    for sockets in SOCKETS {
+        let (room, arrivals) = runtime.block_on(room(sockets));
+        group.throughput(Throughput::Elements(sockets as u64));
+        group.bench_function(BenchmarkId::from_parameter(sockets), |bencher| {
+            let notice = notice();
+            bencher.iter(|| publish(&runtime, &room, &notice, &arrivals));
+        });
+        room.stop(None);
+    }
+    group.finish();
+}
+
+fn publish(runtime: &Runtime, room: &ActorRef<BroadcastMessage>, notice: &CommandNotice, arrivals: &Arrivals) {
+    arrivals.count.store(0, Ordering::Relaxed);
+    let sent = room.cast(BroadcastMessage::Command(notice.clone(), Span::none()));
+    sent.expect("the room lives");
+    runtime.block_on(arrivals.complete.notified());
+}
+
+/// A room that so many sockets are in.
+async fn room(sockets: usize) -> (ActorRef<BroadcastMessage>, Arc<Arrivals>) {
+    let genesis = sample::genesis();
+    let data = to_raw_value(&"x".repeat(250)).expect("JSON");
+    let packet = Frame {
+        event: "graph:property-changed",
+        data: data.into(),
+        seq: Some(Seq(1)),
+    };
+    let arguments = BroadcastArguments {
+        room: Room {
+            session_id: genesis.session_id,
+            project_id: None,
+            epoch: genesis.epoch,
+        },
+        encoder: Arc::new(SamePacket(packet)),
+        tick_interval: NEVER,
+        sync_bytes_in_flight_max: usize::MAX,
+        presence_interval: NEVER,
+        presence_clients_max: usize::MAX,
+        stats: Arc::default(),
+    };
+    let (room, _) = Actor::spawn(None, BroadcastActor, arguments).await.expect("it starts");
+    let arrivals = Arc::new(Arrivals {
+        expected: sockets,
+        count: AtomicUsize::new(0),
+        complete: Notify::new(),
+    });
+    let sync = Arc::new(sync());
+    for number in 0..sockets as u64 {
+        let adopted = room.cast(BroadcastMessage::Adopt(member(number, &arrivals), Arc::clone(&sync)));
+        adopted.expect("the room lives");
+    }
+    arrivals.complete.notified().await;
+    // It answers in turn: everything from before is done.
+    let (reply, census) = Reply::new(None);
+    room.cast(BroadcastMessage::Census(reply)).expect("the room lives");
+    assert_eq!(answer(census).await.expect("it answers").len(), sockets);
+    (room, arrivals)
+}
+
+fn member(number: u64, arrivals: &Arc<Arrivals>) -> Member {
+    Member {
+        id: MemberId(number),
+        info: MemberInfo {
+            client_id: format!("client-{number}").parse().expect("a client's id"),
+            user: None,
+        },
+        presence: Presence::default(),
+        socket: Arc::new(Socket(Arc::clone(arrivals))),
+    }
+}
+
+fn sync() -> Sync {
+    Sync {
+        seq: Seq::ZERO,
+        state_hash: StateHash::default(),
+        reason: SyncReason::RoomRestarted,
+        content: SyncContent::Events {
+            after: Seq::ZERO,
+            records: Vec::new(),
+        },
+        undo_available: false,
+        redo_available: false,
+        timestamp: sample::genesis().created_at,
+    }
+}
+
+fn notice() -> CommandNotice {
+    let recorded = Subject::empty().submit(&create(node_id(0), None));
+    CommandNotice {
+        command_id: recorded.command_id,
+        command_type: recorded.command_type,
+        origin: recorded.origin.clone(),
+        timestamp: recorded.timestamp,
+        verdict: Verdict::Applied(recorded),
+    }
+}

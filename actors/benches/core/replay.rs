@@ -1,0 +1,57 @@
+//! A session from its log, without a snapshot: what a restart costs.
+
+use std::{hint::black_box, sync::Arc};
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use talus_actors::domain::{recorded::Recorded, session::Session, testing::sample};
+
+use crate::{
+    group,
+    subject::{Subject, create, node_id, rules, update},
+};
+
+const EVENTS: u64 = 100_000;
+/// Measured too if the variable is set: it takes a while, and some gigabytes.
+const MANY_EVENTS: u64 = 1_000_000;
+const MANY: &str = "TALUS_BENCH_MANY";
+
+/// One command in so many creates a node; the others set a property.
+const CREATES: usize = 10;
+
+pub fn measure(criterion: &mut Criterion) {
+    let mut group = group(criterion, "replay");
+    group.sample_size(10);
+    let many = std::env::var_os(MANY).map(|_| MANY_EVENTS);
+    for events in [EVENTS].into_iter().chain(many) {
+        // Made only if it is measured, which a filter may prevent.
+        let mut log = None;
+        group.throughput(Throughput::Elements(events));
+        group.bench_function(BenchmarkId::from_parameter(events), |bencher| {
+            let log = log.get_or_insert_with(|| history(events));
+            bencher.iter_with_large_drop(|| replayed(black_box(log)));
+        });
+    }
+    group.finish();
+}
+
+fn history(events: u64) -> Vec<Arc<Recorded>> {
+    let mut subject = Subject::empty();
+    let mut log = vec![subject.submit(&create(node_id(0), None))];
+    for number in 1.. {
+        if subject.session.seq().0 >= events {
+            break;
+        }
+        let newest = number / CREATES;
+        let command = match number % CREATES {
+            0 => create(node_id(newest), Some(node_id(newest / CREATES))),
+            _ => update(node_id(newest * (number % CREATES) / CREATES), number),
+        };
+        log.push(subject.submit(&command));
+    }
+    log
+}
+
+fn replayed(log: &[Arc<Recorded>]) -> Session {
+    let session = Session::replay(sample::genesis(), rules(), None, log.iter().cloned());
+    session.expect("commands wrote it")
+}

@@ -1,0 +1,101 @@
+//! A session to measure on. Unlike the bench of the tests it keeps no log, which would grow with every iteration.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use talus_actors::domain::{
+    command::{Command, CreateNode},
+    decide::{Decision, decide},
+    ids::NodeId,
+    limits::Limits,
+    recorded::Recorded,
+    session::{Rules, Session},
+    testing::{bench::Bench, sample},
+    value::Value,
+};
+use uuid::Uuid;
+
+/// Children of each node.
+const CHILDREN: usize = 10;
+const BATCH: usize = 1_000;
+
+/// See the [module](self).
+pub struct Subject {
+    pub session: Session,
+    /// The nodes; parents before children.
+    pub nodes: Vec<NodeId>,
+    commands: u32,
+}
+
+/// What sessions go by here: no template, and room for large graphs.
+pub fn rules() -> Rules {
+    let limits = Limits {
+        nodes_max: 200_000,
+        ..Limits::default()
+    };
+    Rules {
+        blueprint: None,
+        limits: Arc::new(limits),
+    }
+}
+
+/// The id of the node of that number.
+pub fn node_id(number: usize) -> NodeId {
+    NodeId::new(Uuid::from_u128(0x4000_8000_0000_0000_0000 + number as u128))
+}
+
+pub fn create(node_id: NodeId, parent_id: Option<NodeId>) -> Command {
+    Command::CreateNode(CreateNode {
+        node_type: "task".into(),
+        name: Some("A task like others".into()),
+        parent_id,
+        index: None,
+        properties: BTreeMap::new(),
+        node_id: Some(node_id),
+    })
+}
+
+/// Sets a property to about 80 characters that have a number.
+pub fn update(node_id: NodeId, number: usize) -> Command {
+    Command::UpdateProperty {
+        node_id,
+        property: "description".into(),
+        new_value: Value::text(format!("{number:036} is what this task is about, in a line of text")),
+    }
+}
+
+impl Subject {
+    /// An empty session.
+    pub fn empty() -> Self {
+        Self {
+            session: Session::new(sample::genesis(), rules()),
+            nodes: Vec::new(),
+            commands: 0,
+        }
+    }
+
+    /// A tree of so many nodes, ten children to each.
+    pub fn tree(nodes: usize) -> Self {
+        let mut subject = Self::empty();
+        subject.nodes = (0..nodes).map(node_id).collect();
+        let parent = |number: usize| number.checked_sub(1).map(|it| node_id(it / CHILDREN));
+        let commands: Vec<_> = (0..nodes)
+            .map(|number| create(node_id(number), parent(number)))
+            .collect();
+        for commands in commands.chunks(BATCH) {
+            let commands = commands.to_vec();
+            subject.submit(&Command::Batch { commands });
+        }
+        subject
+    }
+
+    /// Decides a command and applies what was decided.
+    pub fn submit(&mut self, command: &Command) -> Arc<Recorded> {
+        self.commands += 1;
+        let context = Bench::context(self.commands);
+        let Ok(Decision::Change(recorded)) = decide(&self.session, command, &context) else {
+            unreachable!("{command:?} changes something");
+        };
+        self.session.apply(&recorded).expect("it was decided on this session");
+        recorded
+    }
+}

@@ -1,0 +1,155 @@
+//! Sends the commands: on time, or as fast as they are answered.
+
+use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
+
+use hdrhistogram::Histogram;
+use tokio::{
+    runtime::Handle,
+    sync::{
+        Semaphore,
+        mpsc::{self, UnboundedReceiver, UnboundedSender},
+    },
+};
+
+use crate::{report::note, run::Run, server::Answer, ticket::Ticket, workload::command};
+
+/// Connections for commands that are used at one time. Waiting for one is on the command's own account.
+const CONNECTIONS_MAX: usize = 256;
+
+/// A command that was sent.
+struct Sent {
+    ticket: Ticket,
+    /// How long after its intended start it was sent, and answered.
+    late: Duration,
+    took: Duration,
+    answer: Answer,
+}
+
+/// What the senders know in the end.
+pub(crate) struct Answers {
+    /// The accepted commands of each session, and the place that they led to.
+    pub(crate) sessions: Vec<(Vec<u64>, u64)>,
+    /// Refusals by status.
+    pub(crate) refused: BTreeMap<u16, u64>,
+    /// Commands without an answer.
+    pub(crate) unanswered: u64,
+    /// Accepted commands that were meant to start within the measured time.
+    pub(crate) measured: u64,
+    /// From the intended start to the answer, in microseconds.
+    pub(crate) took: Histogram<u64>,
+    /// From the intended start to the sending.
+    pub(crate) late: Histogram<u64>,
+}
+
+/// Sends everything, and returns when all is answered.
+pub(crate) async fn send(run: &Arc<Run>) -> anyhow::Result<Answers> {
+    let (sent, arrives) = mpsc::unbounded_channel();
+    match run.options.closed {
+        Some(senders) => closed(run, senders, &sent),
+        None => open(run, sent.clone())?,
+    }
+    drop(sent);
+    collect(run, arrives).await
+}
+
+/// A thread of its own keeps the time: the runtime's timer is good to a millisecond only.
+fn open(run: &Arc<Run>, sent: UnboundedSender<Sent>) -> anyhow::Result<()> {
+    let (run, runtime) = (Arc::clone(run), Handle::current());
+    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let pacer = move || {
+        let sessions = run.opened.len() as u64;
+        let interval = 1.0 / run.options.rate;
+        for number in 0.. {
+            let start = Duration::from_secs_f64(interval * number as f64);
+            if start >= run.end() {
+                return;
+            }
+            thread::sleep(start.saturating_sub(run.elapsed()));
+            let ticket = Ticket {
+                start,
+                session: u16::try_from(number % sessions).unwrap_or_default(),
+                index: number / sessions,
+            };
+            let (run, sent, connections) = (Arc::clone(&run), sent.clone(), Arc::clone(&connections));
+            runtime.spawn(async move {
+                // Never closed.
+                let _connection = connections.acquire_owned().await;
+                // Nobody listens any more if the run was given up.
+                let _ = sent.send(one(&run, ticket).await);
+            });
+        }
+    };
+    thread::Builder::new().name("pacer".to_owned()).spawn(pacer)?;
+    Ok(())
+}
+
+/// Each sender waits for its answer.
+fn closed(run: &Arc<Run>, senders: u16, sent: &UnboundedSender<Sent>) {
+    for session in 0..run.options.sessions {
+        for sender in 0..senders {
+            let (run, sent) = (Arc::clone(run), sent.clone());
+            tokio::spawn(async move {
+                let numbers = (u64::from(sender)..).step_by(usize::from(senders));
+                for index in numbers {
+                    let start = run.elapsed();
+                    if start >= run.end() || sent.is_closed() {
+                        return;
+                    }
+                    let _ = sent.send(one(&run, Ticket { start, session, index }).await);
+                }
+            });
+        }
+    }
+}
+
+async fn one(run: &Run, ticket: Ticket) -> Sent {
+    let body = command(&run.options, &run.opened[usize::from(ticket.session)], ticket);
+    let late = run.elapsed().saturating_sub(ticket.start);
+    let answer = run.server.execute(&body).await;
+    Sent {
+        ticket,
+        late,
+        took: run.elapsed().saturating_sub(ticket.start),
+        answer,
+    }
+}
+
+async fn collect(run: &Run, mut arrives: UnboundedReceiver<Sent>) -> anyhow::Result<Answers> {
+    let mut answers = Answers {
+        sessions: run.opened.iter().map(|opened| (Vec::new(), opened.seq)).collect(),
+        refused: BTreeMap::new(),
+        unanswered: 0,
+        measured: 0,
+        took: Histogram::new(3)?,
+        late: Histogram::new(3)?,
+    };
+    while let Some(sent) = arrives.recv().await {
+        answers.note(run, &sent);
+    }
+    Ok(answers)
+}
+
+impl Answers {
+    /// Commands that were accepted.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.sessions.iter().map(|(accepted, _)| accepted.len() as u64).sum()
+    }
+
+    fn note(&mut self, run: &Run, sent: &Sent) {
+        match sent.answer {
+            Answer::Accepted(seq) => {
+                let (accepted, last) = &mut self.sessions[usize::from(sent.ticket.session)];
+                accepted.push(sent.ticket.index);
+                *last = seq.max(*last);
+                run.counts.accepted();
+                if run.is_measured(sent.ticket.start) {
+                    self.measured += 1;
+                    note(&mut self.took, sent.took);
+                    note(&mut self.late, sent.late);
+                }
+            }
+            Answer::Refused(status) => *self.refused.entry(status).or_default() += 1,
+            Answer::Unanswered => self.unanswered += 1,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! A connection to the server's Socket.IO: a websocket, or requests that wait for something to happen.
+
+use anyhow::{Context as _, bail, ensure};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{Message, Utf8Bytes},
+};
+
+use crate::{
+    options::Transport,
+    packet::{self, Packet},
+};
+
+/// Where the server listens for Socket.IO, and for which version of Engine.IO.
+const PATH: &str = "/socket.io/?EIO=4&transport=";
+
+/// An open connection.
+pub(crate) enum Connection {
+    /// See [`Transport::Websocket`].
+    Websocket(Box<WebSocketStream<MaybeTlsStream<TcpStream>>>),
+    /// See [`Transport::Polling`].
+    Polling {
+        /// Keeps connections of its own alive.
+        http: reqwest::Client,
+        /// Where this connection is asked about.
+        url: String,
+    },
+}
+
+impl Connection {
+    /// Opens one, past the server's first packet.
+    pub(crate) async fn open(http: &reqwest::Client, url: &str, transport: Transport) -> anyhow::Result<Self> {
+        match transport {
+            Transport::Websocket => {
+                let url = format!("{}{PATH}websocket", url.replacen("http", "ws", 1));
+                // Small packets that do not wait for each other.
+                let (stream, _) = connect_async_with_config(url, None, true).await?;
+                let mut connection = Self::Websocket(Box::new(stream));
+                opened(&connection.receive().await?)?;
+                Ok(connection)
+            }
+            Transport::Polling => {
+                let url = format!("{url}{PATH}polling");
+                let body = http.get(&url).send().await?.error_for_status()?.text().await?;
+                let url = format!("{url}&sid={}", opened(&body)?);
+                Ok(Self::Polling {
+                    http: http.clone(),
+                    url,
+                })
+            }
+        }
+    }
+
+    /// Waits for the next message, which may hold several packets.
+    pub(crate) async fn receive(&mut self) -> anyhow::Result<Utf8Bytes> {
+        match self {
+            Self::Websocket(stream) => loop {
+                match stream.next().await.context("the server closed the websocket")?? {
+                    Message::Text(text) => return Ok(text),
+                    Message::Close(_) => bail!("the server closed the websocket"),
+                    Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+                }
+            },
+            Self::Polling { http, url } => {
+                let answer = http.get(url.as_str()).send().await?.error_for_status()?;
+                Ok(answer.text().await?.into())
+            }
+        }
+    }
+
+    /// Sends a packet.
+    pub(crate) async fn send(&mut self, packet: &str) -> anyhow::Result<()> {
+        match self {
+            Self::Websocket(stream) => stream.send(Message::text(packet)).await?,
+            Self::Polling { http, url } => {
+                let request = http
+                    .post(url.as_str())
+                    .header("content-type", "text/plain;charset=UTF-8");
+                request.body(packet.to_owned()).send().await?.error_for_status()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The id of the connection that the server's first message has.
+fn opened(body: &str) -> anyhow::Result<String> {
+    let mut packets = packet::split(body);
+    let first = packets.next().unwrap_or_default();
+    ensure!(packets.next().is_none(), "the server says more than hello: {body}");
+    match Packet::read(first)? {
+        Packet::Open(sid) => Ok(sid),
+        other => bail!("the server begins with {other:?}"),
+    }
+}

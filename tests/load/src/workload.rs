@@ -1,0 +1,51 @@
+//! Which command is sent: the same for the same seed, session and number.
+
+use serde_json::{Value, json};
+
+use crate::{options::Options, ticket::Ticket};
+
+/// What a session begins with: its id, and its nodes in the order of their creation.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) session_id: String,
+    pub(crate) nodes: Vec<String>,
+    /// Where its log is.
+    pub(crate) seq: u64,
+}
+
+/// The packets of a command that changes something: `command:executing`, its graph event, `command:executed`.
+pub(crate) const PACKETS_PER_COMMAND: u64 = 3;
+
+/// The body of the command of a ticket. It always changes something, since its value has its number.
+pub(crate) fn command(options: &Options, opened: &Opened, ticket: Ticket) -> Value {
+    let chance = mix(options.seed ^ (u64::from(ticket.session) << 48) ^ ticket.index);
+    let node = &opened.nodes[at(chance >> 8, opened.nodes.len())];
+    let (command_type, data) = if chance % 100 < u64::from(options.creates) {
+        ("CreateNode", node_data(Some(node), ticket.index))
+    } else {
+        let value = format!("{} is what this task is about, in a line of text", ticket.index);
+        let data = json!({"node_id": node, "property_id": "description", "new_value": value});
+        ("UpdateProperty", data)
+    };
+    json!({
+        "session_id": opened.session_id, "command_type": command_type, "data": data,
+        "command_id": ticket.id(options.seed),
+    })
+}
+
+/// What a new node is made of.
+pub(crate) fn node_data(parent: Option<&str>, number: u64) -> Value {
+    json!({"blueprint_type_id": "task", "parent_id": parent, "name": format!("task {number}")})
+}
+
+fn at(chance: u64, length: usize) -> usize {
+    usize::try_from(chance % length as u64).unwrap_or_default()
+}
+
+/// SplitMix64: neighbours come far apart.
+const fn mix(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
