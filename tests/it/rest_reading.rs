@@ -31,7 +31,10 @@ async fn a_graph_that_has_not_changed_is_not_sent_again() {
         assert_eq!((same.status, same.text.as_str()), (304, ""), "{asked}");
         assert_eq!(same.header("etag"), Some(tag.as_str()), "{asked}");
     }
-    for asked in ["\"other\"", "", "\"", &tag.to_uppercase(), tag.trim_matches('"')] {
+    let capitals = tag.to_uppercase();
+    let others = ["\"other\"", "", "\"", &capitals, tag.trim_matches('"')];
+    // An epoch that is all digits is the same in capitals.
+    for asked in others.into_iter().filter(|asked| *asked != tag) {
         assert_eq!(ask(asked).await.status, 200, "{asked}");
     }
     hub.create_node(&session, None, "another").await;
