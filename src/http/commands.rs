@@ -22,7 +22,7 @@ use crate::{
         command::{HistoryRequest, read_command},
         error::Failure,
         graph::graph_json,
-        request::{id, read, required},
+        request::{read, required},
     },
 };
 
@@ -73,12 +73,7 @@ pub(super) async fn redo(
 }
 
 fn history_context(request: &HistoryRequest, origin: Origin) -> Result<Context, Failure> {
-    let command_id = request
-        .command_id
-        .as_deref()
-        .map(|text| id("", "command_id", text))
-        .transpose()?;
-    Ok(context(command_id, origin, request.expected_seq))
+    Ok(context(request.command_id()?, origin, request.expected_seq))
 }
 
 /// Has a command decided.

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use socketioxide::{adapter::LocalAdapter, extract::TryData};
 use talus_actors::domain::{
     command::{Command, Context, Origin},
-    ids::{CommandId, SessionId},
+    ids::SessionId,
 };
 use tracing::Instrument;
 
@@ -104,12 +104,7 @@ impl Edge {
 
 fn history(of: &Memberships, text: &str, command: fn(&HistoryRequest) -> Result<Command, Failure>) -> Wanted {
     let request: HistoryRequest = read("", text)?;
-    let command_id: Option<CommandId> = request
-        .command_id
-        .as_deref()
-        .map(|text| id("", "command_id", text))
-        .transpose()?;
-    let context = context(command_id, origin(of), request.expected_seq);
+    let context = context(request.command_id()?, origin(of), request.expected_seq);
     Ok((session_of(text)?, command(&request)?, context))
 }
 

@@ -45,8 +45,7 @@ pub struct HistoryRequest {
     pub scope: Option<String>,
     /// Whether what others did since is overridden.
     pub force: Option<bool>,
-    /// Its id, if the client chose one.
-    pub command_id: Option<String>,
+    command_id: Option<String>,
     /// What the client knew.
     pub expected_seq: Option<Seq>,
 }
@@ -86,6 +85,15 @@ impl HistoryRequest {
     pub fn redo(&self) -> Result<Command, Failure> {
         let (scope, force) = self.read()?;
         Ok(Command::Redo { scope, force })
+    }
+
+    /// Its id, if the client chose one.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn command_id(&self) -> Result<Option<CommandId>, Failure> {
+        let text = self.command_id.as_deref();
+        text.map(|text| id("", "command_id", text)).transpose()
     }
 
     fn read(&self) -> Result<(Scope, bool), Failure> {

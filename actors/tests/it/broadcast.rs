@@ -442,15 +442,7 @@ async fn sockets_outlive_a_session_and_its_room_that_fail_together() {
 /// waits hears nothing until it is his turn, and has then missed nothing (P2).
 #[tokio::test]
 async fn large_syncs_go_one_after_the_other() {
-    let world = Setup::new()
-        .supervised(|supervision| supervision.sync_bytes_in_flight_max = 1)
-        .start()
-        .await;
-    let session = world.session().await;
-    session.added().await;
-    let first = session.client("first");
-    first.socket.set_busy(true);
-    within(first.join(None)).await.expect("there is room");
+    let (world, session, first) = occupied_room().await;
     let mut waiting = Vec::new();
     for number in 0..3 {
         let client = session.client(&format!("client-{number}"));

@@ -136,26 +136,36 @@ fn last_placed(events: &[Event]) -> Option<(Placed, usize)> {
 
 /// What takes events back, the last one first.
 pub(super) fn inverse<'a>(events: &'a [Event], replaced: Option<&'a Document>) -> Vec<Intent<'a>> {
+    let place = |placed: Placed| Intent::Place {
+        node_id: placed.node_id,
+        from: placed.to,
+        to: placed.from,
+        index: placed.from_index,
+        // What was linked goes back to its place among the roots; what was unlinked is a root by now.
+        form: match placed.form {
+            Form::Pair | Form::Link => Form::Pair,
+            Form::Unlink => Form::Link,
+        },
+    };
+    last_to_first(events, place, |event| inverse_of(event, replaced))
+}
+
+/// An intent for each change of a place, however many events told it, and for each other event that has one.
+fn last_to_first<'a>(
+    events: &'a [Event],
+    place: impl Fn(Placed) -> Intent<'a>,
+    other: impl Fn(&'a Event) -> Option<Intent<'a>>,
+) -> Vec<Intent<'a>> {
     let mut intents = Vec::with_capacity(events.len());
     let mut rest = events;
     while let Some((last, before_last)) = rest.split_last() {
         if let Some((placed, taken)) = last_placed(rest) {
             rest = &rest[..rest.len() - taken];
-            intents.push(Intent::Place {
-                node_id: placed.node_id,
-                from: placed.to,
-                to: placed.from,
-                index: placed.from_index,
-                // What was linked goes back to its place among the roots; what was unlinked is a root by now.
-                form: match placed.form {
-                    Form::Pair | Form::Link => Form::Pair,
-                    Form::Unlink => Form::Link,
-                },
-            });
-            continue;
+            intents.push(place(placed));
+        } else {
+            rest = before_last;
+            intents.extend(other(last));
         }
-        rest = before_last;
-        intents.extend(inverse_of(last, replaced));
     }
     intents
 }
@@ -212,23 +222,14 @@ fn inverse_of<'a>(event: &'a Event, replaced: Option<&'a Document>) -> Option<In
 
 /// What does events again.
 pub(super) fn forward(events: &[Event]) -> Vec<Intent<'_>> {
-    let mut intents = Vec::with_capacity(events.len());
-    let mut rest = events;
-    while let Some((last, before_last)) = rest.split_last() {
-        if let Some((placed, taken)) = last_placed(rest) {
-            rest = &rest[..rest.len() - taken];
-            intents.push(Intent::Place {
-                node_id: placed.node_id,
-                from: placed.from,
-                to: placed.to,
-                index: placed.to_index,
-                form: placed.form,
-            });
-            continue;
-        }
-        rest = before_last;
-        intents.extend(forward_of(last));
-    }
+    let place = |placed: Placed| Intent::Place {
+        node_id: placed.node_id,
+        from: placed.from,
+        to: placed.to,
+        index: placed.to_index,
+        form: placed.form,
+    };
+    let mut intents = last_to_first(events, place, forward_of);
     intents.reverse();
     intents
 }
