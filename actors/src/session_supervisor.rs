@@ -6,6 +6,7 @@
 //! others never notice (P8). The runtime has no restarts of its own, and its default is to stop the supervisor with
 //! the first child that ends; hence `handle_supervisor_evt` is all ours.
 
+mod ending;
 mod entry;
 mod operations;
 
@@ -22,16 +23,16 @@ use crate::{
         session::Genesis,
     },
     fan_out::{Encoder, Room},
-    hub::operations::ALWAYS_IDLE,
     log::{AppendError, StoredHead},
     reply::Reply,
     session_actor::{
-        ByOperator, SessionActor, SessionArguments, SessionMessage, SessionResources, Snapshot, StartError, Stop,
+        ByOperator, SessionActor, SessionArguments, SessionMessage, SessionResources, Snapshot, StartError,
     },
     supervision::{Branch, EventKind, SupervisionEvent},
     world::{instant, now},
 };
 
+use ending::farewell;
 use entry::{Entry, Life};
 use operations::report_start;
 
@@ -627,52 +628,6 @@ impl SupervisorState {
         self.start(myself, session_id);
     }
 
-    fn sweep(&mut self, myself: &ActorRef<SupervisorMessage>) {
-        let idle_ms = i64::try_from(self.settings.idle_timeout.as_millis()).unwrap_or(i64::MAX);
-        let idle_since = Timestamp(now().0.saturating_sub(idle_ms));
-        for (&session_id, entry) in &self.sessions {
-            if let Life::Awake(handle) = &entry.life {
-                put_to_sleep(myself, session_id, &handle.actor, idle_since, None);
-            }
-        }
-    }
-
-    fn passivate(
-        &self,
-        myself: &ActorRef<SupervisorMessage>,
-        session_id: SessionId,
-        actor: ActorId,
-        reply: Reply<bool>,
-    ) {
-        match self.sessions.get(&session_id).map(|entry| &entry.life) {
-            Some(Life::Awake(handle)) if handle.actor.get_id() == actor => {
-                put_to_sleep(myself, session_id, &handle.actor, ALWAYS_IDLE, Some(reply));
-            }
-            // It went by itself, or is another one by now.
-            _ => reply.send(false),
-        }
-    }
-
-    /// A session's actor went to sleep. Its end may have been heard of before this, and the session be awake again.
-    fn passivated(&mut self, session_id: SessionId, actor: ActorId, snapshot: &Snapshot) {
-        self.noted_passivation(session_id);
-        let Some(entry) = self.sessions.get_mut(&session_id) else {
-            return;
-        };
-        entry.summary.update(snapshot);
-        let awake = matches!(&entry.life, Life::Awake(handle) if handle.actor.get_id() == actor);
-        if awake {
-            entry.life = Life::FallingAsleep;
-            self.directory.remove(session_id);
-        }
-    }
-
-    fn noted_passivation(&self, session_id: SessionId) {
-        self.resources.stats.passivations.increment();
-        tracing::info!(%session_id, "session passivated");
-        self.tell(session_id, EventKind::Passivated);
-    }
-
     fn projects(&self) -> BTreeMap<ProjectId, Genesis> {
         let begun = |project_id: &ProjectId| Some((project_id.clone(), self.project(project_id)?.clone()));
         self.projects.keys().filter_map(begun).collect()
@@ -688,91 +643,5 @@ impl SupervisorState {
             sessions,
             total: self.order.len(),
         }
-    }
-
-    fn delete(&mut self, session_id: SessionId, reply: Reply<Result<(), FindError>>) {
-        let Some(entry) = self.sessions.get_mut(&session_id) else {
-            return reply.send(Err(FindError::NotFound));
-        };
-        match &entry.life {
-            Life::Awake(handle) => {
-                let actor = handle.actor.clone();
-                self.directory.remove(session_id);
-                // An actor that takes no more messages has ended; the notice of it finishes this.
-                let _ = actor.cast(SessionMessage::Stop(Stop::Delete));
-                entry.answer_all(&FindError::NotFound);
-                entry.life = Life::Deleting(reply);
-            }
-            Life::FallingAsleep => entry.life = Life::Deleting(reply),
-            Life::Beginning | Life::Deleting(_) => reply.send(Err(FindError::NotFound)),
-            Life::Asleep | Life::Restarting | Life::Quarantined { .. } => {
-                self.forget(session_id);
-                self.tell(session_id, EventKind::Deleted);
-                reply.send(Ok(()));
-            }
-        }
-    }
-
-    fn drain(&mut self, reply: Reply<()>) {
-        self.draining.get_or_insert_default().push(reply);
-        let reconnect_ms = self.settings.reconnect_ms;
-        for (&session_id, entry) in &mut self.sessions {
-            entry.answer_all(&FindError::Draining);
-            match &entry.life {
-                Life::Awake(handle) => {
-                    self.directory.remove(session_id);
-                    let _ = handle.actor.cast(SessionMessage::Stop(Stop::Drain { reconnect_ms }));
-                }
-                // It is not started again, and its sockets do not wait for that.
-                Life::Restarting => {
-                    entry.life = Life::Asleep;
-                    entry.close_room(farewell(&self.settings));
-                }
-                Life::Beginning | Life::Asleep | Life::FallingAsleep | Life::Quarantined { .. } | Life::Deleting(_) => {
-                }
-            }
-        }
-        self.finish_drain();
-    }
-
-    /// Answers those who wait for the drain, once no session and no room runs any more.
-    fn finish_drain(&mut self) {
-        if self.children.is_empty() {
-            for reply in self.draining.iter_mut().flat_map(|waiting| waiting.drain(..)) {
-                reply.send(());
-            }
-        }
-    }
-}
-
-/// Asks a session to go to sleep if nothing happened since, and has the supervisor told if it does.
-fn put_to_sleep(
-    supervisor: &ActorRef<SupervisorMessage>,
-    session_id: SessionId,
-    actor: &ActorRef<SessionMessage>,
-    idle_since: Timestamp,
-    asked: Option<Reply<bool>>,
-) {
-    let (reply, answer) = Reply::new(None);
-    let id = actor.get_id();
-    // One that takes no more messages has ended; its reply says so.
-    let _ = actor.cast(SessionMessage::Passivate { idle_since, reply });
-    let supervisor = supervisor.clone();
-    tokio::spawn(async move {
-        let left = crate::reply::answer(answer).await.ok().flatten();
-        let goes = left.is_some();
-        if let Some(snapshot) = left {
-            let _ = supervisor.cast(SupervisorMessage::Passivated(session_id, id, Box::new(snapshot)));
-        }
-        if let Some(asked) = asked {
-            asked.send(goes);
-        }
-    });
-}
-
-/// Why the sockets of a room go that has no session for a while: they come back by themselves.
-const fn farewell(settings: &SupervisionSettings) -> Farewell {
-    Farewell::Draining {
-        reconnect_ms: settings.reconnect_ms,
     }
 }
