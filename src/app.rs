@@ -25,7 +25,7 @@ use crate::{
     config::{self, Config, Storage},
     exit::Exit,
     http::{
-        AppState,
+        AppState, Held,
         layers::{Origins, check_draining, check_origin, with_layers, with_timeout},
         pages::check_readable,
         routes,
@@ -100,7 +100,7 @@ impl App {
         let limits = limits(&config.limits);
         let hub = start_hub(&config, limits.clone(), log, Arc::clone(&templates), Arc::clone(&stats)).await?;
         let metrics = Metrics::new(vec![Box::new(collector::StatsCollector::new(stats))]);
-        let state = AppState {
+        let state = AppState::new(Held {
             hub,
             limits: Arc::new(limits),
             templates,
@@ -111,7 +111,7 @@ impl App {
             started: std::time::Instant::now(),
             config,
             metrics,
-        };
+        });
         tokio::spawn(observe_recoveries(
             state.hub.supervision_events(),
             state.metrics.clone(),

@@ -20,7 +20,7 @@ use axum::{
 };
 
 pub use error::ApiError;
-pub use state::AppState;
+pub use state::{AppState, Held};
 
 pub(crate) use body::{JsonText, Params, SessionPath};
 pub(crate) use error::{Answer, method_not_allowed, not_found};

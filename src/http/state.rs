@@ -1,6 +1,6 @@
 //! What handlers hold.
 
-use std::{sync::Arc, time::Instant};
+use std::{ops::Deref, sync::Arc, time::Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -8,9 +8,13 @@ use talus_actors::{admission::Gate, domain::limits::Limits, hub::Hub};
 
 use crate::{config::Config, metrics::Metrics, projects::ProjectStore, templates::TemplateStore};
 
-/// What handlers hold. Cheap to clone; nothing in it is locked.
+/// What handlers hold. Each layer of the router has a clone of it for each request, so that a clone is one count and no
+/// more.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Held>);
+
+/// What is behind an [`AppState`]. Nothing in it is locked.
+pub struct Held {
     /// The sessions.
     pub hub: Hub,
     /// How the hub is set up.
@@ -33,7 +37,21 @@ pub struct AppState {
     pub started: Instant,
 }
 
+impl Deref for AppState {
+    type Target = Held;
+
+    fn deref(&self) -> &Held {
+        &self.0
+    }
+}
+
 impl AppState {
+    /// Of these parts.
+    #[must_use]
+    pub fn new(held: Held) -> Self {
+        Self(Arc::new(held))
+    }
+
     /// Does blocking work, such as reading a file, where it is in nobody's way.
     ///
     /// # Errors

@@ -114,7 +114,7 @@ const PAGE_EVENTS: usize = 1_000;
 /// `GET /ops/sessions/{id}/log`: every record as the log has it, a JSON object a line. It needs no actor, so it is what
 /// can be had of a session that cannot be started.
 pub(super) async fn log(State(state): State<AppState>, SessionPath(session_id): SessionPath) -> Answer<Response> {
-    let hub = state.hub;
+    let hub = state.hub.clone();
     // Whether there is such a session is found out while there can still be an answer that says so.
     hub.events_after(session_id, Seq::ZERO, 1).await?;
     let lines = Body::from_stream(lines(hub, session_id));

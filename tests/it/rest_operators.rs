@@ -16,7 +16,7 @@ use talus_actors::{
 };
 use talus_hub::{
     config::Config,
-    http::{AppState, routes},
+    http::{AppState, Held, routes},
     metrics::Metrics,
     projects::ProjectStore,
     templates::TemplateStore,
@@ -144,7 +144,7 @@ async fn api() -> (Router, Hub, tempfile::TempDir) {
         stats: Arc::default(),
     };
     let hub = Hub::start(settings, parts).await.expect("an empty log can be read");
-    let state = AppState {
+    let state = AppState::new(Held {
         hub: hub.clone(),
         config: Arc::new(Config::default()),
         limits: Arc::new(Limits::default()),
@@ -155,7 +155,7 @@ async fn api() -> (Router, Hub, tempfile::TempDir) {
         listeners: Gate::new(10),
         stop: CancellationToken::new(),
         started: Instant::now(),
-    };
+    });
     (routes(state), hub, dir)
 }
 

@@ -49,6 +49,9 @@ pub struct Options {
     /// Of a hundred commands so many create a node; the others set a property
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(..=100))]
     pub creates: u8,
+    /// Packets that the server makes of each command: 3 as in the contract, or 1 of one that tells only how it ended
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub packets: u8,
     /// What the choices of the commands begin with; two runs at the same time need two
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

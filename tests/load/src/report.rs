@@ -157,12 +157,19 @@ impl Report {
             sending_us: Spread::of(&answers.late),
         };
         let (accepted, refused) = (answers.accepted(), answers.refused.values().sum::<u64>());
-        let expected = accepted * PACKETS_PER_COMMAND * run.options.sockets as u64;
-        let deliveries = Deliveries::new(expected, all_told, &received);
+        let packets_per_command = u64::from(run.options.packets);
+        let expected = accepted * packets_per_command * run.options.sockets as u64;
+        let deliveries = Deliveries::new(packets_per_command, expected, all_told, &received);
         let mut faults = Faults::default();
         for socket in received {
             let (accepted, last) = &answers.sessions[usize::from(socket.session)];
-            faults += socket.order.end(*last, accepted);
+            // Only a server that tells of its beginning can forget to.
+            let begun = if packets_per_command == PACKETS_PER_COMMAND {
+                accepted.as_slice()
+            } else {
+                &[]
+            };
+            faults += socket.order.end(*last, begun);
         }
         Ok(Self {
             options: run.options.clone(),
@@ -251,9 +258,9 @@ impl Report {
 }
 
 impl Deliveries {
-    fn new(expected: u64, all_told: bool, received: &[Received]) -> Self {
+    fn new(packets_per_command: u64, expected: u64, all_told: bool, received: &[Received]) -> Self {
         Self {
-            packets_per_command: PACKETS_PER_COMMAND,
+            packets_per_command,
             expected,
             received: received.iter().map(|socket| socket.packets).sum(),
             resyncs: received.iter().map(|socket| socket.resyncs).sum(),
