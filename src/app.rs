@@ -26,7 +26,7 @@ use crate::{
     exit::Exit,
     http::{
         AppState, Held,
-        layers::{Origins, check_draining, check_origin, with_layers, with_timeout},
+        layers::{Origins, check_draining, check_origin, with_layers},
         pages::check_readable,
         routes,
     },
@@ -171,7 +171,8 @@ impl App {
         let server = axum::serve(listener, service).with_graceful_shutdown(closing.clone().cancelled_owned());
         let server = tokio::spawn(server.into_future());
         if let Some((listener, _)) = ops {
-            let routes = with_layers(with_timeout(ops::routes(state.clone()), &state), &state);
+            let timeout = Some(state.config.server.request_timeout());
+            let routes = with_layers(ops::routes(state.clone()), &state, timeout);
             let listener = Listener::new(listener, connections.clone(), stall_max);
             let server = axum::serve(listener, routes).with_graceful_shutdown(connections.clone().cancelled_owned());
             tokio::spawn(server.into_future());
@@ -246,10 +247,11 @@ async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), StartError> 
 }
 
 fn router(state: &AppState) -> (Router, Option<Sockets>) {
-    let rest = with_timeout(routes(state.clone()), state);
+    let timeout = Some(state.config.server.request_timeout());
+    let rest = with_layers(routes(state.clone()), state, timeout);
     let realtime = &state.config.realtime;
     if !realtime.enabled {
-        return (with_layers(rest, state), None);
+        return (rest, None);
     }
     let (service, sockets) = socket::service(&state.hub, realtime, &state.config.limits, &state.metrics);
     let origins = Arc::new(Origins::new(&state.config.cors));
@@ -257,7 +259,7 @@ fn router(state: &AppState) -> (Router, Option<Sockets>) {
         .route_service(socket::PATH, service)
         .layer(from_fn_with_state(state.hub.clone(), check_draining))
         .layer(from_fn_with_state(origins, check_origin));
-    (with_layers(edge.merge(rest), state), Some(sockets))
+    (with_layers(edge, state, None).merge(rest), Some(sockets))
 }
 
 async fn start_hub(

@@ -1,15 +1,26 @@
 //! What every request passes: who may ask from where, how long it may take, what is counted and told of it.
+//!
+//! It is one layer. A router clones and boxes each of its layers for each request, and the functions that can be one
+//! (`from_fn`) clone and box what is below them once more: five such layers cost as much as reading the request.
 
-use std::{any::Any, sync::Arc};
+use std::{
+    any::Any,
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{
     Router,
     extract::{MatchedPath, Request, State},
     http::{HeaderValue, Method, header, request::Parts},
-    middleware::{Next, from_fn_with_state},
+    middleware::Next,
     response::{IntoResponse, Response},
 };
 use talus_actors::hub::{Hub, HubError};
+use tower::{Layer, Service, ServiceBuilder};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowHeaders, AllowOrigin, CorsLayer},
@@ -19,24 +30,24 @@ use tracing::Instrument;
 use super::{ApiError, AppState};
 use crate::{
     config::Cors,
+    metrics::Metrics,
     wire::error::{Failure, internal},
 };
 
 /// How long a browser may remember what a preflight said.
 const PREFLIGHT_SECONDS: u64 = 3_600;
 
-/// Ends requests that take too long. For routes that answer once: a long poll or a stream waits for what happens next,
-/// however long that takes.
-pub fn with_timeout(router: Router, state: &AppState) -> Router {
-    router.layer(from_fn_with_state(state.clone(), bounded))
-}
-
 /// Adds what every request passes. The outermost is CORS, so that a page can also read what went wrong.
-pub fn with_layers(router: Router, state: &AppState) -> Router {
-    router
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(state.clone(), observed))
+///
+/// Routes that answer once are given the time that they may take. A long poll or a stream waits for what happens next,
+/// however long that takes.
+pub fn with_layers(router: Router, state: &AppState, timeout: Option<Duration>) -> Router {
+    let metrics = state.metrics.clone();
+    let layers = ServiceBuilder::new()
         .layer(cors(&state.config.cors))
+        .layer(Observe { metrics, timeout })
+        .layer(CatchPanicLayer::custom(panicked));
+    router.layer(layers)
 }
 
 /// Lets pages of other origins use the API, if they are let in.
@@ -49,7 +60,7 @@ fn cors(config: &Cors) -> CorsLayer {
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([header::ETAG, header::RETRY_AFTER])
-        .max_age(std::time::Duration::from_secs(PREFLIGHT_SECONDS))
+        .max_age(Duration::from_secs(PREFLIGHT_SECONDS))
 }
 
 /// Origins that may use the hub from a browser.
@@ -129,32 +140,79 @@ pub async fn check_draining(State(hub): State<Hub>, request: Request, next: Next
     next.run(request).await
 }
 
+/// A span and a count for each request, and an end to those that take too long.
+#[derive(Debug, Clone)]
+struct Observe {
+    metrics: Metrics,
+    timeout: Option<Duration>,
+}
+
+impl<S> Layer<S> for Observe {
+    type Service = Observed<S>;
+
+    fn layer(&self, inner: S) -> Observed<S> {
+        let layer = self.clone();
+        Observed { layer, inner }
+    }
+}
+
+/// See [`Observe`].
+#[derive(Debug, Clone)]
+struct Observed<S> {
+    layer: Observe,
+    inner: S,
+}
+
+impl<S> Service<Request> for Observed<S>
+where
+    S: Service<Request, Error = Infallible>,
+    S::Response: IntoResponse,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let Observe { metrics, timeout } = self.layer.clone();
+        let (method, route) = (
+            request.method().clone(),
+            request.extensions().get::<MatchedPath>().cloned(),
+        );
+        let name = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+        let span = tracing::info_span!("request", http.method = %method, http.route = name);
+        let answered = self.inner.call(request);
+        Box::pin(async move {
+            let is_safe = method.is_safe();
+            let Ok(response) = bounded(answered, timeout, is_safe).instrument(span).await;
+            metrics.observe_request(&method, route.as_ref(), response.status());
+            Ok(response)
+        })
+    }
+}
+
 /// Ends a request that takes too long. What it was about to change may happen all the same.
-async fn bounded(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let safe = request.method().is_safe();
-    match tokio::time::timeout(state.config.server.request_timeout(), next.run(request)).await {
-        Ok(response) => response,
-        Err(_) if safe => ApiError(Failure::new("OVERLOADED", "the answer took too long")).into_response(),
+async fn bounded<R: IntoResponse>(
+    answered: impl Future<Output = Result<R, Infallible>>,
+    timeout: Option<Duration>,
+    is_safe: bool,
+) -> Result<Response, Infallible> {
+    let answered = match timeout {
+        Some(timeout) => tokio::time::timeout(timeout, answered).await,
+        None => Ok(answered.await),
+    };
+    Ok(match answered {
+        Ok(Ok(response)) => response.into_response(),
+        Err(_) if is_safe => ApiError(Failure::new("OVERLOADED", "the answer took too long")).into_response(),
         Err(_) => {
             let message = "the answer took too long; send the command again with the same command_id";
             ApiError(Failure::new("OUTCOME_UNKNOWN", message)).into_response()
         }
-    }
-}
-
-/// A span and a count for each request.
-async fn observed(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let (method, route) = (
-        request.method().clone(),
-        request.extensions().get::<MatchedPath>().cloned(),
-    );
-    let name = route.as_ref().map_or("unmatched", MatchedPath::as_str);
-    let span = tracing::info_span!("request", http.method = %method, http.route = name);
-    let response = next.run(request).instrument(span).await;
-    state
-        .metrics
-        .observe_request(&method, route.as_ref(), response.status());
-    response
+    })
 }
 
 /// A bug. The client gets an id, the log says what it was.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, State},
+    extract::State,
     http::StatusCode,
     middleware::from_fn_with_state,
     routing::{get, post},
@@ -47,7 +47,6 @@ pub fn routes(state: AppState) -> Router {
         .route("/metrics", get(health::metrics))
         .fallback(http::not_found)
         .method_not_allowed_fallback(http::method_not_allowed)
-        .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(origins, check_origin))
         .with_state(state)
 }
