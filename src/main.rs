@@ -10,6 +10,11 @@ use talus_hub::config::{Config, LoadError};
 use talus_hub::exit::Exit;
 use talus_hub::{signal, storage, telemetry};
 
+/// What one thread takes and another frees goes back without a lock (docs/adr/0020).
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let config = match Config::load(&cli.flags.sources()) {
@@ -38,7 +43,11 @@ fn serve(config: Config) -> ExitCode {
     if let Err(error) = telemetry::init(&config.log) {
         return fail(&error.to_string());
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = config.server.worker_threads() {
+        runtime.worker_threads(threads);
+    }
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("the runtime cannot start: {error}")),
     };

@@ -21,6 +21,9 @@ const BYTES_MAX: i64 = 1 << 30;
 /// For everything that is counted: below the largest semaphore of a machine of 32 bits.
 const COUNT_MAX: i64 = 100_000_000;
 
+/// More threads than the largest machine has processors serve nobody faster.
+const WORKER_THREADS_MAX: i64 = 1024;
+
 /// Checks one value by itself; `Err` says what is allowed.
 pub(super) fn check(key: &str, setting: &Setting) -> Result<(), String> {
     match setting {
@@ -61,6 +64,8 @@ fn range(key: &str) -> RangeInclusive<i64> {
         "server.port" => 0..=i64::from(u16::MAX),
         // Zero has a meaning for these: do not wait.
         "server.shutdown_grace_ms" | "rest.min_seq_wait_ms" | "sessions.restart_backoff_ms" => 0..=MILLISECONDS_MAX,
+        // Zero: as many as there are processors.
+        "server.worker_threads" => 0..=WORKER_THREADS_MAX,
         _ if key.ends_with("_ms") => 1..=MILLISECONDS_MAX,
         _ if key.ends_with("_bytes_max") => 1..=BYTES_MAX,
         _ => 1..=COUNT_MAX,

@@ -25,9 +25,20 @@ pub struct Server {
     pub shutdown_grace_ms: u64,
     /// The directory of web pages that are served at `/`; empty: none are.
     pub pages_dir: PathBuf,
+    /// Threads that serve; 0: as many as there are processors.
+    pub worker_threads: usize,
 }
 
 impl Server {
+    /// Threads that serve; `None`: as many as there are processors.
+    #[must_use]
+    pub const fn worker_threads(&self) -> Option<usize> {
+        match self.worker_threads {
+            0 => None,
+            threads => Some(threads),
+        }
+    }
+
     /// How long a request may take.
     #[must_use]
     pub fn request_timeout(&self) -> Duration {

@@ -88,6 +88,7 @@ fn every_number_has_a_range_that_is_kept_at_both_ends() {
     let zero_has_a_meaning = [
         "server.port",
         "server.shutdown_grace_ms",
+        "server.worker_threads",
         "rest.min_seq_wait_ms",
         "sessions.restart_backoff_ms",
     ];
@@ -105,7 +106,7 @@ fn every_number_has_a_range_that_is_kept_at_both_ends() {
             );
         }
     }
-    assert_eq!(numbers, 45, "numeric keys of the specification");
+    assert_eq!(numbers, 46, "numeric keys of the specification");
 }
 
 #[test]
