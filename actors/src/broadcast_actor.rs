@@ -36,8 +36,8 @@ use self::{
 
 /// What a room's actor is told.
 pub enum BroadcastMessage {
-    /// A command, and what it came to.
-    Command(CommandNotice, Span),
+    /// Commands that went to the log together, in its order, and what each came to.
+    Commands(Vec<(CommandNotice, Span)>),
     /// A socket comes: it gets the sync, the others hear of it.
     Join(Member, Arc<Sync>),
     /// A socket gets a sync again.
@@ -167,7 +167,7 @@ impl Actor for BroadcastActor {
         state: &mut BroadcastState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            BroadcastMessage::Command(notice, span) => span.in_scope(|| state.publish(&myself, &notice)),
+            BroadcastMessage::Commands(told) => state.publish(&myself, &told),
             BroadcastMessage::Join(member, sync) => {
                 let body = state.let_out(member.id, &sync).await;
                 state.join(member, &sync, body.as_ref());
@@ -206,26 +206,43 @@ impl Actor for BroadcastActor {
 }
 
 impl BroadcastState {
-    fn publish(&mut self, myself: &ActorRef<BroadcastMessage>, notice: &CommandNotice) {
+    /// Encodes what a group came to, and gives each socket all of it in one go: what stands in a queue together is sent
+    /// together.
+    fn publish(&mut self, myself: &ActorRef<BroadcastMessage>, told: &[(CommandNotice, Span)]) {
         if self.members.is_empty() {
             return;
         }
-        if let Verdict::Applied(recorded) = &notice.verdict {
-            self.snapshot = None;
-            // One tick for all that happens within an interval: the last event of a burst is the one that nothing
-            // after it would show to be missing.
-            let told = (recorded.seq(), recorded.outcome.state_hash);
-            if self.untold.replace(told).is_none() {
-                myself.send_after(self.tick_interval, || BroadcastMessage::Tick);
-            }
+        self.note_last_of(myself, told);
+        let mut frames = Vec::new();
+        for (notice, span) in told {
+            frames.extend(span.in_scope(|| self.encode(notice)));
         }
-        let frames = self.encoder.command(&self.room, notice);
-        tracing::debug!(packets = frames.len(), members = self.members.len(), "fan-out");
         for seat in self.members.values_mut() {
             for frame in &frames {
                 seat.send(frame, &self.stats);
             }
         }
+    }
+
+    fn note_last_of(&mut self, myself: &ActorRef<BroadcastMessage>, told: &[(CommandNotice, Span)]) {
+        let last = told.iter().rev().find_map(|(notice, _)| match &notice.verdict {
+            Verdict::Applied(recorded) => Some(recorded),
+            Verdict::Unchanged(_) | Verdict::Refused(_) => None,
+        });
+        let Some(recorded) = last else { return };
+        self.snapshot = None;
+        // One tick for all that happens within an interval: the last event of a burst is the one that nothing after it
+        // would show to be missing.
+        let told = (recorded.seq(), recorded.outcome.state_hash);
+        if self.untold.replace(told).is_none() {
+            myself.send_after(self.tick_interval, || BroadcastMessage::Tick);
+        }
+    }
+
+    fn encode(&self, notice: &CommandNotice) -> Vec<Frame> {
+        let frames = self.encoder.command(&self.room, notice);
+        tracing::debug!(packets = frames.len(), members = self.members.len(), "fan-out");
+        frames
     }
 
     fn join(&mut self, member: Member, sync: &Sync, body: Option<&SyncBody>) {

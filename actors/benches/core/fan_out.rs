@@ -127,7 +127,7 @@ pub fn measure(criterion: &mut Criterion) {
 
 fn publish(runtime: &Runtime, room: &ActorRef<BroadcastMessage>, notice: &CommandNotice, arrivals: &Arrivals) {
     arrivals.count.store(0, Ordering::Relaxed);
-    let sent = room.cast(BroadcastMessage::Command(notice.clone(), Span::none()));
+    let sent = room.cast(BroadcastMessage::Commands(vec![(notice.clone(), Span::none())]));
     sent.expect("the room lives");
     runtime.block_on(arrivals.complete.notified());
 }
