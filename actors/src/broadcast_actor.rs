@@ -19,7 +19,8 @@ use crate::{
         state_hash::StateHash,
     },
     fan_out::{
-        CommandNotice, Encoder, Frame, Member, MemberId, Room, SendError, Sync, SyncBody, SyncContent, SyncDue, Verdict,
+        CommandNotice, Encoder, Frame, Frames, Member, MemberId, Room, SendError, Sync, SyncBody, SyncContent, SyncDue,
+        Verdict,
     },
     reply::Reply,
     stats::Stats,
@@ -70,6 +71,8 @@ pub struct BroadcastArguments {
     pub encoder: Arc<dyn Encoder>,
     /// How long after something happened the sockets are told again where the session is.
     pub tick_interval: Duration,
+    /// Bytes of packets that are given to sockets as one, unless a single command has more.
+    pub events_packet_bytes_max: usize,
     /// Bytes of large syncs that may be on their way to sockets at one time.
     pub sync_bytes_in_flight_max: usize,
     /// For how long changes of presence are gathered before the sockets are told.
@@ -99,6 +102,7 @@ pub struct BroadcastState {
     pacing: Pacing,
     /// Whether it is going to look how far the large syncs are.
     is_pacing: bool,
+    events_packet_bytes_max: usize,
     sync_bytes_in_flight_max: usize,
     presence: RoomPresence,
     presence_interval: Duration,
@@ -137,6 +141,7 @@ impl Actor for BroadcastActor {
             room,
             encoder,
             tick_interval,
+            events_packet_bytes_max,
             sync_bytes_in_flight_max,
             presence_interval,
             presence_clients_max,
@@ -153,6 +158,7 @@ impl Actor for BroadcastActor {
             untold: None,
             pacing: Pacing::new(sync_bytes_in_flight_max),
             is_pacing: false,
+            events_packet_bytes_max,
             sync_bytes_in_flight_max,
             presence: RoomPresence::new(presence_clients_max),
             presence_interval,
@@ -206,20 +212,43 @@ impl Actor for BroadcastActor {
 }
 
 impl BroadcastState {
-    /// Encodes what a group came to, and gives each socket all of it in one go: what stands in a queue together is sent
-    /// together.
+    /// Encodes what a group came to and hands it on: all of it in one go, or as many whole commands at a time as are one
+    /// packet for those who take them so (P9).
     fn publish(&mut self, myself: &ActorRef<BroadcastMessage>, told: &[(CommandNotice, Span)]) {
         if self.members.is_empty() {
             return;
         }
         self.note_last_of(myself, told);
-        let mut frames = Vec::new();
+        let (mut frames, mut bytes) = (Vec::new(), 0);
         for (notice, span) in told {
-            frames.extend(span.in_scope(|| self.encode(notice)));
+            let of_command = span.in_scope(|| self.encode(notice));
+            let more: usize = of_command.iter().map(|frame| frame.data.get().len()).sum();
+            if bytes + more > self.events_packet_bytes_max && !frames.is_empty() {
+                self.hand_on(&frames);
+                frames.clear();
+                bytes = 0;
+            }
+            frames.extend(of_command);
+            bytes += more;
         }
+        self.hand_on(&frames);
+    }
+
+    /// Gives each socket packets of whole commands, before the next socket's turn: what stands in a queue together is
+    /// sent together. As one packet they are encoded if there is somebody who takes them so, and once.
+    fn hand_on(&mut self, frames: &[Frame]) {
+        let mut together = None;
         for seat in self.members.values_mut() {
-            for frame in &frames {
-                seat.send(frame, &self.stats);
+            match seat.member.frames {
+                Frames::Single => {
+                    for frame in frames {
+                        seat.send(frame, &self.stats);
+                    }
+                }
+                Frames::Batched => {
+                    let frame = together.get_or_insert_with(|| self.encoder.together(&self.room, frames));
+                    seat.send(frame, &self.stats);
+                }
             }
         }
     }
