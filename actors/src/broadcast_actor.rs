@@ -173,7 +173,7 @@ impl Actor for BroadcastActor {
         state: &mut BroadcastState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            BroadcastMessage::Commands(told) => state.publish(&myself, &told),
+            BroadcastMessage::Commands(told) => state.publish(&myself, &told).await,
             BroadcastMessage::Join(member, sync) => {
                 let body = state.let_out(member.id, &sync).await;
                 state.join(member, &sync, body.as_ref());
@@ -213,8 +213,9 @@ impl Actor for BroadcastActor {
 
 impl BroadcastState {
     /// Encodes what a group came to and hands it on: all of it in one go, or as many whole commands at a time as are one
-    /// packet for those who take them so (P9).
-    fn publish(&mut self, myself: &ActorRef<BroadcastMessage>, told: &[(CommandNotice, Span)]) {
+    /// packet for those who take them so (P9). Between two such goes the sockets send: a group may well be more packets than
+    /// a queue has room for, and whoever keeps up is not to fall behind because of that.
+    async fn publish(&mut self, myself: &ActorRef<BroadcastMessage>, told: &[(CommandNotice, Span)]) {
         if self.members.is_empty() {
             return;
         }
@@ -227,6 +228,7 @@ impl BroadcastState {
                 self.hand_on(&frames);
                 frames.clear();
                 bytes = 0;
+                tokio::task::yield_now().await;
             }
             frames.extend(of_command);
             bytes += more;

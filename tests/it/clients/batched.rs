@@ -192,6 +192,40 @@ async fn there_is_no_third_way_to_take_events(transport: Transport) {
     connections(&hub, 2).await;
 }
 
+/// Commands that go to the log together and come to many times the packets that a queue has room for: nobody who reads
+/// falls behind because of that, however he takes them.
+#[tokio::test]
+async fn a_large_group_leaves_nobody_behind_who_reads() {
+    let hub = TestHub::with(|config| {
+        config.ops.fault_injection = true;
+        config.realtime.outgoing_packets_per_socket_max = 8;
+        config.realtime.events_packet_bytes_max = 16_384;
+        config.limits.in_flight_per_session_max = 128;
+    });
+    let hub = hub.await;
+    let session = hub.session().await;
+    let over = Connect::to(&hub.url, &session, Transport::Websocket);
+    let mut js = Driver::javascript();
+    js.join("single", &over).await;
+    js.join("batched", &over.clone().batched()).await;
+    hub.operate(
+        &format!("/sessions/{session}/fault"),
+        &json!({"kind": "append_delay_ms", "ms": 300}),
+    )
+    .await
+    .ok();
+    let commands: Vec<Value> = (0..10).map(|_| create("N")).collect();
+    let batch = json!([{"command_type": "Batch", "data": {"commands": commands}}]);
+    let answers = js.ask_all("batched", "command:execute", &vec![batch; 100]).await;
+    assert!(answers.iter().all(|answer| answer["success"] == true), "{answers:?}");
+    for client in ["single", "batched"] {
+        js.until_seq(client, 1_100).await;
+        let applied = js.replica(client).await.applied;
+        assert_eq!(applied, (1..=1_100).collect::<Vec<_>>(), "{client}");
+    }
+    assert_eq!(hub.metric("hub_slow_consumers_total").await, "0");
+}
+
 /// P2, P9: a websocket that takes events together and stops reading misses packets once its queue is full, and gets
 /// nothing but a sync, as soon as it reads again; then it goes on without a gap.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
