@@ -281,6 +281,7 @@ async fn start_hub(
             restart_window: config.sessions.restart_window(),
             restart_backoff: config.sessions.restart_backoff(),
             tick_interval: realtime.tick_interval(),
+            events_packet_bytes_max: realtime.events_packet_bytes_max,
             sync_bytes_in_flight_max: realtime.sync_bytes_in_flight_max,
             presence_interval: realtime.presence_interval(),
             presence_clients_max: realtime.presence_clients_max,

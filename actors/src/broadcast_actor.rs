@@ -19,7 +19,8 @@ use crate::{
         state_hash::StateHash,
     },
     fan_out::{
-        CommandNotice, Encoder, Frame, Member, MemberId, Room, SendError, Sync, SyncBody, SyncContent, SyncDue, Verdict,
+        CommandNotice, Encoder, Frame, Frames, Member, MemberId, Room, SendError, Sync, SyncBody, SyncContent, SyncDue,
+        Verdict,
     },
     reply::Reply,
     stats::Stats,
@@ -36,8 +37,8 @@ use self::{
 
 /// What a room's actor is told.
 pub enum BroadcastMessage {
-    /// A command, and what it came to.
-    Command(CommandNotice, Span),
+    /// Commands that went to the log together, in its order, and what each came to.
+    Commands(Vec<(CommandNotice, Span)>),
     /// A socket comes: it gets the sync, the others hear of it.
     Join(Member, Arc<Sync>),
     /// A socket gets a sync again.
@@ -70,6 +71,8 @@ pub struct BroadcastArguments {
     pub encoder: Arc<dyn Encoder>,
     /// How long after something happened the sockets are told again where the session is.
     pub tick_interval: Duration,
+    /// Bytes of packets that are given to sockets as one, unless a single command has more.
+    pub events_packet_bytes_max: usize,
     /// Bytes of large syncs that may be on their way to sockets at one time.
     pub sync_bytes_in_flight_max: usize,
     /// For how long changes of presence are gathered before the sockets are told.
@@ -99,6 +102,7 @@ pub struct BroadcastState {
     pacing: Pacing,
     /// Whether it is going to look how far the large syncs are.
     is_pacing: bool,
+    events_packet_bytes_max: usize,
     sync_bytes_in_flight_max: usize,
     presence: RoomPresence,
     presence_interval: Duration,
@@ -137,6 +141,7 @@ impl Actor for BroadcastActor {
             room,
             encoder,
             tick_interval,
+            events_packet_bytes_max,
             sync_bytes_in_flight_max,
             presence_interval,
             presence_clients_max,
@@ -153,6 +158,7 @@ impl Actor for BroadcastActor {
             untold: None,
             pacing: Pacing::new(sync_bytes_in_flight_max),
             is_pacing: false,
+            events_packet_bytes_max,
             sync_bytes_in_flight_max,
             presence: RoomPresence::new(presence_clients_max),
             presence_interval,
@@ -167,7 +173,7 @@ impl Actor for BroadcastActor {
         state: &mut BroadcastState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            BroadcastMessage::Command(notice, span) => span.in_scope(|| state.publish(&myself, &notice)),
+            BroadcastMessage::Commands(told) => state.publish(&myself, &told).await,
             BroadcastMessage::Join(member, sync) => {
                 let body = state.let_out(member.id, &sync).await;
                 state.join(member, &sync, body.as_ref());
@@ -206,26 +212,68 @@ impl Actor for BroadcastActor {
 }
 
 impl BroadcastState {
-    fn publish(&mut self, myself: &ActorRef<BroadcastMessage>, notice: &CommandNotice) {
+    /// Encodes what a group came to and hands it on: all of it in one go, or as many whole commands at a time as are one
+    /// packet for those who take them so (P9). Between two such goes the sockets send: a group may well be more packets than
+    /// a queue has room for, and whoever keeps up is not to fall behind because of that.
+    async fn publish(&mut self, myself: &ActorRef<BroadcastMessage>, told: &[(CommandNotice, Span)]) {
         if self.members.is_empty() {
             return;
         }
-        if let Verdict::Applied(recorded) = &notice.verdict {
-            self.snapshot = None;
-            // One tick for all that happens within an interval: the last event of a burst is the one that nothing
-            // after it would show to be missing.
-            let told = (recorded.seq(), recorded.outcome.state_hash);
-            if self.untold.replace(told).is_none() {
-                myself.send_after(self.tick_interval, || BroadcastMessage::Tick);
+        self.note_last_of(myself, told);
+        let (mut frames, mut bytes) = (Vec::new(), 0);
+        for (notice, span) in told {
+            let of_command = span.in_scope(|| self.encode(notice));
+            let more: usize = of_command.iter().map(|frame| frame.data.get().len()).sum();
+            if bytes + more > self.events_packet_bytes_max && !frames.is_empty() {
+                self.hand_on(&frames);
+                frames.clear();
+                bytes = 0;
+                tokio::task::yield_now().await;
+            }
+            frames.extend(of_command);
+            bytes += more;
+        }
+        self.hand_on(&frames);
+    }
+
+    /// Gives each socket packets of whole commands, before the next socket's turn: what stands in a queue together is
+    /// sent together. As one packet they are encoded if there is somebody who takes them so, and once.
+    fn hand_on(&mut self, frames: &[Frame]) {
+        let mut together = None;
+        for seat in self.members.values_mut() {
+            match seat.member.frames {
+                Frames::Single => {
+                    for frame in frames {
+                        seat.send(frame, &self.stats);
+                    }
+                }
+                Frames::Batched => {
+                    let frame = together.get_or_insert_with(|| self.encoder.together(&self.room, frames));
+                    seat.send(frame, &self.stats);
+                }
             }
         }
+    }
+
+    fn note_last_of(&mut self, myself: &ActorRef<BroadcastMessage>, told: &[(CommandNotice, Span)]) {
+        let last = told.iter().rev().find_map(|(notice, _)| match &notice.verdict {
+            Verdict::Applied(recorded) => Some(recorded),
+            Verdict::Unchanged(_) | Verdict::Refused(_) => None,
+        });
+        let Some(recorded) = last else { return };
+        self.snapshot = None;
+        // One tick for all that happens within an interval: the last event of a burst is the one that nothing after it
+        // would show to be missing.
+        let told = (recorded.seq(), recorded.outcome.state_hash);
+        if self.untold.replace(told).is_none() {
+            myself.send_after(self.tick_interval, || BroadcastMessage::Tick);
+        }
+    }
+
+    fn encode(&self, notice: &CommandNotice) -> Vec<Frame> {
         let frames = self.encoder.command(&self.room, notice);
         tracing::debug!(packets = frames.len(), members = self.members.len(), "fan-out");
-        for seat in self.members.values_mut() {
-            for frame in &frames {
-                seat.send(frame, &self.stats);
-            }
-        }
+        frames
     }
 
     fn join(&mut self, member: Member, sync: &Sync, body: Option<&SyncBody>) {

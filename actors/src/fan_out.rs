@@ -185,6 +185,15 @@ pub struct MemberInfo {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId(pub u64);
 
+/// How a socket takes the packets of commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frames {
+    /// One by one.
+    Single,
+    /// Those that are there at the same time as one packet.
+    Batched,
+}
+
 /// A socket that is to stay in a room.
 #[derive(Clone)]
 pub struct Member {
@@ -192,6 +201,8 @@ pub struct Member {
     pub id: MemberId,
     /// Who.
     pub info: MemberInfo,
+    /// How it takes the packets of commands.
+    pub frames: Frames,
     /// What it says of itself.
     pub presence: Presence,
     /// The socket.
@@ -329,6 +340,9 @@ pub trait RoomSocket: Send + std::marker::Sync + 'static {
 pub trait Encoder: Send + std::marker::Sync + 'static {
     /// The packets of a command, in their order.
     fn command(&self, room: &Room, notice: &CommandNotice) -> Vec<Frame>;
+
+    /// Packets of whole commands as one, which stands where the last of them does. Their payloads are not encoded again.
+    fn together(&self, room: &Room, frames: &[Frame]) -> Frame;
 
     /// The part of a sync that is the same for every socket; may be long work for a large graph.
     fn sync_body(&self, room: &Room, sync: &Sync) -> SyncBody;

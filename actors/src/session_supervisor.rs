@@ -139,6 +139,8 @@ pub struct SupervisionSettings {
     pub reconnect_ms: (u64, u64),
     /// How long after something happened sockets are told again where the session is.
     pub tick_interval: Duration,
+    /// Bytes of packets of commands that sockets are given as one, unless a single command has more.
+    pub events_packet_bytes_max: usize,
     /// Bytes of large syncs that one room may have on their way to sockets at one time.
     pub sync_bytes_in_flight_max: usize,
     /// For how long a room gathers changes of presence before its sockets are told.
@@ -476,6 +478,7 @@ impl SupervisorState {
             room,
             encoder,
             tick_interval: self.settings.tick_interval,
+            events_packet_bytes_max: self.settings.events_packet_bytes_max,
             sync_bytes_in_flight_max: self.settings.sync_bytes_in_flight_max,
             presence_interval: self.settings.presence_interval,
             presence_clients_max: self.settings.presence_clients_max,

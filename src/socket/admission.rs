@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use talus_actors::{
     domain::ids::{ClientId, Seq, SessionId},
+    fan_out::Frames,
     hub::HubError,
     session_actor::Position,
 };
@@ -15,6 +16,7 @@ pub(super) struct Auth {
     client_id: Option<serde_json::Value>,
     epoch: Option<serde_json::Value>,
     seq: Option<serde_json::Value>,
+    frames: Option<serde_json::Value>,
 }
 
 /// A connection that is let in.
@@ -24,6 +26,8 @@ pub(super) struct Admitted {
     pub(super) session_id: Option<SessionId>,
     pub(super) client_id: ClientId,
     pub(super) position: Option<Position>,
+    /// How it takes the events of commands, in whichever session.
+    pub(super) frames: Frames,
 }
 
 /// Why a connection is not let in. The text is all that the client gets to see.
@@ -38,6 +42,9 @@ pub(super) enum Refused {
     /// Its client id is none.
     #[error("INVALID_REQUEST")]
     InvalidClientId,
+    /// It wants events in a way that there is not.
+    #[error("INVALID_REQUEST")]
+    InvalidFrames,
     /// The session cannot be served.
     #[error("SESSION_QUARANTINED")]
     Quarantined,
@@ -77,6 +84,7 @@ impl Auth {
                 "client_id" => &mut self.client_id,
                 "epoch" => &mut self.epoch,
                 "seq" => &mut self.seq,
+                "frames" => &mut self.frames,
                 _ => continue,
             };
             field.get_or_insert_with(|| value.into_owned().into());
@@ -109,7 +117,19 @@ impl Auth {
             session_id,
             client_id,
             position: position(epoch, seq),
+            frames: self.frames()?,
         })
+    }
+
+    fn frames(&self) -> Result<Frames, Refused> {
+        match &self.frames {
+            None | Some(serde_json::Value::Null) => Ok(Frames::Single),
+            Some(word) => match word.as_str() {
+                Some("single") => Ok(Frames::Single),
+                Some("batched") => Ok(Frames::Batched),
+                Some(_) | None => Err(Refused::InvalidFrames),
+            },
+        }
     }
 }
 
@@ -171,6 +191,26 @@ mod tests {
         assert_eq!(with(json!("a b")).expect_err("a space"), Refused::InvalidClientId);
         assert_eq!(with(json!(7)).expect_err("a number"), Refused::InvalidClientId);
         assert_eq!(with(json!(null)).expect("none").client_id.as_str().len(), 36);
+    }
+
+    /// How events are taken is one of two words, by the auth payload or the query, and the usual one if nothing is said.
+    #[test]
+    fn events_come_one_by_one_or_together_or_not_at_all() {
+        let with = |frames: serde_json::Value| admitted(json!({"session_id": SESSION, "frames": frames}), "");
+        for (frames, wanted) in [
+            (json!(null), Frames::Single),
+            (json!("single"), Frames::Single),
+            (json!("batched"), Frames::Batched),
+        ] {
+            assert_eq!(with(frames).expect("there is such a way").frames, wanted);
+        }
+        for wrong in [json!("BATCHED"), json!(""), json!(true), json!(["batched"])] {
+            assert_eq!(with(wrong).expect_err("there is not"), Refused::InvalidFrames);
+        }
+        let by_query = admitted(json!({"session_id": SESSION}), "frames=batched").expect("named in the query");
+        assert_eq!(by_query.frames, Frames::Batched);
+        let both = admitted(json!({"session_id": SESSION, "frames": "single"}), "frames=batched");
+        assert_eq!(both.expect("auth goes first").frames, Frames::Single);
     }
 
     #[test]

@@ -150,6 +150,7 @@ impl Edge {
             id: member,
             info: MemberInfo { client_id, user: None },
             presence: membership.presence.clone(),
+            frames: of.frames,
             socket: peer as Arc<dyn RoomSocket>,
         };
         let id = member.id;

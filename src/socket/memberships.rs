@@ -8,7 +8,7 @@ use imbl::OrdMap;
 use talus_actors::{
     admission::{Gate, Permit},
     domain::ids::{ClientId, SessionId},
-    fan_out::{MemberId, Presence},
+    fan_out::{Frames, MemberId, Presence},
     hub::{Hub, Lane},
 };
 
@@ -40,6 +40,8 @@ impl Membership {
 pub(super) struct Memberships {
     /// The name that the client goes by in all of them.
     pub(super) client_id: ClientId,
+    /// How it takes the events of commands in all of them.
+    pub(super) frames: Frames,
     /// Whether the client may come and go while it is connected.
     pub(super) late_join: bool,
     /// Answers that wait for room in its queue. A client that takes none and goes on asking is not waited for (P9).
@@ -56,9 +58,17 @@ pub(super) type Errand = BoxFuture<'static, ()>;
 
 impl Memberships {
     /// None yet.
-    pub(super) fn new(hub: &Hub, client_id: ClientId, late_join: bool, answers: Gate, permit: Permit) -> Self {
+    pub(super) fn new(
+        hub: &Hub,
+        client_id: ClientId,
+        frames: Frames,
+        late_join: bool,
+        answers: Gate,
+        permit: Permit,
+    ) -> Self {
         Self {
             client_id,
+            frames,
             late_join,
             answers,
             hub: hub.clone(),

@@ -136,6 +136,7 @@ impl Edge {
             session_id,
             client_id,
             position,
+            frames,
         } = auth.admitted(late_join)?;
         let permit = self.connections.try_enter().ok_or(Refused::Overloaded)?;
         if let Some(session_id) = session_id {
@@ -144,6 +145,7 @@ impl Edge {
         let of = Arc::new(Memberships::new(
             &self.hub,
             client_id,
+            frames,
             late_join,
             Gate::new(self.answers_max),
             permit,

@@ -37,6 +37,7 @@ pub const EVENTS: &[(&str, bool)] = &[
     ("project:saved", true),
     ("project:loaded", true),
     ("session:sync", false),
+    ("session:events", false),
     ("session:tick", false),
     ("session:draining", false),
     ("presence:state", false),
@@ -437,6 +438,30 @@ fn event_frame(event: &Event, envelope: Envelope<'_>) -> Frame {
                 graph: graph_json(&document.graph),
             },
         ),
+    }
+}
+
+#[derive(Serialize)]
+struct EventsPacket<'a> {
+    session_id: SessionId,
+    project_id: Option<&'a ProjectId>,
+    epoch: Epoch,
+    events: Vec<ListedEvent>,
+}
+
+/// Packets of commands as one: their payloads are taken as they are encoded. It stands where the last of them does.
+#[must_use]
+pub fn events_frame(room: &Room, frames: &[Frame]) -> Frame {
+    let packet = EventsPacket {
+        session_id: room.session_id,
+        project_id: room.project_id.as_ref(),
+        epoch: room.epoch,
+        events: frames.iter().cloned().map(ListedEvent::from).collect(),
+    };
+    Frame {
+        event: "session:events",
+        data: raw(&packet),
+        seq: frames.iter().rev().find_map(|frame| frame.seq),
     }
 }
 

@@ -18,7 +18,7 @@ use talus_actors::{
 };
 
 use super::{
-    event::{Envelope, ListedEvent, command_frames, frame, record_frames},
+    event::{Envelope, ListedEvent, command_frames, events_frame, frame, record_frames},
     graph::graph_json,
 };
 
@@ -153,6 +153,10 @@ pub fn stream_sync(room: &Room, seq: Seq, reason: SyncReason, graph: &Graph, now
 impl Encoder for WireEncoder {
     fn command(&self, room: &Room, notice: &CommandNotice) -> Vec<Frame> {
         command_frames(room, notice)
+    }
+
+    fn together(&self, room: &Room, frames: &[Frame]) -> Frame {
+        events_frame(room, frames)
     }
 
     fn sync_body(&self, room: &Room, sync: &Sync) -> SyncBody {

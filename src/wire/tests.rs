@@ -10,6 +10,7 @@ use talus_actors::{
         graph::Graph,
         ids::{CommandId, Epoch, NodeId, Seq, SessionId, Timestamp},
         limits::Limits,
+        rejection::Rejection,
         session::{Genesis, Project, Rules, Session},
         value::Value,
     },
@@ -234,7 +235,60 @@ fn every_packet_of_a_room_stands_as_documented() {
     let state_hash = Some(story.session.document().graph.state_hash());
     story.note(&encoder().tick(&room, Seq(2), state_hash, NOW));
     story.note(&encoder().draining(&room, 1_234, NOW));
+    let refused = CommandNotice {
+        command_id: CommandId::new(Uuid::from_u128(0xc003)),
+        command_type: CommandType::DeleteNode,
+        origin: Origin::default(),
+        timestamp: NOW,
+        verdict: Verdict::Refused(Rejection::NodeNotFound(node(9))),
+    };
+    story.note(&encoder().together(&room, &encoder().command(&room, &refused)));
     insta::assert_snapshot!(story.told);
+}
+
+/// What a batched packet says is what its events say by themselves, to the letter, and it stands where the last one does.
+#[test]
+fn packets_together_are_the_same_packets() {
+    let story = Story::new();
+    let room = room_of(story.session.genesis());
+    let notice = |verdict| CommandNotice {
+        command_id: CommandId::new(Uuid::from_u128(0xc001)),
+        command_type: CommandType::UpdateProperty,
+        origin: Origin::default(),
+        timestamp: NOW,
+        verdict,
+    };
+    let context = Context {
+        command_id: CommandId::new(Uuid::from_u128(0xc001)),
+        origin: Origin::default(),
+        now: NOW,
+        expected_seq: None,
+    };
+    let mut create = create(1, None);
+    if let Command::CreateNode(node) = &mut create {
+        let points = serde_json::from_str("1.50").expect("a number");
+        node.properties.insert("points".into(), points);
+    }
+    let Ok(Decision::Change(recorded)) = decide(&story.session, &create, &context) else {
+        unreachable!("it is allowed")
+    };
+    let refused = Rejection::NodeNotFound(node(9));
+    let mut frames = encoder().command(&room, &notice(Verdict::Applied(recorded)));
+    frames.extend(encoder().command(&room, &notice(Verdict::Refused(refused))));
+    let together = encoder().together(&room, &frames);
+    assert_eq!((together.event, together.seq), ("session:events", Some(Seq(2))));
+    let items: Vec<_> = frames
+        .iter()
+        .map(|frame| format!(r#"{{"event":"{}","data":{}}}"#, frame.event, frame.data))
+        .collect();
+    let expected = format!(
+        r#"{{"session_id":"{}","project_id":"demo","epoch":"00000e0c","events":[{}]}}"#,
+        room.session_id,
+        items.join(",")
+    );
+    assert_eq!(together.data.get(), expected);
+    assert!(expected.contains("1.50"), "{expected}");
+    assert_eq!(encoder().together(&room, &frames[3..]).seq, None);
 }
 
 #[test]

@@ -154,7 +154,7 @@ fn check(of: &str, value: &Value, at: &str, seen: &mut BTreeSet<String>) -> Resu
             CODES.iter().any(|(code, _)| value["code"] == *code) && value["message"].is_string() && value.is_object()
         }
         // Whose payload depends on the name beside it: `check_event` looks at it.
-        "Sequenced" => true,
+        "Sequenced" | "OfCommand" => true,
         name => return check_object(name, value, at, seen),
     };
     fits.then_some(()).ok_or_else(|| format!("{at}: {value} is not {of}"))

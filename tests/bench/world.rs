@@ -58,6 +58,7 @@ pub async fn hub(log: Arc<dyn EventLog>, snapshot_events: u64) -> Hub {
             restart_window: NEVER,
             restart_backoff: Duration::ZERO,
             tick_interval: Duration::from_secs(5),
+            events_packet_bytes_max: 65_536,
             sync_bytes_in_flight_max: 67_108_864,
             presence_interval: Duration::from_millis(100),
             presence_clients_max: 1_000,

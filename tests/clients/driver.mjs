@@ -1,6 +1,6 @@
 // Plays JavaScript clients for the tests: reads what to do as JSON lines, writes what happens as JSON lines.
 //
-// To do: {do: "connect", client, url, session_id, transports, auth?, bare?, query?, headers?, tell_sent?},
+// To do: {do: "connect", client, url, session_id, transports, auth?, bare?, query?, headers?, tell_sent?, apart?},
 // {do: "disconnect" | "reconnect" | "replica" | "spoil", client}, {do: "emit", client, event, data},
 // {do: "ask", client, event, args: [[…arguments of an emit], …]}: all at once, each with an acknowledgement.
 // What happens: {client, got: "connected" | "connect_error" | "event" | "disconnected" | "upgraded" | "sent" | "ack" | "replica"};
@@ -70,7 +70,7 @@ class Replica {
 const clients = new Map();
 const tell = (client, got, more) => process.stdout.write(JSON.stringify({ client, got, ...more }) + "\n");
 
-async function start({ client, url, session_id, transports, auth, bare, query, headers, tell_sent, hash_module }) {
+async function start({ client, url, session_id, transports, auth, bare, query, headers, tell_sent, apart, hash_module }) {
   // Before there is a socket: what comes while this waits would be missed.
   const { stateHash } = hash_module ? await import(hash_module) : {};
   const sent = (event, data) => tell_sent && tell(client, "sent", { event, data });
@@ -85,6 +85,8 @@ async function start({ client, url, session_id, transports, auth, bare, query, h
   const { socket, position } = tenLines(io, session_id, graph => replica.load(graph), apply);
   socket.onAnyOutgoing(sent);
   socket.onAny((event, data) => tell(client, "event", { event, data }));
+  // What comes together is for everybody who listens as if it had come one by one.
+  if (apart) socket.on("session:events", m => m.events.forEach(e => socket.listenersAny().forEach(hear => hear(e.event, e.data))));
   socket.io.on("open", () => socket.io.engine.on("upgrade", () => tell(client, "upgraded", { seq: position().seq })));
   socket.on("connect", () => tell(client, "connected", { transport: socket.io.engine.transport.name }));
   socket.on("connect_error", error => tell(client, "connect_error", { message: error.message, will_retry: socket.active }));

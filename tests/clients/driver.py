@@ -107,7 +107,10 @@ class Client:
 
     def receive(self, event, data):
         self.tell("event", event=event, data=data)
-        if event == "session:sync":
+        if event == "session:events" and self.order.get("apart"):
+            for told in data["events"]:
+                self.receive(told["event"], told["data"])
+        elif event == "session:sync":
             if "graph" in data:
                 self.replica.load(data["graph"])
             else:

@@ -124,6 +124,7 @@ async fn api() -> (Router, Hub, tempfile::TempDir) {
             restart_window: Duration::from_secs(1),
             restart_backoff: Duration::ZERO,
             tick_interval: Duration::from_secs(1_000),
+            events_packet_bytes_max: usize::MAX,
             sync_bytes_in_flight_max: usize::MAX,
             presence_interval: Duration::from_secs(1_000),
             presence_clients_max: 1_000,

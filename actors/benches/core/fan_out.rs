@@ -20,8 +20,8 @@ use talus_actors::{
         testing::sample,
     },
     fan_out::{
-        CommandNotice, Encoder, Frame, Member, MemberId, MemberInfo, Presence, PresenceDiff, PresenceEntry, Release,
-        Room, RoomSocket, SendError, Sync, SyncBody, SyncContent, SyncDue, SyncReason, Verdict,
+        CommandNotice, Encoder, Frame, Frames, Member, MemberId, MemberInfo, Presence, PresenceDiff, PresenceEntry,
+        Release, Room, RoomSocket, SendError, Sync, SyncBody, SyncContent, SyncDue, SyncReason, Verdict,
     },
     reply::{Reply, answer},
 };
@@ -71,6 +71,10 @@ struct SamePacket(Frame);
 impl Encoder for SamePacket {
     fn command(&self, _: &Room, _: &CommandNotice) -> Vec<Frame> {
         vec![self.0.clone()]
+    }
+
+    fn together(&self, _: &Room, _: &[Frame]) -> Frame {
+        self.0.clone()
     }
 
     fn sync_body(&self, _: &Room, _: &Sync) -> SyncBody {
@@ -127,7 +131,7 @@ pub fn measure(criterion: &mut Criterion) {
 
 fn publish(runtime: &Runtime, room: &ActorRef<BroadcastMessage>, notice: &CommandNotice, arrivals: &Arrivals) {
     arrivals.count.store(0, Ordering::Relaxed);
-    let sent = room.cast(BroadcastMessage::Command(notice.clone(), Span::none()));
+    let sent = room.cast(BroadcastMessage::Commands(vec![(notice.clone(), Span::none())]));
     sent.expect("the room lives");
     runtime.block_on(arrivals.complete.notified());
 }
@@ -149,6 +153,7 @@ async fn room(sockets: usize) -> (ActorRef<BroadcastMessage>, Arc<Arrivals>) {
         },
         encoder: Arc::new(SamePacket(packet)),
         tick_interval: NEVER,
+        events_packet_bytes_max: usize::MAX,
         sync_bytes_in_flight_max: usize::MAX,
         presence_interval: NEVER,
         presence_clients_max: usize::MAX,
@@ -180,6 +185,7 @@ fn member(number: u64, arrivals: &Arc<Arrivals>) -> Member {
             client_id: format!("client-{number}").parse().expect("a client's id"),
             user: None,
         },
+        frames: Frames::Single,
         presence: Presence::default(),
         socket: Arc::new(Socket(Arc::clone(arrivals))),
     }

@@ -27,7 +27,9 @@ use crate::{
 pub(super) enum Effect {
     /// An answer, or something else that is told to somebody outside the room.
     Tell(Box<dyn FnOnce() + Send>),
-    /// Something for the room.
+    /// What a command came to, for the room. Those between two other things for it are told together.
+    Command(CommandNotice, Span),
+    /// Something else for the room.
     Publish(BroadcastMessage),
 }
 
@@ -72,14 +74,20 @@ impl SessionState {
         Ok(())
     }
 
-    /// Lets everything out that is durable now, in order.
+    /// Lets everything out that is durable now: to the room in order, to each of those who asked in order.
     pub(super) fn release(&mut self) {
+        let mut commands = Vec::new();
         for effect in std::mem::take(&mut self.outbox) {
             match effect {
                 Effect::Tell(send) => send(),
-                Effect::Publish(message) => self.publish(message),
+                Effect::Command(notice, span) => commands.push((notice, span)),
+                Effect::Publish(message) => {
+                    self.publish_commands(&mut commands);
+                    self.publish(message);
+                }
             }
         }
+        self.publish_commands(&mut commands);
         self.answer_readers();
     }
 
@@ -218,8 +226,7 @@ impl SessionState {
             timestamp: context.now,
             verdict,
         };
-        self.outbox
-            .push(Effect::Publish(BroadcastMessage::Command(notice, span)));
+        self.outbox.push(Effect::Command(notice, span));
     }
 
     fn join(&mut self, member: Member, position: Option<Position>, now: Timestamp, reply: Reply<Result<(), RoomFull>>) {
@@ -355,6 +362,13 @@ impl SessionState {
         self.readers.retain(|(_, reply)| !reply.is_abandoned());
         for (_, reply) in self.readers.extract_if(.., |(seq, _)| *seq <= here) {
             reply.send(snapshot(&self.session, self.members.len()));
+        }
+    }
+
+    /// Hands commands to the room, if there are any.
+    fn publish_commands(&self, commands: &mut Vec<(CommandNotice, Span)>) {
+        if !commands.is_empty() {
+            self.publish(BroadcastMessage::Commands(std::mem::take(commands)));
         }
     }
 

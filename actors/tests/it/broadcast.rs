@@ -1,12 +1,15 @@
 //! A room: what it encodes, what it does about sockets that cannot keep up, and what its failing costs.
 
+use std::sync::Arc;
+
 use talus_actors::{
     domain::{command::Command, ids::Seq},
-    fan_out::{Release, SyncReason},
+    fan_out::{Frame, Release, RoomSocket, SendError, SyncDue, SyncReason},
     hub::HubError,
     log::planned::Fate,
     session_actor::Position,
 };
+use tokio::sync::mpsc;
 
 use crate::actors_support::{
     Client, Note, Session, Setup, Underway, World, assert_gapless, create_node, new_node_id, settle, until, within,
@@ -46,6 +49,70 @@ async fn a_command_is_encoded_once_for_all() {
     }
     assert_eq!(world.encoder.encoded(), 1);
     until(|| world.stats().packets_delivered.get() == before + 3 * 30).await;
+}
+
+/// A socket that notes, in a list that it shares with others, what it was given: its number, and the place.
+struct Witness(u64, mpsc::UnboundedSender<(u64, Seq)>);
+
+impl RoomSocket for Witness {
+    fn send(&self, frame: &Frame) -> Result<(), SendError> {
+        if let Some(seq) = frame.seq {
+            self.1.send((self.0, seq)).expect("the test listens");
+        }
+        Ok(())
+    }
+
+    fn fell_behind(&self, _: Seq, _: u32) {}
+
+    fn has_taken_all(&self) -> bool {
+        true
+    }
+
+    fn sync_is_due(&self, _: SyncDue) {}
+
+    fn release(&self, _: Release) {}
+}
+
+/// The events of commands that go to the log together are handed to one socket after the other, to each in one go; what
+/// else is for the room stays between the commands that it came between.
+#[tokio::test]
+async fn a_group_is_handed_on_in_one_go() {
+    let mut world = World::start().await;
+    let session = world.session().await;
+    let (sender, mut handed) = mpsc::unbounded_channel();
+    for number in 0..2 {
+        let mut member = session.client(&format!("witness-{number}")).member;
+        member.socket = Arc::new(Witness(number, sender.clone()));
+        within(world.hub.join(session.id, member, None))
+            .await
+            .expect("there is room");
+    }
+    world.plan.all(Fate::Hold);
+    let mut commands = vec![Underway::begin(session.add())];
+    let first = within(world.plan.held()).await;
+    let mut between = session.client("between");
+    commands.push(Underway::begin(session.add()));
+    commands.push(Underway::begin(session.add()));
+    let join = Underway::begin(between.join(None));
+    commands.push(Underway::begin(session.add()));
+    world.plan.all(Fate::Commit);
+    first.commit();
+    for command in commands {
+        command.answer().await.expect("accepted");
+    }
+    join.answer().await.expect("there is room");
+    let mut order = Vec::new();
+    for _ in 0..16 {
+        order.push(within(handed.recv()).await.expect("the room lives"));
+    }
+    let gone = |seqs: std::ops::RangeInclusive<u64>| {
+        (0..2).flat_map(move |number| seqs.clone().map(move |seq| (number, Seq(seq))))
+    };
+    let expected: Vec<_> = gone(1..=2).chain(gone(3..=6)).chain(gone(7..=8)).collect();
+    assert_eq!(order, expected);
+    let packets = between.until_seq(Seq(8)).await;
+    assert_eq!(packets[0].place(), Some(Seq(6)), "{packets:?}");
+    assert_gapless(&packets, Seq(0), Seq(8));
 }
 
 /// Sockets that come while nothing changes share one snapshot; what changes makes it a new one.

@@ -2,6 +2,7 @@
 
 mod actors_support;
 mod admission;
+mod batched;
 mod broadcast;
 mod deletion;
 mod draining;

@@ -40,6 +40,8 @@ export interface ConnectOptions {
   token?: string;
   /** By default a websocket, and long polling where there can be none. */
   transports?: ("websocket" | "polling")[];
+  /** Whether the events of commands come one by one, or several as one packet, which is less work for both ends. */
+  frames?: "single" | "batched";
   /** How long an answer may take before the command is sent again, in milliseconds. */
   answerTimeoutMs?: number;
 }
@@ -107,7 +109,7 @@ const hasNetwork = (): boolean => typeof navigator !== "object" || navigator.onL
 
 /** Joins a session and stays in it, until it is closed. */
 export function connect(options: ConnectOptions): Client {
-  const { url = "", sessionId: session_id, token, transports = ["websocket", "polling"] } = options;
+  const { url = "", sessionId: session_id, token, frames, transports = ["websocket", "polling"] } = options;
   const { answerTimeoutMs = ANSWER_TIMEOUT_MS } = options;
   let { clientId } = options;
   let position: Position | undefined;
@@ -125,7 +127,7 @@ export function connect(options: ConnectOptions): Client {
     tryAllTransports: true,
     // The delays before a reconnect are set for this session alone.
     forceNew: true,
-    auth: send => send({ session_id, client_id: clientId, token, ...position }),
+    auth: send => send({ session_id, client_id: clientId, token, frames, ...position }),
   });
   const manager = socket.io;
 
@@ -224,9 +226,10 @@ export function connect(options: ConnectOptions): Client {
     else if (seq === position.seq && state_hash && state_hash !== model.hash()) resync("divergence");
   }
 
-  socket.onAny((event: string, data: unknown) => {
-    const told = { event, data } as HubEvent;
+  function hear(told: HubEvent): void {
     switch (told.event) {
+      case "session:events":
+        return (told.data.events as HubEvent[]).forEach(hear);
       case "session:sync":
         sync(told.data);
         break;
@@ -252,7 +255,8 @@ export function connect(options: ConnectOptions): Client {
         if ("seq" in told.data) return take(told);
     }
     events.emit(told);
-  });
+  }
+  socket.onAny((event: string, data: unknown) => hear({ event, data } as HubEvent));
   socket.on("connect", () => position && become("catching-up"));
   socket.on("disconnect", reason => {
     // The hub sends a client away for good only if its session is no more.

@@ -169,6 +169,20 @@ export interface Missed {
   data: Sequenced;
 }
 
+/** An event within a `session:events`. */
+export interface Told {
+  event: EventName;
+  data: OfCommand;
+}
+
+/** `session:events`: the events of one or more commands, for a client that takes them so. */
+export interface SessionEvents {
+  session_id: string;
+  project_id: string | null;
+  epoch: string;
+  events: Told[];
+}
+
 /** The span over which clients spread their return. */
 export interface Reconnect {
   min_ms: number;
@@ -388,6 +402,7 @@ export interface Events {
   "project:saved": ProjectSaved;
   "project:loaded": ProjectLoaded;
   "session:sync": SessionSync;
+  "session:events": SessionEvents;
   "session:tick": SessionTick;
   "session:draining": SessionDraining;
   "presence:state": PresenceState;

@@ -54,9 +54,15 @@ async function expectTheGraphOfTheHub(client: Client): Promise<void> {
   expect(client.pending).toBe(0);
 }
 
-describe.each([["websocket"], ["polling"]] as const)("over %s", transport => {
+describe.each([
+  ["websocket", "single"],
+  ["polling", "single"],
+  ["websocket", "batched"],
+  ["polling", "batched"],
+] as const)("over %s, events %s", (transport, frames) => {
   test("what one does the other sees, in order, told in one go for each command", async () => {
-    const [ann, bob] = [await join({ transports: [transport] }), await join({ transports: [transport] })];
+    const how = { transports: [transport], frames };
+    const [ann, bob] = [await join(how), await join(how)];
     const changes: Change[] = [];
     bob.onChange(change => changes.push(change));
     const { node_id: root = "" } = await ann.execute("CreateNode", create("Root"));
@@ -82,7 +88,7 @@ describe.each([["websocket"], ["polling"]] as const)("over %s", transport => {
   });
 
   test("a dropped connection is resumed with what was missed, and status says how it stands", async () => {
-    const client = await join({ transports: [transport] });
+    const client = await join({ transports: [transport], frames });
     const reasons: string[] = [];
     client.onEvent(({ event, data }) => event === "session:sync" && reasons.push(data.reason));
     await client.execute("CreateNode", create("before"));
@@ -97,13 +103,28 @@ describe.each([["websocket"], ["polling"]] as const)("over %s", transport => {
   });
 
   test("the engine closing is a drop like any other", async () => {
-    const client = await join({ transports: [transport] });
+    const client = await join({ transports: [transport], frames });
     const back = untilStatus(client, "catching-up");
     between.drop();
     await back;
     await client.execute("CreateNode", create("after"));
     await expectTheGraphOfTheHub(client);
   });
+});
+
+test("events that come in a batch are told and applied one by one", async () => {
+  const client = await join({ frames: "batched" });
+  const [packets, told]: [string[], string[]] = [[], []];
+  between.lose = event => {
+    packets.push(event);
+    return false;
+  };
+  client.onEvent(({ event }) => told.push(event));
+  await hub.execute(session, "CreateNode", create("A"));
+  await expectTheGraphOfTheHub(client);
+  const ofCommands = (names: string[]): string[] => names.filter(name => name !== "session:tick");
+  expect(ofCommands(packets)).toEqual(["session:events"]);
+  expect(ofCommands(told)).toEqual(["command:executing", "graph:node-created", "command:executed"]);
 });
 
 test("every type of command is foreseen as the hub does it", async () => {

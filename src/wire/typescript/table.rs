@@ -74,6 +74,9 @@ pub const INTERFACES: &[Interface] = &[
     interface("ProjectSaved", SEQUENCED, "`project:saved`", "path: string"),
     interface("ProjectLoaded", SEQUENCED, "`project:loaded`: the whole graph is another one.", "graph: Graph"),
     interface("Missed", None, "An event within a `session:sync`.", "event: EventName; data: Sequenced"),
+    interface("Told", None, "An event within a `session:events`.", "event: EventName; data: OfCommand"),
+    interface("SessionEvents", None, "`session:events`: the events of one or more commands, for a client that takes them so.",
+        "session_id: string; project_id: string | null; epoch: string; events: Told[]"),
     interface("Reconnect", None, "The span over which clients spread their return.", "min_ms: number; max_ms: number"),
     interface("SessionSync", ROOM, "`session:sync`: the graph at `seq`, or the events up to it.",
         "epoch: string; seq: number; state_hash: string; reason: SyncReason; graph?: Graph; events?: Missed[]; client_id: string; \
@@ -126,6 +129,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("project:saved", "ProjectSaved"),
     ("project:loaded", "ProjectLoaded"),
     ("session:sync", "SessionSync"),
+    ("session:events", "SessionEvents"),
     ("session:tick", "SessionTick"),
     ("session:draining", "SessionDraining"),
     ("presence:state", "PresenceState"),

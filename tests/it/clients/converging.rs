@@ -49,7 +49,7 @@ fn assert_commands_are_contiguous(told: &[Told]) {
 }
 
 /// P1, P6: 500 random commands of every type from five senders at once. Clients in two languages, on both transports,
-/// there from the start or late, see the same events in the same order, each once, and end with the graph of the hub.
+/// there from the start or late, taking events one by one or together, see the same events in the same order, each once, and end with the graph of the hub.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_client_ends_with_the_graph_of_the_hub() {
     let hub = Arc::new(TestHub::start().await);
@@ -58,8 +58,10 @@ async fn every_client_ends_with_the_graph_of_the_hub() {
     let (mut js, mut python) = (Driver::javascript(), Driver::python());
     let start = js.join("web", &over(Transport::Websocket)).await["seq"].clone();
     js.join("poll", &over(Transport::Polling)).await;
+    js.join("batched", &over(Transport::Polling).batched()).await;
     python.join("web", &over(Transport::Websocket)).await;
     python.join("poll", &over(Transport::Polling)).await;
+    python.join("batched", &over(Transport::Websocket).batched()).await;
     one_of_each(&hub, &session).await;
     let mut accepted = storm(&hub, &session, 7, 5, 50).await;
     let second_half = tokio::spawn({
@@ -79,6 +81,12 @@ async fn every_client_ends_with_the_graph_of_the_hub() {
     assert_eq!(names, names_of_each());
     let told = [
         (js.until_seq("poll", seq).await, js.replica("poll").await, &start),
+        (js.until_seq("batched", seq).await, js.replica("batched").await, &start),
+        (
+            python.until_seq("batched", seq).await,
+            python.replica("batched").await,
+            &start,
+        ),
         (python.until_seq("web", seq).await, python.replica("web").await, &start),
         (
             python.until_seq("poll", seq).await,

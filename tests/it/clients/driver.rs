@@ -56,6 +56,13 @@ impl Connect {
         self.with("auth", more)
     }
 
+    /// Taking the events of commands together. What comes so is told, and then each of its events as if it had come by
+    /// itself. After what else is in the auth payload.
+    pub fn batched(mut self) -> Self {
+        self.0["auth"]["frames"] = json!("batched");
+        self.with("apart", json!(true))
+    }
+
     /// With a name of its own choosing.
     pub fn named(self, client_id: &str) -> Self {
         self.auth(json!({"client_id": client_id}))

@@ -23,6 +23,7 @@ on_both_transports!(
     finding_oneself_wrong,
     being_two,
     acting_over_the_socket,
+    taking_events_together,
     naming_no_session,
     losing_the_session,
     a_project,
@@ -66,6 +67,14 @@ impl Story {
     async fn connects(&mut self, client: &str) {
         let connect = Connect::to(&self.hub.url, &self.session, self.transport).named(client);
         self.js.connect(client, &connect.telling_what_it_sends()).await;
+    }
+
+    /// A client comes that takes the events of commands together, up to the news of that.
+    async fn joins_batched(&mut self, client: &str) {
+        let connect = Connect::to(&self.hub.url, &self.session, self.transport);
+        let connect = connect.auth(json!({"client_id": client, "frames": "batched"}));
+        self.js.connect(client, &connect.telling_what_it_sends()).await;
+        self.hears(client, "session:connected").await;
     }
 
     /// A client comes, up to the news of that.
@@ -341,6 +350,27 @@ async fn acting_over_the_socket(transport: Transport) {
         .asks("ann", "presence:update", json!({"state": {"selected": "Root"}}))
         .await;
     story.hears("ann", "presence:diff").await;
+    story.ends();
+}
+
+async fn taking_events_together(transport: Transport) {
+    let mut story = Story::begin("taking_events_together", transport).await;
+    story.joins_batched("ann").await;
+    let root = story.creates("Root", Value::Null).await;
+    story.hears("ann", "session:events").await;
+    let data = json!({"node_id": root, "property_id": "name", "new_value": "Top"});
+    let commands = json!([
+        {"command_type": "CreateNode", "data": {"blueprint_type_id": "task", "name": "Child", "parent_id": root}},
+        {"command_type": "UpdateProperty", "data": data},
+    ]);
+    story.execute("Batch", json!({ "commands": commands })).await;
+    story.hears("ann", "session:events").await;
+    story
+        .execute("ReorderNode", json!({"node_id": root, "new_index": 5}))
+        .await;
+    story.hears("ann", "session:events").await;
+    story.undoes().await;
+    story.hears("ann", "session:events").await;
     story.ends();
 }
 

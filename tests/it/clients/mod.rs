@@ -1,6 +1,7 @@
 //! The hub as real clients see it: JavaScript's `socket.io-client` and Python's `python-socketio`, over websocket and
 //! long polling. The clients live in processes of their own, which `tests/clients` has.
 
+mod batched;
 mod commanding;
 mod converging;
 mod driver;

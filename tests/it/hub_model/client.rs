@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use talus_actors::{
     domain::ids::{Epoch, Seq, SessionId},
-    fan_out::{Frame, Member, MemberId, MemberInfo, Presence, Release, RoomSocket, SendError, SyncDue},
+    fan_out::{Frame, Frames, Member, MemberId, MemberInfo, Presence, Release, RoomSocket, SendError, SyncDue},
     hub::Hub,
     session_actor::{Position, ResyncRequest},
     world::now,
@@ -49,6 +49,7 @@ struct Connection {
 /// See the [module](self).
 pub struct Client {
     name: String,
+    frames: Frames,
     session: SessionId,
     connection: Option<Connection>,
     /// Whether packets were lost that no sync has made up for.
@@ -117,6 +118,8 @@ impl Client {
     pub fn new(number: usize, session: SessionId) -> Self {
         Self {
             name: format!("client-{number}"),
+            // Some in each session: theirs is the same story.
+            frames: if number < 2 { Frames::Single } else { Frames::Batched },
             session,
             connection: None,
             behind: false,
@@ -160,6 +163,7 @@ impl Client {
                 client_id: self.name.parse().expect("a client id"),
                 user: None,
             },
+            frames: self.frames,
             presence: presence.clone(),
             socket: Arc::clone(&socket) as Arc<dyn RoomSocket>,
         };
@@ -266,6 +270,26 @@ impl Client {
             return self.sync(data);
         }
         assert!(self.synced, "nothing comes before the sync, but {event} did");
+        if event == "session:events" {
+            assert_eq!(self.frames, Frames::Batched, "{} did not ask for it", self.name);
+            let told = data["events"].as_array().expect("events");
+            for told in told {
+                self.told(told["event"].as_str().expect("a name"), &told["data"]);
+            }
+            assert_eq!(self.open_command, None, "a packet has whole commands: {data}");
+            return;
+        }
+        let apart = self.frames == Frames::Batched && data.get("command_id").is_some();
+        assert!(!apart, "{} asked for {event} with others", self.name);
+        self.told(event, data);
+    }
+
+    fn told(&mut self, event: &str, data: &Value) {
+        assert_eq!(
+            data["session_id"],
+            self.session.to_string(),
+            "{event} is of this session"
+        );
         match event {
             "presence:state" => self.here = listed(&data["clients"]).collect(),
             "presence:diff" => self.hear_diff(data),

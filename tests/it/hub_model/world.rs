@@ -567,6 +567,8 @@ async fn start_hub(dir: &Path, limits: &Arc<Limits>) -> (SqliteLog, Hub) {
             in_flight_per_session_max: 1_000,
             reconnect_ms: (100, 200),
             tick_interval: Duration::from_millis(1),
+            // Less than most groups come to.
+            events_packet_bytes_max: 1_024,
             // Less than the graphs of this test are now and then: whoever wants one waits his turn.
             sync_bytes_in_flight_max: 2_048,
             presence_interval: Duration::from_millis(1),

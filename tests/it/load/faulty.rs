@@ -8,7 +8,7 @@ use std::sync::{
 use axum::{Json, Router, extract::State, routing::post};
 use serde_json::{Value, json};
 use socketioxide::{SocketIo, extract::SocketRef};
-use talus_load::order::Faults;
+use talus_load::{options::Frames, order::Faults};
 
 use super::load;
 
@@ -28,6 +28,7 @@ enum Fault {
 struct Server {
     io: SocketIo,
     fault: Fault,
+    frames: Frames,
     commands: Arc<AtomicU64>,
 }
 
@@ -51,6 +52,11 @@ async fn execute(State(server): State<Server>, Json(body): Json<Value>) -> Json<
         }
     }
     let room = server.io.of("/graph").expect("it exists");
+    if server.frames == Frames::Batched {
+        let told = |(event, data): (&str, Value)| json!({"event": event, "data": data});
+        let events: Vec<Value> = packets.into_iter().map(told).collect();
+        packets = vec![("session:events", json!({ "events": events }))];
+    }
     for (event, data) in packets {
         room.clone().emit(event, &data).await.expect("sockets keep up");
     }
@@ -58,7 +64,7 @@ async fn execute(State(server): State<Server>, Json(body): Json<Value>) -> Json<
 }
 
 /// Serves on a free port, and tells where.
-async fn serve(fault: Fault) -> String {
+async fn serve(fault: Fault, frames: Frames) -> String {
     let (layer, io) = SocketIo::new_layer();
     let commands = Arc::new(AtomicU64::new(0));
     let told = Arc::clone(&commands);
@@ -67,7 +73,12 @@ async fn serve(fault: Fault) -> String {
         socket.emit("session:sync", &json!({ "seq": seq })).expect("it is new");
     });
     let session = async || Json(json!({"session_id": "the only one"}));
-    let server = Server { io, fault, commands };
+    let server = Server {
+        io,
+        fault,
+        frames,
+        commands,
+    };
     let app = Router::new()
         .route("/api/v1/sessions", post(session))
         .route("/api/v1/commands/execute", post(execute))
@@ -79,14 +90,19 @@ async fn serve(fault: Fault) -> String {
     format!("http://{address}")
 }
 
-/// What two sockets make of it: what happens, happens to both.
+/// What two sockets make of it: what happens, happens to both; and it makes no difference whether the events of a command
+/// come together.
 async fn noticed(fault: Fault) -> Faults {
-    let url = serve(fault).await;
-    let report = load(
-        &url,
-        "--sockets 2 --closed 1 --nodes 2 --duration 0.5 --warmup 0 --drain 2",
-    )
-    .await;
+    let single = noticed_in(fault, Frames::Single, "single").await;
+    let batched = noticed_in(fault, Frames::Batched, "batched").await;
+    assert_eq!(single, batched);
+    single
+}
+
+async fn noticed_in(fault: Fault, frames: Frames, word: &str) -> Faults {
+    let url = serve(fault, frames).await;
+    let line = format!("--sockets 2 --closed 1 --nodes 2 --duration 0.5 --warmup 0 --drain 2 --frames {word}");
+    let report = load(&url, &line).await;
     assert!(report.commands.accepted > FAULTY, "{}", report.to_text());
     assert_eq!(report.is_clean(), fault == Fault::None, "{}", report.to_text());
     report.faults

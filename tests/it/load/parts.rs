@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use talus_load::{
-    options::Options,
+    options::{Frames, Options},
     order::{Faults, Order},
     packet::{Event, Packet, join, split},
     ticket::Ticket,
@@ -33,8 +33,34 @@ fn packets_are_read_as_far_as_a_listener_needs() {
     assert_eq!(read(event), Packet::Event(expected));
     assert_eq!(read("6"), Packet::Other);
     assert!(Packet::read("42/graph,[").is_err());
-    assert_eq!(join("s"), r#"40/graph,{"session_id":"s"}"#);
+    assert_eq!(join("s", Frames::Single), r#"40/graph,{"session_id":"s"}"#);
+    let batched = r#"40/graph,{"frames":"batched","session_id":"s"}"#;
+    assert_eq!(join("s", Frames::Batched), batched);
     assert_eq!(split("2\u{1e}6").collect::<Vec<_>>(), ["2", "6"]);
+}
+
+/// A packet of several events is read as these events, in their order; what a sync lists is no event of its own.
+#[test]
+fn events_that_come_together_are_told_apart() {
+    let event = |name, seq, command_id| Event { name, seq, command_id };
+    let text = r#"42/graph,["session:events",{"session_id":"s","project_id":null,"epoch":"00000e0c","events":[
+        {"event":"command:executing","data":{"command_id":"a","origin":{}}},
+        {"event":"graph:node-created","data":{"command_id":"a","properties":{"seq":[1],"events":[2]},"seq":7}},
+        {"event":"command:executed","data":{"command_id":"a","seq":8}},
+        {"event":"command:executing","data":{"command_id":"b"}},
+        {"event":"command:failed","data":{"command_id":"b","error":{"code":"CYCLE"}}}]}]"#;
+    let expected = vec![
+        event("command:executing", None, Some("a")),
+        event("graph:node-created", Some(7), Some("a")),
+        event("command:executed", Some(8), Some("a")),
+        event("command:executing", None, Some("b")),
+        event("command:failed", None, Some("b")),
+    ];
+    assert_eq!(Packet::read(text).expect(text), Packet::Events(expected));
+    assert!(Packet::read(r#"42/graph,["session:events",{}]"#).is_err());
+    let sync = r#"42/graph,["session:sync",{"seq":8,"events":[{"event":"command:executed","data":{"seq":8}}]}]"#;
+    let expected = event("session:sync", Some(8), None);
+    assert_eq!(Packet::read(sync).expect(sync), Packet::Event(expected));
 }
 
 #[test]
@@ -148,6 +174,7 @@ fn a_command_line_that_makes_no_sense_is_refused() {
         "--rate 0",
         "--sessions 5000",
         "--transport pigeon",
+        "--frames heaps",
         "--duration -1",
     ] {
         let parsed = Options::try_parse_from(format!("talus-load {line}").split_whitespace());

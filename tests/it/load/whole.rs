@@ -79,14 +79,29 @@ async fn a_hub_delivers_everything_by_polling() {
 /// However many commands that is, they add up too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_loop_adds_up() {
+    closed_loop("websocket", "single").await;
+}
+
+/// What is counted is events: however many of them come as one packet, they add up to the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_come_together_add_up() {
+    closed_loop("websocket", "batched").await;
+    closed_loop("polling", "batched").await;
+}
+
+async fn closed_loop(transport: &str, frames: &str) {
     let hub = TestHub::start().await;
     let pid = std::process::id();
-    let line =
-        format!("--sessions {SESSIONS} --sockets {SOCKETS} --closed 2 --duration 0.5 --warmup 0.1 --server-pid {pid}");
+    let line = format!(
+        "--sessions {SESSIONS} --sockets {SOCKETS} --closed 2 --duration 0.5 --warmup 0.1 --server-pid {pid} \
+         --transport {transport} --frames {frames}"
+    );
     let report = load(&hub.url, &line).await;
     assert!(report.is_clean(), "{}", report.to_text());
     assert!(report.commands.accepted >= SESSIONS * 2, "each sender sends");
-    assert_complete(&json(&report));
+    let report = json(&report);
+    assert_complete(&report);
+    assert_eq!(report["options"]["frames"], frames);
 }
 
 #[tokio::test(flavor = "multi_thread")]

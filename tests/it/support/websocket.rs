@@ -14,6 +14,11 @@ pub struct WebSocket(WebSocketStream<TcpStream>);
 impl WebSocket {
     /// Connects and joins a session's room. The system keeps little of what comes and is not read, if so wished.
     pub async fn join(url: &str, session_id: &str, receive_buffer_bytes: Option<u32>) -> Self {
+        Self::join_as(url, &json!({ "session_id": session_id }), receive_buffer_bytes).await
+    }
+
+    /// The same with an auth payload.
+    pub async fn join_as(url: &str, auth: &Value, receive_buffer_bytes: Option<u32>) -> Self {
         let address = url.strip_prefix("http://").expect("an http address");
         let socket = TcpSocket::new_v4().expect("a socket");
         if let Some(bytes) = receive_buffer_bytes {
@@ -27,9 +32,7 @@ impl WebSocket {
             .await
             .expect("a websocket");
         let mut joined = Self(stream);
-        joined
-            .send(format!("40/graph,{}", json!({ "session_id": session_id })))
-            .await;
+        joined.send(format!("40/graph,{auth}")).await;
         while joined.event().await.0 != "session:sync" {}
         joined
     }

@@ -43,6 +43,9 @@ pub struct Options {
     /// How sockets are connected
     #[arg(long, value_enum, default_value_t = Transport::Websocket)]
     pub transport: Transport,
+    /// How sockets take the events of commands; what is counted is events either way
+    #[arg(long, value_enum, default_value_t = Frames::Single)]
+    pub frames: Frames,
     /// Nodes that each session begins with
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub nodes: u32,
@@ -75,6 +78,16 @@ pub enum Transport {
     Websocket,
     /// Long polling, never upgraded.
     Polling,
+}
+
+/// How a socket takes the events of commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Frames {
+    /// One by one.
+    Single,
+    /// Those that are there at the same time as one packet.
+    Batched,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -3,8 +3,13 @@
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::options::Frames;
+
 /// Between the packets of a polled body.
 const SEPARATOR: char = '\u{1e}';
+
+/// What the packet of several events begins with.
+const TOGETHER: &str = r#"["session:events","#;
 
 /// The answer to a [`Packet::Ping`].
 pub const PONG: &str = "3";
@@ -24,6 +29,8 @@ pub enum Packet<'a> {
     Refused(String),
     /// An event of the namespace.
     Event(Event<'a>),
+    /// Events that came as one packet, in their order.
+    Events(Vec<Event<'a>>),
     /// Anything else, which is nothing to a listener.
     Other,
 }
@@ -56,10 +63,34 @@ struct Payload<'a> {
     command_id: Option<&'a str>,
 }
 
+#[derive(Deserialize)]
+struct Together<'a> {
+    #[serde(borrow)]
+    events: Vec<Told<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Told<'a> {
+    event: &'a str,
+    #[serde(borrow)]
+    data: Payload<'a>,
+}
+
+impl<'a> Event<'a> {
+    fn new(name: &'a str, Payload { seq, command_id }: Payload<'a>) -> Self {
+        Self { name, seq, command_id }
+    }
+}
+
 /// The packet that asks to be let into a session.
 #[must_use]
-pub fn join(session_id: &str) -> String {
-    format!("40/graph,{}", json!({ "session_id": session_id }))
+pub fn join(session_id: &str, frames: Frames) -> String {
+    let auth = match frames {
+        // A server need not know that there is another way.
+        Frames::Single => json!({ "session_id": session_id }),
+        Frames::Batched => json!({ "session_id": session_id, "frames": "batched" }),
+    };
+    format!("40/graph,{auth}")
 }
 
 /// The packets of a message: one by websocket, any number by polling.
@@ -74,8 +105,13 @@ impl<'a> Packet<'a> {
     /// If it is of a known kind and not as that kind has to be.
     pub fn read(text: &'a str) -> Result<Self, serde_json::Error> {
         if let Some(event) = text.strip_prefix("42/graph,") {
-            let (name, Payload { seq, command_id }) = serde_json::from_str(event)?;
-            return Ok(Self::Event(Event { name, seq, command_id }));
+            if event.starts_with(TOGETHER) {
+                let (_, Together { events }): (&str, _) = serde_json::from_str(event)?;
+                let events = events.into_iter().map(|told| Event::new(told.event, told.data));
+                return Ok(Self::Events(events.collect()));
+            }
+            let (name, payload) = serde_json::from_str(event)?;
+            return Ok(Self::Event(Event::new(name, payload)));
         }
         if let Some(refusal) = text.strip_prefix("44/graph,") {
             return Ok(Self::Refused(serde_json::from_str::<Refusal>(refusal)?.message));

@@ -48,12 +48,12 @@ pub struct Commands {
     pub unanswered: u64,
 }
 
-/// What came to the sockets.
+/// What came to the sockets: events, each counted by itself also where several came as one packet.
 #[derive(Debug, Serialize)]
 pub struct Deliveries {
-    /// Packets of each command that changes something.
+    /// Events of each command that changes something; a packet each, unless they come together.
     pub packets_per_command: u64,
-    /// Accepted commands, times their packets, times the sockets of their session.
+    /// Accepted commands, times their events, times the sockets of their session.
     pub expected: u64,
     /// What came.
     pub received: u64,
@@ -74,11 +74,11 @@ pub struct Throughput {
     pub seconds: f64,
     /// Accepted commands that were meant to start in this time.
     pub commands: u64,
-    /// Their packets.
+    /// Their events at the sockets.
     pub deliveries: u64,
     /// Commands in a second.
     pub commands_per_second: f64,
-    /// Packets in a second.
+    /// Events in a second.
     pub deliveries_per_second: f64,
 }
 
@@ -117,7 +117,7 @@ pub struct Usage {
     pub cpu_seconds: f64,
     /// The same for each command.
     pub cpu_us_per_command: f64,
-    /// The same for each packet that came to a socket.
+    /// The same for each event that came to a socket, by itself or with others.
     pub cpu_us_per_delivery: f64,
     /// Resident memory at the end.
     pub rss_kib: u64,
@@ -262,7 +262,7 @@ impl Deliveries {
         Self {
             packets_per_command,
             expected,
-            received: received.iter().map(|socket| socket.packets).sum(),
+            received: received.iter().map(|socket| socket.events).sum(),
             resyncs: received.iter().map(|socket| socket.resyncs).sum(),
             skipped: received.iter().map(|socket| socket.order.skipped()).sum(),
             all_told,

@@ -131,7 +131,7 @@ pub async fn run(options: Options, progress: &ProgressBar) -> anyhow::Result<Rep
 async fn join(options: &Options, server: &Server, opened: &[Opened]) -> anyhow::Result<Vec<Socket>> {
     let mut joining = Vec::new();
     for (number, opened) in (0..options.sessions).zip(opened) {
-        let join = || Socket::join(server, &options.url, options.transport, number, &opened.session_id);
+        let join = || Socket::join(server, options, number, &opened.session_id);
         joining.extend((0..options.sockets).map(|_| join()));
     }
     stream::iter(joining).buffered(OPENING).try_collect().await

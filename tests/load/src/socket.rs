@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    options::Transport,
+    options::Options,
     order::Order,
     packet::{self, Event, PONG, Packet},
     report::note,
@@ -33,8 +33,9 @@ pub(crate) struct Socket {
 pub(crate) struct Received {
     pub(crate) session: u16,
     pub(crate) order: Order,
-    /// Packets about commands, and those among them of commands that were meant to start within the measured time.
-    pub(crate) packets: u64,
+    /// Events of commands, however many came as one packet, and those among them of commands that were meant to start
+    /// within the measured time.
+    pub(crate) events: u64,
     pub(crate) measured: u64,
     /// Syncs after the first.
     pub(crate) resyncs: u64,
@@ -48,13 +49,12 @@ impl Socket {
     /// Connects to a session, up to the sync: what comes from then on is live.
     pub(crate) async fn join(
         server: &Server,
-        url: &str,
-        transport: Transport,
+        options: &Options,
         session: u16,
         session_id: &str,
     ) -> anyhow::Result<Self> {
-        let mut connection = Connection::open(&server.http, url, transport).await?;
-        connection.send(&packet::join(session_id)).await?;
+        let mut connection = Connection::open(&server.http, &options.url, options.transport).await?;
+        connection.send(&packet::join(session_id, options.frames)).await?;
         loop {
             let (mut sync, mut ping) = (None, false);
             for text in packet::split(&connection.receive().await?) {
@@ -67,7 +67,7 @@ impl Socket {
                     Packet::Refused(why) => bail!("the server refuses to let a socket in: {why}"),
                     Packet::Close => bail!("the server hangs up before the sync"),
                     Packet::Ping => ping = true,
-                    Packet::Open(_) | Packet::Connected | Packet::Event(_) | Packet::Other => {}
+                    Packet::Open(_) | Packet::Connected | Packet::Event(_) | Packet::Events(_) | Packet::Other => {}
                 }
             }
             if ping {
@@ -94,7 +94,7 @@ impl Socket {
         let mut received = Received {
             session: self.session,
             order: self.order,
-            packets: 0,
+            events: 0,
             measured: 0,
             resyncs: 0,
             latency: Histogram::new(3)?,
@@ -116,6 +116,7 @@ impl Received {
             for text in packet::split(&body) {
                 match Packet::read(text)? {
                     Packet::Event(event) => self.note(run, &event),
+                    Packet::Events(events) => events.iter().for_each(|event| self.note(run, event)),
                     Packet::Ping => ping = true,
                     Packet::Close => bail!("the server hangs up"),
                     Packet::Open(_) | Packet::Connected | Packet::Refused(_) | Packet::Other => {}
@@ -135,7 +136,7 @@ impl Received {
         }
         let ticket = event.command_id.and_then(|id| Ticket::read(id, run.options.seed));
         let Some(ticket) = ticket else { return };
-        self.packets += 1;
+        self.events += 1;
         run.counts.delivered();
         if ticket.session != self.session {
             self.order.stray();

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::*;
 use crate::{
     domain::ids::Seq,
-    fan_out::{Frame, Release, RoomSocket, SendError, SyncDue},
+    fan_out::{Frame, Frames, Release, RoomSocket, SendError, SyncDue},
 };
 
 /// A socket that nothing is sent to.
@@ -31,6 +31,7 @@ fn socket(id: u64, client: &str) -> Member {
             client_id: client.parse().expect("a client id"),
             user: None,
         },
+        frames: Frames::Single,
         presence: Presence::default(),
         socket: Arc::new(Deaf),
     }

@@ -22,10 +22,14 @@ use talus_actors::{
 pub struct TestEncoder {
     /// Commands that were encoded.
     pub commands: AtomicUsize,
+    /// Packets that were made of those of commands.
+    pub joint: AtomicUsize,
     /// Bodies of syncs that were encoded.
     pub bodies: AtomicUsize,
     /// Panics to come, one for each of the next commands.
     pub command_panics: AtomicUsize,
+    /// Panics to come, one for each of the next packets that are made of others.
+    pub joint_panics: AtomicUsize,
     /// Panics to come, one for each of the next bodies of syncs.
     pub body_panics: AtomicUsize,
 }
@@ -35,6 +39,10 @@ impl TestEncoder {
         self.commands.load(Ordering::Relaxed)
     }
 
+    pub fn joint(&self) -> usize {
+        self.joint.load(Ordering::Relaxed)
+    }
+
     pub fn bodies(&self) -> usize {
         self.bodies.load(Ordering::Relaxed)
     }
@@ -42,6 +50,11 @@ impl TestEncoder {
     /// Panics at the next so many commands.
     pub fn panic_at_commands(&self, count: usize) {
         self.command_panics.store(count, Ordering::Relaxed);
+    }
+
+    /// Panics at the next so many packets that are made of others.
+    pub fn panic_at_joint(&self, count: usize) {
+        self.joint_panics.store(count, Ordering::Relaxed);
     }
 
     /// Panics at the next so many bodies of syncs.
@@ -90,6 +103,15 @@ impl Encoder for TestEncoder {
             }
         }
         frames
+    }
+
+    fn together(&self, room: &Room, frames: &[Frame]) -> Frame {
+        self.joint.fetch_add(1, Ordering::Relaxed);
+        panic_if_told(&self.joint_panics);
+        let item = |frame: &Frame| json!({ "event": frame.event, "seq": frame.seq, "data": frame.data });
+        let items: Vec<_> = frames.iter().map(item).collect();
+        let seq = frames.iter().rev().find_map(|frame| frame.seq);
+        frame("together", room, seq, json!({ "items": items }))
     }
 
     fn sync_body(&self, _: &Room, sync: &Sync) -> SyncBody {

@@ -77,6 +77,7 @@ impl Setup {
                     in_flight_per_session_max: 1_000,
                     reconnect_ms: (100, 200),
                     tick_interval: NEVER,
+                    events_packet_bytes_max: usize::MAX,
                     sync_bytes_in_flight_max: usize::MAX,
                     presence_interval: NEVER,
                     presence_clients_max: 1_000,

@@ -8,7 +8,7 @@ use std::sync::{
 use serde_json::{Value as Json, value::to_raw_value};
 use talus_actors::{
     domain::ids::Seq,
-    fan_out::{Frame, Member, MemberInfo, Presence, Release, RoomSocket, SendError, SyncDue, SyncReason},
+    fan_out::{Frame, Frames, Member, MemberInfo, Presence, Release, RoomSocket, SendError, SyncDue, SyncReason},
     hub::HubError,
     session_actor::{Position, ResyncRequest},
     world::now,
@@ -37,6 +37,9 @@ pub struct Packet {
     pub seq: Option<Seq>,
     pub data: Json,
 }
+
+/// The events that the test encoder makes of commands.
+const EVENTS: [&str; 4] = ["command:executing", "graph", "command:executed", "command:failed"];
 
 /// The socket, as its room has it.
 pub struct TestSocket {
@@ -133,6 +136,7 @@ impl Session {
                 client_id: name.parse().expect("a client id"),
                 user: None,
             },
+            frames: Frames::Single,
             presence: Presence::default(),
             socket: Arc::clone(&socket) as Arc<dyn RoomSocket>,
         };
@@ -142,6 +146,13 @@ impl Session {
             socket,
             notes,
         }
+    }
+
+    /// A client that takes the packets of commands together and has not joined yet.
+    pub fn batched_client(&self, name: &str) -> Client {
+        let mut client = self.client(name);
+        client.member.frames = Frames::Batched;
+        client
     }
 
     /// A client that has joined and read what it got for that.
@@ -251,6 +262,23 @@ impl Packet {
     /// Where a client is that has this packet: an event's `seq`, a sync's.
     pub fn place(&self) -> Option<Seq> {
         self.seq.or_else(|| self.data["at"].as_u64().map(Seq))
+    }
+
+    /// It, or the packets that it is made of.
+    pub fn apart(self) -> Vec<Self> {
+        if self.event != "together" {
+            return vec![self];
+        }
+        let items = self.data["items"].as_array().expect("a list").iter();
+        let apart = |item: &Json| Self {
+            event: EVENTS
+                .into_iter()
+                .find(|event| item["event"] == *event)
+                .expect("an event of a command"),
+            seq: item["seq"].as_u64().map(Seq),
+            data: item["data"].clone(),
+        };
+        items.map(apart).collect()
     }
 
     pub fn is_sync(&self, reason: &str) -> bool {
