@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -10,6 +11,9 @@ use crate::workload::{Opened, node_data};
 
 /// How long a command may take. Longer than a server's own limit, whose answer says more.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Nodes of one session that are made at one time: a disk is flushed for all of them together.
+const MAKING: usize = 8;
 
 /// A server, by connections that are kept.
 #[derive(Debug, Clone)]
@@ -57,18 +61,26 @@ impl Server {
             nodes: Vec::new(),
             seq: 0,
         };
-        for number in 0..nodes {
-            let parent = opened.nodes.first().map(String::as_str);
-            let body = json!({
-                "session_id": opened.session_id, "command_type": "CreateNode",
-                "data": node_data(parent, number.into()),
-            });
-            let outcome: Outcome = self.post("/commands/execute", &body).await?;
-            opened.seq = outcome.seq;
-            let node = outcome.node_id.context("the answer to CreateNode has a node_id")?;
-            opened.nodes.push(node);
+        // The others are below the first.
+        for numbers in [0..1, 1..nodes] {
+            let (parent, id) = (opened.nodes.first().cloned(), opened.session_id.clone());
+            let making = numbers.map(|number| self.make(&id, parent.as_deref(), number));
+            let mut made = stream::iter(making).buffered(MAKING);
+            while let Some((node, seq)) = made.try_next().await? {
+                opened.nodes.push(node);
+                opened.seq = seq.max(opened.seq);
+            }
         }
         Ok(opened)
+    }
+
+    /// Makes a node: its id, and the place that it led to.
+    async fn make(&self, session_id: &str, parent: Option<&str>, number: u32) -> anyhow::Result<(String, u64)> {
+        let data = node_data(parent, number.into());
+        let body = json!({"session_id": session_id, "command_type": "CreateNode", "data": data});
+        let outcome: Outcome = self.post("/commands/execute", &body).await?;
+        let node = outcome.node_id.context("the answer to CreateNode has a node_id")?;
+        Ok((node, outcome.seq))
     }
 
     /// Sends a command.

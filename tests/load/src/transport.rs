@@ -5,7 +5,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async_with_config,
-    tungstenite::{Message, Utf8Bytes},
+    tungstenite::{Message, Utf8Bytes, protocol::WebSocketConfig},
 };
 
 use crate::{
@@ -35,8 +35,10 @@ impl Connection {
         match transport {
             Transport::Websocket => {
                 let url = format!("{}{PATH}websocket", url.replacen("http", "ws", 1));
+                // A graph of many nodes is one large message.
+                let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
                 // Small packets that do not wait for each other.
-                let (stream, _) = connect_async_with_config(url, None, true).await?;
+                let (stream, _) = connect_async_with_config(url, Some(config), true).await?;
                 let mut connection = Self::Websocket(Box::new(stream));
                 opened(&connection.receive().await?)?;
                 Ok(connection)

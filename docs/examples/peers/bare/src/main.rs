@@ -43,11 +43,14 @@ struct Options {
 /// A session: its sequence. It is locked while a command is told, so that rooms see the order of the sequence.
 type Session = Arc<Mutex<u64>>;
 
+#[derive(Clone, Default)]
+struct Sessions(Arc<RwLock<HashMap<Uuid, Session>>>);
+
 #[derive(Clone)]
 struct Bare {
     io: SocketIo,
     packets: u8,
-    sessions: Arc<RwLock<HashMap<Uuid, Session>>>,
+    sessions: Sessions,
 }
 
 #[derive(Deserialize)]
@@ -125,14 +128,12 @@ const EPOCH: &str = "00000001";
 const NAMESPACE: &str = "/graph";
 
 async fn open(State(bare): State<Bare>) -> (StatusCode, Json<serde_json::Value>) {
-    let id = Uuid::new_v4();
-    let mut sessions = bare.sessions.write().unwrap_or_else(PoisonError::into_inner);
-    sessions.insert(id, Session::default());
+    let id = bare.sessions.open();
     (StatusCode::CREATED, Json(json!({"session_id": id, "epoch": EPOCH})))
 }
 
 async fn execute(State(bare): State<Bare>, Json(command): Json<Command>) -> Result<Json<Answer>, StatusCode> {
-    let session = bare.session(command.session_id).ok_or(StatusCode::NOT_FOUND)?;
+    let session = bare.sessions.find(command.session_id).ok_or(StatusCode::NOT_FOUND)?;
     let command_id = command.command_id.unwrap_or_else(Uuid::new_v4);
     let begun = Packet {
         session_id: command.session_id,
@@ -177,23 +178,38 @@ async fn execute(State(bare): State<Bare>, Json(command): Json<Command>) -> Resu
     }))
 }
 
-async fn connect(socket: SocketRef, auth: TryData<Auth>) {
-    let Ok(Auth { session_id }) = auth.0 else {
+async fn connect(socket: SocketRef, auth: TryData<Auth>, sessions: Sessions) {
+    let session = auth
+        .0
+        .ok()
+        .and_then(|Auth { session_id }| Some((session_id, sessions.find(session_id)?)));
+    let Some((session_id, session)) = session else {
         // Nobody measures this.
         let _ = socket.disconnect();
         return;
     };
+    // What it is told next is what comes next.
+    let last = session.lock().await;
     socket.join(session_id.to_string());
-    let sync = json!({"session_id": session_id, "epoch": EPOCH, "seq": 0, "reason": "first_join"});
+    let sync = json!({"session_id": session_id, "epoch": EPOCH, "seq": *last, "reason": "first_join"});
     let _ = socket.emit("session:sync", &sync);
 }
 
-impl Bare {
-    fn session(&self, id: Uuid) -> Option<Session> {
-        let sessions = self.sessions.read().unwrap_or_else(PoisonError::into_inner);
-        sessions.get(&id).cloned()
+impl Sessions {
+    fn open(&self) -> Uuid {
+        let id = Uuid::new_v4();
+        let mut sessions = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        sessions.insert(id, Session::default());
+        id
     }
 
+    fn find(&self, id: Uuid) -> Option<Session> {
+        let sessions = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        sessions.get(&id).cloned()
+    }
+}
+
+impl Bare {
     /// One room emit. It fails for sockets that are slow, and the load generator sees what they miss.
     async fn emit(&self, event: &'static str, packet: &Packet<'_>) {
         if let Some(graph) = self.io.of(NAMESPACE) {
@@ -206,8 +222,11 @@ impl Bare {
 async fn main() -> anyhow::Result<()> {
     let Options { port, packets } = Options::parse();
     let (sockets, io) = SocketIo::builder().max_buffer_size(QUEUE_PACKETS_MAX).build_svc();
-    io.ns(NAMESPACE, connect);
-    let sessions = Arc::default();
+    let sessions = Sessions::default();
+    let known = sessions.clone();
+    io.ns(NAMESPACE, move |socket: SocketRef, auth: TryData<Auth>| {
+        connect(socket, auth, known.clone())
+    });
     let bare = Bare { io, packets, sessions };
     let routes = Router::new()
         .route("/api/v1/sessions", post(open))
