@@ -292,6 +292,7 @@ async fn start_hub(
         },
         in_flight_max: config.limits.in_flight_max,
         group_commands_max: config.limits.group_commands_max,
+        room_deliveries_waiting_max: realtime.room_deliveries_waiting_max,
         snapshot_events: config.sessions.snapshot_events as u64,
         sockets_per_session_max: realtime.sockets_per_session_max,
     };

@@ -23,6 +23,7 @@ use crate::{
         Verdict,
     },
     reply::Reply,
+    session_actor::Underway,
     stats::Stats,
     world::{instant, now},
 };
@@ -38,7 +39,7 @@ use self::{
 /// What a room's actor is told.
 pub enum BroadcastMessage {
     /// Commands that went to the log together, in its order, and what each came to.
-    Commands(Vec<(CommandNotice, Span)>),
+    Commands(Vec<Told>),
     /// A socket comes: it gets the sync, the others hear of it.
     Join(Member, Arc<Sync>),
     /// A socket gets a sync again.
@@ -61,6 +62,16 @@ pub enum BroadcastMessage {
     TellPresence,
     /// An operator wants it to fail.
     Fail,
+}
+
+/// A command, and what it came to.
+pub struct Told {
+    /// What it came to.
+    pub notice: CommandNotice,
+    /// The span of the command, from edge to fan-out.
+    pub span: Span,
+    /// Ends when every socket has it.
+    pub underway: Option<Underway>,
 }
 
 /// What a room's actor is made of.
@@ -215,13 +226,13 @@ impl BroadcastState {
     /// Encodes what a group came to and hands it on: all of it in one go, or as many whole commands at a time as are one
     /// packet for those who take them so (P9). Between two such goes the sockets send: a group may well be more packets than
     /// a queue has room for, and whoever keeps up is not to fall behind because of that.
-    async fn publish(&mut self, myself: &ActorRef<BroadcastMessage>, told: &[(CommandNotice, Span)]) {
+    async fn publish(&mut self, myself: &ActorRef<BroadcastMessage>, told: &[Told]) {
         if self.members.is_empty() {
             return;
         }
         self.note_last_of(myself, told);
         let (mut frames, mut bytes) = (Vec::new(), 0);
-        for (notice, span) in told {
+        for Told { notice, span, .. } in told {
             let of_command = span.in_scope(|| self.encode(notice));
             let more: usize = of_command.iter().map(|frame| frame.data.get().len()).sum();
             if bytes + more > self.events_packet_bytes_max && !frames.is_empty() {
@@ -255,8 +266,8 @@ impl BroadcastState {
         }
     }
 
-    fn note_last_of(&mut self, myself: &ActorRef<BroadcastMessage>, told: &[(CommandNotice, Span)]) {
-        let last = told.iter().rev().find_map(|(notice, _)| match &notice.verdict {
+    fn note_last_of(&mut self, myself: &ActorRef<BroadcastMessage>, told: &[Told]) {
+        let last = told.iter().rev().find_map(|told| match &told.notice.verdict {
             Verdict::Applied(recorded) => Some(recorded),
             Verdict::Unchanged(_) | Verdict::Refused(_) => None,
         });

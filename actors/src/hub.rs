@@ -59,6 +59,9 @@ pub struct HubSettings {
     pub in_flight_max: usize,
     /// Commands decided before one append, at most.
     pub group_commands_max: usize,
+    /// Deliveries, each of a command to a socket, that a room may have yet to make before its session takes another
+    /// command.
+    pub room_deliveries_waiting_max: usize,
     /// Events between two snapshots of a session, about.
     pub snapshot_events: u64,
     /// Sockets in a room, at most.
@@ -120,6 +123,7 @@ impl Hub {
             blueprints,
             limits: Arc::new(settings.limits),
             group_commands_max: settings.group_commands_max,
+            room_deliveries_waiting_max: settings.room_deliveries_waiting_max,
             snapshot_events: settings.snapshot_events,
             sockets_per_session_max: settings.sockets_per_session_max,
             stats: Arc::clone(&stats),

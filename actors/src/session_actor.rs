@@ -17,6 +17,7 @@
 //! (P8). Callers whose command was in the group are told that its outcome is unknown; those still waiting are served by
 //! the new actor without noticing.
 
+mod backlog;
 mod fault;
 mod group;
 mod inspect;
@@ -48,6 +49,7 @@ use crate::{
     world::now,
 };
 
+pub use backlog::Underway;
 pub use fault::{ByOperator, Fault};
 pub use inspect::Inspection;
 pub use members::{Everybody, Roll};
@@ -80,6 +82,8 @@ pub enum SessionMessage {
     Appended(Result<(), AppendError>),
     /// What the log knows of commands whose ids are not among the latest.
     Found(Result<lookup::Found, LogError>),
+    /// The room has told enough of what it had to tell.
+    RoomCaughtUp,
     /// The room has another actor.
     RoomReplaced {
         /// The new one.
@@ -237,6 +241,9 @@ pub struct SessionResources {
     pub snapshot_events: u64,
     /// Sockets in a room, at most.
     pub sockets_per_session_max: usize,
+    /// Deliveries, each of a command to a socket, that a room may have yet to make before its session takes another
+    /// command.
+    pub room_deliveries_waiting_max: usize,
     /// Counters.
     pub stats: Arc<Stats>,
 }
@@ -279,6 +286,8 @@ pub struct SessionState {
     resources: SessionResources,
     room: Option<ActorRef<BroadcastMessage>>,
     members: members::Members,
+    /// What the room has yet to tell.
+    backlog: backlog::Backlog,
     waiting: VecDeque<SessionMessage>,
     outbox: Vec<group::Effect>,
     append_in_flight: bool,
@@ -303,7 +312,7 @@ impl Actor for SessionActor {
 
     async fn pre_start(
         &self,
-        _myself: ActorRef<SessionMessage>,
+        myself: ActorRef<SessionMessage>,
         arguments: SessionArguments,
     ) -> Result<SessionState, ActorProcessingErr> {
         let SessionArguments {
@@ -326,6 +335,7 @@ impl Actor for SessionActor {
             last_access: now(),
             durable_seq,
             session,
+            backlog: backlog::Backlog::new(resources.room_deliveries_waiting_max, myself),
             resources,
             room,
             members: members::Members::new(roll),
@@ -363,6 +373,7 @@ impl Actor for SessionActor {
                 state.lookups.found(found?);
                 state.ask_log(&myself);
             }
+            SessionMessage::RoomCaughtUp => {}
             SessionMessage::RoomReplaced { room, sockets_stay } => {
                 state.room = Some(room);
                 if sockets_stay {

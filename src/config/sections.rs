@@ -153,6 +153,9 @@ pub struct Realtime {
     pub sockets_per_session_max: usize,
     /// The most packets that wait for one socket.
     pub outgoing_packets_per_socket_max: usize,
+    /// Deliveries, each of one command to one socket, that a room may have yet to make before its session takes another
+    /// command.
+    pub room_deliveries_waiting_max: usize,
     /// The most bytes of events in one `session:events`, unless a single command has more.
     pub events_packet_bytes_max: usize,
     /// Whether a client may connect without a session, and join and leave some later.

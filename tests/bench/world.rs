@@ -69,6 +69,7 @@ pub async fn hub(log: Arc<dyn EventLog>, snapshot_events: u64) -> Hub {
         },
         in_flight_max: 65_536,
         group_commands_max: 256,
+        room_deliveries_waiting_max: 16_384,
         snapshot_events,
         sockets_per_session_max: 10_000,
     };

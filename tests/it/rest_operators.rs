@@ -135,6 +135,7 @@ async fn api() -> (Router, Hub, tempfile::TempDir) {
         },
         in_flight_max: 10,
         group_commands_max: 10,
+        room_deliveries_waiting_max: 16_384,
         snapshot_events: 1_000,
         sockets_per_session_max: 10,
     };

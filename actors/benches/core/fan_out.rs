@@ -13,7 +13,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use ractor::{Actor, ActorRef};
 use serde_json::value::{RawValue, to_raw_value};
 use talus_actors::{
-    broadcast_actor::{BroadcastActor, BroadcastArguments, BroadcastMessage},
+    broadcast_actor::{BroadcastActor, BroadcastArguments, BroadcastMessage, Told},
     domain::{
         ids::{Seq, Timestamp},
         state_hash::StateHash,
@@ -131,7 +131,12 @@ pub fn measure(criterion: &mut Criterion) {
 
 fn publish(runtime: &Runtime, room: &ActorRef<BroadcastMessage>, notice: &CommandNotice, arrivals: &Arrivals) {
     arrivals.count.store(0, Ordering::Relaxed);
-    let sent = room.cast(BroadcastMessage::Commands(vec![(notice.clone(), Span::none())]));
+    let told = Told {
+        notice: notice.clone(),
+        span: Span::none(),
+        underway: None,
+    };
+    let sent = room.cast(BroadcastMessage::Commands(vec![told]));
     sent.expect("the room lives");
     runtime.block_on(arrivals.complete.notified());
 }

@@ -10,7 +10,7 @@ use super::{
     snapshot,
 };
 use crate::{
-    broadcast_actor::{BroadcastMessage, Departing, Farewell},
+    broadcast_actor::{BroadcastMessage, Departing, Farewell, Told},
     domain::{
         command::{Command, Context},
         decide::{Decision, again, decide_ahead},
@@ -28,7 +28,7 @@ pub(super) enum Effect {
     /// An answer, or something else that is told to somebody outside the room.
     Tell(Box<dyn FnOnce() + Send>),
     /// What a command came to, for the room. Those between two other things for it are told together.
-    Command(CommandNotice, Span),
+    Command(Told),
     /// Something else for the room.
     Publish(BroadcastMessage),
 }
@@ -80,7 +80,7 @@ impl SessionState {
         for effect in std::mem::take(&mut self.outbox) {
             match effect {
                 Effect::Tell(send) => send(),
-                Effect::Command(notice, span) => commands.push((notice, span)),
+                Effect::Command(told) => commands.push(told),
                 Effect::Publish(message) => {
                     self.publish_commands(&mut commands);
                     self.publish(message);
@@ -150,6 +150,7 @@ impl SessionState {
             // These are handled where they arrive; nothing puts them among what waits.
             SessionMessage::Appended(_)
             | SessionMessage::Found(_)
+            | SessionMessage::RoomCaughtUp
             | SessionMessage::RoomReplaced { .. }
             | SessionMessage::Inspect(_)
             | SessionMessage::Inject(..)
@@ -226,7 +227,8 @@ impl SessionState {
             timestamp: context.now,
             verdict,
         };
-        self.outbox.push(Effect::Command(notice, span));
+        let underway = Some(self.backlog.enter(self.members.len()));
+        self.outbox.push(Effect::Command(Told { notice, span, underway }));
     }
 
     fn join(&mut self, member: Member, position: Option<Position>, now: Timestamp, reply: Reply<Result<(), RoomFull>>) {
@@ -366,7 +368,7 @@ impl SessionState {
     }
 
     /// Hands commands to the room, if there are any.
-    fn publish_commands(&self, commands: &mut Vec<(CommandNotice, Span)>) {
+    fn publish_commands(&self, commands: &mut Vec<Told>) {
         if !commands.is_empty() {
             self.publish(BroadcastMessage::Commands(std::mem::take(commands)));
         }

@@ -18,6 +18,8 @@ pub struct Inspection {
     pub waiting: usize,
     /// Whether an append is under way.
     pub append_in_flight: bool,
+    /// Deliveries, each of a command to a socket, that the room has yet to make.
+    pub room_deliveries_waiting: usize,
     /// Answers and publications that wait for the append.
     pub outbox: usize,
     /// Readers that wait for a `seq`, and those that follow.
@@ -50,6 +52,7 @@ impl SessionState {
             snapshot_seq: self.snapshot_seq,
             waiting: self.waiting.len(),
             append_in_flight: self.append_in_flight,
+            room_deliveries_waiting: self.backlog.deliveries(),
             outbox: self.outbox.len(),
             readers: self.readers.len() + self.progress.receiver_count(),
             sockets: self.members.len(),

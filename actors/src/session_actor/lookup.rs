@@ -67,6 +67,9 @@ impl SessionState {
             Some(SessionMessage::Submit(submission)) => submission.context.command_id,
             Some(_) => return true,
         };
+        if self.backlog.is_full() {
+            return false;
+        }
         if self.is_known(command) {
             return true;
         }

@@ -2,6 +2,7 @@
 
 mod actors_support;
 mod admission;
+mod backlog;
 mod batched;
 mod broadcast;
 mod deletion;

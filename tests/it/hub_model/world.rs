@@ -576,6 +576,7 @@ async fn start_hub(dir: &Path, limits: &Arc<Limits>) -> (SqliteLog, Hub) {
         },
         in_flight_max: 10_000,
         group_commands_max: 4,
+        room_deliveries_waiting_max: 6,
         snapshot_events: SNAPSHOT_EVENTS,
         sockets_per_session_max: 100,
     };

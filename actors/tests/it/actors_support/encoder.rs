@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use serde_json::{Value as Json, json, value::to_raw_value};
@@ -32,6 +32,8 @@ pub struct TestEncoder {
     pub joint_panics: AtomicUsize,
     /// Panics to come, one for each of the next bodies of syncs.
     pub body_panics: AtomicUsize,
+    /// Whether rooms are to stand still.
+    is_held: AtomicBool,
 }
 
 impl TestEncoder {
@@ -47,6 +49,12 @@ impl TestEncoder {
         self.bodies.load(Ordering::Relaxed)
     }
 
+    /// Rooms stand still at the next command, each with the thread that it runs on, for as long as this is held.
+    pub fn hold(&self) -> Still<'_> {
+        self.is_held.store(true, Ordering::Relaxed);
+        Still(&self.is_held)
+    }
+
     /// Panics at the next so many commands.
     pub fn panic_at_commands(&self, count: usize) {
         self.command_panics.store(count, Ordering::Relaxed);
@@ -60,6 +68,15 @@ impl TestEncoder {
     /// Panics at the next so many bodies of syncs.
     pub fn panic_at_bodies(&self, count: usize) {
         self.body_panics.store(count, Ordering::Relaxed);
+    }
+}
+
+/// Rooms stand still until this is dropped.
+pub struct Still<'a>(&'a AtomicBool);
+
+impl Drop for Still<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 
@@ -86,6 +103,9 @@ fn listed(entries: &[PresenceEntry]) -> Json {
 
 impl Encoder for TestEncoder {
     fn command(&self, room: &Room, notice: &CommandNotice) -> Vec<Frame> {
+        while self.is_held.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
         self.commands.fetch_add(1, Ordering::Relaxed);
         panic_if_told(&self.command_panics);
         let id = json!({ "command_id": notice.command_id });

@@ -84,6 +84,7 @@ impl Setup {
                 },
                 in_flight_max: 10_000,
                 group_commands_max: 64,
+                room_deliveries_waiting_max: 16_384,
                 snapshot_events: 1_000_000,
                 sockets_per_session_max: 100,
             },
