@@ -267,6 +267,49 @@ async fn another_writer_in_the_file_is_a_conflict_for_that_session_alone() {
     two.write(&create("y")).await;
 }
 
+/// The same in one transaction: what another writer took from one session costs those that are written with it nothing.
+/// They gather while that writer has the file.
+#[tokio::test]
+async fn a_conflict_costs_nothing_to_those_in_the_same_transaction() {
+    let dir = folder();
+    let log = open(dir.path());
+    let mut sessions = Vec::new();
+    for number in 1..=4 {
+        sessions.push(Writing::begin(&log, number).await);
+    }
+    let outside = Connection::open(database_path(dir.path())).expect("opens");
+    outside
+        .execute_batch(
+            "BEGIN IMMEDIATE;
+             INSERT INTO commands (sid, first_seq, seq, command_id, schema_version, payload)
+             VALUES (2, 1, 2, x'00', 1, '');",
+        )
+        .expect("the file is ours");
+    let appends: Vec<_> = sessions
+        .iter_mut()
+        .map(|writing| {
+            let (expected, recorded) = (writing.session.seq(), writing.decided(&create("x")));
+            let (log, id) = (log.clone(), writing.id());
+            tokio::spawn(async move { append(&log, id, expected, vec![recorded]).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    outside.execute_batch("COMMIT").expect("and no longer");
+    let mut conflicts = Vec::new();
+    for append in appends {
+        conflicts.push(matches!(
+            append.await.expect("no panic"),
+            Err(AppendError::Conflict { .. })
+        ));
+    }
+    assert_eq!(conflicts, [false, true, false, false]);
+    let heads = log.list().await.expect("readable");
+    assert_eq!(
+        heads.iter().map(|head| head.seq).collect::<Vec<_>>(),
+        [2, 0, 2, 2].map(Seq)
+    );
+}
+
 #[tokio::test]
 async fn undone_commands_are_told_of_and_old_ones_found() {
     let dir = folder();

@@ -294,7 +294,7 @@ impl Writer {
     }
 
     fn commit(&mut self, group: Vec<Request>) {
-        match write(&mut self.connection, &mut self.heads, &mut self.purging, &group) {
+        match self.write(&group) {
             Ok(verdicts) => {
                 self.heads.commit();
                 self.recovered();
@@ -310,6 +310,26 @@ impl Writer {
                 }
             }
         }
+    }
+
+    fn write(&mut self, group: &[Request]) -> rusqlite::Result<Vec<Verdict>> {
+        match self.try_write(group, Appends::Together) {
+            Err(error) if is_taken(&error) => {
+                self.heads.roll_back();
+                self.try_write(group, Appends::EachByItself)
+            }
+            written => written,
+        }
+    }
+
+    fn try_write(&mut self, group: &[Request], appends: Appends) -> rusqlite::Result<Vec<Verdict>> {
+        let Self {
+            connection,
+            heads,
+            purging,
+            ..
+        } = self;
+        write(connection, heads, purging, group, appends)
     }
 
     fn recovered(&self) {
@@ -382,12 +402,28 @@ impl Writer {
     }
 }
 
+/// What a transaction does about an append that turns out to be impossible.
+#[derive(Clone, Copy)]
+enum Appends {
+    /// Nothing: it fails, with everything in it. The heads say beforehand what is possible, so that this happens only if
+    /// another writer was here; and to be able to take one append back costs as much as a third of the append.
+    Together,
+    /// It takes that one back.
+    EachByItself,
+}
+
+/// Whether something is there already: a command, or its place. Another writer was here.
+fn is_taken(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
+}
+
 /// Writes a group in one transaction, and has it on the disk when it returns.
 fn write(
     connection: &mut Connection,
     heads: &mut Heads,
     purging: &mut VecDeque<i64>,
     group: &[Request],
+    appends: Appends,
 ) -> rusqlite::Result<Vec<Verdict>> {
     let mut transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
     let mut verdicts = Vec::with_capacity(group.len());
@@ -395,7 +431,7 @@ fn write(
     for request in group {
         verdicts.push(match request {
             Request::Create(genesis, _) => create(&transaction, heads, genesis)?,
-            Request::Append(rows) => append(&mut transaction, heads, rows)?,
+            Request::Append(rows) => append(&mut transaction, heads, rows, appends)?,
             Request::Snapshot { session_id, seq, data } => snapshot(&transaction, heads, *session_id, *seq, data)?,
             Request::Delete(session_id, _) => {
                 if let Some(head) = heads.get(*session_id) {
@@ -438,7 +474,12 @@ fn create(transaction: &Transaction<'_>, heads: &mut Heads, genesis: &Genesis) -
 }
 
 /// All rows of an append or, if it does not fit, none.
-fn append(transaction: &mut Transaction<'_>, heads: &mut Heads, rows: &Rows) -> rusqlite::Result<Verdict> {
+fn append(
+    transaction: &mut Transaction<'_>,
+    heads: &mut Heads,
+    rows: &Rows,
+    appends: Appends,
+) -> rusqlite::Result<Verdict> {
     let Some(Head { sid, seq: actual }) = heads.get(rows.session_id) else {
         return Ok(Verdict::NoSuchLog);
     };
@@ -451,13 +492,17 @@ fn append(transaction: &mut Transaction<'_>, heads: &mut Heads, rows: &Rows) -> 
     let Some(head_seq) = follows.filter(|_| expected == actual) else {
         return Ok(conflict);
     };
-    let savepoint = transaction.savepoint()?;
-    match insert(&savepoint, sid, rows, head_seq) {
-        Ok(()) => savepoint.commit()?,
-        // A command that is there already, or a place that is taken: another writer was here. The rest of the group is
-        // not to suffer for it.
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => return Ok(conflict),
-        Err(error) => return Err(error),
+    match appends {
+        Appends::Together => insert(transaction, sid, rows, head_seq)?,
+        Appends::EachByItself => {
+            let savepoint = transaction.savepoint()?;
+            match insert(&savepoint, sid, rows, head_seq) {
+                Ok(()) => savepoint.commit()?,
+                // The rest of the group is not to suffer for it.
+                Err(error) if is_taken(&error) => return Ok(conflict),
+                Err(error) => return Err(error),
+            }
+        }
     }
     heads.set(rows.session_id, Head { sid, seq: head_seq });
     Ok(Verdict::Done)
