@@ -291,6 +291,7 @@ async fn start_hub(
         group_commands_max: config.limits.group_commands_max,
         snapshot_events: config.sessions.snapshot_events as u64,
         sockets_per_session_max: realtime.sockets_per_session_max,
+        command_filter_bytes_max: config.limits.command_filter_bytes_max,
     };
     let blueprints = Arc::new(Blueprints(templates));
     Hub::start(

@@ -63,6 +63,9 @@ pub struct HubSettings {
     pub snapshot_events: u64,
     /// Sockets in a room, at most.
     pub sockets_per_session_max: usize,
+    /// Memory of a session for telling new commands from those that only the log knows, in bytes at most; 0: the log is
+    /// asked about each.
+    pub command_filter_bytes_max: usize,
 }
 
 /// What a hub stands on.
@@ -122,6 +125,7 @@ impl Hub {
             group_commands_max: settings.group_commands_max,
             snapshot_events: settings.snapshot_events,
             sockets_per_session_max: settings.sockets_per_session_max,
+            command_filter_bytes_max: settings.command_filter_bytes_max,
             stats: Arc::clone(&stats),
         };
         let arguments = SupervisorArguments {

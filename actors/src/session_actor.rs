@@ -18,6 +18,8 @@
 //! the new actor without noticing.
 
 mod fault;
+mod filter;
+mod forgotten;
 mod group;
 mod inspect;
 mod lookup;
@@ -35,7 +37,7 @@ use crate::{
         blueprint::Blueprint,
         command::{Command, Context},
         event::Document,
-        ids::{Epoch, Seq, Timestamp},
+        ids::{CommandId, Epoch, Seq, Timestamp},
         limits::Limits,
         recorded::Receipt,
         rejection::Rejection,
@@ -45,7 +47,7 @@ use crate::{
     log::{AppendError, EventLog, LogError},
     reply::{self, Reply},
     stats::Stats,
-    world::now,
+    world::{new_filter_key, now},
 };
 
 pub use fault::{ByOperator, Fault};
@@ -80,6 +82,8 @@ pub enum SessionMessage {
     Appended(Result<(), AppendError>),
     /// What the log knows of commands whose ids are not among the latest.
     Found(Result<lookup::Found, LogError>),
+    /// The next ids of commands that the log has from before this actor; `None`: there is no such log.
+    IdsRead(Result<Option<Vec<CommandId>>, LogError>),
     /// The room has another actor.
     RoomReplaced {
         /// The new one.
@@ -237,6 +241,9 @@ pub struct SessionResources {
     pub snapshot_events: u64,
     /// Sockets in a room, at most.
     pub sockets_per_session_max: usize,
+    /// Memory of a session for telling new commands from those that only the log knows, in bytes at most; 0: the log is
+    /// asked about each.
+    pub command_filter_bytes_max: usize,
     /// Counters.
     pub stats: Arc<Stats>,
 }
@@ -285,6 +292,7 @@ pub struct SessionState {
     /// The `seq` up to which everything is durable.
     durable_seq: Seq,
     lookups: lookup::Lookups,
+    forgotten: forgotten::Forgotten,
     fault: Option<Fault>,
     /// Tells followers how far everything is durable.
     progress: watch::Sender<Seq>,
@@ -322,6 +330,11 @@ impl Actor for SessionActor {
         tracing::info!(%session_id, seq = session.seq().0, nodes = session.document().graph.len(), "session started");
         resources.stats.sessions_loaded.add(1);
         let durable_seq = session.seq();
+        let forgotten = forgotten::Forgotten::new(
+            session.remembers_everything(),
+            new_filter_key(),
+            resources.command_filter_bytes_max,
+        );
         let mut state = SessionState {
             last_access: now(),
             durable_seq,
@@ -333,6 +346,7 @@ impl Actor for SessionActor {
             outbox: Vec::new(),
             append_in_flight: false,
             lookups: lookup::Lookups::default(),
+            forgotten,
             fault: None,
             progress: watch::Sender::new(durable_seq),
             snapshot_seq,
@@ -361,8 +375,13 @@ impl Actor for SessionActor {
             }
             SessionMessage::Found(found) => {
                 state.lookups.found(found?);
+                if state.waiting.is_empty() {
+                    state.lookups.nothing_waits();
+                }
                 state.ask_log(&myself);
+                state.read_forgotten(&myself);
             }
+            SessionMessage::IdsRead(page) => state.page_read(&myself, page),
             SessionMessage::RoomReplaced { room, sockets_stay } => {
                 state.room = Some(room);
                 if sockets_stay {

@@ -136,6 +136,7 @@ async fn api() -> (Router, Hub, tempfile::TempDir) {
         group_commands_max: 10,
         snapshot_events: 1_000,
         sockets_per_session_max: 10,
+        command_filter_bytes_max: 1_048_576,
     };
     let parts = HubParts {
         log: Arc::new(MemoryLog::start().expect("a thread")),

@@ -85,6 +85,7 @@ impl Setup {
                 group_commands_max: 64,
                 snapshot_events: 1_000_000,
                 sockets_per_session_max: 100,
+                command_filter_bytes_max: 1_048_576,
             },
             blueprints: Arc::new(NoBlueprints),
             realtime: true,
