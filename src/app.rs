@@ -295,6 +295,7 @@ async fn start_hub(
         room_deliveries_waiting_max: realtime.room_deliveries_waiting_max,
         snapshot_events: config.sessions.snapshot_events as u64,
         sockets_per_session_max: realtime.sockets_per_session_max,
+        command_filter_bytes_max: config.limits.command_filter_bytes_max,
     };
     let blueprints = Arc::new(Blueprints(templates));
     Hub::start(

@@ -66,6 +66,9 @@ pub struct HubSettings {
     pub snapshot_events: u64,
     /// Sockets in a room, at most.
     pub sockets_per_session_max: usize,
+    /// Memory of a session for telling new commands from those that only the log knows, in bytes at most; 0: the log is
+    /// asked about each.
+    pub command_filter_bytes_max: usize,
 }
 
 /// What a hub stands on.
@@ -126,6 +129,7 @@ impl Hub {
             room_deliveries_waiting_max: settings.room_deliveries_waiting_max,
             snapshot_events: settings.snapshot_events,
             sockets_per_session_max: settings.sockets_per_session_max,
+            command_filter_bytes_max: settings.command_filter_bytes_max,
             stats: Arc::clone(&stats),
         };
         let arguments = SupervisorArguments {

@@ -19,6 +19,8 @@
 
 mod backlog;
 mod fault;
+mod filter;
+mod forgotten;
 mod group;
 mod inspect;
 mod lookup;
@@ -36,7 +38,7 @@ use crate::{
         blueprint::Blueprint,
         command::{Command, Context},
         event::Document,
-        ids::{Epoch, Seq, Timestamp},
+        ids::{CommandId, Epoch, Seq, Timestamp},
         limits::Limits,
         recorded::Receipt,
         rejection::Rejection,
@@ -46,7 +48,7 @@ use crate::{
     log::{AppendError, EventLog, LogError},
     reply::{self, Reply},
     stats::Stats,
-    world::now,
+    world::{new_filter_key, now},
 };
 
 pub use backlog::Underway;
@@ -84,6 +86,8 @@ pub enum SessionMessage {
     Found(Result<lookup::Found, LogError>),
     /// The room has told enough of what it had to tell.
     RoomCaughtUp,
+    /// The next ids of commands that the log has from before this actor; `None`: there is no such log.
+    IdsRead(Result<Option<Vec<CommandId>>, LogError>),
     /// The room has another actor.
     RoomReplaced {
         /// The new one.
@@ -244,6 +248,9 @@ pub struct SessionResources {
     /// Deliveries, each of a command to a socket, that a room may have yet to make before its session takes another
     /// command.
     pub room_deliveries_waiting_max: usize,
+    /// Memory of a session for telling new commands from those that only the log knows, in bytes at most; 0: the log is
+    /// asked about each.
+    pub command_filter_bytes_max: usize,
     /// Counters.
     pub stats: Arc<Stats>,
 }
@@ -294,6 +301,7 @@ pub struct SessionState {
     /// The `seq` up to which everything is durable.
     durable_seq: Seq,
     lookups: lookup::Lookups,
+    forgotten: forgotten::Forgotten,
     fault: Option<Fault>,
     /// Tells followers how far everything is durable.
     progress: watch::Sender<Seq>,
@@ -331,6 +339,11 @@ impl Actor for SessionActor {
         tracing::info!(%session_id, seq = session.seq().0, nodes = session.document().graph.len(), "session started");
         resources.stats.sessions_loaded.add(1);
         let durable_seq = session.seq();
+        let forgotten = forgotten::Forgotten::new(
+            session.remembers_everything(),
+            new_filter_key(),
+            resources.command_filter_bytes_max,
+        );
         let mut state = SessionState {
             last_access: now(),
             durable_seq,
@@ -343,6 +356,7 @@ impl Actor for SessionActor {
             outbox: Vec::new(),
             append_in_flight: false,
             lookups: lookup::Lookups::default(),
+            forgotten,
             fault: None,
             progress: watch::Sender::new(durable_seq),
             snapshot_seq,
@@ -371,9 +385,14 @@ impl Actor for SessionActor {
             }
             SessionMessage::Found(found) => {
                 state.lookups.found(found?);
+                if state.waiting.is_empty() {
+                    state.lookups.nothing_waits();
+                }
                 state.ask_log(&myself);
+                state.read_forgotten(&myself);
             }
             SessionMessage::RoomCaughtUp => {}
+            SessionMessage::IdsRead(page) => state.page_read(&myself, page),
             SessionMessage::RoomReplaced { room, sockets_stay } => {
                 state.room = Some(room);
                 if sockets_stay {

@@ -35,6 +35,12 @@ pub fn new_command_id() -> CommandId {
     CommandId::new(Uuid::new_v4())
 }
 
+/// A secret that nobody outside the process learns.
+#[must_use]
+pub fn new_filter_key() -> u128 {
+    Uuid::new_v4().as_u128()
+}
+
 /// A new log's identity.
 #[must_use]
 pub fn new_epoch() -> Epoch {

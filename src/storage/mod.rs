@@ -209,6 +209,17 @@ impl EventLog for SqliteLog {
         self.0.readers.ask(move |reader| reader.find(session_id, &commands))
     }
 
+    fn command_ids(
+        &self,
+        session_id: SessionId,
+        after: Option<CommandId>,
+        ids_max: usize,
+    ) -> Answer<Option<Vec<CommandId>>> {
+        self.0
+            .readers
+            .ask(move |reader| reader.command_ids(session_id, after, ids_max))
+    }
+
     fn keep_snapshot(&self, session_id: SessionId, snapshot: Snapshot) {
         let log = self.clone();
         // Encoding is linear in the graph: nobody waits for it.

@@ -21,6 +21,7 @@ use talus_actors::{
     log::{Answer, LogError, Stored, StoredHead, Told},
 };
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::{answered, codec, schema, writer::sql};
 
@@ -109,6 +110,9 @@ struct Session {
 }
 
 const RECORD: &str = "SELECT schema_version, payload, first_seq, seq, undone FROM commands";
+
+pub(super) const COMMAND_IDS: &str =
+    "SELECT command_id FROM commands WHERE sid = ?1 AND command_id > ?2 ORDER BY command_id LIMIT ?3";
 
 impl Reader {
     pub(super) fn open(&self, session_id: SessionId, window_events: usize) -> Result<Option<Stored>, ReadError> {
@@ -204,6 +208,31 @@ impl Reader {
             }
         }
         Ok(found)
+    }
+
+    /// Looks at the index of ids only, in its order: no row is read.
+    pub(super) fn command_ids(
+        &self,
+        session_id: SessionId,
+        after: Option<CommandId>,
+        ids_max: usize,
+    ) -> Result<Option<Vec<CommandId>>, ReadError> {
+        let Some(Session { sid, .. }) = self.session(session_id)? else {
+            return Ok(None);
+        };
+        let mut statement = self.connection.prepare_cached(COMMAND_IDS)?;
+        let after = after.map(|id| id.uuid().into_bytes());
+        // Nothing is less than no bytes.
+        let after = after.as_ref().map_or(&[][..], |bytes| &bytes[..]);
+        let limit = i64::try_from(ids_max).unwrap_or(i64::MAX);
+        let mut rows = statement.query(params![sid, after, limit])?;
+        let mut ids = Vec::new();
+        while let Some(row) = rows.next()? {
+            let id = Uuid::from_slice(row.get_ref(0)?.as_blob().map_err(unreadable)?);
+            let id = id.map_err(|error| LogError::Corrupt(format!("a command's id is none: {error}")))?;
+            ids.push(CommandId::new(id));
+        }
+        Ok(Some(ids))
     }
 
     pub(super) fn list(&self) -> Result<Vec<StoredHead>, ReadError> {

@@ -506,6 +506,26 @@ async fn a_backup_is_a_log() {
     assert_eq!(writing.replayed().await.snapshot(), writing.session.snapshot());
 }
 
+/// The ids of a session's commands come out of the index alone: it is a small part of the log, and already sorted.
+#[tokio::test]
+async fn reading_ids_reads_no_rows() {
+    let dir = folder();
+    let log = open(dir.path());
+    log.close().await;
+    let connection = Connection::open(database_path(dir.path())).expect("opens");
+    let plan: String = connection
+        .query_row(
+            &format!("EXPLAIN QUERY PLAN {}", reader::COMMAND_IDS),
+            rusqlite::params![1, [0_u8; 16], 10],
+            |row| row.get("detail"),
+        )
+        .expect("planned");
+    assert_eq!(
+        plan,
+        "SEARCH commands USING COVERING INDEX commands_by_id (sid=? AND command_id>?)"
+    );
+}
+
 /// What every log must do.
 mod conformance {
     use std::ops::Deref;

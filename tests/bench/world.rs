@@ -72,6 +72,7 @@ pub async fn hub(log: Arc<dyn EventLog>, snapshot_events: u64) -> Hub {
         room_deliveries_waiting_max: 16_384,
         snapshot_events,
         sockets_per_session_max: 10_000,
+        command_filter_bytes_max: 1_048_576,
     };
     let parts = HubParts {
         log,

@@ -138,6 +138,7 @@ async fn api() -> (Router, Hub, tempfile::TempDir) {
         room_deliveries_waiting_max: 16_384,
         snapshot_events: 1_000,
         sockets_per_session_max: 10,
+        command_filter_bytes_max: 1_048_576,
     };
     let parts = HubParts {
         log: Arc::new(MemoryLog::start().expect("a thread")),

@@ -223,15 +223,19 @@ impl Session {
     /// If it does not follow from the state, which it always does if it was decided on it. The session is then of no
     /// more use: it is somewhere within the record.
     pub fn apply(&mut self, recorded: &Arc<Recorded>) -> Result<(), ReplayError> {
-        self.apply_ahead(recorded, None)
+        self.apply_ahead(recorded, None).map(drop)
     }
 
     /// The same, with the document as the record leaves it, if that is known already. It has to be the one that came with
-    /// the decision on this very state.
+    /// the decision on this very state. The answer is the commands that the session remembers no longer for it.
     ///
     /// # Errors
     /// As [`Session::apply`].
-    pub fn apply_ahead(&mut self, recorded: &Arc<Recorded>, ahead: Option<Document>) -> Result<(), ReplayError> {
+    pub fn apply_ahead(
+        &mut self,
+        recorded: &Arc<Recorded>,
+        ahead: Option<Document>,
+    ) -> Result<Vec<CommandId>, ReplayError> {
         if recorded.first_seq != self.seq.plus(1) {
             return Err(ReplayError::Gap {
                 after: self.seq,
@@ -259,12 +263,11 @@ impl Session {
         }
         self.seq = recorded.seq();
         self.last_activity = recorded.timestamp;
-        self.keep(recorded);
-        Ok(())
+        Ok(self.keep(recorded))
     }
 
-    fn keep(&mut self, recorded: &Arc<Recorded>) {
-        self.window.push(recorded, self.rules.limits.replay_window_events);
+    fn keep(&mut self, recorded: &Arc<Recorded>) -> Vec<CommandId> {
+        self.window.push(recorded, self.rules.limits.replay_window_events)
     }
 
     /// What the session is.
@@ -476,8 +479,10 @@ impl Changes {
 }
 
 impl Window {
-    /// Keeps the latest whole records that hold at most `events_max` events; the latest one always.
-    fn push(&mut self, recorded: &Arc<Recorded>, events_max: usize) {
+    /// Keeps the latest whole records that hold at most `events_max` events; the latest one always. The answer is the
+    /// commands that are not among them any more.
+    fn push(&mut self, recorded: &Arc<Recorded>, events_max: usize) -> Vec<CommandId> {
+        let mut forgotten = Vec::new();
         self.events += recorded.len_on_wire();
         self.records.push_back(Arc::clone(recorded));
         self.by_command.insert(recorded.command_id, Arc::clone(recorded));
@@ -485,8 +490,10 @@ impl Window {
             if let Some(oldest) = self.records.pop_front() {
                 self.events -= oldest.len_on_wire();
                 self.by_command.remove(&oldest.command_id);
+                forgotten.push(oldest.command_id);
             }
         }
+        forgotten
     }
 
     fn first_seq(&self) -> Option<Seq> {

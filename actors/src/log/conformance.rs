@@ -20,11 +20,12 @@ mod samples;
 use std::sync::Arc;
 
 use tokio::{sync::oneshot, task::JoinSet};
+use uuid::Uuid;
 
 use self::samples::{genesis, records, session_id};
 use super::{Append, AppendError, Done, EventLog, LogError, StoredHead};
 use crate::domain::{
-    ids::{Seq, SessionId},
+    ids::{CommandId, Seq, SessionId},
     recorded::Recorded,
 };
 
@@ -44,6 +45,8 @@ macro_rules! event_log_conformance {
             reading_on_begins_with_the_record_that_holds_the_next_event,
             reading_back_gives_every_record_once_the_newest_first,
             reading_back_ends_before_its_place,
+            the_ids_of_commands_are_told_once_each_and_in_their_order,
+            ids_that_were_there_are_told_whatever_is_appended_meanwhile,
             sessions_are_listed_in_the_order_they_began,
             a_deleted_session_is_gone_and_its_id_is_free,
             many_sessions_at_once_do_not_mix,
@@ -99,6 +102,7 @@ pub async fn a_session_that_is_not_there_is_said_not_to_be(log: &impl EventLog) 
     assert!(log.open(nobody, usize::MAX).await.expect("readable").is_none());
     assert_eq!(log.read(nobody, Seq::ZERO, 10).await, Ok(None));
     assert_eq!(log.read_back(nobody, Seq(u64::MAX), 10).await, Ok(None));
+    assert_eq!(log.command_ids(nobody, None, 10).await, Ok(None));
     assert_eq!(log.list().await, Ok(Vec::new()));
     assert_eq!(log.delete(nobody).await, Ok(()));
     assert_eq!(
@@ -296,6 +300,57 @@ pub async fn reading_back_ends_before_its_place(log: &impl EventLog) {
     }
 }
 
+/// Page by page the ids of a session's commands come once each, in their order, and none of another session's; a page
+/// is full unless it is the last.
+pub async fn the_ids_of_commands_are_told_once_each_and_in_their_order(log: &impl EventLog) {
+    let (session, all) = filled(log, 1).await;
+    filled(log, 2).await;
+    let expected = sorted_ids(&all);
+    for ids_max in [1, 2, 7, all.len(), all.len() + 1, usize::MAX] {
+        let (mut after, mut told) = (None, Vec::new());
+        loop {
+            let page = command_ids(log, session, after, ids_max).await;
+            assert_eq!(page.len(), ids_max.min(all.len() - told.len()), "in pages of {ids_max}");
+            let Some(last) = page.last() else { break };
+            after = Some(*last);
+            told.extend(page);
+        }
+        assert_eq!(told, expected, "in pages of {ids_max}");
+    }
+    assert_eq!(command_ids(log, session, None, 0).await, []);
+    assert_eq!(log.create(genesis(3, false)).await, Ok(()));
+    assert_eq!(
+        command_ids(log, session_id(3), None, 10).await,
+        [],
+        "a session without commands has none"
+    );
+}
+
+/// A page goes on behind an id, whether the log has it or not; what was there when the first page was asked for comes,
+/// whatever was appended between two pages.
+pub async fn ids_that_were_there_are_told_whatever_is_appended_meanwhile(log: &impl EventLog) {
+    let (session, all) = filled(log, 1).await;
+    let (mut after, mut told, mut so_far) = (None, Vec::new(), all.clone());
+    for _ in 0..all.len() {
+        let page = command_ids(log, session, after, 1).await;
+        after = page.last().copied().or(after);
+        told.extend(page);
+        let next = samples::following(1, &so_far, 1);
+        assert_eq!(append(log, session, end(&so_far), &next).await, Ok(()));
+        so_far.extend(next);
+    }
+    told.extend(command_ids(log, session, after, usize::MAX).await);
+    assert!(told.is_sorted(), "in their order");
+    let missing = all.iter().find(|record| !told.contains(&record.command_id));
+    assert_eq!(missing, None);
+
+    let expected = sorted_ids(&so_far);
+    for between in [Uuid::nil(), Uuid::from_u64_pair(u64::MAX / 2, 0), Uuid::max()].map(CommandId::new) {
+        let rest: Vec<_> = expected.iter().copied().filter(|id| *id > between).collect();
+        assert_eq!(command_ids(log, session, Some(between), usize::MAX).await, rest);
+    }
+}
+
 /// `list` names every session with its last `seq`, in the order they were created, whatever happened to them since.
 pub async fn sessions_are_listed_in_the_order_they_began(log: &impl EventLog) {
     // Not the order of their ids.
@@ -338,6 +393,7 @@ pub async fn a_deleted_session_is_gone_and_its_id_is_free(log: &impl EventLog) {
     assert!(log.open(gone, usize::MAX).await.expect("readable").is_none());
     assert_eq!(log.read(gone, Seq::ZERO, 10).await, Ok(None));
     assert_eq!(log.read_back(gone, Seq(u64::MAX), 10).await, Ok(None));
+    assert_eq!(log.command_ids(gone, None, 10).await, Ok(None));
     assert_eq!(
         append(log, gone, end(&all), &records(1, 1)).await,
         Err(AppendError::NoSuchLog)
@@ -446,6 +502,22 @@ async fn opened(log: &impl EventLog, session_id: SessionId) -> Vec<Arc<Recorded>
 async fn read(log: &impl EventLog, session_id: SessionId, after: Seq, events_max: usize) -> Vec<Arc<Recorded>> {
     let page = log.read(session_id, after, events_max).await;
     page.expect("readable").expect("created")
+}
+
+async fn command_ids(
+    log: &impl EventLog,
+    session_id: SessionId,
+    after: Option<CommandId>,
+    ids_max: usize,
+) -> Vec<CommandId> {
+    let page = log.command_ids(session_id, after, ids_max).await;
+    page.expect("readable").expect("created")
+}
+
+fn sorted_ids(records: &[Arc<Recorded>]) -> Vec<CommandId> {
+    let mut ids: Vec<_> = records.iter().map(|record| record.command_id).collect();
+    ids.sort_unstable();
+    ids
 }
 
 async fn read_back(log: &impl EventLog, session_id: SessionId, before: Seq, records_max: usize) -> Vec<Arc<Recorded>> {

@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound,
     sync::{Arc, mpsc},
 };
 
@@ -154,6 +155,12 @@ impl Log {
         let indices = commands.iter().filter_map(|id| self.by_command.get(id));
         indices.map(|&index| Arc::clone(&self.records[index])).collect()
     }
+
+    fn command_ids(&self, after: Option<CommandId>, ids_max: usize) -> Vec<CommandId> {
+        let beyond = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let ids = self.by_command.range((beyond, Bound::Unbounded));
+        ids.map(|(&id, _)| id).take(ids_max).collect()
+    }
 }
 
 impl EventLog for MemoryLog {
@@ -215,6 +222,18 @@ impl EventLog for MemoryLog {
         self.ask(move |logs| {
             let log = logs.sessions.get(&session_id);
             Ok(log.map(|log| log.find(&commands)).unwrap_or_default())
+        })
+    }
+
+    fn command_ids(
+        &self,
+        session_id: SessionId,
+        after: Option<CommandId>,
+        ids_max: usize,
+    ) -> Answer<Option<Vec<CommandId>>> {
+        self.ask(move |logs| {
+            let log = logs.sessions.get(&session_id);
+            Ok(log.map(|log| log.command_ids(after, ids_max)))
         })
     }
 

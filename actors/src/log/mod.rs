@@ -183,6 +183,16 @@ pub trait EventLog: Send + Sync + 'static {
     /// Those of these commands that the log has, in any order (P4).
     fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<Recorded>>>;
 
+    /// The ids of a session's commands that come after `after` in the order of ids: the first `ids_max` of them, or all
+    /// that there are. What is in the log when the first page is asked for is in one of the pages; what is appended
+    /// meanwhile may be.
+    fn command_ids(
+        &self,
+        session_id: SessionId,
+        after: Option<CommandId>,
+        ids_max: usize,
+    ) -> Answer<Option<Vec<CommandId>>>;
+
     /// Keeps a snapshot for later replays. A log may keep only the latest ones, or none: they save time, and hold nothing
     /// that the records do not. A failure is the log's to tell of.
     fn keep_snapshot(&self, session_id: SessionId, snapshot: Snapshot);

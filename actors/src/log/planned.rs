@@ -48,6 +48,7 @@ pub struct PlannedLog {
     orders: Arc<Orders>,
     held: mpsc::UnboundedSender<HeldAppend>,
     creates_held: watch::Receiver<bool>,
+    ids_held: watch::Receiver<bool>,
 }
 
 /// The test's end of a [`PlannedLog`].
@@ -55,6 +56,7 @@ pub struct Plan {
     orders: Arc<Orders>,
     held: mpsc::UnboundedReceiver<HeldAppend>,
     creates_held: watch::Sender<bool>,
+    ids_held: watch::Sender<bool>,
 }
 
 type Decide = Box<dyn Fn(&Append) -> Fate + Send + Sync>;
@@ -65,6 +67,11 @@ struct Orders {
     /// How many openings are still to fail.
     open_failures: AtomicUsize,
     appends: AtomicUsize,
+    /// Commands that were asked about.
+    sought: AtomicUsize,
+    id_pages: AtomicUsize,
+    /// How many pages of ids are still to fail.
+    id_failures: AtomicUsize,
 }
 
 /// An append that waits. Dropped, it is lost.
@@ -79,22 +86,28 @@ impl PlannedLog {
     pub fn over(inner: Arc<dyn EventLog>) -> (Self, Plan) {
         let (hold, held) = mpsc::unbounded_channel();
         let (hold_creates, creates_held) = watch::channel(false);
+        let (hold_ids, ids_held) = watch::channel(false);
         let orders = Arc::new(Orders {
             decide: ArcSwap::from_pointee(Box::new(|_: &Append| Fate::Commit) as Decide),
             open_error: ArcSwapOption::empty(),
             open_failures: AtomicUsize::new(0),
             appends: AtomicUsize::new(0),
+            sought: AtomicUsize::new(0),
+            id_pages: AtomicUsize::new(0),
+            id_failures: AtomicUsize::new(0),
         });
         let log = Self {
             inner,
             orders: Arc::clone(&orders),
             held: hold,
             creates_held,
+            ids_held,
         };
         let plan = Plan {
             orders,
             held,
             creates_held: hold_creates,
+            ids_held: hold_ids,
         };
         (log, plan)
     }
@@ -150,6 +163,28 @@ impl Plan {
     pub fn hold_creates(&self, hold: bool) {
         self.creates_held.send_replace(hold);
     }
+
+    /// How many commands were asked about by their ids.
+    #[must_use]
+    pub fn sought(&self) -> usize {
+        self.orders.sought.load(Ordering::Relaxed)
+    }
+
+    /// How many pages of ids were asked for.
+    #[must_use]
+    pub fn id_pages(&self) -> usize {
+        self.orders.id_pages.load(Ordering::Relaxed)
+    }
+
+    /// From now on pages of ids that are asked for wait (or no longer).
+    pub fn hold_ids(&self, hold: bool) {
+        self.ids_held.send_replace(hold);
+    }
+
+    /// The next so many pages of ids, of whatever session, cannot be read.
+    pub fn ids_fail(&self, count: usize) {
+        self.orders.id_failures.store(count, Ordering::Relaxed);
+    }
 }
 
 impl HeldAppend {
@@ -199,6 +234,12 @@ fn commit(log: &dyn EventLog, append: Append, then: impl FnOnce(Done) + Send + '
     log.append(Append { done, ..append });
 }
 
+/// Whether there was one left.
+fn take_one(left: &AtomicUsize) -> bool {
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+        .is_ok()
+}
+
 impl EventLog for PlannedLog {
     fn create(&self, genesis: Genesis) -> Answer<()> {
         let (inner, mut held) = (Arc::clone(&self.inner), self.creates_held.clone());
@@ -223,10 +264,9 @@ impl EventLog for PlannedLog {
     }
 
     fn open(&self, session_id: SessionId, window_events: usize) -> Answer<Option<Stored>> {
-        let failures = &self.orders.open_failures;
-        let left = failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        let fails = take_one(&self.orders.open_failures);
         match self.orders.open_error.load_full() {
-            Some(error) if left.is_ok() => std::future::ready(Err((*error).clone())).boxed(),
+            Some(error) if fails => std::future::ready(Err((*error).clone())).boxed(),
             Some(_) | None => self.inner.open(session_id, window_events),
         }
     }
@@ -244,7 +284,28 @@ impl EventLog for PlannedLog {
     }
 
     fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<Recorded>>> {
+        self.orders.sought.fetch_add(commands.len(), Ordering::Relaxed);
         self.inner.find(session_id, commands)
+    }
+
+    fn command_ids(
+        &self,
+        session_id: SessionId,
+        after: Option<CommandId>,
+        ids_max: usize,
+    ) -> Answer<Option<Vec<CommandId>>> {
+        self.orders.id_pages.fetch_add(1, Ordering::Relaxed);
+        if take_one(&self.orders.id_failures) {
+            let error = LogError::Io("the plan has it fail".to_owned());
+            return std::future::ready(Err(error)).boxed();
+        }
+        let (inner, mut held) = (Arc::clone(&self.inner), self.ids_held.clone());
+        async move {
+            // A plan that is gone holds nothing.
+            let _ = held.wait_for(|held| !held).await;
+            inner.command_ids(session_id, after, ids_max).await
+        }
+        .boxed()
     }
 
     fn keep_snapshot(&self, session_id: SessionId, snapshot: Snapshot) {

@@ -151,6 +151,7 @@ impl SessionState {
             SessionMessage::Appended(_)
             | SessionMessage::Found(_)
             | SessionMessage::RoomCaughtUp
+            | SessionMessage::IdsRead(_)
             | SessionMessage::RoomReplaced { .. }
             | SessionMessage::Inspect(_)
             | SessionMessage::Inject(..)
@@ -176,7 +177,8 @@ impl SessionState {
         let (answer, notice, record) = match decided {
             Ok((Decision::Change(recorded), ahead)) => {
                 self.fail_if(Fault::PanicApply);
-                self.session.apply_ahead(&recorded, ahead)?;
+                let forgotten = self.session.apply_ahead(&recorded, ahead)?;
+                self.forgotten.extend(forgotten);
                 tracing::debug!(
                     first_seq = recorded.first_seq.0,
                     seq = recorded.seq().0,

@@ -30,6 +30,8 @@ pub struct Inspection {
     pub nodes: usize,
     /// Commands that can be undone.
     pub undo_depth: usize,
+    /// Bytes of the filter that tells new commands from those of long ago.
+    pub command_filter_bytes: usize,
     /// About how many bytes of memory it holds; an estimate, made without looking at the parts.
     pub memory_bytes: usize,
 }
@@ -44,8 +46,11 @@ impl SessionState {
     pub(super) fn inspect(&self) -> Inspection {
         let session = &self.session;
         let graph: &Graph = &session.document().graph;
-        let memory_bytes =
-            graph.len() * NODE_BYTES + session.window_events() * EVENT_BYTES + session.history().weight_bytes();
+        let command_filter_bytes = self.forgotten.bytes();
+        let memory_bytes = graph.len() * NODE_BYTES
+            + session.window_events() * EVENT_BYTES
+            + session.history().weight_bytes()
+            + command_filter_bytes;
         Inspection {
             seq: session.seq(),
             durable_seq: self.durable_seq,
@@ -58,6 +63,7 @@ impl SessionState {
             sockets: self.members.len(),
             nodes: graph.len(),
             undo_depth: session.history().undo_depth(),
+            command_filter_bytes,
             memory_bytes,
         }
     }

@@ -1,9 +1,9 @@
 //! Was this command accepted before? (P4)
 //!
-//! The session remembers its latest commands; of older ones only the log knows. So the log is asked about an id that is
-//! not among the latest as soon as the command arrives, while the append before it is still under way: by the time it is
-//! its turn the answer is there. Several ids are asked about together. A command never overtakes another for it: the
-//! group ends before one whose answer is still missing.
+//! The session remembers its latest commands; of older ones only the log knows. Most ids are certain to be new all the
+//! same ([`super::forgotten`]). The log is asked about the others as soon as the command arrives, while the append before
+//! it is still under way: by the time it is its turn the answer is there. Several ids are asked about together. A command
+//! never overtakes another for it: the group ends before one whose answer is still missing.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -25,7 +25,7 @@ pub struct Found {
     as_of: Seq,
 }
 
-/// What the log was asked, and what it said. Bounded by the commands that wait.
+/// What the log was asked, and what it said. Bounded by the commands that wait, and those that did not wait for it.
 #[derive(Default)]
 pub(super) struct Lookups {
     to_ask: Vec<CommandId>,
@@ -42,6 +42,12 @@ impl Lookups {
         for record in found.records {
             self.known.insert(record.command_id, (Some(record), found.as_of));
         }
+    }
+
+    /// Nothing waits. A command that turned out to be new while the log was asked about it did not wait for the answer:
+    /// nobody takes that.
+    pub(super) fn nothing_waits(&mut self) {
+        self.known.clear();
     }
 
     /// What the log said of a command that is about to be decided.
@@ -82,7 +88,7 @@ impl SessionState {
     /// Whether it is certain here and now whether a command was accepted before.
     fn is_known(&self, command: CommandId) -> bool {
         let session = &self.session;
-        if session.remembers_everything() || session.recent(command).is_some() {
+        if session.remembers_everything() || session.recent(command).is_some() || self.forgotten.has_not(command) {
             return true;
         }
         // An answer is good for as long as the session remembers everything that came after it.

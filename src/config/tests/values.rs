@@ -89,6 +89,7 @@ fn every_number_has_a_range_that_is_kept_at_both_ends() {
         "server.port",
         "server.shutdown_grace_ms",
         "server.worker_threads",
+        "limits.command_filter_bytes_max",
         "rest.min_seq_wait_ms",
         "sessions.restart_backoff_ms",
     ];
@@ -106,7 +107,7 @@ fn every_number_has_a_range_that_is_kept_at_both_ends() {
             );
         }
     }
-    assert_eq!(numbers, 48, "numeric keys of the specification");
+    assert_eq!(numbers, 49, "numeric keys of the specification");
 }
 
 #[test]

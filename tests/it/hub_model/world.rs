@@ -579,6 +579,7 @@ async fn start_hub(dir: &Path, limits: &Arc<Limits>) -> (SqliteLog, Hub) {
         room_deliveries_waiting_max: 6,
         snapshot_events: SNAPSHOT_EVENTS,
         sockets_per_session_max: 100,
+        command_filter_bytes_max: 1_048_576,
     };
     let parts = HubParts {
         log: Arc::new(log.clone()) as Arc<dyn EventLog>,

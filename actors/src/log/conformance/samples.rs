@@ -67,7 +67,7 @@ impl Writer {
     fn next(&mut self) -> Arc<Recorded> {
         self.number += 1;
         let context = Context {
-            command_id: CommandId::new(Uuid::from_u64_pair(self.seed.into(), self.number)),
+            command_id: self.command_id(),
             origin: self.origin(),
             now: Timestamp(1_700_000_100_000 + i64::try_from(self.number).expect("few commands")),
             expected_seq: None,
@@ -78,6 +78,12 @@ impl Writer {
         };
         self.session.apply(&recorded).expect("what was decided fits");
         recorded
+    }
+
+    /// Scattered: their order is not the one in which the commands came.
+    fn command_id(&self) -> CommandId {
+        let scattered = self.number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        CommandId::new(Uuid::from_u64_pair(scattered, self.seed.into()))
     }
 
     fn origin(&self) -> Origin {

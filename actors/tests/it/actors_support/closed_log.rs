@@ -60,6 +60,10 @@ impl EventLog for ClosedLog {
         ready(Err(Self::error())).boxed()
     }
 
+    fn command_ids(&self, _: SessionId, _: Option<CommandId>, _: usize) -> Answer<Option<Vec<CommandId>>> {
+        ready(Err(Self::error())).boxed()
+    }
+
     fn keep_snapshot(&self, _: SessionId, _: Snapshot) {}
 
     fn list(&self) -> Answer<Vec<StoredHead>> {

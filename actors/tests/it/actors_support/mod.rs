@@ -87,6 +87,7 @@ impl Setup {
                 room_deliveries_waiting_max: 16_384,
                 snapshot_events: 1_000_000,
                 sockets_per_session_max: 100,
+                command_filter_bytes_max: 1_048_576,
             },
             blueprints: Arc::new(NoBlueprints),
             realtime: true,

@@ -4,5 +4,6 @@ mod durability;
 mod failing_appends;
 mod groups;
 mod joining;
+mod long_ago;
 mod reading;
 mod saving;

@@ -1,0 +1,333 @@
+//! P4: commands that a session has forgotten and its log has not; and what a new command costs in such a session.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use talus_actors::{
+    domain::{command::Command, ids::CommandId, recorded::Receipt},
+    hub::HubError,
+    log::planned::Fate,
+    session_supervisor::Operation,
+    world::new_command_id,
+};
+
+use crate::actors_support::{Session, Setup, Underway, World, create_node, new_node_id, until, within};
+
+/// A session that remembers no more than its latest command.
+fn forgetful() -> Setup {
+    Setup::new().with(|settings| settings.limits.replay_window_events = 2)
+}
+
+/// A command that was accepted, and what it came to.
+struct Sent {
+    id: CommandId,
+    command: Command,
+    first: Receipt,
+}
+
+async fn send(session: &Session) -> Sent {
+    let (id, command) = (new_command_id(), create_node(new_node_id()));
+    let first = within(session.submit_as(id, command.clone())).await.expect("accepted");
+    assert!(!first.receipt.duplicate, "it is new");
+    let first = first.receipt;
+    Sent { id, command, first }
+}
+
+async fn send_many(session: &Session, count: usize) -> Vec<Sent> {
+    let mut sent = Vec::new();
+    for _ in 0..count {
+        sent.push(send(session).await);
+    }
+    sent
+}
+
+/// Sent again, a command answers as it did the first time, and says that this is what it does.
+async fn assert_known(session: &Session, sent: &Sent) {
+    let again = within(session.submit_as(sent.id, sent.command.clone())).await;
+    let expected = Receipt {
+        duplicate: true,
+        ..sent.first.clone()
+    };
+    assert_eq!(again.expect("accepted before").receipt, expected);
+}
+
+async fn restart(session: &Session) {
+    let restarts = session.hub.stats().session_restarts.get();
+    let done = session.hub.operate(session.id, Operation::Restart);
+    within(done).await.expect("it is there");
+    until(|| session.hub.stats().session_restarts.get() > restarts).await;
+}
+
+/// Sends new commands until the log is asked about them no longer.
+async fn until_nothing_is_asked(world: &World, session: &Session) {
+    within(async {
+        loop {
+            let before = world.plan.sought();
+            send(session).await;
+            if world.plan.sought() == before {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+/// P4: in a session that has long forgotten its first commands, the log is asked about none that is new, and about one
+/// of long ago once: it gets its first answer.
+#[tokio::test]
+async fn the_log_is_asked_about_old_commands_and_about_no_new_one() {
+    let world = forgetful().start().await;
+    let session = world.session().await;
+    let sent = send_many(&session, 100).await;
+    assert_eq!((world.plan.sought(), world.plan.id_pages()), (0, 0), "all were new");
+    assert_known(&session, &sent[0]).await;
+    assert_eq!(world.plan.sought(), 1);
+    let latest = sent.last().expect("a hundred");
+    assert_known(&session, latest).await;
+    assert_eq!(world.plan.sought(), 1, "the latest is remembered");
+    for sent in &sent {
+        assert_known(&session, sent).await;
+    }
+    assert_eq!(session.snapshot().await.expect("read").seq, latest.first.seq);
+}
+
+/// After a restart the same is so as soon as the ids of before have been read, however many pages they are. Nobody waits
+/// for them: until then, the log is asked about each command.
+#[tokio::test]
+async fn after_a_restart_the_log_is_asked_until_the_ids_of_before_are_read() {
+    for count in [50, 1_000, 1_050] {
+        let world = forgetful().start().await;
+        let session = world.session().await;
+        let mut sent = send_many(&session, count).await;
+        restart(&session).await;
+        session.snapshot().await.expect("read");
+        assert_eq!(world.plan.id_pages(), 0, "who only looks reads nothing");
+
+        world.plan.hold_ids(true);
+        let before = world.plan.sought();
+        sent.extend(send_many(&session, 10).await);
+        assert_eq!(world.plan.sought(), before + 10, "each is looked up");
+        assert_eq!(world.plan.id_pages(), 1);
+        assert_known(&session, &sent[0]).await;
+
+        world.plan.hold_ids(false);
+        until_nothing_is_asked(&world, &session).await;
+        assert_eq!(world.plan.id_pages(), count / 1_000 + 1);
+        let before = world.plan.sought();
+        for sent in &sent {
+            assert_known(&session, sent).await;
+        }
+        assert_eq!(
+            world.plan.sought(),
+            before + sent.len(),
+            "each of long ago is looked up"
+        );
+    }
+}
+
+/// Ids that cannot be read cost nobody anything but the time for looking up; they are read later.
+#[tokio::test]
+async fn ids_that_cannot_be_read_are_read_later() {
+    let world = forgetful().start().await;
+    let session = world.session().await;
+    let mut sent = send_many(&session, 20).await;
+    restart(&session).await;
+    world.plan.ids_fail(1);
+    let before = world.plan.sought();
+    sent.extend(send_many(&session, 60).await);
+    assert_eq!(world.plan.sought(), before + 60, "each is looked up");
+    assert_eq!(world.plan.id_pages(), 1, "and the log is left alone with the rest");
+    for sent in &sent {
+        assert_known(&session, sent).await;
+    }
+    until_nothing_is_asked(&world, &session).await;
+    assert_eq!(world.plan.id_pages(), 2);
+}
+
+/// Operators see what the filter takes: nothing before the session forgets, and nothing at all where it is switched off.
+#[tokio::test]
+async fn the_filter_takes_nothing_before_it_is_needed() {
+    for (bytes_max, taken) in [(1_048_576, 4_096), (0, 0)] {
+        let setup = forgetful().with(|settings| settings.command_filter_bytes_max = bytes_max);
+        let world = setup.start().await;
+        let session = world.session().await;
+        let bytes = async || {
+            let inspected = within(session.hub.branch(session.id)).await.expect("it is there");
+            inspected.inside.expect("it is awake").command_filter_bytes
+        };
+        let first = send(&session).await;
+        assert_eq!(bytes().await, 0);
+        send(&session).await;
+        assert_eq!(bytes().await, taken);
+        assert_known(&session, &first).await;
+    }
+}
+
+/// What happens to a session.
+#[derive(Debug, Clone)]
+enum Step {
+    /// So many new commands at once.
+    New(usize),
+    /// One that was accepted comes again, with a new one behind it.
+    Again(prop::sample::Index),
+    /// A new one comes twice at once.
+    Twice,
+    /// A new one whose append ends so that nobody knows how; then it comes again.
+    InDoubt(bool),
+    /// Its actor fails.
+    Restart,
+    /// It leaves memory.
+    Sleep,
+    /// The next pages of ids cannot be read, or wait for long.
+    NoIds(usize, bool),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (1..8_usize).prop_map(Step::New),
+        6 => any::<prop::sample::Index>().prop_map(Step::Again),
+        2 => Just(Step::Twice),
+        1 => any::<bool>().prop_map(Step::InDoubt),
+        1 => Just(Step::Restart),
+        1 => Just(Step::Sleep),
+        1 => (0..3_usize, any::<bool>()).prop_map(|(fails, hold)| Step::NoIds(fails, hold)),
+    ];
+    proptest::collection::vec(step, 1..40)
+}
+
+/// The session under test, and what a plain map knows of it.
+struct Model {
+    world: World,
+    session: Session,
+    accepted: BTreeMap<CommandId, Sent>,
+}
+
+impl Model {
+    async fn run(&mut self, step: Step) {
+        match step {
+            Step::New(count) => {
+                let under_way: Vec<_> = (0..count).map(|_| self.begin()).collect();
+                for (id, command, call) in under_way {
+                    let first = call.answer().await.expect("accepted").receipt;
+                    self.accept(id, command, first);
+                }
+            }
+            Step::Again(which) => {
+                let Some(at) = (!self.accepted.is_empty()).then(|| which.index(self.accepted.len())) else {
+                    return;
+                };
+                let sent = self.accepted.values().nth(at).expect("one of them");
+                let (id, command, behind) = self.begin();
+                assert_known(&self.session, sent).await;
+                let first = behind.answer().await.expect("accepted").receipt;
+                self.accept(id, command, first);
+            }
+            Step::Twice => {
+                let (id, command, call) = self.begin();
+                let again = Underway::begin(self.session.submit_as(id, command.clone()));
+                let first = call.answer().await.expect("accepted").receipt;
+                let again = again.answer().await.expect("accepted").receipt;
+                assert!(again.duplicate);
+                assert_eq!(again.seq, first.seq);
+                self.accept(id, command, first);
+            }
+            Step::InDoubt(appended) => {
+                let fate = if appended { Fate::CommitAndLose } else { Fate::Lose };
+                self.world.plan.next([fate]);
+                let (id, command, call) = self.begin();
+                assert_eq!(call.answer().await, Err(HubError::OutcomeUnknown));
+                let again = within(self.session.submit_as(id, command.clone())).await;
+                let again = again.expect("accepted").receipt;
+                assert_eq!(again.duplicate, appended);
+                let first = Receipt {
+                    duplicate: false,
+                    ..again
+                };
+                self.accept(id, command, first);
+            }
+            Step::Restart => {
+                // One that sleeps has no actor that could fail.
+                within(self.session.hub.wake(self.session.id))
+                    .await
+                    .expect("it is there");
+                restart(&self.session).await;
+            }
+            Step::Sleep => {
+                within(self.session.hub.passivate(self.session.id))
+                    .await
+                    .expect("it is there");
+            }
+            Step::NoIds(fails, hold) => {
+                self.world.plan.ids_fail(fails);
+                self.world.plan.hold_ids(hold);
+            }
+        }
+    }
+
+    fn begin(
+        &self,
+    ) -> (
+        CommandId,
+        Command,
+        Underway<Result<talus_actors::session_actor::Submitted, HubError>>,
+    ) {
+        let (id, command) = (new_command_id(), create_node(new_node_id()));
+        let call = Underway::begin(self.session.submit_as(id, command.clone()));
+        (id, command, call)
+    }
+
+    fn accept(&mut self, id: CommandId, command: Command, first: Receipt) {
+        assert!(!first.duplicate, "{id} is new");
+        let before = self.accepted.insert(id, Sent { id, command, first });
+        assert!(before.is_none());
+    }
+
+    /// Every command once, and nothing else.
+    async fn assert_log(&self) {
+        let stored = self.world.log.open(self.session.id, usize::MAX).await;
+        let records = stored.expect("readable").expect("there").records;
+        assert_eq!(records.len(), self.accepted.len());
+        for record in records {
+            let sent = &self.accepted[&record.command_id];
+            assert_eq!(record.receipt(), sent.first);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// P4: whatever happens to a session, and however little it remembers: a command that was accepted once, at whatever
+    /// age, answers as it did then, a new one is accepted, and the log has each once.
+    #[test]
+    fn commands_of_any_age_are_applied_once(
+        steps in steps(),
+        window in prop_oneof![Just(1_usize), 2..9_usize, Just(60)],
+        snapshot_events in prop_oneof![Just(4_u64), Just(1_000_000)],
+        bytes_max in prop_oneof![Just(0_usize), Just(8), Just(64), Just(1_048_576)],
+        group in 1..6_usize,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let world = Setup::new()
+                .supervised(|supervision| supervision.restarts_max = 1_000)
+                .with(|settings| {
+                    settings.limits.replay_window_events = window;
+                    settings.snapshot_events = snapshot_events;
+                    settings.command_filter_bytes_max = bytes_max;
+                    settings.group_commands_max = group;
+                })
+                .start()
+                .await;
+            let session = world.session().await;
+            let mut model = Model { world, session, accepted: BTreeMap::new() };
+            for step in steps {
+                model.run(step).await;
+            }
+            for sent in model.accepted.values() {
+                assert_known(&model.session, sent).await;
+            }
+            model.assert_log().await;
+        });
+    }
+}
