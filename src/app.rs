@@ -7,6 +7,7 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
 use axum::{Router, middleware::from_fn_with_state};
 use futures_util::{FutureExt, future::BoxFuture};
+use socket2::SockRef;
 use talus_actors::{
     admission::Gate,
     domain::{blueprint::Blueprint, ids::TemplateId, limits::Limits},
@@ -212,6 +213,10 @@ fn end_process(reason: &str) {
     std::process::exit(i32::from(Exit::StorageFailed.code()));
 }
 
+/// Connections that may wait to be accepted. When all clients come at once, each one beyond that tries again after one
+/// second, then two, then four. It is as much as Linux lets wait by default (`net.core.somaxconn`); less if it allows less.
+const BACKLOG: i32 = 4_096;
+
 /// A host and a port as one text; an IPv6 address in brackets.
 fn format_address(host: &str, port: u16) -> String {
     if host.contains(':') {
@@ -242,6 +247,8 @@ async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), StartError> 
         error,
     };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
+    // Once more, since the runtime's own number is a quarter of that.
+    SockRef::from(&listener).listen(BACKLOG).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
 }

@@ -6,6 +6,7 @@
 mod ack;
 mod admission;
 mod commands;
+mod head;
 mod joining;
 mod memberships;
 mod peer;
@@ -13,6 +14,7 @@ mod presence;
 
 use std::{sync::Arc, time::Duration};
 
+use axum::extract::Request;
 use engineioxide::service::NotFoundService;
 use serde::Deserialize;
 use socketioxide::{
@@ -31,6 +33,7 @@ use talus_actors::{
     session_actor::{Position, ResyncRequest},
     world::now,
 };
+use tower::util::MapRequest;
 
 use self::{
     ack::Ack,
@@ -66,14 +69,12 @@ impl Sockets {
     }
 }
 
+/// What serves them.
+pub type Service = MapRequest<SocketIoService<NotFoundService>, fn(Request) -> Request>;
+
 /// Serves sockets.
 #[must_use]
-pub fn service(
-    hub: &Hub,
-    realtime: &Realtime,
-    limits: &Limits,
-    metrics: &Metrics,
-) -> (SocketIoService<NotFoundService>, Sockets) {
+pub fn service(hub: &Hub, realtime: &Realtime, limits: &Limits, metrics: &Metrics) -> (Service, Sockets) {
     let own_packets = limits.in_flight_per_session_max + OWN_PACKETS_MAX;
     let (service, io) = SocketIo::builder()
         .req_path(PATH)
@@ -102,7 +103,7 @@ pub fn service(
         async move { edge.connect(socket).await }
     };
     io.ns(NAMESPACE, connect.with(admit));
-    (service, Sockets(io))
+    (MapRequest::new(service, head::detached), Sockets(io))
 }
 
 /// What every handler holds.

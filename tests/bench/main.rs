@@ -8,6 +8,7 @@ mod durable;
 mod history;
 mod latency;
 mod process;
+mod sessions;
 mod table;
 mod world;
 
@@ -16,7 +17,7 @@ use std::io::Write as _;
 use table::Table;
 
 /// The names, in the order in which they run.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "durable",
     "big_graph",
     "recovery",
@@ -24,6 +25,7 @@ const NAMES: [&str; 7] = [
     "latency",
     "start",
     "idle",
+    "sessions",
 ];
 
 fn main() {
@@ -56,6 +58,7 @@ async fn measure(name: &'static str) -> Table {
         "latency" => Box::pin(latency::measure()).await,
         "start" => Box::pin(process::start()).await,
         "idle" => Box::pin(process::idle()).await,
+        "sessions" => Box::pin(sessions::measure()).await,
         _ => unreachable!("names are checked"),
     }
 }

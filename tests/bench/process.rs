@@ -1,6 +1,6 @@
 //! The binary as a process: how soon it serves, how much memory it takes.
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 use serde_json::json;
 use tokio::process::Child;
@@ -29,13 +29,7 @@ pub async fn start() -> Table {
         for times in [&mut fresh, &mut used] {
             let http = reqwest::Client::new();
             let began = Instant::now();
-            let mut process = Process::start(dir.path()).await;
-            loop {
-                let answer = http.get(format!("{}/readyz", process.url)).send().await;
-                if answer.is_ok_and(|it| it.status().is_success()) {
-                    break;
-                }
-            }
+            let mut process = ready(&http, dir.path()).await;
             times.push(began.elapsed());
             process.child.kill().await.expect("it ends");
         }
@@ -45,6 +39,17 @@ pub async fn start() -> Table {
         table.row(&[name.to_owned(), ms(p50), ms(max)]);
     }
     table
+}
+
+/// Starts the binary, and waits for the first 200 of `/readyz`.
+pub async fn ready(http: &reqwest::Client, data: &Path) -> Process {
+    let process = Process::start(data).await;
+    loop {
+        let answer = http.get(format!("{}/readyz", process.url)).send().await;
+        if answer.is_ok_and(|it| it.status().is_success()) {
+            return process;
+        }
+    }
 }
 
 /// Resident memory, nobody connected.
@@ -72,7 +77,7 @@ pub async fn idle() -> Table {
     table
 }
 
-fn rss_kib(child: &Child) -> usize {
+pub fn rss_kib(child: &Child) -> usize {
     let path = format!("/proc/{}/statm", child.id().expect("it runs"));
     let statm = std::fs::read_to_string(path).expect("Linux");
     let pages = statm.split(' ').nth(1).expect("a second field");

@@ -151,6 +151,8 @@ pub async fn session_with_history(hub: &Hub, events: usize) -> (SessionId, NodeI
 /// The real binary, running on a data directory.
 pub struct Process {
     pub url: String,
+    /// Where operators are listened to.
+    pub ops_url: String,
     pub child: Child,
 }
 
@@ -169,12 +171,18 @@ impl Process {
             .spawn()
             .expect("the binary starts");
         let mut output = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let first = output.next_line().await.expect("readable").expect("a line");
-        let url = first.strip_prefix("talus-hub listening on ").expect("an address");
-        let url = url.to_owned();
+        let mut said = async |what: &str| loop {
+            let line = output.next_line().await.expect("readable").expect("a line");
+            if let Some(rest) = line.strip_prefix(what) {
+                break rest.to_owned();
+            }
+        };
+        let url = said("talus-hub listening on ").await;
+        let ops = said("operators at ").await;
+        let ops_url = ops.strip_suffix("/ops/actors").expect("an address").to_owned();
         // Read on, or a full or closed pipe is what the hub meets.
         tokio::spawn(async move { while let Ok(Some(_)) = output.next_line().await {} });
-        Self { url, child }
+        Self { url, ops_url, child }
     }
 
     pub async fn post(&self, http: &reqwest::Client, path: &str, body: &Json) -> Json {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
     command::{CommandType, Fingerprint, Origin, Scope},
@@ -38,6 +38,7 @@ pub struct Recorded {
     /// The `seq` of its first event.
     pub first_seq: Seq,
     /// What it changed, in order; never empty.
+    #[serde(deserialize_with = "exact")]
     pub events: Vec<Event>,
     /// What its sender was told.
     pub outcome: Outcome,
@@ -56,7 +57,7 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The nodes it was about: the node of a command on one node, those that a batch created.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "exact", skip_serializing_if = "Vec::is_empty")]
     pub node_ids: Vec<NodeId>,
     /// Whether there is something to undo now.
     pub undo_available: bool,
@@ -67,6 +68,14 @@ pub struct Outcome {
     /// The hash of the graph after it (P6). Records from before there was one have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_hash: Option<StateHash>,
+}
+
+/// Reads a list into no more room than it needs. A list that grows begins with room for four, most of these are of one,
+/// and a session keeps thousands of them.
+fn exact<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let mut list = Vec::deserialize(deserializer)?;
+    list.shrink_to_fit();
+    Ok(list)
 }
 
 impl Recorded {
@@ -111,4 +120,48 @@ pub struct Receipt {
     pub outcome: Arc<Outcome>,
     /// Whether the command had been applied before (P4).
     pub duplicate: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{event::PropertyRef, ids::PropertyId, value::Value};
+
+    /// A record that was read is a record that is kept: it has no room to grow.
+    #[test]
+    fn a_record_that_is_read_takes_no_more_room_than_it_needs() {
+        let id = Uuid::from_u128(1);
+        let event = Event::PropertyDeleted {
+            node_id: NodeId::new(id),
+            property: PropertyRef {
+                id: PropertyId::new("points"),
+                key: None,
+            },
+            before: Value::Bool(true),
+        };
+        let recorded = Recorded {
+            command_id: CommandId::new(id),
+            command_type: CommandType::DeleteProperty,
+            fingerprint: Fingerprint(1),
+            target: None,
+            scope: Scope::Session,
+            origin: Origin::default(),
+            timestamp: Timestamp(0),
+            first_seq: Seq(1),
+            events: vec![event],
+            outcome: Outcome {
+                node_ids: vec![NodeId::new(id)],
+                undo_available: true,
+                redo_available: false,
+                is_dirty: true,
+                state_hash: None,
+            },
+        };
+        let text = serde_json::to_string(&recorded).expect("JSON");
+        let read: Recorded = serde_json::from_str(&text).expect("the same");
+        assert_eq!(read, recorded);
+        assert_eq!((read.events.capacity(), read.outcome.node_ids.capacity()), (1, 1));
+    }
 }

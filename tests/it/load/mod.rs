@@ -1,5 +1,6 @@
 //! The load generator tells the truth: of a hub that keeps its promises, and of a server that does not.
 
+mod connections;
 mod faulty;
 mod parts;
 mod peer;

@@ -10,6 +10,7 @@
 //!
 //! Nothing is shared between the two sides: the id of a command says when it was meant to start (see [`ticket`]).
 
+pub mod connections;
 pub mod options;
 pub mod order;
 pub mod packet;

@@ -1,21 +1,45 @@
 //! The binary `talus-load`: see the library.
 
-use std::{fs, io::Write as _, process::ExitCode};
+use std::{fs, io::Write as _, path::Path, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::Parser as _;
+use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use talus_load::{options::Options, report::Report, run};
+use serde::Serialize;
+use talus_load::{connections, options::Options, run};
 
 /// Something was lost, doubled or out of place.
 const FAULTY: u8 = 1;
 /// There is nothing to report. Also what a wrong command line ends with.
 const NOT_RUN: u8 = 2;
 
+/// Loads a server that speaks Talus Hub's contract, and checks what comes back.
+///
+/// It ends with 0 if every event came once and in its place, with 1 if not, and with 2 if it could not run.
+#[derive(Parser)]
+#[command(name = "talus-load", version, args_conflicts_with_subcommands = true)]
+struct CommandLine {
+    #[command(flatten)]
+    load: Options,
+    #[command(subcommand)]
+    instead: Option<Instead>,
+}
+
+/// What is done instead of loading.
+#[derive(Subcommand)]
+enum Instead {
+    Connections(connections::Options),
+}
+
 fn main() -> ExitCode {
-    match load(Options::parse()) {
-        Ok(report) if report.is_clean() => ExitCode::SUCCESS,
-        Ok(_) => FAULTY.into(),
+    let CommandLine { load, instead } = CommandLine::parse();
+    let done = match instead {
+        None => loaded(load),
+        Some(Instead::Connections(options)) => connected(options),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => FAULTY.into(),
         Err(error) => {
             eprintln!("error: {error:#}");
             NOT_RUN.into()
@@ -23,20 +47,43 @@ fn main() -> ExitCode {
     }
 }
 
-fn load(options: Options) -> anyhow::Result<Report> {
+/// Whether all went well, as of the other.
+fn loaded(options: Options) -> anyhow::Result<bool> {
+    let (json, threads) = (options.json.clone(), options.threads);
+    let report = on_threads(threads, async move |progress| run(options, &progress).await)?;
+    tell(json.as_deref(), &report, &report.to_text())?;
+    Ok(report.is_clean())
+}
+
+fn connected(options: connections::Options) -> anyhow::Result<bool> {
+    let (json, threads) = (options.json.clone(), options.threads);
+    let report = on_threads(threads, async move |progress| {
+        connections::run(options, &progress).await
+    })?;
+    tell(json.as_deref(), &report, &report.to_text())?;
+    Ok(report.is_clean())
+}
+
+fn on_threads<T, F>(threads: u16, run: impl FnOnce(ProgressBar) -> F) -> anyhow::Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = anyhow::Result<T>> + Send + 'static,
+{
     // Shown on a terminal only.
     let progress = ProgressBar::new(0);
     progress.set_style(ProgressStyle::with_template("{wide_bar} {elapsed} {msg}")?);
-    let json = options.json.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(options.threads.into())
+        .worker_threads(threads.into())
         .enable_all()
         .build()?;
-    let report = runtime.block_on(async { tokio::spawn(async move { run(options, &progress).await }).await })??;
+    runtime.block_on(async { tokio::spawn(run(progress)).await })?
+}
+
+fn tell(json: Option<&Path>, report: &impl Serialize, text: &str) -> anyhow::Result<()> {
     if let Some(file) = json {
-        let text = serde_json::to_string_pretty(&report)?;
-        fs::write(&file, text + "\n").with_context(|| file.display().to_string())?;
+        let text = serde_json::to_string_pretty(report)?;
+        fs::write(file, text + "\n").with_context(|| file.display().to_string())?;
     }
-    std::io::stdout().write_all(report.to_text().as_bytes())?;
-    Ok(report)
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(())
 }

@@ -90,14 +90,14 @@ pub enum Frames {
     Batched,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().map_err(|error| error.to_string())?;
     let fits = (0.0..=86_400.0).contains(&seconds);
     fits.then(|| Duration::from_secs_f64(seconds))
         .ok_or_else(|| format!("{text} is not between 0 and 86400"))
 }
 
-fn as_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn as_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_secs_f64())
 }
 

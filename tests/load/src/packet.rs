@@ -5,6 +5,9 @@ use serde_json::json;
 
 use crate::options::Frames;
 
+/// What the packet of an event begins with: its name and what it says follow as a list.
+pub(crate) const EVENT: &str = "42/graph,";
+
 /// Between the packets of a polled body.
 const SEPARATOR: char = '\u{1e}';
 
@@ -93,6 +96,15 @@ pub fn join(session_id: &str, frames: Frames) -> String {
     format!("40/graph,{auth}")
 }
 
+/// The packet that asks to be let into a session again, with all that happened since a position.
+#[must_use]
+pub fn rejoin(session_id: &str, epoch: &str, seq: u64) -> String {
+    format!(
+        "40/graph,{}",
+        json!({ "session_id": session_id, "epoch": epoch, "seq": seq })
+    )
+}
+
 /// The packets of a message: one by websocket, any number by polling.
 pub fn split(body: &str) -> impl Iterator<Item = &str> {
     body.split(SEPARATOR)
@@ -104,7 +116,7 @@ impl<'a> Packet<'a> {
     /// # Errors
     /// If it is of a known kind and not as that kind has to be.
     pub fn read(text: &'a str) -> Result<Self, serde_json::Error> {
-        if let Some(event) = text.strip_prefix("42/graph,") {
+        if let Some(event) = text.strip_prefix(EVENT) {
             if event.starts_with(TOGETHER) {
                 let (_, Together { events }): (&str, _) = serde_json::from_str(event)?;
                 let events = events.into_iter().map(|told| Event::new(told.event, told.data));

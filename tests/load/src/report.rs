@@ -284,7 +284,7 @@ impl Throughput {
 }
 
 impl Spread {
-    fn of(times: &Histogram<u64>) -> Self {
+    pub(crate) fn of(times: &Histogram<u64>) -> Self {
         Self {
             count: times.len(),
             p50: times.value_at_quantile(0.5),
@@ -295,7 +295,7 @@ impl Spread {
         }
     }
 
-    fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let times = [self.p50, self.p90, self.p99, self.p999, self.max];
         times.map(|us| format!("{:>9.2}", us as f64 / 1e3)).concat()
     }

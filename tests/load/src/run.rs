@@ -25,14 +25,14 @@ use crate::{
 };
 
 /// Sessions and sockets that are opened at one time.
-const OPENING: usize = 32;
+pub(crate) const OPENING: usize = 32;
 
 /// How often is looked whether all is told, and the progress is shown.
-const LOOK: Duration = Duration::from_millis(5);
-const SHOW: Duration = Duration::from_millis(200);
+pub(crate) const LOOK: Duration = Duration::from_millis(5);
+pub(crate) const SHOW: Duration = Duration::from_millis(200);
 
 /// How long sockets listen on when all is told: what is told twice comes after that.
-const LINGER: Duration = Duration::from_millis(250);
+pub(crate) const LINGER: Duration = Duration::from_millis(250);
 
 /// What everybody in a run knows.
 pub(crate) struct Run {
@@ -190,6 +190,6 @@ impl Usage {
     }
 }
 
-fn samples(server_pid: Option<u32>) -> anyhow::Result<(Option<Sample>, Sample)> {
+pub(crate) fn samples(server_pid: Option<u32>) -> anyhow::Result<(Option<Sample>, Sample)> {
     Ok((server_pid.map(Sample::of).transpose()?, Sample::of(std::process::id())?))
 }

@@ -103,7 +103,8 @@ fn closed(run: &Arc<Run>, senders: u16, sent: &UnboundedSender<Sent>) {
 }
 
 async fn one(run: &Run, ticket: Ticket) -> Sent {
-    let body = command(&run.options, &run.opened[usize::from(ticket.session)], ticket);
+    let (options, opened) = (&run.options, &run.opened[usize::from(ticket.session)]);
+    let body = command(options.seed, options.creates, opened, ticket);
     let late = run.elapsed().saturating_sub(ticket.start);
     let answer = run.server.execute(&body).await;
     Sent {

@@ -34,14 +34,9 @@ impl Connection {
     pub(crate) async fn open(http: &reqwest::Client, url: &str, transport: Transport) -> anyhow::Result<Self> {
         match transport {
             Transport::Websocket => {
-                let url = format!("{}{PATH}websocket", url.replacen("http", "ws", 1));
                 // A graph of many nodes is one large message.
                 let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-                // Small packets that do not wait for each other.
-                let (stream, _) = connect_async_with_config(url, Some(config), true).await?;
-                let mut connection = Self::Websocket(Box::new(stream));
-                opened(&connection.receive().await?)?;
-                Ok(connection)
+                Self::websocket(url, config).await
             }
             Transport::Polling => {
                 let url = format!("{url}{PATH}polling");
@@ -53,6 +48,16 @@ impl Connection {
                 })
             }
         }
+    }
+
+    /// Opens a websocket, past the server's first packet.
+    pub(crate) async fn websocket(url: &str, config: WebSocketConfig) -> anyhow::Result<Self> {
+        let url = format!("{}{PATH}websocket", url.replacen("http", "ws", 1));
+        // Small packets that do not wait for each other.
+        let (stream, _) = connect_async_with_config(url, Some(config), true).await?;
+        let mut connection = Self::Websocket(Box::new(stream));
+        opened(&connection.receive().await?)?;
+        Ok(connection)
     }
 
     /// Waits for the next message, which may hold several packets.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{options::Options, ticket::Ticket};
+use crate::ticket::Ticket;
 
 /// What a session begins with: its id, and its nodes in the order of their creation.
 #[derive(Debug)]
@@ -17,10 +17,10 @@ pub(crate) struct Opened {
 pub(crate) const PACKETS_PER_COMMAND: u64 = 3;
 
 /// The body of the command of a ticket. It always changes something, since its value has its number.
-pub(crate) fn command(options: &Options, opened: &Opened, ticket: Ticket) -> Value {
-    let chance = mix(options.seed ^ (u64::from(ticket.session) << 48) ^ ticket.index);
+pub(crate) fn command(seed: u64, creates: u8, opened: &Opened, ticket: Ticket) -> Value {
+    let chance = mix(seed ^ (u64::from(ticket.session) << 48) ^ ticket.index);
     let node = &opened.nodes[at(chance >> 8, opened.nodes.len())];
-    let (command_type, data) = if chance % 100 < u64::from(options.creates) {
+    let (command_type, data) = if chance % 100 < u64::from(creates) {
         ("CreateNode", node_data(Some(node), ticket.index))
     } else {
         let value = format!("{} is what this task is about, in a line of text", ticket.index);
@@ -29,7 +29,7 @@ pub(crate) fn command(options: &Options, opened: &Opened, ticket: Ticket) -> Val
     };
     json!({
         "session_id": opened.session_id, "command_type": command_type, "data": data,
-        "command_id": ticket.id(options.seed),
+        "command_id": ticket.id(seed),
     })
 }
 
@@ -43,7 +43,7 @@ fn at(chance: u64, length: usize) -> usize {
 }
 
 /// SplitMix64: neighbours come far apart.
-const fn mix(number: u64) -> u64 {
+pub(crate) const fn mix(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

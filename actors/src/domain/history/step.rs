@@ -16,12 +16,13 @@ use crate::domain::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     recorded: Arc<Recorded>,
-    /// What was there before a command that replaced the whole document: its event does not say.
+    /// What was there before a command that replaced the whole document: its event does not say. Few steps have one, and
+    /// no other makes room for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    replaced: Option<Document>,
+    replaced: Option<Box<Document>>,
     /// The undo that took it back, if one did. A step that was undone before this was kept has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    undone: Option<Undone>,
+    undone: Option<Box<Undone>>,
 }
 
 /// The undo of a step, with what it replaced.
@@ -29,13 +30,13 @@ pub struct Step {
 struct Undone {
     recorded: Arc<Recorded>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    replaced: Option<Document>,
+    replaced: Option<Box<Document>>,
 }
 
-fn replaced(recorded: &Recorded, before: &Document) -> Option<Document> {
+fn replaced(recorded: &Recorded, before: &Document) -> Option<Box<Document>> {
     let mut events = recorded.events.iter();
     let loads = events.any(|event| matches!(event, Event::ProjectLoaded { .. }));
-    loads.then(|| before.clone())
+    loads.then(|| Box::new(before.clone()))
 }
 
 fn weight_bytes(recorded: &Recorded, replaced: Option<&Document>) -> usize {
@@ -58,7 +59,7 @@ impl Step {
             replaced: replaced(undo, before),
         };
         Self {
-            undone: Some(undone),
+            undone: Some(Box::new(undone)),
             ..self
         }
     }
@@ -71,9 +72,9 @@ impl Step {
     /// About how many bytes of memory it holds. Linear in its events, which a step is looked at for when it comes and
     /// when it goes.
     pub(super) fn weight_bytes(&self) -> usize {
-        let undone = self.undone.as_ref();
-        weight_bytes(&self.recorded, self.replaced.as_ref())
-            + undone.map_or(0, |undo| weight_bytes(&undo.recorded, undo.replaced.as_ref()))
+        let undone = self.undone.as_deref();
+        weight_bytes(&self.recorded, self.replaced.as_deref())
+            + undone.map_or(0, |undo| weight_bytes(&undo.recorded, undo.replaced.as_deref()))
     }
 
     /// Which command it is.
@@ -114,7 +115,7 @@ impl Step {
 
     /// What takes it back.
     pub(in crate::domain) fn undoing(&self) -> Vec<Intent<'_>> {
-        intent::inverse(&self.recorded.events, self.replaced.as_ref())
+        intent::inverse(&self.recorded.events, self.replaced.as_deref())
     }
 
     /// What does it again: the undo is taken back, so that the document is the one before the undo, whatever that did.
@@ -122,10 +123,21 @@ impl Step {
         let original = &self.recorded.events;
         match &self.undone {
             Some(undo) => {
-                let undoing = intent::inverse(&undo.recorded.events, undo.replaced.as_ref());
+                let undoing = intent::inverse(&undo.recorded.events, undo.replaced.as_deref());
                 intent::shaped_like(original, undoing)
             }
             None => intent::forward(original),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session keeps a thousand of them: what few of them have is kept elsewhere.
+    #[test]
+    fn a_step_is_three_pointers() {
+        assert_eq!(size_of::<Step>(), 3 * size_of::<usize>());
     }
 }

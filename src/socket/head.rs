@@ -1,0 +1,69 @@
+//! The head of a request that a socket began with. It is kept for as long as the socket is there.
+//!
+//! As it was read, its parts are slices of the connection's buffer, some hundred bytes of 16 KiB, and each of them keeps
+//! the whole: more than all else that an idle socket needs.
+
+use axum::{
+    extract::{OriginalUri, Request},
+    http::{HeaderValue, Uri},
+};
+
+/// The same request, with a head that holds nothing but itself.
+pub(super) fn detached(mut request: Request) -> Request {
+    for value in request.headers_mut().values_mut() {
+        detach_value(value);
+    }
+    detach_uri(request.uri_mut());
+    // The router keeps one more.
+    if let Some(OriginalUri(uri)) = request.extensions_mut().get_mut() {
+        detach_uri(uri);
+    }
+    request
+}
+
+fn detach_value(value: &mut HeaderValue) {
+    // What was a value is one.
+    if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
+        copy.set_sensitive(value.is_sensitive());
+        *value = copy;
+    }
+}
+
+fn detach_uri(uri: &mut Uri) {
+    if let Ok(copy) = uri.to_string().parse() {
+        *uri = copy;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, Bytes};
+
+    use super::*;
+
+    /// A head that was read into a buffer lets go of it, and is the same.
+    #[test]
+    fn a_detached_head_keeps_no_buffer() {
+        let buffer = Bytes::from(b"/socket.io/?EIO=4&session_id=a websocket".to_vec());
+        let (path, value) = (buffer.slice(..28), buffer.slice(29..));
+        let request = || {
+            let uri = Uri::from_maybe_shared(path.clone()).expect("a path and a query");
+            Request::builder()
+                .uri(uri.clone())
+                .header(
+                    "upgrade",
+                    HeaderValue::from_maybe_shared(value.clone()).expect("visible"),
+                )
+                .extension(OriginalUri(uri))
+                .body(Body::empty())
+                .expect("a request")
+        };
+        let (kept, detached) = (request(), detached(request()));
+        assert_eq!(detached.uri(), kept.uri());
+        assert_eq!(detached.headers(), kept.headers());
+        let original = detached.extensions().get::<OriginalUri>().expect("it stays");
+        assert_eq!(original.0, *kept.uri());
+        drop((kept, path, value));
+        assert!(buffer.is_unique(), "something of the head is still in the buffer");
+    }
+}

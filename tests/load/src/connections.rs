@@ -1,0 +1,176 @@
+//! Many connections at one time: what each costs, and what becomes of them when all are lost at once.
+//!
+//! ```text
+//!  sessions ─▶ open, so many at a time ─▶ hold ─▶ cut all ─▶ change the sessions ─▶ all come back at once
+//!                                          │                                          │ each with its position
+//!                                   memory, pings                    exactly what was missed? ─▶ one more change
+//! ```
+//!
+//! Sockets are websockets. What happens to a client on its way back happens as it does to a real one: it waits a while
+//! that is longer each time, and tries again.
+
+mod back_off;
+mod changes;
+mod client;
+mod heard;
+mod options;
+pub mod report;
+mod storm;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use hdrhistogram::Histogram;
+use indicatif::ProgressBar;
+use tokio::time::sleep;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+pub use self::options::Options;
+use self::{
+    client::{Client, Scene},
+    report::{Held, Opening, Report},
+};
+use crate::{
+    order::Faults,
+    process::Sample,
+    report::note,
+    run::{OPENING, samples},
+    server::Server,
+    transport::Connection,
+    workload::Opened,
+};
+
+/// Why something happened, and how often.
+pub(crate) type Reasons = BTreeMap<String, u64>;
+
+/// What the server and the generator had used at a moment.
+pub(crate) type Moment = (Option<Sample>, Sample);
+
+/// A client that listens, and why it stopped if nobody asked it to.
+type Listening = AbortOnDropHandle<(Client, Option<String>)>;
+
+/// Runs it.
+///
+/// # Errors
+/// If sessions cannot be opened or joined, or a process is not there to be looked at. What goes wrong later is in the
+/// report.
+pub async fn run(options: Options, progress: &ProgressBar) -> anyhow::Result<Report> {
+    let server = Server::new(&options.url)?;
+    progress.set_message("opening sessions");
+    let opened = (0..options.sessions).map(|_| server.open(options.nodes));
+    let mut opened: Vec<Opened> = stream::iter(opened)
+        .buffered(OPENING)
+        .try_collect()
+        .await
+        .context("no session")?;
+    let scene = Arc::new(Scene {
+        url: options.url.clone(),
+        seed: options.seed,
+    });
+    let before = samples(options.server_pid)?;
+    progress.set_length(u64::from(options.sessions) * u64::from(options.sockets));
+    progress.set_message("connecting");
+    let stop = CancellationToken::new();
+    let _stops_with_this = stop.clone().drop_guard();
+    let began = Instant::now();
+    let (listening, took) = open(&options, &scene, &opened, &stop, progress)
+        .await
+        .context("a socket cannot join")?;
+    let seconds = began.elapsed().as_secs_f64();
+    let complete = samples(options.server_pid)?;
+    progress.set_message("holding");
+    sleep(options.duration).await;
+    let at_rest = samples(options.server_pid)?;
+    let opening = Opening::new(seconds, &took, &before, &complete);
+
+    // Whoever stops listening drops its connection: all of them at once.
+    stop.cancel();
+    let (mut clients, mut broken, mut faults) = (Vec::new(), Reasons::new(), Faults::default());
+    for listening in listening {
+        let (mut client, ended) = listening.await?;
+        ended.into_iter().for_each(|why| *broken.entry(why).or_default() += 1);
+        faults += client.account(opened[usize::from(client.session())].seq);
+        clients.push(client);
+    }
+    let resyncs = clients.iter().map(|client| client.resyncs).sum();
+    let held = Held::new(
+        options.duration,
+        clients.len(),
+        [&before, &complete, &at_rest],
+        broken,
+        resyncs,
+    );
+    let mut storm = None;
+    if options.reconnect {
+        let came = storm::storm(&options, &server, &scene, &mut opened, clients, progress).await?;
+        faults += came.faults;
+        storm = Some(came);
+    }
+    Ok(Report {
+        options,
+        opening,
+        held,
+        storm,
+        faults,
+    })
+}
+
+/// Opens all sockets, each of which listens as soon as it is in. How long each took is told in microseconds.
+async fn open(
+    options: &Options,
+    scene: &Arc<Scene>,
+    opened: &[Opened],
+    stop: &CancellationToken,
+    progress: &ProgressBar,
+) -> anyhow::Result<(Vec<Listening>, Histogram<u64>)> {
+    let mut took = Histogram::new(3)?;
+    // From session to session, as people come: not all of one session at once.
+    let seats = (0..options.sockets).flat_map(|_| (0..).zip(opened));
+    let mut joining = Vec::new();
+    for (number, (session, opened)) in (0..).zip(seats) {
+        joining.push(async move {
+            let began = Instant::now();
+            let (client, connection) = Client::join(scene, number, session, opened.session_id.as_str().into()).await?;
+            progress.inc(1);
+            let listening = tokio::spawn(listen(client, connection, Arc::clone(scene), stop.clone()));
+            anyhow::Ok((AbortOnDropHandle::new(listening), began.elapsed()))
+        });
+    }
+    let joined: Vec<(Listening, Duration)> = stream::iter(joining)
+        .buffer_unordered(options.at_a_time.into())
+        .try_collect()
+        .await?;
+    let mut listening = Vec::new();
+    for (one, time) in joined {
+        note(&mut took, time);
+        listening.push(one);
+    }
+    Ok((listening, took))
+}
+
+async fn listen(
+    mut client: Client,
+    connection: Connection,
+    scene: Arc<Scene>,
+    stop: CancellationToken,
+) -> (Client, Option<String>) {
+    let ended = stop.run_until_cancelled(client.listen(&scene, connection)).await;
+    let broken = ended.and_then(Result::err).map(|error| format!("{error:#}"));
+    (client, broken)
+}
+
+/// How many clients have come to where their session is.
+fn told(positions: &[(u16, Arc<AtomicU64>)], opened: &[Opened]) -> usize {
+    let is_told = |(session, position): &&(u16, Arc<AtomicU64>)| {
+        position.load(Ordering::Relaxed) >= opened[usize::from(*session)].seq
+    };
+    positions.iter().filter(is_told).count()
+}
