@@ -1,9 +1,12 @@
 //! What the core costs, one thing at a time: `cargo bench -p talus-actors --bench core -- [filter]`.
 
+#[path = "../common/cases.rs"]
+mod cases;
 mod commands;
 mod fan_out;
 mod hash;
 mod replay;
+#[path = "../common/subject.rs"]
 mod subject;
 
 use std::time::Duration;

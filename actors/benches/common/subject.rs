@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use talus_actors::domain::{
     command::{Command, CreateNode},
-    decide::{Decision, decide},
+    decide::{Decision, decide_ahead},
     ids::NodeId,
     limits::Limits,
     recorded::Recorded,
@@ -88,14 +88,15 @@ impl Subject {
         subject
     }
 
-    /// Decides a command and applies what was decided.
+    /// Decides a command and applies what was decided, as a session's actor does.
     pub fn submit(&mut self, command: &Command) -> Arc<Recorded> {
         self.commands += 1;
         let context = Bench::context(self.commands);
-        let Ok(Decision::Change(recorded)) = decide(&self.session, command, &context) else {
+        let Ok((Decision::Change(recorded), ahead)) = decide_ahead(&self.session, command, &context) else {
             unreachable!("{command:?} changes something");
         };
-        self.session.apply(&recorded).expect("it was decided on this session");
+        let applied = self.session.apply_ahead(&recorded, ahead);
+        applied.expect("it was decided on this session");
         recorded
     }
 }
