@@ -327,9 +327,11 @@ impl SessionState {
         self.snapshot_after(self.resources.snapshot_events / 4);
     }
 
+    /// A snapshot costs as much as the graph is large, and saves as much as was done since the one before: there is one
+    /// for as many events as there are nodes, at most. So its share in a command is the same in a graph of any size.
     fn snapshot_after(&mut self, events: u64) {
-        let seq = self.session.seq();
-        if seq.0 - self.snapshot_seq.0 >= events.max(1) {
+        let (seq, nodes) = (self.session.seq(), self.session.document().graph.len() as u64);
+        if seq.0 - self.snapshot_seq.0 >= events.max(nodes).max(1) {
             self.snapshot_seq = seq;
             let session_id = self.session.genesis().session_id;
             self.resources.log.keep_snapshot(session_id, self.session.snapshot());
