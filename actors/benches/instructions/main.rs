@@ -68,7 +68,7 @@ fn of_property((property, value): (PropertyId, Value)) -> (PropertyId, Value, St
     (property, value, hash)
 }
 
-// What a node's place costs; moving one pays it up to six times.
+// What a place costs: coming to one pays it up to three times, and so does leaving one.
 #[library_benchmark]
 #[bench::child(node_id(2), node_id(0), node_id(1))]
 fn of_place(id: NodeId, parent: NodeId, previous: NodeId) -> StateHash {
