@@ -406,7 +406,7 @@ impl Writer {
 #[derive(Clone, Copy)]
 enum Appends {
     /// Nothing: it fails, with everything in it. The heads say beforehand what is possible, so that this happens only if
-    /// another writer was here; and to be able to take one append back costs as much as a third of the append.
+    /// another writer was here; and to be able to take one append back, each needs a savepoint.
     Together,
     /// It takes that one back.
     EachByItself,
