@@ -4,6 +4,7 @@
 //! between two publications, never beside one. One room has one actor: a large or slow room is in nobody's way (P7). It
 //! decides nothing about the session, and nothing waits for it: if it fails, no command does (P10).
 
+mod backlog;
 mod departing;
 mod pacing;
 mod presence;
@@ -23,11 +24,12 @@ use crate::{
         Verdict,
     },
     reply::Reply,
-    session_actor::Underway,
     stats::Stats,
     world::{instant, now},
 };
 
+pub(crate) use backlog::Backlog;
+pub use backlog::Underway;
 pub use departing::{Departing, Farewell};
 pub(crate) use presence::list;
 

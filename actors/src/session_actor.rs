@@ -17,7 +17,6 @@
 //! (P8). Callers whose command was in the group are told that its outcome is unknown; those still waiting are served by
 //! the new actor without noticing.
 
-mod backlog;
 mod fault;
 mod filter;
 mod forgotten;
@@ -33,7 +32,7 @@ use tokio::sync::watch;
 use tracing::Span;
 
 use crate::{
-    broadcast_actor::BroadcastMessage,
+    broadcast_actor::{Backlog, BroadcastMessage},
     domain::{
         blueprint::Blueprint,
         command::{Command, Context},
@@ -51,7 +50,6 @@ use crate::{
     world::{new_filter_key, now},
 };
 
-pub use backlog::Underway;
 pub use fault::{ByOperator, Fault};
 pub use inspect::Inspection;
 pub use members::{Everybody, Roll};
@@ -294,7 +292,7 @@ pub struct SessionState {
     room: Option<ActorRef<BroadcastMessage>>,
     members: members::Members,
     /// What the room has yet to tell.
-    backlog: backlog::Backlog,
+    backlog: Backlog,
     waiting: VecDeque<SessionMessage>,
     outbox: Vec<group::Effect>,
     append_in_flight: bool,
@@ -348,7 +346,10 @@ impl Actor for SessionActor {
             last_access: now(),
             durable_seq,
             session,
-            backlog: backlog::Backlog::new(resources.room_deliveries_waiting_max, myself),
+            backlog: Backlog::new(resources.room_deliveries_waiting_max, move || {
+                // One that is gone does not wait.
+                let _ = myself.cast(SessionMessage::RoomCaughtUp);
+            }),
             resources,
             room,
             members: members::Members::new(roll),

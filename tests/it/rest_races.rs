@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::{
-    calls::Raw,
+    calls::{Raw, until},
     support::{Reply, TestHub},
 };
 
@@ -174,6 +174,11 @@ async fn a_project_is_made_whole_although_its_maker_is_gone() {
             made.status == 201 || made.refused() == (409, "PROJECT_EXISTS"),
             "{made:?}"
         );
+        // A name is taken before there is a log, and nobody finds the project until then.
+        until("the project is there", async || {
+            hub.get("/projects").await.ok()["total"] == number + 1
+        })
+        .await;
         let opened = hub.post(&format!("/projects/b{number}/open"), &json!({})).await.ok();
         assert_eq!(opened["graph"]["roots"][0]["name"], "Book");
     }

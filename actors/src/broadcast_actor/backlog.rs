@@ -12,19 +12,16 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use ractor::ActorRef;
-
-use super::SessionMessage;
-
-/// What the room of a session has yet to tell.
-pub(super) struct Backlog(Arc<Shared>);
+/// What the room of a session has yet to tell. The session holds it; the room knows only what is [`Underway`].
+pub(crate) struct Backlog(Arc<Shared>);
 
 struct Shared {
     deliveries: AtomicUsize,
     max: usize,
     /// Whether the session waits.
     is_awaited: AtomicBool,
-    session: ActorRef<SessionMessage>,
+    /// Tells the session that it has no longer to wait. Must not block.
+    wake: Box<dyn Fn() + Send + Sync>,
 }
 
 /// A command on its way to so many sockets. Dropped when they have it, or never will.
@@ -34,29 +31,30 @@ pub struct Underway {
 }
 
 impl Backlog {
-    pub(super) fn new(max: usize, session: ActorRef<SessionMessage>) -> Self {
+    /// One that is full at `max` deliveries, and calls `wake` when somebody who found it full need not wait any more.
+    pub(crate) fn new(max: usize, wake: impl Fn() + Send + Sync + 'static) -> Self {
         Self(Arc::new(Shared {
             deliveries: AtomicUsize::new(0),
             max,
             is_awaited: AtomicBool::new(false),
-            session,
+            wake: Box::new(wake),
         }))
     }
 
     /// A command sets out to so many sockets.
-    pub(super) fn enter(&self, deliveries: usize) -> Underway {
+    pub(crate) fn enter(&self, deliveries: usize) -> Underway {
         self.0.deliveries.fetch_add(deliveries, Ordering::SeqCst);
         let of = Arc::clone(&self.0);
         Underway { deliveries, of }
     }
 
     /// Deliveries that the room has yet to make.
-    pub(super) fn deliveries(&self) -> usize {
+    pub(crate) fn deliveries(&self) -> usize {
         self.0.deliveries.load(Ordering::SeqCst)
     }
 
-    /// Whether the session has to wait. It is told when it has no longer to.
-    pub(super) fn is_full(&self) -> bool {
+    /// Whether the session has to wait. It is woken when it has no longer to.
+    pub(crate) fn is_full(&self) -> bool {
         let Shared {
             deliveries,
             max,
@@ -78,12 +76,11 @@ impl Drop for Underway {
             deliveries,
             max,
             is_awaited,
-            session,
+            wake,
         } = &*self.of;
         let left = deliveries.fetch_sub(self.deliveries, Ordering::SeqCst) - self.deliveries;
         if left < *max && is_awaited.swap(false, Ordering::SeqCst) {
-            // One that is gone does not wait.
-            let _ = session.cast(SessionMessage::RoomCaughtUp);
+            wake();
         }
     }
 }
