@@ -8,6 +8,7 @@ mod backlog;
 mod departing;
 mod pacing;
 mod presence;
+mod seat;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -20,8 +21,7 @@ use crate::{
         state_hash::StateHash,
     },
     fan_out::{
-        CommandNotice, Encoder, Frame, Frames, Member, MemberId, Room, SendError, Sync, SyncBody, SyncContent, SyncDue,
-        Verdict,
+        CommandNotice, Encoder, Frame, Frames, Member, MemberId, Room, Sync, SyncBody, SyncContent, SyncDue, Verdict,
     },
     reply::Reply,
     stats::Stats,
@@ -36,6 +36,7 @@ pub(crate) use presence::list;
 use self::{
     pacing::{PACE, Pacing},
     presence::RoomPresence,
+    seat::Seat,
 };
 
 /// What a room's actor is told.
@@ -121,20 +122,6 @@ pub struct BroadcastState {
     presence_interval: Duration,
     /// Whether it is going to tell of presence.
     is_gathering: bool,
-}
-
-struct Seat {
-    member: Member,
-    /// The last sequenced event that the socket's queue took.
-    delivered: Seq,
-    /// How often in a row it could not take a packet; 0: it keeps up.
-    behind: u32,
-    /// It waits for its turn to get a large sync, and gets nothing else until then.
-    waits: bool,
-    /// It has not been told that it is here, which comes after its first sync.
-    is_unannounced: bool,
-    /// It has not been told who is here, which comes right after its first sync.
-    is_new: bool,
 }
 
 /// Nodes or records from which encoding is moved off the workers that serve sockets: about a millisecond of work.
@@ -306,14 +293,7 @@ impl BroadcastState {
     fn seat(&mut self, member: Member, is_new: bool) -> MemberId {
         let id = member.id;
         let is_new = is_new || self.members.get(&id).is_some_and(|seat| seat.is_new);
-        let seat = Seat {
-            member,
-            delivered: Seq::ZERO,
-            behind: 0,
-            waits: false,
-            is_unannounced: false,
-            is_new,
-        };
+        let seat = Seat::new(member, is_new);
         if self.members.insert(id, seat).is_none() {
             self.stats.members.add(1);
         }
@@ -471,53 +451,6 @@ impl Drop for BroadcastState {
         self.stats
             .members
             .add(-i64::try_from(self.members.len()).unwrap_or(i64::MAX));
-    }
-}
-
-impl Seat {
-    /// Hands the socket a packet, unless it is behind or waits: then it has missed one, and what comes next is a sync.
-    /// Returns whether it has it.
-    fn send(&mut self, frame: &Frame, stats: &Stats) -> bool {
-        if self.behind > 0 || self.waits {
-            return false;
-        }
-        match self.member.socket.send(frame) {
-            Ok(()) => {
-                stats.packets_delivered.increment();
-                self.delivered = frame.seq.unwrap_or(self.delivered);
-                true
-            }
-            Err(SendError::Full) => {
-                self.fall_behind(stats);
-                false
-            }
-            Err(SendError::Closed) => false,
-        }
-    }
-
-    /// Hands the socket a sync, after which it is where the session is. Returns whether it has it.
-    fn resync(&mut self, frame: &Frame, seq: Seq, stats: &Stats) -> bool {
-        match self.member.socket.send(frame) {
-            Ok(()) => {
-                stats.packets_delivered.increment();
-                (self.delivered, self.behind) = (seq, 0);
-                true
-            }
-            Err(SendError::Full) => {
-                self.fall_behind(stats);
-                false
-            }
-            Err(SendError::Closed) => false,
-        }
-    }
-
-    fn fall_behind(&mut self, stats: &Stats) {
-        stats.packets_dropped.increment();
-        if self.behind == 0 {
-            stats.slow_consumers.increment();
-        }
-        self.member.socket.fell_behind(self.delivered, self.behind);
-        self.behind += 1;
     }
 }
 
