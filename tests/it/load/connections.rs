@@ -169,10 +169,7 @@ async fn serve(fault: Fault) -> String {
         .route("/api/v1/commands/execute", post(execute))
         .with_state(server)
         .layer(layer);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves") });
-    format!("http://{address}")
+    super::serve(app).await
 }
 
 /// What three sockets make of it that missed two commands, four events.

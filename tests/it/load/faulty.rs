@@ -84,10 +84,7 @@ async fn serve(fault: Fault, frames: Frames) -> String {
         .route("/api/v1/commands/execute", post(execute))
         .with_state(server)
         .layer(layer);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves") });
-    format!("http://{address}")
+    super::serve(app).await
 }
 
 /// What two sockets make of it: what happens, happens to both; and it makes no difference whether the events of a command

@@ -75,7 +75,7 @@ pub async fn run(options: Options, progress: &ProgressBar) -> anyhow::Result<Rep
         url: options.url.clone(),
         seed: options.seed,
     });
-    let before = samples(options.server_pid)?;
+    let before = samples(options.processes.server_pid)?;
     progress.set_length(u64::from(options.sessions) * u64::from(options.sockets));
     progress.set_message("connecting");
     let stop = CancellationToken::new();
@@ -85,10 +85,10 @@ pub async fn run(options: Options, progress: &ProgressBar) -> anyhow::Result<Rep
         .await
         .context("a socket cannot join")?;
     let seconds = began.elapsed().as_secs_f64();
-    let complete = samples(options.server_pid)?;
+    let complete = samples(options.processes.server_pid)?;
     progress.set_message("holding");
     sleep(options.duration).await;
-    let at_rest = samples(options.server_pid)?;
+    let at_rest = samples(options.processes.server_pid)?;
     let opening = Opening::new(seconds, &took, &before, &complete);
 
     // Whoever stops listening drops its connection: all of them at once.

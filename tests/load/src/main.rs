@@ -49,18 +49,18 @@ fn main() -> ExitCode {
 
 /// Whether all went well, as of the other.
 fn loaded(options: Options) -> anyhow::Result<bool> {
-    let (json, threads) = (options.json.clone(), options.threads);
-    let report = on_threads(threads, async move |progress| run(options, &progress).await)?;
-    tell(json.as_deref(), &report, &report.to_text())?;
+    let processes = options.processes.clone();
+    let report = on_threads(processes.threads, async move |progress| run(options, &progress).await)?;
+    tell(processes.json.as_deref(), &report, &report.to_text())?;
     Ok(report.is_clean())
 }
 
 fn connected(options: connections::Options) -> anyhow::Result<bool> {
-    let (json, threads) = (options.json.clone(), options.threads);
-    let report = on_threads(threads, async move |progress| {
+    let processes = options.processes.clone();
+    let report = on_threads(processes.threads, async move |progress| {
         connections::run(options, &progress).await
     })?;
-    tell(json.as_deref(), &report, &report.to_text())?;
+    tell(processes.json.as_deref(), &report, &report.to_text())?;
     Ok(report.is_clean())
 }
 

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Parser, ValueEnum, ValueHint};
+use clap::{Args, Parser, ValueEnum, ValueHint};
 use serde::{Serialize, Serializer};
 
 use crate::ticket::SESSIONS_MAX;
@@ -58,6 +58,15 @@ pub struct Options {
     /// What the choices of the commands begin with; two runs at the same time need two
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// The server's process and the generator's.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub processes: Processes,
+}
+
+/// The server's process and the generator's, whatever is run.
+#[derive(Debug, Clone, Args, Serialize)]
+pub struct Processes {
     /// The server's process, to tell what it uses (Linux)
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,

@@ -171,7 +171,7 @@ pub(crate) type Span = (Sample, Sample);
 
 impl Usage {
     fn begin(run: &Run) -> Self {
-        let (server_pid, warmup) = (run.options.server_pid, run.options.warmup);
+        let (server_pid, warmup) = (run.options.processes.server_pid, run.options.warmup);
         let before = tokio::spawn(async move {
             sleep(warmup).await;
             samples(server_pid)

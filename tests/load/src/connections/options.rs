@@ -1,12 +1,12 @@
 //! What a run with many connections is to be.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use clap::{Parser, ValueHint};
 use serde::Serialize;
 
 use crate::{
-    options::{as_seconds, seconds},
+    options::{Processes, as_seconds, seconds},
     ticket::SESSIONS_MAX,
 };
 
@@ -49,14 +49,8 @@ pub struct Options {
     /// What choices begin with; two runs at the same time need two
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// The server's process, to tell what it uses (Linux)
-    #[arg(long, value_name = "PID")]
-    pub server_pid: Option<u32>,
-    /// Write the report to this file, as JSON
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    #[serde(skip)]
-    pub json: Option<PathBuf>,
-    /// Threads of the generator itself
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub threads: u16,
+    /// The server's process and the generator's.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub processes: Processes,
 }

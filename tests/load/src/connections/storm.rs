@@ -76,7 +76,7 @@ pub(super) async fn storm(
 
     progress.set_message("coming back");
     progress.set_position(0);
-    let before = samples(options.server_pid)?;
+    let before = samples(options.processes.server_pid)?;
     let (news, arrives) = mpsc::unbounded_channel();
     let stop = CancellationToken::new();
     let _stops_with_this = stop.clone().drop_guard();
@@ -97,7 +97,7 @@ pub(super) async fn storm(
     }
     drop(news);
     let came = collect(arrives, count, options.drain, progress).await?;
-    let after = samples(options.server_pid)?;
+    let after = samples(options.processes.server_pid)?;
 
     // Whoever is back has to hear of what happens from now on.
     failed += changes::change(server, options.seed, opened, changes..changes + 1).await;
