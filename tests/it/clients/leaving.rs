@@ -135,6 +135,12 @@ async fn an_upgraded_websocket_that_stops_reading_is_let_go() {
 /// P2: a client that polls and was away for longer than it was waited for gets a sync when it comes back.
 #[tokio::test]
 async fn a_client_that_polls_again_after_a_long_while_is_resynced() {
+    assert_resynced_when_it_polls_again(50, |connect| connect).await;
+}
+
+/// A client that polls misses what happens while its polls do not get through, is brought to where the session is, and
+/// goes on from there.
+pub(super) async fn assert_resynced_when_it_polls_again(nodes: u64, with: impl FnOnce(Connect) -> Connect) {
     let hub = TestHub::with(|config| {
         config.realtime.slow_consumer_retry_ms = 1;
         config.realtime.outgoing_packets_per_socket_max = 8;
@@ -144,21 +150,24 @@ async fn a_client_that_polls_again_after_a_long_while_is_resynced() {
     let session = hub.session().await;
     let wire = Wire::to(&hub.url).await;
     let mut js = Driver::javascript();
-    js.settle("ann", &Connect::to(&wire.url, &session, Transport::Polling))
+    js.settle("ann", &with(Connect::to(&wire.url, &session, Transport::Polling)))
         .await;
     wire.stop();
-    for _ in 0..50 {
+    for _ in 0..nodes {
         hub.create_node(&session, None, "N").await;
     }
     metric(&hub, "hub_packets_dropped_total", |dropped| dropped >= 15).await;
     wire.release();
     let told = js.until("ann", "session:sync").await;
     let (_, sync) = told.last().and_then(Told::event).expect("an event");
-    assert_eq!((&sync["reason"], &sync["seq"]), (&json!("slow_consumer"), &json!(100)));
+    assert_eq!(
+        (&sync["reason"], &sync["seq"]),
+        (&json!("slow_consumer"), &json!(2 * nodes))
+    );
     assert_eq!(js.replica("ann").await.graph, hub.graph(&session).await);
     // And from there it goes on.
     hub.create_node(&session, None, "N").await;
-    js.until_seq("ann", 102).await;
+    js.until_seq("ann", 2 * nodes + 2).await;
 }
 
 /// Each socket is told with its own name, then disconnected such that it does not come back.
