@@ -66,6 +66,8 @@ describe.each([
     const changes: Change[] = [];
     bob.onChange(change => changes.push(change));
     const { node_id: root = "" } = await ann.execute("CreateNode", create("Root"));
+    // What comes at one time is told at one time, so the next command waits until this one was told.
+    await until(bob, () => changes.length === 1);
     await ann.batch([
       { command_type: "CreateNode", data: create("A", { parent_id: root }) },
       { command_type: "CreateNode", data: create("B", { parent_id: root }) },
