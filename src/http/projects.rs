@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
+use ecow::EcoString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 use talus_actors::{
@@ -172,7 +173,7 @@ pub(super) struct ListedProject {
     /// `None`: it has a file and no session.
     session_id: Option<SessionId>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    project_name: Option<Arc<str>>,
+    project_name: Option<EcoString>,
     #[serde(skip_serializing_if = "Option::is_none")]
     template_id: Option<TemplateId>,
     is_saved: bool,
@@ -205,7 +206,7 @@ pub(super) async fn list(
         let project = session.and_then(|genesis| genesis.project.as_ref());
         ListedProject {
             session_id: session.map(|genesis| genesis.session_id),
-            project_name: project.map(|project| Arc::clone(&project.project_name)),
+            project_name: project.map(|project| project.project_name.clone()),
             template_id: project.and_then(|project| project.template_id.clone()),
             is_saved: saved.binary_search(&project_id).is_ok(),
             project_id,
@@ -220,7 +221,7 @@ pub(super) async fn list(
 #[derive(Serialize)]
 pub(super) struct ProjectAnswer {
     project_id: ProjectId,
-    project_name: Option<Arc<str>>,
+    project_name: Option<EcoString>,
     template_id: Option<TemplateId>,
     session_id: Option<SessionId>,
     graph: Box<RawValue>,
@@ -234,7 +235,7 @@ pub(super) async fn show(State(state): State<AppState>, PathText(text): PathText
         let project = snapshot.genesis.project;
         return Ok(Json(ProjectAnswer {
             project_id,
-            project_name: project.as_ref().map(|project| Arc::clone(&project.project_name)),
+            project_name: project.as_ref().map(|project| project.project_name.clone()),
             template_id: project.and_then(|project| project.template_id),
             session_id: Some(session_id),
             graph: encoded(&state, snapshot.document.graph).await?,

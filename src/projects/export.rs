@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use ecow::EcoString;
 use serde::Serialize;
 use talus_actors::domain::{
     event::Extras,
@@ -52,7 +53,7 @@ struct FileBody<'a> {
     template_id: Option<&'a TemplateId>,
     graph: GraphBody<'a>,
     #[serde(flatten)]
-    extras: &'a BTreeMap<Arc<str>, Value>,
+    extras: &'a BTreeMap<EcoString, Value>,
 }
 
 #[derive(Serialize)]

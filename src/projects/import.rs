@@ -6,8 +6,9 @@
 pub(super) mod build;
 mod shape;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
+use ecow::EcoString;
 use serde_json::{Map, Value as Json};
 use talus_actors::domain::{
     graph::Graph,
@@ -24,11 +25,11 @@ pub struct Imported {
     /// The tree.
     pub graph: Graph,
     /// Top-level keys that the hub does not interpret.
-    pub extras: BTreeMap<Arc<str>, Value>,
+    pub extras: BTreeMap<EcoString, Value>,
     /// What the template does not know, and was kept.
     pub orphans: Vec<Orphan>,
     /// The project's name, if the document says it; else that of its only root.
-    pub project_name: Option<Arc<str>>,
+    pub project_name: Option<EcoString>,
 }
 
 /// A node that is not quite of the template.
@@ -125,7 +126,7 @@ pub fn import(document: Json, vocabulary: Vocabulary<'_>, limits: &Limits) -> Re
     let root_name = || {
         only_root()
             .and_then(|id| graph.node(id))
-            .map(|root| Arc::clone(&root.content.name))
+            .map(|root| root.content.name.clone())
     };
     let project_name = named.or_else(root_name);
     Ok(Imported {
@@ -144,7 +145,7 @@ fn take_own(document: &mut Map<String, Json>) -> Map<String, Json> {
         .collect()
 }
 
-fn take_text(document: &mut Map<String, Json>, key: &str, limits: &Limits) -> Option<Arc<str>> {
+fn take_text(document: &mut Map<String, Json>, key: &str, limits: &Limits) -> Option<EcoString> {
     let text = document.remove(key)?;
     let text = text.as_str()?;
     talus_actors::domain::limits::check_name(text, limits)
@@ -152,7 +153,7 @@ fn take_text(document: &mut Map<String, Json>, key: &str, limits: &Limits) -> Op
         .map(|()| text.into())
 }
 
-fn extras(document: Map<String, Json>, limits: &Limits) -> Result<BTreeMap<Arc<str>, Value>, ImportError> {
+fn extras(document: Map<String, Json>, limits: &Limits) -> Result<BTreeMap<EcoString, Value>, ImportError> {
     let mut extras = BTreeMap::new();
     for (key, value) in document {
         if OWN_KEYS.contains(&key.as_str()) {

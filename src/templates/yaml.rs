@@ -1,8 +1,7 @@
 //! The YAML of templates: lenient in what it takes (unknown keys, numbers where texts are meant), exact in what it
 //! says about the rest.
 
-use std::sync::Arc;
-
+use ecow::EcoString;
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 use talus_actors::domain::{
@@ -42,13 +41,13 @@ fn one_line(error: &serde_saphyr::Error) -> String {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Scalar {
-    Text(Arc<str>),
+    Text(EcoString),
     Bool(bool),
     Integer(i64),
     Float(f64),
 }
 
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<str>>, D::Error> {
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<EcoString>, D::Error> {
     Ok(Option::<Scalar>::deserialize(deserializer)?.map(|scalar| match scalar {
         Scalar::Text(text) => text,
         Scalar::Bool(flag) => flag.to_string().into(),
@@ -65,13 +64,13 @@ fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Resu
 #[derive(Deserialize)]
 struct Template {
     #[serde(default, deserialize_with = "text")]
-    name: Option<Arc<str>>,
+    name: Option<EcoString>,
     #[serde(default, deserialize_with = "text")]
-    version: Option<Arc<str>>,
+    version: Option<EcoString>,
     #[serde(default, deserialize_with = "text")]
-    description: Option<Arc<str>>,
+    description: Option<EcoString>,
     #[serde(default, deserialize_with = "text")]
-    uuid: Option<Arc<str>>,
+    uuid: Option<EcoString>,
     #[serde(default, deserialize_with = "list")]
     node_types: Vec<Spanned<NodeType>>,
     blocking_view: Option<Value>,
@@ -80,29 +79,29 @@ struct Template {
 #[derive(Deserialize)]
 struct NodeType {
     #[serde(default, deserialize_with = "text")]
-    id: Option<Arc<str>>,
+    id: Option<EcoString>,
     #[serde(default, deserialize_with = "text")]
-    label: Option<Arc<str>>,
+    label: Option<EcoString>,
     #[serde(default, deserialize_with = "text")]
-    name: Option<Arc<str>>,
+    name: Option<EcoString>,
     #[serde(default, deserialize_with = "text")]
-    uuid: Option<Arc<str>>,
+    uuid: Option<EcoString>,
     #[serde(default, deserialize_with = "list")]
-    allowed_children: Vec<Arc<str>>,
+    allowed_children: Vec<EcoString>,
     #[serde(default, deserialize_with = "list")]
-    allowed_asset_types: Vec<Arc<str>>,
+    allowed_asset_types: Vec<EcoString>,
     #[serde(default, deserialize_with = "list")]
-    features: Vec<Arc<str>>,
+    features: Vec<EcoString>,
     #[serde(default, deserialize_with = "text")]
-    icon: Option<Arc<str>>,
+    icon: Option<EcoString>,
     #[serde(default, deserialize_with = "text")]
-    color: Option<Arc<str>>,
+    color: Option<EcoString>,
     #[serde(default, deserialize_with = "text")]
-    shape: Option<Arc<str>>,
+    shape: Option<EcoString>,
     #[serde(default, deserialize_with = "text")]
-    base_type: Option<Arc<str>>,
+    base_type: Option<EcoString>,
     #[serde(default, deserialize_with = "text")]
-    primary_status_property_id: Option<Arc<str>>,
+    primary_status_property_id: Option<EcoString>,
     #[serde(default, deserialize_with = "list")]
     properties: Vec<Spanned<Property>>,
 }
@@ -110,25 +109,25 @@ struct NodeType {
 #[derive(Deserialize)]
 struct Property {
     #[serde(default, deserialize_with = "text")]
-    id: Option<Arc<str>>,
+    id: Option<EcoString>,
     #[serde(default, deserialize_with = "text")]
-    label: Option<Arc<str>>,
+    label: Option<EcoString>,
     #[serde(default, deserialize_with = "text")]
-    name: Option<Arc<str>>,
+    name: Option<EcoString>,
     #[serde(default, rename = "type", deserialize_with = "text")]
-    kind: Option<Arc<str>>,
+    kind: Option<EcoString>,
     #[serde(default, deserialize_with = "text")]
-    uuid: Option<Arc<str>>,
+    uuid: Option<EcoString>,
     #[serde(default, deserialize_with = "text")]
-    key: Option<Arc<str>>,
+    key: Option<EcoString>,
     #[serde(default)]
     required: Option<bool>,
     value: Option<Value>,
     options: Option<Vec<SelectOption>>,
     #[serde(default, deserialize_with = "text")]
-    indicator_set: Option<Arc<str>>,
+    indicator_set: Option<EcoString>,
     #[serde(default, deserialize_with = "text")]
-    ui_group: Option<Arc<str>>,
+    ui_group: Option<EcoString>,
     markup_profile: Option<Value>,
     markup_tokens: Option<Value>,
     #[serde(default, rename = "_macro_injected")]
@@ -140,13 +139,13 @@ struct Property {
 enum SelectOption {
     Full {
         #[serde(default, deserialize_with = "text")]
-        name: Option<Arc<str>>,
+        name: Option<EcoString>,
         #[serde(default, deserialize_with = "text")]
-        id: Option<Arc<str>>,
+        id: Option<EcoString>,
         #[serde(default, deserialize_with = "text")]
-        indicator_id: Option<Arc<str>>,
+        indicator_id: Option<EcoString>,
     },
-    Name(Arc<str>),
+    Name(EcoString),
     Number(f64),
 }
 

@@ -1,7 +1,6 @@
 //! Answers of the REST API.
 
-use std::sync::Arc;
-
+use ecow::EcoString;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use talus_actors::{
@@ -83,7 +82,7 @@ impl CommandAnswer {
 pub struct SessionAnswer {
     session_id: SessionId,
     project_id: Option<ProjectId>,
-    project_name: Option<Arc<str>>,
+    project_name: Option<EcoString>,
     #[serde(serialize_with = "display")]
     created_at: Timestamp,
     #[serde(serialize_with = "display")]
@@ -100,7 +99,7 @@ impl From<&Summary> for SessionAnswer {
         Self {
             session_id: summary.genesis.session_id,
             project_id: project.map(|project| project.project_id.clone()),
-            project_name: project.map(|project| Arc::clone(&project.project_name)),
+            project_name: project.map(|project| project.project_name.clone()),
             created_at: summary.genesis.created_at,
             last_activity: summary.last_activity,
             active_clients: summary.active_clients,
@@ -136,7 +135,7 @@ impl SessionInfoAnswer {
         let session = SessionAnswer {
             session_id: snapshot.genesis.session_id,
             project_id: project.map(|project| project.project_id.clone()),
-            project_name: project.map(|project| Arc::clone(&project.project_name)),
+            project_name: project.map(|project| project.project_name.clone()),
             created_at: snapshot.genesis.created_at,
             last_activity: snapshot.last_activity,
             active_clients: snapshot.active_clients,

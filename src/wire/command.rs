@@ -1,7 +1,8 @@
 //! Commands on the wire. The same for REST and for sockets.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
+use ecow::EcoString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use talus_actors::domain::{
@@ -182,11 +183,11 @@ fn parse(at: &str, command_type: &str, data: Option<&RawValue>) -> Result<Comman
 #[derive(Deserialize)]
 struct CreateData {
     blueprint_type_id: Option<String>,
-    name: Option<Arc<str>>,
+    name: Option<EcoString>,
     parent_id: Option<String>,
     #[serde(default, deserialize_with = "index")]
     index: Option<i64>,
-    properties: Option<BTreeMap<Arc<str>, Value>>,
+    properties: Option<BTreeMap<EcoString, Value>>,
     node_id: Option<String>,
 }
 
@@ -264,7 +265,7 @@ struct InBatch {
 fn create_node(at: &str, data: Option<&RawValue>) -> Result<Command, Failure> {
     let data: CreateData = read_object(at, data)?;
     let properties = data.properties.unwrap_or_default();
-    if properties.keys().any(|key| key.is_empty()) {
+    if properties.keys().any(ecow::EcoString::is_empty) {
         return Err(Failure::invalid_field(
             join(at, "properties"),
             "a property id must not be empty",

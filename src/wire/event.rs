@@ -9,8 +9,8 @@ use talus_actors::{
     domain::{
         command::{CommandType, Origin},
         event::{Event, PropertyRef},
-        graph::Properties,
         ids::{CommandId, Epoch, NodeId, ProjectId, PropertyId, Seq, SessionId, Timestamp, TypeId},
+        properties::Properties,
         recorded::{Outcome, Recorded},
         value::Value,
     },

@@ -3,8 +3,9 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 use talus_actors::domain::{
-    graph::{Graph, Node, Properties, Step},
+    graph::{Graph, Node, Step},
     ids::{NodeId, TypeId},
+    properties::Properties,
     value::Value,
 };
 

@@ -1,7 +1,6 @@
 //! Templates on the wire.
 
-use std::sync::Arc;
-
+use ecow::EcoString;
 use serde::Serialize;
 use talus_actors::domain::{
     blueprint::{Blueprint, NodeType, PropertyKind, PropertyType, SelectOption},
@@ -22,10 +21,10 @@ pub struct TemplateList {
 enum ListedTemplate {
     Usable {
         id: TemplateId,
-        uuid: Option<Arc<str>>,
-        name: Arc<str>,
-        version: Arc<str>,
-        description: Option<Arc<str>>,
+        uuid: Option<EcoString>,
+        name: EcoString,
+        version: EcoString,
+        description: Option<EcoString>,
     },
     Broken {
         id: TemplateId,
@@ -39,8 +38,8 @@ impl From<Vec<TemplateEntry>> for TemplateList {
             Ok(template) => ListedTemplate::Usable {
                 id,
                 uuid: template.uuid.clone(),
-                name: Arc::clone(&template.name),
-                version: Arc::clone(&template.version),
+                name: template.name.clone(),
+                version: template.version.clone(),
                 description: template.description.clone(),
             },
             Err(error) => ListedTemplate::Broken {
@@ -58,10 +57,10 @@ impl From<Vec<TemplateEntry>> for TemplateList {
 #[derive(Debug, Serialize)]
 pub struct Schema {
     id: TemplateId,
-    uuid: Option<Arc<str>>,
-    name: Arc<str>,
-    version: Arc<str>,
-    description: Option<Arc<str>>,
+    uuid: Option<EcoString>,
+    name: EcoString,
+    version: EcoString,
+    description: Option<EcoString>,
     node_types: Vec<SchemaType>,
     #[serde(skip_serializing_if = "Option::is_none")]
     blocking_view: Option<Value>,
@@ -70,41 +69,41 @@ pub struct Schema {
 #[derive(Debug, Serialize)]
 struct SchemaType {
     id: TypeId,
-    key: Arc<str>,
-    name: Arc<str>,
-    allowed_children: Vec<Arc<str>>,
-    allowed_asset_types: Vec<Arc<str>>,
-    icon: Option<Arc<str>>,
-    color: Option<Arc<str>>,
-    shape: Option<Arc<str>>,
-    base_type: Option<Arc<str>>,
-    features: Vec<Arc<str>>,
+    key: EcoString,
+    name: EcoString,
+    allowed_children: Vec<EcoString>,
+    allowed_asset_types: Vec<EcoString>,
+    icon: Option<EcoString>,
+    color: Option<EcoString>,
+    shape: Option<EcoString>,
+    base_type: Option<EcoString>,
+    features: Vec<EcoString>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    primary_status_property_id: Option<Arc<str>>,
+    primary_status_property_id: Option<EcoString>,
     properties: Vec<SchemaProperty>,
 }
 
 #[derive(Debug, Serialize)]
 struct SchemaProperty {
     id: PropertyId,
-    key: Arc<str>,
-    name: Arc<str>,
+    key: EcoString,
+    name: EcoString,
     r#type: String,
     required: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     default: Option<Value>,
     options: Option<Vec<SchemaOption>>,
-    indicator_set: Option<Arc<str>>,
-    ui_group: Option<Arc<str>>,
+    indicator_set: Option<EcoString>,
+    ui_group: Option<EcoString>,
     markup_profile: Option<Value>,
     markup_tokens: Option<Value>,
 }
 
 #[derive(Debug, Serialize)]
 struct SchemaOption {
-    id: Arc<str>,
-    name: Arc<str>,
-    indicator_id: Option<Arc<str>>,
+    id: EcoString,
+    name: EcoString,
+    indicator_id: Option<EcoString>,
 }
 
 impl From<&Blueprint> for Schema {
@@ -112,8 +111,8 @@ impl From<&Blueprint> for Schema {
         Self {
             id: blueprint.id().clone(),
             uuid: blueprint.uuid.clone(),
-            name: Arc::clone(&blueprint.name),
-            version: Arc::clone(&blueprint.version),
+            name: blueprint.name.clone(),
+            version: blueprint.version.clone(),
             description: blueprint.description.clone(),
             node_types: blueprint
                 .node_types()
@@ -127,15 +126,15 @@ impl From<&Blueprint> for Schema {
 impl SchemaType {
     fn new(blueprint: &Blueprint, node_type: &NodeType) -> Self {
         // By uuid, as everything on the wire; a type that the template does not have stays as it was written.
-        let by_uuid = |reference: &Arc<str>| {
+        let by_uuid = |reference: &EcoString| {
             blueprint
                 .node_type(reference)
-                .map_or_else(|| Arc::clone(reference), |known| known.id.as_str().into())
+                .map_or_else(|| reference.clone(), |known| known.id.as_str().into())
         };
         Self {
             id: node_type.id.clone(),
-            key: Arc::clone(&node_type.key),
-            name: Arc::clone(&node_type.name),
+            key: node_type.key.clone(),
+            name: node_type.name.clone(),
             allowed_children: node_type.allowed_children.iter().map(by_uuid).collect(),
             allowed_asset_types: node_type.allowed_asset_types.iter().map(by_uuid).collect(),
             icon: node_type.look.icon.clone(),
@@ -163,8 +162,8 @@ impl From<&PropertyType> for SchemaProperty {
         };
         Self {
             id: property.id.clone(),
-            key: Arc::clone(&property.role),
-            name: Arc::clone(&property.name),
+            key: property.role.clone(),
+            name: property.name.clone(),
             r#type: property.kind.word().to_owned(),
             required: property.required,
             default: property.default.clone(),
@@ -180,8 +179,8 @@ impl From<&PropertyType> for SchemaProperty {
 impl From<&SelectOption> for SchemaOption {
     fn from(option: &SelectOption) -> Self {
         Self {
-            id: Arc::clone(&option.id),
-            name: Arc::clone(&option.name),
+            id: option.id.clone(),
+            name: option.name.clone(),
             indicator_id: option.indicator_id.clone(),
         }
     }

@@ -8,14 +8,15 @@ pub mod document;
 mod features;
 mod kind;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
+use ecow::EcoString;
 use sha1::{Digest, Sha1};
 use uuid::Uuid;
 
 use super::{
-    graph::Properties,
     ids::{NodeId, PropertyId, TemplateId, TypeId},
+    properties::Properties,
     value::Value,
 };
 
@@ -27,19 +28,19 @@ pub use kind::{InvalidValue, PropertyKind, SelectOption};
 pub struct Blueprint {
     id: TemplateId,
     /// Its uuid, if the template has one.
-    pub uuid: Option<Arc<str>>,
+    pub uuid: Option<EcoString>,
     /// Its name for people.
-    pub name: Arc<str>,
+    pub name: EcoString,
     /// Its version, as the template says it.
-    pub version: Arc<str>,
+    pub version: EcoString,
     /// What it is for.
-    pub description: Option<Arc<str>>,
+    pub description: Option<EcoString>,
     /// How a front end draws what blocks what; not interpreted.
     pub blocking_view: Option<Value>,
     types: Vec<NodeType>,
     root: usize,
     /// Positions in `types` by slug and by uuid.
-    index: BTreeMap<Arc<str>, usize>,
+    index: BTreeMap<EcoString, usize>,
 }
 
 /// A type of node.
@@ -48,21 +49,21 @@ pub struct NodeType {
     /// The uuid, which the wire and the log use.
     pub id: TypeId,
     /// The slug, which the template uses.
-    pub key: Arc<str>,
+    pub key: EcoString,
     /// The name for people.
-    pub name: Arc<str>,
+    pub name: EcoString,
     /// Types that may stand under it, by slug or uuid as the template says; also ones that the template does not have.
-    pub allowed_children: Vec<Arc<str>>,
+    pub allowed_children: Vec<EcoString>,
     /// Types of assets that may stand under it.
-    pub allowed_asset_types: Vec<Arc<str>>,
+    pub allowed_asset_types: Vec<EcoString>,
     /// What it can do.
-    pub features: Vec<Arc<str>>,
+    pub features: Vec<EcoString>,
     /// How a front end draws it; not interpreted.
     pub look: Look,
     /// The property that tells how far a node is.
-    pub primary_status_property_id: Option<Arc<str>>,
+    pub primary_status_property_id: Option<EcoString>,
     properties: Vec<PropertyType>,
-    index: BTreeMap<Arc<str>, usize>,
+    index: BTreeMap<EcoString, usize>,
     defaults: Properties,
 }
 
@@ -70,13 +71,13 @@ pub struct NodeType {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Look {
     /// An icon's name.
-    pub icon: Option<Arc<str>>,
+    pub icon: Option<EcoString>,
     /// A colour.
-    pub color: Option<Arc<str>>,
+    pub color: Option<EcoString>,
     /// A shape's name.
-    pub shape: Option<Arc<str>>,
+    pub shape: Option<EcoString>,
     /// The kind of thing it is.
-    pub base_type: Option<Arc<str>>,
+    pub base_type: Option<EcoString>,
 }
 
 /// A property of a type.
@@ -85,11 +86,11 @@ pub struct PropertyType {
     /// The uuid, which the wire and the log use.
     pub id: PropertyId,
     /// The slug, which the template uses: unique within the type.
-    pub key: Arc<str>,
+    pub key: EcoString,
     /// What a front end knows it by; the slug, unless a feature added it beside an own one of that slug.
-    pub role: Arc<str>,
+    pub role: EcoString,
     /// The name for people.
-    pub name: Arc<str>,
+    pub name: EcoString,
     /// What it can hold.
     pub kind: PropertyKind,
     /// Whether a person should fill it in; not enforced.
@@ -97,9 +98,9 @@ pub struct PropertyType {
     /// What a new node has.
     pub default: Option<Value>,
     /// A set of indicators for its options.
-    pub indicator_set: Option<Arc<str>>,
+    pub indicator_set: Option<EcoString>,
     /// The group that a front end shows it in.
-    pub ui_group: Option<Arc<str>>,
+    pub ui_group: Option<EcoString>,
     /// How a front end marks its text up; not interpreted.
     pub markup_profile: Option<Value>,
     /// As [`Self::markup_profile`].
@@ -154,7 +155,7 @@ impl NodeType {
     #[must_use]
     pub fn allows_child(&self, child: &NodeType) -> bool {
         let means =
-            |reference: &Arc<str>| **reference == *child.key || reference.eq_ignore_ascii_case(child.id.as_str());
+            |reference: &EcoString| **reference == *child.key || reference.eq_ignore_ascii_case(child.id.as_str());
         self.allowed_children.iter().chain(&self.allowed_asset_types).any(means)
     }
 
@@ -176,7 +177,7 @@ impl PropertyType {
 }
 
 /// Slugs as they are; uuids in either case.
-fn find(index: &BTreeMap<Arc<str>, usize>, reference: &str) -> Option<usize> {
+fn find(index: &BTreeMap<EcoString, usize>, reference: &str) -> Option<usize> {
     let in_lower_case = || {
         let is_uuid = reference.len() == uuid::fmt::Hyphenated::LENGTH && Uuid::try_parse(reference).is_ok();
         is_uuid.then(|| reference.to_ascii_lowercase())

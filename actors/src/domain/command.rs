@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use ecow::EcoString;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
@@ -60,7 +61,7 @@ pub enum Command {
         /// The node.
         node_id: NodeId,
         /// The property, by slug or id.
-        property: Arc<str>,
+        property: EcoString,
         /// What it becomes.
         new_value: Value,
     },
@@ -69,7 +70,7 @@ pub enum Command {
         /// The node.
         node_id: NodeId,
         /// The property, by slug or id.
-        property: Arc<str>,
+        property: EcoString,
     },
     /// Several commands that apply together or not at all, and are one step of undo (P5).
     Batch {
@@ -121,15 +122,15 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CreateNode {
     /// The type, by slug or id.
-    pub node_type: Arc<str>,
+    pub node_type: EcoString,
     /// The name; [`CreateNode::DEFAULT_NAME`] if neither this nor a property `name` is given.
-    pub name: Option<Arc<str>>,
+    pub name: Option<EcoString>,
     /// The parent; `None` makes a root.
     pub parent_id: Option<NodeId>,
     /// Where among the siblings; at the end if absent.
     pub index: Option<i64>,
     /// Properties by slug or id.
-    pub properties: BTreeMap<Arc<str>, Value>,
+    pub properties: BTreeMap<EcoString, Value>,
     /// The id, if the client minted one.
     pub node_id: Option<NodeId>,
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use ecow::EcoString;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
 };
 
 /// What a project file holds beside the graph and the hub does not interpret; kept and written back.
-pub type Extras = Arc<BTreeMap<Arc<str>, Value>>;
+pub type Extras = Arc<BTreeMap<EcoString, Value>>;
 
 /// What events change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +35,7 @@ pub struct PropertyRef {
     pub id: PropertyId,
     /// The template's slug, in a session with a template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<Arc<str>>,
+    pub key: Option<EcoString>,
 }
 
 impl PropertyRef {
@@ -172,6 +173,35 @@ impl Event {
                 *document = loaded.clone();
                 Ok(())
             }
+        }
+    }
+
+    /// Takes over from a document what both say, so that it is in memory once. What the event says stays the same.
+    pub(super) fn share_with(&mut self, document: &Document) {
+        match self {
+            Self::NodeCreated { node_id, content, .. } => {
+                if let Some(node) = document.graph.node(*node_id) {
+                    content.share_with(&node.content);
+                }
+            }
+            Self::PropertyChanged {
+                node_id,
+                property,
+                after,
+                ..
+            } => {
+                let properties = document.graph.node(*node_id).map(|node| &node.content.properties);
+                let value = properties.and_then(|properties| properties.get(&property.id));
+                if let Some(value) = value.filter(|value| *value == after) {
+                    after.clone_from(value);
+                }
+            }
+            Self::NodeDeleted { .. }
+            | Self::NodeLinked { .. }
+            | Self::NodeUnlinked { .. }
+            | Self::PropertyDeleted { .. }
+            | Self::ProjectSaved { .. }
+            | Self::ProjectLoaded { .. } => {}
         }
     }
 

@@ -11,33 +11,47 @@
 //! The [`StateHash`] is kept with every change: what a change takes away is subtracted, what it puts there is added
 //! (GR-12).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
+use ecow::EcoString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
     ids::{NodeId, PropertyId, TypeId},
+    properties::Properties,
     siblings::Siblings,
     state_hash::StateHash,
     value::{Value, present},
 };
 
-/// A node's properties by id. The name is not one of them.
-pub type Properties = BTreeMap<PropertyId, Value>;
-
 /// What a node is, apart from its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeContent {
     /// The name, never empty.
-    pub name: Arc<str>,
+    pub name: EcoString,
     /// The type.
     pub type_id: TypeId,
     /// The properties that are set.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "Properties::is_empty")]
     pub properties: Properties,
     /// What a project file said about the node beyond what the hub understands; kept and written back.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Value>,
+}
+
+impl NodeContent {
+    /// Takes over from another what is the same, so that it is in memory once.
+    pub(super) fn share_with(&mut self, other: &Self) {
+        if self.name == other.name {
+            self.name.clone_from(&other.name);
+        }
+        if self.type_id == other.type_id {
+            self.type_id.clone_from(&other.type_id);
+        }
+        if self.properties == other.properties {
+            self.properties.clone_from(&other.properties);
+        }
+    }
 }
 
 /// A node in its place.
@@ -273,7 +287,7 @@ impl Graph {
     ///
     /// # Errors
     /// If it does not exist.
-    pub fn rename(&mut self, id: NodeId, name: Arc<str>) -> Result<(), Misfit> {
+    pub fn rename(&mut self, id: NodeId, name: EcoString) -> Result<(), Misfit> {
         let content = &mut self.node_mut(id)?.content;
         let before = StateHash::of_node(id, content);
         content.name = name;
@@ -436,11 +450,28 @@ impl Serialize for Graph {
 impl<'de> Deserialize<'de> for Graph {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut graph = Self::default();
-        for StoredNode { id, parent, content } in Vec::deserialize(deserializer)? {
+        // Each node has been read with ids of its own; a graph has a few types and properties, and many nodes of them.
+        let (mut types, mut properties) = (BTreeSet::new(), BTreeSet::new());
+        for StoredNode {
+            id,
+            parent,
+            mut content,
+        } in Vec::deserialize(deserializer)?
+        {
+            share(&mut types, &mut content.type_id);
+            content.properties.each_id_mut(|id| share(&mut properties, id));
             let end = graph.children(parent).map_or(0, Siblings::len);
             graph.insert(id, content, parent, end).map_err(de::Error::custom)?;
         }
         Ok(graph)
+    }
+}
+
+/// Replaces an id by the same one that was seen before.
+fn share<T: Ord + Clone>(seen: &mut BTreeSet<T>, id: &mut T) {
+    match seen.get(id) {
+        Some(known) => id.clone_from(known),
+        None => drop(seen.insert(id.clone())),
     }
 }
 

@@ -152,6 +152,13 @@ impl History {
         }
     }
 
+    /// Takes a record over for the step that has one of its own with the same text.
+    pub(super) fn share(&mut self, recorded: &Arc<Recorded>) {
+        if let Some(step) = self.stacks.done_at(recorded.first_seq) {
+            step.share(recorded);
+        }
+    }
+
     fn fold_undo(
         &mut self,
         undo: &Arc<Recorded>,

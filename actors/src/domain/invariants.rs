@@ -345,7 +345,7 @@ fn check_content_limits(id: NodeId, content: &NodeContent, limits: &Limits) -> R
     ensure(count <= max, "LI-1", || format!("node {id} has {count} properties"))?;
     let name = check_name(&content.name, limits).err();
     ensure(name.is_none(), "LI-1", || format!("node {id}: {name:?}"))?;
-    for (property, value) in &content.properties {
+    for (property, value) in content.properties.iter() {
         let fault = check_value(value, limits).err();
         ensure(fault.is_none(), "LI-1", || {
             format!("property {property} of node {id}: {fault:?}")

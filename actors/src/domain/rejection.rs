@@ -7,20 +7,21 @@ use super::{
     limits::LimitExceeded,
     recorded::Recorded,
 };
+use ecow::EcoString;
 
 /// Why a command is refused. The texts are for people; [`Rejection::code`] is what programs look at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     /// The template has no such type.
     #[error("the template has no node type {0:?}")]
-    UnknownNodeType(Arc<str>),
+    UnknownNodeType(EcoString),
     /// The type has no such property.
     #[error("node type {node_type:?} has no property {property:?}")]
     UnknownProperty {
         /// The type's slug.
-        node_type: Arc<str>,
+        node_type: EcoString,
         /// What was named.
-        property: Arc<str>,
+        property: EcoString,
     },
     /// No such node.
     #[error("node {0} does not exist")]
@@ -31,15 +32,15 @@ pub enum Rejection {
         /// The node.
         node_id: NodeId,
         /// What was named.
-        property: Arc<str>,
+        property: EcoString,
     },
     /// The template does not let this type stand under that one.
     #[error("a node of type {child_type:?} may not stand under one of type {parent_type:?}")]
     ChildNotAllowed {
         /// The parent's type.
-        parent_type: Arc<str>,
+        parent_type: EcoString,
         /// The child's type.
-        child_type: Arc<str>,
+        child_type: EcoString,
     },
     /// The id is taken.
     #[error("node {0} exists already")]
@@ -80,11 +81,11 @@ pub enum Rejection {
     #[error("{property:?} must be {expected}, not {found}")]
     InvalidValue {
         /// The property's slug or id.
-        property: Arc<str>,
+        property: EcoString,
         /// What would fit.
-        expected: Arc<str>,
+        expected: EcoString,
         /// What was sent.
-        found: Arc<str>,
+        found: EcoString,
     },
     /// Something is larger or more than the hub allows (P9).
     #[error(transparent)]
@@ -95,7 +96,7 @@ pub enum Rejection {
         /// The field at fault.
         field: &'static str,
         /// What is wrong with it.
-        reason: Arc<str>,
+        reason: EcoString,
     },
     /// There is nothing to undo.
     #[error("there is nothing to undo")]
@@ -113,7 +114,7 @@ pub enum Rejection {
     #[error("{what} changed at {changed_seq}, after {expected_seq}")]
     Conflict {
         /// What changed.
-        what: Arc<str>,
+        what: EcoString,
         /// When it changed.
         changed_seq: Seq,
         /// What the client knew.

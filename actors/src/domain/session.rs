@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use ecow::EcoString;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -37,7 +38,7 @@ pub struct Project {
     /// The slug.
     pub project_id: ProjectId,
     /// The name for people.
-    pub project_name: Arc<str>,
+    pub project_name: EcoString,
     /// The template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_id: Option<TemplateId>,
@@ -190,7 +191,7 @@ impl Session {
         }
         let begins_at = session.seq;
         let mut before: Option<Seq> = None;
-        for recorded in log {
+        for mut recorded in log {
             let found = recorded.first_seq;
             if let Some(after) = before.replace(recorded.seq()).filter(|after| after.plus(1) != found) {
                 return Err(ReplayError::Gap { after, found });
@@ -198,6 +199,7 @@ impl Session {
             if recorded.seq() > begins_at {
                 session.apply(&recorded)?;
             } else {
+                session.share(&mut recorded);
                 session.keep(&recorded);
             }
         }
@@ -264,6 +266,15 @@ impl Session {
         self.seq = recorded.seq();
         self.last_activity = recorded.timestamp;
         Ok(self.keep(recorded))
+    }
+
+    /// A snapshot and the records before it were read one by one, and say much of the same: from here on there is one
+    /// copy of it, as there was before the session was read.
+    fn share(&mut self, recorded: &mut Arc<Recorded>) {
+        if let Some(own) = Arc::get_mut(recorded) {
+            own.events.iter_mut().for_each(|event| event.share_with(&self.document));
+        }
+        self.history.share(recorded);
     }
 
     fn keep(&mut self, recorded: &Arc<Recorded>) -> Vec<CommandId> {
@@ -507,9 +518,10 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        command::{Command, Context, Origin, Scope},
+        command::{Command, Context, CreateNode, Origin, Scope},
         decide::{Decision, decide},
         graph::Graph,
+        value::Value,
     };
 
     /// A project that was just opened has nothing to save; what is done or redone later has, since its file may have been
@@ -558,5 +570,61 @@ mod tests {
         assert!(dirty_after(Command::redo(scope)));
         assert!(!dirty_after(load(true)));
         assert!(dirty_after(load(false)));
+    }
+
+    /// What was read twice is kept once: a step is the record of the window, and the node is what its event says.
+    #[test]
+    fn a_session_that_was_read_holds_everything_once() {
+        let genesis = Genesis {
+            session_id: SessionId::new(Uuid::nil()),
+            epoch: Epoch::new(1),
+            created_at: Timestamp(0),
+            project: None,
+        };
+        let rules = Rules {
+            blueprint: None,
+            limits: Arc::default(),
+        };
+        let mut session = Session::new(genesis.clone(), rules.clone());
+        let node_id = NodeId::new(Uuid::from_u128(7));
+        let text = "longer than what a text holds without memory of its own";
+        let create = Command::CreateNode(CreateNode {
+            node_type: text.into(),
+            name: Some(text.into()),
+            parent_id: None,
+            index: None,
+            properties: BTreeMap::from([(text.into(), Value::text(text))]),
+            node_id: Some(node_id),
+        });
+        let context = Context {
+            command_id: CommandId::new(Uuid::from_u128(1)),
+            origin: Origin::default(),
+            now: Timestamp(0),
+            expected_seq: None,
+        };
+        let Ok(Decision::Change(recorded)) = decide(&session, &create, &context) else {
+            unreachable!("it is new");
+        };
+        session.apply(&recorded).expect("fits");
+
+        let snapshot = serde_json::to_string(&session.snapshot()).expect("JSON");
+        let stored = serde_json::to_string(&recorded).expect("JSON");
+        let log = [serde_json::from_str(&stored).expect("the same")];
+        let snapshot = serde_json::from_str(&snapshot).expect("the same");
+        let read = Session::replay(genesis, rules, Some(snapshot), log).expect("sound");
+        assert_eq!(read, session);
+
+        let kept = read.record_at(Seq(1)).expect("it is the latest");
+        let step = read.history().next_undo().expect("it can be undone");
+        assert!(Arc::ptr_eq(step.recorded(), kept));
+        let Event::NodeCreated { content, .. } = &kept.events[0] else {
+            unreachable!("it created a node");
+        };
+        let node = &read.document().graph.node(node_id).expect("it is there").content;
+        let same = |one: &str, other: &str| std::ptr::eq(one.as_ptr(), other.as_ptr());
+        assert!(same(&content.name, &node.name));
+        assert!(same(content.type_id.as_str(), node.type_id.as_str()));
+        let ids = [content, node].map(|content| content.properties.keys().next().expect("one").as_str());
+        assert!(same(ids[0], ids[1]));
     }
 }

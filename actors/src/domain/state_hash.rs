@@ -72,7 +72,7 @@ impl StateHash {
     #[must_use]
     pub fn of_content(id: NodeId, content: &NodeContent) -> Self {
         let mut sum = Self::of_node(id, content);
-        for (property, value) in &content.properties {
+        for (property, value) in content.properties.iter() {
             sum += Self::of_property(id, property, value);
         }
         sum

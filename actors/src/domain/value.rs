@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use ecow::EcoString;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, MapAccess, SeqAccess, Visitor},
@@ -19,11 +20,11 @@ pub enum Value {
     /// A number, exactly as it was written.
     Number(Number),
     /// A string.
-    Text(Arc<str>),
+    Text(EcoString),
     /// A list.
     List(Arc<[Value]>),
     /// An object.
-    Object(Arc<BTreeMap<Arc<str>, Value>>),
+    Object(Arc<BTreeMap<EcoString, Value>>),
 }
 
 /// A JSON number. `1`, `1.0` and `1e+0` are three numbers: what a client wrote is what every client reads, to the last
@@ -33,7 +34,7 @@ pub enum Number {
     /// An integer of 64 bits, the common case, without an allocation.
     Int(i64),
     /// Every other spelling.
-    Exact(Arc<str>),
+    Exact(EcoString),
 }
 
 impl Number {
@@ -83,7 +84,7 @@ impl Serialize for Number {
 
 impl Value {
     /// A text value.
-    pub fn text(text: impl Into<Arc<str>>) -> Self {
+    pub fn text(text: impl Into<EcoString>) -> Self {
         Self::Text(text.into())
     }
 
@@ -134,7 +135,7 @@ impl Value {
             Self::Text(text) => text.len() + 2,
             Self::List(items) => 1 + items.len().max(1) + items.iter().map(Self::json_bytes).sum::<usize>(),
             Self::Object(members) => {
-                let each = |(key, value): (&Arc<str>, &Self)| key.len() + 3 + value.json_bytes();
+                let each = |(key, value): (&EcoString, &Self)| key.len() + 3 + value.json_bytes();
                 1 + members.len().max(1) + members.iter().map(each).sum::<usize>()
             }
         }
@@ -258,7 +259,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut members: BTreeMap<Arc<str>, Value> = BTreeMap::new();
+        let mut members: BTreeMap<EcoString, Value> = BTreeMap::new();
         while let Some((key, value)) = entries.next_entry()? {
             members.insert(key, value);
         }
@@ -270,7 +271,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 }
 
 /// The number that an object stands for, if it is one that `serde_json` made of a number.
-fn written_number(members: &BTreeMap<Arc<str>, Value>) -> Option<serde_json::Number> {
+fn written_number(members: &BTreeMap<EcoString, Value>) -> Option<serde_json::Number> {
     let (key, value) = members.first_key_value()?;
     if members.len() > 1 || **key != *NUMBER_KEY {
         return None;

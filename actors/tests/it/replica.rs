@@ -124,7 +124,7 @@ impl Replica {
             node_type: content.type_id.to_string(),
             parent,
             children: Vec::new(),
-            properties: content.properties.clone(),
+            properties: content.properties.clone().into_iter().collect(),
         };
         assert!(self.nodes.insert(id, node).is_none(), "what is created is new");
         self.put(parent, id, index);

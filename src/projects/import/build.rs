@@ -5,12 +5,14 @@ use std::{
     sync::Arc,
 };
 
+use ecow::EcoString;
 use serde_json::{Map, Value as Json};
 use talus_actors::domain::{
     command::CreateNode,
-    graph::{Graph, NodeContent, Properties},
+    graph::{Graph, NodeContent},
     ids::{NodeId, PropertyId, TypeId},
     limits::{LimitExceeded, Limits, NameFault, check_depth, check_name, check_value},
+    properties::Properties,
     value::Value,
 };
 
@@ -259,7 +261,7 @@ impl Reader<'_> {
     }
 
     /// A project is not lost for want of a name: a node without one gets the name that a new node has.
-    fn name(&self, path: &str, written: Option<Json>) -> Result<Arc<str>, ImportError> {
+    fn name(&self, path: &str, written: Option<Json>) -> Result<EcoString, ImportError> {
         let text = match written {
             Some(Json::String(text)) => text,
             Some(Json::Number(number)) => number.to_string(),

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use ecow::EcoString;
 use serde_json::json;
 use talus_actors::{
     domain::{
@@ -11,6 +12,7 @@ use talus_actors::{
         graph::{Graph, NodeContent},
         ids::{CommandId, NodeId, Seq, Timestamp, TypeId},
         limits::Limits,
+        properties::Properties,
         recorded::{Receipt, Recorded},
         rejection::Rejection,
         session::{Genesis, Rules, Session},
@@ -288,7 +290,7 @@ pub fn answer(verdict: &Verdict, session: &Session) -> Result<Submitted, (Reject
     })
 }
 
-fn property_name(which: u8) -> Arc<str> {
+fn property_name(which: u8) -> EcoString {
     ["state", "effort", "owner"][usize::from(which) % 3].into()
 }
 
@@ -301,7 +303,7 @@ fn row(nodes: u8) -> Graph {
         let content = NodeContent {
             type_id: TypeId::new("task"),
             name: format!("loaded {number}").into(),
-            properties: BTreeMap::new(),
+            properties: Properties::new(),
             metadata: None,
         };
         graph.insert(id, content, parent, 0).expect("it is free");

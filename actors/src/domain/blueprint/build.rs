@@ -1,7 +1,8 @@
 //! From a template's document to a blueprint: everything is checked, and every fault names its field.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
+use ecow::EcoString;
 use uuid::Uuid;
 
 use super::{
@@ -11,8 +12,8 @@ use super::{
     kind::{PropertyKind, SelectOption},
 };
 use crate::domain::{
-    graph::Properties,
     ids::{PropertyId, TemplateId, TypeId},
+    properties::Properties,
     value::Value,
 };
 
@@ -61,14 +62,14 @@ impl At {
         }
     }
 
-    fn required(&self, field: &str, value: Option<&Arc<str>>) -> Result<Arc<str>, TemplateError> {
+    fn required(&self, field: &str, value: Option<&EcoString>) -> Result<EcoString, TemplateError> {
         match value.filter(|text| !text.trim().is_empty()) {
-            Some(text) => Ok(Arc::clone(text)),
+            Some(text) => Ok(text.clone()),
             None => Err(self.fault(field, "is required")),
         }
     }
 
-    fn uuid(&self, explicit: Option<&Arc<str>>, derived: impl FnOnce() -> Uuid) -> Result<String, TemplateError> {
+    fn uuid(&self, explicit: Option<&EcoString>, derived: impl FnOnce() -> Uuid) -> Result<String, TemplateError> {
         match explicit {
             None => Ok(derived().to_string()),
             Some(text) => match Uuid::try_parse(text) {
@@ -119,12 +120,12 @@ impl Blueprint {
 /// Notes where a thing is, by slug and by uuid; neither may be taken.
 fn enter(
     at: &At,
-    index: &mut BTreeMap<Arc<str>, usize>,
+    index: &mut BTreeMap<EcoString, usize>,
     number: usize,
-    slug: &Arc<str>,
+    slug: &EcoString,
     uuid: &str,
 ) -> Result<(), TemplateError> {
-    if index.insert(Arc::clone(slug), number).is_some() {
+    if index.insert(slug.clone(), number).is_some() {
         return Err(at.fault("id", format!("{slug:?} is used twice")));
     }
     if index.insert(uuid.into(), number).is_some_and(|other| other != number) {
@@ -183,7 +184,7 @@ fn build_property(at: &At, type_slug: &str, document: &PropertyDocument) -> Resu
     };
     Ok(PropertyType {
         id,
-        role: document.role.clone().unwrap_or_else(|| Arc::clone(&key)),
+        role: document.role.clone().unwrap_or_else(|| key.clone()),
         key,
         name,
         kind,
@@ -222,7 +223,7 @@ fn build_options(at: &At, namespace: &str, documents: &[OptionDocument]) -> Resu
 
 fn defaults(properties: &[PropertyType]) -> Properties {
     let first_option = |property: &PropertyType| match &property.kind {
-        PropertyKind::Select(options) => options.first().map(|option| Value::Text(Arc::clone(&option.id))),
+        PropertyKind::Select(options) => options.first().map(|option| Value::text(&*option.id)),
         PropertyKind::Text(_)
         | PropertyKind::Number(_)
         | PropertyKind::Checkbox

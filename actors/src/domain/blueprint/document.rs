@@ -1,21 +1,20 @@
 //! A template as its author wrote it, before it is checked. What reads files fills these in; `line` says where, for
 //! messages.
 
-use std::sync::Arc;
-
 use crate::domain::value::Value;
+use ecow::EcoString;
 
 /// A template.
 #[derive(Debug, Clone, Default)]
 pub struct TemplateDocument {
     /// Required.
-    pub name: Option<Arc<str>>,
+    pub name: Option<EcoString>,
     /// "1.0" if absent.
-    pub version: Option<Arc<str>>,
+    pub version: Option<EcoString>,
     /// What it is for.
-    pub description: Option<Arc<str>>,
+    pub description: Option<EcoString>,
     /// Its uuid.
-    pub uuid: Option<Arc<str>>,
+    pub uuid: Option<EcoString>,
     /// Required, not empty.
     pub node_types: Vec<NodeTypeDocument>,
     /// Not interpreted.
@@ -28,21 +27,21 @@ pub struct NodeTypeDocument {
     /// Where it begins.
     pub line: Option<u64>,
     /// Required: the slug.
-    pub id: Option<Arc<str>>,
+    pub id: Option<EcoString>,
     /// Required: the name for people.
-    pub label: Option<Arc<str>>,
+    pub label: Option<EcoString>,
     /// Derived if absent.
-    pub uuid: Option<Arc<str>>,
+    pub uuid: Option<EcoString>,
     /// Slugs or uuids.
-    pub allowed_children: Vec<Arc<str>>,
+    pub allowed_children: Vec<EcoString>,
     /// Slugs or uuids.
-    pub allowed_asset_types: Vec<Arc<str>>,
+    pub allowed_asset_types: Vec<EcoString>,
     /// Names of features.
-    pub features: Vec<Arc<str>>,
+    pub features: Vec<EcoString>,
     /// Not interpreted.
     pub look: super::Look,
     /// Not interpreted.
-    pub primary_status_property_id: Option<Arc<str>>,
+    pub primary_status_property_id: Option<EcoString>,
     /// The properties.
     pub properties: Vec<PropertyDocument>,
 }
@@ -53,15 +52,15 @@ pub struct PropertyDocument {
     /// Where it begins.
     pub line: Option<u64>,
     /// Required: the slug.
-    pub id: Option<Arc<str>>,
+    pub id: Option<EcoString>,
     /// Required: the name for people.
-    pub label: Option<Arc<str>>,
+    pub label: Option<EcoString>,
     /// Required: what it can hold.
-    pub kind: Option<Arc<str>>,
+    pub kind: Option<EcoString>,
     /// Derived if absent.
-    pub uuid: Option<Arc<str>>,
+    pub uuid: Option<EcoString>,
     /// What a front end knows it by; the slug if absent.
-    pub role: Option<Arc<str>>,
+    pub role: Option<EcoString>,
     /// Not enforced.
     pub required: bool,
     /// What a new node has.
@@ -69,9 +68,9 @@ pub struct PropertyDocument {
     /// For a select.
     pub options: Option<Vec<OptionDocument>>,
     /// Not interpreted.
-    pub indicator_set: Option<Arc<str>>,
+    pub indicator_set: Option<EcoString>,
     /// Not interpreted.
-    pub ui_group: Option<Arc<str>>,
+    pub ui_group: Option<EcoString>,
     /// Not interpreted.
     pub markup_profile: Option<Value>,
     /// Not interpreted.
@@ -84,9 +83,9 @@ pub struct PropertyDocument {
 #[derive(Debug, Clone, Default)]
 pub struct OptionDocument {
     /// Required: the name for people.
-    pub name: Option<Arc<str>>,
+    pub name: Option<EcoString>,
     /// Derived if absent.
-    pub id: Option<Arc<str>>,
+    pub id: Option<EcoString>,
     /// An indicator's name.
-    pub indicator_id: Option<Arc<str>>,
+    pub indicator_id: Option<EcoString>,
 }

@@ -1,7 +1,6 @@
 //! What properties can hold.
 
-use std::sync::Arc;
-
+use ecow::EcoString;
 use jiff::civil::Date;
 
 use crate::domain::{ids::NodeId, value::Value};
@@ -10,9 +9,9 @@ use crate::domain::{ids::NodeId, value::Value};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PropertyKind {
     /// A string: `text`, `textarea`, `editor`.
-    Text(Arc<str>),
+    Text(EcoString),
     /// A number, or a string that is one: `number`, `currency`.
-    Number(Arc<str>),
+    Number(EcoString),
     /// A boolean.
     Checkbox,
     /// A day, or an empty string.
@@ -24,18 +23,18 @@ pub enum PropertyKind {
     /// An object.
     Object,
     /// A kind that the hub does not know: anything.
-    Other(Arc<str>),
+    Other(EcoString),
 }
 
 /// An option of a select.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SelectOption {
     /// What is kept.
-    pub id: Arc<str>,
+    pub id: EcoString,
     /// What people see.
-    pub name: Arc<str>,
+    pub name: EcoString,
     /// How a front end marks it.
-    pub indicator_id: Option<Arc<str>>,
+    pub indicator_id: Option<EcoString>,
 }
 
 /// A value that a property cannot hold.
@@ -47,16 +46,16 @@ pub struct InvalidValue {
 }
 
 impl PropertyKind {
-    pub(super) fn new(word: &Arc<str>, options: Vec<SelectOption>) -> Self {
+    pub(super) fn new(word: &EcoString, options: Vec<SelectOption>) -> Self {
         match &**word {
-            "text" | "textarea" | "editor" => Self::Text(Arc::clone(word)),
-            "number" | "currency" => Self::Number(Arc::clone(word)),
+            "text" | "textarea" | "editor" => Self::Text(word.clone()),
+            "number" | "currency" => Self::Number(word.clone()),
             "checkbox" => Self::Checkbox,
             "date" => Self::Date,
             "select" => Self::Select(options),
             "node_reference" => Self::NodeReference,
             "object" => Self::Object,
-            _ => Self::Other(Arc::clone(word)),
+            _ => Self::Other(word.clone()),
         }
     }
 
@@ -88,7 +87,7 @@ impl PropertyKind {
             (Self::Select(options), _) => value
                 .as_text()
                 .and_then(|text| choose(options, text))
-                .map(|option| Value::Text(Arc::clone(&option.id)))
+                .map(|option| Value::text(&*option.id))
                 .ok_or_else(|| self.invalid()),
         }
     }

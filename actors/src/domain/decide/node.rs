@@ -1,14 +1,13 @@
 //! Creating and deleting nodes.
 
-use std::sync::Arc;
-
 use super::View;
 use crate::domain::{
     command::CreateNode,
     event::Event,
-    graph::{NodeContent, Properties, Step},
+    graph::{NodeContent, Step},
     ids::NodeId,
     limits::LimitExceeded,
+    properties::Properties,
     rejection::Rejection,
     value::Value,
 };
@@ -24,7 +23,6 @@ impl View<'_> {
         self.check_depth(create.parent_id, 1)?;
         self.check_node_count(self.graph().len() + 1)?;
         let index = self.index(create.parent_id, create.index, 0)?;
-        let mut properties = node_type.defaults();
         let mut given_name = None;
         let mut given = Properties::new();
         for (reference, value) in &create.properties {
@@ -42,10 +40,15 @@ impl View<'_> {
                 });
             }
         }
-        properties.append(&mut given);
+        let defaults = node_type.defaults();
+        let properties = if given.is_empty() {
+            defaults
+        } else {
+            defaults.into_iter().chain(given).collect()
+        };
         self.check_property_count(properties.len())?;
         let name = match (&create.name, given_name) {
-            (Some(name), _) => self.check_name("name", &Value::Text(Arc::clone(name)))?,
+            (Some(name), _) => self.check_name("name", &Value::Text(name.clone()))?,
             (None, Some(name)) => name,
             (None, None) => CreateNode::DEFAULT_NAME.into(),
         };

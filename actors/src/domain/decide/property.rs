@@ -1,24 +1,23 @@
 //! Setting and deleting properties.
 
-use std::sync::Arc;
-
 use super::View;
 use crate::domain::{
     event::Event, ids::NodeId, ids::PropertyId, limits::LimitExceeded, rejection::Rejection, value::Value,
 };
+use ecow::EcoString;
 
 impl View<'_> {
     pub(super) fn update_property(
         &self,
         node_id: NodeId,
-        reference: &Arc<str>,
+        reference: &EcoString,
         value: &Value,
     ) -> Result<Vec<Event>, Rejection> {
         let content = &self.require(node_id)?.content;
         let property = self.type_of(content).property(reference)?;
         let (before, after) = if property.is_name() {
             let name = property.check_name(value, self.limits())?;
-            (Some(Value::Text(Arc::clone(&content.name))), Value::Text(name))
+            (Some(Value::Text(content.name.clone())), Value::Text(name))
         } else {
             let after = property.check(value, self)?;
             (content.properties.get(&property.id()).cloned(), after)
@@ -38,11 +37,11 @@ impl View<'_> {
     }
 
     /// A property that the template no longer knows can still be deleted: it is there.
-    pub(super) fn delete_property(&self, node_id: NodeId, reference: &Arc<str>) -> Result<Vec<Event>, Rejection> {
+    pub(super) fn delete_property(&self, node_id: NodeId, reference: &EcoString) -> Result<Vec<Event>, Rejection> {
         let content = &self.require(node_id)?.content;
         let not_found = || Rejection::PropertyNotFound {
             node_id,
-            property: Arc::clone(reference),
+            property: reference.clone(),
         };
         let property = self.type_of(content).property_or_orphan(reference);
         if property.is_name() {

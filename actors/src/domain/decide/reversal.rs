@@ -4,8 +4,6 @@
 //! is not, somebody's change would be lost: then the whole is refused, or, if it is forced and there is a way, done
 //! nevertheless.
 
-use std::sync::Arc;
-
 use super::View;
 use crate::domain::{
     event::{Document, Event, PropertyRef},
@@ -362,7 +360,7 @@ fn conflict(obstacle: Obstacle, blocked_by: Option<BlockedBy>) -> Rejection {
 /// What a property is; the name is one too.
 fn current(content: &NodeContent, property: &PropertyRef) -> Option<Value> {
     if property.is_name() {
-        return Some(Value::Text(Arc::clone(&content.name)));
+        return Some(Value::Text(content.name.clone()));
     }
     let id: &PropertyId = &property.id;
     content.properties.get(id).cloned()

@@ -1,17 +1,17 @@
 //! What a session's words mean: types and properties by slug or id with a template, by any name without one.
 
-use std::sync::Arc;
-
 use super::View;
 use crate::domain::{
     blueprint::{NodeType, PropertyType},
     event::PropertyRef,
-    graph::{NodeContent, Properties},
+    graph::NodeContent,
     ids::{PropertyId, TypeId},
     limits::{Limits, NameFault, check_name, check_value},
+    properties::Properties,
     rejection::Rejection,
     value::Value,
 };
+use ecow::EcoString;
 
 /// A node's type, as far as the session knows it.
 pub(super) struct TypeView<'a> {
@@ -33,23 +33,23 @@ pub(super) enum PropertyView<'a> {
     /// The name of a node whose type says nothing about it.
     Name,
     /// In a session without a template, or left over from another one.
-    Free(Arc<str>),
+    Free(EcoString),
     /// The template's.
     Known(&'a PropertyType),
 }
 
 impl<'a> View<'a> {
     /// The type that a command names.
-    pub(super) fn node_type(&self, reference: &Arc<str>) -> Result<TypeView<'a>, Rejection> {
+    pub(super) fn node_type(&self, reference: &EcoString) -> Result<TypeView<'a>, Rejection> {
         let Some(blueprint) = &self.rules.blueprint else {
             return Ok(TypeView {
-                id: TypeId::new(Arc::clone(reference)),
+                id: TypeId::new(reference.clone()),
                 kind: Kind::Free,
             });
         };
         let known = blueprint
             .node_type(reference)
-            .ok_or_else(|| Rejection::UnknownNodeType(Arc::clone(reference)))?;
+            .ok_or_else(|| Rejection::UnknownNodeType(reference.clone()))?;
         Ok(TypeView {
             id: known.id.clone(),
             kind: Kind::Known(known),
@@ -84,8 +84,7 @@ impl<'a> View<'a> {
         {
             return Ok(());
         }
-        let word =
-            |known: Option<&NodeType>, id: &TypeId| known.map_or(id.as_str().into(), |kind| Arc::clone(&kind.key));
+        let word = |known: Option<&NodeType>, id: &TypeId| known.map_or(id.as_str().into(), |kind| kind.key.clone());
         Err(Rejection::ChildNotAllowed {
             parent_type: word(parent_type, parent),
             child_type: word(child_type, child),
@@ -93,7 +92,7 @@ impl<'a> View<'a> {
     }
 
     /// A name that a node can have.
-    pub(super) fn check_name(&self, property: &str, value: &Value) -> Result<Arc<str>, Rejection> {
+    pub(super) fn check_name(&self, property: &str, value: &Value) -> Result<EcoString, Rejection> {
         name(property, value, self.limits())
     }
 }
@@ -108,7 +107,7 @@ impl<'a> TypeView<'a> {
     }
 
     /// The property that a command names.
-    pub(super) fn property(&self, reference: &Arc<str>) -> Result<PropertyView<'a>, Rejection> {
+    pub(super) fn property(&self, reference: &EcoString) -> Result<PropertyView<'a>, Rejection> {
         let known = match self.kind {
             Kind::Known(known) => known.property(reference),
             Kind::Free | Kind::Orphan => None,
@@ -116,23 +115,23 @@ impl<'a> TypeView<'a> {
         match (known, &self.kind) {
             (Some(property), _) => Ok(PropertyView::Known(property)),
             (None, _) if &**reference == PropertyId::NAME => Ok(PropertyView::Name),
-            (None, Kind::Free) => Ok(PropertyView::Free(Arc::clone(reference))),
+            (None, Kind::Free) => Ok(PropertyView::Free(reference.clone())),
             (None, Kind::Known(_) | Kind::Orphan) => Err(Rejection::UnknownProperty {
                 node_type: self.word(),
-                property: Arc::clone(reference),
+                property: reference.clone(),
             }),
         }
     }
 
     /// The same for one that may be left over from a file.
-    pub(super) fn property_or_orphan(&self, reference: &Arc<str>) -> PropertyView<'a> {
+    pub(super) fn property_or_orphan(&self, reference: &EcoString) -> PropertyView<'a> {
         self.property(reference)
-            .unwrap_or_else(|_| PropertyView::Free(Arc::clone(reference)))
+            .unwrap_or_else(|_| PropertyView::Free(reference.clone()))
     }
 
-    fn word(&self) -> Arc<str> {
+    fn word(&self) -> EcoString {
         match self.kind {
-            Kind::Known(known) => Arc::clone(&known.key),
+            Kind::Known(known) => known.key.clone(),
             Kind::Free | Kind::Orphan => self.id.as_str().into(),
         }
     }
@@ -150,7 +149,7 @@ impl PropertyView<'_> {
     pub(super) fn id(&self) -> PropertyId {
         match self {
             Self::Name => PropertyId::new(PropertyId::NAME),
-            Self::Free(id) => PropertyId::new(Arc::clone(id)),
+            Self::Free(id) => PropertyId::new(id.clone()),
             Self::Known(known) => known.id.clone(),
         }
     }
@@ -158,16 +157,16 @@ impl PropertyView<'_> {
     pub(super) fn to_ref(&self) -> PropertyRef {
         let key = match self {
             Self::Name | Self::Free(_) => None,
-            Self::Known(known) => Some(Arc::clone(&known.key)),
+            Self::Known(known) => Some(known.key.clone()),
         };
         PropertyRef { id: self.id(), key }
     }
 
-    fn word(&self) -> Arc<str> {
+    fn word(&self) -> EcoString {
         match self {
             Self::Name => PropertyId::NAME.into(),
-            Self::Free(id) => Arc::clone(id),
-            Self::Known(known) => Arc::clone(&known.key),
+            Self::Free(id) => id.clone(),
+            Self::Known(known) => known.key.clone(),
         }
     }
 
@@ -189,12 +188,12 @@ impl PropertyView<'_> {
     }
 
     /// The value as a name, if this is the name.
-    pub(super) fn check_name(&self, value: &Value, limits: &Limits) -> Result<Arc<str>, Rejection> {
+    pub(super) fn check_name(&self, value: &Value, limits: &Limits) -> Result<EcoString, Rejection> {
         name(&self.word(), value, limits)
     }
 }
 
-fn name(property: &str, value: &Value, limits: &Limits) -> Result<Arc<str>, Rejection> {
+fn name(property: &str, value: &Value, limits: &Limits) -> Result<EcoString, Rejection> {
     let invalid = |expected: &str| Rejection::InvalidValue {
         property: property.into(),
         expected: expected.into(),
@@ -204,7 +203,7 @@ fn name(property: &str, value: &Value, limits: &Limits) -> Result<Arc<str>, Reje
         return Err(invalid("a string"));
     };
     match check_name(text, limits) {
-        Ok(()) => Ok(Arc::clone(text)),
+        Ok(()) => Ok(text.clone()),
         Err(NameFault::Blank) => Err(invalid("a name with a character that is not white space")),
         Err(NameFault::Control) => Err(invalid("a name without control characters")),
         Err(NameFault::TooLong(limit)) => Err(limit.into()),
@@ -212,7 +211,7 @@ fn name(property: &str, value: &Value, limits: &Limits) -> Result<Arc<str>, Reje
 }
 
 /// The value for an error message: what it is if that is short, else what kind of thing it is.
-fn shown(value: &Value) -> Arc<str> {
+fn shown(value: &Value) -> EcoString {
     const SHOWN_BYTES_MAX: usize = 60;
     if value.json_bytes() > SHOWN_BYTES_MAX {
         return value.kind().into();

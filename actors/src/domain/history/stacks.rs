@@ -95,6 +95,12 @@ impl Stacks {
         self.undone().rfind(|step| step.is(command_id))
     }
 
+    /// The step that is done and begins at a place of the log.
+    pub(super) fn done_at(&mut self, first_seq: Seq) -> Option<&mut Step> {
+        let position = self.done.partition_point(|step| step.first_seq() < first_seq);
+        self.done.get_mut(position).filter(|step| step.first_seq() == first_seq)
+    }
+
     /// Takes a step that is done out of the history.
     pub(super) fn take_done(&mut self, command_id: CommandId) -> Option<Step> {
         let position = self.done.iter().rposition(|step| step.is(command_id))?;

@@ -52,6 +52,13 @@ impl Step {
         }
     }
 
+    /// Takes a record over that is equal to its own.
+    pub(super) fn share(&mut self, recorded: &Arc<Recorded>) {
+        if self.recorded == *recorded {
+            self.recorded = Arc::clone(recorded);
+        }
+    }
+
     /// The same, taken back.
     pub(super) fn undone(self, undo: &Arc<Recorded>, before: &Document) -> Self {
         let undone = Undone {

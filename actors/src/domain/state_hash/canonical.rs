@@ -1,11 +1,12 @@
 //! JSON in the canonical form of RFC 8785: one text for each value, whoever writes it.
 
-use std::{collections::BTreeMap, fmt::Write, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write};
 
 use super::super::{
     ids::NodeId,
     value::{Number, Value},
 };
+use ecow::EcoString;
 
 /// Writes canonical JSON, without a copy of it in between. What it writes to takes everything.
 pub(super) struct Canonical<W>(W);
@@ -123,7 +124,7 @@ impl<W: Write> Canonical<W> {
 
     /// Members by their keys' UTF-16 code units. The map has them by code points, which is the same unless a key needs
     /// a surrogate: then it comes before U+E000 to U+FFFF, and not behind.
-    fn object(&mut self, members: &BTreeMap<Arc<str>, Value>) {
+    fn object(&mut self, members: &BTreeMap<EcoString, Value>) {
         const FOUR_BYTES: u8 = 0xf0;
         self.raw("{");
         if members.keys().any(|key| key.bytes().any(|byte| byte >= FOUR_BYTES)) {
@@ -136,7 +137,7 @@ impl<W: Write> Canonical<W> {
         self.raw("}");
     }
 
-    fn members<'a>(&mut self, members: impl Iterator<Item = (&'a Arc<str>, &'a Value)>) {
+    fn members<'a>(&mut self, members: impl Iterator<Item = (&'a EcoString, &'a Value)>) {
         for (index, (key, value)) in members.enumerate() {
             if index > 0 {
                 self.next();

@@ -3,8 +3,7 @@
 //!
 //! The strategies are boxed: nested by value they would fill a test's stack.
 
-use std::sync::Arc;
-
+use ecow::EcoString;
 use proptest::{collection, option, prelude::*, sample::Index};
 
 use super::values::{document, name, text, value};
@@ -60,7 +59,7 @@ pub enum Edit {
         /// Where among the siblings.
         place: Place,
         /// The name; some cannot be one.
-        name: Option<Arc<str>>,
+        name: Option<EcoString>,
         /// Properties and what they become.
         properties: Vec<(PropertyPick, ValuePick)>,
     },
@@ -304,7 +303,7 @@ fn place() -> BoxedStrategy<Place> {
     .boxed()
 }
 
-fn any_name() -> impl Strategy<Value = Option<Arc<str>>> {
+fn any_name() -> impl Strategy<Value = Option<EcoString>> {
     option::of(
         prop_oneof![12 => name().boxed(), 1 => text().boxed(), 1 => Just("much too long to be told".into()).boxed()],
     )

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use ecow::EcoString;
 use proptest::sample::Index;
 use uuid::Uuid;
 
@@ -15,6 +16,7 @@ use crate::domain::{
     event::Document,
     graph::{Graph, Node, NodeContent},
     ids::{CommandId, NodeId, PropertyId, Seq, TypeId},
+    properties::Properties,
     session::{Rules, Session},
     siblings::Siblings,
     value::{Number, Value},
@@ -233,7 +235,7 @@ impl<'a> Here<'a> {
 
     /// What stands where a plan meets an empty graph: whatever it would do there, it needs a node first.
     fn create_root(&self) -> Command {
-        let first = self.blueprint.map(|blueprint| Arc::clone(&blueprint.root_type().key));
+        let first = self.blueprint.map(|blueprint| blueprint.root_type().key.clone());
         Command::CreateNode(CreateNode {
             node_type: first.unwrap_or_else(|| "alpha".into()),
             name: None,
@@ -250,7 +252,7 @@ impl<'a> Here<'a> {
         node_type: TypePick,
         parent: Option<Pick>,
         place: Place,
-        name: Option<Arc<str>>,
+        name: Option<EcoString>,
         properties: &[(PropertyPick, ValuePick)],
     ) -> Command {
         // Where there is nothing yet, a root.
@@ -264,8 +266,8 @@ impl<'a> Here<'a> {
         };
         let like_new = NodeContent {
             name: CreateNode::DEFAULT_NAME.into(),
-            type_id: TypeId::new(Arc::clone(&node_type)),
-            properties: BTreeMap::new(),
+            type_id: TypeId::new(node_type.clone()),
+            properties: Properties::new(),
             metadata: None,
         };
         let set = properties.iter().map(|(property, value)| {
@@ -318,7 +320,7 @@ impl<'a> Here<'a> {
         }
     }
 
-    fn node_type(&self, parent: Option<NodeId>, pick: TypePick) -> Arc<str> {
+    fn node_type(&self, parent: Option<NodeId>, pick: TypePick) -> EcoString {
         const FREE: [&str; 4] = ["alpha", "beta", "gamma", "Größe ∞"];
         let Some(blueprint) = self.blueprint else {
             return match pick.which {
@@ -343,12 +345,12 @@ impl<'a> Here<'a> {
         };
         match found {
             Some(found) if pick.by_id => found.id.as_str().into(),
-            Some(found) => Arc::clone(&found.key),
+            Some(found) => found.key.clone(),
             None => "nobody expects this".into(),
         }
     }
 
-    fn property(&self, content: Option<&NodeContent>, pick: PropertyPick) -> Arc<str> {
+    fn property(&self, content: Option<&NodeContent>, pick: PropertyPick) -> EcoString {
         const FREE: [&str; 6] = ["name", "color", "size", "due date", "größe", "notes"];
         const STRANGE: &str = "nobody has this";
         let node_type = content.and_then(|content| self.type_of(content));
@@ -360,7 +362,7 @@ impl<'a> Here<'a> {
             (Which::Fitting(index) | Which::Known(index), None) => (*index.get(&FREE)).into(),
             (Which::Fitting(index) | Which::Known(index), Some(_)) => match chosen(&properties, index) {
                 Some(found) if pick.by_id => found.id.as_str().into(),
-                Some(found) => Arc::clone(&found.key),
+                Some(found) => found.key.clone(),
                 None => PropertyId::NAME.into(),
             },
         }
@@ -377,7 +379,7 @@ impl<'a> Here<'a> {
         let is_name = property == PropertyId::NAME || known.is_some_and(|known| &*known.key == PropertyId::NAME);
         match pick {
             ValuePick::Any(value) => value.clone(),
-            ValuePick::Same if is_name => content.map_or(Value::Null, |content| Value::Text(Arc::clone(&content.name))),
+            ValuePick::Same if is_name => content.map_or(Value::Null, |content| Value::Text(content.name.clone())),
             ValuePick::Same => {
                 let id = known.map_or_else(|| PropertyId::new(property), |known| known.id.clone());
                 let value = content.and_then(|content| content.properties.get(&id));
@@ -407,8 +409,8 @@ impl<'a> Here<'a> {
             (PropertyKind::Date, _) => Value::text(format!("2026-02-{:02}", number + 1)),
             (PropertyKind::Object, other) => Value::Object(Arc::new(BTreeMap::from([("is".into(), other.clone())]))),
             (PropertyKind::Select(options), other) => match chosen(options, pick) {
-                Some(option) if matches!(other, Value::Text(_)) => Value::Text(Arc::clone(&option.name)),
-                Some(option) => Value::Text(Arc::clone(&option.id)),
+                Some(option) if matches!(other, Value::Text(_)) => Value::Text(option.name.clone()),
+                Some(option) => Value::Text(option.id.clone()),
                 None => Value::Null,
             },
             (PropertyKind::NodeReference, other) => {

@@ -67,7 +67,10 @@ pub fn template_id() -> impl Strategy<Value = TemplateId> {
 
 /// Any sender.
 pub fn origin() -> impl Strategy<Value = Origin> {
-    (option::of(client_id()), option::of(text())).prop_map(|(client_id, user)| Origin { client_id, user })
+    (option::of(client_id()), option::of(text())).prop_map(|(client_id, user)| Origin {
+        client_id,
+        user: user.map(|user| user.as_str().into()),
+    })
 }
 
 /// Any kind of command.
@@ -108,7 +111,7 @@ pub fn event() -> BoxedStrategy<Event> {
         4 => (node_id(), property_ref(), value()).prop_map(|(node_id, property, before)| {
             Event::PropertyDeleted { node_id, property, before }
         }),
-        1 => (text(), seq()).prop_map(|(file, through)| Event::ProjectSaved { file, through }),
+        1 => (text(), seq()).prop_map(|(file, through)| Event::ProjectSaved { file: file.as_str().into(), through }),
         1 => (document(), any::<bool>()).prop_map(|(document, from_file)| Event::ProjectLoaded { document, from_file }),
     ]
     .boxed()

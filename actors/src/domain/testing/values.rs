@@ -2,29 +2,31 @@
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
+use ecow::EcoString;
 use proptest::{collection, option, prelude::*, sample::Index, string::string_regex};
 use uuid::Uuid;
 
 use crate::domain::{
     event::{Document, Extras},
-    graph::{Graph, NodeContent, Properties},
+    graph::{Graph, NodeContent},
     ids::{NodeId, PropertyId, TypeId},
+    properties::Properties,
     siblings::Siblings,
     value::{Number, Value},
 };
 
 /// Texts that match a pattern.
-fn matching(pattern: &str) -> impl Strategy<Value = Arc<str>> + use<> {
-    string_regex(pattern).expect("a pattern").prop_map(Arc::from)
+fn matching(pattern: &str) -> impl Strategy<Value = EcoString> + use<> {
+    string_regex(pattern).expect("a pattern").prop_map(EcoString::from)
 }
 
 /// A short text: empty, of any script, with line breaks and what JSON escapes.
-pub fn text() -> BoxedStrategy<Arc<str>> {
+pub fn text() -> BoxedStrategy<EcoString> {
     matching("[a-zA-Z0-9 äß日😀\\\\\"/\n\t\u{1}]{0,10}").boxed()
 }
 
 /// A name that a node can have.
-pub fn name() -> BoxedStrategy<Arc<str>> {
+pub fn name() -> BoxedStrategy<EcoString> {
     matching("[A-Za-z0-9 äß日]{0,8}[A-Za-zäß日]").boxed()
 }
 
@@ -56,7 +58,7 @@ pub fn scalar() -> BoxedStrategy<Value> {
 
 /// Any value: lists and objects too, some of them with keys that JSON libraries keep for themselves.
 pub fn value() -> BoxedStrategy<Value> {
-    let object = |members: BTreeMap<Arc<str>, Value>| Value::Object(Arc::new(members));
+    let object = |members: BTreeMap<EcoString, Value>| Value::Object(Arc::new(members));
     scalar()
         .prop_recursive(3, 12, 4, move |part| {
             let peculiar = (peculiar_key(), part.clone(), part.clone())
@@ -70,7 +72,7 @@ pub fn value() -> BoxedStrategy<Value> {
         .boxed()
 }
 
-fn peculiar_key() -> impl Strategy<Value = Arc<str>> {
+fn peculiar_key() -> impl Strategy<Value = EcoString> {
     const KEYS: &[&str] = &[
         "$serde_json::private::Number",
         "$serde_json::private::RawValue",
@@ -78,7 +80,7 @@ fn peculiar_key() -> impl Strategy<Value = Arc<str>> {
         "name",
         "",
     ];
-    proptest::sample::select(KEYS).prop_map(Arc::from)
+    proptest::sample::select(KEYS).prop_map(EcoString::from)
 }
 
 /// The name of a type in a session without a template.
@@ -93,7 +95,7 @@ pub fn free_property() -> impl Strategy<Value = PropertyId> + Clone {
 
 /// Some properties.
 pub fn properties() -> impl Strategy<Value = Properties> {
-    collection::btree_map(free_property(), scalar(), 0..3)
+    collection::btree_map(free_property(), scalar(), 0..3).prop_map(Properties::from_iter)
 }
 
 /// What a node is, as in a session without a template.

@@ -204,7 +204,7 @@ fn what_is_so(document: &Document) -> Vec<Command> {
         commands.push(Command::UpdateProperty {
             node_id,
             property: "name".into(),
-            new_value: talus_actors::domain::value::Value::Text(Arc::clone(&node.content.name)),
+            new_value: talus_actors::domain::value::Value::Text(node.content.name.clone()),
         });
     }
     let all = Command::Batch {

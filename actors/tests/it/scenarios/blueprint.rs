@@ -1,7 +1,6 @@
 //! Templates: what is wrong with one is said with its place, and what it leaves open is filled in.
 
-use std::sync::Arc;
-
+use ecow::EcoString;
 use talus_actors::domain::{
     blueprint::{
         Blueprint, PropertyKind, TemplateError,
@@ -162,15 +161,15 @@ fn a_feature_does_not_take_the_place_of_an_own_property() {
             ..PropertyDocument::default()
         });
     }
-    let keys = |blueprint: &Blueprint| -> Vec<(Arc<str>, Arc<str>)> {
+    let keys = |blueprint: &Blueprint| -> Vec<(EcoString, EcoString)> {
         let phase = blueprint.node_type("phase").expect("a type").clone();
-        let about_status = |key: &Arc<str>| key.contains("status");
+        let about_status = |key: &str| key.contains("status");
         let properties = phase.properties().filter(|property| about_status(&property.key));
         properties
-            .map(|property| (Arc::clone(&property.key), Arc::clone(&property.role)))
+            .map(|property| (property.key.clone(), property.role.clone()))
             .collect()
     };
-    let pair = |key: &str, role: &str| (Arc::<str>::from(key), Arc::<str>::from(role));
+    let pair = |key: &str, role: &str| (EcoString::from(key), EcoString::from(role));
     assert_eq!(keys(&build(|_| {}).expect("sound")), [pair("status", "status")]);
     assert_eq!(
         keys(&build(|t| with_status(t, false)).expect("sound")),

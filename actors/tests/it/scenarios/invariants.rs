@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use talus_actors::domain::{
-    graph::{Graph, NodeContent, Properties},
+    graph::{Graph, NodeContent},
     ids::{PropertyId, TypeId},
     invariants,
+    properties::Properties,
     recorded::Recorded,
     session::Session,
     testing::sample::{self, Setting},

@@ -6,8 +6,9 @@ use serde_json::json;
 use talus_actors::domain::{
     command::CommandType,
     event::Event,
-    graph::{Misfit, NodeContent, Properties},
+    graph::{Misfit, NodeContent},
     ids::{NodeId, Seq, TypeId},
+    properties::Properties,
     recorded::{Recorded, Target},
     session::{ReplayError, Session},
     testing::{bench::Bench, sample::Setting},
