@@ -57,6 +57,10 @@ const SEATING_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Packets beside those of the room that may be queued for a socket: answers to what it asked, pings.
 const OWN_PACKETS_MAX: usize = 64;
 
+/// Bytes that each websocket is read into at a time, kept for as long as it lasts. A command is less, which is what most
+/// clients say at a time; a longer message is read in several goes.
+const READ_BUFFER_BYTES: usize = 1024;
+
 /// All the sockets there are.
 #[derive(Clone)]
 pub struct Sockets(SocketIo);
@@ -83,6 +87,7 @@ pub fn service(hub: &Hub, realtime: &Realtime, limits: &Limits, metrics: &Metric
         .connect_timeout(realtime.connect_timeout())
         .max_buffer_size(realtime.outgoing_packets_per_socket_max + own_packets)
         .max_payload(realtime.message_bytes_max as u64)
+        .ws_read_buffer_size(READ_BUFFER_BYTES)
         .ws_max_message_size(realtime.message_bytes_max)
         .ws_max_frame_size(realtime.message_bytes_max)
         .build_svc();
