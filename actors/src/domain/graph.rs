@@ -178,8 +178,15 @@ impl Graph {
 
     /// The node and its ancestors, the root last.
     pub fn lineage(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
-        let start = self.contains(id).then_some(id);
-        std::iter::successors(start, |&id| self.node(id).and_then(Node::parent))
+        let known = |id| self.node(id).map(|node| (id, node));
+        std::iter::successors(known(id), move |(_, node)| known(node.parent?)).map(|(id, _)| id)
+    }
+
+    /// Whether a node is another one or lies below it. Walks up from the node, unless nothing lies below the other.
+    #[must_use]
+    pub fn is_within(&self, id: NodeId, other: NodeId) -> bool {
+        let has_below = || self.node(other).is_some_and(|node| !node.children.is_empty());
+        id == other || (has_below() && self.lineage(id).any(|above| above == other))
     }
 
     /// Levels from the root down to the node, both included. 0 if there is no such node.
@@ -268,7 +275,7 @@ impl Graph {
     pub fn link(&mut self, parent: Option<NodeId>, child: NodeId, index: usize) -> Result<(), Misfit> {
         self.check_child(None, child)?;
         match parent {
-            Some(parent) if self.lineage(parent).any(|id| id == child) => return Err(Misfit::Cycle(child)),
+            Some(parent) if self.is_within(parent, child) => return Err(Misfit::Cycle(child)),
             Some(_) => self.check_index(parent, index)?,
             None if index >= self.roots.len() => {
                 return Err(Misfit::IndexOutOfRange {

@@ -4,7 +4,7 @@
 //! case. Other spellings the `uuid` crate would take (braces, URN, no hyphens) are refused, so that one id has one
 //! spelling on the wire and in a file name.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
 use ecow::EcoString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -66,8 +66,22 @@ macro_rules! text_form {
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct $name(Uuid);
+
+        /// The order of the bytes. As two numbers, since comparing bytes is a call, and a look-up in a map of ids does
+        /// little else.
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                self.0.as_u128().cmp(&other.0.as_u128())
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl $name {
             /// Wraps a UUID, however it was made.
@@ -341,6 +355,16 @@ mod tests {
             "67e55044-10b1-426f-9247-bb680e5fe0cg",
         ] {
             assert_eq!(other.parse::<NodeId>(), Err(IdError::NotAUuid(other.into())), "{other}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Maps of ids and what is listed in their order were always in the order of the bytes.
+        #[test]
+        fn ids_are_in_the_order_of_their_bytes(one: [u8; 16], other: [u8; 16], same in 0_usize..16) {
+            let other: [u8; 16] = std::array::from_fn(|at| if at < same { one[at] } else { other[at] });
+            let ids = [one, other].map(|bytes| NodeId::new(Uuid::from_bytes(bytes)));
+            proptest::prop_assert_eq!(ids[0].cmp(&ids[1]), one.cmp(&other));
         }
     }
 

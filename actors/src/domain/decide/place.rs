@@ -104,9 +104,8 @@ impl View<'_> {
             .ok_or(Rejection::IndexOutOfRange { index, max })
     }
 
-    /// Walks up from the new parent: as many steps as it is deep, however large the graph.
     fn check_acyclic(&self, node_id: NodeId, parent_id: NodeId) -> Result<(), Rejection> {
-        if self.graph().lineage(parent_id).any(|id| id == node_id) {
+        if self.graph().is_within(parent_id, node_id) {
             return Err(Rejection::Cycle { node_id, parent_id });
         }
         Ok(())
