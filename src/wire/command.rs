@@ -265,7 +265,7 @@ struct InBatch {
 fn create_node(at: &str, data: Option<&RawValue>) -> Result<Command, Failure> {
     let data: CreateData = read_object(at, data)?;
     let properties = data.properties.unwrap_or_default();
-    if properties.keys().any(ecow::EcoString::is_empty) {
+    if properties.keys().any(EcoString::is_empty) {
         return Err(Failure::invalid_field(
             join(at, "properties"),
             "a property id must not be empty",

@@ -11,11 +11,17 @@
 //! The [`StateHash`] is kept with every change: what a change takes away is subtracted, what it puts there is added
 //! (GR-12).
 
-use std::{collections::BTreeSet, sync::Arc};
+mod heights;
+mod stored;
+mod walk;
+
+use std::sync::Arc;
 
 use ecow::EcoString;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
+use self::heights::Heights;
+pub use self::walk::{Step, Walk};
 use super::{
     ids::{NodeId, PropertyId, TypeId},
     properties::Properties,
@@ -208,10 +214,7 @@ impl Graph {
             Some(id) => Box::new(std::iter::once(id)),
             None => Box::new(self.roots.iter()),
         };
-        Walk {
-            graph: self,
-            levels: vec![(None, first)],
-        }
+        Walk::new(self, first)
     }
 
     /// Adds a node without children.
@@ -406,122 +409,6 @@ impl Graph {
     }
 }
 
-/// How many children have which height: tells a node's own height without looking at its children.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Heights(Vec<u32>);
-
-impl Heights {
-    /// The node's own height: one more than that of its highest child.
-    const fn height(&self) -> usize {
-        self.0.len() + 1
-    }
-
-    fn add(&mut self, height: usize) {
-        if self.0.len() < height {
-            self.0.resize(height, 0);
-        }
-        self.0[height - 1] += 1;
-    }
-
-    fn remove(&mut self, height: usize) {
-        if let Some(count) = self.0.get_mut(height - 1) {
-            *count = count.saturating_sub(1);
-        }
-        while self.0.last() == Some(&0) {
-            self.0.pop();
-        }
-    }
-}
-
-/// A node as the log keeps it.
-#[derive(Serialize, Deserialize)]
-struct StoredNode {
-    id: NodeId,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    parent: Option<NodeId>,
-    content: NodeContent,
-}
-
-/// Flat, in document order: no depth of a tree becomes a depth of JSON.
-impl Serialize for Graph {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let nodes = self.walk(None).nodes();
-        serializer.collect_seq(nodes.map(|(id, node)| StoredNode {
-            id,
-            parent: node.parent,
-            content: node.content.clone(),
-        }))
-    }
-}
-
-impl<'de> Deserialize<'de> for Graph {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut graph = Self::default();
-        // Each node has been read with ids of its own; a graph has a few types and properties, and many nodes of them.
-        let (mut types, mut properties) = (BTreeSet::new(), BTreeSet::new());
-        for StoredNode {
-            id,
-            parent,
-            mut content,
-        } in Vec::deserialize(deserializer)?
-        {
-            share(&mut types, &mut content.type_id);
-            content.properties.each_id_mut(|id| share(&mut properties, id));
-            let end = graph.children(parent).map_or(0, Siblings::len);
-            graph.insert(id, content, parent, end).map_err(de::Error::custom)?;
-        }
-        Ok(graph)
-    }
-}
-
-/// Replaces an id by the same one that was seen before.
-fn share<T: Ord + Clone>(seen: &mut BTreeSet<T>, id: &mut T) {
-    match seen.get(id) {
-        Some(known) => id.clone_from(known),
-        None => drop(seen.insert(id.clone())),
-    }
-}
-
-/// A step of [`Graph::walk`].
-#[derive(Debug, Clone, Copy)]
-pub enum Step<'a> {
-    /// A node, before its children.
-    Enter(NodeId, &'a Node),
-    /// The same node, after its children.
-    Leave(NodeId, &'a Node),
-}
-
-/// See [`Graph::walk`].
-pub struct Walk<'a> {
-    graph: &'a Graph,
-    levels: Vec<(Option<NodeId>, Box<dyn Iterator<Item = NodeId> + 'a>)>,
-}
-
-impl<'a> Iterator for Walk<'a> {
-    type Item = Step<'a>;
-
-    fn next(&mut self) -> Option<Step<'a>> {
-        let (_, children) = self.levels.last_mut()?;
-        if let Some(id) = children.next() {
-            let node = self.graph.node(id)?;
-            self.levels.push((Some(id), Box::new(node.children.iter())));
-            return Some(Step::Enter(id, node));
-        }
-        let id = self.levels.pop()?.0?;
-        Some(Step::Leave(id, self.graph.node(id)?))
-    }
-}
-
-impl<'a> Walk<'a> {
-    /// Only the nodes, parents before children.
-    pub fn nodes(self) -> impl Iterator<Item = (NodeId, &'a Node)> {
-        self.filter_map(|step| match step {
-            Step::Enter(id, node) => Some((id, node)),
-            Step::Leave(..) => None,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
@@ -590,6 +477,20 @@ mod tests {
             })
             .collect();
         assert_eq!(steps, "<2<33>2>");
+    }
+
+    #[test]
+    fn a_node_is_within_itself_and_what_is_above_it() {
+        let graph = sample();
+        for (one, other) in (1..=6).flat_map(|one| (1..=6).map(move |other| (one, other))) {
+            let above: &[u128] = match one {
+                2 | 4 => &[1],
+                3 => &[2, 1],
+                _ => &[],
+            };
+            let expected = one == other || above.contains(&other);
+            assert_eq!(graph.is_within(id(one), id(other)), expected, "{one} in {other}");
+        }
     }
 
     #[test]

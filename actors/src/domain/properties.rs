@@ -59,11 +59,6 @@ impl Properties {
         Some(self.0.remove(at).1)
     }
 
-    /// Takes those away of which `keep` says no.
-    pub fn retain(&mut self, mut keep: impl FnMut(&PropertyId, &Value) -> bool) {
-        self.0.retain(|(id, value)| keep(id, value));
-    }
-
     /// The properties in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&PropertyId, &Value)> {
         self.0.iter().map(|(id, value)| (id, value))

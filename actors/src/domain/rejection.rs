@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use ecow::EcoString;
+
 use super::{
     ids::{ClientId, CommandId, NodeId, PropertyId, Seq},
     limits::LimitExceeded,
     recorded::Recorded,
 };
-use ecow::EcoString;
 
 /// Why a command is refused. The texts are for people; [`Rejection::code`] is what programs look at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

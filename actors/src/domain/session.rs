@@ -1,13 +1,15 @@
 //! The aggregate: one session, folded from its log.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+mod changes;
+mod saves;
+mod window;
+
+use std::sync::Arc;
 
 use ecow::EcoString;
 use serde::{Deserialize, Serialize};
 
+use self::{changes::Changes, saves::Saves, window::Window};
 use super::{
     blueprint::Blueprint,
     event::{Document, Event},
@@ -108,48 +110,6 @@ pub struct Snapshot {
     saves: Saves,
     changes: Changes,
     last_activity: Timestamp,
-}
-
-/// What is not in a project file yet.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Saves {
-    last_change: Seq,
-    saved_through: Seq,
-}
-
-/// When each node last changed, for `expected_seq`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Changes {
-    #[serde(with = "pairs")]
-    nodes: imbl::OrdMap<NodeId, Seq>,
-    roots: Seq,
-    /// When the whole document was last replaced.
-    everything: Seq,
-}
-
-/// The latest records, for clients that come back (P2) and for commands that are sent again (P4).
-#[derive(Debug, Default, PartialEq)]
-struct Window {
-    records: VecDeque<Arc<Recorded>>,
-    by_command: BTreeMap<CommandId, Arc<Recorded>>,
-    events: usize,
-}
-
-/// A map as a list of pairs.
-mod pairs {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use super::{NodeId, Seq};
-
-    type Map = imbl::OrdMap<NodeId, Seq>;
-
-    pub(super) fn serialize<S: Serializer>(map: &Map, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(map.iter())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map, D::Error> {
-        Vec::<(NodeId, Seq)>::deserialize(deserializer).map(Map::from_iter)
-    }
 }
 
 impl Session {
@@ -326,36 +286,31 @@ impl Session {
     /// Events in the replay window.
     #[must_use]
     pub const fn window_events(&self) -> usize {
-        self.window.events
+        self.window.events()
     }
 
     /// When the document last changed, in whatever way.
     #[must_use]
     pub const fn last_change(&self) -> Seq {
-        self.saves.last_change
+        self.saves.last_change()
     }
 
     /// When a node last changed: its name, properties or place, or its list of children.
     #[must_use]
     pub fn changed(&self, node_id: NodeId) -> Seq {
-        self.changes
-            .nodes
-            .get(&node_id)
-            .copied()
-            .unwrap_or_default()
-            .max(self.changes.everything)
+        self.changes.of_node(node_id)
     }
 
     /// When the list of roots last changed.
     #[must_use]
     pub fn roots_changed(&self) -> Seq {
-        self.changes.roots.max(self.changes.everything)
+        self.changes.of_roots()
     }
 
     /// The record of a command, if it is among the latest.
     #[must_use]
     pub fn recent(&self, command_id: CommandId) -> Option<&Arc<Recorded>> {
-        self.window.by_command.get(&command_id)
+        self.window.of_command(command_id)
     }
 
     /// Whether the latest records are all there are. If not, whether a command was accepted before is known only to the
@@ -372,8 +327,7 @@ impl Session {
         // Of a record that begins before `seq` the rest is at hand too; a `seq` before the first record's is not reached.
         let oldest = self.window.first_seq();
         let reached = seq <= self.seq && oldest.is_none_or(|oldest| oldest <= seq.plus(1));
-        let skip = self.window.records.partition_point(|record| record.seq() <= seq);
-        reached.then(|| self.window.records.iter().skip(skip))
+        reached.then(|| self.window.after(seq))
     }
 
     /// The record that holds the event at `seq`, if the replay window reaches that far.
@@ -422,98 +376,10 @@ pub fn document_at(snapshot: Option<&Snapshot>, log: &[Arc<Recorded>], at: Seq) 
     Ok(document)
 }
 
-impl Saves {
-    const fn note(&mut self, event: &Event, seq: Seq) {
-        match event {
-            Event::ProjectSaved { through, .. } => self.saved_through = *through,
-            Event::ProjectLoaded { from_file: true, .. } => {
-                self.last_change = seq;
-                self.saved_through = seq;
-            }
-            Event::NodeCreated { .. }
-            | Event::NodeDeleted { .. }
-            | Event::NodeLinked { .. }
-            | Event::NodeUnlinked { .. }
-            | Event::PropertyChanged { .. }
-            | Event::PropertyDeleted { .. }
-            | Event::ProjectLoaded { .. } => self.last_change = seq,
-        }
-    }
-
-    fn is_dirty(&self) -> bool {
-        self.last_change > self.saved_through
-    }
-}
-
-impl Changes {
-    fn note(&mut self, event: &Event, seq: Seq) {
-        match event {
-            Event::NodeCreated { node_id, parent_id, .. } => {
-                self.nodes.insert(*node_id, seq);
-                self.note_children(*parent_id, seq);
-            }
-            Event::NodeDeleted { node_id, parent_id, .. } => {
-                self.nodes.remove(node_id);
-                self.note_children(*parent_id, seq);
-            }
-            Event::NodeLinked {
-                parent_id, child_id, ..
-            }
-            | Event::NodeUnlinked {
-                parent_id, child_id, ..
-            } => {
-                self.nodes.insert(*child_id, seq);
-                self.note_children(*parent_id, seq);
-                self.roots = seq;
-            }
-            Event::PropertyChanged { node_id, .. } | Event::PropertyDeleted { node_id, .. } => {
-                self.nodes.insert(*node_id, seq);
-            }
-            Event::ProjectSaved { .. } => {}
-            Event::ProjectLoaded { .. } => {
-                *self = Self {
-                    everything: seq,
-                    ..Self::default()
-                }
-            }
-        }
-    }
-
-    fn note_children(&mut self, parent_id: Option<NodeId>, seq: Seq) {
-        match parent_id {
-            Some(parent) => {
-                self.nodes.insert(parent, seq);
-            }
-            None => self.roots = seq,
-        }
-    }
-}
-
-impl Window {
-    /// Keeps the latest whole records that hold at most `events_max` events; the latest one always. The answer is the
-    /// commands that are not among them any more.
-    fn push(&mut self, recorded: &Arc<Recorded>, events_max: usize) -> Vec<CommandId> {
-        let mut forgotten = Vec::new();
-        self.events += recorded.len_on_wire();
-        self.records.push_back(Arc::clone(recorded));
-        self.by_command.insert(recorded.command_id, Arc::clone(recorded));
-        while self.events > events_max && self.records.len() > 1 {
-            if let Some(oldest) = self.records.pop_front() {
-                self.events -= oldest.len_on_wire();
-                self.by_command.remove(&oldest.command_id);
-                forgotten.push(oldest.command_id);
-            }
-        }
-        forgotten
-    }
-
-    fn first_seq(&self) -> Option<Seq> {
-        self.records.front().map(|record| record.first_seq)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use uuid::Uuid;
 
     use super::*;
@@ -524,34 +390,44 @@ mod tests {
         value::Value,
     };
 
-    /// A project that was just opened has nothing to save; what is done or redone later has, since its file may have been
-    /// written again meanwhile.
-    #[test]
-    fn a_document_from_the_projects_file_is_not_dirty_until_something_happens() {
-        let genesis = Genesis {
+    fn genesis() -> Genesis {
+        Genesis {
             session_id: SessionId::new(Uuid::nil()),
             epoch: Epoch::new(1),
             created_at: Timestamp(0),
             project: None,
-        };
-        let rules = Rules {
+        }
+    }
+
+    fn rules() -> Rules {
+        Rules {
             blueprint: None,
             limits: Arc::default(),
+        }
+    }
+
+    /// Sends the session's next command, which changes something.
+    fn change(session: &mut Session, command: &Command) -> Arc<Recorded> {
+        let context = Context {
+            command_id: CommandId::new(Uuid::from_u128(session.seq().0.into())),
+            origin: Origin::default(),
+            now: Timestamp(0),
+            expected_seq: None,
         };
-        let mut session = Session::new(genesis, rules);
-        let mut commands = 0;
+        let Ok(Decision::Change(recorded)) = decide(session, command, &context) else {
+            unreachable!("{command:?} changes something");
+        };
+        session.apply(&recorded).expect("fits");
+        recorded
+    }
+
+    /// A project that was just opened has nothing to save; what is done or redone later has, since its file may have been
+    /// written again meanwhile.
+    #[test]
+    fn a_document_from_the_projects_file_is_not_dirty_until_something_happens() {
+        let mut session = Session::new(genesis(), rules());
         let mut dirty_after = |command: Command| {
-            commands += 1;
-            let context = Context {
-                command_id: CommandId::new(Uuid::from_u128(commands)),
-                origin: Origin::default(),
-                now: Timestamp(0),
-                expected_seq: None,
-            };
-            let Ok(Decision::Change(recorded)) = decide(&session, &command, &context) else {
-                unreachable!("{command:?} changes something");
-            };
-            session.apply(&recorded).expect("fits");
+            let recorded = change(&mut session, &command);
             assert_eq!(
                 recorded.outcome.is_dirty,
                 session.is_dirty(),
@@ -575,17 +451,7 @@ mod tests {
     /// What was read twice is kept once: a step is the record of the window, and the node is what its event says.
     #[test]
     fn a_session_that_was_read_holds_everything_once() {
-        let genesis = Genesis {
-            session_id: SessionId::new(Uuid::nil()),
-            epoch: Epoch::new(1),
-            created_at: Timestamp(0),
-            project: None,
-        };
-        let rules = Rules {
-            blueprint: None,
-            limits: Arc::default(),
-        };
-        let mut session = Session::new(genesis.clone(), rules.clone());
+        let mut session = Session::new(genesis(), rules());
         let node_id = NodeId::new(Uuid::from_u128(7));
         let text = "longer than what a text holds without memory of its own";
         let create = Command::CreateNode(CreateNode {
@@ -596,22 +462,13 @@ mod tests {
             properties: BTreeMap::from([(text.into(), Value::text(text))]),
             node_id: Some(node_id),
         });
-        let context = Context {
-            command_id: CommandId::new(Uuid::from_u128(1)),
-            origin: Origin::default(),
-            now: Timestamp(0),
-            expected_seq: None,
-        };
-        let Ok(Decision::Change(recorded)) = decide(&session, &create, &context) else {
-            unreachable!("it is new");
-        };
-        session.apply(&recorded).expect("fits");
+        let recorded = change(&mut session, &create);
 
         let snapshot = serde_json::to_string(&session.snapshot()).expect("JSON");
         let stored = serde_json::to_string(&recorded).expect("JSON");
         let log = [serde_json::from_str(&stored).expect("the same")];
         let snapshot = serde_json::from_str(&snapshot).expect("the same");
-        let read = Session::replay(genesis, rules, Some(snapshot), log).expect("sound");
+        let read = Session::replay(genesis(), rules(), Some(snapshot), log).expect("sound");
         assert_eq!(read, session);
 
         let kept = read.record_at(Seq(1)).expect("it is the latest");

@@ -223,7 +223,7 @@ fn build_options(at: &At, namespace: &str, documents: &[OptionDocument]) -> Resu
 
 fn defaults(properties: &[PropertyType]) -> Properties {
     let first_option = |property: &PropertyType| match &property.kind {
-        PropertyKind::Select(options) => options.first().map(|option| Value::text(&*option.id)),
+        PropertyKind::Select(options) => options.first().map(|option| Value::Text(option.id.clone())),
         PropertyKind::Text(_)
         | PropertyKind::Number(_)
         | PropertyKind::Checkbox

@@ -1,8 +1,9 @@
 //! A template as its author wrote it, before it is checked. What reads files fills these in; `line` says where, for
 //! messages.
 
-use crate::domain::value::Value;
 use ecow::EcoString;
+
+use crate::domain::value::Value;
 
 /// A template.
 #[derive(Debug, Clone, Default)]

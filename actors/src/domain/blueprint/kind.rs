@@ -87,7 +87,7 @@ impl PropertyKind {
             (Self::Select(options), _) => value
                 .as_text()
                 .and_then(|text| choose(options, text))
-                .map(|option| Value::text(&*option.id))
+                .map(|option| Value::Text(option.id.clone()))
                 .ok_or_else(|| self.invalid()),
         }
     }

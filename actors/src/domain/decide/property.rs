@@ -1,10 +1,11 @@
 //! Setting and deleting properties.
 
+use ecow::EcoString;
+
 use super::View;
 use crate::domain::{
     event::Event, ids::NodeId, ids::PropertyId, limits::LimitExceeded, rejection::Rejection, value::Value,
 };
-use ecow::EcoString;
 
 impl View<'_> {
     pub(super) fn update_property(

@@ -1,5 +1,7 @@
 //! What a session's words mean: types and properties by slug or id with a template, by any name without one.
 
+use ecow::EcoString;
+
 use super::View;
 use crate::domain::{
     blueprint::{NodeType, PropertyType},
@@ -11,7 +13,6 @@ use crate::domain::{
     rejection::Rejection,
     value::Value,
 };
-use ecow::EcoString;
 
 /// A node's type, as far as the session knows it.
 pub(super) struct TypeView<'a> {

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
+use ecow::EcoString;
+
 use super::super::{
     ids::NodeId,
     value::{Number, Value},
 };
-use ecow::EcoString;
 
 /// Writes canonical JSON, without a copy of it in between. What it writes to takes everything.
 pub(super) struct Canonical<W>(W);

@@ -88,9 +88,10 @@ impl Touched {
         let mut rest: Vec<_> = untouched
             .map(|(id, node)| {
                 let mut content = node.content.clone();
-                content
-                    .properties
-                    .retain(|property, _| !self.properties.contains(&(id, property.clone())));
+                let properties = content.properties.into_iter();
+                content.properties = properties
+                    .filter(|(property, _)| !self.properties.contains(&(id, property.clone())))
+                    .collect();
                 if self.names.contains(&id) {
                     content.name = "".into();
                 }

@@ -1,0 +1,49 @@
+//! Going through a graph in the order of the tree.
+
+use super::{Graph, Node};
+use crate::domain::ids::NodeId;
+
+/// A step of [`Graph::walk`].
+#[derive(Debug, Clone, Copy)]
+pub enum Step<'a> {
+    /// A node, before its children.
+    Enter(NodeId, &'a Node),
+    /// The same node, after its children.
+    Leave(NodeId, &'a Node),
+}
+
+/// See [`Graph::walk`].
+pub struct Walk<'a> {
+    graph: &'a Graph,
+    levels: Vec<(Option<NodeId>, Box<dyn Iterator<Item = NodeId> + 'a>)>,
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = Step<'a>;
+
+    fn next(&mut self) -> Option<Step<'a>> {
+        let (_, children) = self.levels.last_mut()?;
+        if let Some(id) = children.next() {
+            let node = self.graph.node(id)?;
+            self.levels.push((Some(id), Box::new(node.children.iter())));
+            return Some(Step::Enter(id, node));
+        }
+        let id = self.levels.pop()?.0?;
+        Some(Step::Leave(id, self.graph.node(id)?))
+    }
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(graph: &'a Graph, first: Box<dyn Iterator<Item = NodeId> + 'a>) -> Self {
+        let levels = vec![(None, first)];
+        Self { graph, levels }
+    }
+
+    /// Only the nodes, parents before children.
+    pub fn nodes(self) -> impl Iterator<Item = (NodeId, &'a Node)> {
+        self.filter_map(|step| match step {
+            Step::Enter(id, node) => Some((id, node)),
+            Step::Leave(..) => None,
+        })
+    }
+}

@@ -1,0 +1,90 @@
+//! When what changed, which tells whether somebody still goes by what is.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    event::Event,
+    ids::{NodeId, Seq},
+};
+
+/// When each node last changed, for `expected_seq`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Changes {
+    #[serde(with = "pairs")]
+    nodes: imbl::OrdMap<NodeId, Seq>,
+    roots: Seq,
+    /// When the whole document was last replaced.
+    everything: Seq,
+}
+
+impl Changes {
+    pub(super) fn note(&mut self, event: &Event, seq: Seq) {
+        match event {
+            Event::NodeCreated { node_id, parent_id, .. } => {
+                self.nodes.insert(*node_id, seq);
+                self.note_children(*parent_id, seq);
+            }
+            Event::NodeDeleted { node_id, parent_id, .. } => {
+                self.nodes.remove(node_id);
+                self.note_children(*parent_id, seq);
+            }
+            Event::NodeLinked {
+                parent_id, child_id, ..
+            }
+            | Event::NodeUnlinked {
+                parent_id, child_id, ..
+            } => {
+                self.nodes.insert(*child_id, seq);
+                self.note_children(*parent_id, seq);
+                self.roots = seq;
+            }
+            Event::PropertyChanged { node_id, .. } | Event::PropertyDeleted { node_id, .. } => {
+                self.nodes.insert(*node_id, seq);
+            }
+            Event::ProjectSaved { .. } => {}
+            Event::ProjectLoaded { .. } => {
+                *self = Self {
+                    everything: seq,
+                    ..Self::default()
+                }
+            }
+        }
+    }
+
+    /// When a node last changed: its name, properties or place, or its list of children.
+    pub(super) fn of_node(&self, node_id: NodeId) -> Seq {
+        let own = self.nodes.get(&node_id).copied().unwrap_or_default();
+        own.max(self.everything)
+    }
+
+    /// When the list of roots last changed.
+    pub(super) fn of_roots(&self) -> Seq {
+        self.roots.max(self.everything)
+    }
+
+    fn note_children(&mut self, parent_id: Option<NodeId>, seq: Seq) {
+        match parent_id {
+            Some(parent) => {
+                self.nodes.insert(parent, seq);
+            }
+            None => self.roots = seq,
+        }
+    }
+}
+
+/// A map as a list of pairs.
+mod pairs {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{NodeId, Seq};
+
+    type Map = imbl::OrdMap<NodeId, Seq>;
+
+    pub(super) fn serialize<S: Serializer>(map: &Map, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map.iter())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map, D::Error> {
+        Vec::<(NodeId, Seq)>::deserialize(deserializer).map(Map::from_iter)
+    }
+}

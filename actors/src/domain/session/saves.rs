@@ -1,0 +1,40 @@
+//! Whether there is something to save.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{event::Event, ids::Seq};
+
+/// What is not in a project file yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Saves {
+    last_change: Seq,
+    saved_through: Seq,
+}
+
+impl Saves {
+    pub(super) const fn note(&mut self, event: &Event, seq: Seq) {
+        match event {
+            Event::ProjectSaved { through, .. } => self.saved_through = *through,
+            Event::ProjectLoaded { from_file: true, .. } => {
+                self.last_change = seq;
+                self.saved_through = seq;
+            }
+            Event::NodeCreated { .. }
+            | Event::NodeDeleted { .. }
+            | Event::NodeLinked { .. }
+            | Event::NodeUnlinked { .. }
+            | Event::PropertyChanged { .. }
+            | Event::PropertyDeleted { .. }
+            | Event::ProjectLoaded { .. } => self.last_change = seq,
+        }
+    }
+
+    /// When the document last changed, in whatever way.
+    pub(super) const fn last_change(&self) -> Seq {
+        self.last_change
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.last_change > self.saved_through
+    }
+}
