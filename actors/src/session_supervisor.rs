@@ -332,7 +332,7 @@ impl SupervisorState {
         entry.number = Some(number);
         entry.life = Life::Asleep;
         // Whoever looked for it meanwhile has waited.
-        if !entry.callers.is_empty() && self.draining.is_none() {
+        if entry.has_callers() && self.draining.is_none() {
             self.start(myself, session_id);
         }
     }
@@ -403,9 +403,11 @@ impl SupervisorState {
             Life::Awake(handle) if Some(handle.actor.get_id()) != but => reply.send(Ok(handle.clone())),
             // The one that the caller knows of has ended, and the notice of it is on its way here.
             // Or it is about to begin.
-            Life::Awake(_) | Life::Beginning | Life::Restarting | Life::FallingAsleep => entry.callers.push(reply),
+            Life::Awake(_) | Life::Beginning | Life::Restarting | Life::FallingAsleep => {
+                entry.usage_mut().callers.push(reply);
+            }
             Life::Asleep => {
-                entry.callers.push(reply);
+                entry.usage_mut().callers.push(reply);
                 self.start(myself, session_id);
             }
             Life::Quarantined { reason } => reply.send(Err(FindError::Quarantined {
@@ -422,10 +424,11 @@ impl SupervisorState {
         let Some(entry) = self.sessions.get_mut(&session_id) else {
             return;
         };
+        let usage = entry.usage_mut();
         let arguments = SessionArguments {
             session_id,
             room,
-            roll: entry.roll.clone(),
+            roll: usage.roll.clone(),
             resources: self.resources.clone(),
         };
         let spawned = ActorRuntime::spawn_linked_instant(None, SessionActor, arguments, myself.get_cell());
@@ -447,13 +450,14 @@ impl SupervisorState {
         });
         let handle = SessionHandle {
             actor,
-            gate: entry.gate(self.settings.in_flight_per_session_max),
-            saving: Arc::clone(&entry.saving),
+            gate: usage.gate(self.settings.in_flight_per_session_max),
+            saving: Arc::clone(&usage.saving),
         };
+        let callers = std::mem::take(&mut usage.callers);
         entry.life = Life::Awake(handle.clone());
         // Before anybody hears of it: what he sends next goes the straight way, and must not overtake what he sent before.
         self.directory.insert(session_id, handle.clone());
-        for caller in entry.callers.drain(..) {
+        for caller in callers {
             caller.send(Ok(handle.clone()));
         }
     }
@@ -465,7 +469,7 @@ impl SupervisorState {
     ) -> Option<ActorRef<BroadcastMessage>> {
         let encoder = Arc::clone(self.encoder.as_ref()?);
         let entry = self.sessions.get_mut(&session_id)?;
-        if let Some(room) = &entry.room {
+        if let Some(room) = entry.usage().and_then(|usage| usage.room.as_ref()) {
             return Some(room.clone());
         }
         let genesis = &entry.summary.genesis;
@@ -486,7 +490,7 @@ impl SupervisorState {
         };
         let (actor, _) = ActorRuntime::spawn_linked_instant(None, BroadcastActor, arguments, myself.get_cell()).ok()?;
         self.children.insert(actor.get_id(), (session_id, Child::Room));
-        entry.room = Some(actor.clone());
+        entry.usage_mut().room = Some(actor.clone());
         Some(actor)
     }
 
@@ -527,10 +531,10 @@ impl SupervisorState {
         let Some(entry) = self.sessions.get_mut(&session_id) else {
             return;
         };
-        if entry.room.as_ref().is_none_or(|room| room.get_id() != actor) {
+        let usage = entry.usage_mut();
+        if usage.room.take_if(|room| room.get_id() == actor).is_none() {
             return;
         }
-        entry.room = None;
         let Some(Failure { text, .. }) = failure else { return };
         tracing::error!(%session_id, failure = %text, "a room's actor failed");
         self.resources.stats.broadcast_restarts.increment();
@@ -540,7 +544,7 @@ impl SupervisorState {
             kind: EventKind::RoomRestarted(text),
         };
         let _ = self.events.send(Arc::new(told));
-        let recent = entry.room_failures.note(instant(), self.settings.restart_window);
+        let recent = usage.room_failures.note(instant(), self.settings.restart_window);
         let sockets_stay = recent <= self.settings.restarts_max;
         let Life::Awake(handle) = &entry.life else { return };
         let session = handle.actor.clone();
@@ -560,11 +564,7 @@ impl SupervisorState {
         }
         entry.close_room(farewell(&self.settings));
         entry.life = Life::Asleep;
-        let wanted = self
-            .sessions
-            .get(&session_id)
-            .is_some_and(|entry| !entry.callers.is_empty());
-        if wanted && self.draining.is_none() {
+        if entry.has_callers() && self.draining.is_none() {
             self.start(myself, session_id);
         }
         self.finish_drain();
@@ -581,16 +581,17 @@ impl SupervisorState {
             return self.session_ended(myself, session_id);
         }
         let Failure { text, is_its_own } = failure;
-        entry.last_failure = Some((now(), Arc::clone(text)));
-        entry.failed_at.get_or_insert(instant());
-        entry.restarts += 1;
+        let usage = entry.usage_mut();
+        usage.last_failure = Some((now(), Arc::clone(text)));
+        usage.failed_at.get_or_insert(instant());
+        usage.restarts += 1;
         // What is no fault of the session's costs it nothing, but is not tried again at once either.
         let recent = if *is_its_own {
-            entry.failures.note(instant(), settings.restart_window)
+            usage.failures.note(instant(), settings.restart_window)
         } else {
             2
         };
-        let condemned = entry.condemned || (*is_its_own && recent > settings.restarts_max);
+        let condemned = usage.condemned || (*is_its_own && recent > settings.restarts_max);
         self.tell(session_id, EventKind::Failed(Arc::clone(text)));
         if condemned {
             tracing::error!(%session_id, failure = %text, failures = recent, "session quarantined");

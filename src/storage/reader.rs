@@ -250,6 +250,8 @@ impl Reader {
                 last_activity: Timestamp(row.get(4)?),
             });
         }
+        // The pages of all sessions are read once, when the hub starts, and need not stay in memory.
+        self.connection.execute_batch("PRAGMA shrink_memory")?;
         Ok(heads)
     }
 

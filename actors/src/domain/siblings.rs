@@ -5,9 +5,12 @@
 //! a row of chunks, and once there is more than one chunk an index tells in which chunk an id is: every operation
 //! looks at a few hundred ids at most, whatever the length.
 //!
-//! Cloning shares the chunks; a clone that changes copies the chunk it changes.
+//! Cloning shares the chunks; a clone that changes copies the chunk it changes. Most lists are those of leaves, so an
+//! empty one takes no memory but its own.
 
 use std::sync::Arc;
+
+use ecow::EcoVec;
 
 use super::ids::NodeId;
 
@@ -18,14 +21,20 @@ const CHUNK_IDS_MAX: usize = 256;
 /// Ordered ids, each at most once.
 #[derive(Clone, Default)]
 pub struct Siblings {
-    chunks: Vec<Chunk>,
+    chunks: EcoVec<Chunk>,
     len: usize,
-    /// Which chunk an id is in; empty while there is one chunk.
-    places: imbl::OrdMap<NodeId, ChunkKey>,
-    next_key: ChunkKey,
+    /// As long as there is more than one chunk.
+    index: Option<Box<Index>>,
 }
 
 type ChunkKey = u32;
+
+#[derive(Clone, Default)]
+struct Index {
+    /// Which chunk an id is in.
+    places: imbl::OrdMap<NodeId, ChunkKey>,
+    next_key: ChunkKey,
+}
 
 #[derive(Clone)]
 struct Chunk {
@@ -91,11 +100,11 @@ impl Siblings {
             self.chunk_to_insert_into(index)
         };
         let offset = index.min(self.len) - self.before(chunk);
-        let key = self.chunks[chunk].key;
-        Arc::make_mut(&mut self.chunks[chunk].ids).insert(offset, id);
+        let Chunk { key, ids } = &mut self.chunks.make_mut()[chunk];
+        Arc::make_mut(ids).insert(offset, id);
         self.len += 1;
-        if self.chunks.len() > 1 {
-            self.places.insert(id, key);
+        if let Some(index) = &mut self.index {
+            index.places.insert(id, *key);
         }
     }
 
@@ -108,9 +117,11 @@ impl Siblings {
     pub fn remove(&mut self, id: NodeId) -> Option<usize> {
         let (chunk, offset) = self.find(id)?;
         let position = self.before(chunk) + offset;
-        Arc::make_mut(&mut self.chunks[chunk].ids).remove(offset);
+        Arc::make_mut(&mut self.chunks.make_mut()[chunk].ids).remove(offset);
         self.len -= 1;
-        self.places.remove(&id);
+        if let Some(index) = &mut self.index {
+            index.places.remove(&id);
+        }
         self.tidy(chunk);
         Some(position)
     }
@@ -133,11 +144,12 @@ impl Siblings {
     }
 
     fn find(&self, id: NodeId) -> Option<(usize, usize)> {
-        let chunk = if self.chunks.len() > 1 {
-            let key = *self.places.get(&id)?;
-            self.chunks.iter().position(|chunk| chunk.key == key)?
-        } else {
-            0
+        let chunk = match &self.index {
+            None => 0,
+            Some(index) => {
+                let key = *index.places.get(&id)?;
+                self.chunks.iter().position(|chunk| chunk.key == key)?
+            }
         };
         let offset = self.chunks.get(chunk)?.ids.iter().position(|&other| other == id)?;
         Some((chunk, offset))
@@ -159,39 +171,24 @@ impl Siblings {
         if self.chunks[chunk].ids.len() < CHUNK_IDS_MAX {
             return chunk;
         }
-        let upper = Arc::make_mut(&mut self.chunks[chunk].ids).split_off(CHUNK_IDS_MAX / 2);
+        let upper = Arc::make_mut(&mut self.chunks.make_mut()[chunk].ids).split_off(CHUNK_IDS_MAX / 2);
         self.add_chunk(chunk + 1, upper);
         if offset > CHUNK_IDS_MAX / 2 { chunk + 1 } else { chunk }
     }
 
+    /// Puts a chunk at a place in the row, with a key of its own, and from the second on into the index.
     fn add_chunk(&mut self, at: usize, ids: Vec<NodeId>) {
-        let key = self.next_key;
-        self.next_key = self.next_key.wrapping_add(1);
-        self.chunks.insert(
-            at,
-            Chunk {
-                key,
-                ids: Arc::new(ids),
-            },
-        );
-        match self.chunks.len() {
-            1 => {}
-            2 => self.index_all(),
-            _ => self.index_chunk(at),
+        if self.index.is_none() && self.chunks.len() == 1 {
+            let mut index = Box::<Index>::default();
+            index.add(&mut self.chunks.make_mut()[0]);
+            self.index = Some(index);
         }
-    }
-
-    fn index_all(&mut self) {
-        for chunk in 0..self.chunks.len() {
-            self.index_chunk(chunk);
+        let ids = Arc::new(ids);
+        let mut chunk = Chunk { key: 0, ids };
+        if let Some(index) = &mut self.index {
+            index.add(&mut chunk);
         }
-    }
-
-    fn index_chunk(&mut self, at: usize) {
-        let Chunk { key, ids } = &self.chunks[at];
-        for &id in ids.iter() {
-            self.places.insert(id, *key);
-        }
+        self.chunks.insert(at, chunk);
     }
 
     /// After a removal: drops an empty chunk and joins a sparse one with the one behind it, so that many chunks mean
@@ -203,15 +200,24 @@ impl Siblings {
             && self.chunks[chunk].ids.len() + next.ids.len() <= CHUNK_IDS_MAX / 2
         {
             let next = self.chunks.remove(chunk + 1);
-            let Chunk { key, ids } = &mut self.chunks[chunk];
-            for &id in next.ids.iter() {
-                Arc::make_mut(ids).push(id);
-                self.places.insert(id, *key);
+            let Chunk { key, ids } = &mut self.chunks.make_mut()[chunk];
+            Arc::make_mut(ids).extend_from_slice(&next.ids);
+            if let Some(index) = &mut self.index {
+                index.places.extend(next.ids.iter().map(|&id| (id, *key)));
             }
         }
         if self.chunks.len() <= 1 {
-            self.places.clear();
+            self.index = None;
         }
+    }
+}
+
+impl Index {
+    /// Gives a chunk a key that no other one has, and notes what is in it.
+    fn add(&mut self, chunk: &mut Chunk) {
+        chunk.key = self.next_key;
+        self.next_key = self.next_key.wrapping_add(1);
+        self.places.extend(chunk.ids.iter().map(|&id| (id, chunk.key)));
     }
 }
 
@@ -300,7 +306,7 @@ mod tests {
             for &gone in &model {
                 siblings.remove(gone);
             }
-            prop_assert!(siblings.is_empty() && siblings.places.is_empty() && siblings.chunks.is_empty());
+            prop_assert!(siblings.is_empty() && siblings.index.is_none() && siblings.chunks.is_empty());
         }
     }
 

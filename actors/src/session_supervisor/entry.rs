@@ -48,11 +48,17 @@ impl Summary {
     }
 }
 
+/// Every session has one, and most sleep: what only those need that were used is not in it ([`Usage`]).
 pub(super) struct Entry {
     pub(super) summary: Summary,
     /// Its place in the order in which sessions began, if it did.
     pub(super) number: Option<u64>,
     pub(super) life: Life,
+    usage: Option<Box<Usage>>,
+}
+
+/// What is known of a session that somebody has talked to, or that an operator has looked after, since the hub started.
+pub(super) struct Usage {
     pub(super) room: Option<ActorRef<BroadcastMessage>>,
     pub(super) roll: Roll,
     /// Those who wait until it runs. Bounded by the permits that the callers hold.
@@ -108,6 +114,53 @@ impl Entry {
             },
             number: None,
             life: Life::Beginning,
+            usage: None,
+        }
+    }
+
+    /// What is known of it since it was used, if it was.
+    pub(super) fn usage(&self) -> Option<&Usage> {
+        self.usage.as_deref()
+    }
+
+    /// It is used.
+    pub(super) fn usage_mut(&mut self) -> &mut Usage {
+        self.usage.get_or_insert_default()
+    }
+
+    pub(super) fn has_callers(&self) -> bool {
+        self.usage().is_some_and(|usage| !usage.callers.is_empty())
+    }
+
+    /// Lets the room go: its sockets are told so, and let go too. Those on the roll as well, whom a room that has just
+    /// failed, or has just been started, does not know.
+    pub(super) fn close_room(&mut self, why: Farewell) {
+        let Some(usage) = &mut self.usage else { return };
+        let departing = Departing::new(why, now(), std::mem::take(&mut usage.roll).members());
+        if let Some(room) = usage.room.take() {
+            let _ = room.cast(BroadcastMessage::Close(departing));
+            // What it was told until now is still to be done.
+            let _ = room.drain();
+        }
+    }
+
+    pub(super) fn answer_all(&mut self, error: &FindError) {
+        for caller in self.usage.iter_mut().flat_map(|usage| usage.callers.drain(..)) {
+            caller.send(Err(error.clone()));
+        }
+    }
+}
+
+impl Usage {
+    /// The session's gate: one for all its actors, so that a restart admits no more than before.
+    pub(super) fn gate(&mut self, max: usize) -> Gate {
+        self.gate.get_or_insert_with(|| Gate::new(max)).clone()
+    }
+}
+
+impl Default for Usage {
+    fn default() -> Self {
+        Self {
             room: None,
             roll: Roll::default(),
             callers: Vec::new(),
@@ -120,28 +173,6 @@ impl Entry {
             failures: Failures::default(),
             room_failures: Failures::default(),
             gate: None,
-        }
-    }
-
-    /// The session's gate: one for all its actors, so that a restart admits no more than before.
-    pub(super) fn gate(&mut self, max: usize) -> Gate {
-        self.gate.get_or_insert_with(|| Gate::new(max)).clone()
-    }
-
-    /// Lets the room go: its sockets are told so, and let go too. Those on the roll as well, whom a room that has just
-    /// failed, or has just been started, does not know.
-    pub(super) fn close_room(&mut self, why: Farewell) {
-        let departing = Departing::new(why, now(), std::mem::take(&mut self.roll).members());
-        if let Some(room) = self.room.take() {
-            let _ = room.cast(BroadcastMessage::Close(departing));
-            // What it was told until now is still to be done.
-            let _ = room.drain();
-        }
-    }
-
-    pub(super) fn answer_all(&mut self, error: &FindError) {
-        for caller in self.callers.drain(..) {
-            caller.send(Err(error.clone()));
         }
     }
 }

@@ -51,15 +51,16 @@ impl SupervisorState {
             Life::Quarantined { .. } => (BranchState::Quarantined, None),
             Life::Deleting(_) => (BranchState::Deleting, None),
         };
+        let usage = entry.usage();
         Some(Branch {
             session_id,
             project_id: Branch::project_of(&entry.summary.genesis),
             state,
-            started_at: entry.started_at.filter(|_| handle.is_some()),
-            restarts: entry.restarts,
-            last_failure: entry.last_failure.clone(),
+            started_at: usage.and_then(|usage| usage.started_at).filter(|_| handle.is_some()),
+            restarts: usage.map_or(0, |usage| usage.restarts),
+            last_failure: usage.and_then(|usage| usage.last_failure.clone()),
             session_actor: handle.map(|handle| handle.actor.get_id().pid()),
-            broadcast_actor: entry.room.as_ref().map(|room| room.get_id().pid()),
+            broadcast_actor: usage.and_then(|usage| Some(usage.room.as_ref()?.get_id().pid())),
             in_flight: handle.map_or(0, |handle| handle.gate.in_flight()),
         })
     }
@@ -74,16 +75,17 @@ impl SupervisorState {
                 let _ = handle.actor.cast(SessionMessage::Fail("restarted it"));
             }
             (Operation::Quarantine, Life::Awake(handle)) => {
-                entry.condemned = true;
                 let _ = handle.actor.cast(SessionMessage::Fail("quarantined it"));
+                entry.usage_mut().condemned = true;
             }
             (Operation::Quarantine, Life::Asleep | Life::Restarting) => {
                 self.quarantine(session_id, &"an operator quarantined it".into());
             }
             (Operation::Release, Life::Quarantined { .. }) => {
                 entry.life = Life::Asleep;
-                entry.failures.forgive();
-                entry.room_failures.forgive();
+                let usage = entry.usage_mut();
+                usage.failures.forgive();
+                usage.room_failures.forgive();
                 self.resources.stats.sessions_quarantined.add(-1);
                 self.tell(session_id, EventKind::Released);
             }
@@ -109,7 +111,7 @@ impl SupervisorState {
         let Some(entry) = self.sessions.get_mut(&session_id) else {
             return;
         };
-        entry.condemned = false;
+        entry.usage_mut().condemned = false;
         entry.life = Life::Quarantined {
             reason: Arc::clone(reason),
         };
@@ -126,8 +128,9 @@ impl SupervisorState {
         let Some(entry) = self.sessions.get_mut(&session_id) else {
             return;
         };
-        entry.started_at = Some(at);
-        let kind = match entry.failed_at.take() {
+        let usage = entry.usage_mut();
+        usage.started_at = Some(at);
+        let kind = match usage.failed_at.take() {
             None => EventKind::Started,
             Some(failed) => EventKind::Restarted(crate::world::instant().saturating_duration_since(failed)),
         };
