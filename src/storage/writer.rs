@@ -225,6 +225,8 @@ impl Writer {
             .prepare("SELECT sid FROM sessions WHERE ext_id IS NULL")?
             .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
+        // All sessions were read, and their pages need not stay in memory.
+        connection.execute_batch("PRAGMA shrink_memory")?;
         Ok(Self {
             connection,
             requests,

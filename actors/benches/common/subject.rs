@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use talus_actors::domain::{
     command::{Command, CreateNode},
-    decide::{Decision, decide_ahead},
+    decide::{Proposal, propose},
     ids::NodeId,
     limits::Limits,
     recorded::Recorded,
@@ -92,11 +92,10 @@ impl Subject {
     pub fn submit(&mut self, command: &Command) -> Arc<Recorded> {
         self.commands += 1;
         let context = Bench::context(self.commands);
-        let Ok((Decision::Change(recorded), ahead)) = decide_ahead(&self.session, command, &context) else {
+        let Ok(Proposal::Change(proposed)) = propose(&self.session, command, &context) else {
             unreachable!("{command:?} changes something");
         };
-        let applied = self.session.apply_ahead(&recorded, ahead);
-        applied.expect("it was decided on this session");
-        recorded
+        let carried_out = self.session.carry_out(proposed);
+        carried_out.expect("it was decided on this session").0
     }
 }

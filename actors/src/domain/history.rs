@@ -135,11 +135,16 @@ impl History {
         }
     }
 
-    /// Folds a record in, given the document before it.
+    /// Folds a record in; with the document before it if it replaced that.
     ///
     /// # Errors
     /// The `seq` of the record if it undoes or redoes something that is not next: the log is corrupt.
-    pub(super) fn fold(&mut self, recorded: &Arc<Recorded>, before: &Document, limits: &Limits) -> Result<(), Seq> {
+    pub(super) fn fold(
+        &mut self,
+        recorded: &Arc<Recorded>,
+        before: Option<&Document>,
+        limits: &Limits,
+    ) -> Result<(), Seq> {
         match (recorded.command_type, recorded.target) {
             (CommandType::Undo, Some(target)) => self.fold_undo(recorded, target, before, limits),
             (CommandType::Redo, Some(target)) => self.fold_redo(recorded, target, limits),
@@ -163,7 +168,7 @@ impl History {
         &mut self,
         undo: &Arc<Recorded>,
         target: Target,
-        before: &Document,
+        before: Option<&Document>,
         limits: &Limits,
     ) -> Result<(), Seq> {
         if self.stacks.has_forgotten && self.stacks.find_done(target.command_id).is_none() {
@@ -200,7 +205,7 @@ impl History {
 
     /// A new step. Its author goes on from here, and so does the session: what they had undone is overtaken (U6). What
     /// others had undone stays theirs.
-    fn begin(&mut self, recorded: &Arc<Recorded>, before: &Document, limits: &Limits) {
+    fn begin(&mut self, recorded: &Arc<Recorded>, before: Option<&Document>, limits: &Limits) {
         let author = recorded.origin.author();
         let overtaken = self.stacks.take_overtaken(author.as_ref(), recorded.first_seq);
         self.weight_bytes -= overtaken.iter().map(Step::weight_bytes).sum::<usize>();
@@ -218,7 +223,7 @@ impl History {
         self.forget_done(limits.undo_depth_max);
     }
 
-    fn undo(&mut self, step: Step, undo: &Arc<Recorded>, before: &Document, limits: &Limits) {
+    fn undo(&mut self, step: Step, undo: &Arc<Recorded>, before: Option<&Document>, limits: &Limits) {
         self.weight_bytes -= step.weight_bytes();
         let step = step.undone(undo, before);
         self.weight_bytes += step.weight_bytes();

@@ -79,6 +79,12 @@ fn exact<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
 }
 
 impl Recorded {
+    /// Whether it replaces the whole document.
+    pub(super) fn loads(&self) -> bool {
+        let mut events = self.events.iter();
+        events.any(|event| matches!(event, Event::ProjectLoaded { .. }))
+    }
+
     /// The `seq` of its last event on the wire, the one that closes it.
     #[must_use]
     pub const fn seq(&self) -> Seq {

@@ -185,19 +185,27 @@ impl Session {
     /// If it does not follow from the state, which it always does if it was decided on it. The session is then of no
     /// more use: it is somewhere within the record.
     pub fn apply(&mut self, recorded: &Arc<Recorded>) -> Result<(), ReplayError> {
-        self.apply_ahead(recorded, None).map(drop)
+        let before = self.change(recorded)?;
+        self.fold(recorded, before.as_ref()).map(drop)
     }
 
-    /// The same, with the document as the record leaves it, if that is known already. It has to be the one that came with
-    /// the decision on this very state. The answer is the commands that the session remembers no longer for it.
+    /// Makes a change that was proposed on this very state, notes what the graph hashes to after it, and tells the
+    /// record to append. The commands beside it are those that the session remembers no longer for it.
+    ///
+    /// The document is changed where it is: nothing holds the one before, so that nothing of it has to be copied.
     ///
     /// # Errors
     /// As [`Session::apply`].
-    pub fn apply_ahead(
-        &mut self,
-        recorded: &Arc<Recorded>,
-        ahead: Option<Document>,
-    ) -> Result<Vec<CommandId>, ReplayError> {
+    pub fn carry_out(&mut self, mut proposed: Recorded) -> Result<(Arc<Recorded>, Vec<CommandId>), ReplayError> {
+        let before = self.change(&proposed)?;
+        proposed.outcome.state_hash = Some(self.document.graph.state_hash());
+        let recorded = Arc::new(proposed);
+        let forgotten = self.fold(&recorded, before.as_ref())?;
+        Ok((recorded, forgotten))
+    }
+
+    /// Makes the changes of a record to the document. The one before is the answer if the record replaces all of it.
+    fn change(&mut self, recorded: &Recorded) -> Result<Option<Document>, ReplayError> {
         if recorded.first_seq != self.seq.plus(1) {
             return Err(ReplayError::Gap {
                 after: self.seq,
@@ -207,22 +215,23 @@ impl Session {
         if recorded.events.is_empty() {
             return Err(ReplayError::Empty(recorded.first_seq));
         }
-        self.history
-            .fold(recorded, &self.document, &self.rules.limits)
-            .map_err(ReplayError::History)?;
+        let before = recorded.loads().then(|| self.document.clone());
         for (event, seq) in recorded.events.iter().zip(recorded.first_seq.0..) {
             let seq = Seq(seq);
-            if ahead.is_none() {
-                event
-                    .apply(&mut self.document)
-                    .map_err(|misfit| ReplayError::Misfit { seq, misfit })?;
-            }
+            event
+                .apply(&mut self.document)
+                .map_err(|misfit| ReplayError::Misfit { seq, misfit })?;
             self.changes.note(event, seq);
             self.saves.note(event, seq);
         }
-        if let Some(document) = ahead {
-            self.document = document;
-        }
+        Ok(before)
+    }
+
+    /// Notes a record whose changes are made, in everything else that the session has.
+    fn fold(&mut self, recorded: &Arc<Recorded>, before: Option<&Document>) -> Result<Vec<CommandId>, ReplayError> {
+        self.history
+            .fold(recorded, before, &self.rules.limits)
+            .map_err(ReplayError::History)?;
         self.seq = recorded.seq();
         self.last_activity = recorded.timestamp;
         Ok(self.keep(recorded))

@@ -13,7 +13,7 @@ use crate::{
     broadcast_actor::{BroadcastMessage, Departing, Farewell, Told},
     domain::{
         command::{Command, Context},
-        decide::{Decision, again, decide_ahead},
+        decide::{Proposal, again, propose},
         ids::{Seq, Timestamp},
         recorded::Recorded,
     },
@@ -171,13 +171,13 @@ impl SessionState {
         let entered = span.clone().entered();
         self.fail_if(Fault::PanicDecide);
         let decided = match self.lookups.take(context.command_id) {
-            Some(recorded) => again(&recorded, &command).map(|decision| (decision, None)),
-            None => decide_ahead(&self.session, &command, &context),
+            Some(recorded) => again(&recorded, &command).map(Proposal::Answer),
+            None => propose(&self.session, &command, &context),
         };
         let (answer, notice, record) = match decided {
-            Ok((Decision::Change(recorded), ahead)) => {
+            Ok(Proposal::Change(proposed)) => {
                 self.fail_if(Fault::PanicApply);
-                let forgotten = self.session.apply_ahead(&recorded, ahead)?;
+                let (recorded, forgotten) = self.session.carry_out(proposed)?;
                 self.forgotten.extend(forgotten);
                 tracing::debug!(
                     first_seq = recorded.first_seq.0,
@@ -191,8 +191,8 @@ impl SessionState {
                 )
             }
             // A retry sends no event (P4).
-            Ok((Decision::Answer(receipt), _)) if receipt.duplicate => (Ok(receipt), None, None),
-            Ok((Decision::Answer(receipt), _)) => (Ok(receipt.clone()), Some(Verdict::Unchanged(receipt)), None),
+            Ok(Proposal::Answer(receipt)) if receipt.duplicate => (Ok(receipt), None, None),
+            Ok(Proposal::Answer(receipt)) => (Ok(receipt.clone()), Some(Verdict::Unchanged(receipt)), None),
             Err(rejection) => {
                 tracing::debug!(code = rejection.code(), %rejection, "command refused");
                 let refusal = Refusal {

@@ -34,26 +34,37 @@ pub enum Decision {
     Answer(Receipt),
 }
 
+/// The same, before it is known what the graph hashes to after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proposal {
+    /// It changes something: [`Session::carry_out`] makes it so, and notes the hash.
+    Change(Recorded),
+    /// See [`Decision::Answer`].
+    Answer(Receipt),
+}
+
 /// Decides a command on a session.
 ///
 /// # Errors
 /// The reason if it is refused. The session is unchanged either way (P5).
 pub fn decide(session: &Session, command: &Command, context: &Context) -> Result<Decision, Rejection> {
-    decide_ahead(session, command, context).map(|(decision, _)| decision)
+    Ok(match propose(session, command, context)? {
+        Proposal::Change(mut recorded) => {
+            recorded.outcome.state_hash = hash_after(session.document(), &recorded.events);
+            Decision::Change(Arc::new(recorded))
+        }
+        Proposal::Answer(receipt) => Decision::Answer(receipt),
+    })
 }
 
-/// The same, with the document as the command leaves it: the hash of the graph there is part of the decision, so it has
-/// been made already, and whoever applies the decision need not make it again ([`Session::apply_ahead`]).
+/// The same for whoever carries it out at once: the hash of the graph is found by making the change, which then need
+/// not be made twice.
 ///
 /// # Errors
 /// The reason if it is refused. The session is unchanged either way (P5).
-pub fn decide_ahead(
-    session: &Session,
-    command: &Command,
-    context: &Context,
-) -> Result<(Decision, Option<Document>), Rejection> {
+pub fn propose(session: &Session, command: &Command, context: &Context) -> Result<Proposal, Rejection> {
     if let Some(recorded) = session.recent(context.command_id) {
-        return again(recorded, command).map(|decision| (decision, None));
+        return again(recorded, command).map(Proposal::Answer);
     }
     let fingerprint = command.fingerprint();
     if let Some(expected) = context.expected_seq {
@@ -70,21 +81,18 @@ pub fn decide_ahead(
             }
         }
     };
-    let document = ahead(session.document(), &change.events);
-    let state_hash = document.as_ref().map(|document| document.graph.state_hash());
-    let outcome = outcome(session, command, &change, state_hash);
+    let outcome = outcome(session, command, &change);
     if change.events.is_empty() {
-        let receipt = Receipt {
+        return Ok(Proposal::Answer(Receipt {
             command_id: context.command_id,
             command_type: command.kind(),
             first_seq: None,
             seq: session.seq(),
             outcome: Arc::new(outcome),
             duplicate: false,
-        };
-        return Ok((Decision::Answer(receipt), None));
+        }));
     }
-    let recorded = Recorded {
+    Ok(Proposal::Change(Recorded {
         command_id: context.command_id,
         command_type: command.kind(),
         fingerprint,
@@ -95,22 +103,21 @@ pub fn decide_ahead(
         first_seq: session.seq().plus(1),
         events: change.events,
         outcome,
-    };
-    Ok((Decision::Change(Arc::new(recorded)), document))
+    }))
 }
 
 /// Answers a command whose id was accepted before, as it was answered then (P4).
 ///
 /// # Errors
 /// If it was another command.
-pub fn again(recorded: &Recorded, command: &Command) -> Result<Decision, Rejection> {
+pub fn again(recorded: &Recorded, command: &Command) -> Result<Receipt, Rejection> {
     if recorded.fingerprint != command.fingerprint() {
         return Err(Rejection::CommandIdReused(recorded.command_id));
     }
-    Ok(Decision::Answer(Receipt {
+    Ok(Receipt {
         duplicate: true,
         ..recorded.receipt()
-    }))
+    })
 }
 
 struct Change<'a> {
@@ -119,7 +126,8 @@ struct Change<'a> {
     step: Option<&'a Step>,
 }
 
-fn outcome(session: &Session, command: &Command, change: &Change<'_>, state_hash: Option<StateHash>) -> Outcome {
+/// What the sender is told. The hash is that of now: after a change it is another.
+fn outcome(session: &Session, command: &Command, change: &Change<'_>) -> Outcome {
     let history = session.history();
     let nothing = change.events.is_empty();
     let (undo_available, redo_available) = match (command, change.step) {
@@ -136,16 +144,15 @@ fn outcome(session: &Session, command: &Command, change: &Change<'_>, state_hash
         undo_available,
         redo_available,
         is_dirty: session.is_dirty_after(&change.events),
-        state_hash,
+        state_hash: Some(session.document().graph.state_hash()),
     }
 }
 
-/// The document as the events leave it. It shares with the one before what they do not touch. There is one: what was
-/// decided on a document fits it.
-fn ahead(document: &Document, events: &[Event]) -> Option<Document> {
+/// The hash of the graph as the events leave it. There is one: what was decided on a document fits it.
+fn hash_after(document: &Document, events: &[Event]) -> Option<StateHash> {
     let mut draft = document.clone();
     let applied = events.iter().try_for_each(|event| event.apply(&mut draft));
-    applied.ok().map(|()| draft)
+    applied.ok().map(|()| draft.graph.state_hash())
 }
 
 /// The nodes that a command's answer names.

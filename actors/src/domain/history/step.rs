@@ -33,21 +33,15 @@ struct Undone {
     replaced: Option<Box<Document>>,
 }
 
-fn replaced(recorded: &Recorded, before: &Document) -> Option<Box<Document>> {
-    let mut events = recorded.events.iter();
-    let loads = events.any(|event| matches!(event, Event::ProjectLoaded { .. }));
-    loads.then(|| Box::new(before.clone()))
-}
-
 fn weight_bytes(recorded: &Recorded, replaced: Option<&Document>) -> usize {
     recorded.events.iter().map(Event::weight_bytes).sum::<usize>() + replaced.map_or(0, document_bytes)
 }
 
 impl Step {
-    pub(super) fn new(recorded: &Arc<Recorded>, before: &Document) -> Self {
+    pub(super) fn new(recorded: &Arc<Recorded>, before: Option<&Document>) -> Self {
         Self {
             recorded: Arc::clone(recorded),
-            replaced: replaced(recorded, before),
+            replaced: before.cloned().map(Box::new),
             undone: None,
         }
     }
@@ -60,10 +54,10 @@ impl Step {
     }
 
     /// The same, taken back.
-    pub(super) fn undone(self, undo: &Arc<Recorded>, before: &Document) -> Self {
+    pub(super) fn undone(self, undo: &Arc<Recorded>, before: Option<&Document>) -> Self {
         let undone = Undone {
             recorded: Arc::clone(undo),
-            replaced: replaced(undo, before),
+            replaced: before.cloned().map(Box::new),
         };
         Self {
             undone: Some(Box::new(undone)),

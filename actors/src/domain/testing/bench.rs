@@ -148,7 +148,7 @@ impl Bench {
     pub fn submit_with(&mut self, command: &Command, context: &Context) -> Result<Decision, Rejection> {
         self.commands += 1;
         let decision = match self.told_by_the_log(context.command_id) {
-            Some(recorded) => again(&recorded, command)?,
+            Some(recorded) => Decision::Answer(again(&recorded, command)?),
             None => decide(&self.session, command, context)?,
         };
         if let Decision::Change(recorded) = &decision {

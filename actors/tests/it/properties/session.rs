@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use proptest::{prelude::*, sample::Index};
 use talus_actors::domain::{
     command::{Command, CommandType},
-    decide::{Decision, decide_ahead},
+    decide::{Decision, Proposal, propose},
     event::{Document, Event},
     history::Step,
     ids::{NodeId, Seq},
     invariants,
-    recorded::Recorded,
+    recorded::{Receipt, Recorded},
+    rejection::Rejection,
     session::Session,
     testing::{bench::Bench, plan::plan, sample::Setting},
 };
@@ -254,23 +255,29 @@ fn changes(log: &[Arc<Recorded>]) -> (BTreeMap<NodeId, Seq>, Seq) {
 }
 
 proptest! {
-    /// Taking over the document that came with a decision is the same as applying its record.
+    /// Carrying out a proposal is the same as applying the record of the decision, and makes the same record.
     #[test]
-    fn what_was_decided_ahead_is_what_applying_leads_to(setting in Setting::any(), plan in plan(1..40)) {
+    fn what_is_proposed_and_carried_out_is_what_is_decided_and_applied(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
-        let mut ahead = Session::new(bench.session().genesis().clone(), bench.session().rules().clone());
+        let mut other = Session::new(bench.session().genesis().clone(), bench.session().rules().clone());
         for recorded in bench.log() {
-            ahead.apply(recorded).expect("it follows");
+            other.apply(recorded).expect("it follows");
         }
         for choice in &plan {
             let sent = choice.resolve(&bench);
-            let decided = decide_ahead(&ahead, &sent.command, &sent.context);
-            if let Ok(Decision::Change(recorded)) = bench.submit_with(&sent.command, &sent.context) {
-                let (decision, document) = decided.expect("accepted");
-                prop_assert_eq!(decision, Decision::Change(Arc::clone(&recorded)));
-                ahead.apply_ahead(&recorded, document).expect("it was decided on it");
+            let proposed = propose(&other, &sent.command, &sent.context);
+            match (bench.submit_with(&sent.command, &sent.context), proposed) {
+                (Ok(Decision::Change(recorded)), Ok(Proposal::Change(proposed))) => {
+                    let (carried_out, _) = other.carry_out(proposed).expect("it was proposed on it");
+                    prop_assert_eq!(carried_out, recorded);
+                }
+                // What the log alone remembers, this one was not told.
+                (Ok(Decision::Answer(Receipt { duplicate: true, .. })) | Err(Rejection::CommandIdReused(_)), _) => {}
+                (Ok(Decision::Answer(receipt)), Ok(Proposal::Answer(other))) => prop_assert_eq!(receipt, other),
+                (Err(rejection), Err(other)) => prop_assert_eq!(rejection, other),
+                (decided, proposed) => prop_assert!(false, "{decided:?} and {proposed:?}"),
             }
-            prop_assert_eq!(bench.session(), &ahead);
+            prop_assert_eq!(bench.session(), &other);
         }
     }
 }
