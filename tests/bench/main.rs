@@ -17,7 +17,7 @@ use std::io::Write as _;
 use table::Table;
 
 /// The names, in the order in which they run.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "durable",
     "big_graph",
     "recovery",
@@ -26,6 +26,7 @@ const NAMES: [&str; 8] = [
     "start",
     "idle",
     "sessions",
+    "from_files",
 ];
 
 fn main() {
@@ -58,7 +59,8 @@ async fn measure(name: &'static str) -> Table {
         "latency" => Box::pin(latency::measure()).await,
         "start" => Box::pin(process::start()).await,
         "idle" => Box::pin(process::idle()).await,
-        "sessions" => Box::pin(sessions::measure()).await,
+        "sessions" => Box::pin(sessions::made_by_commands()).await,
+        "from_files" => Box::pin(sessions::from_files()).await,
         _ => unreachable!("names are checked"),
     }
 }

@@ -11,7 +11,9 @@ use futures_util::{StreamExt, stream};
 use talus_actors::{
     domain::{
         command::{Command, CreateNode},
-        ids::{NodeId, SessionId},
+        graph::{Graph, NodeContent},
+        ids::{NodeId, PropertyId, SessionId, TypeId},
+        siblings::Siblings,
         value::Value,
     },
     hub::Hub,
@@ -40,14 +42,32 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// How long the memory of sessions that sleep is watched: an allocator gives it back little by little.
 const WATCH: Duration = Duration::from_secs(15);
 
+/// How the large sessions came to their nodes.
+#[derive(Clone, Copy)]
+enum Origin {
+    /// Each node by a command of its own: all that can be undone.
+    Commands,
+    /// All of them from a project file.
+    File,
+}
+
+/// Sessions that remember a command for each of their nodes. See [`measure`].
+pub async fn made_by_commands() -> Table {
+    let title = "sessions: 10000 stored, 1000 of them of 200 nodes (each made by a command of its own) loaded, then put to sleep";
+    measure(title, Origin::Commands).await
+}
+
+/// Sessions that remember that a file was loaded. See [`measure`].
+pub async fn from_files() -> Table {
+    let title = "from_files: the same, the 200 nodes from a project file";
+    measure(title, Origin::File).await
+}
+
 /// Time to ready and resident memory of a hub with 10,000 stored sessions, before, while and after 1,000 of them are used.
-pub async fn measure() -> Table {
-    let mut table = Table::new(
-        "sessions: 10000 stored, 1000 of them of 200 nodes (each made by a command of its own) loaded, then put to sleep",
-        &["moment", "ms", "RSS KiB", "KiB/session"],
-    );
+async fn measure(title: &'static str, origin: Origin) -> Table {
+    let mut table = Table::new(title, &["moment", "ms", "RSS KiB", "KiB/session"]);
     let dir = tempfile::tempdir().expect("a folder");
-    let large = fill(dir.path()).await;
+    let large = fill(dir.path(), origin).await;
     let http = reqwest::Client::new();
     // Once for the system's caches.
     ready(&http, dir.path()).await.child.kill().await.expect("it ends");
@@ -105,10 +125,13 @@ async fn each(requests: Vec<reqwest::RequestBuilder>) {
 }
 
 /// Fills a data directory; the large sessions.
-async fn fill(data: &Path) -> Vec<SessionId> {
+async fn fill(data: &Path, origin: Origin) -> Vec<SessionId> {
     let log = world::sqlite(data);
     let hub = world::hub(Arc::new(log.clone()), 4_000).await;
-    let large: Vec<SessionId> = fill_all(&hub, LARGE, LARGE_NODES).await;
+    let large = match origin {
+        Origin::Commands => fill_all(&hub, LARGE, LARGE_NODES).await,
+        Origin::File => load_all(&hub, LARGE, LARGE_NODES).await,
+    };
     fill_all(&hub, STORED - LARGE, SMALL_NODES).await;
     hub.drain().await;
     log.close().await;
@@ -128,6 +151,46 @@ async fn fill_all(hub: &Hub, sessions: usize, nodes: usize) -> Vec<SessionId> {
         id
     });
     stream::iter(filling).buffer_unordered(AT_A_TIME).collect().await
+}
+
+async fn load_all(hub: &Hub, sessions: usize, nodes: usize) -> Vec<SessionId> {
+    let mut ids = Vec::new();
+    for _ in 0..sessions {
+        let id = world::session(hub).await;
+        let load = Command::LoadGraph {
+            graph: graph(nodes),
+            extras: None,
+            from_file: true,
+        };
+        world::submit(hub, id, load).await;
+        hub.passivate(id).await.expect("it is there");
+        ids.push(id);
+    }
+    ids
+}
+
+/// What the commands of [`fill_all`] come to.
+fn graph(nodes: usize) -> Graph {
+    let mut graph = Graph::default();
+    let mut made: Vec<NodeId> = Vec::new();
+    for number in 0..nodes {
+        let parent = number.checked_sub(1).map(|before| made[before / CHILDREN]);
+        made.push(world::node_id());
+        let Command::CreateNode(create) = task(made[number], parent, number) else {
+            unreachable!("a task is made by a command that creates it");
+        };
+        let properties = create.properties.into_iter();
+        let properties = properties.map(|(key, value)| (PropertyId::new(key), value));
+        let content = NodeContent {
+            name: create.name.expect("it has one"),
+            type_id: TypeId::new(create.node_type),
+            properties: properties.collect(),
+            metadata: None,
+        };
+        let end = graph.children(parent).map_or(0, Siblings::len);
+        graph.insert(made[number], content, parent, end).expect("it fits");
+    }
+    graph
 }
 
 /// A node as a tracker of tasks has them.

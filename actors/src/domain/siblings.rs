@@ -22,7 +22,6 @@ const CHUNK_IDS_MAX: usize = 256;
 #[derive(Clone, Default)]
 pub struct Siblings {
     chunks: EcoVec<Chunk>,
-    len: usize,
     /// As long as there is more than one chunk.
     index: Option<Box<Index>>,
 }
@@ -45,14 +44,19 @@ struct Chunk {
 impl Siblings {
     /// How many there are.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.len
+    pub fn len(&self) -> usize {
+        match &self.index {
+            // All ids of all chunks are in it.
+            Some(index) => index.places.len(),
+            None => self.before(self.chunks.len()),
+        }
     }
 
     /// Whether there are none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.len == 0
+        // No chunk is empty.
+        self.chunks.is_empty()
     }
 
     /// The ids in order.
@@ -94,15 +98,15 @@ impl Siblings {
     /// Puts an id that is not yet in the list at a position, at the end if the position lies beyond it.
     pub fn insert(&mut self, index: usize, id: NodeId) {
         debug_assert!(self.find(id).is_none(), "{id} is already in the list");
-        let chunk = if index >= self.len {
+        let index = index.min(self.len());
+        let chunk = if index == self.len() {
             self.chunk_to_append_to()
         } else {
             self.chunk_to_insert_into(index)
         };
-        let offset = index.min(self.len) - self.before(chunk);
+        let offset = index - self.before(chunk);
         let Chunk { key, ids } = &mut self.chunks.make_mut()[chunk];
         Arc::make_mut(ids).insert(offset, id);
-        self.len += 1;
         if let Some(index) = &mut self.index {
             index.places.insert(id, *key);
         }
@@ -110,7 +114,7 @@ impl Siblings {
 
     /// Puts an id at the end.
     pub fn push(&mut self, id: NodeId) {
-        self.insert(self.len, id);
+        self.insert(self.len(), id);
     }
 
     /// Takes an id out and tells where it was.
@@ -118,7 +122,6 @@ impl Siblings {
         let (chunk, offset) = self.find(id)?;
         let position = self.before(chunk) + offset;
         Arc::make_mut(&mut self.chunks.make_mut()[chunk].ids).remove(offset);
-        self.len -= 1;
         if let Some(index) = &mut self.index {
             index.places.remove(&id);
         }
@@ -223,7 +226,7 @@ impl Index {
 
 impl PartialEq for Siblings {
     fn eq(&self, other: &Self) -> bool {
-        self.len == other.len && self.iter().eq(other.iter())
+        self.len() == other.len() && self.iter().eq(other.iter())
     }
 }
 
