@@ -9,7 +9,7 @@
 //!                          │
 //!                          ├──────▶ Answer               nothing to change, or done before
 //!                          │
-//!                          └──────▶ Recorded ──▶ apply   live, and again at each replay of the log
+//!                          └──────▶ Recorded ──▶ apply   live (`propose`, `carry_out`), and at each replay of the log
 //! ```
 
 pub mod blueprint;

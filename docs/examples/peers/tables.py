@@ -68,6 +68,7 @@ COLUMNS = {
     "commands/CPU s": Column(per_cpu_second, 0),
     "event p50 ms": Column(ms("event", "p50"), 2),
     "event p99 ms": Column(ms("event", "p99"), 2),
+    "event p99.9 ms": Column(ms("event", "p999"), 2),
     "answer p50 ms": Column(ms("answer", "p50"), 2),
     "sending p99 ms": Column(ms("sending", "p99"), 2),
     "CPU µs/command": Column(per("command", "commands"), 0),
@@ -148,12 +149,39 @@ def ratios(reports, cells):
     return table(["of what", "ratio", "where", "median", "rounds"], 3, rows)
 
 
+def per_socket(reports, cells):
+    """What a delivery costs by itself: one more socket in a session, by what it is told of a command.
+
+    Between two cells of the series, so that what the command costs anyway is in neither figure.
+    """
+    found = collections.defaultdict(dict)
+    for workload, server in cells:
+        for number, report in reports.of(workload, server).items():
+            options, server_cpu = report["options"], report["server"]["cpu_us_per_command"]
+            found[server, number][options["sockets"]] = (server_cpu, options["packets"])
+    steps = collections.defaultdict(lambda: collections.defaultdict(dict))
+    for (server, number), cpu in found.items():
+        sizes = sorted(cpu)
+        for few, many in zip(sizes, sizes[1:]):
+            (below, _), (above, packets) = cpu[few], cpu[many]
+            steps[few, many][server][number] = (above - below) / (many - few) / packets
+    rows = []
+    for (few, many), servers in sorted(steps.items()):
+        for server, rounds in servers.items():
+            floor = servers.get("bare", {})
+            ratios = [shown(cost / floor[number], 2) for number, cost in rounds.items() if number in floor]
+            costs = [shown(cost, 2) for cost in rounds.values()]
+            rows.append([f"{few} to {many}", server, " / ".join(costs), " / ".join(ratios)])
+    return table(["sockets", "server", "CPU µs/delivery of one more", "× bare"], 2, rows)
+
+
 def texts(reports, cells, names):
     """Every table that has a row, by its name: of the workloads, of the ratios, of each series."""
     within = {name: [cell for cell in cells if cell[0].startswith(name + "-")] for name in names}
     others = [cell for cell in cells if not any(cell in it for it in within.values())]
     made = {"compare": compared(reports, others), "ratios": ratios(reports, others)}
     made |= {name: series(reports, it) for name, it in within.items()}
+    made["per-socket"] = per_socket(reports, within.get("sockets", []))
     return {name: text for name, text in made.items() if text.count("\n") > 2}
 
 
