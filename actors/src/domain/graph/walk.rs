@@ -15,7 +15,8 @@ pub enum Step<'a> {
 /// See [`Graph::walk`].
 pub struct Walk<'a> {
     graph: &'a Graph,
-    levels: Vec<(Option<NodeId>, Box<dyn Iterator<Item = NodeId> + 'a>)>,
+    /// Whose children are gone through, below all of which it goes.
+    levels: Vec<(Option<(NodeId, &'a Node)>, Box<dyn Iterator<Item = NodeId> + 'a>)>,
 }
 
 impl<'a> Iterator for Walk<'a> {
@@ -25,11 +26,11 @@ impl<'a> Iterator for Walk<'a> {
         let (_, children) = self.levels.last_mut()?;
         if let Some(id) = children.next() {
             let node = self.graph.node(id)?;
-            self.levels.push((Some(id), Box::new(node.children.iter())));
+            self.levels.push((Some((id, node)), Box::new(node.children.iter())));
             return Some(Step::Enter(id, node));
         }
-        let id = self.levels.pop()?.0?;
-        Some(Step::Leave(id, self.graph.node(id)?))
+        let (id, node) = self.levels.pop()?.0?;
+        Some(Step::Leave(id, node))
     }
 }
 
