@@ -111,7 +111,7 @@ impl Reference {
     /// What ought to come of a command now.
     pub fn decide(&self, sent: &Sent) -> Verdict {
         match self.records.get(&sent.context.command_id) {
-            Some(recorded) => again(recorded, &sent.command),
+            Some(recorded) => again(recorded, &sent.command).map(Decision::Answer),
             None => decide(&self.session, &sent.command, &sent.context),
         }
     }

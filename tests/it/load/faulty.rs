@@ -5,7 +5,12 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use axum::{Json, Router, extract::State, routing::post};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header::RETRY_AFTER},
+    routing::post,
+};
 use serde_json::{Value, json};
 use socketioxide::{SocketIo, extract::SocketRef};
 use talus_load::{options::Frames, order::Faults};
@@ -139,6 +144,36 @@ async fn an_event_out_of_its_place_is_noticed() {
             reordered: 2,
             ..Faults::default()
         }
+    );
+}
+
+/// A server that has too much to do before the load begins is asked again when it said; every second request is one too
+/// many for this one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_full_is_asked_again() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let (sessions, commands) = (Arc::clone(&asked), Arc::clone(&asked));
+    let taken = |asked: &AtomicU64, answer: Value| {
+        let number = asked.fetch_add(1, Ordering::Relaxed);
+        if number.is_multiple_of(2) {
+            return Err((StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "0")]));
+        }
+        Ok(Json(answer))
+    };
+    let session = async move || taken(&sessions, json!({"session_id": "the only one"}));
+    let execute = async move || taken(&commands, json!({"success": true, "seq": 2, "node_id": "a node"}));
+    let app = Router::new()
+        .route("/api/v1/sessions", post(session))
+        .route("/api/v1/commands/execute", post(execute));
+    let url = super::serve(app).await;
+    load(
+        &url,
+        "--sockets 0 --rate 1 --nodes 2 --duration 0.1 --warmup 0 --drain 0",
+    )
+    .await;
+    assert!(
+        asked.load(Ordering::Relaxed) >= 6,
+        "a session and two nodes, each at the second attempt"
     );
 }
 

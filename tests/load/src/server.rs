@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use reqwest::{StatusCode, header::RETRY_AFTER};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -14,6 +15,9 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Nodes of one session that are made at one time: a disk is flushed for all of them together.
 const MAKING: usize = 8;
+
+/// How often a server that is full is asked for a session or a node.
+const ATTEMPTS_MAX: u32 = 30;
 
 /// A server, by connections that are kept.
 #[derive(Debug, Clone)]
@@ -42,6 +46,15 @@ struct Made {
 struct Outcome {
     seq: u64,
     node_id: Option<String>,
+}
+
+/// How long a server that refuses for now wants to be left alone.
+fn retry_after(answer: &reqwest::Response) -> Option<Duration> {
+    if answer.status() != StatusCode::SERVICE_UNAVAILABLE {
+        return None;
+    }
+    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.parse();
+    seconds.ok().map(Duration::from_secs)
 }
 
 impl Server {
@@ -97,10 +110,18 @@ impl Server {
         outcome.map_or(Answer::Unanswered, |outcome| Answer::Accepted(outcome.seq))
     }
 
+    /// Before the load: a server that has too much to do says when to come again.
     async fn post<T: for<'de> Deserialize<'de>>(&self, path: &str, body: &Value) -> anyhow::Result<T> {
         let url = self.api(path);
-        let answer = self.http.post(&url).json(body).send().await?.error_for_status()?;
-        answer.json().await.context(url)
+        let mut attempts = 1;
+        loop {
+            let answer = self.http.post(&url).json(body).send().await?;
+            match retry_after(&answer).filter(|_| attempts < ATTEMPTS_MAX) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return answer.error_for_status()?.json().await.context(url),
+            }
+            attempts += 1;
+        }
     }
 
     fn api(&self, path: &str) -> String {

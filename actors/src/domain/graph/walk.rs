@@ -15,9 +15,11 @@ pub enum Step<'a> {
 /// See [`Graph::walk`].
 pub struct Walk<'a> {
     graph: &'a Graph,
-    /// Whose children are gone through, below all of which it goes.
-    levels: Vec<(Option<(NodeId, &'a Node)>, Box<dyn Iterator<Item = NodeId> + 'a>)>,
+    levels: Vec<Level<'a>>,
 }
+
+/// A node whose children are gone through, or none for those with which it begins; and the children that are left.
+type Level<'a> = (Option<(NodeId, &'a Node)>, Box<dyn Iterator<Item = NodeId> + 'a>);
 
 impl<'a> Iterator for Walk<'a> {
     type Item = Step<'a>;
