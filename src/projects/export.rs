@@ -135,7 +135,7 @@ fn node_body<'a>(id: NodeId, node: &'a Node, vocabulary: Vocabulary<'a>) -> Node
 
 /// The node's own, with the marks that it deserves now.
 fn metadata(node: &Node, vocabulary: Vocabulary<'_>) -> Value {
-    let mut own = node.content.metadata.clone();
+    let mut own = node.content.metadata.as_deref().cloned();
     if let Some(Value::Object(members)) = &mut own {
         let members = Arc::make_mut(members);
         members.remove(ORPHANED);

@@ -369,7 +369,7 @@ fn event_frame(event: &Event, envelope: Envelope<'_>) -> Frame {
                 parent_id: *parent_id,
                 index: *index,
                 properties: &content.properties,
-                metadata: content.metadata.as_ref(),
+                metadata: content.metadata.as_deref(),
             };
             frame("graph:node-created", envelope, body)
         }

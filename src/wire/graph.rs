@@ -57,7 +57,7 @@ fn write_head(out: &mut Vec<u8>, id: NodeId, node: &Node) {
         blueprint_type_id: &content.type_id,
         parent_id: node.parent(),
         properties: &content.properties,
-        metadata: content.metadata.as_ref(),
+        metadata: content.metadata.as_deref(),
     };
     let start = out.len();
     // Our own types always serialize, and a vector takes everything.

@@ -79,7 +79,7 @@ async fn measure(title: &'static str, origin: Origin) -> Table {
     note(&mut table, "idle", began, &process, None);
 
     let began = Instant::now();
-    read_all(&http, &process, &large).await;
+    read_all(&process, &large).await;
     note(&mut table, "all read", began, &process, Some(idle));
     tokio::time::sleep(SETTLE).await;
     note(&mut table, "awake", began, &process, Some(idle));
@@ -92,7 +92,7 @@ async fn measure(title: &'static str, origin: Origin) -> Table {
     note(&mut table, "asleep", began, &process, Some(idle));
 
     let began = Instant::now();
-    read_all(&http, &process, &large).await;
+    read_all(&process, &large).await;
     tokio::time::sleep(SETTLE).await;
     note(&mut table, "awake again", began, &process, Some(idle));
     table
@@ -107,7 +107,9 @@ fn note(table: &mut Table, moment: &str, began: Instant, process: &Process, idle
     rss
 }
 
-async fn read_all(http: &reqwest::Client, process: &Process, sessions: &[SessionId]) {
+/// By connections of its own, which end with it: what the hub keeps for them is none of the sessions'.
+async fn read_all(process: &Process, sessions: &[SessionId]) {
+    let http = reqwest::Client::new();
     let url = |id| format!("{}/api/v1/sessions/{id}/graph", process.url);
     each(sessions.iter().map(|id| http.get(url(id))).collect()).await;
 }

@@ -228,7 +228,7 @@ fn content_bytes(content: &NodeContent) -> usize {
         .properties
         .iter()
         .map(|(id, value)| id.as_str().len() + value.json_bytes());
-    content.name.len() + properties.sum::<usize>() + content.metadata.as_ref().map_or(0, Value::json_bytes)
+    content.name.len() + properties.sum::<usize>() + content.metadata.as_deref().map_or(0, Value::json_bytes)
 }
 
 /// As for [`Event::weight_bytes`]; walks the document, which only loading one does.

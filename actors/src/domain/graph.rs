@@ -42,7 +42,7 @@ pub struct NodeContent {
     pub properties: Properties,
     /// What a project file said about the node beyond what the hub understands; kept and written back.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Value>,
+    pub metadata: Option<Box<Value>>,
 }
 
 impl NodeContent {
@@ -66,6 +66,12 @@ pub struct Node {
     /// What it is.
     pub content: NodeContent,
     parent: Option<NodeId>,
+    below: Option<Arc<Below>>,
+}
+
+/// What hangs below a node. Most nodes are leaves, which have none of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Below {
     children: Siblings,
     heights: Heights,
 }
@@ -79,8 +85,21 @@ impl Node {
 
     /// The children in order.
     #[must_use]
-    pub const fn children(&self) -> &Siblings {
-        &self.children
+    pub fn children(&self) -> &Siblings {
+        const NONE: &Siblings = &Siblings::new();
+        self.below.as_ref().map_or(NONE, |below| &below.children)
+    }
+
+    fn has_children(&self) -> bool {
+        self.below.is_some()
+    }
+
+    fn height(&self) -> usize {
+        self.below.as_ref().map_or(1, |below| below.heights.height())
+    }
+
+    fn below_mut(&mut self) -> &mut Below {
+        Arc::make_mut(self.below.get_or_insert_default())
     }
 }
 
@@ -191,7 +210,7 @@ impl Graph {
     /// Whether a node is another one or lies below it. Walks up from the node, unless nothing lies below the other.
     #[must_use]
     pub fn is_within(&self, id: NodeId, other: NodeId) -> bool {
-        let has_below = || self.node(other).is_some_and(|node| !node.children.is_empty());
+        let has_below = || self.node(other).is_some_and(Node::has_children);
         id == other || (has_below() && self.lineage(id).any(|above| above == other))
     }
 
@@ -205,7 +224,7 @@ impl Graph {
     /// change, not counted.
     #[must_use]
     pub fn height(&self, id: NodeId) -> usize {
-        self.node(id).map_or(0, |node| node.heights.height())
+        self.node(id).map_or(0, Node::height)
     }
 
     /// Walks a subtree, or the whole forest, in document order without recursion.
@@ -236,8 +255,7 @@ impl Graph {
         let node = Node {
             content,
             parent,
-            children: Siblings::default(),
-            heights: Heights::default(),
+            below: None,
         };
         self.nodes.insert(id, Arc::new(node));
         self.attach(id, parent, index);
@@ -250,7 +268,7 @@ impl Graph {
     /// If it does not exist or has children.
     pub fn remove(&mut self, id: NodeId) -> Result<(), Misfit> {
         let node = self.node(id).ok_or(Misfit::NoSuchNode(id))?;
-        if !node.children.is_empty() {
+        if node.has_children() {
             return Err(Misfit::HasChildren(id));
         }
         let content = StateHash::of_content(id, &node.content);
@@ -354,7 +372,7 @@ impl Graph {
         }
         match parent.map(|parent| self.node_mut(parent)) {
             None => self.roots.insert(index, id),
-            Some(Ok(parent)) => parent.children.insert(index, id),
+            Some(Ok(parent)) => parent.below_mut().children.insert(index, id),
             Some(Err(_)) => {}
         }
         let (previous, next) = self.neighbours(parent, id);
@@ -379,7 +397,7 @@ impl Graph {
         }
         match parent.map(|parent| self.node_mut(parent)) {
             None => self.roots.remove(id),
-            Some(Ok(parent)) => parent.children.remove(id),
+            Some(Ok(parent)) => parent.below_mut().children.remove(id),
             Some(Err(_)) => None,
         };
         self.note_height(parent, Some(self.height(id)), 0);
@@ -394,17 +412,21 @@ impl Graph {
     /// far up as that changes theirs.
     fn note_height(&mut self, mut parent: Option<NodeId>, mut before: Option<usize>, mut after: usize) {
         while let Some(node) = parent.and_then(|id| self.node_mut(id).ok()) {
-            let height = node.heights.height();
+            let height = node.height();
+            let below = node.below_mut();
             if let Some(before) = before {
-                node.heights.remove(before);
+                below.heights.remove(before);
             }
             if after > 0 {
-                node.heights.add(after);
+                below.heights.add(after);
             }
-            if node.heights.height() == height {
+            if below.children.is_empty() {
+                node.below = None;
+            }
+            if node.height() == height {
                 return;
             }
-            (before, after, parent) = (Some(height), node.heights.height(), node.parent);
+            (before, after, parent) = (Some(height), node.height(), node.parent);
         }
     }
 }
@@ -458,7 +480,7 @@ mod tests {
     fn null_is_metadata_too() {
         for metadata in [None, Some(Value::Null)] {
             let content = NodeContent {
-                metadata,
+                metadata: metadata.map(Box::new),
                 ..content("a")
             };
             let text = serde_json::to_string(&content).expect("JSON");

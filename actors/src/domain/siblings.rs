@@ -8,8 +8,6 @@
 //! Cloning shares the chunks; a clone that changes copies the chunk it changes. Most lists are those of leaves, so an
 //! empty one takes no memory but its own.
 
-use std::sync::Arc;
-
 use ecow::EcoVec;
 
 use super::ids::NodeId;
@@ -38,10 +36,19 @@ struct Index {
 #[derive(Clone)]
 struct Chunk {
     key: ChunkKey,
-    ids: Arc<Vec<NodeId>>,
+    ids: EcoVec<NodeId>,
 }
 
 impl Siblings {
+    /// An empty list.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            chunks: EcoVec::new(),
+            index: None,
+        }
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -106,7 +113,7 @@ impl Siblings {
         };
         let offset = index - self.before(chunk);
         let Chunk { key, ids } = &mut self.chunks.make_mut()[chunk];
-        Arc::make_mut(ids).insert(offset, id);
+        ids.insert(offset, id);
         if let Some(index) = &mut self.index {
             index.places.insert(id, *key);
         }
@@ -121,7 +128,7 @@ impl Siblings {
     pub fn remove(&mut self, id: NodeId) -> Option<usize> {
         let (chunk, offset) = self.find(id)?;
         let position = self.before(chunk) + offset;
-        Arc::make_mut(&mut self.chunks.make_mut()[chunk].ids).remove(offset);
+        self.chunks.make_mut()[chunk].ids.remove(offset);
         if let Some(index) = &mut self.index {
             index.places.remove(&id);
         }
@@ -161,7 +168,7 @@ impl Siblings {
     /// The last chunk, or a new one behind it: lists that only grow have full chunks.
     fn chunk_to_append_to(&mut self) -> usize {
         if self.chunks.last().is_none_or(|last| last.ids.len() >= CHUNK_IDS_MAX) {
-            self.add_chunk(self.chunks.len(), Vec::new());
+            self.add_chunk(self.chunks.len(), EcoVec::new());
         }
         self.chunks.len() - 1
     }
@@ -174,19 +181,24 @@ impl Siblings {
         if self.chunks[chunk].ids.len() < CHUNK_IDS_MAX {
             return chunk;
         }
-        let upper = Arc::make_mut(&mut self.chunks.make_mut()[chunk].ids).split_off(CHUNK_IDS_MAX / 2);
+        let ids = &mut self.chunks.make_mut()[chunk].ids;
+        let upper = EcoVec::from(&ids[CHUNK_IDS_MAX / 2..]);
+        ids.truncate(CHUNK_IDS_MAX / 2);
         self.add_chunk(chunk + 1, upper);
         if offset > CHUNK_IDS_MAX / 2 { chunk + 1 } else { chunk }
     }
 
     /// Puts a chunk at a place in the row, with a key of its own, and from the second on into the index.
-    fn add_chunk(&mut self, at: usize, ids: Vec<NodeId>) {
+    fn add_chunk(&mut self, at: usize, ids: EcoVec<NodeId>) {
+        if self.chunks.is_empty() {
+            // The row has room for four chunks otherwise, and most lists need one.
+            self.chunks = EcoVec::with_capacity(1);
+        }
         if self.index.is_none() && self.chunks.len() == 1 {
             let mut index = Box::<Index>::default();
             index.add(&mut self.chunks.make_mut()[0]);
             self.index = Some(index);
         }
-        let ids = Arc::new(ids);
         let mut chunk = Chunk { key: 0, ids };
         if let Some(index) = &mut self.index {
             index.add(&mut chunk);
@@ -204,7 +216,7 @@ impl Siblings {
         {
             let next = self.chunks.remove(chunk + 1);
             let Chunk { key, ids } = &mut self.chunks.make_mut()[chunk];
-            Arc::make_mut(ids).extend_from_slice(&next.ids);
+            ids.extend_from_slice(&next.ids);
             if let Some(index) = &mut self.index {
                 index.places.extend(next.ids.iter().map(|&id| (id, *key)));
             }

@@ -181,8 +181,8 @@ impl<'de> Deserialize<'de> for Value {
 }
 
 /// A field that is there is `Some`, also when it is `null`: a property that was null is not one that was not set.
-pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
+pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Reads a value itself, and not by way of `serde_json::Value`: that one takes objects that begin with a key of

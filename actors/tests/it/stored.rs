@@ -178,7 +178,7 @@ fn project_loaded() {
         name: name.into(),
         type_id: TypeId::new("t"),
         properties: Properties::from([(PropertyId::new("color"), json(r#""red""#))]),
-        metadata: metadata.map(json),
+        metadata: metadata.map(|metadata| Box::new(json(metadata))),
     };
     let mut graph = Graph::default();
     for (number, parent, metadata) in [

@@ -47,7 +47,8 @@ pub(super) fn build(
     for Found { path, id, fields, .. } in shape.nodes {
         let mut content = reader.content(&path, fields)?;
         if let Some((unknown_type, properties)) = vocabulary.orphaned(&content) {
-            content.metadata = Some(marked(content.metadata, unknown_type, &properties));
+            let metadata = content.metadata.map(|own| *own);
+            content.metadata = Some(Box::new(marked(metadata, unknown_type, &properties)));
             orphans.push(Orphan {
                 node_id: id,
                 unknown_type,
@@ -196,7 +197,7 @@ impl Reader<'_> {
             name,
             type_id,
             properties,
-            metadata,
+            metadata: metadata.map(Box::new),
         })
     }
 

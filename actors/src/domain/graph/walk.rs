@@ -28,7 +28,7 @@ impl<'a> Iterator for Walk<'a> {
         let (_, children) = self.levels.last_mut()?;
         if let Some(id) = children.next() {
             let node = self.graph.node(id)?;
-            self.levels.push((Some((id, node)), Box::new(node.children.iter())));
+            self.levels.push((Some((id, node)), Box::new(node.children().iter())));
             return Some(Step::Enter(id, node));
         }
         let (id, node) = self.levels.pop()?.0?;

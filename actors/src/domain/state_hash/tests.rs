@@ -72,7 +72,7 @@ fn a_value_is_what_its_readers_make_of_it() {
 fn metadata_is_not_hashed() {
     let mut graph = Graph::default();
     let marked = NodeContent {
-        metadata: Some(Value::Bool(true)),
+        metadata: Some(Box::new(Value::Bool(true))),
         ..content("Root", "{}")
     };
     graph.insert(id(1), marked, None, 0).expect("fits");

@@ -106,7 +106,7 @@ pub fn content() -> BoxedStrategy<NodeContent> {
             name,
             type_id,
             properties,
-            metadata,
+            metadata: metadata.map(Box::new),
         })
         .boxed()
 }
