@@ -10,7 +10,7 @@ mod ending;
 mod entry;
 mod operations;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime};
 use tokio::sync::broadcast;
@@ -247,6 +247,10 @@ impl Actor for SessionSupervisor {
             state.enter(head);
             state.begun(&myself, session_id);
         }
+        // Ids come in no order, which leaves such a map a third empty. Built anew it is full, and most of what it holds
+        // stays as it is.
+        state.sessions = mem::take(&mut state.sessions).into_iter().collect();
+        state.projects = mem::take(&mut state.projects).into_iter().collect();
         Ok(state)
     }
 
