@@ -457,7 +457,7 @@ impl SupervisorState {
             gate: usage.gate(self.settings.in_flight_per_session_max),
             saving: Arc::clone(&usage.saving),
         };
-        let callers = std::mem::take(&mut usage.callers);
+        let callers = mem::take(&mut usage.callers);
         entry.life = Life::Awake(handle.clone());
         // Before anybody hears of it: what he sends next goes the straight way, and must not overtake what he sent before.
         self.directory.insert(session_id, handle.clone());
