@@ -534,6 +534,23 @@ mod tests {
         assert_eq!(graph.height(id(1)), 3);
     }
 
+    /// However its last child went: equal graphs are equal in memory too.
+    #[test]
+    fn a_node_without_children_is_as_if_it_never_had_any() {
+        let mut graph = sample();
+        graph.remove(id(4)).expect("fits");
+        graph.unlink(Some(id(1)), id(2)).expect("fits");
+        graph.link(None, id(2), 1).expect("fits");
+        let mut fresh = Graph::default();
+        for (number, parent, index) in [(1, None, 0), (2, None, 1), (3, Some(2), 0), (5, None, 2)] {
+            fresh
+                .insert(id(number), content(&number.to_string()), parent.map(id), index)
+                .expect("fits");
+        }
+        assert_eq!(graph, fresh);
+        assert!(graph.node(id(1)).is_some_and(|node| node.below.is_none()));
+    }
+
     #[test]
     fn what_does_not_fit_is_refused_and_changes_nothing() {
         let mut graph = sample();
