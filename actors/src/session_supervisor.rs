@@ -247,9 +247,10 @@ impl Actor for SessionSupervisor {
             state.enter(head);
             state.begun(&myself, session_id);
         }
-        // Ids come in no order, which leaves such a map a third empty. Built anew it is full, and most of what it holds
-        // stays as it is.
+        // What is put in one by one leaves such a map a third empty, or half of it if it comes in order. Built anew it is
+        // full, and most of what it holds stays as it is.
         state.sessions = mem::take(&mut state.sessions).into_iter().collect();
+        state.order = mem::take(&mut state.order).into_iter().collect();
         state.projects = mem::take(&mut state.projects).into_iter().collect();
         Ok(state)
     }

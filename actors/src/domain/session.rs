@@ -192,7 +192,7 @@ impl Session {
     /// Makes a change that was proposed on this very state, notes what the graph hashes to after it, and tells the
     /// record to append. The commands beside it are those that the session remembers no longer for it.
     ///
-    /// The document is changed where it is: nothing holds the one before, so that nothing of it has to be copied.
+    /// The document is changed where it is: only what somebody else holds of the one before is copied.
     ///
     /// # Errors
     /// As [`Session::apply`].

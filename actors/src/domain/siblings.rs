@@ -5,8 +5,7 @@
 //! a row of chunks, and once there is more than one chunk an index tells in which chunk an id is: every operation
 //! looks at a few hundred ids at most, whatever the length.
 //!
-//! Cloning shares the chunks; a clone that changes copies the chunk it changes. Most lists are those of leaves, so an
-//! empty one takes no memory but its own.
+//! Cloning shares the chunks; a clone that changes copies the chunk it changes.
 
 use ecow::EcoVec;
 

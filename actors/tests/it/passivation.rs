@@ -170,3 +170,25 @@ async fn deletions_race_with_falling_asleep() {
     until(|| world.stats().sessions_loaded.get() == 0).await;
     within(world.hub.drain()).await;
 }
+
+/// A snapshot is made for a quarter of the events if the session goes to sleep: of a graph that is large for
+/// `snapshot_events` too, where those are counted by its nodes.
+#[tokio::test]
+async fn before_it_sleeps_a_session_has_a_snapshot_sooner() {
+    let world = Setup::new().with(|settings| settings.snapshot_events = 8).start().await;
+    let session = world.session().await;
+    for _ in 0..10 {
+        session.added().await;
+    }
+    let snapshot = async || {
+        let stored = world.log.open(session.id, usize::MAX).await.expect("it is read");
+        stored.expect("it is there").snapshot.map(|snapshot| snapshot.seq)
+    };
+    assert_eq!(
+        snapshot().await,
+        None,
+        "20 events, and 4 for each of 10 nodes would be 40"
+    );
+    within(session.hub.passivate(session.id)).await.expect("it is there");
+    assert_eq!(snapshot().await, Some(Seq(20)));
+}

@@ -7,6 +7,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::{StatusCode, header::RETRY_AFTER};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::workload::{Opened, node_data};
 
@@ -18,6 +19,9 @@ const MAKING: usize = 8;
 
 /// How often a server that is full is asked for a session or a node.
 const ATTEMPTS_MAX: u32 = 30;
+
+/// How long it is left alone at most before that.
+const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A server, by connections that are kept.
 #[derive(Debug, Clone)]
@@ -54,7 +58,7 @@ fn retry_after(answer: &reqwest::Response) -> Option<Duration> {
         return None;
     }
     let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.parse();
-    seconds.ok().map(Duration::from_secs)
+    seconds.ok().map(|seconds| Duration::from_secs(seconds).min(WAIT_MAX))
 }
 
 impl Server {
@@ -90,7 +94,9 @@ impl Server {
     /// Makes a node: its id, and the place that it led to.
     async fn make(&self, session_id: &str, parent: Option<&str>, number: u32) -> anyhow::Result<(String, u64)> {
         let data = node_data(parent, number.into());
-        let body = json!({"session_id": session_id, "command_type": "CreateNode", "data": data});
+        // It may be asked for again, and must not be made twice.
+        let id = Uuid::new_v4();
+        let body = json!({"session_id": session_id, "command_type": "CreateNode", "command_id": id, "data": data});
         let outcome: Outcome = self.post("/commands/execute", &body).await?;
         let node = outcome.node_id.context("the answer to CreateNode has a node_id")?;
         Ok((node, outcome.seq))
@@ -110,7 +116,8 @@ impl Server {
         outcome.map_or(Answer::Unanswered, |outcome| Answer::Accepted(outcome.seq))
     }
 
-    /// Before the load: a server that has too much to do says when to come again.
+    /// Before the load: a server that has too much to do says when to come again. A session that is begun twice is one that
+    /// nobody uses.
     async fn post<T: for<'de> Deserialize<'de>>(&self, path: &str, body: &Value) -> anyhow::Result<T> {
         let url = self.api(path);
         let mut attempts = 1;

@@ -1,5 +1,5 @@
 //! Deciding: may this command happen, and what exactly does it change? Pure, and it changes nothing: what it decides
-//! becomes true with [`Session::apply`].
+//! becomes true with [`Session::carry_out`], and at each replay with [`Session::apply`].
 
 mod expected;
 mod node;
@@ -126,7 +126,7 @@ struct Change<'a> {
     step: Option<&'a Step>,
 }
 
-/// What the sender is told. The hash is that of now: after a change it is another.
+/// What the sender is told. The hash after a change is not known yet.
 fn outcome(session: &Session, command: &Command, change: &Change<'_>) -> Outcome {
     let history = session.history();
     let nothing = change.events.is_empty();
@@ -144,7 +144,7 @@ fn outcome(session: &Session, command: &Command, change: &Change<'_>) -> Outcome
         undo_available,
         redo_available,
         is_dirty: session.is_dirty_after(&change.events),
-        state_hash: Some(session.document().graph.state_hash()),
+        state_hash: nothing.then(|| session.document().graph.state_hash()),
     }
 }
 
