@@ -8,6 +8,7 @@
 
 mod ending;
 mod entry;
+mod index;
 mod operations;
 
 use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
@@ -33,7 +34,8 @@ use crate::{
 };
 
 use ending::farewell;
-use entry::{Entry, Life};
+use entry::Life;
+use index::Index;
 use operations::report_start;
 
 pub use entry::Summary;
@@ -168,11 +170,7 @@ pub(crate) struct SupervisorState {
     resources: SessionResources,
     encoder: Option<Arc<dyn Encoder>>,
     directory: DirectoryWriter,
-    sessions: BTreeMap<SessionId, Entry>,
-    /// Sessions in the order in which they began: by their number.
-    order: BTreeMap<u64, SessionId>,
-    next_number: u64,
-    projects: BTreeMap<ProjectId, SessionId>,
+    index: Index,
     /// Whose actor, or whose room's actor, a child is.
     children: BTreeMap<ActorId, (SessionId, Child)>,
     draining: Option<Vec<Reply<()>>>,
@@ -229,30 +227,16 @@ impl Actor for SessionSupervisor {
         } = arguments;
         let period = (settings.idle_timeout / 4).max(Duration::from_millis(10));
         myself.send_interval(period, || SupervisorMessage::Sweep);
-        let mut state = SupervisorState {
+        Ok(SupervisorState {
             settings,
             resources,
             encoder,
             directory,
-            sessions: BTreeMap::new(),
-            order: BTreeMap::new(),
-            next_number: 0,
-            projects: BTreeMap::new(),
+            index: Index::of(stored),
             children: BTreeMap::new(),
             draining: None,
             events,
-        };
-        for head in stored {
-            let session_id = head.genesis.session_id;
-            state.enter(head);
-            state.begun(&myself, session_id);
-        }
-        // What is put in one by one leaves such a map a third empty, or half of it if it comes in order. Built anew it is
-        // full, and most of what it holds stays as it is.
-        state.sessions = mem::take(&mut state.sessions).into_iter().collect();
-        state.order = mem::take(&mut state.order).into_iter().collect();
-        state.projects = mem::take(&mut state.projects).into_iter().collect();
-        Ok(state)
+        })
     }
 
     async fn handle(
@@ -286,9 +270,9 @@ impl Actor for SessionSupervisor {
                 reply,
             } => state.passivate(&myself, session_id, actor, reply),
             SupervisorMessage::FindProject(project_id, reply) => {
-                reply.send(state.project(&project_id).map(|genesis| genesis.session_id));
+                reply.send(state.index.project(&project_id).map(|genesis| genesis.session_id));
             }
-            SupervisorMessage::Projects(reply) => reply.send(state.projects()),
+            SupervisorMessage::Projects(reply) => reply.send(state.index.projects()),
             SupervisorMessage::List { offset, limit, reply } => reply.send(state.page(offset, limit)),
             SupervisorMessage::Delete(session_id, reply) => state.delete(session_id, reply),
             SupervisorMessage::Drain(reply) => state.drain(reply),
@@ -318,26 +302,11 @@ impl Actor for SessionSupervisor {
 }
 
 impl SupervisorState {
-    fn enter(&mut self, head: StoredHead) {
-        let session_id = head.genesis.session_id;
-        if let Some(project) = &head.genesis.project {
-            self.projects.insert(project.project_id.clone(), session_id);
-        }
-        self.sessions.insert(session_id, Entry::beginning(head));
-    }
-
     /// A session's log is there: from now on the session can be talked to, and is listed.
     fn begun(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId) {
-        let Some(entry) = self.sessions.get_mut(&session_id) else {
-            return;
-        };
-        let number = self.next_number;
-        self.next_number += 1;
-        self.order.insert(number, session_id);
-        entry.number = Some(number);
-        entry.life = Life::Asleep;
         // Whoever looked for it meanwhile has waited.
-        if entry.has_callers() && self.draining.is_none() {
+        let wanted = self.index.begin(session_id).is_some_and(|entry| entry.has_callers());
+        if wanted && self.draining.is_none() {
             self.start(myself, session_id);
         }
     }
@@ -349,30 +318,24 @@ impl SupervisorState {
         let taken = genesis
             .project
             .as_ref()
-            .and_then(|project| self.projects.get(&project.project_id));
+            .and_then(|project| self.index.holder(&project.project_id));
         if let Some(session_id) = taken {
-            return Err(ReserveError::ProjectExists(*session_id));
+            return Err(ReserveError::ProjectExists(session_id));
         }
         let max = self.settings.sessions_max;
-        if self.sessions.len() >= max {
+        if self.index.len() >= max {
             return Err(ReserveError::TooMany { max });
         }
-        self.enter(StoredHead::new(genesis));
+        self.index.enter(StoredHead::new(genesis));
         Ok(())
     }
 
     /// There is no such session any more: everybody who waits for something of it is told so.
     fn forget(&mut self, session_id: SessionId) {
-        let Some(mut entry) = self.sessions.remove(&session_id) else {
+        let Some(mut entry) = self.index.remove(session_id) else {
             return;
         };
-        if let Some(number) = entry.number {
-            self.order.remove(&number);
-        }
         self.directory.remove(session_id);
-        if let Some(project) = &entry.summary.genesis.project {
-            self.projects.remove(&project.project_id);
-        }
         entry.answer_all(&FindError::NotFound);
         entry.close_room(Farewell::Deleted);
         match entry.life {
@@ -385,12 +348,6 @@ impl SupervisorState {
         }
     }
 
-    /// A project's session, if it has begun.
-    fn project(&self, project_id: &ProjectId) -> Option<&Genesis> {
-        let entry = self.sessions.get(self.projects.get(project_id)?)?;
-        entry.number.map(|_| &entry.summary.genesis)
-    }
-
     fn find(
         &mut self,
         myself: &ActorRef<SupervisorMessage>,
@@ -401,7 +358,7 @@ impl SupervisorState {
         if self.draining.is_some() {
             return reply.send(Err(FindError::Draining));
         }
-        let Some(entry) = self.sessions.get_mut(&session_id) else {
+        let Some(entry) = self.index.get_mut(session_id) else {
             return reply.send(Err(FindError::NotFound));
         };
         match &entry.life {
@@ -426,7 +383,7 @@ impl SupervisorState {
     /// when it has read its log.
     fn start(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId) {
         let room = self.room(myself, session_id);
-        let Some(entry) = self.sessions.get_mut(&session_id) else {
+        let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };
         let usage = entry.usage_mut();
@@ -473,7 +430,7 @@ impl SupervisorState {
         session_id: SessionId,
     ) -> Option<ActorRef<BroadcastMessage>> {
         let encoder = Arc::clone(self.encoder.as_ref()?);
-        let entry = self.sessions.get_mut(&session_id)?;
+        let entry = self.index.get_mut(session_id)?;
         if let Some(room) = entry.usage().and_then(|usage| usage.room.as_ref()) {
             return Some(room.clone());
         }
@@ -533,7 +490,7 @@ impl SupervisorState {
         failure: Option<Failure>,
     ) {
         self.finish_drain();
-        let Some(entry) = self.sessions.get_mut(&session_id) else {
+        let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };
         let usage = entry.usage_mut();
@@ -560,7 +517,7 @@ impl SupervisorState {
 
     fn session_ended(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId) {
         self.directory.remove(session_id);
-        let Some(entry) = self.sessions.get_mut(&session_id) else {
+        let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };
         if let Life::Deleting(_) = entry.life {
@@ -579,7 +536,7 @@ impl SupervisorState {
     fn failed(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId, failure: &Failure) {
         self.directory.remove(session_id);
         let settings = &self.settings;
-        let Some(entry) = self.sessions.get_mut(&session_id) else {
+        let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };
         if let Life::Deleting(_) = entry.life {
@@ -604,7 +561,7 @@ impl SupervisorState {
             return self.finish_drain();
         }
         let settings = &self.settings;
-        let Some(entry) = self.sessions.get_mut(&session_id) else {
+        let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };
         let delay = if recent <= 1 {
@@ -623,7 +580,7 @@ impl SupervisorState {
     }
 
     fn restart(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId) {
-        let Some(entry) = self.sessions.get_mut(&session_id) else {
+        let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };
         if !matches!(entry.life, Life::Restarting) {
@@ -637,20 +594,11 @@ impl SupervisorState {
         self.start(myself, session_id);
     }
 
-    fn projects(&self) -> BTreeMap<ProjectId, Genesis> {
-        let begun = |project_id: &ProjectId| Some((project_id.clone(), self.project(project_id)?.clone()));
-        self.projects.keys().filter_map(begun).collect()
-    }
-
     fn page(&self, offset: usize, limit: usize) -> Page {
-        let chosen = self.order.values().skip(offset).take(limit);
-        let sessions = chosen
-            .filter_map(|id| self.sessions.get(id))
-            .map(|entry| entry.summary.clone())
-            .collect();
+        let entries = self.index.page(offset, limit).filter_map(|id| self.index.get(id));
         Page {
-            sessions,
-            total: self.order.len(),
+            sessions: entries.map(|entry| entry.summary.clone()).collect(),
+            total: self.index.begun(),
         }
     }
 }

@@ -12,96 +12,24 @@
 //! (GR-12).
 
 mod heights;
+mod node;
 mod stored;
 mod walk;
 
 use std::sync::Arc;
 
 use ecow::EcoString;
-use serde::{Deserialize, Serialize};
 
-use self::heights::Heights;
-pub use self::walk::{Step, Walk};
+pub use self::{
+    node::{Node, NodeContent},
+    walk::{Step, Walk},
+};
 use super::{
-    ids::{NodeId, PropertyId, TypeId},
-    properties::Properties,
+    ids::{NodeId, PropertyId},
     siblings::Siblings,
     state_hash::StateHash,
-    value::{Value, present},
+    value::Value,
 };
-
-/// What a node is, apart from its place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeContent {
-    /// The name, never empty.
-    pub name: EcoString,
-    /// The type.
-    pub type_id: TypeId,
-    /// The properties that are set.
-    #[serde(default, skip_serializing_if = "Properties::is_empty")]
-    pub properties: Properties,
-    /// What a project file said about the node beyond what the hub understands; kept and written back.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Box<Value>>,
-}
-
-impl NodeContent {
-    /// Takes over from another what is the same, so that it is in memory once.
-    pub(super) fn share_with(&mut self, other: &Self) {
-        if self.name == other.name {
-            self.name.clone_from(&other.name);
-        }
-        if self.type_id == other.type_id {
-            self.type_id.clone_from(&other.type_id);
-        }
-        if self.properties == other.properties {
-            self.properties.clone_from(&other.properties);
-        }
-    }
-}
-
-/// A node in its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
-    /// What it is.
-    pub content: NodeContent,
-    parent: Option<NodeId>,
-    below: Option<Arc<Below>>,
-}
-
-/// What hangs below a node. Most nodes are leaves, which have none of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Below {
-    children: Siblings,
-    heights: Heights,
-}
-
-impl Node {
-    /// The parent; `None` for a root.
-    #[must_use]
-    pub const fn parent(&self) -> Option<NodeId> {
-        self.parent
-    }
-
-    /// The children in order.
-    #[must_use]
-    pub fn children(&self) -> &Siblings {
-        const NONE: &Siblings = &Siblings::new();
-        self.below.as_ref().map_or(NONE, |below| &below.children)
-    }
-
-    fn has_children(&self) -> bool {
-        self.below.is_some()
-    }
-
-    fn height(&self) -> usize {
-        self.below.as_ref().map_or(1, |below| below.heights.height())
-    }
-
-    fn below_mut(&mut self) -> &mut Below {
-        Arc::make_mut(self.below.get_or_insert_default())
-    }
-}
 
 /// Why an operation does not fit the graph. From a recorded log this means that the log is corrupt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -210,7 +138,7 @@ impl Graph {
     /// Whether a node is another one or lies below it. Walks up from the node, unless nothing lies below the other.
     #[must_use]
     pub fn is_within(&self, id: NodeId, other: NodeId) -> bool {
-        let has_below = || self.node(other).is_some_and(Node::has_children);
+        let has_below = || self.node(other).is_some_and(|node| !node.is_leaf());
         id == other || (has_below() && self.lineage(id).any(|above| above == other))
     }
 
@@ -252,12 +180,7 @@ impl Graph {
         }
         self.check_index(parent, index)?;
         self.state_hash += StateHash::of_content(id, &content);
-        let node = Node {
-            content,
-            parent,
-            below: None,
-        };
-        self.nodes.insert(id, Arc::new(node));
+        self.nodes.insert(id, Arc::new(Node::leaf(content, parent)));
         self.attach(id, parent, index);
         Ok(())
     }
@@ -268,7 +191,7 @@ impl Graph {
     /// If it does not exist or has children.
     pub fn remove(&mut self, id: NodeId) -> Result<(), Misfit> {
         let node = self.node(id).ok_or(Misfit::NoSuchNode(id))?;
-        if node.has_children() {
+        if !node.is_leaf() {
             return Err(Misfit::HasChildren(id));
         }
         let content = StateHash::of_content(id, &node.content);
@@ -372,7 +295,7 @@ impl Graph {
         }
         match parent.map(|parent| self.node_mut(parent)) {
             None => self.roots.insert(index, id),
-            Some(Ok(parent)) => parent.below_mut().children.insert(index, id),
+            Some(Ok(parent)) => parent.insert_child(index, id),
             Some(Err(_)) => {}
         }
         let (previous, next) = self.neighbours(parent, id);
@@ -396,10 +319,10 @@ impl Graph {
             self.state_hash += StateHash::of_place(next, parent, previous);
         }
         match parent.map(|parent| self.node_mut(parent)) {
-            None => self.roots.remove(id),
-            Some(Ok(parent)) => parent.below_mut().children.remove(id),
-            Some(Err(_)) => None,
-        };
+            None => drop(self.roots.remove(id)),
+            Some(Ok(parent)) => parent.remove_child(id),
+            Some(Err(_)) => {}
+        }
         self.note_height(parent, Some(self.height(id)), 0);
     }
 
@@ -413,16 +336,7 @@ impl Graph {
     fn note_height(&mut self, mut parent: Option<NodeId>, mut before: Option<usize>, mut after: usize) {
         while let Some(node) = parent.and_then(|id| self.node_mut(id).ok()) {
             let height = node.height();
-            let below = node.below_mut();
-            if let Some(before) = before {
-                below.heights.remove(before);
-            }
-            if after > 0 {
-                below.heights.add(after);
-            }
-            if below.children.is_empty() {
-                node.below = None;
-            }
+            node.note_child_height(before, after);
             if node.height() == height {
                 return;
             }
@@ -432,157 +346,4 @@ impl Graph {
 }
 
 #[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn id(number: u128) -> NodeId {
-        NodeId::new(Uuid::from_u128(number))
-    }
-
-    fn content(name: &str) -> NodeContent {
-        NodeContent {
-            name: name.into(),
-            type_id: TypeId::new("t"),
-            properties: Properties::new(),
-            metadata: None,
-        }
-    }
-
-    /// 1 ─ 2 ─ 3, 1 ─ 4, 5
-    fn sample() -> Graph {
-        let mut graph = Graph::default();
-        for (number, parent, index) in [
-            (1, None, 0),
-            (2, Some(1), 0),
-            (3, Some(2), 0),
-            (4, Some(1), 1),
-            (5, None, 1),
-        ] {
-            graph
-                .insert(id(number), content(&number.to_string()), parent.map(id), index)
-                .expect("fits");
-        }
-        graph
-    }
-
-    fn order(graph: &Graph) -> Vec<String> {
-        graph
-            .walk(None)
-            .nodes()
-            .map(|(_, node)| node.content.name.to_string())
-            .collect()
-    }
-
-    /// Metadata that is null was written so, and is read so.
-    #[test]
-    fn null_is_metadata_too() {
-        for metadata in [None, Some(Value::Null)] {
-            let content = NodeContent {
-                metadata: metadata.map(Box::new),
-                ..content("a")
-            };
-            let text = serde_json::to_string(&content).expect("JSON");
-            assert_eq!(serde_json::from_str::<NodeContent>(&text).expect("it is read"), content);
-        }
-    }
-
-    #[test]
-    fn walks_in_document_order() {
-        assert_eq!(order(&sample()), ["1", "2", "3", "4", "5"]);
-        let steps: String = sample()
-            .walk(Some(id(2)))
-            .map(|step| match step {
-                Step::Enter(_, node) => format!("<{}", node.content.name),
-                Step::Leave(_, node) => format!("{}>", node.content.name),
-            })
-            .collect();
-        assert_eq!(steps, "<2<33>2>");
-    }
-
-    #[test]
-    fn a_node_is_within_itself_and_what_is_above_it() {
-        let graph = sample();
-        for (one, other) in (1..=6).flat_map(|one| (1..=6).map(move |other| (one, other))) {
-            let above: &[u128] = match one {
-                2 | 4 => &[1],
-                3 => &[2, 1],
-                _ => &[],
-            };
-            let expected = one == other || above.contains(&other);
-            assert_eq!(graph.is_within(id(one), id(other)), expected, "{one} in {other}");
-        }
-    }
-
-    #[test]
-    fn heights_follow_every_change() {
-        let mut graph = sample();
-        assert_eq!((graph.height(id(1)), graph.depth(id(3))), (3, 3));
-        graph.unlink(Some(id(2)), id(3)).expect("fits");
-        assert_eq!(
-            (graph.height(id(1)), graph.height(id(2)), graph.depth(id(3))),
-            (2, 1, 1)
-        );
-        graph.link(Some(id(4)), id(3), 0).expect("fits");
-        graph.link(Some(id(3)), id(5), 0).expect("fits");
-        assert_eq!(
-            (graph.height(id(1)), graph.height(id(5)), graph.depth(id(5))),
-            (4, 1, 4)
-        );
-        graph.remove(id(5)).expect("fits");
-        assert_eq!(graph.height(id(1)), 3);
-    }
-
-    /// However its last child went: equal graphs are equal in memory too.
-    #[test]
-    fn a_node_without_children_is_as_if_it_never_had_any() {
-        let mut graph = sample();
-        graph.remove(id(4)).expect("fits");
-        graph.unlink(Some(id(1)), id(2)).expect("fits");
-        graph.link(None, id(2), 1).expect("fits");
-        let mut fresh = Graph::default();
-        for (number, parent, index) in [(1, None, 0), (2, None, 1), (3, Some(2), 0), (5, None, 2)] {
-            fresh
-                .insert(id(number), content(&number.to_string()), parent.map(id), index)
-                .expect("fits");
-        }
-        assert_eq!(graph, fresh);
-        assert!(graph.node(id(1)).is_some_and(|node| node.below.is_none()));
-    }
-
-    #[test]
-    fn what_does_not_fit_is_refused_and_changes_nothing() {
-        let mut graph = sample();
-        let before = graph.clone();
-        assert_eq!(
-            graph.insert(id(1), content("x"), None, 0),
-            Err(Misfit::NodeExists(id(1)))
-        );
-        assert_eq!(
-            graph.insert(id(9), content("x"), Some(id(8)), 0),
-            Err(Misfit::NoSuchNode(id(8)))
-        );
-        assert_eq!(
-            graph.insert(id(9), content("x"), None, 3),
-            Err(Misfit::IndexOutOfRange { index: 3, len: 2 })
-        );
-        assert_eq!(graph.remove(id(2)), Err(Misfit::HasChildren(id(2))));
-        assert_eq!(graph.remove(id(9)), Err(Misfit::NoSuchNode(id(9))));
-        assert_eq!(
-            graph.unlink(None, id(2)),
-            Err(Misfit::NotAChild {
-                parent: None,
-                child: id(2)
-            })
-        );
-        assert_eq!(graph.link(Some(id(3)), id(1), 0), Err(Misfit::Cycle(id(1))));
-        assert_eq!(graph.link(Some(id(1)), id(1), 0), Err(Misfit::Cycle(id(1))));
-        assert_eq!(
-            graph.link(None, id(1), 2),
-            Err(Misfit::IndexOutOfRange { index: 2, len: 1 })
-        );
-        assert_eq!(graph.rename(id(9), "x".into()), Err(Misfit::NoSuchNode(id(9))));
-        assert_eq!(graph, before);
-    }
-}
+mod tests;

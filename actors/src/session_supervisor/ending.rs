@@ -18,7 +18,7 @@ impl SupervisorState {
     pub(super) fn sweep(&mut self, myself: &ActorRef<SupervisorMessage>) {
         let idle_ms = i64::try_from(self.settings.idle_timeout.as_millis()).unwrap_or(i64::MAX);
         let idle_since = Timestamp(now().0.saturating_sub(idle_ms));
-        for (&session_id, entry) in &self.sessions {
+        for (session_id, entry) in self.index.iter() {
             if let Life::Awake(handle) = &entry.life {
                 put_to_sleep(myself, session_id, &handle.actor, idle_since, None);
             }
@@ -32,7 +32,7 @@ impl SupervisorState {
         actor: ActorId,
         reply: Reply<bool>,
     ) {
-        match self.sessions.get(&session_id).map(|entry| &entry.life) {
+        match self.index.get(session_id).map(|entry| &entry.life) {
             Some(Life::Awake(handle)) if handle.actor.get_id() == actor => {
                 put_to_sleep(myself, session_id, &handle.actor, ALWAYS_IDLE, Some(reply));
             }
@@ -44,7 +44,7 @@ impl SupervisorState {
     /// A session's actor went to sleep. Its end may have been heard of before this, and the session be awake again.
     pub(super) fn passivated(&mut self, session_id: SessionId, actor: ActorId, snapshot: &Snapshot) {
         self.noted_passivation(session_id);
-        let Some(entry) = self.sessions.get_mut(&session_id) else {
+        let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };
         entry.summary.update(snapshot);
@@ -62,7 +62,7 @@ impl SupervisorState {
     }
 
     pub(super) fn delete(&mut self, session_id: SessionId, reply: Reply<Result<(), FindError>>) {
-        let Some(entry) = self.sessions.get_mut(&session_id) else {
+        let Some(entry) = self.index.get_mut(session_id) else {
             return reply.send(Err(FindError::NotFound));
         };
         match &entry.life {
@@ -87,7 +87,7 @@ impl SupervisorState {
     pub(super) fn drain(&mut self, reply: Reply<()>) {
         self.draining.get_or_insert_default().push(reply);
         let reconnect_ms = self.settings.reconnect_ms;
-        for (&session_id, entry) in &mut self.sessions {
+        for (session_id, entry) in self.index.iter_mut() {
             entry.answer_all(&FindError::Draining);
             match &entry.life {
                 Life::Awake(handle) => {

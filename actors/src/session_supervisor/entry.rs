@@ -52,7 +52,7 @@ impl Summary {
 pub(super) struct Entry {
     pub(super) summary: Summary,
     /// Its place in the order in which sessions began, if it did.
-    pub(super) number: Option<u64>,
+    number: Option<u64>,
     pub(super) life: Life,
     usage: Option<Box<Usage>>,
 }
@@ -116,6 +116,17 @@ impl Entry {
             life: Life::Beginning,
             usage: None,
         }
+    }
+
+    /// Its place in the order in which sessions began, if it did.
+    pub(super) const fn number(&self) -> Option<u64> {
+        self.number
+    }
+
+    /// It has a log, and a place in the order.
+    pub(super) fn begin(&mut self, number: u64) {
+        self.number = Some(number);
+        self.life = Life::Asleep;
     }
 
     /// What is known of it since it was used, if it was.

@@ -36,12 +36,12 @@ impl SupervisorState {
     }
 
     pub(super) fn branches(&self, offset: usize, limit: usize) -> (Vec<Branch>, usize) {
-        let chosen = self.order.values().skip(offset).take(limit);
-        (chosen.filter_map(|id| self.branch(*id)).collect(), self.sessions.len())
+        let chosen = self.index.page(offset, limit);
+        (chosen.filter_map(|id| self.branch(id)).collect(), self.index.len())
     }
 
     pub(super) fn branch(&self, session_id: SessionId) -> Option<Branch> {
-        let entry = self.sessions.get(&session_id)?;
+        let entry = self.index.get(session_id)?;
         let (state, handle) = match &entry.life {
             Life::Beginning => return None,
             Life::Asleep => (BranchState::Asleep, None),
@@ -67,7 +67,7 @@ impl SupervisorState {
 
     /// Steps in. What takes a while goes on after the answer; the events tell how.
     pub(super) fn operate(&mut self, session_id: SessionId, operation: Operation, reply: Reply<Result<(), FindError>>) {
-        let Some(entry) = self.sessions.get_mut(&session_id) else {
+        let Some(entry) = self.index.get_mut(session_id) else {
             return reply.send(Err(FindError::NotFound));
         };
         match (operation, &entry.life) {
@@ -108,7 +108,7 @@ impl SupervisorState {
     /// Leaves a session alone: whoever asks is told why, and its sockets come back later and are told too.
     pub(super) fn quarantine(&mut self, session_id: SessionId, reason: &Arc<str>) {
         let farewell = farewell(&self.settings);
-        let Some(entry) = self.sessions.get_mut(&session_id) else {
+        let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };
         entry.usage_mut().condemned = false;
@@ -125,7 +125,7 @@ impl SupervisorState {
 
     /// A session's actor has read its log and serves.
     pub(super) fn started(&mut self, session_id: SessionId, at: Timestamp) {
-        let Some(entry) = self.sessions.get_mut(&session_id) else {
+        let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };
         let usage = entry.usage_mut();
