@@ -1,0 +1,141 @@
+//! What the writer is asked to do, and how whoever asked hears of it.
+
+use talus_actors::{
+    domain::{
+        command::CommandType,
+        ids::{CommandId, Seq, SessionId, Timestamp},
+        recorded::Recorded,
+        session::Genesis,
+    },
+    log::{Append, AppendError, Done, LogError},
+};
+use tokio::sync::oneshot;
+
+use super::Failure;
+use crate::storage::codec;
+
+/// What the writer is asked to do.
+pub(in crate::storage) enum Request {
+    Create(Genesis, oneshot::Sender<Result<(), LogError>>),
+    Append(Rows),
+    Snapshot {
+        session_id: SessionId,
+        seq: Seq,
+        data: Vec<u8>,
+    },
+    Delete(SessionId, oneshot::Sender<Result<(), LogError>>),
+    Close(oneshot::Sender<()>),
+}
+
+/// An append, encoded.
+pub(in crate::storage) struct Rows {
+    pub(super) session_id: SessionId,
+    pub(super) expected: Seq,
+    pub(super) rows: Vec<Row>,
+    pub(super) node_count: usize,
+    pub(super) last_activity: Option<Timestamp>,
+    pub(in crate::storage) done: Done,
+}
+
+pub(super) struct Row {
+    pub(super) first_seq: Seq,
+    pub(super) seq: Seq,
+    pub(super) command_id: CommandId,
+    /// A command that is undone by this one (`true`), or done again (`false`).
+    pub(super) turns: Option<(CommandId, bool)>,
+    pub(super) payload: String,
+}
+
+impl Rows {
+    pub(in crate::storage) fn encode(append: Append) -> Result<Self, (Done, String)> {
+        let rows: Result<Vec<Row>, _> = append.records.iter().map(|record| Row::encode(record)).collect();
+        match rows {
+            Ok(rows) => Ok(Self {
+                session_id: append.session_id,
+                expected: append.expected,
+                rows,
+                node_count: append.node_count,
+                last_activity: append.records.last().map(|record| record.timestamp),
+                done: append.done,
+            }),
+            Err(error) => Err((append.done, error.to_string())),
+        }
+    }
+}
+
+impl Row {
+    fn encode(recorded: &Recorded) -> Result<Self, serde_json::Error> {
+        let turns = recorded.target.and_then(|target| match recorded.command_type {
+            CommandType::Undo => Some((target.command_id, true)),
+            CommandType::Redo => Some((target.command_id, false)),
+            _ => None,
+        });
+        Ok(Self {
+            first_seq: recorded.first_seq,
+            seq: recorded.seq(),
+            command_id: recorded.command_id,
+            turns,
+            payload: codec::encode_record(recorded)?,
+        })
+    }
+
+    const fn events(&self) -> u64 {
+        self.seq.0 - self.first_seq.0 + 1
+    }
+}
+
+/// How a request of a group that was committed ended.
+pub(super) enum Verdict {
+    Done,
+    Conflict { expected: Seq, actual: Seq },
+    NoSuchLog,
+    Exists,
+}
+
+impl Request {
+    pub(super) fn weight(&self) -> (usize, usize) {
+        match self {
+            Self::Create(..) | Self::Delete(..) => (1, 1_024),
+            Self::Append(rows) => {
+                let events = rows.rows.iter().map(Row::events).sum::<u64>();
+                let bytes = rows.rows.iter().map(|row| row.payload.len()).sum();
+                (usize::try_from(events).unwrap_or(usize::MAX), bytes)
+            }
+            Self::Snapshot { data, .. } => (1, data.len()),
+            Self::Close(_) => (0, 0),
+        }
+    }
+
+    pub(super) fn answer(self, verdict: Verdict) {
+        match (self, verdict) {
+            (Self::Create(genesis, reply), Verdict::Exists) => {
+                let _ = reply.send(Err(LogError::Exists(genesis.session_id)));
+            }
+            (Self::Create(_, reply) | Self::Delete(_, reply), _) => {
+                let _ = reply.send(Ok(()));
+            }
+            (Self::Append(rows), verdict) => rows.done.tell(match verdict {
+                Verdict::Done => Ok(()),
+                Verdict::Conflict { expected, actual } => Err(AppendError::Conflict { expected, actual }),
+                Verdict::NoSuchLog | Verdict::Exists => Err(AppendError::NoSuchLog),
+            }),
+            (Self::Snapshot { .. } | Self::Close(_), _) => {}
+        }
+    }
+
+    pub(super) fn fail(self, failure: &Failure) {
+        match self {
+            Self::Create(_, reply) | Self::Delete(_, reply) => {
+                let _ = reply.send(Err(LogError::Io(failure.text().to_owned())));
+            }
+            Self::Append(rows) => rows.done.tell(Err(match failure {
+                Failure::Refused(reason) => AppendError::Refused(reason.clone()),
+                Failure::Failed(reason) | Failure::Fatal(reason) => AppendError::Io(reason.clone()),
+            })),
+            Self::Snapshot { session_id, .. } => {
+                tracing::warn!(%session_id, failure = failure.text(), "a snapshot was not kept");
+            }
+            Self::Close(_) => {}
+        }
+    }
+}
