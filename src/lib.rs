@@ -5,6 +5,7 @@
 //! the edges ([`http`], [`socket`]), the protocol ([`wire`]), files ([`projects`], [`templates`]), and the process.
 
 pub mod app;
+pub mod budget;
 pub mod cli;
 pub mod config;
 pub mod exit;
