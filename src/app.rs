@@ -23,6 +23,7 @@ use tokio::{net::TcpListener, sync::broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    budget::ByteBudget,
     config::{self, Config, Storage},
     exit::Exit,
     http::{
@@ -106,6 +107,7 @@ impl App {
             limits: Arc::new(limits),
             templates,
             projects: Arc::new(projects),
+            receiving: ByteBudget::new(config.server.receiving_bytes_max),
             streams: Gate::new(config.rest.streams_max),
             listeners: Gate::new(config.ops.listeners_max),
             stop: CancellationToken::new(),
@@ -260,7 +262,13 @@ fn router(state: &AppState) -> (Router, Option<Sockets>) {
     if !realtime.enabled {
         return (rest, None);
     }
-    let (service, sockets) = socket::service(&state.hub, realtime, &state.config.limits, &state.metrics);
+    let (service, sockets) = socket::service(
+        &state.hub,
+        realtime,
+        &state.config.limits,
+        &state.metrics,
+        &state.receiving,
+    );
     let origins = Arc::new(Origins::new(&state.config.cors));
     let edge = Router::new()
         .route_service(socket::PATH, service)

@@ -36,8 +36,14 @@ pub(super) fn check(key: &str, setting: &Setting) -> Result<(), String> {
 
 /// Checks what involves two values.
 pub(super) fn contradictions(config: &Config) -> Vec<Fault> {
-    let (rest, realtime) = (&config.rest, &config.realtime);
+    let (server, rest, realtime) = (&config.server, &config.rest, &config.realtime);
+    let receiving = ("server.receiving_bytes_max", server.receiving_bytes_max as u64);
     let ordered = [
+        at_most(("server.body_bytes_max", server.body_bytes_max as u64), receiving),
+        at_most(
+            ("realtime.message_bytes_max", realtime.message_bytes_max as u64),
+            receiving,
+        ),
         at_most(
             ("rest.page_items_default", rest.page_items_default as u64),
             ("rest.page_items_max", rest.page_items_max as u64),

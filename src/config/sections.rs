@@ -19,6 +19,8 @@ pub struct Server {
     pub port: u16,
     /// The longest request body, in bytes.
     pub body_bytes_max: usize,
+    /// Bytes of unfinished requests and messages, over all connections.
+    pub receiving_bytes_max: usize,
     /// How long a request may take, in milliseconds.
     pub request_timeout_ms: u64,
     /// How long each half of a shutdown may take, in milliseconds; 0 does not wait.

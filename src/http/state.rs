@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use talus_actors::{admission::Gate, domain::limits::Limits, hub::Hub};
 
-use crate::{config::Config, metrics::Metrics, projects::ProjectStore, templates::TemplateStore};
+use crate::{budget::ByteBudget, config::Config, metrics::Metrics, projects::ProjectStore, templates::TemplateStore};
 
 /// What handlers hold. Each layer of the router has a clone of it for each request, so that a clone is one count and no
 /// more.
@@ -27,6 +27,8 @@ pub struct Held {
     pub projects: Arc<ProjectStore>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Bytes of unfinished requests and messages that all connections together may have sent (P9).
+    pub receiving: ByteBudget,
     /// Lets streams in, up to their limit.
     pub streams: Gate,
     /// Lets listeners to the tree of actors in, up to their limit.

@@ -41,6 +41,7 @@ use self::{
     memberships::{Membership, Memberships},
 };
 use crate::{
+    budget::ByteBudget,
     config::{Limits, Realtime},
     metrics::Metrics,
 };
@@ -76,9 +77,15 @@ impl Sockets {
 /// What serves them.
 pub type Service = MapRequest<SocketIoService<NotFoundService>, fn(Request) -> Request>;
 
-/// Serves sockets.
+/// Serves sockets. The budget bounds what all of them together have received of messages that are not complete.
 #[must_use]
-pub fn service(hub: &Hub, realtime: &Realtime, limits: &Limits, metrics: &Metrics) -> (Service, Sockets) {
+pub fn service(
+    hub: &Hub,
+    realtime: &Realtime,
+    limits: &Limits,
+    metrics: &Metrics,
+    _receiving: &ByteBudget,
+) -> (Service, Sockets) {
     let own_packets = limits.in_flight_per_session_max + OWN_PACKETS_MAX;
     let (service, io) = SocketIo::builder()
         .req_path(PATH)

@@ -154,6 +154,7 @@ async fn api() -> (Router, Hub, tempfile::TempDir) {
         templates: Arc::new(TemplateStore::new(dir.path().to_owned())),
         projects: Arc::new(ProjectStore::open(dir.path().to_owned(), 1_000_000).expect("a folder")),
         metrics: Metrics::default(),
+        receiving: talus_hub::budget::ByteBudget::new(1 << 20),
         streams: Gate::new(10),
         listeners: Gate::new(10),
         stop: CancellationToken::new(),
