@@ -38,11 +38,12 @@ use crate::{
     projects::ProjectStore,
     socket::{self, Sockets},
     storage::{self, SqliteLog},
+    telemetry::{LostLines, complain},
     templates::TemplateStore,
     wire::room::WireEncoder,
 };
 
-pub use shutdown::ShutdownOverran;
+pub use shutdown::ServeError;
 
 /// Why the hub cannot start. Each is one line for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +87,14 @@ impl App {
     /// # Errors
     /// Says in one line what is missing.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_counting(config, LostLines::default()).await
+    }
+
+    /// The same, with the count of log lines that were lost among the metrics.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_counting(config: Config, lost_lines: LostLines) -> Result<Self, StartError> {
         let config = Arc::new(config);
         let templates = Arc::new(TemplateStore::new(config.templates.dir.clone()));
         templates
@@ -101,7 +110,7 @@ impl App {
         let stats = Arc::new(Stats::default());
         let limits = limits(&config.limits);
         let hub = start_hub(&config, limits.clone(), log, Arc::clone(&templates), Arc::clone(&stats)).await?;
-        let metrics = Metrics::new(vec![Box::new(collector::StatsCollector::new(stats))]);
+        let metrics = Metrics::new(vec![Box::new(collector::StatsCollector::new(stats, lost_lines))]);
         let state = AppState::new(Held {
             hub,
             limits: Arc::new(limits),
@@ -153,8 +162,8 @@ impl App {
     /// closes them, then cuts what is left.
     ///
     /// # Errors
-    /// If that takes longer than its grace.
-    pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ShutdownOverran> {
+    /// If that takes longer than its grace, or the root of the actors fails.
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
         let Self {
             listener,
             router,
@@ -180,10 +189,15 @@ impl App {
             let server = axum::serve(listener, routes).with_graceful_shutdown(connections.clone().cancelled_owned());
             tokio::spawn(server.into_future());
         }
-        // Either ends the serving: a signal, or an operator.
+        // Any of these ends the serving: a signal, an operator, a failure that nothing inside can mend.
         tokio::select! {
             () = stop => state.stop.cancel(),
             () = state.stop.cancelled() => {}
+            () = state.hub.root_ended() => {
+                tracing::error!("the supervisor of all sessions failed: the process ends");
+                connections.cancel();
+                return Err(ServeError::RootFailed);
+            }
         }
         let ended = shutdown::shut_down(&state, sockets, server, &closing, &connections).await;
         if let Some(sqlite) = sqlite {
@@ -211,7 +225,7 @@ fn open_log(config: &Config) -> Result<(Arc<dyn EventLog>, Option<SqliteLog>), S
 
 /// After a failed flush the system's memory and the disk say different things, and only a new process reads the disk.
 fn end_process(reason: &str) {
-    eprintln!("error: the disk failed: {reason}");
+    complain(&format!("error: the disk failed: {reason}"));
     std::process::exit(i32::from(Exit::StorageFailed.code()));
 }
 

@@ -4,11 +4,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use talus_hub::app::{App, StartError};
+use talus_hub::app::{App, ServeError, StartError};
 use talus_hub::cli::{Cli, Command, ConfigCommand};
 use talus_hub::config::{Config, LoadError};
 use talus_hub::exit::Exit;
-use talus_hub::{signal, storage, telemetry};
+use talus_hub::telemetry::{self, LostLines, complain};
+use talus_hub::{signal, storage};
 
 /// What one thread takes and another frees goes back without a lock (docs/adr/0020).
 #[cfg(not(target_env = "msvc"))]
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
         Command::Backup { file } => match storage::backup(&config.data.dir, &file) {
             Ok(()) => say(&format!("backed up to {}\n", file.display())),
             Err(error) => {
-                eprintln!("error: {error}");
+                complain(&format!("error: {error}"));
                 Exit::DataDirectoryUnusable.into()
             }
         },
@@ -40,9 +41,10 @@ fn main() -> ExitCode {
 
 /// Runs the hub until it is told to stop.
 fn serve(config: Config) -> ExitCode {
-    if let Err(error) = telemetry::init(&config.log) {
-        return fail(&error.to_string());
-    }
+    let log = match telemetry::init(&config.log) {
+        Ok(log) => log,
+        Err(error) => return fail(&error.to_string()),
+    };
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = config.server.worker_threads() {
         runtime.worker_threads(threads);
@@ -51,17 +53,17 @@ fn serve(config: Config) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("the runtime cannot start: {error}")),
     };
-    let exit = runtime.block_on(run(config));
+    let exit = runtime.block_on(run(config, log.lost()));
     // What is left are reads of files that nobody waits for any more.
     runtime.shutdown_background();
     exit.into()
 }
 
-async fn run(config: Config) -> Exit {
+async fn run(config: Config, lost_lines: LostLines) -> Exit {
     // First of all: whoever reads that it listens may ask it to stop at once.
     let stop = signal::asked_to_stop();
     let data_dir = config.data.dir.display().to_string();
-    let app = match App::start(config).await {
+    let app = match App::start_counting(config, lost_lines).await {
         Ok(app) => app,
         Err(error) => return start_failed(&error),
     };
@@ -75,15 +77,18 @@ async fn run(config: Config) -> Exit {
     tracing::info!(address = %app.address(), "listening");
     match app.serve(stop).await {
         Ok(()) => Exit::Ok,
-        Err(overran) => {
-            eprintln!("error: {overran}");
-            Exit::ShutdownOverran
+        Err(error) => {
+            complain(&format!("error: {error}"));
+            match error {
+                ServeError::ShutdownOverran { .. } => Exit::ShutdownOverran,
+                ServeError::RootFailed => Exit::Internal,
+            }
         }
     }
 }
 
 fn start_failed(error: &StartError) -> Exit {
-    eprintln!("error: {error}");
+    complain(&format!("error: {error}"));
     match error {
         StartError::Listen { .. } => Exit::CannotListen,
         StartError::Pages(_) => Exit::Configuration,
@@ -95,13 +100,13 @@ fn start_failed(error: &StartError) -> Exit {
 /// Says every fault on a line of its own.
 fn refuse(error: &LoadError) -> ExitCode {
     for fault in &error.faults {
-        eprintln!("error: {fault}");
+        complain(&format!("error: {fault}"));
     }
     Exit::Configuration.into()
 }
 
 fn fail(message: &str) -> ExitCode {
-    eprintln!("error: {message}");
+    complain(&format!("error: {message}"));
     Exit::Internal.into()
 }
 

@@ -2,7 +2,11 @@
 //!
 //! Lines go to standard error; standard output belongs to what a command prints.
 
-use std::io::{IsTerminal as _, stderr};
+mod lines;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, IsTerminal as _, stderr};
+use std::panic::PanicHookInfo;
 
 use thiserror::Error;
 use tracing::Subscriber;
@@ -11,7 +15,10 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
+use self::lines::Lines;
 use crate::config::{Log, LogFormat};
+
+pub use self::lines::{FlushOnDrop, LostLines, complain};
 
 /// The string in `log.level` is no filter.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -30,19 +37,41 @@ pub enum InitError {
     /// There is a subscriber already.
     #[error("logging is set up already: {0}")]
     Twice(#[from] TryInitError),
+    /// The thread that writes lines cannot start.
+    #[error("logging cannot start: {0}")]
+    Thread(#[from] io::Error),
 }
 
-/// Installs the process's subscriber. To be called once, by `main`.
+/// Installs the process's subscriber, and has panics logged as lines like all others. To be called once, by `main`, which
+/// keeps the value until it ends.
 ///
 /// # Errors
 ///
 /// If the filter is wrong or a subscriber is installed already.
-pub fn init(log: &Log) -> Result<(), InitError> {
+pub fn init(log: &Log) -> Result<FlushOnDrop, InitError> {
     let terminal = stderr().is_terminal();
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let shape = Shape::of(log.format, terminal, no_colour);
-    subscriber(filter(&log.level)?, shape, stderr).try_init()?;
-    Ok(())
+    let filter = filter(&log.level)?;
+    let lines = Lines::start(stderr(), log.waiting_bytes_max)?;
+    subscriber(filter, shape, lines.clone()).try_init()?;
+    // The standard hook writes by itself: it would wait for a reader that has stopped reading.
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(FlushOnDrop(lines))
+}
+
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let message = info.payload_as_str().unwrap_or("no message");
+    let thread = std::thread::current();
+    let (thread, place) = (
+        thread.name().unwrap_or_default(),
+        info.location().map(tracing::field::display),
+    );
+    let backtrace = Backtrace::capture();
+    match backtrace.status() {
+        BacktraceStatus::Captured => tracing::error!(panic = message, place, thread, %backtrace, "a thread panicked"),
+        _ => tracing::error!(panic = message, place, thread, "a thread panicked"),
+    }
 }
 
 /// Libraries that log what they carry. What people write to each other is not for the log, so a level for everything is
@@ -102,7 +131,11 @@ fn subscriber<W>(filter: EnvFilter, shape: Shape, writer: W) -> Box<dyn Subscrib
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    // Reporting that a line could not be written would be one more line that cannot be, and panics then.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .log_internal_errors(false);
     match shape {
         Shape::Text { colour } => Box::new(builder.with_ansi(colour).finish()),
         // The list of spans has the current one too, and fields of an outer span (the trace id) with it.

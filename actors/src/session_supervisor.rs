@@ -92,6 +92,8 @@ pub(crate) enum SupervisorMessage {
         reply: Reply<(Vec<Branch>, usize)>,
     },
     Branch(SessionId, Reply<Option<Branch>>),
+    /// Fail on purpose, as a bug would have it fail.
+    Panic,
     /// An operator steps in.
     Operate(SessionId, Operation, Reply<Result<(), FindError>>),
 }
@@ -280,6 +282,7 @@ impl Actor for SessionSupervisor {
             SupervisorMessage::Branches { offset, limit, reply } => reply.send(state.branches(offset, limit)),
             SupervisorMessage::Branch(session_id, reply) => reply.send(state.branch(session_id)),
             SupervisorMessage::Operate(session_id, operation, reply) => state.operate(session_id, operation, reply),
+            SupervisorMessage::Panic => operations::panic_on_purpose(),
         }
         Ok(())
     }

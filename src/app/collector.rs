@@ -9,18 +9,23 @@ use prometheus_client::{
 };
 use talus_actors::stats::Stats;
 
+use crate::telemetry::LostLines;
+
 #[derive(Debug)]
-pub(super) struct StatsCollector(Arc<Stats>);
+pub(super) struct StatsCollector {
+    stats: Arc<Stats>,
+    lost_lines: LostLines,
+}
 
 impl StatsCollector {
-    pub(super) const fn new(stats: Arc<Stats>) -> Self {
-        Self(stats)
+    pub(super) const fn new(stats: Arc<Stats>, lost_lines: LostLines) -> Self {
+        Self { stats, lost_lines }
     }
 }
 
 impl Collector for StatsCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let stats = &*self.0;
+        let stats = &*self.stats;
         for (name, help, value) in [
             ("sessions", "sessions in memory", stats.sessions_loaded.get()),
             ("connections", "sockets in rooms", stats.members.get()),
@@ -34,6 +39,11 @@ impl Collector for StatsCollector {
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         for (name, help, value) in [
+            (
+                "log_lines_lost",
+                "log lines that standard error did not take",
+                self.lost_lines.get(),
+            ),
             (
                 "events_published",
                 "sequenced events that became durable",

@@ -17,11 +17,18 @@ const FLUSH: Duration = Duration::from_millis(300);
 /// How long closing may take when finishing has used up the grace: what is left then is only cut, which takes no time.
 const CLOSE_AT_LEAST: Duration = Duration::from_secs(1);
 
-/// The hub did not get done in time; what was acknowledged is kept all the same.
+/// Reason why serving did not end in order. What was acknowledged is kept all the same.
 #[derive(Debug, thiserror::Error)]
-#[error("the shutdown did not finish within {grace:?}")]
-pub struct ShutdownOverran {
-    grace: Duration,
+pub enum ServeError {
+    /// Finishing and closing took longer than `server.shutdown_grace_ms`.
+    #[error("the shutdown did not finish within {grace:?}")]
+    ShutdownOverran {
+        /// The configured grace.
+        grace: Duration,
+    },
+    /// The root of the actors has failed, and all sessions with it.
+    #[error("the supervisor of all sessions failed: start the hub again, and report the panic in its log")]
+    RootFailed,
 }
 
 /// Lets sessions finish, tells sockets, then closes: a hub that drains takes on nothing new, but goes on accepting
@@ -33,7 +40,7 @@ pub(super) async fn shut_down(
     mut server: JoinHandle<io::Result<()>>,
     closing: &CancellationToken,
     connections: &CancellationToken,
-) -> Result<(), ShutdownOverran> {
+) -> Result<(), ServeError> {
     let grace = state.config.server.shutdown_grace();
     let deadline = Instant::now() + grace;
     let flush = FLUSH.min(grace);
@@ -58,6 +65,6 @@ pub(super) async fn shut_down(
         tracing::info!("stopped");
         Ok(())
     } else {
-        Err(ShutdownOverran { grace })
+        Err(ServeError::ShutdownOverran { grace })
     }
 }

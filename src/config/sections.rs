@@ -326,6 +326,8 @@ pub struct Log {
     pub format: LogFormat,
     /// The filter, as [`telemetry::filter`](crate::telemetry::filter) reads it.
     pub level: String,
+    /// Bytes of lines that may wait for standard error; further lines are lost.
+    pub waiting_bytes_max: usize,
 }
 
 /// The shape of a log line.

@@ -33,6 +33,10 @@ pub(super) async fn inject(
     let request: FaultRequest = read("", &text)?;
     let kind = required("", "kind", request.kind)?;
     let fault = match kind.as_str() {
+        "panic_supervisor" => {
+            state.hub.inject_root_failure();
+            return Ok(Json(json!({ "session_id": session_id, "kind": kind })));
+        }
         "panic_decide" => Fault::PanicDecide,
         "panic_apply" => Fault::PanicApply,
         "panic_broadcast" => Fault::PanicBroadcast,
@@ -43,7 +47,7 @@ pub(super) async fn inject(
         other => {
             let reason = format!(
                 "{other:?} is not one of panic_decide, panic_apply, panic_broadcast, append_error, append_conflict, \
-                 append_unknown, append_delay_ms"
+                 append_unknown, append_delay_ms, panic_supervisor"
             );
             return Err(Failure::invalid_field("kind", reason).into());
         }

@@ -29,6 +29,7 @@ const NAMES: [&str; 9] = [
     "from_files",
 ];
 
+#[expect(clippy::print_stderr, reason = "the last line of a command line tool")]
 fn main() {
     // Cargo itself adds `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|it| it != "--bench").collect();

@@ -87,6 +87,7 @@ pub fn memory() -> Arc<dyn EventLog> {
     Arc::new(MemoryLog::start().expect("a thread"))
 }
 
+#[expect(clippy::print_stderr, reason = "a bench has no log")]
 pub fn sqlite(dir: &Path) -> SqliteLog {
     let fatal = Box::new(|reason: &str| eprintln!("the disk failed: {reason}"));
     SqliteLog::open(dir, &Options::default(), fatal).expect("the log opens")

@@ -68,8 +68,20 @@ pub struct Process {
 impl Process {
     /// Starts it on a free port and waits until it says where.
     pub async fn start(command: &mut Command) -> Self {
-        let mut child = command.args(["--port", "0"]).spawn().expect("the binary runs");
-        let stderr = tokio::spawn(read_all(child.stderr.take().expect("piped")));
+        Self::start_with(command, Stdio::piped()).await
+    }
+
+    /// The same with another standard error.
+    pub async fn start_with(command: &mut Command, stderr: Stdio) -> Self {
+        let command = command.args(["--port", "0"]).stderr(stderr);
+        let mut child = command.spawn().expect("the binary runs");
+        let stderr = child.stderr.take();
+        let stderr = tokio::spawn(async move {
+            match stderr {
+                Some(piped) => read_all(piped).await,
+                None => String::new(),
+            }
+        });
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
         let mut greeting = Vec::new();
         for _ in 0..4 {

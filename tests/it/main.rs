@@ -12,6 +12,7 @@ mod power_cut;
 mod process;
 mod process_config;
 mod process_logs;
+mod process_stderr;
 mod rest;
 mod rest_commands;
 mod rest_cors;

@@ -97,6 +97,18 @@ impl Hub {
         reply::answer(passivated).await.map_err(|_| HubError::Draining)
     }
 
+    /// Has the root of the actors panic, at once. Nothing restarts it: see [`Hub::root_ended`].
+    pub fn inject_root_failure(&self) {
+        let _ = self.0.supervisor.cast(SupervisorMessage::Panic);
+    }
+
+    /// Waits until the root of the actors has ended. It ends by a failure only, and takes all sessions with it; nothing
+    /// is left that could start them again, so the process has to end and be started anew (P8).
+    pub async fn root_ended(&self) {
+        // Without a limit there is no time-out.
+        let _ = self.0.supervisor.wait(None).await;
+    }
+
     /// Has something go wrong with a session's next command.
     ///
     /// # Errors

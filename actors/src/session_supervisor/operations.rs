@@ -138,6 +138,14 @@ impl SupervisorState {
     }
 }
 
+#[expect(
+    clippy::panic,
+    reason = "an operator asked for it, and fault injection is switched on"
+)]
+pub(super) fn panic_on_purpose() {
+    panic!("injected: PanicSupervisor");
+}
+
 /// Has the supervisor told when an actor serves, or why it does not.
 pub(super) fn report_start(
     supervisor: &ActorRef<SupervisorMessage>,

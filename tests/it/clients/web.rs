@@ -68,6 +68,7 @@ async fn the_library_lives_through_what_happens_to_it() {
 
 /// Two windows edit one project: edits, presence, undo, a lost network, a failing session. With `UPDATE_SCREENSHOT` set
 /// it takes the picture that README.md shows.
+#[expect(clippy::print_stderr, reason = "figures for whoever runs the test with --nocapture")]
 #[tokio::test]
 async fn the_example_keeps_two_windows_the_same() {
     let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());

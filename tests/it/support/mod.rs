@@ -16,7 +16,7 @@ use talus_actors::{
     session_actor::BlueprintSource,
 };
 use talus_hub::{
-    app::{App, ShutdownOverran},
+    app::{App, ServeError},
     config::Config,
 };
 use tempfile::TempDir;
@@ -36,7 +36,7 @@ pub struct TestHub {
     pub dir: TempDir,
     http: reqwest::Client,
     stop: CancellationToken,
-    served: JoinHandle<Result<(), ShutdownOverran>>,
+    served: JoinHandle<Result<(), ServeError>>,
 }
 
 /// What an HTTP request came to.
@@ -168,7 +168,7 @@ impl TestHub {
     }
 
     /// Stops it as a signal would, and tells how that went.
-    pub async fn stop(self) -> (TempDir, Result<(), ShutdownOverran>) {
+    pub async fn stop(self) -> (TempDir, Result<(), ServeError>) {
         self.stop.cancel();
         let ended = self.served.await.expect("serving does not panic");
         (self.dir, ended)

@@ -31,6 +31,7 @@ enum Instead {
     Connections(connections::Options),
 }
 
+#[expect(clippy::print_stderr, reason = "the last line of a command line tool")]
 fn main() -> ExitCode {
     let CommandLine { load, instead } = CommandLine::parse();
     let done = match instead {

@@ -1,0 +1,209 @@
+//! Log lines on their way to standard error.
+//!
+//! Writing to standard error can fail (the reader of a pipe has gone, a disk is full) and can block for ever (the reader
+//! has stopped reading). Neither may reach the code that logs: an actor that panics or waits over a log line takes its
+//! sessions with it (P8). So lines go through a queue with a bound in bytes to a thread that alone writes. A line that
+//! does not fit into the queue, or that cannot be written, is lost and counted.
+//!
+//! A non-blocking writer of a library was tried: its way of reporting a full queue is to print, which blocks or panics
+//! in exactly these cases.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Longest wait for the queue to be written when the process ends. A reader that lives takes the queue in a moment.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
+
+/// Count of log lines that were lost. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct LostLines(Arc<AtomicU64>);
+
+impl LostLines {
+    /// Lines lost since the process began.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+enum Job {
+    Line(Vec<u8>),
+    Flush(mpsc::Sender<()>),
+}
+
+/// Queue of log lines. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Lines {
+    jobs: mpsc::Sender<Job>,
+    waiting_bytes: Arc<AtomicUsize>,
+    waiting_bytes_max: usize,
+    lost: LostLines,
+}
+
+impl Lines {
+    /// Starts the thread that writes to `out`. At most `waiting_bytes_max` bytes wait for it.
+    pub(super) fn start(mut out: impl Write + Send + 'static, waiting_bytes_max: usize) -> io::Result<Self> {
+        let (jobs, inbox) = mpsc::channel();
+        let lines = Self {
+            jobs,
+            waiting_bytes: Arc::default(),
+            waiting_bytes_max,
+            lost: LostLines::default(),
+        };
+        let (waiting_bytes, lost) = (Arc::clone(&lines.waiting_bytes), lines.lost.clone());
+        let write = move || {
+            for job in inbox {
+                match job {
+                    Job::Line(line) => {
+                        if out.write_all(&line).and_then(|()| out.flush()).is_err() {
+                            lost.count();
+                        }
+                        waiting_bytes.fetch_sub(line.len(), Ordering::Relaxed);
+                    }
+                    // A caller that has stopped waiting needs no answer.
+                    Job::Flush(done) => drop(done.send(())),
+                }
+            }
+        };
+        thread::Builder::new().name("log-lines".to_owned()).spawn(write)?;
+        Ok(lines)
+    }
+
+    pub(super) fn lost(&self) -> &LostLines {
+        &self.lost
+    }
+
+    fn push(&self, line: &[u8]) {
+        let waiting = self.waiting_bytes.fetch_add(line.len(), Ordering::Relaxed);
+        let fits = waiting + line.len() <= self.waiting_bytes_max;
+        if !fits || self.jobs.send(Job::Line(line.to_vec())).is_err() {
+            self.waiting_bytes.fetch_sub(line.len(), Ordering::Relaxed);
+            self.lost.count();
+        }
+    }
+
+    /// Waits until the lines so far are written or lost, at most [`FLUSH_MAX`].
+    fn flush(&self) {
+        let (done, flushed) = mpsc::channel();
+        if self.jobs.send(Job::Flush(done)).is_ok() {
+            let _ = flushed.recv_timeout(FLUSH_MAX);
+        }
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line(self)
+    }
+}
+
+/// Writer of one line, which the subscriber formats first and hands over whole.
+pub(super) struct Line<'a>(&'a Lines);
+
+impl Write for Line<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes what is queued when it is dropped, before the process ends.
+#[derive(Debug)]
+pub struct FlushOnDrop(pub(super) Lines);
+
+impl FlushOnDrop {
+    /// Count of the lines that were lost.
+    #[must_use]
+    pub fn lost(&self) -> LostLines {
+        self.0.lost().clone()
+    }
+}
+
+impl Drop for FlushOnDrop {
+    fn drop(&mut self) {
+        self.0.flush();
+    }
+}
+
+/// Writes a line to standard error for the operator, at the end or before logging begins. Failures are ignored and a
+/// stalled reader is not waited for longer than [`FLUSH_MAX`]: the process ends with its code either way.
+pub fn complain(line: &str) {
+    if let Ok(lines) = Lines::start(io::stderr(), usize::MAX) {
+        lines.push(format!("{line}\n").as_bytes());
+        lines.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Output that fails, or that waits for permission for each write.
+    struct Output {
+        permits: Option<mpsc::Receiver<()>>,
+    }
+
+    impl Write for Output {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match &self.permits {
+                None => Err(io::ErrorKind::BrokenPipe.into()),
+                Some(permits) => permits
+                    .recv()
+                    .map(|()| bytes.len())
+                    .map_err(|_| io::ErrorKind::BrokenPipe.into()),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// P8: a line that cannot be written is lost and counted, and whoever logs it is told of no error.
+    #[test]
+    fn lines_that_cannot_be_written_are_lost_and_counted() {
+        let lines = Lines::start(Output { permits: None }, 1_000).expect("a thread");
+        lines.make_writer().write_all(b"one\n").expect("never fails");
+        lines.make_writer().write_all(b"two\n").expect("never fails");
+        lines.flush();
+        assert_eq!(lines.lost().get(), 2);
+    }
+
+    /// P9: an output that takes nothing holds nobody up, and no more than the bound waits for it.
+    #[test]
+    fn a_stalled_output_bounds_the_queue_and_blocks_no_caller() {
+        let (permit, permits) = mpsc::channel();
+        let lines = Lines::start(Output { permits: Some(permits) }, 8).expect("a thread");
+        for _ in 0..4 {
+            lines.make_writer().write_all(b"abcd").expect("never fails");
+        }
+        assert_eq!(lines.lost().get(), 2, "two of four bytes each fit into eight");
+        for _ in 0..2 {
+            permit.send(()).expect("the thread lives");
+        }
+        lines.flush();
+        lines.make_writer().write_all(b"abcd").expect("never fails");
+        assert_eq!(lines.lost().get(), 2, "there is room again");
+        drop(permit);
+    }
+}

@@ -1,0 +1,100 @@
+//! Standard error that fails or stalls: the hub serves on, and loses lines (P8, P9).
+
+use std::{fs::File, process::Stdio};
+
+use serde_json::json;
+
+use crate::{
+    binary::{Process, command},
+    calls::whole,
+};
+
+/// Sends commands until `enough`, each of which has to be answered; a line or more is logged for each.
+async fn send_commands(url: &str, mut enough: impl AsyncFnMut() -> bool) {
+    let http = reqwest::Client::new();
+    let made = whole(http.post(format!("{url}/api/v1/sessions"))).await.json();
+    while !enough().await {
+        let body =
+            json!({"session_id": made["session_id"], "command_type": "CreateNode", "data": {"blueprint_type_id": "t"}});
+        let answer = whole(http.post(format!("{url}/api/v1/commands/execute")).json(&body)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+}
+
+async fn lines_lost(url: &str) -> u64 {
+    let metrics = whole(reqwest::Client::new().get(format!("{url}/metrics"))).await.text;
+    let line = metrics
+        .lines()
+        .find(|line| line.starts_with("hub_log_lines_lost_total "));
+    let value = line.and_then(|line| line.rsplit(' ').next()).expect("it is a metric");
+    value.parse().expect("a number")
+}
+
+/// P8: a pipe whose reader has gone, and a device that is always full: sessions begin, commands are answered, the hub
+/// drains with code 0, and the lines are counted as lost.
+#[tokio::test]
+async fn stderr_that_fails_loses_lines_and_nothing_else() {
+    let (reader, closed_pipe) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let full = File::options().write(true).open("/dev/full").expect("Linux has it");
+    for stderr in [Stdio::from(closed_pipe), Stdio::from(full)] {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut binary = command(&dir);
+        let hub = Process::start_with(binary.env("TALUS_HUB_LOG__LEVEL", "debug"), stderr).await;
+        let mut left = 10;
+        send_commands(&hub.url, async || {
+            left -= 1;
+            left == 0
+        })
+        .await;
+        assert!(lines_lost(&hub.url).await > 10);
+        let ended = hub.stop().await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+}
+
+/// P9: a pipe that nobody reads is full after 64 KiB. What waits behind it is bounded, no command waits for it, and the
+/// hub can still end.
+#[tokio::test]
+async fn stderr_that_stalls_holds_nobody_up() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (reader, stalled) = std::io::pipe().expect("a pipe");
+    let mut binary = command(&dir);
+    binary
+        .env("TALUS_HUB_LOG__LEVEL", "trace")
+        .env("TALUS_HUB_LOG__WAITING_BYTES_MAX", "65536");
+    let hub = Process::start_with(&mut binary, Stdio::from(stalled)).await;
+    let url = hub.url.clone();
+    send_commands(&url, async || lines_lost(&url).await > 0).await;
+    let ended = hub.stop().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    drop(reader);
+}
+
+/// P8: when the root of the actors has failed nothing can start a session again, so the process ends with the code of a
+/// bug and a line, and does not stay as one that answers 503 for ever and calls itself ready.
+#[tokio::test]
+async fn a_failed_supervisor_ends_the_process() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut binary = command(&dir);
+    let hub = Process::start(binary.env("TALUS_HUB_OPS__FAULT_INJECTION", "true")).await;
+    let http = reqwest::Client::new();
+    let made = whole(http.post(format!("{}/api/v1/sessions", hub.url))).await.json();
+    let session = made["session_id"].as_str().expect("an id").to_owned();
+    let operators = hub.greeting[2].strip_prefix("operators at ").expect("their address");
+    let operators = operators.strip_suffix("/ops/actors").expect("its path").to_owned();
+    let fault = http
+        .post(format!("{operators}/ops/sessions/{session}/fault"))
+        .json(&json!({"kind": "panic_supervisor"}));
+    assert_eq!(whole(fault).await.status, 200);
+    let ended = hub.ended().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        ended.stderr.contains("the supervisor of all sessions failed"),
+        "{ended:?}"
+    );
+    // What was acknowledged is there for the next one.
+    let hub = Process::start(&mut command(&dir)).await;
+    let info = whole(http.get(format!("{}/api/v1/sessions/{session}/info", hub.url))).await;
+    assert_eq!(info.status, 200, "{}", info.text);
+}
