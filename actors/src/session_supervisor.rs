@@ -24,7 +24,7 @@ use crate::{
         session::Genesis,
     },
     fan_out::{Encoder, Room},
-    log::{AppendError, StoredHead},
+    log::{AppendError, LogError, StoredHead},
     reply::Reply,
     session_actor::{
         ByOperator, SessionActor, SessionArguments, SessionMessage, SessionResources, Snapshot, StartError,
@@ -63,6 +63,8 @@ pub(crate) enum SupervisorMessage {
     Restart(SessionId),
     /// A session answered whether it goes to sleep.
     Passivated(SessionId, ActorId, Box<Snapshot>),
+    /// Damage was read in a session's log.
+    Damaged(SessionId, Arc<str>),
     /// Put to sleep what nobody uses.
     Sweep,
     /// Put this one to sleep if nobody uses it, and say whether it went.
@@ -184,6 +186,8 @@ struct Failure {
     text: Arc<str>,
     /// Whether its budget of restarts is charged for it.
     is_its_own: bool,
+    /// Whether its log is damaged: another start would read the same.
+    is_damage: bool,
 }
 
 impl Failure {
@@ -192,6 +196,7 @@ impl Failure {
         Self {
             text: error.to_string().into(),
             is_its_own: !refused,
+            is_damage: matches!(error.downcast_ref(), Some(LogError::Corrupt(_))),
         }
     }
 
@@ -199,6 +204,7 @@ impl Failure {
         Self {
             text: error.to_string().into(),
             is_its_own: true,
+            is_damage: matches!(error, StartError::Log(LogError::Corrupt(_)) | StartError::Replay(_)),
         }
     }
 }
@@ -265,6 +271,7 @@ impl Actor for SessionSupervisor {
             SupervisorMessage::Passivated(session_id, actor, snapshot) => {
                 state.passivated(session_id, actor, &snapshot);
             }
+            SupervisorMessage::Damaged(session_id, reason) => state.damaged(session_id, &reason),
             SupervisorMessage::Sweep => state.sweep(&myself),
             SupervisorMessage::Passivate {
                 session_id,
@@ -527,6 +534,11 @@ impl SupervisorState {
             self.forget(session_id);
             return self.finish_drain();
         }
+        if let Some(reason) = entry.usage_mut().condemned.take() {
+            tracing::error!(%session_id, failure = %reason, "session quarantined");
+            self.quarantine(session_id, &reason);
+            return self.finish_drain();
+        }
         entry.close_room(farewell(&self.settings));
         entry.life = Life::Asleep;
         if entry.has_callers() && self.draining.is_none() {
@@ -545,7 +557,11 @@ impl SupervisorState {
         if let Life::Deleting(_) = entry.life {
             return self.session_ended(myself, session_id);
         }
-        let Failure { text, is_its_own } = failure;
+        let Failure {
+            text,
+            is_its_own,
+            is_damage,
+        } = failure;
         let usage = entry.usage_mut();
         usage.last_failure = Some((now(), Arc::clone(text)));
         usage.failed_at.get_or_insert(instant());
@@ -556,11 +572,12 @@ impl SupervisorState {
         } else {
             2
         };
-        let condemned = usage.condemned || (*is_its_own && recent > settings.restarts_max);
+        let is_hopeless = *is_damage || (*is_its_own && recent > settings.restarts_max);
+        let condemned = usage.condemned.take().or_else(|| is_hopeless.then(|| Arc::clone(text)));
         self.tell(session_id, EventKind::Failed(Arc::clone(text)));
-        if condemned {
-            tracing::error!(%session_id, failure = %text, failures = recent, "session quarantined");
-            self.quarantine(session_id, text);
+        if let Some(reason) = condemned {
+            tracing::error!(%session_id, failure = %reason, failures = recent, "session quarantined");
+            self.quarantine(session_id, &reason);
             return self.finish_drain();
         }
         let settings = &self.settings;

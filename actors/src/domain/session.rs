@@ -18,6 +18,7 @@ use super::{
     ids::{CommandId, Epoch, NodeId, ProjectId, Seq, SessionId, TemplateId, Timestamp},
     limits::Limits,
     recorded::Recorded,
+    state_hash::StateHash,
 };
 
 /// What a session is from its beginning to its end.
@@ -80,6 +81,28 @@ pub enum ReplayError {
     /// An undo or redo is not of the step that was next.
     #[error("the undo or redo at {0} is not of the step that was next")]
     History(Seq),
+    /// The graph is not the one that the record was written after: the record or one before it is damaged (P12).
+    #[error("the graph at {seq} hashes to {found}, and the log recorded {recorded}")]
+    StateHash {
+        /// The `seq` of the record.
+        seq: Seq,
+        /// The hash in the log.
+        recorded: StateHash,
+        /// The hash of the graph that replay came to.
+        found: StateHash,
+    },
+}
+
+/// Compares the graph after a record with the hash that the record carries. Records of older hubs carry none.
+fn check_hash(recorded: &Recorded, found: StateHash) -> Result<(), ReplayError> {
+    match recorded.outcome.state_hash {
+        Some(hash) if hash != found => Err(ReplayError::StateHash {
+            seq: recorded.seq(),
+            recorded: hash,
+            found,
+        }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// One session's state.
@@ -110,6 +133,18 @@ pub struct Snapshot {
     saves: Saves,
     changes: Changes,
     last_activity: Timestamp,
+    /// The hash of the graph; none in snapshots of older hubs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state_hash: Option<StateHash>,
+}
+
+impl Snapshot {
+    /// Returns false if the graph is not the one that the snapshot was taken of: it is damaged (P12).
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        self.state_hash
+            .is_none_or(|hash| hash == self.document.graph.state_hash())
+    }
 }
 
 impl Session {
@@ -159,6 +194,9 @@ impl Session {
             if recorded.seq() > begins_at {
                 session.apply(&recorded)?;
             } else {
+                if recorded.seq() == begins_at {
+                    check_hash(&recorded, session.document.graph.state_hash())?;
+                }
                 session.share(&mut recorded);
                 session.keep(&recorded);
             }
@@ -176,16 +214,18 @@ impl Session {
             saves: self.saves,
             changes: self.changes.clone(),
             last_activity: self.last_activity,
+            state_hash: Some(self.document.graph.state_hash()),
         }
     }
 
     /// Makes a record part of the session.
     ///
     /// # Errors
-    /// If it does not follow from the state, which it always does if it was decided on it. The session is then of no
-    /// more use: it is somewhere within the record.
+    /// If it does not follow from the state, which it always does if it was decided on it, or the graph after it has
+    /// another hash than the record says. The session is then of no more use: it is somewhere within the record.
     pub fn apply(&mut self, recorded: &Arc<Recorded>) -> Result<(), ReplayError> {
         let before = self.change(recorded)?;
+        check_hash(recorded, self.document.graph.state_hash())?;
         self.fold(recorded, before.as_ref()).map(drop)
     }
 
@@ -357,7 +397,8 @@ impl Session {
 /// The document as it was right after the event with that `seq`, also within a command.
 ///
 /// # Errors
-/// If the records do not follow from the snapshot, or from the beginning if there is none.
+/// If the records do not follow from the snapshot, or from the beginning if there is none; if the graph after one of them
+/// has another hash than it says; or if they do not reach `at`.
 pub fn document_at(snapshot: Option<&Snapshot>, log: &[Arc<Recorded>], at: Seq) -> Result<Document, ReplayError> {
     let (mut document, mut seq) = match snapshot {
         Some(snapshot) => (snapshot.document.clone(), snapshot.seq),
@@ -365,6 +406,9 @@ pub fn document_at(snapshot: Option<&Snapshot>, log: &[Arc<Recorded>], at: Seq) 
     };
     for recorded in log.iter().filter(|recorded| recorded.first_seq <= at) {
         if recorded.seq() <= seq {
+            if recorded.seq() == seq {
+                check_hash(recorded, document.graph.state_hash())?;
+            }
             continue;
         }
         if recorded.first_seq != seq.plus(1) {
@@ -380,7 +424,15 @@ pub fn document_at(snapshot: Option<&Snapshot>, log: &[Arc<Recorded>], at: Seq) 
             };
             event.apply(&mut document).map_err(misfit)?;
         }
+        // Within a command the graph has no recorded hash; its last `seq` closes it and changes nothing.
+        if at.plus(1) >= recorded.seq() {
+            check_hash(recorded, document.graph.state_hash())?;
+        }
         seq = recorded.seq();
+    }
+    // A log whose end is missing would answer with an earlier graph.
+    if seq < at {
+        return Err(ReplayError::Gap { after: seq, found: at });
     }
     Ok(document)
 }
@@ -455,6 +507,102 @@ mod tests {
         assert!(dirty_after(Command::redo(scope)));
         assert!(!dirty_after(load(true)));
         assert!(dirty_after(load(false)));
+    }
+
+    /// A record of another node's name, as a changed letter in the log would make it.
+    fn renamed(recorded: &Arc<Recorded>, name: &str) -> Arc<Recorded> {
+        let mut other = Recorded::clone(recorded);
+        if let Event::NodeCreated { content, .. } = &mut other.events[0] {
+            content.name = name.into();
+        }
+        Arc::new(other)
+    }
+
+    /// A session and its log, with the hash of the graph in each record.
+    fn logged(names: &[&str]) -> (Session, Vec<Arc<Recorded>>) {
+        let (mut session, mut log) = (Session::new(genesis(), rules()), Vec::new());
+        for (name, number) in names.iter().zip(1_u128..) {
+            let create = Command::CreateNode(CreateNode {
+                node_type: "task".into(),
+                name: Some((*name).into()),
+                parent_id: None,
+                index: None,
+                properties: BTreeMap::new(),
+                node_id: Some(NodeId::new(Uuid::from_u128(number))),
+            });
+            let context = Context {
+                command_id: CommandId::new(Uuid::from_u128(number)),
+                origin: Origin::default(),
+                now: Timestamp(0),
+                expected_seq: None,
+            };
+            let Ok(Decision::Change(proposed)) = decide(&session, &create, &context) else {
+                unreachable!("it creates a node");
+            };
+            log.push(session.carry_out(Arc::unwrap_or_clone(proposed)).expect("fits").0);
+        }
+        (session, log)
+    }
+
+    /// P12: a record that makes another graph than the one that was hashed when it was written is refused, at the record
+    /// itself, with both hashes.
+    #[test]
+    fn replay_refuses_a_graph_of_another_hash() {
+        let (session, mut log) = logged(&["a", "b", "c"]);
+        let recorded = log[1].outcome.state_hash.expect("hashed");
+        log[1] = renamed(&log[1], "B");
+        let refused = Session::replay(genesis(), rules(), None, log.clone()).expect_err("another graph");
+        let ReplayError::StateHash {
+            seq,
+            recorded: wanted,
+            found,
+        } = refused
+        else {
+            unreachable!("{refused}");
+        };
+        assert_eq!((seq, wanted), (Seq(4), recorded));
+        assert_ne!(found, recorded);
+        assert!(document_at(None, &log, Seq(2)).is_ok(), "before the damage");
+        for at in [3, 4, 5, 6] {
+            let refused = document_at(None, &log, Seq(at)).expect_err("another graph");
+            assert!(
+                matches!(refused, ReplayError::StateHash { seq: Seq(4), .. }),
+                "{at}: {refused}"
+            );
+        }
+        // Behind a sound snapshot the damaged record is not applied, only remembered.
+        assert!(Session::replay(genesis(), rules(), Some(session.snapshot()), log).is_ok());
+    }
+
+    /// P12: a snapshot of another graph is told by the hash that it carries, and by that of the record it was taken after.
+    #[test]
+    fn a_snapshot_of_another_hash_is_told() {
+        let (session, log) = logged(&["a", "b"]);
+        let sound = serde_json::to_string(&session.snapshot()).expect("JSON");
+        let damaged = sound.replace("\"name\":\"a\"", "\"name\":\"A\"");
+        assert_ne!(sound, damaged);
+        let mut damaged: Snapshot = serde_json::from_str(&damaged).expect("JSON all the same");
+        assert!(session.snapshot().is_intact() && !damaged.is_intact());
+        damaged.state_hash = None;
+        assert!(damaged.is_intact(), "an older hub wrote none");
+        let read = document_at(Some(&damaged), &log, Seq(4)).expect_err("another graph");
+        assert!(matches!(read, ReplayError::StateHash { seq: Seq(4), .. }));
+        let replayed = Session::replay(genesis(), rules(), Some(damaged), log).expect_err("another graph");
+        assert!(matches!(replayed, ReplayError::StateHash { seq: Seq(4), .. }));
+    }
+
+    /// P12: the graph at a `seq` that the records do not reach is not an earlier one.
+    #[test]
+    fn a_log_that_ends_too_early_has_no_graph_at_its_end() {
+        let (_, log) = logged(&["a", "b"]);
+        let refused = document_at(None, &log[..1], Seq(4)).expect_err("the end is missing");
+        assert_eq!(
+            refused,
+            ReplayError::Gap {
+                after: Seq(2),
+                found: Seq(4)
+            }
+        );
     }
 
     /// What was read twice is kept once: a step is the record of the window, and the node is what its event says.

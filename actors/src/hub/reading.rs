@@ -12,6 +12,7 @@ use crate::{
     },
     log::{LogError, Told},
     session_actor::{ReadRequest, SessionMessage, Snapshot},
+    session_supervisor::SupervisorMessage,
 };
 
 /// Some of many, and whether there are more.
@@ -97,7 +98,8 @@ impl Hub {
         after: Seq,
         events_max: usize,
     ) -> Result<Vec<Arc<Recorded>>, HubError> {
-        let records = self.0.log.read(session_id, after, events_max).await?;
+        let records = self.0.log.read(session_id, after, events_max).await;
+        let records = self.undamaged(session_id, records)?;
         records.ok_or(HubError::SessionNotFound(session_id))
     }
 
@@ -113,7 +115,8 @@ impl Hub {
     ) -> Result<Page<Told>, HubError> {
         let before = before.unwrap_or(Seq(u64::MAX));
         let records_max = commands_max.saturating_add(1);
-        let told = self.0.log.read_back(session_id, before, records_max).await?;
+        let told = self.0.log.read_back(session_id, before, records_max).await;
+        let told = self.undamaged(session_id, told)?;
         let mut items = told.ok_or(HubError::SessionNotFound(session_id))?;
         let more = items.len() > commands_max;
         items.truncate(commands_max);
@@ -136,15 +139,25 @@ impl Hub {
             return reached.then_some(snapshot.document).ok_or(not_reached);
         }
         let _global = self.enter()?;
-        let stored = self.0.log.open_at(session_id, at).await?;
+        let stored = self.0.log.open_at(session_id, at).await;
+        let stored = self.undamaged(session_id, stored)?;
         let stored = stored.ok_or(HubError::SessionNotFound(session_id))?;
         let replay = move || document_at(stored.snapshot.as_ref(), &stored.records, at);
         let replayed = tokio::task::spawn_blocking(replay).await;
-        let corrupt = |failure: &dyn std::fmt::Display| HubError::Log(LogError::Corrupt(failure.to_string()));
-        match replayed {
-            Ok(Ok(document)) => Ok(document),
-            Ok(Err(error)) => Err(corrupt(&error)),
-            Err(panic) => Err(corrupt(&panic)),
+        let replayed = match replayed {
+            Ok(replayed) => replayed.map_err(|error| LogError::Corrupt(error.to_string())),
+            Err(panic) => Err(LogError::Corrupt(panic.to_string())),
+        };
+        self.undamaged(session_id, replayed)
+    }
+
+    /// Passes on an answer of the log. A session of whose log damage was read is quarantined: what it serves from memory
+    /// could contradict what it serves from the disk (P12).
+    fn undamaged<T>(&self, session_id: SessionId, answer: Result<T, LogError>) -> Result<T, HubError> {
+        if let Err(LogError::Corrupt(reason)) = &answer {
+            let damaged = SupervisorMessage::Damaged(session_id, reason.as_str().into());
+            let _ = self.0.supervisor.cast(damaged);
         }
+        answer.map_err(HubError::Log)
     }
 }

@@ -63,8 +63,8 @@ pub(super) struct Usage {
     pub(super) roll: Roll,
     /// Those who wait until it runs. Bounded by the permits that the callers hold.
     pub(super) callers: Vec<Reply<Result<SessionHandle, FindError>>>,
-    /// An operator wants it quarantined as soon as its actor has ended.
-    pub(super) condemned: bool,
+    /// Reason to quarantine it as soon as its actor has ended, if there is one.
+    pub(super) condemned: Option<Arc<str>>,
     /// When its actor began to serve.
     pub(super) started_at: Option<Timestamp>,
     /// When its actor failed, until the next one serves.
@@ -175,7 +175,7 @@ impl Default for Usage {
             room: None,
             roll: Roll::default(),
             callers: Vec::new(),
-            condemned: false,
+            condemned: None,
             started_at: None,
             failed_at: None,
             restarts: 0,

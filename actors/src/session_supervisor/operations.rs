@@ -13,6 +13,9 @@ use crate::{
     world::now,
 };
 
+/// Reason of a quarantine that an operator wanted.
+const BY_OPERATOR: &str = "an operator quarantined it";
+
 /// What an operator wants done to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
@@ -76,10 +79,10 @@ impl SupervisorState {
             }
             (Operation::Quarantine, Life::Awake(handle)) => {
                 let _ = handle.actor.cast(SessionMessage::Fail("quarantined it"));
-                entry.usage_mut().condemned = true;
+                entry.usage_mut().condemned = Some(BY_OPERATOR.into());
             }
             (Operation::Quarantine, Life::Asleep | Life::Restarting) => {
-                self.quarantine(session_id, &"an operator quarantined it".into());
+                self.quarantine(session_id, &BY_OPERATOR.into());
             }
             (Operation::Release, Life::Quarantined { .. }) => {
                 entry.life = Life::Asleep;
@@ -105,13 +108,34 @@ impl SupervisorState {
         reply.send(Ok(()));
     }
 
+    /// Quarantines a session of whose log damage was read, at once: what its actor has in memory and what its log holds
+    /// are no longer known to agree (P12).
+    pub(super) fn damaged(&mut self, session_id: SessionId, reason: &Arc<str>) {
+        let Some(entry) = self.index.get_mut(session_id) else {
+            return;
+        };
+        match &entry.life {
+            Life::Awake(handle) => {
+                let _ = handle.actor.cast(SessionMessage::Fail("ended it: its log is damaged"));
+                entry.usage_mut().condemned = Some(Arc::clone(reason));
+            }
+            Life::FallingAsleep => entry.usage_mut().condemned = Some(Arc::clone(reason)),
+            Life::Asleep | Life::Restarting => {
+                tracing::error!(%session_id, failure = %reason, "session quarantined");
+                self.quarantine(session_id, reason);
+            }
+            // It serves nobody, or is about to end.
+            Life::Beginning | Life::Quarantined { .. } | Life::Deleting(_) => {}
+        }
+    }
+
     /// Leaves a session alone: whoever asks is told why, and its sockets come back later and are told too.
     pub(super) fn quarantine(&mut self, session_id: SessionId, reason: &Arc<str>) {
         let farewell = farewell(&self.settings);
         let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };
-        entry.usage_mut().condemned = false;
+        entry.usage_mut().condemned = None;
         entry.life = Life::Quarantined {
             reason: Arc::clone(reason),
         };
