@@ -40,7 +40,7 @@ use crate::{
     storage::{self, SqliteLog},
     telemetry::{LostLines, complain},
     templates::TemplateStore,
-    wire::room::WireEncoder,
+    wire::room::{ClientLimits, WireEncoder},
 };
 
 pub use shutdown::ServeError;
@@ -300,9 +300,16 @@ async fn start_hub(
 ) -> Result<Hub, LogError> {
     let realtime = &config.realtime;
     let reconnect_ms = (realtime.reconnect_min_ms, realtime.reconnect_max_ms);
-    let encoder = realtime
-        .enabled
-        .then(|| Arc::new(WireEncoder { reconnect_ms }) as Arc<dyn Encoder>);
+    let encoder = WireEncoder {
+        reconnect_ms,
+        limits: ClientLimits {
+            message_bytes_max: realtime.message_bytes_max,
+            body_bytes_max: config.server.body_bytes_max,
+            presence_state_bytes_max: realtime.presence_state_bytes_max,
+            batch_commands_max: config.limits.batch_commands_max,
+        },
+    };
+    let encoder = realtime.enabled.then(|| Arc::new(encoder) as Arc<dyn Encoder>);
     let settings = HubSettings {
         limits,
         supervision: SupervisionSettings {

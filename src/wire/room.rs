@@ -27,6 +27,31 @@ use super::{
 pub struct WireEncoder {
     /// When clients that lost their connection should come back, in milliseconds: the shortest and the longest while.
     pub reconnect_ms: (u64, u64),
+    /// Limits that a client checks before it sends.
+    pub limits: ClientLimits,
+}
+
+/// Limits of the configuration that a client has to know: what exceeds them is measured before it is sent.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct ClientLimits {
+    /// `realtime.message_bytes_max`: a longer message ends the connection.
+    pub message_bytes_max: usize,
+    /// `server.body_bytes_max`: the longest body of a request over REST.
+    pub body_bytes_max: usize,
+    /// `realtime.presence_state_bytes_max`: the longest state of a `presence:update`.
+    pub presence_state_bytes_max: usize,
+    /// `limits.batch_commands_max`: the most commands of one batch.
+    pub batch_commands_max: usize,
+}
+
+impl ClientLimits {
+    /// Limits as `config/default.toml` has them.
+    pub const DEFAULT: Self = Self {
+        message_bytes_max: 1_048_576,
+        body_bytes_max: 1_048_576,
+        presence_state_bytes_max: 4_096,
+        batch_commands_max: 1_000,
+    };
 }
 
 #[derive(Serialize)]
@@ -44,6 +69,7 @@ struct SyncPacket<'a> {
     undo_available: bool,
     redo_available: bool,
     reconnect: Reconnect,
+    limits: ClientLimits,
 }
 
 #[derive(Serialize)]
@@ -189,6 +215,7 @@ impl Encoder for WireEncoder {
             undo_available: sync.undo_available,
             redo_available: sync.redo_available,
             reconnect: Reconnect { min_ms, max_ms },
+            limits: self.limits,
         };
         frame("session:sync", Envelope::of_room(room, sync.timestamp), packet)
     }

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::{
     answer::{CommandAnswer, HistoryEntry},
-    room::{WireEncoder, room_of},
+    room::{ClientLimits, WireEncoder, room_of},
 };
 
 const NOW: Timestamp = Timestamp(1_764_000_000_123);
@@ -129,6 +129,7 @@ impl Story {
 fn encoder() -> WireEncoder {
     WireEncoder {
         reconnect_ms: (500, 5_000),
+        limits: ClientLimits::DEFAULT,
     }
 }
 

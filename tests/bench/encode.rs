@@ -14,11 +14,12 @@ use talus_actors::{
     },
     fan_out::{CommandNotice, Encoder as _, Sync, SyncContent, SyncReason, Verdict},
 };
-use talus_hub::wire::room::{WireEncoder, room_of};
+use talus_hub::wire::room::{ClientLimits, WireEncoder, room_of};
 use uuid::Uuid;
 
 const ENCODER: WireEncoder = WireEncoder {
     reconnect_ms: (500, 5_000),
+    limits: ClientLimits::DEFAULT,
 };
 const BATCH: u128 = 100;
 const NODES: [u128; 2] = [10, 1_000];

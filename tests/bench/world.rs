@@ -21,7 +21,7 @@ use talus_actors::{
 };
 use talus_hub::{
     storage::{Options, SqliteLog},
-    wire::room::WireEncoder,
+    wire::room::{ClientLimits, WireEncoder},
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -77,7 +77,10 @@ pub async fn hub(log: Arc<dyn EventLog>, snapshot_events: u64) -> Hub {
     let parts = HubParts {
         log,
         blueprints: Arc::new(NoBlueprints),
-        encoder: Some(Arc::new(WireEncoder { reconnect_ms })),
+        encoder: Some(Arc::new(WireEncoder {
+            reconnect_ms,
+            limits: ClientLimits::DEFAULT,
+        })),
         stats: Arc::new(Stats::default()),
     };
     Hub::start(settings, parts).await.expect("the log can be read")

@@ -1,12 +1,16 @@
 import { io, type Socket } from "socket.io-client";
 
+import { addressOf } from "./address.js";
+import { bytesOf, encode } from "./encode.js";
 import { HubError } from "./errors.js";
+import { newId } from "./ids.js";
 import { Model } from "./model.js";
 import type { AnyCommand } from "./optimism.js";
-import { Outbox, type CommandEvent } from "./outbox.js";
+import { Outbox, type CommandEvent, type Outgoing } from "./outbox.js";
 import { Here, type Presence } from "./presence.js";
 import type {
   Answer,
+  ClientLimits,
   CommandData,
   CommandType,
   ErrorCode,
@@ -14,7 +18,6 @@ import type {
   HubEvent,
   InBatch,
   Position,
-  Refusal,
   SessionSync,
   SessionTick,
 } from "./protocol.js";
@@ -32,7 +35,10 @@ import { signal, type Unsubscribe } from "./signal.js";
 export type Status = "connecting" | "live" | "catching-up" | "stale" | "offline";
 
 export interface ConnectOptions {
-  /** Where the hub is, such as `https://hub.example`; in a page, by default where the page is from. */
+  /**
+   * Where the hub is, such as `https://hub.example`, or `https://example/hub` behind a proxy that has it under a path; in
+   * a page, by default where the page is from.
+   */
   url?: string;
   sessionId: string;
   /** A name of the client's own choosing, 1 to 64 of `A-Za-z0-9_-`. Keep it, and "mine" survives a reload. */
@@ -44,6 +50,10 @@ export interface ConnectOptions {
   frames?: "single" | "batched";
   /** How long an answer may take before the command is sent again, in milliseconds. */
   answerTimeoutMs?: number;
+  /** How often a command is sent that gets no answer, or one that says to send it again, before it is rejected. */
+  attemptsMax?: number;
+  /** The most commands without an answer. One more is rejected with `OUTBOX_FULL`. */
+  pendingMax?: number;
 }
 
 export interface ExecuteOptions {
@@ -82,6 +92,8 @@ export interface Client {
   /** Its own name: the one that it chose, or else was given. */
   readonly clientId: string | undefined;
   readonly position: Position | undefined;
+  /** What the hub takes at most; unknown before the graph is there. */
+  readonly limits: ClientLimits | undefined;
   /** Resolves when the graph is there for the first time. */
   ready(): Promise<void>;
   /** Ends it. Commands without an answer are rejected with `CLOSED`; they may happen all the same. */
@@ -91,15 +103,21 @@ export interface Client {
 interface Sent {
   "session:resync": (position: Partial<Position> & { reason?: string }) => void;
   "presence:update": (update: { state: unknown }) => void;
-  "command:execute": (payload: object, answered: (reply: Answer | Refusal) => void) => void;
-  "command:undo": (payload: object, answered: (reply: Answer | Refusal) => void) => void;
-  "command:redo": (payload: object, answered: (reply: Answer | Refusal) => void) => void;
+  "command:execute": (payload: object, answered: (reply: unknown) => void) => void;
+  "command:undo": (payload: object, answered: (reply: unknown) => void) => void;
+  "command:redo": (payload: object, answered: (reply: unknown) => void) => void;
 }
 type Received = { [K in keyof Events]: (data: Events[K]) => void };
 
 /** What ends a command's events. */
 const ENDS: ReadonlySet<string> = new Set(["command:executed", "command:undo", "command:redo"]);
 const ANSWER_TIMEOUT_MS = 10_000;
+const ATTEMPTS_MAX = 10;
+const PENDING_MAX = 1_000;
+/** More than what a message or a body has beside the payload: the event's name, the namespace, the number of the ack. */
+const ENVELOPE_BYTES = 128;
+/** How a websocket and a request over HTTP say that a message was too long. */
+const TOO_LONG: readonly unknown[] = [1009, 413];
 /** How long to stay away from a hub that has no room, or goes away. */
 const TURNED_AWAY_MS = 2_000;
 /** How much of the delay before a reconnect is left to chance, so that a crowd does not come back as one. */
@@ -107,10 +125,15 @@ const JITTER = 0.5;
 
 const hasNetwork = (): boolean => typeof navigator !== "object" || navigator.onLine !== false;
 
-/** Joins a session and stays in it, until it is closed. */
+const tooLong = (limit: string, max?: number): HubError =>
+  new HubError("LIMIT_EXCEEDED", `this is longer than ${limit}`, max === undefined ? { limit } : { limit, max });
+
+/** Joins a session and stays in it, until it is closed. Throws a `TypeError` if `url` is no address of a hub. */
 export function connect(options: ConnectOptions): Client {
-  const { url = "", sessionId: session_id, token, frames, transports = ["websocket", "polling"] } = options;
-  const { answerTimeoutMs = ANSWER_TIMEOUT_MS } = options;
+  const { sessionId: session_id, token, frames, transports = ["websocket", "polling"] } = options;
+  const { answerTimeoutMs = ANSWER_TIMEOUT_MS, attemptsMax = ATTEMPTS_MAX, pendingMax = PENDING_MAX } = options;
+  const { origin, path } = addressOf(options.url);
+  let limits: ClientLimits | undefined;
   let { clientId } = options;
   let position: Position | undefined;
   /** The events of a command that has not ended yet. A command is shown whole or not at all, so they wait. */
@@ -122,7 +145,8 @@ export function connect(options: ConnectOptions): Client {
   let retry: ReturnType<typeof setTimeout> | undefined;
   const [statuses, events] = [signal<Status>(), signal<HubEvent>()];
 
-  const socket: Socket<Received, Sent> = io(`${url}/graph`, {
+  const socket: Socket<Received, Sent> = io(`${origin}/graph`, {
+    path: `${path}/socket.io/`,
     transports,
     tryAllTransports: true,
     // The delays before a reconnect are set for this session alone.
@@ -132,17 +156,44 @@ export function connect(options: ConnectOptions): Client {
   const manager = socket.io;
 
   const model = new Model();
-  const outbox = new Outbox(
-    model,
-    (event: CommandEvent, payload, answered) =>
+  const isLong = ({ bytes }: Outgoing): boolean => !!limits && bytes + ENVELOPE_BYTES > limits.message_bytes_max;
+  const carrier = {
+    send(one: Outgoing, answered: (reply?: unknown) => void): void {
+      if (isLong(one)) return void post(one).then(answered, () => answered());
       // The socket answers with an error if it is disconnected before the answer.
-      void socket.timeout(answerTimeoutMs).emit(event, payload, (lost, reply) => answered(lost ? undefined : reply)),
-    () => position,
-  );
+      socket.timeout(answerTimeoutMs).emit(one.event, one.payload, (lost, reply) => answered(lost ? undefined : reply));
+    },
+    unfit(one: Outgoing): HubError | undefined {
+      if (!limits || !isLong(one)) return;
+      const { body_bytes_max, message_bytes_max } = limits;
+      if (one.event !== "command:execute" || body_bytes_max <= message_bytes_max) return tooLong("message_bytes_max", message_bytes_max);
+      return one.bytes + ENVELOPE_BYTES > body_bytes_max ? tooLong("body_bytes_max", body_bytes_max) : undefined;
+    },
+    position: () => position,
+  };
+  const outbox = new Outbox(model, carrier, { attemptsMax, pendingMax });
   const presence = new Here(
     () => clientId,
-    state => void (joined && socket.emit("presence:update", { state })),
+    state => {
+      const max = limits?.presence_state_bytes_max ?? Infinity;
+      if (bytesOf(encode(() => state)) > max) throw tooLong("presence_state_bytes_max", max);
+      if (joined) socket.emit("presence:update", { state });
+    },
   );
+
+  /** Sends a command that is too long for the socket as a request. */
+  async function post({ payload }: Outgoing): Promise<unknown> {
+    const response = await fetch(`${origin}${path}/api/v1/commands/execute`, {
+      method: "POST",
+      headers: { "content-type": "application/json", ...(clientId ? { "x-client-id": clientId } : {}) },
+      body: JSON.stringify({ ...payload, session_id }),
+      signal: AbortSignal.timeout(answerTimeoutMs),
+    });
+    // A proxy on the way has limits and answers of its own.
+    if (!TOO_LONG.includes(response.status)) return response.json();
+    const { code, message } = tooLong("body_bytes_max");
+    return { error: { code, message } };
+  }
 
   function become(next: Status): void {
     if (status === next) return;
@@ -201,6 +252,7 @@ export function connect(options: ConnectOptions): Client {
     const { epoch, seq, graph, client_id, reconnect } = data;
     const first = !joined;
     [joined, asked, begun] = [true, false, []];
+    limits = data.limits;
     // A name that the hub gave is kept, so that "mine" survives a reconnect.
     clientId = client_id;
     // `events` are those that are sequenced: the types say that each goes with its name.
@@ -256,9 +308,14 @@ export function connect(options: ConnectOptions): Client {
     }
     events.emit(told);
   }
-  socket.onAny((event: string, data: unknown) => hear({ event, data } as HubEvent));
+  socket.onAny((event: string, data: unknown) => data && typeof data === "object" && hear({ event, data } as HubEvent));
   socket.on("connect", () => position && become("catching-up"));
-  socket.on("disconnect", reason => {
+  socket.on("disconnect", (reason, details) => {
+    // A close frame has the code in its context; a request that failed has the status as its description.
+    const { context, description } = (details ?? {}) as { context?: { code?: unknown }; description?: unknown };
+    if (TOO_LONG.includes(context?.code) || TOO_LONG.includes(description)) {
+      outbox.refuse(one => (isLong(one) ? undefined : tooLong("message_bytes_max")));
+    }
     // The hub sends a client away for good only if its session is no more.
     if (reason === "io server disconnect") {
       giveUp(new HubError("INVALID_SESSION", "the session was deleted"));
@@ -285,12 +342,14 @@ export function connect(options: ConnectOptions): Client {
   network.addEventListener?.("offline", offline);
 
   function history(event: CommandEvent, { scope = "mine", force }: HistoryOptions = {}): Promise<Answer> {
-    return submit(event, { scope, force }, undefined);
+    return submit(event, () => ({ scope, force }), false);
   }
 
-  function submit(event: CommandEvent, payload: object, command: AnyCommand | undefined): Promise<Answer> {
-    if (error) return Promise.reject(error);
-    return outbox.add(newId(), event, payload, command ? { command } : {});
+  /** What is wrong with a command rejects its promise, before anybody else has heard of it. */
+  async function submit(event: CommandEvent, payload: () => object, optimistic: boolean): Promise<Answer> {
+    if (error) throw error;
+    const id = newId();
+    return outbox.add(id, event, encode(() => ({ ...payload(), command_id: id })), optimistic);
   }
 
   const client: Client = {
@@ -303,8 +362,7 @@ export function connect(options: ConnectOptions): Client {
     onChange: model.changed.on,
     onEvent: events.on,
     execute(type, data, { expectedSeq: expected_seq, optimistic = true } = {}) {
-      const command = named({ command_type: type, data } as AnyCommand);
-      return submit("command:execute", { ...command, expected_seq }, optimistic ? command : undefined);
+      return submit("command:execute", () => ({ ...named({ command_type: type, data } as AnyCommand), expected_seq }), optimistic);
     },
     batch: (commands, options) => client.execute("Batch", { commands }, options),
     undo: options => history("command:undo", options),
@@ -325,6 +383,9 @@ export function connect(options: ConnectOptions): Client {
     },
     get position() {
       return position;
+    },
+    get limits() {
+      return limits;
     },
     ready: () =>
       new Promise((resolve, reject) => {
@@ -357,13 +418,4 @@ function named(command: AnyCommand): AnyCommand {
     default:
       return command;
   }
-}
-
-/** A random UUID, for a `node_id` that has to be known before the node is there. `crypto.randomUUID` is not there for pages that come over plain http from another machine. */
-export function newId(): string {
-  const digits = [...crypto.getRandomValues(new Uint8Array(16))].map((byte, at) => {
-    const marked = at === 6 ? (byte & 0x0f) | 0x40 : at === 8 ? (byte & 0x3f) | 0x80 : byte;
-    return marked.toString(16).padStart(2, "0") + ([3, 5, 7, 9].includes(at) ? "-" : "");
-  });
-  return digits.join("");
 }

@@ -53,7 +53,12 @@ export class Model {
   }
 
   #guess(one: Foreseen): void {
-    one.back = one.command && foresee(this.replica, one.command);
+    try {
+      one.back = one.command && foresee(this.replica, one.command);
+    } catch {
+      // A command of a shape that the hub will refuse: there is nothing to show.
+      one.back = undefined;
+    }
   }
 
   /** Listeners are told once for everything that happens in one go, when it is over. */

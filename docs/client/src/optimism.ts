@@ -32,8 +32,16 @@ export function foresee(replica: Replica, { command_type, data }: AnyCommand): B
     case "DeleteProperty":
       return replica.unset(data.node_id, data.property_id);
     case "Batch": {
-      const backs = (data.commands as AnyCommand[]).map(command => foresee(replica, command));
-      return () => backs.reverse().forEach(back => back?.());
+      const backs: (Back | undefined)[] = [];
+      const back = (): void => backs.reverse().forEach(each => each?.());
+      try {
+        for (const command of data.commands as AnyCommand[]) backs.push(foresee(replica, command));
+      } catch (error) {
+        // Nothing of it is shown, rather than the part before what is wrong.
+        back();
+        throw error;
+      }
+      return back;
     }
   }
 }

@@ -3,7 +3,7 @@ import { signal, type Unsubscribe } from "./signal.js";
 
 /** Who is here and what they look at. Nothing of it is kept anywhere: it is gone with the connection. */
 export interface Presence {
-  /** Tells the others what this client looks at, now and after each reconnect. */
+  /** Tells the others what this client looks at, now and after each reconnect. Throws if it is not JSON, or too long. */
   set(state: Json): void;
   /** Everybody but this client, by `client_id`. */
   readonly others: readonly PresentClient[];
@@ -30,13 +30,18 @@ export class Here implements Presence {
   readonly onChange = this.#changed.on;
 
   set(state: Json): void {
-    this.#mine = state;
     this.#send(state);
+    this.#mine = state;
   }
 
   /** The hub forgets with the connection what this client said of itself. */
   again(): void {
-    if (this.#mine !== undefined) this.#send(this.#mine);
+    if (this.#mine === undefined) return;
+    try {
+      this.#send(this.#mine);
+    } catch {
+      // The hub has come back with a smaller limit, or the page has changed the object since: the others see nothing.
+    }
   }
 
   whole({ clients }: PresenceState): void {

@@ -189,6 +189,14 @@ export interface Reconnect {
   max_ms: number;
 }
 
+/** Limits that a client checks before it sends, in bytes and in commands. */
+export interface ClientLimits {
+  message_bytes_max: number;
+  body_bytes_max: number;
+  presence_state_bytes_max: number;
+  batch_commands_max: number;
+}
+
 /** `session:sync`: the graph at `seq`, or the events up to it. */
 export interface SessionSync extends Envelope {
   epoch: string;
@@ -202,6 +210,7 @@ export interface SessionSync extends Envelope {
   undo_available: boolean;
   redo_available: boolean;
   reconnect: Reconnect;
+  limits: ClientLimits;
 }
 
 /** `session:tick`: where the session is. */

@@ -4,8 +4,8 @@ import { build } from "esbuild";
 import { expect, test } from "vitest";
 
 /** What the library adds to a page that has `socket.io-client`: as a page gets it, minified and compressed. */
-const COMPRESSED_BYTES_MAX = 5_000;
-const MINIFIED_BYTES_MAX = 12_000;
+const COMPRESSED_BYTES_MAX = 7_000;
+const MINIFIED_BYTES_MAX = 16_000;
 
 test("the library stays small", async () => {
   const { outputFiles } = await build({

@@ -7,6 +7,8 @@ export default defineConfig({
     testTimeout: 180_000,
     hookTimeout: 120_000,
     retry: 0,
+    // One browser at a time: a machine that is busy has enough with one.
+    fileParallelism: false,
     // The steps build on each other: after the first that fails there is nothing to be learnt.
     bail: 1,
     cache: false,

@@ -78,9 +78,12 @@ pub const INTERFACES: &[Interface] = &[
     interface("SessionEvents", None, "`session:events`: the events of one or more commands, for a client that takes them so.",
         "session_id: string; project_id: string | null; epoch: string; events: Told[]"),
     interface("Reconnect", None, "The span over which clients spread their return.", "min_ms: number; max_ms: number"),
+    interface("ClientLimits", None, "Limits that a client checks before it sends, in bytes and in commands.",
+        "message_bytes_max: number; body_bytes_max: number; presence_state_bytes_max: number; batch_commands_max: number"),
     interface("SessionSync", ROOM, "`session:sync`: the graph at `seq`, or the events up to it.",
         "epoch: string; seq: number; state_hash: string; reason: SyncReason; graph?: Graph; events?: Missed[]; client_id: string; \
-         client_count: number; undo_available: boolean; redo_available: boolean; reconnect: Reconnect"),
+         client_count: number; undo_available: boolean; redo_available: boolean; reconnect: Reconnect; \
+         limits: ClientLimits"),
     interface("SessionTick", ROOM, "`session:tick`: where the session is.",
         "epoch: string; seq: number; state_hash?: string"),
     interface("SessionDraining", ROOM, "`session:draining`: the hub goes away; come back after that long.",

@@ -41,6 +41,10 @@ async fn the_first_packet_is_a_snapshot(transport: Transport) {
         "session_id": session, "project_id": null, "epoch": read["epoch"], "seq": 4, "reason": "first_join",
         "state_hash": read["state_hash"], "graph": read["graph"], "client_id": "ann", "client_count": 1,
         "undo_available": true, "redo_available": false, "reconnect": {"min_ms": 500, "max_ms": 5000},
+        "limits": {
+            "message_bytes_max": 1_048_576, "body_bytes_max": 1_048_576, "presence_state_bytes_max": 4_096,
+            "batch_commands_max": 1_000,
+        },
     });
     assert_eq!(sync, wanted);
 }

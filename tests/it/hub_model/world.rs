@@ -27,7 +27,10 @@ use talus_actors::{
 };
 use talus_hub::{
     storage::{OpenError, Options, SqliteLog},
-    wire::{graph::graph_json, room::WireEncoder},
+    wire::{
+        graph::graph_json,
+        room::{ClientLimits, WireEncoder},
+    },
 };
 use tempfile::TempDir;
 use tracing::Span;
@@ -586,6 +589,7 @@ async fn start_hub(dir: &Path, limits: &Arc<Limits>) -> (SqliteLog, Hub) {
         blueprints: Arc::new(NoBlueprints),
         encoder: Some(Arc::new(WireEncoder {
             reconnect_ms: (100, 200),
+            limits: ClientLimits::DEFAULT,
         }) as Arc<dyn Encoder>),
         stats: Arc::new(Stats::default()),
     };

@@ -1,9 +1,9 @@
-import { connect, HubError, newId, type Answer, type Json, type TreeNode } from "@talus-hub/client";
+import { connect, HubError, newId, windowClientId, type Answer, type Json, type TreeNode } from "@talus-hub/client";
 
 import { typesOf, type NodeType } from "./api.js";
 import { Details } from "./details.js";
 import { make, say } from "./dom.js";
-import { badge, clientId, myName, others } from "./people.js";
+import { badge, myName, others } from "./people.js";
 import { Tree } from "./tree.js";
 
 /** What the pill says of each status. */
@@ -17,7 +17,8 @@ const STATUS = {
 
 /** The page of a session. */
 export async function live(session: string): Promise<void> {
-  const client = connect({ sessionId: session, clientId: clientId() });
+  // Two windows side by side are two people here, each with an undo of their own, which survives a reload.
+  const client = connect({ sessionId: session, clientId: await windowClientId() });
   let types = new Map<string, NodeType>();
   let selected: string | undefined;
   /** Where the selection stood, should its node go: the one above takes its place. */

@@ -35,15 +35,3 @@ export const myName = {
   get: (): string => localStorage.getItem("name") ?? "",
   set: (name: string): void => localStorage.setItem("name", name),
 };
-
-/**
- * The name of this window for the hub. It survives a reload, so "mine" does too. It is kept for the window and not for
- * the browser: two windows side by side are two people here, each with an undo of their own.
- */
-export function clientId(): string {
-  const known = sessionStorage.getItem("client_id");
-  if (known) return known;
-  const made = `live-${[...crypto.getRandomValues(new Uint32Array(3))].map(part => part.toString(36)).join("")}`;
-  sessionStorage.setItem("client_id", made);
-  return made;
-}

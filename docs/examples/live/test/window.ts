@@ -24,10 +24,14 @@ export class Window {
 
   static async open(browser: Browser, url: string, name: string): Promise<Window> {
     const context = await browser.newContext({ viewport: { width: 1000, height: 620 } });
-    const page = await context.newPage();
+    return Window.of(context, await context.newPage(), url, name);
+  }
+
+  /** A page that is there, led to an address unless it has one. */
+  static async of(context: BrowserContext, page: Page, url: string | undefined, name: string): Promise<Window> {
     page.setDefaultTimeout(DEADLINE_MS);
     const window = new Window(context, page);
-    await page.goto(url);
+    if (url) await page.goto(url);
     await window.status("Live");
     await page.getByLabel("Your name").fill(name);
     return window;
