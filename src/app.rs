@@ -39,7 +39,7 @@ use crate::{
     socket::{self, Sockets},
     storage::{self, SqliteLog},
     telemetry::{LostLines, complain},
-    templates::TemplateStore,
+    templates::{TemplateSettings, TemplateStore},
     wire::room::{ClientLimits, WireEncoder},
 };
 
@@ -96,9 +96,9 @@ impl App {
     /// As [`Self::start`].
     pub async fn start_counting(config: Config, lost_lines: LostLines) -> Result<Self, StartError> {
         let config = Arc::new(config);
-        let templates = Arc::new(TemplateStore::new(config.templates.dir.clone()));
+        let templates = Arc::new(TemplateStore::with_settings(template_settings(&config.templates)));
         templates
-            .check_readable()
+            .inspect()
             .map_err(|error| StartError::Templates(error.to_string()))?;
         let pages_dir = &config.server.pages_dir;
         if !pages_dir.as_os_str().is_empty() {
@@ -344,6 +344,17 @@ async fn start_hub(
         },
     )
     .await
+}
+
+/// The directory that is there unless an operator names one adds to what the binary has; one that an operator names says
+/// what there is, and so has to be there.
+fn template_settings(templates: &config::Templates) -> TemplateSettings {
+    TemplateSettings {
+        dir: templates.dir.clone(),
+        built_in: templates.dir == Config::default().templates.dir,
+        file_bytes_max: templates.file_bytes_max as u64,
+        files_max: templates.files_max,
+    }
 }
 
 fn limits(config: &config::Limits) -> Limits {

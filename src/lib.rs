@@ -9,6 +9,7 @@ pub mod budget;
 pub mod cli;
 pub mod config;
 pub mod exit;
+pub mod files;
 pub mod http;
 pub mod listener;
 pub mod metrics;

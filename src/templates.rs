@@ -1,14 +1,16 @@
-//! Templates on disk: one YAML file each, whose name is the template's id.
+//! Templates: one YAML file each, whose name is the template's id, and those that the binary has with it.
 //!
 //! They are read when they are needed. A template is small, people edit it while the hub runs, and a cache would have
 //! to find out when it is stale by looking at the file anyway.
 
+mod built_in;
+mod tree;
 mod yaml;
 
 use std::{
-    fs::{self, File},
-    io::{self, Read},
-    path::PathBuf,
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -17,14 +19,28 @@ use talus_actors::domain::{
     ids::TemplateId,
 };
 
-/// How large a template may be, in bytes. The largest that we know of has 23 KB; what is larger by far is no template.
-pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
+use crate::files::{ReadFileError, read_regular};
 
-/// The folder of templates. Its functions block: they are for a thread that may wait.
+/// Endings of a template's file. If an id has both, the first is read.
+const ENDINGS: [&str; 2] = ["yaml", "yml"];
+
+/// How templates are found, and how much of them is read.
 #[derive(Debug, Clone)]
-pub struct TemplateStore {
-    dir: PathBuf,
+pub struct TemplateSettings {
+    /// The directory of the files.
+    pub dir: PathBuf,
+    /// Whether those of the binary are there too, unless the directory has one of the same id. Then the directory may be
+    /// missing.
+    pub built_in: bool,
+    /// The largest file that is read, in bytes.
+    pub file_bytes_max: u64,
+    /// Files that are listed, at most.
+    pub files_max: usize,
 }
+
+/// The templates that there are. Its functions block: they are for a thread that may wait.
+#[derive(Debug, Clone)]
+pub struct TemplateStore(TemplateSettings);
 
 /// A template in a list, or why it cannot be used.
 #[derive(Debug)]
@@ -41,45 +57,85 @@ pub enum TemplateLoadError {
     /// There is no such file.
     #[error("the template does not exist")]
     NotFound,
-    /// It is not a template.
+    /// It is not a template, or not one that can be read.
     #[error("{message}")]
     Invalid {
         /// What is wrong, with line and field.
         message: String,
     },
-    /// It cannot be read.
-    #[error("the template cannot be read: {0}")]
-    Io(#[from] io::Error),
 }
 
-impl From<TemplateError> for TemplateLoadError {
-    fn from(error: TemplateError) -> Self {
-        let message = match error.line {
-            Some(line) => format!("line {line}: {error}"),
-            None => error.to_string(),
-        };
+impl TemplateLoadError {
+    fn invalid(message: impl Into<String>) -> Self {
+        let message = message.into();
         Self::Invalid { message }
     }
 }
 
+impl From<TemplateError> for TemplateLoadError {
+    fn from(error: TemplateError) -> Self {
+        Self::invalid(match error.line {
+            Some(line) => format!("line {line}: {error}"),
+            None => error.to_string(),
+        })
+    }
+}
+
+/// The ids of the files of a directory.
+#[derive(Default)]
+struct Listing {
+    /// In order, as many as are listed.
+    ids: BTreeSet<TemplateId>,
+    /// Files beyond the limit.
+    left_out: usize,
+    /// Files with the ending of a template and a name that is no id.
+    unnamed: Vec<String>,
+}
+
 impl TemplateStore {
-    /// The templates of a folder.
+    /// The templates of a directory and no others.
     #[must_use]
     pub const fn new(dir: PathBuf) -> Self {
-        Self { dir }
+        Self(TemplateSettings {
+            dir,
+            built_in: false,
+            file_bytes_max: 1024 * 1024,
+            files_max: 1_000,
+        })
     }
 
-    /// Looks whether the folder and every template in it can be read. What they say is not looked at: one broken
-    /// template must not keep the others from being used.
+    /// The templates as they are set up.
+    #[must_use]
+    pub const fn with_settings(settings: TemplateSettings) -> Self {
+        Self(settings)
+    }
+
+    /// Looks at everything that is there, and writes a line to the log about each file that cannot be used. None of them
+    /// keeps the others from being used.
     ///
     /// # Errors
-    /// Names the path that cannot be read.
-    pub fn check_readable(&self) -> io::Result<()> {
-        let named = |path: &std::path::Path, error: io::Error| {
-            io::Error::new(error.kind(), format!("{} cannot be read: {error}", path.display()))
-        };
-        for id in self.ids().map_err(|error| named(&self.dir, error))? {
-            File::open(self.path(&id)).map_err(|error| named(&self.path(&id), error))?;
+    /// Names the directory if it cannot be read.
+    pub fn inspect(&self) -> io::Result<()> {
+        let dir = self.0.dir.display();
+        let listing = self
+            .listing()
+            .map_err(|error| io::Error::new(error.kind(), format!("{dir} cannot be read: {error}")))?;
+        for name in &listing.unnamed {
+            tracing::warn!(dir = %dir, file = ?name, "a file is passed over: its name is no template id");
+        }
+        if listing.left_out > 0 {
+            tracing::warn!(dir = %dir, left_out = listing.left_out, max = self.0.files_max,
+                "templates are not listed: there are more than templates.files_max");
+        }
+        for id in &listing.ids {
+            if ENDINGS.iter().all(|ending| self.path(id, ending).exists()) {
+                tracing::warn!(template_id = %id, "there are two files of one template: the one that ends in .yaml is read");
+            }
+        }
+        for TemplateEntry { id, template } in self.entries(listing) {
+            if let Err(error) = template {
+                tracing::warn!(template_id = %id, %error, "a template cannot be used");
+            }
         }
         Ok(())
     }
@@ -87,188 +143,89 @@ impl TemplateStore {
     /// All templates, by id. A broken one is told of with what is wrong.
     ///
     /// # Errors
-    /// If the folder cannot be read.
+    /// If the directory cannot be read.
     pub fn list(&self) -> io::Result<Vec<TemplateEntry>> {
+        Ok(self.entries(self.listing()?))
+    }
+
+    fn entries(&self, listing: Listing) -> Vec<TemplateEntry> {
+        let mut ids = listing.ids;
+        if self.0.built_in {
+            ids.extend(built_in::ids());
+        }
         let entry = |id| TemplateEntry {
             template: self.load(&id),
             id,
         };
-        Ok(self.ids()?.into_iter().map(entry).collect())
+        ids.into_iter().map(entry).collect()
     }
 
-    /// Reads a template.
+    /// Reads a template: the directory's, else the binary's.
     ///
     /// # Errors
     /// If it is not there, not readable, or not a template.
     pub fn load(&self, id: &TemplateId) -> Result<Arc<Blueprint>, TemplateLoadError> {
-        let text = self.read(id)?;
-        let document = yaml::parse(&text).map_err(|message| TemplateLoadError::Invalid { message })?;
+        let text = match self.read(id)? {
+            Some(text) => text.into(),
+            None if self.0.built_in => built_in::text(id).ok_or(TemplateLoadError::NotFound)?.into(),
+            None => return Err(TemplateLoadError::NotFound),
+        };
+        let text: std::borrow::Cow<'static, str> = text;
+        let document = yaml::parse(text.strip_prefix('\u{feff}').unwrap_or(&text))?;
         Ok(Arc::new(Blueprint::build(id.clone(), document)?))
     }
 
-    fn read(&self, id: &TemplateId) -> Result<String, TemplateLoadError> {
-        let file = File::open(self.path(id)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => TemplateLoadError::NotFound,
-            _ => TemplateLoadError::Io(error),
-        })?;
-        let mut bytes = Vec::new();
-        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > FILE_BYTES_MAX {
-            let message = format!("the file is larger than {FILE_BYTES_MAX} bytes");
-            return Err(TemplateLoadError::Invalid { message });
+    /// The text of a template's file; `None` if it has none.
+    fn read(&self, id: &TemplateId) -> Result<Option<String>, TemplateLoadError> {
+        for ending in ENDINGS {
+            match read_regular(&self.path(id, ending), self.0.file_bytes_max) {
+                Ok(bytes) => {
+                    let text = String::from_utf8(bytes);
+                    let text = text.map_err(|_| TemplateLoadError::invalid("the file is not UTF-8"))?;
+                    return Ok(Some(text));
+                }
+                Err(ReadFileError::NotFound) => {}
+                Err(error) => return Err(TemplateLoadError::invalid(error.to_string())),
+            }
         }
-        let text = String::from_utf8(bytes);
-        let text = text.map_err(|_| TemplateLoadError::Invalid {
-            message: "the file is not UTF-8".to_owned(),
-        })?;
-        Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+        Ok(None)
     }
 
-    fn path(&self, id: &TemplateId) -> PathBuf {
-        self.dir.join(format!("{id}.yaml"))
+    fn path(&self, id: &TemplateId, ending: &str) -> PathBuf {
+        self.0.dir.join(format!("{id}.{ending}"))
     }
 
-    /// The ids of the files there, in order. Files whose name is no id, such as an editor's copies, are none.
-    fn ids(&self) -> io::Result<Vec<TemplateId>> {
-        let mut ids = Vec::new();
-        for entry in fs::read_dir(&self.dir)? {
+    /// The files there. Files with another ending are none, such as an editor's copies.
+    fn listing(&self) -> io::Result<Listing> {
+        let mut listing = Listing::default();
+        let entries = match fs::read_dir(&self.0.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.0.built_in => return Ok(listing),
+            entries => entries?,
+        };
+        for entry in entries {
             let name = entry?.file_name();
-            let stem = name.to_str().and_then(|name| name.strip_suffix(".yaml"));
-            ids.extend(stem.and_then(|stem| stem.parse::<TemplateId>().ok()));
+            let path = Path::new(&name);
+            let is_template = path
+                .extension()
+                .is_some_and(|own| ENDINGS.iter().any(|ending| own == *ending));
+            if !is_template {
+                continue;
+            }
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            let Some(id) = stem.and_then(|stem| stem.parse::<TemplateId>().ok()) else {
+                listing.unnamed.push(name.to_string_lossy().into_owned());
+                listing.unnamed.truncate(self.0.files_max);
+                continue;
+            };
+            listing.ids.insert(id);
+            if listing.ids.len() > self.0.files_max {
+                listing.ids.pop_last();
+                listing.left_out += 1;
+            }
         }
-        ids.sort_unstable();
-        Ok(ids)
+        Ok(listing)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn store(files: &[(&str, &str)]) -> (tempfile::TempDir, TemplateStore) {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        for (name, text) in files {
-            fs::write(dir.path().join(name), text).expect("writes");
-        }
-        let store = TemplateStore::new(dir.path().to_owned());
-        (dir, store)
-    }
-
-    fn id(text: &str) -> TemplateId {
-        text.parse().expect(text)
-    }
-
-    const SMALL: &str = "name: Small\nversion: 2\nnode_types:\n- id: root\n  label: Root\n";
-
-    #[test]
-    fn a_broken_template_is_listed_with_its_fault_and_hides_no_other() {
-        let broken = "name: B\nnode_types:\n- id: a\n  label: A\n- id: b\n  properties: []\n";
-        let (_dir, store) = store(&[
-            ("small.yaml", SMALL),
-            ("b.yaml", broken),
-            ("x.yaml", ": ["),
-            ("notes.txt", ""),
-        ]);
-        let list = store.list().expect("the folder is readable");
-        let told: Vec<_> = list
-            .iter()
-            .map(|entry| match &entry.template {
-                Ok(template) => format!("{} {} {}", entry.id, template.name, template.version),
-                Err(error) => format!("{} {}", entry.id, error.to_string().lines().next().unwrap_or_default()),
-            })
-            .collect();
-        assert_eq!(told[0], "b line 5: node_types[1].label: is required");
-        assert_eq!(told[1], "small Small 2");
-        assert!(told[2].contains("line 1"), "{}", told[2]);
-        assert_eq!(told.len(), 3);
-    }
-
-    #[test]
-    fn a_template_that_changes_is_seen_and_one_with_a_byte_order_mark_is_read() {
-        let (dir, store) = store(&[("small.yaml", SMALL)]);
-        assert_eq!(&*store.load(&id("small")).expect("a template").name, "Small");
-        fs::write(
-            dir.path().join("small.yaml"),
-            format!("\u{feff}{}", SMALL.replace("Small", "Other")),
-        )
-        .expect("writes");
-        assert_eq!(&*store.load(&id("small")).expect("a template").name, "Other");
-        assert!(matches!(store.load(&id("none")), Err(TemplateLoadError::NotFound)));
-    }
-
-    #[test]
-    fn what_is_far_too_large_is_not_read() {
-        let large = "#".repeat(usize::try_from(FILE_BYTES_MAX).expect("fits") + 1);
-        let (_dir, store) = store(&[("large.yaml", &large)]);
-        assert!(
-            store
-                .load(&id("large"))
-                .expect_err("too large")
-                .to_string()
-                .contains("larger than")
-        );
-    }
-
-    #[test]
-    fn faults_name_line_and_field() {
-        let types = |rest: &str| {
-            format!(
-                "name: T\nnode_types:\n- id: t\n  label: T\n  properties:\n  - id: p\n    label: P\n    type: text\n{rest}"
-            )
-        };
-        for (text, fault) in [
-            ("node_types: []\n".to_owned(), "name: is required"),
-            ("name: T\n".to_owned(), "node_types: must have at least one type"),
-            (
-                types("  - id: p\n    label: Q\n    type: text\n"),
-                "line 9: node_types[0].properties[1].id: \"p\" is used twice",
-            ),
-            (
-                types("  - id: q\n    label: Q\n"),
-                "line 9: node_types[0].properties[1].type: is required",
-            ),
-            (
-                types("  - {id: q, label: Q, type: date, value: soon}\n"),
-                "line 9: node_types[0].properties[1].value: must be a date as YYYY-MM-DD, or an empty string",
-            ),
-            (
-                types("  - {id: q, label: Q, type: select, options: [A, {name: A}]}\n"),
-                "line 9: node_types[0].properties[1].options[1].name: \"A\" is used twice",
-            ),
-            (
-                types("  uuid: nonsense\n"),
-                "line 3: node_types[0].uuid: \"nonsense\" is not a UUID",
-            ),
-            (
-                types("- {id: t, label: U}\n"),
-                "line 9: node_types[1].id: \"t\" is used twice",
-            ),
-        ] {
-            let (_dir, store) = store(&[("t.yaml", &text)]);
-            assert_eq!(store.load(&id("t")).expect_err(fault).to_string(), fault, "{text}");
-        }
-        let (_dir, store) = store(&[("t.yaml", "name: T\nnode_types:\n- id: [1]\n")]);
-        let message = store.load(&id("t")).expect_err("a list is no id").to_string();
-        assert!(message.contains("line 3") && message.contains("id"), "{message}");
-    }
-
-    #[test]
-    fn our_own_templates_and_the_predecessors_load() {
-        let own = TemplateStore::new(PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/config/templates")));
-        let ids: Vec<_> = own
-            .list()
-            .expect("they ship")
-            .into_iter()
-            .map(|entry| (entry.id.to_string(), entry.template.is_ok()))
-            .collect();
-        assert_eq!(ids.len(), 3);
-        assert!(ids.iter().all(|(_, loads)| *loads), "{ids:?}");
-        let real = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/templates"));
-        if real.is_dir() {
-            for TemplateEntry { id, template } in TemplateStore::new(real).list().expect("readable") {
-                let loads = template.map(drop).map_err(|error| error.to_string());
-                assert_eq!(loads.is_ok(), id.as_str() != "broken_template", "{id}: {loads:?}");
-            }
-        }
-    }
-}
+mod tests;

@@ -101,6 +101,10 @@ pub struct Projects {
 pub struct Templates {
     /// The directory of the `<template id>.yaml` files; relative to the working directory.
     pub dir: PathBuf,
+    /// The largest template file that is read, in bytes.
+    pub file_bytes_max: usize,
+    /// The most template files that are listed.
+    pub files_max: usize,
 }
 
 /// `[cors]`: which web pages may use the hub. Holds for REST and, since no CORS rule protects them, for websockets too.

@@ -31,10 +31,9 @@ pub(super) async fn schema(State(state): State<AppState>, PathText(id): PathText
 pub(super) fn failure(id: &TemplateId, error: TemplateLoadError) -> Failure {
     match error {
         TemplateLoadError::NotFound => template_not_found(id.as_str()),
-        TemplateLoadError::Invalid { message, .. } => {
+        TemplateLoadError::Invalid { message } => {
             Failure::new("TEMPLATE_INVALID", format!("template {id}: {message}")).with("template_id", id)
         }
-        TemplateLoadError::Io(error) => internal(&error),
     }
 }
 

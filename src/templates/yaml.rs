@@ -2,232 +2,203 @@
 //! says about the rest.
 
 use ecow::EcoString;
-use serde::{Deserialize, Deserializer};
-use serde_saphyr::Spanned;
 use talus_actors::domain::{
     blueprint::{
-        Look,
+        Look, TemplateError,
         document::{NodeTypeDocument, OptionDocument, PropertyDocument, TemplateDocument},
     },
     value::Value,
 };
 
-/// Reads a template's document. The parser holds its input to budgets of its own: aliases that multiply are refused.
+use super::{
+    TemplateLoadError,
+    tree::{self, Content, Node},
+};
+
+/// Reads a template's document.
 ///
 /// # Errors
-/// Says what is wrong, with line and column.
-pub(super) fn parse(text: &str) -> Result<TemplateDocument, String> {
-    let template: Template = serde_saphyr::from_str(text).map_err(|error| one_line(&error))?;
-    Ok(template.into())
+/// Says what is wrong, with line and field.
+pub(super) fn parse(text: &str) -> Result<TemplateDocument, TemplateLoadError> {
+    let tree = tree::read(text).map_err(TemplateLoadError::invalid)?;
+    let fields = Fields::of("", &tree)?;
+    Ok(TemplateDocument {
+        name: fields.text("name")?,
+        version: fields.text("version")?,
+        description: fields.text("description")?,
+        uuid: fields.text("uuid")?,
+        node_types: fields.each("node_types", node_type)?,
+        blocking_view: fields.get("blocking_view").map(Node::value),
+    })
 }
 
-/// The parser draws a picture of the place; a message has one line.
-fn one_line(error: &serde_saphyr::Error) -> String {
-    let text = error.to_string();
-    let text = text
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .trim_start_matches("error: ")
-        .to_owned();
-    match error.location() {
-        Some(at) if !text.contains("line ") => format!("line {}, column {}: {text}", at.line(), at.column()),
-        _ => text,
+fn node_type(path: &str, node: &Node) -> Result<NodeTypeDocument, TemplateError> {
+    let fields = Fields::of(path, node)?;
+    Ok(NodeTypeDocument {
+        line: Some(node.line),
+        id: fields.text("id")?,
+        label: fields.label()?,
+        uuid: fields.text("uuid")?,
+        allowed_children: fields.each("allowed_children", required_text)?,
+        allowed_asset_types: fields.each("allowed_asset_types", required_text)?,
+        features: fields.each("features", required_text)?,
+        look: Look {
+            icon: fields.text("icon")?,
+            color: fields.text("color")?,
+            shape: fields.text("shape")?,
+            base_type: fields.text("base_type")?,
+        },
+        primary_status_property_id: fields.text("primary_status_property_id")?,
+        properties: fields.each("properties", property)?,
+    })
+}
+
+fn property(path: &str, node: &Node) -> Result<PropertyDocument, TemplateError> {
+    let fields = Fields::of(path, node)?;
+    let kind = fields.text("type")?;
+    let default = fields.get("value").map(|value| match kind.as_deref() {
+        Some("text" | "textarea" | "editor" | "select" | "date" | "node_reference") => value.text_value(),
+        _ => value.value(),
+    });
+    let options = match fields.get("options") {
+        None => None,
+        Some(_) => Some(fields.each("options", option)?),
+    };
+    Ok(PropertyDocument {
+        line: Some(node.line),
+        id: fields.text("id")?,
+        label: fields.label()?,
+        kind,
+        uuid: fields.text("uuid")?,
+        role: fields.text("key")?,
+        required: fields.flag("required")?,
+        default,
+        options,
+        indicator_set: fields.text("indicator_set")?,
+        ui_group: fields.text("ui_group")?,
+        markup_profile: fields.get("markup_profile").map(Node::value),
+        markup_tokens: fields.markup_tokens(),
+        injected: fields.flag("_macro_injected")?.unwrap_or_default(),
+        locked: fields.flag("system_locked")?.unwrap_or_default(),
+    })
+}
+
+/// An option is its name, or an object with it.
+fn option(path: &str, node: &Node) -> Result<OptionDocument, TemplateError> {
+    if let Content::Scalar { text, .. } = &node.content {
+        return Ok(OptionDocument {
+            line: Some(node.line),
+            name: Some(text.clone()),
+            ..OptionDocument::default()
+        });
+    }
+    let fields = Fields::of(path, node)?;
+    Ok(OptionDocument {
+        line: Some(node.line),
+        name: fields.text("name")?,
+        id: fields.text("id")?,
+        indicator_id: fields.text("indicator_id")?,
+    })
+}
+
+fn fault(path: &str, node: &Node, reason: &str) -> TemplateError {
+    TemplateError {
+        path: if path.is_empty() { "template" } else { path }.to_owned(),
+        line: Some(node.line),
+        reason: reason.to_owned(),
     }
 }
 
-/// A text, also where YAML sees a number or a boolean.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    Text(EcoString),
-    Bool(bool),
-    Integer(i64),
-    Float(f64),
-}
-
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<EcoString>, D::Error> {
-    Ok(Option::<Scalar>::deserialize(deserializer)?.map(|scalar| match scalar {
-        Scalar::Text(text) => text,
-        Scalar::Bool(flag) => flag.to_string().into(),
-        Scalar::Integer(number) => number.to_string().into(),
-        Scalar::Float(number) => number.to_string().into(),
-    }))
-}
-
-/// A list that may be null.
-fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-#[derive(Deserialize)]
-struct Template {
-    #[serde(default, deserialize_with = "text")]
-    name: Option<EcoString>,
-    #[serde(default, deserialize_with = "text")]
-    version: Option<EcoString>,
-    #[serde(default, deserialize_with = "text")]
-    description: Option<EcoString>,
-    #[serde(default, deserialize_with = "text")]
-    uuid: Option<EcoString>,
-    #[serde(default, deserialize_with = "list")]
-    node_types: Vec<Spanned<NodeType>>,
-    blocking_view: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct NodeType {
-    #[serde(default, deserialize_with = "text")]
-    id: Option<EcoString>,
-    #[serde(default, deserialize_with = "text")]
-    label: Option<EcoString>,
-    #[serde(default, deserialize_with = "text")]
-    name: Option<EcoString>,
-    #[serde(default, deserialize_with = "text")]
-    uuid: Option<EcoString>,
-    #[serde(default, deserialize_with = "list")]
-    allowed_children: Vec<EcoString>,
-    #[serde(default, deserialize_with = "list")]
-    allowed_asset_types: Vec<EcoString>,
-    #[serde(default, deserialize_with = "list")]
-    features: Vec<EcoString>,
-    #[serde(default, deserialize_with = "text")]
-    icon: Option<EcoString>,
-    #[serde(default, deserialize_with = "text")]
-    color: Option<EcoString>,
-    #[serde(default, deserialize_with = "text")]
-    shape: Option<EcoString>,
-    #[serde(default, deserialize_with = "text")]
-    base_type: Option<EcoString>,
-    #[serde(default, deserialize_with = "text")]
-    primary_status_property_id: Option<EcoString>,
-    #[serde(default, deserialize_with = "list")]
-    properties: Vec<Spanned<Property>>,
-}
-
-#[derive(Deserialize)]
-struct Property {
-    #[serde(default, deserialize_with = "text")]
-    id: Option<EcoString>,
-    #[serde(default, deserialize_with = "text")]
-    label: Option<EcoString>,
-    #[serde(default, deserialize_with = "text")]
-    name: Option<EcoString>,
-    #[serde(default, rename = "type", deserialize_with = "text")]
-    kind: Option<EcoString>,
-    #[serde(default, deserialize_with = "text")]
-    uuid: Option<EcoString>,
-    #[serde(default, deserialize_with = "text")]
-    key: Option<EcoString>,
-    #[serde(default)]
-    required: Option<bool>,
-    value: Option<Value>,
-    options: Option<Vec<SelectOption>>,
-    #[serde(default, deserialize_with = "text")]
-    indicator_set: Option<EcoString>,
-    #[serde(default, deserialize_with = "text")]
-    ui_group: Option<EcoString>,
-    markup_profile: Option<Value>,
-    markup_tokens: Option<Value>,
-    #[serde(default, rename = "_macro_injected")]
-    injected: Option<bool>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum SelectOption {
-    Full {
-        #[serde(default, deserialize_with = "text")]
-        name: Option<EcoString>,
-        #[serde(default, deserialize_with = "text")]
-        id: Option<EcoString>,
-        #[serde(default, deserialize_with = "text")]
-        indicator_id: Option<EcoString>,
-    },
-    Name(EcoString),
-    Number(f64),
-}
-
-impl From<Template> for TemplateDocument {
-    fn from(template: Template) -> Self {
-        Self {
-            name: template.name,
-            version: template.version,
-            description: template.description,
-            uuid: template.uuid,
-            node_types: template
-                .node_types
-                .into_iter()
-                .map(NodeTypeDocument::from_yaml)
-                .collect(),
-            blocking_view: template.blocking_view,
-        }
+/// A scalar's own text.
+fn required_text(path: &str, node: &Node) -> Result<EcoString, TemplateError> {
+    match &node.content {
+        Content::Scalar { text, .. } => Ok(text.clone()),
+        Content::Null | Content::List(_) | Content::Map(_) => Err(fault(path, node, "must be a text")),
     }
 }
 
-/// What becomes a document, and where it begins in the file.
-trait FromYaml<T> {
-    fn from_yaml(spanned: Spanned<T>) -> Self;
+/// The members of an object, which is at `path`.
+struct Fields<'a> {
+    path: &'a str,
+    members: &'a [(EcoString, Node)],
 }
 
-impl FromYaml<NodeType> for NodeTypeDocument {
-    fn from_yaml(Spanned { value, referenced, .. }: Spanned<NodeType>) -> Self {
-        Self {
-            line: Some(referenced.line()),
-            id: value.id,
-            label: value.label.or(value.name),
-            uuid: value.uuid,
-            allowed_children: value.allowed_children,
-            allowed_asset_types: value.allowed_asset_types,
-            features: value.features,
-            look: Look {
-                icon: value.icon,
-                color: value.color,
-                shape: value.shape,
-                base_type: value.base_type,
-            },
-            primary_status_property_id: value.primary_status_property_id,
-            properties: value.properties.into_iter().map(PropertyDocument::from_yaml).collect(),
+impl<'a> Fields<'a> {
+    fn of(path: &'a str, node: &'a Node) -> Result<Self, TemplateError> {
+        let members = match &node.content {
+            Content::Map(members) => members.as_slice(),
+            Content::Null if path.is_empty() => &[],
+            Content::Null | Content::Scalar { .. } | Content::List(_) => {
+                return Err(fault(path, node, "must be an object"));
+            }
+        };
+        Ok(Self { path, members })
+    }
+
+    fn path(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
         }
     }
-}
 
-impl FromYaml<Property> for PropertyDocument {
-    fn from_yaml(Spanned { value, referenced, .. }: Spanned<Property>) -> Self {
-        Self {
-            line: Some(referenced.line()),
-            id: value.id,
-            label: value.label.or(value.name),
-            kind: value.kind,
-            uuid: value.uuid,
-            role: value.key,
-            required: value.required.unwrap_or_default(),
-            default: value.value,
-            options: value
-                .options
-                .map(|options| options.into_iter().map(OptionDocument::from).collect()),
-            indicator_set: value.indicator_set,
-            ui_group: value.ui_group,
-            markup_profile: value.markup_profile,
-            markup_tokens: value.markup_tokens,
-            injected: value.injected.unwrap_or_default(),
+    /// A member; null is none.
+    fn get(&self, key: &str) -> Option<&'a Node> {
+        let member = self.members.iter().find(|(own, _)| own == key).map(|(_, node)| node);
+        member.filter(|node| !matches!(node.content, Content::Null))
+    }
+
+    fn text(&self, key: &str) -> Result<Option<EcoString>, TemplateError> {
+        let text = |node| required_text(&self.path(key), node);
+        self.get(key).map(text).transpose()
+    }
+
+    /// The name for people, by either of its keys.
+    fn label(&self) -> Result<Option<EcoString>, TemplateError> {
+        let label = self.text("label")?.filter(|label| !label.trim().is_empty());
+        let name = self.text("name")?;
+        Ok(label.or(name))
+    }
+
+    fn flag(&self, key: &str) -> Result<Option<bool>, TemplateError> {
+        let Some(node) = self.get(key) else { return Ok(None) };
+        match &node.content {
+            Content::Scalar {
+                value: Value::Bool(flag),
+                ..
+            } => Ok(Some(*flag)),
+            _ => Err(fault(&self.path(key), node, "must be true or false")),
         }
     }
-}
 
-impl From<SelectOption> for OptionDocument {
-    fn from(option: SelectOption) -> Self {
-        match option {
-            SelectOption::Full { name, id, indicator_id } => Self { name, id, indicator_id },
-            SelectOption::Name(name) => Self {
-                name: Some(name),
-                ..Self::default()
-            },
-            SelectOption::Number(number) => Self {
-                name: Some(number.to_string().into()),
-                ..Self::default()
-            },
-        }
+    /// A list of things, each read with its path.
+    fn each<T>(
+        &self,
+        key: &str,
+        read: impl Fn(&str, &Node) -> Result<T, TemplateError>,
+    ) -> Result<Vec<T>, TemplateError> {
+        let Some(node) = self.get(key) else {
+            return Ok(Vec::new());
+        };
+        let path = self.path(key);
+        let Content::List(items) = &node.content else {
+            return Err(fault(&path, node, "must be a list"));
+        };
+        let items = items.iter().enumerate();
+        items
+            .map(|(index, item)| read(&format!("{path}[{index}]"), item))
+            .collect()
+    }
+
+    /// Tokens that stand here, or in `markup`, where the predecessor's templates have them.
+    fn markup_tokens(&self) -> Option<Value> {
+        let within = || {
+            let Value::Object(markup) = self.get("markup")?.value() else {
+                return None;
+            };
+            markup.get("tokens").cloned()
+        };
+        self.get("markup_tokens").map(Node::value).or_else(within)
     }
 }

@@ -131,7 +131,7 @@ async fn a_port_in_use_is_told_in_one_line() {
     check(&run(&["--host", "192.0.2.1", "--port", "0"]).await, 4, &["192.0.2.1:0"]);
 }
 
-/// Templates that cannot be read: 5, and where.
+/// A directory of templates that an operator names has to be there: 5, and where.
 #[tokio::test]
 async fn unreadable_templates_are_told_in_one_line() {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -140,11 +140,91 @@ async fn unreadable_templates_are_told_in_one_line() {
         let ended = end(command(&dir).env("TALUS_HUB_TEMPLATES__DIR", templates)).await;
         check(&ended, 5, &["templates.dir", templates]);
     }
-    // A link to nowhere is a template that cannot be read, and not one that is not there.
-    fs::create_dir(dir.path().join("linked")).expect("made");
-    std::os::unix::fs::symlink("nowhere", dir.path().join("linked/novel.yaml")).expect("linked");
-    let ended = end(command(&dir).env("TALUS_HUB_TEMPLATES__DIR", "linked")).await;
-    check(&ended, 5, &["templates.dir", "novel.yaml"]);
+}
+
+/// P11: a template that cannot be read is a line in the log and an entry with an error, and keeps neither the hub from
+/// starting nor the others from being used.
+#[tokio::test]
+async fn broken_template_files_do_not_stop_the_start() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let templates = dir.path().join("own");
+    fs::create_dir(&templates).expect("made");
+    std::os::unix::fs::symlink("nowhere", templates.join("novel.yaml")).expect("linked");
+    fs::create_dir(templates.join("folder.yaml")).expect("made");
+    fs::write(
+        templates.join("shelf.yml"),
+        "name: Shelf\nnode_types: [{id: t, label: T}]\n",
+    )
+    .expect("written");
+    let fifo = std::process::Command::new("mkfifo")
+        .arg(templates.join("fifo.yaml"))
+        .status();
+    assert!(fifo.expect("mkfifo runs").success());
+    let hub = Process::start(command(&dir).env("TALUS_HUB_TEMPLATES__DIR", "own")).await;
+    let http = reqwest::Client::new();
+    let list = whole(http.get(format!("{}/api/v1/templates", hub.url))).await.json();
+    let expected = json!([
+        {"id": "fifo", "error": "it is a fifo, not a file"},
+        {"id": "folder", "error": "it is a directory, not a file"},
+        {"id": "novel", "error": "it is a link to a file that does not exist"},
+        {"id": "shelf", "uuid": null, "name": "Shelf", "version": "1.0", "description": null},
+    ]);
+    assert_eq!(list["templates"], expected);
+    for id in ["fifo", "folder", "novel"] {
+        let refused = whole(http.get(format!("{}/api/v1/templates/{id}/schema", hub.url))).await;
+        assert_eq!(
+            (refused.status, &refused.json()["error"]["code"]),
+            (400, &json!("TEMPLATE_INVALID"))
+        );
+    }
+    let ended = hub.stop().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for id in ["fifo", "folder", "novel"] {
+        let told = |line: &str| line.contains("a template cannot be used") && line.contains(id);
+        assert!(ended.stderr.lines().any(told), "{id}: {ended:?}");
+    }
+}
+
+/// The binary needs no file beside it: alone in an empty folder it has the templates that ship, and a directory where it
+/// looks for them adds to these.
+#[tokio::test]
+async fn binary_alone_in_an_empty_folder_has_templates() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let http = reqwest::Client::new();
+    let ids = async |hub: &Process| -> Vec<Value> {
+        let list = whole(http.get(format!("{}/api/v1/templates", hub.url))).await.json();
+        let templates = list["templates"].as_array().expect("a list").clone();
+        assert!(
+            templates.iter().all(|template| template.get("error").is_none()),
+            "{list}"
+        );
+        templates.into_iter().map(|template| template["id"].clone()).collect()
+    };
+    let hub = Process::start(command(&dir).env_remove("TALUS_HUB_TEMPLATES__DIR")).await;
+    assert_eq!(ids(&hub).await, ["novel", "software_project", "vehicle_restoration"]);
+    let body = json!({"template_id": "novel", "project_name": "Book"});
+    let made = whole(http.post(format!("{}/api/v1/projects", hub.url)).json(&body)).await;
+    assert_eq!((made.status, &made.json()["project_id"]), (201, &json!("book")));
+    assert_eq!(hub.stop().await.code, Some(0));
+
+    let own = dir.path().join("config/templates");
+    fs::create_dir_all(&own).expect("made");
+    for (name, text) in [
+        ("novel.yaml", "name: Mine\nnode_types: [{id: t, label: T}]\n"),
+        ("a.yml", "name: A\nnode_types: [{id: t, label: T}]\n"),
+    ] {
+        fs::write(own.join(name), text).expect("written");
+    }
+    let hub = Process::start(command(&dir).env_remove("TALUS_HUB_TEMPLATES__DIR")).await;
+    assert_eq!(
+        ids(&hub).await,
+        ["a", "novel", "software_project", "vehicle_restoration"]
+    );
+    let schema = whole(http.get(format!("{}/api/v1/templates/novel/schema", hub.url)))
+        .await
+        .json();
+    assert_eq!(schema["name"], "Mine");
+    assert_eq!(hub.stop().await.code, Some(0));
 }
 
 /// A data directory that cannot be used: 6, and where.

@@ -56,11 +56,11 @@ pub struct NodeType {
     pub allowed_children: Vec<EcoString>,
     /// Types of assets that may stand under it.
     pub allowed_asset_types: Vec<EcoString>,
-    /// What it can do.
+    /// What it can do, also if only its slug says so.
     pub features: Vec<EcoString>,
     /// How a front end draws it; not interpreted.
     pub look: Look,
-    /// The property that tells how far a node is.
+    /// The uuid of the property that tells how far a node is.
     pub primary_status_property_id: Option<EcoString>,
     properties: Vec<PropertyType>,
     index: BTreeMap<EcoString, usize>,
@@ -145,7 +145,7 @@ impl NodeType {
         self.property(PropertyId::NAME)
     }
 
-    /// All properties: the template's, then those that features add.
+    /// All properties: the template's, then those that features add, feature by feature in the template's order.
     pub fn properties(&self) -> impl Iterator<Item = &PropertyType> {
         self.properties.iter()
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     Blueprint, NodeType, PropertyType, derived_uuid,
     document::{NodeTypeDocument, OptionDocument, PropertyDocument, TemplateDocument},
-    features,
+    features, find,
     kind::{PropertyKind, SelectOption},
 };
 use crate::domain::{
@@ -138,28 +138,37 @@ fn build_type(at: &At, document: &NodeTypeDocument) -> Result<NodeType, Template
     let key = at.required("id", document.id.as_ref())?;
     let name = at.required("label", document.label.as_ref())?;
     let id = TypeId::new(at.uuid(document.uuid.as_ref(), || derived_uuid("node_type", &key))?);
-    let added = features::added(document, &key);
+    let features = features::of_type(document, &key);
     let mut properties = Vec::new();
     let mut index = BTreeMap::new();
-    for (number, property) in document.properties.iter().chain(&added).enumerate() {
+    for (number, property) in features::complete(document, &features) {
         let at = at.item("properties", number, property.line);
-        let property = build_property(&at, &key, property)?;
-        enter(&at, &mut index, number, &property.key, property.id.as_str())?;
+        let property = build_property(&at, &key, &property)?;
+        enter(&at, &mut index, properties.len(), &property.key, property.id.as_str())?;
         properties.push(property);
     }
+    let primary_status = document.primary_status_property_id.as_ref();
     Ok(NodeType {
         id,
         key,
         name,
         allowed_children: document.allowed_children.clone(),
         allowed_asset_types: document.allowed_asset_types.clone(),
-        features: document.features.clone(),
+        features,
         look: document.look.clone(),
-        primary_status_property_id: document.primary_status_property_id.clone(),
+        primary_status_property_id: primary_status.map(|reference| by_uuid(reference, &properties, &index)),
         defaults: defaults(&properties),
         properties,
         index,
     })
+}
+
+/// A reference to a property as everything outside the template has it, by uuid. One to a property that the type does not
+/// have stays as it was written.
+fn by_uuid(reference: &EcoString, properties: &[PropertyType], index: &BTreeMap<EcoString, usize>) -> EcoString {
+    let named = find(index, reference).map(|at| &properties[at]);
+    let known = named.or_else(|| properties.iter().find(|property| property.role == *reference));
+    known.map_or_else(|| reference.clone(), |property| property.id.as_str().into())
 }
 
 fn build_property(at: &At, type_slug: &str, document: &PropertyDocument) -> Result<PropertyType, TemplateError> {
@@ -179,7 +188,8 @@ fn build_property(at: &At, type_slug: &str, document: &PropertyDocument) -> Resu
         None | Some(Value::Null) => None,
         Some(value) => {
             let checked = kind.check(value, &|_| true);
-            Some(checked.map_err(|invalid| at.fault("value", format!("must be {}", invalid.expected)))?)
+            let value = checked.map_err(|invalid| at.fault("value", format!("must be {}", invalid.expected)))?;
+            Some(value).filter(|value| *value != Value::Null)
         }
     };
     Ok(PropertyType {
@@ -188,7 +198,7 @@ fn build_property(at: &At, type_slug: &str, document: &PropertyDocument) -> Resu
         key,
         name,
         kind,
-        required: document.required,
+        required: document.required.unwrap_or_default(),
         default,
         indicator_set: document.indicator_set.clone(),
         ui_group: document.ui_group.clone(),
@@ -200,7 +210,7 @@ fn build_property(at: &At, type_slug: &str, document: &PropertyDocument) -> Resu
 fn build_options(at: &At, namespace: &str, documents: &[OptionDocument]) -> Result<Vec<SelectOption>, TemplateError> {
     let mut options: Vec<SelectOption> = Vec::new();
     for (number, document) in documents.iter().enumerate() {
-        let at = at.item("options", number, None);
+        let at = at.item("options", number, document.line);
         let name = at.required("name", document.name.as_ref())?;
         if options.iter().any(|other| other.name == name) {
             return Err(at.fault("name", format!("{name:?} is used twice")));

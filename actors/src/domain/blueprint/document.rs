@@ -62,8 +62,8 @@ pub struct PropertyDocument {
     pub uuid: Option<EcoString>,
     /// What a front end knows it by; the slug if absent.
     pub role: Option<EcoString>,
-    /// Not enforced.
-    pub required: bool,
+    /// Not enforced; false if absent.
+    pub required: Option<bool>,
     /// What a new node has.
     pub default: Option<Value>,
     /// For a select.
@@ -78,11 +78,15 @@ pub struct PropertyDocument {
     pub markup_tokens: Option<Value>,
     /// A feature put it there when the template was saved: it is not put there again.
     pub injected: bool,
+    /// The author says that it is the feature's property of that slug, and no property beside it.
+    pub locked: bool,
 }
 
 /// An option of a select.
 #[derive(Debug, Clone, Default)]
 pub struct OptionDocument {
+    /// Where it begins.
+    pub line: Option<u64>,
     /// Required: the name for people.
     pub name: Option<EcoString>,
     /// Derived if absent.

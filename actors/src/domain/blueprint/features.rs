@@ -1,49 +1,146 @@
-//! Properties that features add to a type.
+//! Properties that features add to a type: the predecessor's, with its words, its groups and its order.
+//!
+//! A feature's property and one of the template that stands for it are one property. A template says so with
+//! `system_locked`, or because a feature was saved into it (`_macro_injected`), or by the slug that only a feature gives.
+
+use ecow::EcoString;
 
 use super::document::{NodeTypeDocument, OptionDocument, PropertyDocument};
 use crate::domain::value::{Number, Value};
 
+const SCHEDULING: &str = "scheduling";
+const BUDGETING: &str = "budgeting";
+const PERSON: &str = "is_person";
+
 const DAYS: [&str; 7] = [
-    "monday",
-    "tuesday",
-    "wednesday",
-    "thursday",
-    "friday",
-    "saturday",
-    "sunday",
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
 ];
 
-/// The properties that a type's features add. One that the template has of its own stays as it is, and the feature's
-/// goes by another slug.
-pub(super) fn added(node_type: &NodeTypeDocument, slug: &str) -> Vec<PropertyDocument> {
-    let has = |feature: &str| node_type.features.iter().any(|own| **own == *feature);
-    let mut added = Vec::new();
-    if has("scheduling") {
-        added.extend(scheduling().map(|property| beside(node_type, "scheduling", property)));
+/// The features of a type, each once. A type with the slug `person` is one, also if it does not say so.
+pub(super) fn of_type(node_type: &NodeTypeDocument, slug: &str) -> Vec<EcoString> {
+    let mut features: Vec<EcoString> = Vec::new();
+    let implied = (slug == "person").then(|| PERSON.into());
+    for feature in node_type.features.iter().cloned().chain(implied) {
+        if !features.contains(&feature) {
+            features.push(feature);
+        }
     }
-    if has("budgeting") {
-        added.extend(budgeting().map(|property| beside(node_type, "budgeting", property)));
-    }
-    // A type called so is one, whether it says so or not.
-    if has("is_person") || slug == "person" {
-        added.extend(person().map(|property| beside(node_type, "is_person", property)));
-    }
-    added.into_iter().flatten().collect()
+    features
 }
 
-/// The property by a slug that is free; nothing if an earlier version of the template has it from the same feature.
-fn beside(node_type: &NodeTypeDocument, feature: &str, property: PropertyDocument) -> Option<PropertyDocument> {
-    match node_type.properties.iter().find(|own| own.id == property.id) {
-        None => Some(property),
-        Some(own) if own.injected => None,
-        Some(_) => {
-            let id = property.id.as_deref().unwrap_or_default();
-            Some(PropertyDocument {
-                id: Some(format!("_feat_{feature}_{id}").into()),
-                role: property.id.clone(),
-                ..property
-            })
+/// The properties of a type: its own, then those that its features add, each with its number. The number of an own one is
+/// its place in the template, for messages.
+pub(super) fn complete(node_type: &NodeTypeDocument, features: &[EcoString]) -> Vec<(usize, PropertyDocument)> {
+    let mut properties = node_type.properties.clone();
+    for feature in features {
+        for property in of_feature(feature) {
+            place(&mut properties, feature, property);
         }
+    }
+    let numbered = properties.into_iter().enumerate();
+    numbered
+        .filter(|(_, property)| !is_left_over(property, features))
+        .collect()
+}
+
+/// Makes sure that a feature's property is there, once.
+fn place(properties: &mut Vec<PropertyDocument>, feature: &str, property: PropertyDocument) {
+    let Some(slug) = property.id.clone() else { return };
+    let beside: EcoString = format!("_feat_{feature}_{slug}").into();
+    let is_known_as = |own: &PropertyDocument| own.role.as_ref() == Some(&slug);
+    let is_it = |own: &PropertyDocument| {
+        own.id.as_ref() == Some(&slug) || own.id.as_ref() == Some(&beside) || (own.injected && is_known_as(own))
+    };
+    let Some(at) = properties.iter().position(is_it) else {
+        properties.push(property);
+        return;
+    };
+    let own = &mut properties[at];
+    let is_generated = own.injected || own.id.as_ref() == Some(&beside) || is_known_as(own);
+    if own.locked && is_generated {
+        refresh(own, property);
+    } else if own.locked || own.injected {
+        fill(own, property);
+    } else {
+        // The author's own property of that slug stays as it is, and the feature's goes by another one.
+        let property = PropertyDocument {
+            id: Some(beside.clone()),
+            role: Some(slug),
+            ..property
+        };
+        match properties.iter_mut().find(|own| own.id.as_ref() == Some(&beside)) {
+            Some(there) => fill(there, property),
+            None => properties.push(property),
+        }
+    }
+}
+
+/// A property that a feature was saved into the template as: it is what the feature says today, by the ids it has.
+fn refresh(own: &mut PropertyDocument, property: PropertyDocument) {
+    let saved = own.options.take().unwrap_or_default();
+    let with_saved_id = |option: OptionDocument| {
+        let same = saved.iter().find(|own| own.name == option.name);
+        OptionDocument {
+            id: same.and_then(|own| own.id.clone()),
+            ..option
+        }
+    };
+    let options = property.options.clone();
+    *own = PropertyDocument {
+        line: own.line,
+        id: own.id.take(),
+        uuid: own.uuid.take(),
+        role: own.role.take(),
+        options: options.map(|options| options.into_iter().map(with_saved_id).collect()),
+        ..property
+    };
+}
+
+/// A property that stands for the feature's: what it leaves open is as the feature says.
+fn fill(own: &mut PropertyDocument, property: PropertyDocument) {
+    let is_alike = own.kind == property.kind;
+    own.options = own.options.take().or(property.options);
+    own.default = own.default.take().or_else(|| {
+        let fits = match &property.default {
+            Some(Value::Text(name)) => {
+                let options = own.options.as_deref().unwrap_or_default();
+                options.iter().any(|option| option.name.as_ref() == Some(name))
+            }
+            _ => true,
+        };
+        property.default.filter(|_| is_alike && fits)
+    });
+    own.role = own.role.take().or(property.role);
+    own.required = own.required.or(property.required);
+    own.indicator_set = own.indicator_set.take().or(property.indicator_set);
+    own.ui_group = own.ui_group.take().or(property.ui_group);
+}
+
+/// What a feature put there that the type no longer has.
+fn is_left_over(property: &PropertyDocument, features: &[EcoString]) -> bool {
+    let is_of = |feature: &str| {
+        let slugs = of_feature(feature).into_iter().map(|of_feature| of_feature.id);
+        slugs
+            .into_iter()
+            .any(|slug| slug == property.id || slug == property.role)
+    };
+    let gone = [SCHEDULING, BUDGETING, PERSON].into_iter();
+    let mut gone = gone.filter(|known| !features.iter().any(|feature| feature == known));
+    property.injected && property.locked && gone.any(is_of)
+}
+
+fn of_feature(feature: &str) -> Vec<PropertyDocument> {
+    match feature {
+        SCHEDULING => scheduling(),
+        BUDGETING => budgeting(),
+        PERSON => person(),
+        _ => Vec::new(),
     }
 }
 
@@ -54,30 +151,31 @@ fn property(id: &str, label: &str, kind: &str, group: &str) -> PropertyDocument 
         kind: Some(kind.into()),
         ui_group: Some(group.into()),
         injected: true,
+        locked: true,
         ..PropertyDocument::default()
     }
 }
 
-fn scheduling() -> impl Iterator<Item = PropertyDocument> {
+fn number(id: &str, label: &str, group: &str, default: i64) -> PropertyDocument {
+    PropertyDocument {
+        default: Some(Value::Number(Number::Int(default))),
+        ..property(id, label, "number", group)
+    }
+}
+
+fn scheduling() -> Vec<PropertyDocument> {
     const GROUP: &str = "Schedule";
-    let zero = || Some(Value::Number(Number::Int(0)));
     let option = |name: &str, indicator: &str| OptionDocument {
         name: Some(name.into()),
-        id: None,
         indicator_id: Some(indicator.into()),
+        ..OptionDocument::default()
     };
-    [
+    vec![
         property("start_date", "Start Date", "date", GROUP),
         property("end_date", "End Date", "date", GROUP),
         property("assigned_to", "Assigned To", "node_reference", GROUP),
-        PropertyDocument {
-            default: zero(),
-            ..property("estimated_hours", "Estimated Hours", "number", GROUP)
-        },
-        PropertyDocument {
-            default: zero(),
-            ..property("actual_hours", "Actual Hours", "number", GROUP)
-        },
+        number("estimated_hours", "Estimated Hours", GROUP, 0),
+        number("actual_hours", "Actual Hours", GROUP, 0),
         PropertyDocument {
             default: Some(Value::Object(std::sync::Arc::default())),
             ..property("allocations", "Allocations", "object", GROUP)
@@ -89,46 +187,47 @@ fn scheduling() -> impl Iterator<Item = PropertyDocument> {
                 option("In Progress", "partial"),
                 option("Done", "filled"),
             ]),
+            default: Some(Value::text("To Do")),
             ..property("status", "Status", "select", GROUP)
         },
     ]
-    .into_iter()
 }
 
-fn budgeting() -> impl Iterator<Item = PropertyDocument> {
-    const GROUP: &str = "Budget";
-    [
+fn budgeting() -> Vec<PropertyDocument> {
+    const GROUP: &str = "Financial";
+    vec![
         property("estimated_cost", "Estimated Cost", "currency", GROUP),
         property("actual_cost", "Actual Cost", "currency", GROUP),
     ]
-    .into_iter()
 }
 
-fn person() -> impl Iterator<Item = PropertyDocument> {
-    const GROUP: &str = "Capacity";
-    let general = [
-        ("hourly_rate", "Hourly Rate"),
-        ("daily_capacity", "Daily Capacity"),
-        ("overtime_capacity", "Overtime Capacity"),
-    ];
-    let daily = [
-        ("capacity", "Capacity"),
-        ("overtime_capacity", "Overtime Capacity"),
-        ("hourly_rate", "Hourly Rate"),
-    ];
-    let general = general
-        .into_iter()
-        .map(|(id, label)| property(id, label, "number", GROUP));
-    let daily = daily.into_iter().flat_map(|(id, label)| {
-        DAYS.iter().map(move |day| {
-            let (first, rest) = day.split_at(1);
-            property(
-                &format!("{id}_{day}"),
-                &format!("{label} {}{rest}", first.to_uppercase()),
-                "number",
-                GROUP,
-            )
-        })
+fn person() -> Vec<PropertyDocument> {
+    const CAPACITY: &str = "Capacity";
+    const OVERTIME: &str = "Overtime";
+    const RATES: &str = "Rates";
+    const HOURS_A_DAY: i64 = 8;
+    let is_weekend = |day: &str| day.starts_with('S');
+    let capacity = DAYS.iter().map(|day| PropertyDocument {
+        required: Some(true),
+        ..number(
+            &format!("capacity_{}", day.to_lowercase()),
+            &format!("Capacity {day} (Hours)"),
+            CAPACITY,
+            if is_weekend(day) { 0 } else { HOURS_A_DAY },
+        )
     });
-    general.chain(daily)
+    let overtime = DAYS.iter().map(|day| {
+        let id = format!("overtime_capacity_{}", day.to_lowercase());
+        number(&id, &format!("Overtime {day} (Hours)"), OVERTIME, 0)
+    });
+    let of_all_days = [
+        number("overtime_capacity", "Overtime Capacity (Hours)", OVERTIME, 0),
+        number("daily_capacity", "Daily Capacity (Hours)", CAPACITY, HOURS_A_DAY),
+        number("hourly_rate", "Hourly Rate", RATES, 0),
+    ];
+    let rates = DAYS.iter().map(|day| {
+        let id = format!("hourly_rate_{}", day.to_lowercase());
+        property(&id, &format!("Hourly Rate {day}"), "number", RATES)
+    });
+    capacity.chain(overtime).chain(of_all_days).chain(rates).collect()
 }

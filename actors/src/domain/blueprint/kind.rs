@@ -10,7 +10,7 @@ use crate::domain::{ids::NodeId, value::Value};
 pub enum PropertyKind {
     /// A string: `text`, `textarea`, `editor`.
     Text(EcoString),
-    /// A number, or a string that is one: `number`, `currency`.
+    /// A number, or a string that is one; an empty string clears it: `number`, `currency`.
     Number(EcoString),
     /// A boolean.
     Checkbox,
@@ -77,6 +77,8 @@ impl PropertyKind {
         match (self, value) {
             (Self::Other(_), _) | (_, Value::Null) => Ok(value.clone()),
             (Self::Text(_), _) => kept(matches!(value, Value::Text(_))),
+            // What a form sends for a field that was emptied.
+            (Self::Number(_), Value::Text(text)) if text.is_empty() => Ok(Value::Null),
             (Self::Number(_), Value::Text(text)) => kept(is_number(text)),
             (Self::Number(_), _) => kept(matches!(value, Value::Number(_))),
             (Self::Checkbox, _) => kept(matches!(value, Value::Bool(_))),
@@ -164,7 +166,7 @@ mod tests {
             (
                 "number",
                 vec!["1", "-1.5", r#""12.50""#, r#""-3e2""#],
-                vec![r#""""#, r#""x""#, r#"" 1""#, r#""1 ""#, "true", r#""NaN""#],
+                vec![r#"" ""#, r#""x""#, r#"" 1""#, r#""1 ""#, "true", r#""NaN""#],
             ),
             ("currency", vec!["123456789012345678901234567890"], vec!["{}"]),
             ("checkbox", vec!["true", "false"], vec![r#""true""#, "1"]),
@@ -196,6 +198,9 @@ mod tests {
             assert_eq!(kind.word(), word);
             let check = |json: &str| kind.check(&serde_json::from_str(json).expect(json), &|id| id.to_string() == NODE);
             assert_eq!(check("null"), Ok(Value::Null), "{word}: null clears");
+            if matches!(kind, PropertyKind::Number(_)) {
+                assert_eq!(check(r#""""#), Ok(Value::Null), "{word}: an emptied field clears");
+            }
             for json in accepted {
                 assert!(check(json).is_ok(), "{word} holds {json}");
             }

@@ -81,6 +81,7 @@ fn property(id: &str, kind: &str) -> PropertyDocument {
 /// One of each kind.
 fn task_properties() -> Vec<PropertyDocument> {
     let option = |name: &str, id: Option<&str>| OptionDocument {
+        line: None,
         name: Some(name.into()),
         id: id.map(Into::into),
         indicator_id: None,

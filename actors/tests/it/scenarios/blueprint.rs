@@ -193,3 +193,191 @@ fn features_add_what_they_are_known_for() {
     assert_eq!(count("person"), 3 + 3 * 7, "a type called person is one, of seven days");
     assert_eq!(count("part"), 0);
 }
+
+/// A type with a feature and properties of its own.
+fn with_feature(feature: &str, properties: Vec<PropertyDocument>) -> Blueprint {
+    let document = TemplateDocument {
+        name: Some("T".into()),
+        node_types: vec![NodeTypeDocument {
+            id: Some("t".into()),
+            label: Some("T".into()),
+            features: vec![feature.into()],
+            properties,
+            primary_status_property_id: Some("status".into()),
+            ..NodeTypeDocument::default()
+        }],
+        ..TemplateDocument::default()
+    };
+    Blueprint::build("t".parse().expect("an id"), document).expect("sound")
+}
+
+fn own(id: &str, label: &str, kind: &str) -> PropertyDocument {
+    PropertyDocument {
+        id: Some(id.into()),
+        label: Some(label.into()),
+        kind: Some(kind.into()),
+        ..PropertyDocument::default()
+    }
+}
+
+fn keys(blueprint: &Blueprint) -> Vec<String> {
+    let properties = blueprint.root_type().properties();
+    properties.map(|property| property.key.to_string()).collect()
+}
+
+const SCHEDULE: [&str; 7] = [
+    "start_date",
+    "end_date",
+    "assigned_to",
+    "estimated_hours",
+    "actual_hours",
+    "allocations",
+    "status",
+];
+
+/// The predecessor saves what a feature adds into the template. Such a template is read again, also with the property
+/// that goes by another slug because the author's has its own.
+#[test]
+fn saved_feature_property_is_not_added_again() {
+    let saved = PropertyDocument {
+        role: Some("status".into()),
+        uuid: Some("21a07b17-c7a0-aa65-85b7-814f94e04fb6".into()),
+        options: Some(vec![OptionDocument {
+            name: Some("Done".into()),
+            id: Some("d".into()),
+            ..OptionDocument::default()
+        }]),
+        injected: true,
+        locked: true,
+        ..own("_feat_scheduling_status", "An older label", "select")
+    };
+    let select = || PropertyDocument {
+        options: Some(vec![OptionDocument {
+            name: Some("Cut".into()),
+            ..OptionDocument::default()
+        }]),
+        ..own("status", "Edit Status", "select")
+    };
+    let expected = |first: [&'static str; 2]| [&first[..], &SCHEDULE[..6]].concat();
+    let blueprint = with_feature("scheduling", vec![select(), saved.clone()]);
+    assert_eq!(keys(&blueprint), expected(["status", "_feat_scheduling_status"]));
+    // In either order, and then with the feature's words of today and the ids that nodes have.
+    let blueprint = with_feature("scheduling", vec![saved, select()]);
+    assert_eq!(keys(&blueprint), expected(["_feat_scheduling_status", "status"]));
+    let property = blueprint
+        .root_type()
+        .property("_feat_scheduling_status")
+        .expect("there");
+    assert_eq!(property.id.as_str(), "21a07b17-c7a0-aa65-85b7-814f94e04fb6");
+    assert_eq!((&*property.name, &*property.role), ("Status", "status"));
+    let PropertyKind::Select(options) = &property.kind else {
+        unreachable!("{:?}", property.kind)
+    };
+    let options: Vec<_> = options.iter().map(|option| (&*option.name, &*option.id)).collect();
+    assert_eq!(options[2], ("Done", "d"));
+    assert_eq!(options.len(), 3);
+    // What is meant by a slug is the property of that slug.
+    let status = blueprint.root_type().property("status").expect("there");
+    let primary = blueprint.root_type().primary_status_property_id.as_deref();
+    assert_eq!(primary, Some(status.id.as_str()));
+}
+
+/// A property with `system_locked` is the feature's: it has no twin, and what it leaves open is as the feature says.
+#[test]
+fn locked_property_is_the_features() {
+    let locked = |property: PropertyDocument| PropertyDocument {
+        locked: true,
+        ..property
+    };
+    let blueprint = with_feature(
+        "is_person",
+        vec![
+            locked(own("capacity_monday", "Monday", "number")),
+            locked(PropertyDocument {
+                required: Some(false),
+                ui_group: Some("Mine".into()),
+                default: Some(Value::text("7")),
+                ..own("capacity_tuesday", "Tuesday", "number")
+            }),
+            // A default that the author's kind could not hold is not taken over.
+            locked(own("hourly_rate", "Rate", "date")),
+        ],
+    );
+    assert_eq!(keys(&blueprint).len(), 7 + 7 + 3 + 7);
+    let told = |slug: &str| {
+        let property = blueprint.root_type().property(slug).expect(slug);
+        let group = property.ui_group.as_deref().unwrap_or_default();
+        let default = property
+            .default
+            .as_ref()
+            .map(|value| serde_json::to_string(value).expect("JSON"));
+        (
+            property.name.to_string(),
+            property.required,
+            group.to_owned(),
+            default.unwrap_or_default(),
+        )
+    };
+    let expected = |name: &str, required, group: &str, default: &str| {
+        (name.to_owned(), required, group.to_owned(), default.to_owned())
+    };
+    assert_eq!(told("capacity_monday"), expected("Monday", true, "Capacity", "8"));
+    assert_eq!(told("capacity_tuesday"), expected("Tuesday", false, "Mine", "\"7\""));
+    assert_eq!(told("hourly_rate"), expected("Rate", false, "Rates", ""));
+    // What features add: labels, groups, order.
+    assert_eq!(
+        told("capacity_sunday"),
+        expected("Capacity Sunday (Hours)", true, "Capacity", "0")
+    );
+    assert_eq!(
+        told("overtime_capacity_monday"),
+        expected("Overtime Monday (Hours)", false, "Overtime", "0")
+    );
+    let slugs = keys(&blueprint);
+    let after_own: Vec<&str> = slugs[3..].iter().map(String::as_str).collect();
+    assert_eq!(
+        after_own[4..][..10],
+        [
+            "capacity_sunday",
+            "overtime_capacity_monday",
+            "overtime_capacity_tuesday",
+            "overtime_capacity_wednesday",
+            "overtime_capacity_thursday",
+            "overtime_capacity_friday",
+            "overtime_capacity_saturday",
+            "overtime_capacity_sunday",
+            "overtime_capacity",
+            "daily_capacity"
+        ]
+    );
+    assert_eq!(after_own[14], "hourly_rate_monday");
+    let blueprint = with_feature("budgeting", vec![locked(own("actual_cost", "Cost", "currency"))]);
+    assert_eq!(keys(&blueprint), ["actual_cost", "estimated_cost"]);
+    for property in blueprint.root_type().properties() {
+        assert_eq!(property.ui_group.as_deref(), Some("Financial"));
+    }
+}
+
+/// What a feature was saved as goes with the feature; the author's own property of that slug does not.
+#[test]
+fn property_of_a_removed_feature_goes_with_it() {
+    let saved = PropertyDocument {
+        injected: true,
+        locked: true,
+        ..own("actual_cost", "Actual Cost", "currency")
+    };
+    let blueprint = with_feature("scheduling", vec![saved, own("estimated_cost", "Mine", "currency")]);
+    let expected: Vec<&str> = [&["estimated_cost"][..], &SCHEDULE].concat();
+    assert_eq!(keys(&blueprint), expected);
+}
+
+/// Ids that are derived are those that logs and files have: a slug is all they are made of.
+#[test]
+fn derived_ids_of_feature_properties_stay() {
+    let blueprint = with_feature("scheduling", Vec::new());
+    let property = blueprint.root_type().property("start_date").expect("there");
+    assert_eq!(property.id.as_str(), "8560d124-a084-7893-480e-a427a44e3c6a");
+    let beside = with_feature("scheduling", vec![own("status", "Mine", "text")]);
+    let property = beside.root_type().property("_feat_scheduling_status").expect("there");
+    assert_eq!(property.id.as_str(), "ab959fc9-c44f-38b8-8fdc-9df9ac1ea222");
+}

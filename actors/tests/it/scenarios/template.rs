@@ -58,7 +58,13 @@ fn features_bring_their_properties() {
             .then([r#"b.{phase.status}/status: "{phase.status=To Do}" -> "{phase.status=In Progress}""#]),
         given([root("b").of("person")])
             .when(set("b", "capacity_monday", json!(8)))
-            .then(["b.{person.capacity_monday}/capacity_monday: nothing -> 8"]),
+            .nothing(),
+        given([root("b").of("person")])
+            .when(set("b", "hourly_rate_monday", json!(8)))
+            .then(["b.{person.hourly_rate_monday}/hourly_rate_monday: nothing -> 8"]),
+        given([root("b").of("person"), set("b", "hourly_rate_monday", json!(8))])
+            .when(set("b", "hourly_rate_monday", json!("")))
+            .then(["b.{person.hourly_rate_monday}/hourly_rate_monday: 8 -> null"]),
     ]);
 }
 
