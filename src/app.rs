@@ -28,7 +28,8 @@ use crate::{
     exit::Exit,
     http::{
         AppState, Held,
-        layers::{Origins, check_draining, check_origin, with_layers},
+        access::Access,
+        layers::{check_draining, with_layers},
         pages::check_readable,
         routes,
     },
@@ -134,7 +135,7 @@ impl App {
             "" => None,
             address => Some(listen(address).await?),
         };
-        let (router, sockets) = router(&state);
+        let (router, sockets) = router(&state, address.port());
         Ok(Self {
             listener,
             address,
@@ -184,7 +185,12 @@ impl App {
         let server = tokio::spawn(server.into_future());
         if let Some((listener, _)) = ops {
             let timeout = Some(state.config.server.request_timeout());
-            let routes = with_layers(ops::routes(state.clone()), &state, timeout);
+            let routes = with_layers(
+                ops::routes(state.clone()),
+                &state,
+                Access::to_operations(&state.config),
+                timeout,
+            );
             let listener = Listener::new(listener, connections.clone(), stall_max);
             let server = axum::serve(listener, routes).with_graceful_shutdown(connections.clone().cancelled_owned());
             tokio::spawn(server.into_future());
@@ -269,9 +275,10 @@ async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), StartError> 
     Ok((listener, address))
 }
 
-fn router(state: &AppState) -> (Router, Option<Sockets>) {
+fn router(state: &AppState, port: u16) -> (Router, Option<Sockets>) {
     let timeout = Some(state.config.server.request_timeout());
-    let rest = with_layers(routes(state.clone()), state, timeout);
+    let access = Access::to_api(&state.config, port);
+    let rest = with_layers(routes(state.clone()), state, access, timeout);
     let realtime = &state.config.realtime;
     if !realtime.enabled {
         return (rest, None);
@@ -283,12 +290,11 @@ fn router(state: &AppState) -> (Router, Option<Sockets>) {
         &state.metrics,
         &state.receiving,
     );
-    let origins = Arc::new(Origins::new(&state.config.cors));
+    let access = Access::to_sockets(&state.config, port);
     let edge = Router::new()
         .route_service(socket::PATH, service)
-        .layer(from_fn_with_state(state.hub.clone(), check_draining))
-        .layer(from_fn_with_state(origins, check_origin));
-    (with_layers(edge, state, None).merge(rest), Some(sockets))
+        .layer(from_fn_with_state(state.hub.clone(), check_draining));
+    (with_layers(edge, state, access, None).merge(rest), Some(sockets))
 }
 
 async fn start_hub(

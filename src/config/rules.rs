@@ -30,6 +30,7 @@ pub(super) fn check(key: &str, setting: &Setting) -> Result<(), String> {
         Setting::Boolean(_) => Ok(()),
         Setting::Integer(value) => check_range(*value, range(key)),
         Setting::Text(text) => check_text(key, text),
+        Setting::List(items) if key == "server.hosts" => items.iter().try_for_each(|item| check_name(item)),
         Setting::List(items) => items.iter().try_for_each(|item| origin::check(item)),
     }
 }
@@ -116,6 +117,11 @@ fn check_host(text: &str) -> Result<(), String> {
         return Ok(());
     }
     Err("must be an IP address (IPv6 without brackets) or a host name, without a port".to_owned())
+}
+
+fn check_name(text: &str) -> Result<(), String> {
+    let allowed = "must be a host name such as \"hub.example\", without a port and without a wildcard";
+    check_host(text).map_err(|_| format!("{text:?} is no host name: each {allowed}"))
 }
 
 fn check_listen(text: &str) -> Result<(), String> {

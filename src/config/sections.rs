@@ -17,6 +17,8 @@ pub struct Server {
     pub host: String,
     /// The TCP port to listen on; 0 lets the system choose.
     pub port: u16,
+    /// Host names by which the hub may be addressed, beside those that follow from other keys.
+    pub hosts: Vec<String>,
     /// The longest request body, in bytes.
     pub body_bytes_max: usize,
     /// Bytes of unfinished requests and messages, over all connections.

@@ -1,6 +1,7 @@
 //! The REST edge: extract, read, ask the hub, answer. Handlers know the [`Hub`](talus_actors::hub::Hub) and the wire
 //! types, and nothing of actors.
 
+pub mod access;
 mod body;
 mod commands;
 mod error;
@@ -12,6 +13,7 @@ mod sessions;
 mod state;
 mod stream;
 mod templates;
+mod web_origin;
 
 use axum::{
     Router,

@@ -43,6 +43,7 @@ pub const CODES: &[(&str, u16)] = &[
     ("SESSION_BUSY", 409),
     ("PAYLOAD_TOO_LARGE", 413),
     ("UNSUPPORTED_MEDIA_TYPE", 415),
+    ("HOST_NOT_ALLOWED", 421),
     ("SESSION_QUARANTINED", 423),
     ("INTERNAL_ERROR", 500),
     ("OVERLOADED", 503),

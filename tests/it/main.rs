@@ -1,5 +1,6 @@
 //! The hub from outside: real HTTP, real sockets, real files, a real process. One binary, since each costs a link.
 
+mod access;
 mod binary;
 mod calls;
 mod clients;

@@ -208,3 +208,24 @@ fn a_wildcard_origin_is_refused() {
         r#"`cors.origins` = ["https://a.example", "*"] (TALUS_HUB_CORS__ORIGINS): "*" is refused: a wildcard"#;
     assert!(fault.starts_with(expected), "{fault}");
 }
+
+#[test]
+fn hosts_are_names_without_port_or_wildcard() {
+    let config = given()
+        .variable("TALUS_HUB_SERVER__HOSTS", "hub.example, Hub-2.internal,192.0.2.7")
+        .loaded();
+    assert_eq!(config.server.hosts, ["hub.example", "Hub-2.internal", "192.0.2.7"]);
+    for name in [
+        "hub.example:443",
+        "https://hub.example",
+        "*",
+        "*.example",
+        ".example",
+        "a b",
+    ] {
+        let fault = given().variable("TALUS_HUB_SERVER__HOSTS", name).fault();
+        let expected =
+            format!("`server.hosts` = [{name:?}] (TALUS_HUB_SERVER__HOSTS): {name:?} is no host name: each must");
+        assert!(fault.starts_with(&expected), "{fault}");
+    }
+}

@@ -1,0 +1,178 @@
+//! Hosts and web origins, parsed and compared as the URL standard does: letter case, default ports and the spellings of
+//! an IP address make no difference.
+
+use url::Host;
+
+/// Host, and port if there is one, by which a request addresses the hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Authority {
+    pub host: Host<String>,
+    pub port: Option<u16>,
+}
+
+impl Authority {
+    /// Parses a `Host` header or the authority of a request target. `None`: not `host[:port]`.
+    pub fn parse(text: &str) -> Option<Self> {
+        // User names, escapes and blanks have a meaning in a URL and none here.
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+        if !text.bytes().all(is_plain) {
+            return None;
+        }
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port),
+            _ => (text, ""),
+        };
+        let port = match port {
+            "" => None,
+            port => Some(port.parse().ok()?),
+        };
+        let host = Host::parse(host).ok()?;
+        Some(Self { host, port })
+    }
+}
+
+/// An origin of web pages that are served over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct WebOrigin {
+    is_https: bool,
+    pub host: Host<String>,
+    port: u16,
+}
+
+impl WebOrigin {
+    /// Parses an `Origin` header. `None`: `null`, another scheme, or not `scheme://host[:port]`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (scheme, authority) = text.split_once("://")?;
+        let is_https = scheme.eq_ignore_ascii_case("https");
+        if !is_https && !scheme.eq_ignore_ascii_case("http") {
+            return None;
+        }
+        let Authority { host, port } = Authority::parse(authority)?;
+        let port = port.unwrap_or(default_port(is_https));
+        Some(Self { is_https, host, port })
+    }
+
+    /// Tests for an origin of this machine, at any port.
+    pub fn is_localhost(&self) -> bool {
+        match &self.host {
+            Host::Domain(name) => name == "localhost",
+            Host::Ipv4(address) => *address == std::net::Ipv4Addr::LOCALHOST,
+            Host::Ipv6(address) => *address == std::net::Ipv6Addr::LOCALHOST,
+        }
+    }
+
+    /// Tests whether the page is served by the host that the request names. A request that names no port was sent to the
+    /// default one, unless a proxy has left the port out: with `port_may_be_lost` any port is the same then.
+    pub fn is_of(&self, authority: &Authority, port_may_be_lost: bool) -> bool {
+        let same_port = match authority.port {
+            // One port speaks one protocol. At the default ports it is known which.
+            Some(port) => port == self.port && port != default_port(!self.is_https),
+            None => port_may_be_lost || self.port == default_port(self.is_https),
+        };
+        same_port && self.host == authority.host
+    }
+
+    /// Tests for a page that came over plain HTTP.
+    pub const fn is_plain_http(&self) -> bool {
+        !self.is_https
+    }
+}
+
+const fn default_port(is_https: bool) -> u16 {
+    if is_https { 443 } else { 80 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_of(origin: &str, host: &str, port_may_be_lost: bool) -> bool {
+        let origin = WebOrigin::parse(origin).expect(origin);
+        origin.is_of(&Authority::parse(host).expect(host), port_may_be_lost)
+    }
+
+    #[test]
+    fn origin_equals_host_as_the_url_standard_says() {
+        for (origin, host) in [
+            ("https://hub.example", "hub.example"),
+            ("https://hub.example", "hub.example:443"),
+            ("http://hub.example", "hub.example:80"),
+            ("http://hub.example:80", "Hub.Example"),
+            ("HTTPS://HUB.example", "hub.EXAMPLE:443"),
+            ("http://hub.example:5000", "hub.example:5000"),
+            ("https://hub.example:8443", "hub.example:8443"),
+            ("http://[::1]:5000", "[0:0:0:0:0:0:0:1]:5000"),
+            ("http://127.0.0.1:5000", "127.0.0.1:5000"),
+        ] {
+            assert!(is_of(origin, host, false), "{origin} at {host}");
+            assert!(is_of(origin, host, true), "{origin} at {host}");
+        }
+    }
+
+    #[test]
+    fn origin_of_another_port_scheme_or_name_is_another() {
+        for (origin, host) in [
+            ("https://hub.example", "hub.example:80"),
+            ("http://hub.example", "hub.example:443"),
+            ("http://hub.example:443", "hub.example:443"),
+            ("https://hub.example:8443", "hub.example:5000"),
+            ("https://x.hub.example", "hub.example"),
+            ("https://hub.example.evil.example", "hub.example"),
+            ("https://hub.example.", "hub.example"),
+            ("http://127.0.0.1:5000", "localhost:5000"),
+        ] {
+            assert!(!is_of(origin, host, false), "{origin} at {host}");
+            assert!(!is_of(origin, host, true), "{origin} at {host}");
+        }
+        assert!(!is_of("https://hub.example:8443", "hub.example", false));
+        assert!(
+            is_of("https://hub.example:8443", "hub.example", true),
+            "as nginx's $host"
+        );
+    }
+
+    #[test]
+    fn origin_parses_only_as_scheme_host_and_port() {
+        for text in [
+            "",
+            "null",
+            "hub.example",
+            "ftp://localhost",
+            "http://",
+            "http://localhost:99999",
+            "http://localhost:+80",
+            "http://localhost:80@evil.example",
+            "http://user@localhost",
+            "http://localhost/",
+            "http://localhost\\",
+            "http://localhost?x",
+            "http://localhost#x",
+            "http:localhost",
+            " http://localhost",
+            "http://local%68ost",
+            "http://localhost http://localhost",
+            "http://::1",
+        ] {
+            assert_eq!(WebOrigin::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn authority_parses_names_addresses_and_ports() {
+        for text in [
+            "hub.example",
+            "hub.example:",
+            "talus_hub-1:80",
+            "[::1]",
+            "127.0.0.1:0",
+            "localhost.",
+        ] {
+            assert!(Authority::parse(text).is_some(), "{text}");
+        }
+        for text in [
+            "", ":80", "a b", "a:b", "a:1:2", "user@a", "a/b", "a,b", "[::1", "a%2eb", "a:65536",
+        ] {
+            assert_eq!(Authority::parse(text), None, "{text}");
+        }
+    }
+}
