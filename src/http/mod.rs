@@ -4,6 +4,7 @@
 pub mod access;
 mod body;
 mod commands;
+mod confined;
 mod error;
 pub(crate) mod health;
 pub mod layers;

@@ -8,11 +8,12 @@ use axum::{
     handler::HandlerWithoutStateExt,
     http::{HeaderName, HeaderValue, header},
     middleware::map_response,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use tower_http::services::ServeDir;
 
-use super::error::not_found;
+use super::{ApiError, confined::Confined, error::not_found};
+use crate::wire::error::internal;
 
 /// What pages may do: load and connect to what is of their own origin, which includes its websockets, and nothing else.
 /// Nothing inline runs, so text that somebody puts into a graph cannot become a script.
@@ -37,15 +38,19 @@ pub fn check_readable(dir: &Path) -> Result<(), String> {
     readable.map_err(|error: io::Error| format!("{}: {error}", index.display()))
 }
 
-/// Serves the files of a directory, and what is not there as every other path that leads nowhere.
+/// Serves the files of a directory but what a link leads out to and what begins with a dot, and what is not there as every other path that leads nowhere.
 pub fn pages(dir: &Path) -> Router {
-    let files = ServeDir::new(dir)
+    // The path of each file begins where the directory does.
+    let files = ServeDir::with_backend("", Confined::to(dir))
         .call_fallback_on_method_not_allowed(true)
         .fallback(not_found.into_service());
     Router::new().fallback_service(files).layer(map_response(with_headers))
 }
 
 async fn with_headers(mut response: Response) -> Response {
+    if response.status().is_server_error() {
+        response = ApiError(internal(&"a page could not be read")).into_response();
+    }
     response.headers_mut().extend(HEADERS);
     response
 }

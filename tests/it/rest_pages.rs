@@ -5,7 +5,10 @@ use std::fs;
 use serde_json::json;
 use talus_hub::{app::App, config::Config};
 
-use crate::support::TestHub;
+use crate::{
+    calls::{Raw, whole},
+    support::TestHub,
+};
 
 async fn hub_with_pages() -> TestHub {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -90,4 +93,99 @@ async fn a_directory_without_pages_stops_the_start() {
         said.starts_with("server.pages_dir: ") && said.contains("index.html"),
         "{said}"
     );
+}
+
+/// P9: of a directory only its own pages are served, whatever else lies in it and however it is asked for.
+#[cfg(unix)]
+#[tokio::test]
+async fn pages_serve_no_dot_files_no_pipes_and_no_links_that_lead_out() {
+    use std::os::unix::fs::symlink;
+
+    let hub = hub_with_pages().await;
+    let pages = hub.dir.path().join("pages");
+    fs::create_dir_all(pages.join(".git")).expect("writable");
+    fs::create_dir_all(hub.dir.path().join("elsewhere")).expect("writable");
+    for secret in [".env", ".git/config", "assets/.env", "../elsewhere/index.html"] {
+        fs::write(pages.join(secret), "not a page").expect("writable");
+    }
+    fs::create_dir_all(pages.join("below")).expect("writable");
+    for (link, target) in [
+        ("out.txt", "../secret"),
+        ("absolute.txt", hub.dir.path().join("secret").to_str().expect("text")),
+        ("linked", "../elsewhere"),
+        ("assets/up", "../.."),
+        ("below/index.html", "../../secret"),
+        ("env.txt", ".env"),
+        ("dangling", "nothing"),
+        ("circle", "circle"),
+    ] {
+        symlink(target, pages.join(link)).expect("writable");
+    }
+    let pipe = std::process::Command::new("mkfifo").arg(pages.join("pipe")).status();
+    assert!(pipe.expect("mkfifo is there").success());
+    let mut raw = Raw::to(&hub.url).await;
+    for path in [
+        "/.env",
+        "/%2eenv",
+        "/%2Eenv",
+        "/.git/config",
+        "/%2egit/config",
+        "/.git/",
+        "/.git",
+        "/assets/.env",
+        "/assets%2f.env",
+        "/assets/%2eenv",
+        "/./.env",
+        "//.env",
+        "/..%2fsecret",
+        "/%2e%2e%2fsecret",
+        "/assets/..%2f..%2fsecret",
+        "/../secret",
+        "/assets/../../secret",
+        "/out.txt",
+        "/absolute.txt",
+        "/linked",
+        "/linked/",
+        "/linked/index.html",
+        "/assets/up/secret",
+        "/below/",
+        "/below/index.html",
+        "/env.txt",
+        "/dangling",
+        "/circle",
+        "/pipe",
+        &format!("/{}", "a".repeat(5_000)),
+        "/index.html%00.js",
+    ] {
+        raw.send(format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"))
+            .await;
+        let answer = raw.answer().await;
+        assert_eq!(answer.refused(), (404, "NOT_FOUND".to_owned()), "{path}");
+    }
+}
+
+/// A release is swapped by a link to the directory, and links within it lead to pages.
+#[cfg(unix)]
+#[tokio::test]
+async fn pages_follow_links_within_the_directory_and_to_it() {
+    use std::os::unix::fs::symlink;
+
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    for release in ["one", "two"] {
+        fs::create_dir_all(dir.path().join(release)).expect("writable");
+        fs::write(dir.path().join(release).join("index.html"), release).expect("writable");
+        symlink("index.html", dir.path().join(release).join("start.html")).expect("writable");
+    }
+    let current = dir.path().join("current");
+    symlink("one", &current).expect("writable");
+    let pages = current.clone();
+    let hub = TestHub::on(dir, |config| config.server.pages_dir = pages).await;
+    for release in ["one", "two"] {
+        for path in ["/", "/start.html"] {
+            let page = whole(hub.http().get(format!("{}{path}", hub.url))).await;
+            assert_eq!((page.status, page.text.as_str()), (200, release), "{path}");
+        }
+        fs::remove_file(&current).expect("writable");
+        symlink("two", &current).expect("writable");
+    }
 }
