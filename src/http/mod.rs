@@ -11,6 +11,7 @@ pub mod layers;
 pub mod pages;
 mod projects;
 mod sessions;
+pub(crate) mod sse;
 mod state;
 mod stream;
 mod templates;

@@ -217,8 +217,7 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Answer<Response> {
     if stream::is_wanted(&headers) {
-        let events = stream::events(&state, session_id, &headers, params.after).await?;
-        return Ok(events.into_response());
+        return stream::events(&state, session_id, &headers, params.after).await;
     }
     let limit = page_items(&state, params.limit)?;
     let after = params.after.unwrap_or_default();

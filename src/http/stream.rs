@@ -1,12 +1,10 @@
 //! A session's events as a stream of server-sent events: for readers that have no Socket.IO.
 
-use std::convert::Infallible;
-
 use axum::{
     http::HeaderMap,
-    response::sse::{Event, KeepAlive, Sse},
+    response::{Response, sse::Event},
 };
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use talus_actors::{
     admission::Permit,
     domain::{
@@ -18,7 +16,7 @@ use talus_actors::{
     world::now,
 };
 
-use super::{AppState, error::Answer};
+use super::{AppState, error::Answer, sse::event_stream};
 use crate::wire::{
     error::Failure,
     event::record_frames,
@@ -67,7 +65,7 @@ pub(super) async fn events(
     session_id: SessionId,
     headers: &HeaderMap,
     after: Option<Seq>,
-) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>> {
+) -> Answer<Response> {
     let place = match last_event(headers)? {
         // The header wins: it is what a browser sends by itself when it comes back to the same address.
         Some((epoch, seq)) => (Some(epoch), seq),
@@ -104,7 +102,7 @@ pub(super) async fn events(
         _permit: permit,
     };
     let events = stream::iter(first).chain(stream::unfold(live, next).flat_map(stream::iter));
-    Ok(Sse::new(events.map(Ok)).keep_alive(KeepAlive::default()))
+    Ok(event_stream(events.map(Ok)))
 }
 
 async fn sync(

@@ -1,12 +1,12 @@
 //! What happens in the tree, as it happens.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     extract::State,
-    response::sse::{Event, KeepAlive, Sse},
+    response::{Response, sse::Event},
 };
-use futures_util::{Stream, stream};
+use futures_util::stream;
 use serde_json::json;
 use talus_actors::{admission::Permit, supervision::SupervisionEvent};
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::EventBody;
 use crate::{
-    http::{Answer, AppState},
+    http::{Answer, AppState, sse::event_stream},
     wire::error::Failure,
 };
 
@@ -26,9 +26,7 @@ struct Listening {
 }
 
 /// `GET /ops/events`: a listener who is too slow is told how many events he missed.
-pub(super) async fn stream(
-    State(state): State<AppState>,
-) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>> {
+pub(super) async fn stream(State(state): State<AppState>) -> Answer<Response> {
     let max = state.listeners.max();
     let permit = state.listeners.try_enter().ok_or_else(|| {
         Failure::new("OVERLOADED", format!("{max} listen, as many as listeners_max allows"))
@@ -52,7 +50,7 @@ pub(super) async fn stream(
         };
         Some((Ok(event), listening))
     };
-    Ok(Sse::new(stream::unfold(listening, next)).keep_alive(KeepAlive::default()))
+    Ok(event_stream(stream::unfold(listening, next)))
 }
 
 fn told(event: &SupervisionEvent) -> Event {

@@ -2,9 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    TestHub,
-    events::{EventStream, StreamEvent},
+use crate::{
+    calls::in_time,
+    support::{
+        TestHub,
+        events::{EventStream, StreamEvent},
+    },
 };
 
 async fn follow(hub: &TestHub, session_id: &str, query: &str, last_event_id: Option<&str>) -> EventStream {
@@ -126,4 +129,23 @@ async fn streams_are_let_in_up_to_their_limit() {
     let (_dir, stopped) = hub.stop().await;
     stopped.expect("in time");
     assert_eq!(stream.next().await, None);
+}
+
+/// P1: a stream arrives at once, also through a proxy that gathers or compresses answers: its headers forbid that, and a
+/// comment comes before anything has happened.
+#[tokio::test]
+async fn event_streams_open_with_a_comment_and_forbid_buffering() {
+    let hub = TestHub::start().await;
+    let session_id = hub.session().await;
+    for url in [
+        hub.api(&format!("/sessions/{session_id}/events")),
+        format!("{}/ops/events", hub.ops_url),
+    ] {
+        let request = hub.http().get(&url).header("accept", "text/event-stream");
+        let mut stream = in_time("the head", request.send()).await.expect("served");
+        assert_eq!(stream.headers()["x-accel-buffering"], "no", "{url}");
+        assert_eq!(stream.headers()["cache-control"], "no-cache, no-transform", "{url}");
+        let first = in_time("a comment", stream.chunk()).await.expect("open");
+        assert!(first.expect("bytes").starts_with(b":"), "{url}");
+    }
 }
