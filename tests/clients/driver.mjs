@@ -1,11 +1,13 @@
 // Plays JavaScript clients for the tests: reads what to do as JSON lines, writes what happens as JSON lines.
 //
-// To do: {do: "connect", client, url, session_id, transports, auth?, bare?, query?, headers?, tell_sent?, apart?},
+// To do: {do: "connect", client, url, session_id, transports, path?, auth?, bare?, query?, headers?, tell_sent?, apart?},
+// {do: "request", client, method, url, headers, body?}: an HTTPS request, told as "head", "chunk" for what comes, and "end".
 // {do: "disconnect" | "reconnect" | "replica" | "spoil", client}, {do: "emit", client, event, data},
 // {do: "ask", client, event, args: [[…arguments of an emit], …]}: all at once, each with an acknowledgement.
 // What happens: {client, got: "connected" | "connect_error" | "event" | "disconnected" | "upgraded" | "sent" | "ack" | "replica"};
 // of a client with a `hash_module`, which has a function `stateHash`, also "hash" after each sync and tick.
 
+import { request as ask } from "node:https";
 import { createInterface } from "node:readline";
 import { io as connect } from "socket.io-client";
 
@@ -70,13 +72,13 @@ class Replica {
 const clients = new Map();
 const tell = (client, got, more) => process.stdout.write(JSON.stringify({ client, got, ...more }) + "\n");
 
-async function start({ client, url, session_id, transports, auth, bare, query, headers, tell_sent, apart, hash_module }) {
+async function start({ client, url, session_id, transports, path, auth, bare, query, headers, tell_sent, apart, hash_module }) {
   // Before there is a socket: what comes while this waits would be missed.
   const { stateHash } = hash_module ? await import(hash_module) : {};
   const sent = (event, data) => tell_sent && tell(client, "sent", { event, data });
   // `io` as a page of the hub itself would have it, with what the test wants on top.
   const io = (namespace, { auth: own }) => connect(url + namespace, {
-    transports, query, extraHeaders: headers, forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 100,
+    transports, path, query, extraHeaders: headers, forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 100,
     auth: cb => own(payload => { const data = bare ? auth : { ...payload, ...auth }; sent("(auth)", data); cb(data); }),
   });
   const replica = new Replica();
@@ -98,11 +100,22 @@ async function start({ client, url, session_id, transports, auth, bare, query, h
   clients.set(client, { socket, spoil, state: () => ({ roots: replica.roots, applied, position: position() }) });
 }
 
+function request({ client, method, url, headers, body }) {
+  const sent = ask(url, { method, headers, agent: false }, answer => {
+    tell(client, "head", { status: answer.statusCode, headers: answer.headers });
+    answer.setEncoding("utf8");
+    answer.on("data", text => tell(client, "chunk", { text })).on("end", () => tell(client, "end", {}));
+  });
+  sent.on("error", error => tell(client, "failed", { message: error.message }));
+  sent.end(body);
+}
+
 for await (const line of createInterface({ input: process.stdin })) {
   const order = JSON.parse(line);
   const known = clients.get(order.client);
   switch (order.do) {
     case "connect": await start(order); break;
+    case "request": request(order); break;
     case "disconnect": known.socket.disconnect(); break;
     case "reconnect": known.socket.connect(); break;
     case "emit": known.socket.emit(order.event, order.data); break;

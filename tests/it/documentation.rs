@@ -125,6 +125,24 @@ fn every_relative_link_leads_to_a_file() {
     }
 }
 
+/// The configurations of proxies that operators are shown are those that are tested.
+#[test]
+fn operations_show_the_tested_proxy_files() {
+    let operations = page("docs/OPERATIONS.md");
+    for (name, language) in [
+        ("nginx.conf", "nginx"),
+        ("haproxy.cfg", "haproxy"),
+        ("Caddyfile", "caddyfile"),
+    ] {
+        let file = page(&format!("docs/proxies/{name}"));
+        let shown = format!("```{language}\n{file}```\n");
+        assert!(
+            operations.contains(&shown),
+            "docs/OPERATIONS.md does not show docs/proxies/{name} as it is"
+        );
+    }
+}
+
 /// An operator who reads of a key in the documentation finds it in the configuration.
 #[test]
 fn every_configuration_key_that_is_written_about_exists() {

@@ -14,6 +14,7 @@ mod process;
 mod process_config;
 mod process_logs;
 mod process_stderr;
+mod proxies;
 mod rest;
 mod rest_commands;
 mod rest_cors;

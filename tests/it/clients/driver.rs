@@ -78,6 +78,11 @@ impl Connect {
         self.with("query", query)
     }
 
+    /// At another path than `/socket.io/`.
+    pub fn at_path(self, path: &str) -> Self {
+        self.with("path", json!(path))
+    }
+
     /// As a page of that origin would.
     pub fn at_origin(self, origin: &str) -> Self {
         self.with("headers", json!({"Origin": origin}))
@@ -143,6 +148,18 @@ impl Driver {
         Self::start(Command::new("node").arg("driver.mjs").current_dir(folder))
     }
 
+    /// JavaScript clients that trust one more certificate. They know `localhost` by its IPv4 address.
+    pub fn javascript_trusting(certificate: &Path) -> Self {
+        let folder = install::node();
+        Self::start(
+            Command::new("node")
+                .arg("driver.mjs")
+                .current_dir(folder)
+                .env("NODE_EXTRA_CA_CERTS", certificate)
+                .env("NODE_OPTIONS", "--dns-result-order=ipv4first"),
+        )
+    }
+
     /// Python clients.
     pub fn python() -> Self {
         let folder = install::python();
@@ -197,6 +214,31 @@ impl Driver {
         let sync = self.join(client, how).await;
         self.event(client, "session:connected").await;
         sync
+    }
+
+    /// Has an HTTPS request sent. Gives the status; what comes after it is told as `chunk` and `end`.
+    pub async fn request(
+        &mut self,
+        name: &str,
+        method: &str,
+        url: &str,
+        headers: Value,
+        body: Option<&Value>,
+    ) -> Value {
+        let body = body.map(Value::to_string);
+        self.order(
+            name,
+            json!({"do": "request", "method": method, "url": url, "headers": headers, "body": body}),
+        )
+        .await;
+        self.expect(name, "head").await
+    }
+
+    /// The rest of an answer.
+    pub async fn body(&mut self, name: &str) -> String {
+        let told = self.until_that(name, |told| told.got == "end").await;
+        let chunks = told.iter().filter_map(|told| told.more["text"].as_str());
+        chunks.collect()
     }
 
     /// Has a client leave by itself.

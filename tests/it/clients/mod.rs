@@ -4,7 +4,7 @@
 mod batched;
 mod commanding;
 mod converging;
-mod driver;
+pub mod driver;
 mod dropping;
 mod edges;
 mod events;
