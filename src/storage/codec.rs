@@ -14,15 +14,21 @@ use talus_actors::{
 
 /// The version of what is written. A change of a stored type that an older reader or writer would not understand makes
 /// it one more, and adds a step to [`upcast`].
-pub(super) const SCHEMA_VERSION: i64 = 1;
+pub(super) const SCHEMA_VERSION: i64 = 2;
+
+/// The first version whose rows have a checksum. What older hubs wrote has none, and is of the same form otherwise.
+pub(super) const CHECKED_VERSION: i64 = 2;
 
 /// The format of snapshots. A snapshot of another format is passed over: the records hold everything that it does.
-pub(super) const SNAPSHOT_FORMAT: i64 = 1;
+pub(super) const SNAPSHOT_FORMAT: i64 = 2;
+
+/// The format of snapshots without a checksum, which are the same otherwise.
+pub(super) const UNCHECKED_SNAPSHOT_FORMAT: i64 = 1;
 
 /// Takes a payload from one version to the next, until it is of this one.
 fn upcast(version: i64, payload: Json) -> Result<Json, LogError> {
     match version {
-        SCHEMA_VERSION => Ok(payload),
+        1 | SCHEMA_VERSION => Ok(payload),
         other => Err(LogError::Corrupt(format!(
             "a payload has version {other}, and this hub knows up to {SCHEMA_VERSION}"
         ))),
@@ -31,7 +37,7 @@ fn upcast(version: i64, payload: Json) -> Result<Json, LogError> {
 
 fn decode<T: DeserializeOwned>(version: i64, payload: &str) -> Result<T, LogError> {
     let corrupt = |error: serde_json::Error| LogError::Corrupt(format!("a payload cannot be read: {error}"));
-    if version == SCHEMA_VERSION {
+    if matches!(version, 1 | SCHEMA_VERSION) {
         return serde_json::from_str(payload).map_err(corrupt);
     }
     let old = serde_json::from_str(payload).map_err(corrupt)?;
@@ -63,5 +69,13 @@ pub(super) fn encode_snapshot(snapshot: &Snapshot) -> io::Result<Vec<u8>> {
 
 pub(super) fn decode_snapshot(data: &[u8]) -> io::Result<Snapshot> {
     let reader = io::BufReader::new(lz4_flex::frame::FrameDecoder::new(data));
-    Ok(serde_json::from_reader(reader)?)
+    let snapshot: Snapshot = serde_json::from_reader(reader)?;
+    if snapshot.is_intact() {
+        return Ok(snapshot);
+    }
+    let text = format!(
+        "the graph of the snapshot at {} has another hash than it says",
+        snapshot.seq
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidData, text))
 }

@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 
-use rusqlite::Connection;
-use talus_actors::domain::ids::{Seq, SessionId};
+use talus_actors::domain::ids::{Seq, SessionId, Timestamp};
 
-/// A session's row and its last `seq`.
+use super::{checksum::GenesisSum, sessions::SessionRow};
+
+/// A session's row and its last `seq`, and what the sum of the row is made from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
     pub(super) sid: i64,
     pub(super) seq: Seq,
+    pub(super) sum: GenesisSum,
+    pub(super) last_activity: Timestamp,
 }
 
 /// The heads that are durable, and over them those of the group that is being written. If the group fails, what was
@@ -22,25 +25,20 @@ pub(super) struct Heads {
 }
 
 impl Heads {
-    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
-        let mut statement =
-            connection.prepare("SELECT ext_id, sid, head_seq FROM sessions WHERE ext_id IS NOT NULL")?;
-        let rows = statement.query_map([], |row| {
-            let (ext_id, sid, head_seq): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok((ext_id, sid, Seq(u64::try_from(head_seq).unwrap_or_default())))
-        })?;
-        let mut durable = HashMap::new();
-        for row in rows {
-            let (ext_id, sid, seq) = row?;
-            // A name that is no id was not written by a hub.
-            if let Ok(session_id) = ext_id.parse() {
-                durable.insert(session_id, Head { sid, seq });
-            }
-        }
-        Ok(Self {
-            durable,
+    pub(super) fn of(rows: &[SessionRow]) -> Self {
+        let head = |row: &SessionRow| Head {
+            sid: row.sid,
+            seq: row.head.seq,
+            sum: row.sum,
+            last_activity: row.head.last_activity,
+        };
+        Self {
+            durable: rows
+                .iter()
+                .map(|row| (row.head.genesis.session_id, head(row)))
+                .collect(),
             pending: HashMap::new(),
-        })
+        }
     }
 
     pub(super) fn get(&self, session_id: SessionId) -> Option<Head> {

@@ -11,11 +11,13 @@
 //!
 //! The writer never waits for more to come: while one group is being flushed, the next one gathers by itself.
 
+mod checksum;
 mod codec;
 mod files;
 mod heads;
 mod reader;
 mod schema;
+mod sessions;
 mod writer;
 
 #[cfg(test)]
@@ -42,6 +44,7 @@ use tokio::sync::oneshot;
 use self::{
     files::DataLock,
     reader::Readers,
+    sessions::AllSessions,
     writer::{Request, Rows, Writer},
 };
 
@@ -116,11 +119,13 @@ impl SqliteLog {
         };
         files::flush(&path).map_err(|error| unusable(&error))?;
         let connection = schema::open_for_writing(&path, options).map_err(|error| unusable(&error))?;
+        sessions::mend_index(&connection).map_err(|error| unusable(&error))?;
+        let stored = AllSessions::read(&connection).map_err(|error| unusable(&error))?;
         let (requests, inbox) = mpsc::sync_channel(WAITING_MAX);
         let refuses = Refuses::default();
-        let writer =
-            Writer::new(connection, inbox, Arc::clone(&refuses), on_fatal).map_err(|error| unusable(&error))?;
-        let readers = Readers::start(&path).map_err(|error| unusable(&error))?;
+        let writer = Writer::new(connection, inbox, &stored, Arc::clone(&refuses), on_fatal)
+            .map_err(|error| unusable(&error))?;
+        let readers = Readers::start(&path, &Arc::new(stored.damaged)).map_err(|error| unusable(&error))?;
         std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || writer.run(lock))
@@ -229,7 +234,13 @@ impl EventLog for SqliteLog {
                 Ok(data) => data,
                 Err(error) => return tracing::error!(%session_id, %error, "a snapshot could not be encoded"),
             };
-            let request = Request::Snapshot { session_id, seq, data };
+            let checksum = checksum::of_snapshot(session_id, seq, codec::SNAPSHOT_FORMAT, &data);
+            let request = Request::Snapshot {
+                session_id,
+                seq,
+                data,
+                checksum,
+            };
             if log.0.requests.try_send(request).is_err() {
                 tracing::warn!(%session_id, seq = seq.0, "a snapshot was skipped: too much waits for the log");
             }

@@ -1,7 +1,11 @@
 //! Reading, on threads and connections of its own: the writer never waits for a reader, and a reader never for the
 //! writer.
+//!
+//! Each row is compared with its checksum, and the rows of an answer have to be dense and to reach as far as the session
+//! does: a page of an index that lost entries is damage too (P12).
 
 use std::{
+    collections::BTreeMap,
     io,
     path::Path,
     sync::{
@@ -11,10 +15,10 @@ use std::{
     },
 };
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, params};
 use talus_actors::{
     domain::{
-        ids::{CommandId, Seq, SessionId, Timestamp},
+        ids::{CommandId, Seq, SessionId},
         recorded::Recorded,
         session::{Genesis, Snapshot},
     },
@@ -23,7 +27,13 @@ use talus_actors::{
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{answered, codec, schema, writer::sql};
+use super::{
+    answered, checksum,
+    codec::{self, CHECKED_VERSION},
+    schema,
+    sessions::{AllSessions, SessionRow},
+    writer::sql,
+};
 
 /// Threads that read. Reads are short, and more threads than cores would only wait for each other.
 const THREADS: usize = 2;
@@ -43,12 +53,15 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn start(path: &Path) -> io::Result<Self> {
+    pub(super) fn start(path: &Path, damaged: &Arc<BTreeMap<SessionId, String>>) -> io::Result<Self> {
         let mut threads = Vec::new();
         for number in 0..THREADS {
             let connection = schema::open_for_reading(path).map_err(io::Error::other)?;
             let (jobs, inbox) = mpsc::sync_channel::<Job>(WAITING_MAX);
-            let reader = Reader { connection };
+            let reader = Reader {
+                connection,
+                damaged: Arc::clone(damaged),
+            };
             // Ends when the log is dropped.
             let work = move || inbox.into_iter().for_each(|job| job(&reader));
             std::thread::Builder::new()
@@ -90,9 +103,21 @@ pub(super) enum ReadError {
 
 impl From<ReadError> for LogError {
     fn from(error: ReadError) -> Self {
+        let error = match error {
+            ReadError::Sqlite(error) => error,
+            ReadError::Log(error) => return error,
+        };
+        let text = error.to_string();
         match error {
-            ReadError::Sqlite(error) => Self::Io(error.to_string()),
-            ReadError::Log(error) => error,
+            rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
+                ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Corrupt(text),
+                _ => Self::Io(text),
+            },
+            // A value of another type or range than any hub writes.
+            rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..) => Self::Corrupt(text),
+            _ => Self::Io(text),
         }
     }
 }
@@ -100,47 +125,52 @@ impl From<ReadError> for LogError {
 /// One thread's way to read.
 pub(super) struct Reader {
     connection: Connection,
+    /// Sessions whose rows were damaged when the log was opened, and how.
+    damaged: Arc<BTreeMap<SessionId, String>>,
 }
 
-/// A session's row.
+/// A session that is read.
 struct Session {
+    id: SessionId,
     sid: i64,
+    /// Where it was, at least, when the reading began.
     head: Seq,
     genesis: Genesis,
 }
 
-const RECORD: &str = "SELECT schema_version, payload, first_seq, seq, undone FROM commands";
+const RECORD: &str = "SELECT schema_version, payload, first_seq, seq, undone, command_id, checksum FROM commands";
 
 pub(super) const COMMAND_IDS: &str =
     "SELECT command_id FROM commands WHERE sid = ?1 AND command_id > ?2 ORDER BY command_id LIMIT ?3";
 
 impl Reader {
     pub(super) fn open(&self, session_id: SessionId, window_events: usize) -> Result<Option<Stored>, ReadError> {
-        let Some(Session { sid, head, genesis }) = self.session(session_id)? else {
+        let Some(session) = self.session(session_id)? else {
             return Ok(None);
         };
-        let snapshot = self.snapshot(sid, head)?;
+        let head = session.head;
+        let snapshot = self.snapshot(&session, head)?;
         let from = match &snapshot {
             None => Seq::ZERO,
             Some(snapshot) => snapshot.seq.min(Seq(head.0.saturating_sub(window_events as u64))),
         };
-        let records = self.records(sid, from, head)?;
+        let records = self.records(&session, from, head)?;
         Ok(Some(Stored {
-            genesis,
+            genesis: session.genesis,
             snapshot,
             records,
         }))
     }
 
     pub(super) fn open_at(&self, session_id: SessionId, at: Seq) -> Result<Option<Stored>, ReadError> {
-        let Some(Session { sid, genesis, .. }) = self.session(session_id)? else {
+        let Some(session) = self.session(session_id)? else {
             return Ok(None);
         };
-        let snapshot = self.snapshot(sid, at)?;
+        let snapshot = self.snapshot(&session, at)?;
         let from = snapshot.as_ref().map_or(Seq::ZERO, |snapshot| snapshot.seq);
-        let records = self.records(sid, from, at)?;
+        let records = self.records(&session, from, at)?;
         Ok(Some(Stored {
-            genesis,
+            genesis: session.genesis,
             snapshot,
             records,
         }))
@@ -152,21 +182,27 @@ impl Reader {
         after: Seq,
         events_max: usize,
     ) -> Result<Option<Vec<Arc<Recorded>>>, ReadError> {
-        let Some(Session { sid, .. }) = self.session(session_id)? else {
+        let Some(session) = self.session(session_id)? else {
             return Ok(None);
         };
         let query = format!("{RECORD} WHERE sid = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3");
         let mut statement = self.connection.prepare_cached(&query)?;
         let rows_max = i64::try_from(events_max).unwrap_or(i64::MAX).clamp(1, PAGE_ROWS);
-        let mut rows = statement.query(params![sid, sql(after), rows_max])?;
+        let mut rows = statement.query(params![session.sid, sql(after), rows_max])?;
         let (mut records, mut events) = (Vec::new(), 0);
+        let mut dense = Dense::after(after);
+        let is_full = |records: &Vec<_>| i64::try_from(records.len()).is_ok_and(|len| len == rows_max);
         while let Some(row) = rows.next()? {
-            let record = recorded(row)?;
-            events += record.len_on_wire();
+            let Told { recorded, .. } = session.told(row)?;
+            dense.next(&recorded)?;
+            events += recorded.len_on_wire();
             if events > events_max && !records.is_empty() {
-                break;
+                return Ok(Some(records));
             }
-            records.push(record);
+            records.push(recorded);
+        }
+        if !is_full(&records) {
+            dense.reaches(session.head)?;
         }
         Ok(Some(records))
     }
@@ -177,34 +213,62 @@ impl Reader {
         before: Seq,
         records_max: usize,
     ) -> Result<Option<Vec<Told>>, ReadError> {
-        let Some(Session { sid, .. }) = self.session(session_id)? else {
+        let Some(session) = self.session(session_id)? else {
             return Ok(None);
         };
+        // The record that the newest one has to lead to. Asked for first: what is appended meanwhile comes after both.
+        let follows: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT first_seq FROM commands WHERE sid = ?1 AND seq >= ?2 ORDER BY seq LIMIT 1")?
+            .query_row(params![session.sid, sql(before)], |row| row.get(0))
+            .optional()?;
         let query = format!("{RECORD} WHERE sid = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3");
         let mut statement = self.connection.prepare_cached(&query)?;
         let limit = i64::try_from(records_max).unwrap_or(i64::MAX);
-        let mut rows = statement.query(params![sid, sql(before), limit])?;
-        let mut told = Vec::new();
+        let mut rows = statement.query(params![session.sid, sql(before), limit])?;
+        let mut told: Vec<Told> = Vec::new();
+        let mut begins: Option<Seq> = None;
         while let Some(row) = rows.next()? {
-            told.push(Told {
-                recorded: recorded(row)?,
-                undone: row.get(4)?,
-            });
+            let command = session.told(row)?;
+            let seq = command.recorded.seq();
+            let is_next = match (begins, follows) {
+                (Some(begins), _) => seq.plus(1) == begins,
+                (None, Some(follows)) => sql(seq.plus(1)) == follows,
+                (None, None) => seq >= session.head,
+            };
+            if !is_next {
+                return Err(gap(seq, begins.unwrap_or(session.head)));
+            }
+            begins = Some(command.recorded.first_seq);
+            told.push(command);
+        }
+        // The last page ends with the first record, or there is none.
+        let oldest = begins.unwrap_or_else(|| follows.map_or(session.head.plus(1), unsigned));
+        if i64::try_from(told.len()).is_ok_and(|len| len < limit) && oldest != Seq(1) {
+            return Err(gap(Seq::ZERO, oldest));
         }
         Ok(Some(told))
     }
 
     pub(super) fn find(&self, session_id: SessionId, commands: &[CommandId]) -> Result<Vec<Arc<Recorded>>, ReadError> {
-        let Some(Session { sid, .. }) = self.session(session_id)? else {
+        let Some(session) = self.session(session_id)? else {
             return Ok(Vec::new());
         };
         let query = format!("{RECORD} WHERE sid = ?1 AND command_id = ?2");
         let mut statement = self.connection.prepare_cached(&query)?;
         let mut found = Vec::new();
-        for command in commands {
-            let mut rows = statement.query(params![sid, command.uuid().as_bytes()])?;
+        for &command in commands {
+            let mut rows = statement.query(params![session.sid, command.uuid().as_bytes()])?;
             if let Some(row) = rows.next()? {
-                found.push(recorded(row)?);
+                let Told { recorded, .. } = session.told(row)?;
+                if recorded.command_id != command {
+                    let text = format!(
+                        "the index of command ids names the row at {} for {command}",
+                        recorded.seq()
+                    );
+                    return Err(LogError::Corrupt(text).into());
+                }
+                found.push(recorded);
             }
         }
         Ok(found)
@@ -217,7 +281,7 @@ impl Reader {
         after: Option<CommandId>,
         ids_max: usize,
     ) -> Result<Option<Vec<CommandId>>, ReadError> {
-        let Some(Session { sid, .. }) = self.session(session_id)? else {
+        let Some(session) = self.session(session_id)? else {
             return Ok(None);
         };
         let mut statement = self.connection.prepare_cached(COMMAND_IDS)?;
@@ -225,101 +289,173 @@ impl Reader {
         // Nothing is less than no bytes.
         let after = after.as_ref().map_or(&[][..], |bytes| &bytes[..]);
         let limit = i64::try_from(ids_max).unwrap_or(i64::MAX);
-        let mut rows = statement.query(params![sid, after, limit])?;
+        let mut rows = statement.query(params![session.sid, after, limit])?;
         let mut ids = Vec::new();
         while let Some(row) = rows.next()? {
-            let id = Uuid::from_slice(row.get_ref(0)?.as_blob().map_err(unreadable)?);
-            let id = id.map_err(|error| LogError::Corrupt(format!("a command's id is none: {error}")))?;
-            ids.push(CommandId::new(id));
+            ids.push(command_id(row, 0)?);
         }
         Ok(Some(ids))
     }
 
     pub(super) fn list(&self) -> Result<Vec<StoredHead>, ReadError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT schema_version, genesis, head_seq, node_count, last_activity_ms FROM sessions
-             WHERE ext_id IS NOT NULL ORDER BY sid",
-        )?;
-        let mut rows = statement.query([])?;
-        let mut heads = Vec::new();
-        while let Some(row) = rows.next()? {
-            heads.push(StoredHead {
-                genesis: codec::decode_genesis(row.get(0)?, row.get_ref(1)?.as_str().map_err(unreadable)?)?,
-                seq: seq(row, 2)?,
-                node_count: usize::try_from(row.get::<_, i64>(3)?).unwrap_or_default(),
-                last_activity: Timestamp(row.get(4)?),
-            });
-        }
+        let all = AllSessions::read(&self.connection)?;
         // The pages of all sessions are read once, when the hub starts, and need not stay in memory.
         self.connection.execute_batch("PRAGMA shrink_memory")?;
-        Ok(heads)
+        Ok(all.rows.into_iter().map(|row| row.head).collect())
     }
 
     fn session(&self, session_id: SessionId) -> Result<Option<Session>, ReadError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT sid, head_seq, schema_version, genesis FROM sessions WHERE ext_id = ?1")?;
-        let mut rows = statement.query([session_id.to_string()])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        Ok(Some(Session {
-            sid: row.get(0)?,
-            head: seq(row, 1)?,
-            genesis: codec::decode_genesis(row.get(2)?, row.get_ref(3)?.as_str().map_err(unreadable)?)?,
+        if let Some(reason) = self.damaged.get(&session_id) {
+            return Err(LogError::Corrupt(reason.clone()).into());
+        }
+        let found = SessionRow::find(&self.connection, session_id)?;
+        Ok(found.map(|SessionRow { sid, head, .. }| Session {
+            id: session_id,
+            sid,
+            head: head.seq,
+            genesis: head.genesis,
         }))
     }
 
     /// The latest snapshot that is not later than `at` and can be read. One that cannot costs a longer replay, no more.
-    fn snapshot(&self, sid: i64, at: Seq) -> Result<Option<Snapshot>, ReadError> {
+    fn snapshot(&self, session: &Session, at: Seq) -> Result<Option<Snapshot>, ReadError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT data FROM snapshots WHERE sid = ?1 AND seq <= ?2 AND format = ?3 ORDER BY seq DESC",
+            "SELECT data, format, seq, checksum FROM snapshots WHERE sid = ?1 AND seq <= ?2 ORDER BY seq DESC",
         )?;
-        let mut rows = statement.query(params![sid, sql(at), codec::SNAPSHOT_FORMAT])?;
+        let mut rows = statement.query(params![session.sid, sql(at)])?;
         while let Some(row) = rows.next()? {
-            match codec::decode_snapshot(row.get_ref(0)?.as_blob().map_err(unreadable)?) {
-                Ok(snapshot) => return Ok(Some(snapshot)),
-                Err(error) => tracing::warn!(sid, %error, "a snapshot cannot be read and is passed over"),
+            match session.snapshot(row) {
+                Ok(Some(snapshot)) => return Ok(Some(snapshot)),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(session_id = %session.id, %error, "a snapshot cannot be read and is passed over");
+                }
             }
         }
         Ok(None)
     }
 
     /// The records after `from` that begin at or before `to`, page by page.
-    fn records(&self, sid: i64, from: Seq, to: Seq) -> Result<Vec<Arc<Recorded>>, ReadError> {
+    fn records(&self, session: &Session, from: Seq, to: Seq) -> Result<Vec<Arc<Recorded>>, ReadError> {
         let query = format!("{RECORD} WHERE sid = ?1 AND seq > ?2 AND first_seq <= ?3 ORDER BY seq LIMIT ?4");
         let mut statement = self.connection.prepare_cached(&query)?;
-        let (mut records, mut after) = (Vec::new(), from);
+        let (mut records, mut after, mut dense) = (Vec::new(), from, Dense::after(from));
         loop {
             let before = records.len();
-            let mut rows = statement.query(params![sid, sql(after), sql(to), PAGE_ROWS])?;
+            let mut rows = statement.query(params![session.sid, sql(after), sql(to), PAGE_ROWS])?;
             while let Some(row) = rows.next()? {
-                after = seq(row, 3)?;
-                records.push(recorded(row)?);
+                let Told { recorded, .. } = session.told(row)?;
+                dense.next(&recorded)?;
+                after = recorded.seq();
+                records.push(recorded);
             }
             let page = i64::try_from(records.len() - before).unwrap_or(i64::MAX);
             if page < PAGE_ROWS {
+                dense.reaches(to.min(session.head))?;
                 return Ok(records);
             }
         }
     }
 }
 
-/// A record, which has to be where its row says.
-fn recorded(row: &Row<'_>) -> Result<Arc<Recorded>, ReadError> {
-    let record = codec::decode_record(row.get(0)?, row.get_ref(1)?.as_str().map_err(unreadable)?)?;
-    let (first, last) = (seq(row, 2)?, seq(row, 3)?);
-    if (record.first_seq, record.seq()) == (first, last) {
-        return Ok(record);
+impl Session {
+    /// A command, which has to be what was written, and where its row says.
+    fn told(&self, row: &Row<'_>) -> Result<Told, ReadError> {
+        let (version, payload) = (row.get(0)?, row.get_ref(1)?.as_str().map_err(unreadable)?);
+        let (first_seq, seq) = (unsigned(row.get(2)?), unsigned(row.get(3)?));
+        let (undone, command_id) = (row.get(4)?, command_id(row, 5)?);
+        let is_sound = match row.get::<_, Option<i64>>(6)? {
+            Some(checksum) => {
+                let sum = checksum::of_command(self.id, (first_seq, seq), command_id, version, payload);
+                checksum == checksum::with_flag(sum, undone)
+            }
+            None => version < CHECKED_VERSION,
+        };
+        if !is_sound {
+            return Err(self.corrupt(format_args!("the row at {seq} does not match its checksum")));
+        }
+        let recorded = codec::decode_record(version, payload)?;
+        if (recorded.first_seq, recorded.seq(), recorded.command_id) == (first_seq, seq, command_id) {
+            return Ok(Told { recorded, undone });
+        }
+        Err(self.corrupt(format_args!(
+            "the payload of the row at {seq} says that it is at {}",
+            recorded.seq()
+        )))
     }
-    let text = format!("the payload of the row at {last} says that it is at {}", record.seq());
-    Err(LogError::Corrupt(text).into())
+
+    /// A snapshot; `None`: of a format that this hub does not know.
+    fn snapshot(&self, row: &Row<'_>) -> Result<Option<Snapshot>, ReadError> {
+        let (format, seq) = (row.get(1)?, unsigned(row.get(2)?));
+        let data = row.get_ref(0)?.as_blob().map_err(unreadable)?;
+        let is_sound = match format {
+            codec::SNAPSHOT_FORMAT => {
+                row.get::<_, Option<i64>>(3)? == Some(checksum::of_snapshot(self.id, seq, format, data))
+            }
+            codec::UNCHECKED_SNAPSHOT_FORMAT => true,
+            _ => return Ok(None),
+        };
+        if !is_sound {
+            return Err(self.corrupt(format_args!("the snapshot at {seq} does not match its checksum")));
+        }
+        let snapshot = codec::decode_snapshot(data).map_err(|error| LogError::Corrupt(error.to_string()))?;
+        if snapshot.seq == seq {
+            return Ok(Some(snapshot));
+        }
+        Err(self.corrupt(format_args!(
+            "the snapshot at {seq} says that it is at {}",
+            snapshot.seq
+        )))
+    }
+
+    fn corrupt(&self, what: std::fmt::Arguments<'_>) -> ReadError {
+        LogError::Corrupt(format!("session {}: {what}", self.id)).into()
+    }
 }
 
-fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<Seq> {
-    row.get::<_, i64>(column)
-        .map(|number| Seq(u64::try_from(number).unwrap_or_default()))
+/// Checks that records follow each other without a hole.
+struct Dense {
+    begun: bool,
+    at: Seq,
+}
+
+impl Dense {
+    /// The first record may begin at that `seq` or before it, and has to end after it.
+    const fn after(at: Seq) -> Self {
+        Self { begun: false, at }
+    }
+
+    fn next(&mut self, recorded: &Recorded) -> Result<(), ReadError> {
+        let (wanted, first) = (self.at.plus(1), recorded.first_seq);
+        if if self.begun { first == wanted } else { first <= wanted } {
+            self.begun = true;
+            self.at = recorded.seq();
+            return Ok(());
+        }
+        Err(gap(self.at, first))
+    }
+
+    fn reaches(&self, end: Seq) -> Result<(), ReadError> {
+        if self.at >= end { Ok(()) } else { Err(gap(self.at, end)) }
+    }
+}
+
+fn gap(after: Seq, found: Seq) -> ReadError {
+    LogError::Corrupt(format!("records are missing between {after} and {found}")).into()
+}
+
+fn command_id(row: &Row<'_>, column: usize) -> Result<CommandId, ReadError> {
+    let id = Uuid::from_slice(row.get_ref(column)?.as_blob().map_err(unreadable)?);
+    let id = id.map_err(|error| LogError::Corrupt(format!("a command's id is none: {error}")))?;
+    Ok(CommandId::new(id))
+}
+
+/// A negative number was not written by a hub; the checks of its row tell.
+fn unsigned(number: i64) -> Seq {
+    Seq(u64::try_from(number).unwrap_or_default())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "what maps errors gives them away")]
-fn unreadable(error: rusqlite::types::FromSqlError) -> LogError {
+pub(super) fn unreadable(error: rusqlite::types::FromSqlError) -> LogError {
     LogError::Corrupt(error.to_string())
 }

@@ -27,6 +27,8 @@ use uuid::Uuid;
 
 use super::{writer::Failure, *};
 
+mod damage;
+
 fn genesis(number: u128) -> Genesis {
     Genesis {
         session_id: SessionId::new(Uuid::from_u128(number)),
@@ -75,11 +77,10 @@ impl Writing {
             now: Timestamp(i64::try_from(2_000 + self.commands).expect("small")),
             expected_seq: None,
         };
-        let Ok(Decision::Change(recorded)) = decide(&self.session, command, &context) else {
+        let Ok(Decision::Change(proposed)) = decide(&self.session, command, &context) else {
             unreachable!("{command:?} changes something");
         };
-        self.session.apply(&recorded).expect("fits");
-        recorded
+        self.session.carry_out(Arc::unwrap_or_clone(proposed)).expect("fits").0
     }
 
     async fn append(&self, expected: Seq, records: Vec<Arc<Recorded>>) -> Result<(), AppendError> {

@@ -20,7 +20,7 @@ pub(super) use self::{
     request::{Request, Rows},
     statements::sql,
 };
-use super::{OnFatal, Refuses, files::DataLock, heads::Heads};
+use super::{OnFatal, Refuses, files::DataLock, heads::Heads, sessions::AllSessions};
 
 /// Events that one transaction takes, at most, before it is committed: enough that the flush is a small part of it, and
 /// few enough that nobody waits long.
@@ -82,10 +82,11 @@ impl Writer {
     pub(super) fn new(
         connection: Connection,
         requests: mpsc::Receiver<Request>,
+        stored: &AllSessions,
         refuses: Refuses,
         on_fatal: OnFatal,
     ) -> rusqlite::Result<Self> {
-        let heads = Heads::load(&connection)?;
+        let heads = Heads::of(&stored.rows);
         // What was being removed when the hub ended goes on being removed.
         let purging = connection
             .prepare("SELECT sid FROM sessions WHERE ext_id IS NULL")?

@@ -12,7 +12,7 @@ use talus_actors::{
 use tokio::sync::oneshot;
 
 use super::Failure;
-use crate::storage::codec;
+use crate::storage::{checksum, codec};
 
 /// What the writer is asked to do.
 pub(in crate::storage) enum Request {
@@ -22,6 +22,7 @@ pub(in crate::storage) enum Request {
         session_id: SessionId,
         seq: Seq,
         data: Vec<u8>,
+        checksum: i64,
     },
     Delete(SessionId, oneshot::Sender<Result<(), LogError>>),
     Close(oneshot::Sender<()>),
@@ -41,6 +42,7 @@ pub(super) struct Row {
     pub(super) first_seq: Seq,
     pub(super) seq: Seq,
     pub(super) command_id: CommandId,
+    pub(super) checksum: i64,
     /// A command that is undone by this one (`true`), or done again (`false`).
     pub(super) turns: Option<(CommandId, bool)>,
     pub(super) payload: String,
@@ -48,7 +50,11 @@ pub(super) struct Row {
 
 impl Rows {
     pub(in crate::storage) fn encode(append: Append) -> Result<Self, (Done, String)> {
-        let rows: Result<Vec<Row>, _> = append.records.iter().map(|record| Row::encode(record)).collect();
+        let rows: Result<Vec<Row>, _> = append
+            .records
+            .iter()
+            .map(|record| Row::encode(append.session_id, record))
+            .collect();
         match rows {
             Ok(rows) => Ok(Self {
                 session_id: append.session_id,
@@ -64,18 +70,22 @@ impl Rows {
 }
 
 impl Row {
-    fn encode(recorded: &Recorded) -> Result<Self, serde_json::Error> {
+    fn encode(session_id: SessionId, recorded: &Recorded) -> Result<Self, serde_json::Error> {
         let turns = recorded.target.and_then(|target| match recorded.command_type {
             CommandType::Undo => Some((target.command_id, true)),
             CommandType::Redo => Some((target.command_id, false)),
             _ => None,
         });
+        let payload = codec::encode_record(recorded)?;
+        let (first_seq, seq, command_id) = (recorded.first_seq, recorded.seq(), recorded.command_id);
+        let version = codec::SCHEMA_VERSION;
         Ok(Self {
-            first_seq: recorded.first_seq,
-            seq: recorded.seq(),
-            command_id: recorded.command_id,
+            first_seq,
+            seq,
+            command_id,
+            checksum: checksum::of_command(session_id, (first_seq, seq), command_id, version, &payload),
             turns,
-            payload: codec::encode_record(recorded)?,
+            payload,
         })
     }
 

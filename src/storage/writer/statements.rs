@@ -10,6 +10,7 @@ use talus_actors::domain::{
 
 use super::request::{Request, Rows, Verdict};
 use crate::storage::{
+    checksum::{self, GenesisSum},
     codec,
     heads::{Head, Heads},
 };
@@ -19,6 +20,12 @@ const PURGE_ROWS_MAX: i64 = 1_000;
 
 /// Snapshots of a session that are kept: the latest, and one before it, should the latest turn out to be unreadable.
 const SNAPSHOTS_MAX: i64 = 2;
+
+/// Sets the flag of a command that is undone or done again, and turns its sum if that changes the flag. A row without a
+/// sum keeps none.
+const TURN: &str = "UPDATE commands SET undone = ?3,
+     checksum = CASE undone WHEN ?3 THEN checksum ELSE (checksum | ?4) - (checksum & ?4) END
+     WHERE sid = ?1 AND command_id = ?2";
 
 /// What a transaction does about an append that turns out to be impossible.
 #[derive(Clone, Copy)]
@@ -50,7 +57,12 @@ pub(super) fn write(
         verdicts.push(match request {
             Request::Create(genesis, _) => create(&transaction, heads, genesis)?,
             Request::Append(rows) => append(&mut transaction, heads, rows, appends)?,
-            Request::Snapshot { session_id, seq, data } => snapshot(&transaction, heads, *session_id, *seq, data)?,
+            Request::Snapshot {
+                session_id,
+                seq,
+                data,
+                checksum,
+            } => snapshot(&transaction, heads, *session_id, *seq, (data, *checksum))?,
             Request::Delete(session_id, _) => {
                 if let Some(head) = heads.get(*session_id) {
                     transaction
@@ -74,20 +86,28 @@ fn create(transaction: &Transaction<'_>, heads: &mut Heads, genesis: &Genesis) -
         return Ok(Verdict::Exists);
     }
     let payload = codec::encode_genesis(genesis).map_err(unencodable)?;
-    let created_ms = genesis.created_at.0;
+    let (ext_id, created_ms) = (genesis.session_id.to_string(), genesis.created_at.0);
+    let sum = GenesisSum::of(&ext_id, created_ms, codec::SCHEMA_VERSION, &payload);
     transaction
         .prepare_cached(
-            "INSERT INTO sessions (ext_id, head_seq, node_count, created_ms, last_activity_ms, schema_version, genesis)
-             VALUES (?1, 0, 0, ?2, ?2, ?3, ?4)",
+            "INSERT INTO sessions
+             (ext_id, head_seq, node_count, created_ms, last_activity_ms, schema_version, genesis, checksum)
+             VALUES (?1, 0, 0, ?2, ?2, ?3, ?4, ?5)",
         )?
         .execute(params![
-            genesis.session_id.to_string(),
+            ext_id,
             created_ms,
             codec::SCHEMA_VERSION,
-            payload
+            payload,
+            sum.of_row(0, 0, created_ms)
         ])?;
-    let sid = transaction.last_insert_rowid();
-    heads.set(genesis.session_id, Head { sid, seq: Seq::ZERO });
+    let head = Head {
+        sid: transaction.last_insert_rowid(),
+        seq: Seq::ZERO,
+        sum,
+        last_activity: genesis.created_at,
+    };
+    heads.set(genesis.session_id, head);
     Ok(Verdict::Done)
 }
 
@@ -98,23 +118,29 @@ fn append(
     rows: &Rows,
     appends: Appends,
 ) -> rusqlite::Result<Verdict> {
-    let Some(Head { sid, seq: actual }) = heads.get(rows.session_id) else {
+    let Some(head) = heads.get(rows.session_id) else {
         return Ok(Verdict::NoSuchLog);
     };
+    let actual = head.seq;
     let expected = rows.expected;
     let conflict = Verdict::Conflict { expected, actual };
     let follows = rows
         .rows
         .iter()
         .try_fold(expected, |seq, row| (row.first_seq == seq.plus(1)).then_some(row.seq));
-    let Some(head_seq) = follows.filter(|_| expected == actual) else {
+    let Some(seq) = follows.filter(|_| expected == actual) else {
         return Ok(conflict);
     };
+    let head = Head {
+        seq,
+        last_activity: rows.last_activity.unwrap_or(head.last_activity),
+        ..head
+    };
     match appends {
-        Appends::Together => insert(transaction, sid, rows, head_seq)?,
+        Appends::Together => insert(transaction, &head, rows)?,
         Appends::EachByItself => {
             let savepoint = transaction.savepoint()?;
-            match insert(&savepoint, sid, rows, head_seq) {
+            match insert(&savepoint, &head, rows) {
                 Ok(()) => savepoint.commit()?,
                 // The rest of the group is not to suffer for it.
                 Err(error) if is_taken(&error) => return Ok(conflict),
@@ -122,13 +148,15 @@ fn append(
             }
         }
     }
-    heads.set(rows.session_id, Head { sid, seq: head_seq });
+    heads.set(rows.session_id, head);
     Ok(Verdict::Done)
 }
 
-fn insert(connection: &Connection, sid: i64, rows: &Rows, head_seq: Seq) -> rusqlite::Result<()> {
+fn insert(connection: &Connection, head: &Head, rows: &Rows) -> rusqlite::Result<()> {
+    let sid = head.sid;
     let mut statement = connection.prepare_cached(
-        "INSERT INTO commands (sid, first_seq, seq, command_id, schema_version, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO commands (sid, first_seq, seq, command_id, schema_version, payload, checksum)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for row in &rows.rows {
         statement.execute(params![
@@ -137,22 +165,33 @@ fn insert(connection: &Connection, sid: i64, rows: &Rows, head_seq: Seq) -> rusq
             sql(row.seq),
             row.command_id.uuid().as_bytes(),
             codec::SCHEMA_VERSION,
-            row.payload
+            row.payload,
+            row.checksum
         ])?;
         if let Some((command_id, undone)) = row.turns {
-            connection
-                .prepare_cached("UPDATE commands SET undone = ?3 WHERE sid = ?1 AND command_id = ?2")?
-                .execute(params![sid, command_id.uuid().as_bytes(), undone])?;
+            connection.prepare_cached(TURN)?.execute(params![
+                sid,
+                command_id.uuid().as_bytes(),
+                undone,
+                checksum::UNDONE_MASK
+            ])?;
         }
     }
     let node_count = i64::try_from(rows.node_count).unwrap_or(i64::MAX);
-    let last_activity = rows.last_activity.map(|timestamp| timestamp.0);
+    let (head_seq, last_activity) = (sql(head.seq), head.last_activity.0);
     connection
         .prepare_cached(
-            "UPDATE sessions SET head_seq = ?2, node_count = ?3, last_activity_ms = coalesce(?4, last_activity_ms)
+            "UPDATE sessions SET head_seq = ?2, node_count = ?3, last_activity_ms = ?4, schema_version = ?5, checksum = ?6
              WHERE sid = ?1",
         )?
-        .execute(params![sid, sql(head_seq), node_count, last_activity])?;
+        .execute(params![
+            sid,
+            head_seq,
+            node_count,
+            last_activity,
+            codec::SCHEMA_VERSION,
+            head.sum.of_row(head_seq, node_count, last_activity)
+        ])?;
     Ok(())
 }
 
@@ -161,15 +200,17 @@ fn snapshot(
     heads: &Heads,
     session_id: SessionId,
     seq: Seq,
-    data: &[u8],
+    (data, checksum): (&[u8], i64),
 ) -> rusqlite::Result<Verdict> {
     // It was taken of what was durable; a session that is gone since needs none.
     let Some(head) = heads.get(session_id).filter(|head| seq <= head.seq) else {
         return Ok(Verdict::NoSuchLog);
     };
     transaction
-        .prepare_cached("INSERT OR REPLACE INTO snapshots (sid, seq, format, data) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![head.sid, sql(seq), codec::SNAPSHOT_FORMAT, data])?;
+        .prepare_cached(
+            "INSERT OR REPLACE INTO snapshots (sid, seq, format, data, checksum) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![head.sid, sql(seq), codec::SNAPSHOT_FORMAT, data, checksum])?;
     transaction
         .prepare_cached(
             "DELETE FROM snapshots WHERE sid = ?1 AND seq NOT IN

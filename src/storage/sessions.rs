@@ -1,0 +1,169 @@
+//! The rows of `sessions`, read and checked.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, Row};
+use talus_actors::{
+    domain::{
+        ids::{Epoch, Seq, SessionId, Timestamp},
+        session::Genesis,
+    },
+    log::{LogError, StoredHead},
+};
+
+use super::{
+    checksum::GenesisSum,
+    codec::{self, CHECKED_VERSION},
+    reader::{ReadError, unreadable},
+};
+
+/// The columns that [`SessionRow::read`] takes, in its order.
+const COLUMNS: &str =
+    "sid, ext_id, head_seq, node_count, created_ms, last_activity_ms, schema_version, genesis, checksum";
+
+/// A session's row as it was written.
+pub(super) struct SessionRow {
+    pub(super) sid: i64,
+    pub(super) head: StoredHead,
+    /// Sum of what the next append does not change.
+    pub(super) sum: GenesisSum,
+}
+
+impl SessionRow {
+    /// Reads the row of a session, if there is one.
+    pub(super) fn find(connection: &Connection, session_id: SessionId) -> Result<Option<Self>, ReadError> {
+        let query = format!("SELECT {COLUMNS} FROM sessions WHERE ext_id = ?1");
+        let mut statement = connection.prepare_cached(&query)?;
+        let mut rows = statement.query([session_id.to_string()])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let found = Self::read(row)?;
+        if found.head.genesis.session_id == session_id {
+            return Ok(Some(found));
+        }
+        Err(damaged(session_id).into())
+    }
+
+    fn read(row: &Row<'_>) -> Result<Self, ReadError> {
+        let text = |column| {
+            row.get_ref(column)?
+                .as_str()
+                .map_err(|error| ReadError::from(unreadable(error)))
+        };
+        let (ext_id, genesis_text) = (text(1)?, text(7)?);
+        let (head_seq, node_count): (i64, i64) = (row.get(2)?, row.get(3)?);
+        let (created_ms, last_activity_ms): (i64, i64) = (row.get(4)?, row.get(5)?);
+        let (version, checksum): (i64, Option<i64>) = (row.get(6)?, row.get(8)?);
+        let sum = GenesisSum::of(ext_id, created_ms, version, genesis_text);
+        let is_sound = match checksum {
+            Some(checksum) => checksum == sum.of_row(head_seq, node_count, last_activity_ms),
+            None => version < CHECKED_VERSION,
+        };
+        let genesis = codec::decode_genesis(version, genesis_text)?;
+        if !is_sound || genesis.session_id.to_string() != ext_id {
+            return Err(damaged(genesis.session_id).into());
+        }
+        Ok(Self {
+            sid: row.get(0)?,
+            head: StoredHead {
+                genesis,
+                seq: seq(head_seq),
+                node_count: usize::try_from(node_count).unwrap_or_default(),
+                last_activity: Timestamp(last_activity_ms),
+            },
+            // The row is of this version from its next append on.
+            sum: GenesisSum::of(ext_id, created_ms, codec::SCHEMA_VERSION, genesis_text),
+        })
+    }
+}
+
+/// All sessions, in the order they were created. A damaged row is listed with what can be made out of it, so that its
+/// session is known, and refused, instead of gone; the reasons are by id.
+#[derive(Default)]
+pub(super) struct AllSessions {
+    pub(super) rows: Vec<SessionRow>,
+    pub(super) damaged: BTreeMap<SessionId, String>,
+}
+
+impl AllSessions {
+    pub(super) fn read(connection: &Connection) -> Result<Self, ReadError> {
+        let query = format!("SELECT {COLUMNS} FROM sessions WHERE ext_id IS NOT NULL ORDER BY sid");
+        let mut statement = connection.prepare(&query)?;
+        let mut rows = statement.query([])?;
+        let mut all = Self::default();
+        while let Some(row) = rows.next()? {
+            match SessionRow::read(row) {
+                Ok(row) => all.rows.push(row),
+                Err(error @ ReadError::Sqlite(rusqlite::Error::SqliteFailure(..))) => return Err(error),
+                Err(error) => {
+                    let error = LogError::from(error);
+                    let Some(salvaged) = salvage(row) else {
+                        return Err(error.into());
+                    };
+                    let session_id = salvaged.head.genesis.session_id;
+                    tracing::error!(%session_id, %error, "the row of a session is damaged");
+                    all.damaged.insert(session_id, error.to_string());
+                    all.rows.push(salvaged);
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// What a damaged row still says: the id at least.
+fn salvage(row: &Row<'_>) -> Option<SessionRow> {
+    let genesis_text: String = row.get(7).unwrap_or_default();
+    let genesis = codec::decode_genesis(codec::SCHEMA_VERSION, &genesis_text).ok();
+    let ext_id: Option<SessionId> = row.get::<_, String>(1).ok().and_then(|text| text.parse().ok());
+    let number = |column| row.get::<_, i64>(column).unwrap_or_default();
+    let (head_seq, node_count, created_ms, last_activity_ms) = (number(2), number(3), number(4), number(5));
+    let checksum: Option<i64> = row.get(8).ok();
+    let sum_with = |id: SessionId| {
+        let sum = GenesisSum::of(&id.to_string(), created_ms, number(6), &genesis_text);
+        Some(sum.of_row(head_seq, node_count, last_activity_ms)) == checksum
+    };
+    // Of two ids that differ, the one that the checksum was made with.
+    let in_genesis = genesis.as_ref().map(|genesis| genesis.session_id);
+    let session_id = in_genesis.filter(|&id| sum_with(id)).or(ext_id).or(in_genesis)?;
+    let unknown = Genesis {
+        session_id,
+        epoch: Epoch::new(0),
+        created_at: Timestamp(created_ms),
+        project: None,
+    };
+    let genesis = genesis.map_or(unknown, |genesis| Genesis { session_id, ..genesis });
+    Some(SessionRow {
+        sid: row.get(0).ok()?,
+        head: StoredHead {
+            genesis,
+            seq: seq(head_seq),
+            node_count: usize::try_from(node_count).unwrap_or_default(),
+            last_activity: Timestamp(last_activity_ms),
+        },
+        sum: GenesisSum::of(
+            &session_id.to_string(),
+            created_ms,
+            codec::SCHEMA_VERSION,
+            &genesis_text,
+        ),
+    })
+}
+
+fn damaged(session_id: SessionId) -> LogError {
+    LogError::Corrupt(format!("the row of session {session_id} does not match its checksum"))
+}
+
+fn seq(number: i64) -> Seq {
+    Seq(u64::try_from(number).unwrap_or_default())
+}
+
+/// Makes the index of session ids anew if it does not agree with the table, whose rows are checked by their sums.
+/// Otherwise a session would be listed and could not be found.
+pub(super) fn mend_index(connection: &Connection) -> rusqlite::Result<()> {
+    let verdict: String = connection.query_row("PRAGMA integrity_check(sessions)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        tracing::error!(%verdict, "the table of sessions or its index is damaged; the index is made anew");
+        connection.execute_batch("REINDEX sessions")?;
+    }
+    Ok(())
+}
