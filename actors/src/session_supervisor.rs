@@ -184,27 +184,45 @@ pub(crate) struct SupervisorState {
 /// Why an actor failed.
 struct Failure {
     text: Arc<str>,
-    /// Whether its budget of restarts is charged for it.
-    is_its_own: bool,
-    /// Whether its log is damaged: another start would read the same.
-    is_damage: bool,
+    cause: Cause,
+}
+
+/// Where a failure came from. Only the session's own are charged to its budget of restarts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Session,
+    /// Its log is damaged: another start would read the same.
+    Damage,
+    /// The log can write nothing, for any session.
+    LogRefused,
+    /// An operator restarted or quarantined the session: no failure, and nothing to alert on.
+    Operator,
 }
 
 impl Failure {
     fn new(error: &ActorProcessingErr) -> Self {
-        let refused = matches!(error.downcast_ref(), Some(AppendError::Refused(_))) || error.is::<ByOperator>();
+        let cause = if error.is::<ByOperator>() {
+            Cause::Operator
+        } else if matches!(error.downcast_ref(), Some(AppendError::Refused(_))) {
+            Cause::LogRefused
+        } else if matches!(error.downcast_ref(), Some(LogError::Corrupt(_))) {
+            Cause::Damage
+        } else {
+            Cause::Session
+        };
         Self {
             text: error.to_string().into(),
-            is_its_own: !refused,
-            is_damage: matches!(error.downcast_ref(), Some(LogError::Corrupt(_))),
+            cause,
         }
     }
 
     fn of(error: &StartError) -> Self {
         Self {
             text: error.to_string().into(),
-            is_its_own: true,
-            is_damage: matches!(error, StartError::Log(LogError::Corrupt(_)) | StartError::Replay(_)),
+            cause: match error {
+                StartError::Log(LogError::Corrupt(_)) | StartError::Replay(_) => Cause::Damage,
+                _ => Cause::Session,
+            },
         }
     }
 }
@@ -557,26 +575,28 @@ impl SupervisorState {
         if let Life::Deleting(_) = entry.life {
             return self.session_ended(myself, session_id);
         }
-        let Failure {
-            text,
-            is_its_own,
-            is_damage,
-        } = failure;
+        let Failure { text, cause } = failure;
         let usage = entry.usage_mut();
-        usage.last_failure = Some((now(), Arc::clone(text)));
         usage.failed_at.get_or_insert(instant());
-        usage.restarts += 1;
-        // What is no fault of the session's costs it nothing, but is not tried again at once either.
-        let recent = if *is_its_own {
-            usage.failures.note(instant(), settings.restart_window)
-        } else {
-            2
+        if *cause != Cause::Operator {
+            usage.last_failure = Some((now(), Arc::clone(text)));
+            usage.restarts += 1;
+        }
+        let recent = match cause {
+            Cause::Session | Cause::Damage => usage.failures.note(instant(), settings.restart_window),
+            // Not the session's fault, so it costs nothing, but an immediate second try would fail too.
+            Cause::LogRefused => 2,
+            Cause::Operator => 0,
         };
-        let is_hopeless = *is_damage || (*is_its_own && recent > settings.restarts_max);
+        let is_hopeless = *cause == Cause::Damage || (*cause == Cause::Session && recent > settings.restarts_max);
         let condemned = usage.condemned.take().or_else(|| is_hopeless.then(|| Arc::clone(text)));
         self.tell(session_id, EventKind::Failed(Arc::clone(text)));
         if let Some(reason) = condemned {
-            tracing::error!(%session_id, failure = %reason, failures = recent, "session quarantined");
+            if *reason == *operations::BY_OPERATOR {
+                tracing::info!(%session_id, %reason, "session quarantined");
+            } else {
+                tracing::error!(%session_id, failure = %reason, failures = recent, "session quarantined");
+            }
             self.quarantine(session_id, &reason);
             return self.finish_drain();
         }
@@ -589,8 +609,12 @@ impl SupervisorState {
         } else {
             settings.restart_backoff * (1 << (recent - 2).min(16))
         };
-        tracing::error!(%session_id, failure = %text, failures = recent, restart_in_ms = delay.as_millis(), "a session failed");
-        self.resources.stats.session_restarts.increment();
+        if *cause == Cause::Operator {
+            tracing::info!(%session_id, "an operator restarted a session");
+        } else {
+            tracing::error!(%session_id, failure = %text, failures = recent, restart_in_ms = delay.as_millis(), "a session failed");
+            self.resources.stats.session_restarts.increment();
+        }
         entry.life = Life::Restarting;
         if delay.is_zero() {
             self.restart(myself, session_id);

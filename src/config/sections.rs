@@ -25,7 +25,7 @@ pub struct Server {
     pub receiving_bytes_max: usize,
     /// How long a request may take, in milliseconds.
     pub request_timeout_ms: u64,
-    /// How long each half of a shutdown may take, in milliseconds; 0 does not wait.
+    /// Longest time of a whole shutdown, in milliseconds; 0 does not wait.
     pub shutdown_grace_ms: u64,
     /// The directory of web pages that are served at `/`; empty: none are.
     pub pages_dir: PathBuf,
@@ -49,7 +49,7 @@ impl Server {
         Duration::from_millis(self.request_timeout_ms)
     }
 
-    /// How long each half of a shutdown may take; zero does not wait.
+    /// Longest time of a whole shutdown; zero does not wait.
     #[must_use]
     pub fn shutdown_grace(&self) -> Duration {
         Duration::from_millis(self.shutdown_grace_ms)

@@ -21,10 +21,14 @@ pub(crate) async fn alive() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// `GET /readyz`: new clients are welcome.
+/// `GET /readyz`: new clients are welcome, and what they send can be kept.
 pub(crate) async fn ready(State(state): State<AppState>) -> Response {
     if state.stop.is_cancelled() || state.hub.is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "draining" }))).into_response();
+    }
+    if let Some(reason) = state.hub.log_refuses() {
+        let body = json!({ "status": "log_refuses", "reason": reason });
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
     }
     Json(json!({ "status": "ready" })).into_response()
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{TestHub, events::EventStream};
+use crate::support::{Reply, TestHub, events::EventStream};
 
 async fn hub_with_faults() -> TestHub {
     TestHub::with(|config| {
@@ -267,16 +267,31 @@ async fn a_recovery_is_in_the_metrics() {
     let session_id = hub.session().await;
     hub.create_node(&session_id, None, "a").await;
     let mut told = hub.supervision().await;
+    // An operator's restart is a recovery and no failure: there is nothing to alert on.
     hub.operate(&format!("/sessions/{session_id}/restart"), &json!({}))
         .await
         .ok();
+    told.until("restarted").await;
+    let inspected = hub.inspect(&session_id).await;
+    assert_eq!(
+        (&inspected["restarts"], &inspected["last_failure"]),
+        (&json!(0), &json!(null))
+    );
+    hub.operate(
+        &format!("/sessions/{session_id}/fault"),
+        &json!({"kind": "append_error"}),
+    )
+    .await
+    .ok();
+    hub.execute(&session_id, "CreateNode", json!({"blueprint_type_id": "task"}))
+        .await;
     told.until("restarted").await;
     loop {
         let text = hub.http().get(format!("{}/metrics", hub.ops_url)).send().await;
         let text = text.expect("answered").text().await.expect("complete");
         assert!(text.contains("hub_session_restarts_total 1"), "{text}");
         // It is noted by a listener of its own, a moment after the event.
-        if text.contains("hub_session_recovery_seconds_count 1") {
+        if text.contains("hub_session_recovery_seconds_count 2") {
             return;
         }
     }
@@ -369,4 +384,28 @@ async fn listeners_are_let_in_up_to_their_limit() {
             return;
         }
     }
+}
+
+/// P9: a hub whose log takes nothing is not ready, says why, and is ready again when the log can be written.
+#[tokio::test]
+async fn readiness_follows_the_log() {
+    let hub = TestHub::start().await;
+    let session_id = hub.session().await;
+    let ready = async || {
+        let request = hub.http().get(format!("{}/readyz", hub.ops_url));
+        let Reply { status, body } = hub.send(request).await;
+        (status, body["status"].clone())
+    };
+    assert_eq!(ready().await, (200, json!("ready")));
+    // Another program holds the write lock for longer than the writer waits.
+    let other = rusqlite::Connection::open(hub.dir.path().join("hub.sqlite")).expect("it opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("it is free");
+    let refused = hub
+        .execute(&session_id, "CreateNode", json!({"blueprint_type_id": "task"}))
+        .await;
+    assert_eq!(refused.refused(), (503, "OUTCOME_UNKNOWN"));
+    assert_eq!(ready().await, (503, json!("log_refuses")));
+    other.execute_batch("ROLLBACK").expect("it holds the lock");
+    while ready().await != (200, json!("ready")) {}
+    hub.create_node(&session_id, None, "again").await;
 }

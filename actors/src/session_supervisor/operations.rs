@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Reason of a quarantine that an operator wanted.
-const BY_OPERATOR: &str = "an operator quarantined it";
+pub(super) const BY_OPERATOR: &str = "an operator quarantined it";
 
 /// What an operator wants done to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
