@@ -49,9 +49,11 @@ pub use shutdown::ServeError;
 /// Why the hub cannot start. Each is one line for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Nobody can connect.
-    #[error("cannot listen on {address}: {error}")]
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} ({key}): {error}")]
     Listen {
+        /// Keys of the configuration that name the address.
+        key: &'static str,
         /// Where.
         address: String,
         /// Why not.
@@ -130,11 +132,8 @@ impl App {
             state.metrics.clone(),
         ));
         let (host, port) = (&state.config.server.host, state.config.server.port);
-        let (listener, address) = listen(&format_address(host, port)).await?;
-        let ops = match state.config.ops.listen.as_str() {
-            "" => None,
-            address => Some(listen(address).await?),
-        };
+        let (listener, address) = listen("server.host, server.port", &format_address(host, port)).await?;
+        let ops = listen_to_operators(&state.config.ops.listen).await?;
         let (router, sockets) = router(&state, address.port());
         Ok(Self {
             listener,
@@ -263,8 +262,32 @@ async fn observe_recoveries(mut events: broadcast::Receiver<Arc<SupervisionEvent
     }
 }
 
-async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), StartError> {
+/// Usual address of the operators' listener.
+const OPS_ADDRESS: &str = "127.0.0.1:5001";
+
+/// Address if the usual one is taken, as it is where a second hub runs.
+const OPS_ADDRESS_FREE: &str = "127.0.0.1:0";
+
+/// Listens to operators where `ops.listen` says. An address that the configuration names is listened on or the start
+/// fails; the usual one is no reason for a second hub not to start.
+async fn listen_to_operators(address: &str) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
+    match address {
+        "" => Ok(None),
+        "auto" => match listen("ops.listen", OPS_ADDRESS).await {
+            Err(StartError::Listen { error, .. }) if error.kind() == io::ErrorKind::AddrInUse => {
+                let listening = listen("ops.listen", OPS_ADDRESS_FREE).await?;
+                tracing::warn!(taken = OPS_ADDRESS, instead = %listening.1, "the usual address of operators is taken");
+                Ok(Some(listening))
+            }
+            listening => listening.map(Some),
+        },
+        address => listen("ops.listen", address).await.map(Some),
+    }
+}
+
+async fn listen(key: &'static str, address: &str) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |error| StartError::Listen {
+        key,
         address: address.to_owned(),
         error,
     };

@@ -34,6 +34,9 @@ pub struct Flags {
     /// Listen on this TCP port; 0 lets the system choose [server.port]
     #[arg(long, global = true)]
     pub port: Option<u16>,
+    /// Listen to operators on this address and port, such as 127.0.0.1:5001; empty: nowhere [ops.listen]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub ops_listen: Option<String>,
     /// Keep the data in this directory [data.dir]
     // A String, as the key is one: a path that is not Unicode is refused by the parser.
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -76,6 +79,7 @@ impl Flags {
         let flags = [
             flag("--host", "server.host", self.host.clone()),
             flag("--port", "server.port", self.port.map(|port| port.to_string())),
+            flag("--ops-listen", "ops.listen", self.ops_listen.clone()),
             flag("--data-dir", "data.dir", self.data_dir.clone()),
             flag(
                 "--log-format",
@@ -130,11 +134,12 @@ mod tests {
 
     #[test]
     fn flags_stand_before_or_after_the_command() {
-        let flags = "--config hub.toml --host ::1 --port 0 --data-dir /var/hub --log-format json";
+        let flags = "--config hub.toml --host ::1 --port 0 --ops-listen [::1]:0 --data-dir /var/hub --log-format json";
         let expected = Flags {
             config: Some("hub.toml".into()),
             host: Some("::1".to_owned()),
             port: Some(0),
+            ops_listen: Some("[::1]:0".to_owned()),
             data_dir: Some("/var/hub".to_owned()),
             log_format: Some(LogFormat::Json),
         };
@@ -165,13 +170,14 @@ mod tests {
 
     #[test]
     fn every_flag_sets_the_key_its_help_names() {
-        let line = "talus-hub --host 0.0.0.0 --port 1 --data-dir elsewhere --log-format text";
+        let line = "talus-hub --host 0.0.0.0 --port 1 --ops-listen 127.0.0.1:2 --data-dir elsewhere --log-format text";
         let sources = Sources {
             environment: Some(HashMap::new()),
             ..parsed(line).flags.sources()
         };
         let config = Config::load(&sources).expect("valid flags");
         assert_eq!((config.server.host.as_str(), config.server.port), ("0.0.0.0", 1));
+        assert_eq!(config.ops.listen, "127.0.0.1:2");
         assert_eq!(config.data.dir, PathBuf::from("elsewhere"));
         assert_eq!(config.log.format, LogFormat::Text);
         let help = Cli::command().render_help().to_string();

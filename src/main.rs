@@ -1,6 +1,7 @@
 //! The binary `talus-hub`: reads the command line and the configuration, and does what it is told.
 
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -67,12 +68,12 @@ async fn run(config: Config, lost_lines: LostLines) -> Exit {
         Ok(app) => app,
         Err(error) => return start_failed(&error),
     };
-    let url = format!("http://{}", app.address());
+    let (url, page) = (format!("http://{}", app.address()), reachable(app.address()));
     let operators = app.ops_address().map_or_else(String::new, |address| {
         format!("operators at http://{address}/ops/actors\n")
     });
     say(&format!(
-        "talus-hub listening on {url}\ndata in {data_dir}\n{operators}open {url}/api/v1/health\n"
+        "talus-hub listening on {url}\ndata in {data_dir}\n{operators}open http://{page}/\n"
     ));
     tracing::info!(address = %app.address(), "listening");
     match app.serve(stop).await {
@@ -85,6 +86,17 @@ async fn run(config: Config, lost_lines: LostLines) -> Exit {
             }
         }
     }
+}
+
+/// Address for a browser on this machine: one that listens on every interface is not one to connect to.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }
 
 fn start_failed(error: &StartError) -> Exit {

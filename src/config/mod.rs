@@ -3,7 +3,7 @@
 //! Four layers, each winning over the one before, key by key:
 //!
 //! ```text
-//! config/default.toml < --config FILE < TALUS_HUB_SECTION__KEY < --host --port --data-dir --log-format
+//! config/default.toml < --config FILE < TALUS_HUB_SECTION__KEY < --host --port --ops-listen --data-dir --log-format
 //! ```
 //!
 //! Strict, because a key that is silently ignored is an outage later: an unknown key, a value of a wrong kind or out of

@@ -129,10 +129,10 @@ fn check_listen(text: &str) -> Result<(), String> {
         let (host, port) = text.rsplit_once(':')?;
         (is_host_name(host) && port.parse::<u16>().is_ok()).then_some(())
     };
-    if text.is_empty() || text.parse::<SocketAddr>().is_ok() || by_name().is_some() {
+    if text.is_empty() || text == "auto" || text.parse::<SocketAddr>().is_ok() || by_name().is_some() {
         return Ok(());
     }
-    Err("must be an address and a port such as \"127.0.0.1:5001\", or empty".to_owned())
+    Err("must be an address and a port such as \"127.0.0.1:5001\", or \"auto\", or empty".to_owned())
 }
 
 fn is_host_name(text: &str) -> bool {

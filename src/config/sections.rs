@@ -316,7 +316,7 @@ impl Sessions {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ops {
-    /// The address and port to listen on, as one text; empty: nowhere.
+    /// The address and port to listen on, as one text; empty: nowhere; `auto`: the usual one, or a free port.
     pub listen: String,
     /// Whether sessions can be made to fail on purpose.
     pub fault_injection: bool,

@@ -7,6 +7,7 @@ mod commands;
 mod confined;
 mod error;
 pub(crate) mod health;
+mod landing;
 pub mod layers;
 pub mod pages;
 mod projects;
@@ -62,7 +63,7 @@ pub fn routes(state: AppState) -> Router {
     let pages = (!pages_dir.as_os_str().is_empty()).then(|| pages::pages(pages_dir));
     let routes = match pages {
         Some(pages) => routes.fallback_service(pages),
-        None => routes.fallback(error::not_found),
+        None => routes.route("/", get(landing::show)).fallback(error::not_found),
     };
     routes.with_state(state)
 }

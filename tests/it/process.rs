@@ -31,7 +31,12 @@ async fn it_says_where_it_is_and_is_there() {
     };
     assert_eq!(*listening, format!("talus-hub listening on {url}"));
     assert_eq!(data, "data in own data");
-    assert_eq!(*open, format!("open {url}/api/v1/health"));
+    assert_eq!(*open, format!("open {url}/"));
+    let page = whole(reqwest::Client::new().get(format!("{url}/"))).await;
+    assert!(
+        page.status == 200 && page.text.contains("<h1>Talus Hub</h1>"),
+        "{page:?}"
+    );
     let operators = operators.strip_prefix("operators at ").expect(operators);
     assert!(operators.starts_with("http://127.0.0.1:"), "{operators}");
     assert_eq!(whole(reqwest::Client::new().get(operators)).await.status, 200);
@@ -42,11 +47,11 @@ async fn it_says_where_it_is_and_is_there() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{ended:?}");
 }
 
-/// Both signals end it with 0, whoever is connected: somebody who is silent, somebody in the middle of a request,
+/// Each signal ends it with 0, whoever is connected: somebody who is silent, somebody in the middle of a request,
 /// somebody who waits for an answer, and a socket. Each connection is closed.
 #[tokio::test]
 async fn a_signal_ends_it_whoever_is_connected() {
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "HUP"] {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let hub = Process::start(&mut command(&dir)).await;
         let http = reqwest::Client::new();
@@ -129,6 +134,46 @@ async fn a_port_in_use_is_told_in_one_line() {
         &["cannot listen on 127.0.0.1:", &port],
     );
     check(&run(&["--host", "192.0.2.1", "--port", "0"]).await, 4, &["192.0.2.1:0"]);
+}
+
+/// What listens on every interface names an address that a browser can open.
+#[tokio::test]
+async fn open_address_is_one_that_can_be_connected_to() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let hub = Process::start(command(&dir).args(["--host", "0.0.0.0"])).await;
+    let port = hub.url.rsplit(':').next().expect("a port").to_owned();
+    assert_eq!(hub.greeting[3], format!("open http://127.0.0.1:{port}/"));
+    hub.stop().await;
+}
+
+/// A second hub takes another address for operators and says which, unless the configuration insists on one: 4, and the
+/// key.
+#[tokio::test]
+async fn operators_address_that_is_taken_is_told() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
+    let hubs = dirs.each_ref().map(|dir| {
+        let mut binary = command(dir);
+        binary.env("TALUS_HUB_OPS__LISTEN", "auto");
+        binary
+    });
+    let mut addresses = Vec::new();
+    let mut running = Vec::new();
+    for mut binary in hubs {
+        let hub = Process::start(&mut binary).await;
+        let operators = hub.greeting[2].strip_prefix("operators at ").expect("their address");
+        assert_eq!(whole(reqwest::Client::new().get(operators)).await.status, 200);
+        addresses.push(operators.to_owned());
+        running.push(hub);
+    }
+    assert_ne!(addresses[0], addresses[1]);
+    let taken = addresses[0]
+        .trim_start_matches("http://")
+        .trim_end_matches("/ops/actors");
+    let ended = end(command(&dirs[0]).args(["--data-dir", "other", "--port", "0", "--ops-listen", taken])).await;
+    check(&ended, 4, &["ops.listen", taken]);
+    for hub in running {
+        assert_eq!(hub.stop().await.code, Some(0));
+    }
 }
 
 /// A directory of templates that an operator names has to be there: 5, and where.

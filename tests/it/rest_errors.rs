@@ -503,7 +503,6 @@ async fn a_body_that_is_not_declared_as_json_is_unsupported() {
 async fn an_unknown_path_is_not_found() {
     let hub = TestHub::start().await;
     for path in [
-        "/",
         "/api",
         "/api/v1",
         "/api/v1/",

@@ -74,10 +74,28 @@ async fn beside_the_pages_everything_is_as_without_them() {
 }
 
 #[tokio::test]
-async fn without_the_key_there_are_no_pages() {
+async fn without_the_key_there_is_one_page_that_runs_nothing() {
     let hub = TestHub::start().await;
-    let reply = hub.send(hub.http().get(format!("{}/", hub.url))).await;
+    let reply = hub.send(hub.http().get(format!("{}/index.html", hub.url))).await;
     assert_eq!(reply.refused(), (404, "NOT_FOUND"));
+    let page = hub.http().get(format!("{}/", hub.url)).send().await.expect("answered");
+    let policy = page.headers()["content-security-policy"].to_str().expect("text");
+    assert!(
+        policy.starts_with("default-src 'none'") && !policy.contains("script-src"),
+        "{policy}"
+    );
+    let text = page.text().await.expect("complete");
+    for link in text.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+        if !link.starts_with("data:") {
+            let there = hub
+                .http()
+                .get(format!("{}/{link}", hub.url))
+                .send()
+                .await
+                .expect("answered");
+            assert_eq!(there.status(), 200, "{link}");
+        }
+    }
 }
 
 /// A front end that was not built is found out at the start, and not by whoever opens the page.
