@@ -6,6 +6,7 @@ mod calls;
 mod clients;
 mod documentation;
 mod durability;
+mod fuzz;
 mod hub_model;
 mod load;
 mod ops;

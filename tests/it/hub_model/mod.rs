@@ -10,7 +10,7 @@
 mod client;
 mod outline;
 mod reference;
-mod replica;
+pub mod replica;
 mod step;
 mod world;
 

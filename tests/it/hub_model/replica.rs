@@ -103,7 +103,8 @@ impl Replica {
             .get_mut(text(data, "node_id"))
             .expect("what changes is there");
         let property = text(data, "property_id");
-        if property == "name" {
+        // A template has an id of its own for the property that is the name.
+        if data["property_key"].as_str().unwrap_or(property) == "name" {
             node.insert("name".to_owned(), value.expect("a name stays"));
             return;
         }

@@ -1,0 +1,98 @@
+//! A fuzzer with a memory, over everything that is reachable from outside: REST, Socket.IO over both transports, event
+//! streams, raw HTTP, and the operators' listener of a hub in a process of its own.
+//!
+//! Sessions and clients stay for a whole run, so that it goes deep: most inputs are valid for the graph as it is, and
+//! replicas that only hear events are held against `GET /graph` and `state_hash` throughout. The others are malformed, in
+//! every layer. Actors are made to fail, sessions are quarantined and put to sleep, the hub is stopped and killed.
+//!
+//! A run is decided by its seed, which a failure tells; `FUZZ_SEED` repeats it. `FUZZ_STEPS` is the length of a run, and
+//! `FUZZ_SECONDS` goes on with further seeds for that long.
+
+mod malformed;
+mod mate;
+mod plan;
+mod process;
+mod random;
+mod world;
+
+use std::time::{Duration, Instant};
+
+use self::world::{Counts, World};
+
+/// Steps of a run of the tests, unless `FUZZ_STEPS` says otherwise.
+const STEPS: usize = 400;
+
+/// The seed of a run of the tests, unless `FUZZ_SEED` says otherwise.
+const SEED: u64 = 1;
+
+/// The share of inputs that the hub accepts, in percent. A fuzzer that is mostly refused tests refusals.
+const ACCEPTED_PERCENT_MIN: usize = 70;
+
+/// Steps after which the share means something.
+const STEPS_MIN: usize = 200;
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| unreachable!("{name} is a number")))
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "figures for whoever runs the test, and how to repeat it"
+)]
+fn tell(line: &str) {
+    eprintln!("{line}");
+}
+
+/// Tells how to run it again if a run does not end well.
+struct Run {
+    seed: u64,
+    step: usize,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self { seed, step } = self;
+            tell(&format!("failed at step {step}; FUZZ_SEED={seed} runs it again"));
+        }
+    }
+}
+
+async fn run(seed: u64, steps: usize) -> Counts {
+    let mut run = Run { seed, step: 0 };
+    let mut world = World::start(seed).await;
+    for step in 1..=steps {
+        run.step = step;
+        world.step().await;
+    }
+    let counts = world.finish().await;
+    tell(&format!("seed {seed}, {steps} steps: {counts:?}"));
+    counts
+}
+
+/// P1–P4, P7–P9: whatever comes from outside, in whatever order, the hub serves, and its clients have its graph.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traffic_of_every_kind_leaves_the_hub_whole() {
+    let steps = number("FUZZ_STEPS").map_or(STEPS, |steps| usize::try_from(steps).expect("a number of steps"));
+    let duration = Duration::from_secs(number("FUZZ_SECONDS").unwrap_or_default());
+    let began = Instant::now();
+    let mut seed = number("FUZZ_SEED").unwrap_or(SEED);
+    let mut all = Counts::default();
+    loop {
+        let counts = run(seed, steps).await;
+        if steps >= STEPS_MIN {
+            let share = counts.accepted * 100 / counts.inputs.max(1);
+            assert!(
+                share >= ACCEPTED_PERCENT_MIN,
+                "seed {seed}: {share} % accepted of {counts:?}"
+            );
+        }
+        all += counts;
+        if began.elapsed() >= duration {
+            break;
+        }
+        seed += 1;
+    }
+    tell(&format!("fuzzed: {all:?}"));
+}
