@@ -165,6 +165,14 @@ pub struct Snapshot {
     pub active_clients: usize,
 }
 
+impl Snapshot {
+    /// The template it goes by, also if it cannot be had.
+    #[must_use]
+    pub fn template_id(&self) -> Option<&crate::domain::ids::TemplateId> {
+        crate::domain::session::template_of(&self.genesis, &self.document)
+    }
+}
+
 /// Where a client says it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
@@ -307,6 +315,8 @@ pub struct SessionState {
     snapshot_seq: Seq,
     /// Readers that wait for a `seq`.
     readers: Vec<(Seq, Reply<Snapshot>)>,
+    /// The document was replaced, and may have come with another template.
+    template_due: bool,
     last_access: Timestamp,
     stopping: bool,
 }
@@ -362,6 +372,7 @@ impl Actor for SessionActor {
             progress: watch::Sender::new(durable_seq),
             snapshot_seq,
             readers: Vec::new(),
+            template_due: false,
             stopping: false,
         };
         state.adopt(members);
@@ -419,9 +430,31 @@ impl Actor for SessionActor {
         }
         while !state.append_in_flight && !state.stopping && state.is_ready(&myself) {
             state.turn(&myself)?;
+            state.follow_template().await;
         }
         Ok(())
     }
+}
+
+impl SessionState {
+    /// Reads the template that a graph came with, before anything is decided on that graph.
+    async fn follow_template(&mut self) {
+        if !std::mem::take(&mut self.template_due) {
+            return;
+        }
+        let known = self.session.rules().blueprint.as_ref().map(|blueprint| blueprint.id());
+        if known == self.session.template_id() {
+            return;
+        }
+        let blueprint = blueprint_of(&self.session, &self.resources).await;
+        self.session.set_blueprint(blueprint);
+    }
+}
+
+/// The template of a session, if it can be had.
+async fn blueprint_of(session: &Session, resources: &SessionResources) -> Option<Arc<Blueprint>> {
+    let id = session.template_id()?.clone();
+    resources.blueprints.blueprint(&id).await
 }
 
 impl Drop for SessionState {
@@ -439,22 +472,19 @@ async fn open(
     let stored = resources.log.open(session_id, window_events).await?;
     let stored = stored.ok_or(StartError::NotFound)?;
     let snapshot_seq = stored.snapshot.as_ref().map_or(Seq::ZERO, |snapshot| snapshot.seq);
-    let template = stored
-        .genesis
-        .project
-        .as_ref()
-        .and_then(|project| project.template_id.clone());
-    let blueprint = match template {
-        Some(id) => resources.blueprints.blueprint(&id).await,
-        None => None,
-    };
+    // Which template it is the log tells, and replaying needs none.
     let rules = Rules {
-        blueprint,
+        blueprint: None,
         limits: Arc::clone(&resources.limits),
     };
     let replay = move || Session::replay(stored.genesis, rules, stored.snapshot, stored.records);
     match tokio::task::spawn_blocking(replay).await {
-        Ok(session) => Ok((session?, snapshot_seq)),
+        Ok(session) => {
+            let mut session = session?;
+            let blueprint = blueprint_of(&session, resources).await;
+            session.set_blueprint(blueprint);
+            Ok((session, snapshot_seq))
+        }
         Err(failure) => Err(StartError::Panic(failure.to_string())),
     }
 }

@@ -13,7 +13,7 @@ use talus_actors::{
         graph::Graph,
         ids::{Epoch, IdError, ProjectId, Seq, SessionId, TemplateId},
         limits::{NameFault, check_name},
-        session::Project,
+        session::{Genesis, Project},
     },
     hub::{HubError, NewSession, SaveLease},
     session_actor::Snapshot,
@@ -28,7 +28,7 @@ use super::{
     templates,
 };
 use crate::{
-    projects::{self, Imported, JsonError, ReadError, WriteError},
+    projects::{self, Imported, JsonError, ReadError, Strictness, WriteError},
     tracked::context,
     wire::{
         answer::CommandAnswer,
@@ -64,15 +64,11 @@ pub(super) async fn create(
     let template_id = required("", "template_id", request.template_id)?;
     let project_name = required("", "project_name", request.project_name)?;
     check_name(&project_name, &state.limits).map_err(|fault| name_failure(&fault))?;
-    let project_id = match request.project_id {
-        Some(text) => id("", "project_id", &text)?,
-        None => slug(&project_name)?,
+    let (wanted, ids_max) = match request.project_id {
+        Some(text) => (id("", "project_id", &text)?, 1),
+        None => (slug(&project_name)?, PROJECT_IDS_TRIED_MAX),
     };
     let blueprint = blueprint(&state, &template_id).await?;
-    let file = project_id.clone();
-    if state.blocking(move |state| state.projects.exists(&file)).await? {
-        return Err(project_exists(&project_id).into());
-    }
     let root = CreateNode {
         node_type: blueprint.root_type().id.as_str().into(),
         name: Some(project_name.as_str().into()),
@@ -82,16 +78,16 @@ pub(super) async fn create(
         node_id: None,
     };
     let project = Project {
-        project_id: project_id.clone(),
+        project_id: wanted,
         project_name: project_name.into(),
         template_id: Some(blueprint.id().clone()),
     };
     let new = NewSession {
-        project: Some(project),
+        project: Some(project.clone()),
         first: Some(Command::CreateProject { root }),
         origin,
     };
-    let (genesis, _) = state.hub.create(new).await?;
+    let (genesis, project_id) = create_unique(&state, project, new, ids_max).await?;
     let snapshot = state.hub.snapshot(genesis.session_id).await?;
     let answer = CreateAnswer {
         session_id: genesis.session_id,
@@ -101,6 +97,58 @@ pub(super) async fn create(
         graph: encoded(&state, snapshot.document.graph).await?,
     };
     Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// How many ids are tried for a project whose name is taken, one after another.
+const PROJECT_IDS_TRIED_MAX: usize = 1_000;
+
+/// Begins a project under its id, or the next one that is free: `book`, `book-2`, `book-3`. Whether an id is free is
+/// settled where sessions begin, so that of two requests at once each gets one of its own.
+async fn create_unique(
+    state: &AppState,
+    project: Project,
+    new: NewSession,
+    ids_max: usize,
+) -> Result<(Genesis, ProjectId), Failure> {
+    let mut taken = None;
+    for number in 1..=ids_max {
+        let project_id = numbered(&project.project_id, number);
+        let file = project_id.clone();
+        if state.blocking(move |state| state.projects.exists(&file)).await? {
+            taken.get_or_insert_with(|| project_exists(&project_id));
+            continue;
+        }
+        let project = Project {
+            project_id: project_id.clone(),
+            ..project.clone()
+        };
+        let new = NewSession {
+            project: Some(project),
+            first: new.first.clone(),
+            origin: new.origin.clone(),
+        };
+        match state.hub.create(new).await {
+            Ok((genesis, _)) => return Ok((genesis, project_id)),
+            Err(error @ HubError::ProjectExists(_)) => {
+                taken.get_or_insert_with(|| error.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(taken.unwrap_or_else(|| project_exists(&project.project_id)))
+}
+
+/// The id with a number behind it, from 2 on.
+fn numbered(project_id: &ProjectId, number: usize) -> ProjectId {
+    if number < 2 {
+        return project_id.clone();
+    }
+    let suffix = format!("-{number}");
+    let room = ProjectId::CHARS_MAX.saturating_sub(suffix.len());
+    let stem: String = project_id.as_str().chars().take(room).collect();
+    let stem = stem.trim_end_matches('-');
+    // What begins like an id and goes on like one is one.
+    format!("{stem}{suffix}").parse().unwrap_or_else(|_| project_id.clone())
 }
 
 /// A project's session once it has begun. It is known from the moment that its id is taken, and until its first command
@@ -232,11 +280,11 @@ pub(super) async fn show(State(state): State<AppState>, PathText(text): PathText
     let project_id = parse_project_id(&text)?;
     if let Some(session_id) = state.hub.session_of_project(&project_id).await? {
         let snapshot = begun(&state, session_id).await?;
-        let project = snapshot.genesis.project;
+        let project = snapshot.genesis.project.as_ref();
         return Ok(Json(ProjectAnswer {
             project_id,
-            project_name: project.as_ref().map(|project| project.project_name.clone()),
-            template_id: project.and_then(|project| project.template_id),
+            project_name: project.map(|project| project.project_name.clone()),
+            template_id: snapshot.template_id().cloned(),
             session_id: Some(session_id),
             graph: encoded(&state, snapshot.document.graph).await?,
         }));
@@ -314,10 +362,11 @@ impl File {
                 Failure::new("INVALID_GRAPH", message).with("path", "")
             })
         })?;
-        let template_id = projects::template_of(&document).and_then(|name| name.parse().ok());
+        let template_id = projects::template_of(&document).map_err(|error| graph_failure(&error))?;
         // A file whose template cannot be had opens without one: nothing in it is lost.
         let blueprint = template_id.as_ref().and_then(|id| state.templates.load(id).ok());
-        let imported = projects::import(document, projects::vocabulary(blueprint.as_deref()), &state.limits);
+        let vocabulary = projects::vocabulary(blueprint.as_deref());
+        let imported = projects::import(document, vocabulary, &state.limits, Strictness::File);
         Ok(Self {
             imported: imported.map_err(|error| graph_failure(&error))?,
             template_id,
@@ -392,17 +441,13 @@ pub(super) async fn open(
         None => open_file(&state, &project_id, origin).await?,
     };
     let snapshot = begun(&state, session_id).await?;
-    let template = snapshot
-        .genesis
-        .project
-        .as_ref()
-        .and_then(|project| project.template_id.as_ref());
+    let template_missing = snapshot.template_id().is_some() && snapshot.blueprint.is_none();
     let answer = OpenAnswer {
         session_id,
         project_id,
         epoch: snapshot.genesis.epoch,
         seq: snapshot.seq,
-        template_missing: template.is_some() && snapshot.blueprint.is_none(),
+        template_missing,
         graph: encoded(&state, snapshot.document.graph).await?,
         orphans,
         already_open,
@@ -431,6 +476,7 @@ async fn open_file(state: &AppState, project_id: &ProjectId, origin: Origin) -> 
         graph: imported.graph,
         extras: Some(Arc::new(imported.extras)),
         from_file: true,
+        template_id: None,
     };
     let new = NewSession {
         project: Some(project),
@@ -458,6 +504,9 @@ pub(super) struct LoadAnswer {
     #[serde(flatten)]
     answer: CommandAnswer,
     orphans: Vec<Value>,
+    /// Whether the graph's template cannot be had: then everything is allowed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    template_missing: bool,
 }
 
 /// `POST /sessions/{id}/load-graph`
@@ -468,21 +517,38 @@ pub(super) async fn load_graph(
     JsonBytes(bytes): JsonBytes,
 ) -> Answer<Json<LoadAnswer>> {
     let snapshot = state.hub.snapshot(session_id).await?;
-    let read = move |state: &AppState| read_graph(state, &bytes, snapshot.blueprint.as_deref());
-    let (command_id, imported) = state.blocking(read).await??;
+    let read = move |state: &AppState| read_graph(state, &bytes, &snapshot);
+    let GraphRequest {
+        command_id,
+        imported,
+        template_id,
+        template_missing,
+    } = state.blocking(read).await??;
     let orphans = orphans(&imported);
     let command = Command::LoadGraph {
         graph: imported.graph,
         extras: None,
         from_file: false,
+        template_id,
     };
     let answer = submit(&state, session_id, command, context(command_id, origin, None)).await?;
-    Ok(Json(LoadAnswer { answer, orphans }))
+    Ok(Json(LoadAnswer {
+        answer,
+        orphans,
+        template_missing,
+    }))
 }
 
-type GraphRequest = (Option<talus_actors::domain::ids::CommandId>, Imported);
+/// A graph that is to be loaded.
+struct GraphRequest {
+    command_id: Option<talus_actors::domain::ids::CommandId>,
+    imported: Imported,
+    /// The template that it comes with, if it comes with one.
+    template_id: Option<TemplateId>,
+    template_missing: bool,
+}
 
-fn read_graph(state: &AppState, bytes: &[u8], blueprint: Option<&Blueprint>) -> Result<GraphRequest, Failure> {
+fn read_graph(state: &AppState, bytes: &[u8], session: &Snapshot) -> Result<GraphRequest, Failure> {
     let body = projects::parse_document(bytes, state.config.limits.json_depth_max)
         .map_err(|error| json_failure(&error, |message| Failure::new("INVALID_REQUEST", message)))?;
     let Value::Object(mut body) = body else {
@@ -494,8 +560,24 @@ fn read_graph(state: &AppState, bytes: &[u8], blueprint: Option<&Blueprint>) -> 
         Some(_) => return Err(Failure::invalid_field("command_id", "must be a string")),
     };
     let graph = required("", "graph", body.remove("graph"))?;
-    let imported = projects::import(graph, projects::vocabulary(blueprint), &state.limits);
-    Ok((command_id, imported.map_err(|error| graph_failure(&error))?))
+    let template_id = match body.remove("template_id") {
+        None | Some(Value::Null) => projects::template_of(&graph).map_err(|error| graph_failure(&error))?,
+        Some(Value::String(text)) => Some(id("", "template_id", &text)?),
+        Some(_) => return Err(Failure::invalid_field("template_id", "must be a string")),
+    };
+    // A session that goes by that template already does so until it starts anew, whatever became of the file.
+    let known = session.blueprint.clone();
+    let known = known.filter(|known| template_id.as_ref().is_none_or(|id| id == known.id()));
+    let wanted = template_id.as_ref().or(session.template_id());
+    let blueprint = known.or_else(|| state.templates.load(wanted?).ok());
+    let vocabulary = projects::vocabulary(blueprint.as_deref());
+    let imported = projects::import(graph, vocabulary, &state.limits, Strictness::Request);
+    Ok(GraphRequest {
+        command_id,
+        imported: imported.map_err(|error| graph_failure(&error))?,
+        template_missing: wanted.is_some() && blueprint.is_none(),
+        template_id,
+    })
 }
 
 /// `POST /sessions/{id}/save`
@@ -543,7 +625,7 @@ fn write(state: &AppState, snapshot: &Snapshot) -> Result<String, WriteError> {
         seq: snapshot.seq,
         project_id: &project_id,
         project_name: project.map(|project| &*project.project_name),
-        template_id: project.and_then(|project| project.template_id.as_ref()),
+        template_id: snapshot.template_id(),
         extras: &snapshot.document.extras,
         graph: &snapshot.document.graph,
         vocabulary: projects::vocabulary(snapshot.blueprint.as_deref()),

@@ -51,6 +51,9 @@ struct FileBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     project_name: Option<&'a str>,
     template_id: Option<&'a TemplateId>,
+    /// By type, the uuid that the name has among the properties: for whoever reads the file without the template.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    name_properties: BTreeMap<&'a TypeId, &'a PropertyId>,
     graph: GraphBody<'a>,
     #[serde(flatten)]
     extras: &'a BTreeMap<EcoString, Value>,
@@ -97,6 +100,7 @@ pub fn project_file(document: &ProjectDocument<'_>) -> Vec<u8> {
         seq: document.seq,
         project_name: document.project_name,
         template_id: document.template_id,
+        name_properties: name_properties(document),
         graph: GraphBody {
             id: document.project_id,
             nodes,
@@ -108,6 +112,14 @@ pub fn project_file(document: &ProjectDocument<'_>) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(&body).unwrap_or_default();
     bytes.push(b'\n');
     bytes
+}
+
+fn name_properties<'a>(document: &ProjectDocument<'a>) -> BTreeMap<&'a TypeId, &'a PropertyId> {
+    let vocabulary = document.vocabulary;
+    let types = document.graph.nodes().map(|(_, node)| &node.content.type_id);
+    types
+        .filter_map(|type_id| Some((type_id, vocabulary.name_property(type_id)?)))
+        .collect()
 }
 
 fn node_body<'a>(id: NodeId, node: &'a Node, vocabulary: Vocabulary<'a>) -> NodeBody<'a> {

@@ -27,8 +27,13 @@ fn fixture(name: &str) -> Json {
     parse_document(&bytes, 100).expect("JSON")
 }
 
+fn named_template(document: &Json) -> Option<String> {
+    let named = template_of(document).expect("names it as it should");
+    named.map(|id| id.to_string())
+}
+
 fn read(document: Json, blueprint: Option<&Blueprint>) -> Imported {
-    import(document, vocabulary(blueprint), &Limits::default()).expect("is a graph")
+    import(document, vocabulary(blueprint), &Limits::default(), Strictness::File).expect("is a graph")
 }
 
 fn written(imported: &Imported, blueprint: Option<&Blueprint>) -> Json {
@@ -96,7 +101,7 @@ fn the_newer_shape_is_read_with_all_that_is_unknown_kept_and_told() {
 #[test]
 fn the_older_shape_is_read_and_names_its_template() {
     let document = fixture("old_shape.json");
-    assert_eq!(template_of(&document), Some("vehicle_restoration"));
+    assert_eq!(named_template(&document).as_deref(), Some("vehicle_restoration"));
     let blueprint = template(OWN_TEMPLATES, "vehicle_restoration").expect("ships");
     let imported = read(document, Some(&blueprint));
     // A child that only the parent lists and one that only says so itself.
@@ -176,7 +181,7 @@ fn a_faulty_graph_is_refused_whole_and_the_fault_is_named() {
             "roots[0].children[0].id",
         ),
     ] {
-        match import(document.clone(), vocabulary(None), &Limits::default()) {
+        match import(document.clone(), vocabulary(None), &Limits::default(), Strictness::File) {
             Err(ImportError::Invalid { path: found, .. }) => assert_eq!(found, path, "{document}"),
             other => unreachable!("{document}: {other:?}"),
         }
@@ -232,7 +237,7 @@ fn a_graph_that_is_too_large_is_refused_with_the_limit() {
             "nodes[0].properties",
         ),
     ] {
-        match import(document.clone(), vocabulary(None), &limits) {
+        match import(document.clone(), vocabulary(None), &limits, Strictness::File) {
             Err(ImportError::Limit { path: found, exceeded }) => {
                 assert_eq!((exceeded.limit, found.as_str()), (limit, path));
             }
@@ -246,8 +251,15 @@ fn a_nameless_node_is_no_reason_to_lose_a_project() {
     for (node, name) in [
         (json!({"id": "a", "type": "t"}), "New Node"),
         (json!({"id": "a", "type": "t", "name": "  "}), "New Node"),
+        (json!({"id": "a", "type": "t", "name": null}), "New Node"),
         (json!({"id": "a", "type": "t", "name": 7}), "7"),
         (json!({"id": "a", "type": "t", "name": "a\tb"}), "a b"),
+        (json!({"id": "a", "type": "t", "name": null, "label": "L"}), "L"),
+        (json!({"id": "a", "type": "t", "properties": {"name": 1.5}}), "1.5"),
+        (
+            json!({"id": "a", "type": "t", "name": null, "properties": {"name": "P"}}),
+            "P",
+        ),
     ] {
         assert_eq!(outline(&read(json!({ "nodes": [node] }), None).graph), [name]);
     }
@@ -290,7 +302,7 @@ fn the_predecessors_files_are_read_and_come_back_the_same() {
     for entry in std::fs::read_dir(dir).expect("readable") {
         let path = entry.expect("an entry").path();
         let document = parse_document(&std::fs::read(&path).expect("readable"), 100).expect("JSON");
-        let blueprint = template_of(&document).and_then(|id| template(&format!("{REAL}/templates"), id));
+        let blueprint = named_template(&document).and_then(|id| template(&format!("{REAL}/templates"), &id));
         let nodes = document["graph"]["nodes"].as_array().expect("a list").clone();
         let extras = document.as_object().expect("an object").len() - 2;
         let once = read(document, blueprint.as_deref());
@@ -322,4 +334,152 @@ fn a_hundred_thousand_nodes_are_read_without_recursion_or_a_walk_for_each() {
     let imported = read(json!({ "roots": roots }), None);
     assert_eq!(imported.graph.len(), 99_255);
     assert_eq!(imported.graph.roots().len(), 99_001);
+}
+
+/// P5: nothing of a wrong type is repaired in silence: the graph is refused with the place, in a file and in a request.
+#[test]
+fn field_of_a_wrong_type_is_refused_with_its_path() {
+    let node = |key: &str, value: Json| {
+        let mut node = json!({"id": "a", "type": "t", "name": "x"});
+        node[key] = value;
+        json!({ "nodes": [node] })
+    };
+    for (document, path) in [
+        (node("name", json!({"a": 1})), "nodes[0].name"),
+        (node("name", json!(["x"])), "nodes[0].name"),
+        (node("name", json!(true)), "nodes[0].name"),
+        (
+            json!({"roots": [{"id": "a", "type": "t", "label": []}]}),
+            "roots[0].label",
+        ),
+        (node("properties", json!({"name": {}})), "nodes[0].properties.name"),
+        (node("metadata", json!(7)), "nodes[0].metadata"),
+        (
+            node("metadata", json!({"orphaned_properties": 7})),
+            "nodes[0].metadata.orphaned_properties",
+        ),
+        (node("childIds", json!(7)), "nodes[0].childIds"),
+        (node("parentId", json!(7)), "nodes[0].parentId"),
+        (node("parent_id", json!([])), "nodes[0].parent_id"),
+        (
+            json!({"nodes": [{"id": "a", "blueprintType": []}]}),
+            "nodes[0].blueprintType",
+        ),
+        (json!({"nodes": [], "roots": []}), "nodes"),
+        (json!({"nodes": [], "project_name": 7}), "project_name"),
+        (json!({"nodes": [], "project_name": ""}), "project_name"),
+        (json!({"nodes": [], "name_properties": []}), "name_properties"),
+        (json!({"nodes": [], "name_properties": {"t": 7}}), "name_properties.t"),
+    ] {
+        for strictness in [Strictness::File, Strictness::Request] {
+            match import(document.clone(), vocabulary(None), &Limits::default(), strictness) {
+                Err(ImportError::Invalid { path: found, .. }) => assert_eq!(found, path, "{document}"),
+                other => unreachable!("{document}: {other:?}"),
+            }
+        }
+    }
+    for (document, path) in [
+        (json!({"template_id": 7}), "template_id"),
+        (json!({"template_id": "../secret"}), "template_id"),
+        (json!({"graph": {"template_id": []}}), "graph.template_id"),
+        (json!({"templates": "x"}), "templates"),
+        (json!({"templates": [{}]}), "templates[0]"),
+    ] {
+        match template_of(&document) {
+            Err(ImportError::Invalid { path: found, .. }) => assert_eq!(found, path, "{document}"),
+            other => unreachable!("{document}: {other:?}"),
+        }
+    }
+    for document in [
+        json!({}),
+        json!({"template_id": null}),
+        json!({"template_id": ""}),
+        json!({"templates": []}),
+    ] {
+        assert_eq!(named_template(&document), None, "{document}");
+    }
+    assert_eq!(
+        named_template(&json!({"template_id": null, "templates": ["a.yml"]})).as_deref(),
+        Some("a")
+    );
+}
+
+/// A graph in a request is held to what commands are held to; what is absent is as for a command too.
+#[test]
+fn names_in_a_request_are_held_to_the_rules_of_commands() {
+    let import = |node: Json| {
+        let document = json!({ "nodes": [node] });
+        import(document, vocabulary(None), &Limits::default(), Strictness::Request)
+    };
+    for name in [json!(null), json!(""), json!(" "), json!("a\nb")] {
+        let refused = import(json!({"id": "a", "type": "t", "name": name})).expect_err("no name");
+        assert!(refused.to_string().starts_with("nodes[0].name: "), "{name}: {refused}");
+    }
+    for (node, name) in [
+        (json!({"id": "a", "type": "t"}), "New Node"),
+        (json!({"id": "a", "type": "t", "name": 7}), "7"),
+        (json!({"id": "a", "type": "t", "name": null, "label": "L"}), "L"),
+    ] {
+        assert_eq!(outline(&import(node).expect("a graph").graph), [name]);
+    }
+}
+
+/// P8: the predecessor takes what its template does not know out of the properties and into `metadata`, with the values.
+/// They are not lost.
+#[test]
+fn orphaned_values_of_the_predecessor_are_properties() {
+    let blueprint = template(OWN_TEMPLATES, "software_project").expect("ships");
+    let task = blueprint.node_type("task").expect("ships");
+    let points = task.property("points").expect("ships").id.to_string();
+    let orphaned = json!({"old_cost": "3500", "points": 3, "notes": "Ann", "name": "Old"});
+    let document = json!({"nodes": [{
+        "id": "a", "type": "task", "name": "x", "properties": {points.as_str(): 5},
+        "metadata": {"note": 1, "orphaned": false, "orphaned_properties": orphaned},
+    }]});
+    let imported = read(document, Some(&blueprint));
+    let (_, node) = imported.graph.nodes().next().expect("a node");
+    let of = |word: &str| {
+        let id = task
+            .property(word)
+            .map_or_else(|| word.to_owned(), |known| known.id.to_string());
+        let mut own = node.content.properties.iter();
+        own.find(|(own, _)| own.as_str() == id)
+            .map(|(_, value)| serde_json::to_string(value).expect("JSON"))
+    };
+    assert_eq!(of("old_cost").as_deref(), Some("\"3500\""));
+    assert_eq!(of("points").as_deref(), Some("5"), "what the node has now comes first");
+    assert_eq!(of("notes").as_deref(), Some("\"Ann\""), "the template knows it again");
+    assert_eq!(
+        serde_json::to_value(&node.content.metadata).expect("JSON"),
+        json!({"note": 1, "orphaned_properties": ["old_cost"]})
+    );
+}
+
+/// The name is no property, also if the template is missing: our own files say which one it is, and of a type that goes
+/// by its slug its id is known.
+#[test]
+fn name_is_no_property_when_the_template_is_missing() {
+    let blueprint = template(OWN_TEMPLATES, "software_project").expect("ships");
+    let once = read(fixture("new_shape.json"), Some(&blueprint));
+    let file = written(&once, Some(&blueprint));
+    let task = blueprint.node_type("task").expect("ships");
+    let name_id = task.name_property().expect("a name").id.as_str();
+    assert_eq!(file["name_properties"][task.id.as_str()], name_id);
+    let lost = read(file, None);
+    for (_, node) in lost.graph.nodes() {
+        let names = node.content.properties.keys().filter(|id| id.as_str() == name_id);
+        assert_eq!(names.count(), 0);
+    }
+    assert!(!lost.extras.contains_key("name_properties"));
+    assert_eq!(
+        written(&lost, None).get("name_properties"),
+        None,
+        "there is no such property to name"
+    );
+    // The predecessor's older files.
+    let derived = "fa022033-b113-6c72-9d43-23ffbb36331a";
+    let old = json!({"nodes": {"a": {"type": "root", "properties": {derived: "Old title", "p": 1}}}});
+    let read = read(old, None);
+    assert_eq!(outline(&read.graph), ["Old title"]);
+    assert_eq!(read.graph.nodes().next().expect("a node").1.content.properties.len(), 1);
 }

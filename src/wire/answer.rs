@@ -131,7 +131,7 @@ impl SessionInfoAnswer {
     #[must_use]
     pub fn new(snapshot: &Snapshot, here: &PresenceList) -> Self {
         let project = snapshot.genesis.project.as_ref();
-        let template_id = project.and_then(|project| project.template_id.clone());
+        let template_id = snapshot.template_id().cloned();
         let session = SessionAnswer {
             session_id: snapshot.genesis.session_id,
             project_id: project.map(|project| project.project_id.clone()),

@@ -213,6 +213,7 @@ fn every_packet_of_a_command_and_its_answer_stand_as_documented() {
             graph: Graph::default(),
             extras: None,
             from_file: false,
+            template_id: None,
         },
         Command::undo(Scope::Session),
     ] {

@@ -163,6 +163,7 @@ async fn load_all(hub: &Hub, sessions: usize, nodes: usize) -> Vec<SessionId> {
             graph: graph(nodes),
             extras: None,
             from_file: true,
+            template_id: None,
         };
         world::submit(hub, id, load).await;
         hub.passivate(id).await.expect("it is there");

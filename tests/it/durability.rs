@@ -70,7 +70,9 @@ async fn everything_comes_back_after_a_restart() {
     let tree = hub.ops("/actors").await.ok();
     assert_eq!(tree["sessions"][0]["state"], "asleep", "loaded on first access only");
     assert_eq!(hub.get(&format!("/sessions/{session_id}/info")).await.ok(), before);
-    let exists = hub.post("/projects", &project).await;
+    let mut same_id = project.clone();
+    same_id["project_id"] = listed["sessions"][0]["project_id"].clone();
+    let exists = hub.post("/projects", &same_id).await;
     assert_eq!(exists.refused(), (409, "PROJECT_EXISTS"));
 
     let mut again = hub.post("/commands/execute", &rename).await.ok();

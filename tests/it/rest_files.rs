@@ -81,6 +81,10 @@ async fn a_saved_file_has_the_documented_shape() {
     let expected = json!({
         "format": "talus-hub/1", "session_id": session, "epoch": made["epoch"], "seq": 4,
         "project_name": "Shop", "template_id": "software_project",
+        "name_properties": {
+            (root["blueprint_type_id"].as_str().expect("an id")): name_id(0),
+            (release["blueprint_type_id"].as_str().expect("an id")): name_id(1),
+        },
         "graph": {
             "id": "shop", "edges": [],
             "nodes": [
@@ -524,6 +528,17 @@ async fn a_graph_with_a_fault_is_refused_with_its_place() {
             json!({"nodes": [node("a")], "edges": [{"source": "a", "target": "a"}]}),
             "nodes[0]",
         ),
+        (json!({"roots": [with("a", "name", json!({"x": 1}))]}), "roots[0].name"),
+        (json!({"roots": [with("a", "name", json!(["x"]))]}), "roots[0].name"),
+        (json!({"roots": [with("a", "name", json!(true))]}), "roots[0].name"),
+        (json!({"roots": [with("a", "name", json!(null))]}), "roots[0].name"),
+        (json!({"roots": [with("a", "name", json!(" "))]}), "roots[0].name"),
+        (json!({"roots": [with("a", "name", json!("a\u{0}b"))]}), "roots[0].name"),
+        (
+            json!({"roots": [with("a", "metadata", json!("x"))]}),
+            "roots[0].metadata",
+        ),
+        (json!({"roots": [], "nodes": [node("a")]}), "nodes"),
         (json!({"nodes": [node("a")], "edges": {}}), "edges"),
         (json!({"nodes": [node("a")], "edges": [{"source": "a"}]}), "edges[0]"),
     ] {
@@ -535,4 +550,114 @@ async fn a_graph_with_a_fault_is_refused_with_its_place() {
     }
     assert_eq!(hub.graph(&session).await, before);
     assert_eq!(hub.get(&format!("/sessions/{session}/info")).await.ok()["seq"], 2);
+}
+
+/// A graph that comes with a template gives it to the session: what commands name is known by it, at once and after a
+/// restart, undo gives the one before back, and the file has it.
+#[tokio::test]
+async fn loaded_graph_brings_its_template() {
+    let hub = TestHub::start().await;
+    let session = hub.session().await;
+    let schema = hub.get("/templates/software_project/schema").await.ok();
+    let type_of = |key: &str| {
+        let types = schema["node_types"].as_array().expect("a list");
+        types.iter().find(|known| known["key"] == key).expect(key)["id"].clone()
+    };
+    let load = format!("/sessions/{session}/load-graph");
+    let graph = json!({"nodes": [{"id": ROOT_ID, "type": "project", "name": "Shop", "properties": {"odd": 1}}]});
+    let loaded = hub
+        .post(
+            &load,
+            &json!({"graph": graph, "template_id": "software_project", "blocking_relationships": []}),
+        )
+        .await
+        .ok();
+    assert_eq!(loaded["orphans"][0]["properties"], json!(["odd"]));
+    assert_eq!(loaded.get("template_missing"), None);
+    let info = async |hub: &TestHub| hub.get(&format!("/sessions/{session}/info")).await.ok();
+    assert_eq!(info(&hub).await["template_id"], "software_project");
+    let root = hub.graph(&session).await["roots"][0].clone();
+    assert_eq!(root["blueprint_type_id"], type_of("project"));
+    let create = |node_type: &str| json!({"blueprint_type_id": node_type, "parent_id": ROOT_ID});
+    let refused = hub.execute(&session, "CreateNode", create("nonsense")).await;
+    assert_eq!(refused.refused(), (400, "UNKNOWN_NODE_TYPE"));
+    hub.execute(&session, "CreateNode", create("release")).await.ok();
+
+    // Without a word of it the session keeps the template that it has.
+    let kept = hub.post(&load, &json!({"graph": {"roots": [root]}})).await.ok();
+    assert_eq!(kept["orphans"][0]["properties"], json!(["odd"]));
+    save(&hub, &session).await;
+    assert_eq!(parsed(&hub, &session)["template_id"], "software_project");
+
+    let (dir, stopped) = hub.stop().await;
+    stopped.expect("in time");
+    let hub = TestHub::on(dir, |_| {}).await;
+    assert_eq!(info(&hub).await["template_id"], "software_project");
+    let refused = hub.execute(&session, "CreateNode", create("nonsense")).await;
+    assert_eq!(refused.refused(), (400, "UNKNOWN_NODE_TYPE"), "also after a restart");
+    let undo = async || hub.post(&format!("/sessions/{session}/undo"), &json!({})).await.ok();
+    for _ in 0..3 {
+        undo().await;
+    }
+    assert_eq!(info(&hub).await["template_id"], json!(null), "an undo takes it back");
+    hub.execute(&session, "CreateNode", json!({"blueprint_type_id": "nonsense"}))
+        .await
+        .ok();
+}
+
+/// A template that a graph names and that cannot be had is remembered, and everything is allowed until then; one that is
+/// named in the file itself counts too. A session with another one goes by the graph's.
+#[tokio::test]
+async fn loaded_graph_may_name_a_template_that_is_missing() {
+    let hub = TestHub::start().await;
+    let (session, _) = project(&hub).await;
+    let load = format!("/sessions/{session}/load-graph");
+    let file = json!({"graph": {"nodes": [{"id": ROOT_ID, "type": "t", "name": "x"}]}, "template_id": "lost.yaml"});
+    let loaded = hub.post(&load, &json!({"graph": file})).await.ok();
+    assert_eq!(loaded["template_missing"], true);
+    let info = hub.get(&format!("/sessions/{session}/info")).await.ok();
+    assert_eq!(
+        (&info["template_id"], &info["template_missing"]),
+        (&json!("lost"), &json!(true))
+    );
+    hub.execute(&session, "CreateNode", json!({"blueprint_type_id": "anything"}))
+        .await
+        .ok();
+    for (template_id, code) in [(json!(7), "INVALID_REQUEST"), (json!("../x"), "INVALID_REQUEST")] {
+        let refused = hub
+            .post(&load, &json!({"graph": {"roots": []}, "template_id": template_id}))
+            .await;
+        assert_eq!(
+            (refused.refused(), &refused.body["error"]["field"]),
+            ((400, code), &json!("template_id"))
+        );
+    }
+}
+
+/// Saved, closed, and opened without its template: a node has one name, in one place, and a new one replaces it.
+#[tokio::test]
+async fn name_stays_one_when_the_template_is_lost() {
+    let templates = tempfile::tempdir().expect("a temporary folder");
+    let template = templates.path().join("shelf.yaml");
+    let text = "name: Shelf\nnode_types:\n- {id: t, label: T, properties: [{id: name, label: Title, type: text}]}\n";
+    std::fs::write(&template, text).expect("written");
+    let hub = TestHub::with(|config| config.templates.dir = templates.path().to_owned()).await;
+    let body = json!({"template_id": "shelf", "project_name": "Old title"});
+    let made = hub.post("/projects", &body).await.ok();
+    let session = made["session_id"].as_str().expect("an id");
+    save(&hub, session).await;
+    hub.delete(&format!("/sessions/{session}")).await;
+    std::fs::remove_file(&template).expect("removed");
+    let opened = open(&hub, "old-title").await.ok();
+    let root = &opened["graph"]["roots"][0];
+    assert_eq!(
+        (&opened["template_missing"], &root["properties"]),
+        (&json!(true), &json!({}))
+    );
+    let session = opened["session_id"].as_str().expect("an id");
+    let rename = json!({"node_id": root["id"], "property_id": "name", "new_value": "New title"});
+    hub.execute(session, "UpdateProperty", rename).await.ok();
+    save(&hub, session).await;
+    let graph = parsed(&hub, "old-title")["graph"].to_string();
+    assert!(graph.contains("New title") && !graph.contains("Old title"), "{graph}");
 }

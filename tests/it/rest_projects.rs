@@ -91,7 +91,7 @@ async fn a_projects_id_is_derived_from_its_name() {
 async fn a_project_id_is_taken_by_a_session_or_by_a_file() {
     let hub = TestHub::start().await;
     let made = create(&hub, json!({})).await.ok();
-    let taken = create(&hub, json!({})).await;
+    let taken = create(&hub, json!({"project_id": "book"})).await;
     assert_eq!(taken.refused(), (409, "PROJECT_EXISTS"));
     assert_eq!(taken.body["error"]["session_id"], made["session_id"]);
     let session = made["session_id"].as_str().expect("an id");
@@ -103,6 +103,30 @@ async fn a_project_id_is_taken_by_a_session_or_by_a_file() {
     assert_eq!(hub.get("/sessions").await.ok()["total"], 0);
     assert_eq!(hub.delete("/projects/book").await.status, 204);
     create(&hub, json!({})).await.ok();
+}
+
+/// A name may be used again: without an id of its own the project gets the next one that neither a session nor a file
+/// has, and never one that is too long.
+#[tokio::test]
+async fn name_that_is_taken_gets_the_next_free_id() {
+    let hub = TestHub::start().await;
+    let id = async |name: &str| {
+        let made = create(&hub, json!({"project_name": name})).await.ok();
+        assert_eq!(made["graph"]["roots"][0]["name"], *name);
+        made["project_id"].as_str().expect("an id").to_owned()
+    };
+    assert_eq!(id("Lighthouse").await, "lighthouse");
+    assert_eq!(id("Lighthouse").await, "lighthouse-2");
+    std::fs::write(hub.dir.path().join("projects/lighthouse-3.json"), "{}").expect("written");
+    assert_eq!(id("Lighthouse").await, "lighthouse-4");
+    assert_eq!(hub.delete("/projects/lighthouse-2").await.status, 204);
+    assert_eq!(id("Lighthouse").await, "lighthouse-2");
+    let long = "Ab".repeat(40);
+    assert_eq!(id(&long).await, "ab".repeat(32));
+    assert_eq!(id(&long).await, format!("{}-2", "ab".repeat(31)));
+    let dashed = format!("{} {}", "a".repeat(61), "bcd");
+    assert_eq!(id(&dashed).await, format!("{}-bc", "a".repeat(61)));
+    assert_eq!(id(&dashed).await, format!("{}-2", "a".repeat(61)));
 }
 
 /// A project needs a template that is there and is one. A template that is saved while the hub runs is seen.

@@ -116,8 +116,8 @@ async fn a_project_that_many_make_is_made_once() {
     let hub = TestHub::start().await;
     for _ in 0..10 {
         let make = async |_| {
-            hub.post("/projects", &json!({"template_id": "novel", "project_name": "Book"}))
-                .await
+            let body = json!({"template_id": "novel", "project_name": "Book", "project_id": "book"});
+            hub.post("/projects", &body).await
         };
         let (made, refused) = sorted(join_all((0..8).map(make)).await);
         assert_eq!((made.len(), refused), (1, codes(["PROJECT_EXISTS"])));
@@ -128,6 +128,24 @@ async fn a_project_that_many_make_is_made_once() {
         );
         assert_eq!(hub.delete("/projects/book").await.status, 204);
     }
+}
+
+/// P5: of many who make a project of one name at once each gets a project of its own, and no number is left out.
+#[tokio::test]
+async fn projects_of_one_name_that_many_make_are_numbered() {
+    let hub = TestHub::start().await;
+    let make = async |_| {
+        let made = hub
+            .post("/projects", &json!({"template_id": "novel", "project_name": "Book"}))
+            .await;
+        made.ok()["project_id"].as_str().expect("an id").to_owned()
+    };
+    let made: BTreeSet<String> = join_all((0..8).map(make)).await.into_iter().collect();
+    let expected: BTreeSet<String> = (2..=8)
+        .map(|number| format!("book-{number}"))
+        .chain(["book".to_owned()])
+        .collect();
+    assert_eq!(made, expected);
 }
 
 /// One project has one session, however many open it at once: all of them get that one, with its graph.
@@ -214,8 +232,8 @@ async fn everything_at_once_with_one_project() {
     let hub = TestHub::start().await;
     for _ in 0..20 {
         let make = async |_| {
-            hub.post("/projects", &json!({"template_id": "novel", "project_name": "Book"}))
-                .await
+            let body = json!({"template_id": "novel", "project_name": "Book", "project_id": "book"});
+            hub.post("/projects", &body).await
         };
         let open = async |_| hub.post("/projects/book/open", &json!({})).await;
         let show = async |_| hub.get("/projects/book").await;

@@ -195,6 +195,13 @@ pub(crate) fn derived_uuid(namespace: &str, name: &str) -> Uuid {
     Uuid::from_bytes(bytes)
 }
 
+/// The id of the property that is the name of a type's nodes, if the template gives it none: files may name it though the
+/// template is not there.
+#[must_use]
+pub fn derived_name_property(type_slug: &str) -> PropertyId {
+    PropertyId::new(derived_uuid(&format!("property.{type_slug}"), PropertyId::NAME).to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use sha1::{Digest, Sha1};
 use super::{
     event::Extras,
     graph::Graph,
-    ids::{ClientId, CommandId, NodeId, Seq, Timestamp},
+    ids::{ClientId, CommandId, NodeId, Seq, TemplateId, Timestamp},
     value::Value,
 };
 
@@ -103,6 +103,10 @@ pub enum Command {
         extras: Option<Extras>,
         /// Whether it comes from the project's own file: then there is nothing to save.
         from_file: bool,
+        /// The template that it comes with; `None` keeps the session's.
+        // Not written if there is none, so that fingerprints from before there was one stay.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        template_id: Option<TemplateId>,
     },
     /// Notes that the project was written to its file.
     SaveProject {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     graph::{Graph, Misfit, NodeContent},
-    ids::{NodeId, PropertyId, Seq},
+    ids::{NodeId, PropertyId, Seq, TemplateId},
     value::{Value, present},
 };
 
@@ -22,6 +22,9 @@ pub struct Document {
     /// What else the project file holds.
     #[serde(default, skip_serializing_if = "no_extras")]
     pub extras: Extras,
+    /// The template that the graph came with; `None`: the one that the session began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template_id: Option<TemplateId>,
 }
 
 fn no_extras(extras: &Extras) -> bool {

@@ -80,7 +80,8 @@ fn exact<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
 
 impl Recorded {
     /// Whether it replaces the whole document.
-    pub(super) fn loads(&self) -> bool {
+    #[must_use]
+    pub fn loads(&self) -> bool {
         let mut events = self.events.iter();
         events.any(|event| matches!(event, Event::ProjectLoaded { .. }))
     }

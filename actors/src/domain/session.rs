@@ -47,6 +47,13 @@ pub struct Project {
     pub template_id: Option<TemplateId>,
 }
 
+/// The template of a session whose document this is.
+#[must_use]
+pub fn template_of<'a>(genesis: &'a Genesis, document: &'a Document) -> Option<&'a TemplateId> {
+    let first = || genesis.project.as_ref()?.template_id.as_ref();
+    document.template_id.as_ref().or_else(first)
+}
+
 /// What stays with a session while it is in memory and is not in its log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
@@ -296,6 +303,17 @@ impl Session {
         &self.genesis
     }
 
+    /// The template it goes by: that of its graph, else the one that it began with.
+    #[must_use]
+    pub fn template_id(&self) -> Option<&TemplateId> {
+        template_of(&self.genesis, &self.document)
+    }
+
+    /// Goes by another template from here on. Nothing that there is changes by it.
+    pub fn set_blueprint(&mut self, blueprint: Option<Arc<Blueprint>>) {
+        self.rules.blueprint = blueprint;
+    }
+
     /// The rules it goes by.
     #[must_use]
     pub const fn rules(&self) -> &Rules {
@@ -500,6 +518,7 @@ mod tests {
             graph: Graph::default(),
             extras: None,
             from_file,
+            template_id: None,
         };
         let scope = Scope::Session;
         assert!(!dirty_after(load(true)));

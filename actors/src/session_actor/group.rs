@@ -49,7 +49,7 @@ impl SessionState {
             }
             let Some(message) = self.waiting.pop_front() else { break };
             records.extend(self.process(message)?);
-            if self.stopping {
+            if self.stopping || self.template_due {
                 break;
             }
         }
@@ -184,6 +184,7 @@ impl SessionState {
                 self.fail_if(Fault::PanicApply);
                 let (recorded, forgotten) = self.session.carry_out(proposed)?;
                 self.forgotten.extend(forgotten);
+                self.template_due |= recorded.loads();
                 tracing::debug!(
                     first_seq = recorded.first_seq.0,
                     seq = recorded.seq().0,

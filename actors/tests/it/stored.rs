@@ -196,6 +196,7 @@ fn project_loaded() {
         graph,
         extras,
         from_file: true,
+        template_id: None,
     }]);
     assert_snapshot!("project_loaded", stored(&*loaded));
 }

@@ -17,7 +17,7 @@ use talus_actors::domain::{
 };
 
 use super::{
-    ImportError, Orphan,
+    ImportError, Orphan, Strictness,
     shape::{Found, Shape, alias_id, first},
 };
 use crate::projects::{Vocabulary, vocabulary::Meaning};
@@ -32,6 +32,7 @@ pub(super) fn build(
     shape: Shape,
     vocabulary: Vocabulary<'_>,
     limits: &Limits,
+    strictness: Strictness,
 ) -> Result<(Graph, Vec<Orphan>), ImportError> {
     let ids = distinct(&shape.nodes)?;
     let places = settle(&shape, &ids)?;
@@ -39,6 +40,7 @@ pub(super) fn build(
     let reader = Reader {
         vocabulary,
         limits,
+        strictness,
         aliases: &aliases,
     };
     let order: Vec<NodeId> = shape.nodes.iter().map(|node| node.id).collect();
@@ -163,6 +165,7 @@ fn plant(
 struct Reader<'a> {
     vocabulary: Vocabulary<'a>,
     limits: &'a Limits,
+    strictness: Strictness,
     /// Ids as they were written, of nodes that have another one now.
     aliases: &'a BTreeSet<String>,
 }
@@ -170,10 +173,10 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn content(&self, path: &str, mut fields: Map<String, Json>) -> Result<NodeContent, ImportError> {
         let word = match first(&mut fields, &["type", "blueprint_type_id", "blueprintType"]) {
-            Some(Json::String(word)) if !word.is_empty() => word,
-            Some(_) => {
+            Some((_, Json::String(word))) if !word.is_empty() => word,
+            Some((spelling, _)) => {
                 return Err(ImportError::invalid(
-                    format!("{path}.type"),
+                    format!("{path}.{spelling}"),
                     "must be a string that is not empty",
                 ));
             }
@@ -184,15 +187,44 @@ impl Reader<'_> {
             .vocabulary
             .type_id(&word)
             .unwrap_or_else(|| TypeId::new(word.as_str()));
-        let own_name = first(&mut fields, &["name", "label"]);
-        let properties = match fields.remove("properties") {
+        let own_name = match (fields.remove("name"), fields.remove("label")) {
+            (None | Some(Json::Null), Some(label)) => Some(("label".to_owned(), label)),
+            (Some(name), _) => Some(("name".to_owned(), name)),
+            (None, None) => None,
+        };
+        let mut properties = match fields.remove("properties") {
             None | Some(Json::Null) => Map::new(),
             Some(Json::Object(properties)) => properties,
             Some(_) => return Err(ImportError::invalid(format!("{path}.properties"), "must be an object")),
         };
+        let mut metadata = match fields.remove("metadata") {
+            None | Some(Json::Null) => Map::new(),
+            Some(Json::Object(metadata)) => metadata,
+            Some(_) => return Err(ImportError::invalid(format!("{path}.metadata"), "must be an object")),
+        };
+        metadata.remove(ORPHANED);
+        match metadata.remove(ORPHANED_PROPERTIES) {
+            // The predecessor takes what its template does not know out of the properties, with the values.
+            Some(Json::Object(orphaned)) => self.restore(&type_id, &mut properties, orphaned),
+            // Our own mark is a list of ids, and is made anew.
+            None | Some(Json::Null | Json::Array(_)) => {}
+            Some(_) => {
+                return Err(ImportError::invalid(
+                    format!("{path}.metadata.{ORPHANED_PROPERTIES}"),
+                    "must be an object or a list",
+                ));
+            }
+        }
         let (properties, property_name) = self.properties(path, &type_id, properties)?;
-        let name = self.name(path, own_name.or(property_name))?;
-        let metadata = self.metadata(path, fields.remove("metadata"))?;
+        let written = match own_name {
+            Some((_, Json::Null)) if property_name.is_some() => property_name,
+            own => own.or(property_name),
+        };
+        let name = match written {
+            None => CreateNode::DEFAULT_NAME.into(),
+            Some((spelling, written)) => self.name(&format!("{path}.{spelling}"), written)?,
+        };
+        let metadata = self.metadata(path, metadata)?;
         Ok(NodeContent {
             name,
             type_id,
@@ -201,21 +233,39 @@ impl Reader<'_> {
         })
     }
 
+    /// Puts values back among the properties that were taken out of them, unless the node has another one by now.
+    fn restore(&self, type_id: &TypeId, properties: &mut Map<String, Json>, orphaned: Map<String, Json>) {
+        let meaning = |word: &str| match self.vocabulary.property(type_id, word) {
+            Meaning::Name => PropertyId::new(PropertyId::NAME),
+            Meaning::Property { id, .. } => id,
+            Meaning::Unknown => PropertyId::new(word),
+        };
+        let there: BTreeSet<PropertyId> = properties.keys().map(|word| meaning(word)).collect();
+        let gone = orphaned.into_iter().filter(|(word, _)| {
+            let id = meaning(word);
+            id.as_str() != PropertyId::NAME && !there.contains(&id)
+        });
+        properties.extend(gone);
+    }
+
     /// The properties by id, and the name if it is among them: a node has one name, so it does not stay there.
     fn properties(
         &self,
         path: &str,
         type_id: &TypeId,
         written: Map<String, Json>,
-    ) -> Result<(Properties, Option<Json>), ImportError> {
+    ) -> Result<(Properties, Option<(String, Json)>), ImportError> {
         let (mut properties, mut name) = (Properties::new(), None);
         for (word, value) in written {
             let at = || format!("{path}.properties.{word}");
             let (id, is_reference) = match self.vocabulary.property(type_id, &word) {
                 Meaning::Name => {
+                    if matches!(value, Json::Bool(_) | Json::Array(_) | Json::Object(_)) {
+                        return Err(ImportError::invalid(at(), NAME_KINDS));
+                    }
                     // The slug says it, if both do.
                     if name.is_none() || word == PropertyId::NAME {
-                        name = Some(value);
+                        name = Some((format!("properties.{word}"), value));
                     }
                     continue;
                 }
@@ -261,31 +311,29 @@ impl Reader<'_> {
         }
     }
 
-    /// A project is not lost for want of a name: a node without one gets the name that a new node has.
-    fn name(&self, path: &str, written: Option<Json>) -> Result<EcoString, ImportError> {
+    /// A name, which stands at `at`. The predecessor has numbers there too, which are texts.
+    fn name(&self, at: &str, written: Json) -> Result<EcoString, ImportError> {
         let text = match written {
-            Some(Json::String(text)) => text,
-            Some(Json::Number(number)) => number.to_string(),
-            Some(Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_)) | None => String::new(),
-        };
-        match check_name(&text, self.limits) {
-            Ok(()) => Ok(text.into()),
-            Err(NameFault::Blank) => Ok(CreateNode::DEFAULT_NAME.into()),
-            Err(NameFault::TooLong(exceeded)) => Err(ImportError::limit(format!("{path}.name"), exceeded)),
-            Err(NameFault::Control) => {
-                let visible: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-                self.name(path, Some(Json::String(visible)))
+            Json::String(text) => text,
+            Json::Number(number) => number.to_string(),
+            Json::Null if self.strictness == Strictness::File => String::new(),
+            Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => {
+                return Err(ImportError::invalid(at, NAME_KINDS));
             }
+        };
+        match (check_name(&text, self.limits), self.strictness) {
+            (Ok(()), _) => Ok(text.into()),
+            (Err(NameFault::TooLong(exceeded)), _) => Err(ImportError::limit(at, exceeded)),
+            (Err(NameFault::Blank), Strictness::File) => Ok(CreateNode::DEFAULT_NAME.into()),
+            (Err(NameFault::Control), Strictness::File) => {
+                let visible: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+                self.name(at, Json::String(visible))
+            }
+            (Err(fault), Strictness::Request) => Err(ImportError::invalid(at, fault.to_string())),
         }
     }
 
-    fn metadata(&self, path: &str, written: Option<Json>) -> Result<Option<Value>, ImportError> {
-        let Some(Json::Object(mut written)) = written else {
-            return Ok(None);
-        };
-        for mark in [ORPHANED, ORPHANED_PROPERTIES] {
-            written.remove(mark);
-        }
+    fn metadata(&self, path: &str, written: Map<String, Json>) -> Result<Option<Value>, ImportError> {
         if written.is_empty() {
             return Ok(None);
         }
@@ -296,6 +344,9 @@ impl Reader<'_> {
         Ok(Some(metadata))
     }
 }
+
+/// What a name is made of.
+const NAME_KINDS: &str = "a name is a string";
 
 /// The mark of a node whose type the template does not have.
 pub(in crate::projects) const ORPHANED: &str = "orphaned";

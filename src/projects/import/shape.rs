@@ -37,7 +37,14 @@ pub(super) fn read(mut graph: Map<String, Json>, at: &str, limits: &Limits) -> R
         Some(Json::Array(edges)) => read_edges(&edges, at)?,
         Some(_) => return Err(ImportError::invalid(format!("{at}edges"), "must be a list")),
     };
-    let nodes = match (graph.remove("roots"), graph.remove("nodes")) {
+    let mut there = |key| graph.remove(key).filter(|value| !value.is_null());
+    let nodes = match (there("roots"), there("nodes")) {
+        (Some(_), Some(_)) => {
+            return Err(ImportError::invalid(
+                format!("{at}nodes"),
+                "a graph has roots or nodes, not both",
+            ));
+        }
         (Some(Json::Array(roots)), _) => read_tree(roots, at, limits)?,
         (Some(_), _) => return Err(ImportError::invalid(format!("{at}roots"), "must be a list")),
         (None, Some(Json::Array(nodes))) => {
@@ -149,14 +156,17 @@ fn read_node(path: String, key: Option<String>, node: Json) -> Result<(Found, Ve
     let written = written.ok_or_else(|| ImportError::invalid(&id_path, "is required"))?;
     let (id, alias) = node_id(&written, &id_path)?;
     let children = match first(&mut fields, &["children", "child_ids", "childIds"]) {
-        None | Some(Json::Null) => Vec::new(),
-        Some(Json::Array(children)) => children,
-        Some(_) => return Err(ImportError::invalid(format!("{path}.children"), "must be a list")),
+        None => Vec::new(),
+        Some((_, Json::Array(children))) => children,
+        Some((spelling, _)) => return Err(ImportError::invalid(format!("{path}.{spelling}"), "must be a list")),
     };
-    let parent_path = format!("{path}.parent_id");
     let parent = match first(&mut fields, &["parent_id", "parentId"]) {
-        None | Some(Json::Null) => None,
-        Some(parent) => Some((parent_path.clone(), node_id(&parent, &parent_path)?.0)),
+        None => None,
+        Some((spelling, parent)) => {
+            let parent_path = format!("{path}.{spelling}");
+            let parent_id = node_id(&parent, &parent_path)?.0;
+            Some((parent_path, parent_id))
+        }
     };
     Ok((
         Found {
@@ -171,15 +181,15 @@ fn read_node(path: String, key: Option<String>, node: Json) -> Result<(Found, Ve
     ))
 }
 
-/// The field by the first of its spellings that is there; the others go too.
-pub(super) fn first(fields: &mut Map<String, Json>, spellings: &[&str]) -> Option<Json> {
-    let mut values = spellings
-        .iter()
-        .map(|spelling| fields.remove(*spelling))
-        .collect::<Vec<_>>()
-        .into_iter()
-        .flatten();
-    values.next()
+/// The field by the first of its spellings that is there, and which that is; the others go too. Null is as if it were not
+/// there.
+pub(super) fn first<'a>(fields: &mut Map<String, Json>, spellings: &[&'a str]) -> Option<(&'a str, Json)> {
+    let mut found = None;
+    for spelling in spellings {
+        let value = fields.remove(*spelling).filter(|value| !value.is_null());
+        found = found.or(value.map(|value| (*spelling, value)));
+    }
+    found
 }
 
 fn read_edges(edges: &[Json], at: &str) -> Result<Vec<(String, NodeId, NodeId)>, ImportError> {

@@ -239,6 +239,7 @@ impl Reference {
                 graph: row(*nodes),
                 extras: None,
                 from_file: false,
+                template_id: None,
             },
             Edit::Undo => Command::undo(Scope::Session),
             Edit::Redo => Command::redo(Scope::Session),

@@ -230,11 +230,14 @@ impl<'a> View<'a> {
                 graph,
                 extras,
                 from_file,
+                template_id,
             } => {
                 let extras = extras.as_ref().unwrap_or(&self.document.extras);
+                let template_id = template_id.as_ref().or(self.document.template_id.as_ref());
                 let document = Document {
                     graph: graph.clone(),
                     extras: Arc::clone(extras),
+                    template_id: template_id.cloned(),
                 };
                 let from_file = *from_file;
                 Ok(vec![Event::ProjectLoaded { document, from_file }])

@@ -46,6 +46,7 @@ impl Choice {
                 extras: (!keep_extras).then(|| Arc::clone(&document.extras)),
                 // A document that brings its own extras is one from a file.
                 from_file: !keep_extras,
+                template_id: None,
             },
             Self::Resend(which) => match chosen(bench.accepted(), *which) {
                 Some(sent) => return sent.clone(),
@@ -85,13 +86,14 @@ fn chosen<T>(items: &[T], pick: Index) -> Option<&T> {
 /// Makes each choice on what the ones before it lead to.
 fn batch(session: &Session, command_id: CommandId, edits: &[Edit], keep_refused: bool) -> Command {
     let mut draft = Bench::new(session.genesis().clone(), session.rules().clone());
-    let Document { graph, extras } = session.document().clone();
+    let Document { graph, extras, .. } = session.document().clone();
     let extras = Some(extras);
     draft
         .submit(&Command::LoadGraph {
             graph,
             extras,
             from_file: false,
+            template_id: None,
         })
         .expect("loading is always allowed");
     let mut minted = 0;

@@ -149,6 +149,10 @@ pub fn extras() -> impl Strategy<Value = Extras> {
 /// A small document.
 pub fn document() -> BoxedStrategy<Document> {
     (graph(0..8, 4), extras())
-        .prop_map(|(graph, extras)| Document { graph, extras })
+        .prop_map(|(graph, extras)| Document {
+            graph,
+            extras,
+            template_id: None,
+        })
         .boxed()
 }

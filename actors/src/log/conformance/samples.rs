@@ -136,6 +136,7 @@ impl Writer {
                 graph: self.session.document().graph.clone(),
                 extras: Some(Arc::new(BTreeMap::from([("view".into(), value(r#"{"zoom": 1.0}"#))]))),
                 from_file: self.number.is_multiple_of(2),
+                template_id: None,
             },
         }
     }

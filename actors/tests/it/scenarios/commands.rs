@@ -123,6 +123,7 @@ pub const fn load(graph: Graph) -> Command {
         graph,
         extras: None,
         from_file: false,
+        template_id: None,
     }
 }
 

@@ -112,10 +112,12 @@ fn what_is_beside_the_graph_goes_with_it() {
         graph: graph(&[root("x")]),
         extras,
         from_file: false,
+        template_id: None,
     };
     let document = |extras| Document {
         graph: graph(&[root("x")]),
         extras,
+        template_id: None,
     };
     record(&mut bench, &with(Some(extras("one"))));
     assert_eq!(*bench.session().document(), document(extras("one")));
