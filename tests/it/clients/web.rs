@@ -66,18 +66,30 @@ async fn the_library_lives_through_what_happens_to_it() {
     run("client", VITEST, &["run"]).await;
 }
 
-/// Two windows edit one project: edits, presence, undo, a lost network, a failing session. With `UPDATE_SCREENSHOT` set
-/// it takes the picture that README.md shows.
-#[expect(clippy::print_stderr, reason = "figures for whoever runs the test with --nocapture")]
-#[tokio::test]
-async fn the_example_keeps_two_windows_the_same() {
+fn require_chromium() {
     let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
     assert!(
         Path::new(&chromium).exists(),
         "this test needs chromium, as {chromium} or where CHROMIUM says"
     );
+}
+
+/// Two windows edit one project: edits, presence, undo, a lost network, a failing session. With `UPDATE_SCREENSHOT` set
+/// it takes the picture that README.md shows.
+#[expect(clippy::print_stderr, reason = "figures for whoever runs the test with --nocapture")]
+#[tokio::test]
+async fn the_example_keeps_two_windows_the_same() {
+    require_chromium();
     run("examples/live", "vite/bin/vite.js", &["build"]).await;
-    let said = run("examples/live", VITEST, &["run"]).await;
+    let said = run("examples/live", VITEST, &["run", "test/live.test.ts"]).await;
     let figures = said.lines().find(|line| line.contains("from one browser to the other"));
     eprintln!("{}", figures.unwrap_or(&said));
+}
+
+/// P9: for a real browser a page whose name is rebound to this machine is of the hub's own origin, and still it reads and
+/// changes nothing, on either listener.
+#[tokio::test]
+async fn rebound_page_in_a_browser_reads_and_changes_nothing() {
+    require_chromium();
+    run("examples/live", VITEST, &["run", "test/rebinding.test.ts"]).await;
 }
