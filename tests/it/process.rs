@@ -59,18 +59,18 @@ async fn a_signal_ends_it_whoever_is_connected() {
         let session = made["session_id"].as_str().expect("an id").to_owned();
         let mut silent = Raw::to(&hub.url).await;
         let mut idle = Raw::to(&hub.url).await;
-        idle.send("GET /healthz HTTP/1.1\r\nhost: hub\r\n\r\n").await;
+        idle.send("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
         assert_eq!(idle.answer().await.status, 200);
         let mut head = Raw::to(&hub.url).await;
         head.send("GET /healthz HTTP/1.1\r\nhost: h").await;
         let mut body = Raw::to(&hub.url).await;
-        body.send("POST /api/v1/sessions HTTP/1.1\r\nhost: hub\r\ncontent-type: application/json\r\n")
+        body.send("POST /api/v1/sessions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n")
             .await;
         body.send("content-length: 10\r\n\r\n{").await;
         let mut waiting = Raw::to(&hub.url).await;
         waiting
             .send(format!(
-                "GET /api/v1/sessions/{session}/graph?min_seq=9 HTTP/1.1\r\nhost: hub\r\n\r\n"
+                "GET /api/v1/sessions/{session}/graph?min_seq=9 HTTP/1.1\r\nhost: localhost\r\n\r\n"
             ))
             .await;
         let poller = Poller::join(&hub.url, &session).await;

@@ -677,7 +677,7 @@ async fn no_id_leads_out_of_its_folder() {
             // A client would take a path apart that is dots; the hub is sent it as it is.
             let mut raw = crate::calls::Raw::to(&hub.url).await;
             raw.send(format!(
-                "{method} /api/v1{path} HTTP/1.1\r\nhost: hub\r\ncontent-length: 0\r\n\r\n"
+                "{method} /api/v1{path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n"
             ))
             .await;
             check(&raw.answer().await, 404, code, None, &(method, path));

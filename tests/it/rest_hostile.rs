@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{calls::Raw, support::TestHub};
 
-const JSON: &str = "POST /api/v1/sessions HTTP/1.1\r\nhost: hub\r\ncontent-type: application/json\r\n";
+const JSON: &str = "POST /api/v1/sessions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
 
 async fn sessions(hub: &TestHub) -> u64 {
     hub.get("/sessions").await.ok()["total"].as_u64().expect("a number")
@@ -16,7 +16,7 @@ async fn sessions(hub: &TestHub) -> u64 {
 #[tokio::test]
 async fn a_request_whose_end_is_ambiguous_is_refused_and_the_connection_ends() {
     let hub = TestHub::start().await;
-    let smuggled = "POST /api/v1/sessions HTTP/1.1\r\nhost: hub\r\ncontent-length: 0\r\n\r\n";
+    let smuggled = "POST /api/v1/sessions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n";
     for head in [
         "content-length: 2\r\ncontent-length: 3\r\n\r\n{}",
         "content-length: 2, 3\r\n\r\n{}",
@@ -89,15 +89,15 @@ async fn a_body_that_breaks_off_is_refused() {
 #[tokio::test]
 async fn a_body_of_a_get_is_not_the_next_request() {
     let hub = TestHub::start().await;
-    let inner = "POST /api/v1/sessions HTTP/1.1\r\nhost: hub\r\ncontent-length: 0\r\n\r\n";
+    let inner = "POST /api/v1/sessions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n";
     let mut raw = Raw::to(&hub.url).await;
     raw.send(format!(
-        "GET /healthz HTTP/1.1\r\nhost: hub\r\ncontent-length: {}\r\n\r\n{inner}",
+        "GET /healthz HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{inner}",
         inner.len()
     ))
     .await;
     assert_eq!(raw.answer().await.json(), json!({"status": "ok"}));
-    raw.send("GET /readyz HTTP/1.1\r\nhost: hub\r\n\r\n").await;
+    raw.send("GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     assert_eq!(raw.answer().await.json(), json!({"status": "ready"}));
     assert_eq!(sessions(&hub).await, 0);
 }
@@ -109,7 +109,7 @@ async fn requests_on_one_connection_are_answered_in_order() {
     let mut raw = Raw::to(&hub.url).await;
     let mut all = String::new();
     for number in 0..100 {
-        all += &format!("GET /api/v1/nothing/{number} HTTP/1.1\r\nhost: hub\r\n\r\n");
+        all += &format!("GET /api/v1/nothing/{number} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     }
     raw.send(all).await;
     for number in 0..100 {
@@ -128,11 +128,11 @@ async fn odd_request_lines_are_answered() {
     let hub = TestHub::start().await;
     let long = |count: usize| "a=1&".repeat(count);
     for (line, status) in [
-        ("CONNECT evil.example:80 HTTP/1.1".to_owned(), 404),
+        ("CONNECT evil.example:80 HTTP/1.1".to_owned(), 421),
         ("OPTIONS * HTTP/1.1".to_owned(), 200),
         ("GET * HTTP/1.1".to_owned(), 404),
-        ("GET http://evil.example/healthz HTTP/1.1".to_owned(), 200),
-        ("GET http://evil.example/api/v1/nothing HTTP/1.1".to_owned(), 404),
+        ("GET http://evil.example/healthz HTTP/1.1".to_owned(), 421),
+        ("GET http://localhost/api/v1/nothing HTTP/1.1".to_owned(), 404),
         ("TRACE /healthz HTTP/1.1".to_owned(), 405),
         ("GET /healthz HTTP/1.0".to_owned(), 200),
         ("GET /healthz? HTTP/1.1".to_owned(), 200),
@@ -152,13 +152,13 @@ async fn odd_request_lines_are_answered() {
         ),
         (format!("GET /healthz?{} HTTP/1.1", long(20_000)), 414),
         ("GET /healthz HTTP/3.0".to_owned(), 400),
-        ("GET healthz HTTP/1.1".to_owned(), 404),
+        ("GET healthz HTTP/1.1".to_owned(), 421),
         ("GET /health\tz HTTP/1.1".to_owned(), 400),
         ("GET  /healthz HTTP/1.1".to_owned(), 400),
         ("nonsense".to_owned(), 400),
     ] {
         let mut raw = Raw::to(&hub.url).await;
-        raw.send(format!("{line}\r\nhost: hub\r\nconnection: close\r\n\r\n"))
+        raw.send(format!("{line}\r\nhost: localhost\r\nconnection: close\r\n\r\n"))
             .await;
         let case = line.get(..100).unwrap_or(&line);
         assert_eq!(raw.answer().await.status, status, "{case}");
@@ -174,7 +174,7 @@ async fn headers_beyond_measure_are_refused() {
     let long = format!("x: {}\r\n", "y".repeat(600_000));
     for headers in [many, long] {
         let mut raw = Raw::to(&hub.url).await;
-        raw.send(format!("GET /healthz HTTP/1.1\r\nhost: hub\r\n{headers}\r\n"))
+        raw.send(format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n"))
             .await;
         let said = raw.until_closed().await;
         assert!(said.starts_with("HTTP/1.1 431 "), "{said}");

@@ -284,7 +284,7 @@ async fn a_body_that_is_too_large_is_refused_and_the_client_hears_of_it() {
         for body in [&length, &chunked] {
             let mut raw = Raw::to(&hub.url).await;
             raw.send(format!(
-                "POST /api/v1{path} HTTP/1.1\r\nhost: hub\r\ncontent-type: application/json\r\n{body}"
+                "POST /api/v1{path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{body}"
             ))
             .await;
             let answer = raw.answer().await;
@@ -294,7 +294,7 @@ async fn a_body_that_is_too_large_is_refused_and_the_client_hears_of_it() {
                 (&error["limit"], &error["max"]),
                 (&json!("body_bytes_max"), &json!(1_000))
             );
-            raw.send("GET /healthz HTTP/1.1\r\nhost: hub\r\n\r\n").await;
+            raw.send("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
             assert_eq!(raw.answer().await.status, 200, "{path}");
         }
     }
@@ -307,7 +307,7 @@ async fn a_body_that_is_far_too_large_is_refused_before_it_is_sent() {
     let hub = TestHub::start().await;
     for (declared, expect) in [("2000000", "expect: 100-continue\r\n"), ("999999999999", "")] {
         let mut raw = Raw::to(&hub.url).await;
-        raw.send("POST /api/v1/sessions HTTP/1.1\r\nhost: hub\r\ncontent-type: application/json\r\n")
+        raw.send("POST /api/v1/sessions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n")
             .await;
         raw.send(format!("{expect}content-length: {declared}\r\n\r\n")).await;
         assert_eq!(

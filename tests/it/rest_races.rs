@@ -183,7 +183,8 @@ async fn a_project_is_made_whole_although_its_maker_is_gone() {
         |number: usize| json!({"template_id": "novel", "project_name": "Book", "project_id": format!("b{number}")});
     for number in 0..30 {
         let text = body(number).to_string();
-        let head = "POST /api/v1/projects HTTP/1.1\r\nhost: hub\r\ncontent-type: application/json\r\ncontent-length";
+        let head =
+            "POST /api/v1/projects HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length";
         let mut maker = Raw::to(&hub.url).await;
         maker.send(format!("{head}: {}\r\n\r\n{text}", text.len())).await;
         drop(maker);

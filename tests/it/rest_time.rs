@@ -42,7 +42,7 @@ async fn a_request_that_only_reads_ends_overloaded_when_its_time_is_up() {
 async fn a_request_that_never_arrives_whole_ends_with_an_unknown_outcome() {
     let hub = TestHub::with(|config| config.server.request_timeout_ms = 50).await;
     let mut slow = Raw::to(&hub.url).await;
-    slow.send("POST /api/v1/sessions HTTP/1.1\r\nhost: hub\r\ncontent-type: application/json\r\n")
+    slow.send("POST /api/v1/sessions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n")
         .await;
     slow.send("content-length: 100\r\n\r\n{").await;
     let answer = slow.answer().await;

@@ -117,12 +117,12 @@ pub fn packet(random: &mut Random) -> String {
 /// The head of a request, and some of its body.
 pub fn head(random: &mut Random) -> Vec<u8> {
     let good = *random.pick(&[
-        "GET /healthz HTTP/1.1\r\nhost: hub\r\n\r\n",
-        "GET /api/v1/sessions?limit=3 HTTP/1.1\r\nhost: hub\r\naccept: application/json\r\n\r\n",
-        "POST /api/v1/commands/execute HTTP/1.1\r\nhost: hub\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}",
-        "POST /api/v1/commands/execute HTTP/1.1\r\nhost: hub\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-        "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nhost: hub\r\n\r\n",
-        "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: hub\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "GET /api/v1/sessions?limit=3 HTTP/1.1\r\nhost: localhost\r\naccept: application/json\r\n\r\n",
+        "POST /api/v1/commands/execute HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}",
+        "POST /api/v1/commands/execute HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     ]);
     if random.chance(10) {
