@@ -35,7 +35,7 @@ use crate::{
     session_actor::{
         BlueprintSource, Position, Refusal, ResyncRequest, SessionMessage, SessionResources, Submission, Submitted,
     },
-    session_supervisor::{SessionSupervisor, SupervisionSettings, SupervisorArguments, SupervisorMessage},
+    session_supervisor::{SessionSupervisor, SupervisorArguments, SupervisorMessage},
     stats::Stats,
     supervision::{EVENTS_KEPT_MAX, SupervisionEvent},
     world::now,
@@ -47,6 +47,8 @@ pub use lane::Lane;
 pub use operations::Inspected;
 pub use reading::Page;
 pub use sessions::{Cleanup, NewSession, SaveLease};
+
+pub use crate::session_supervisor::SupervisionSettings;
 
 /// How a hub is set up.
 #[derive(Debug, Clone)]

@@ -180,6 +180,8 @@ pub struct Realtime {
     pub reconnect_max_ms: u64,
     /// How often a slow socket is tried again, in milliseconds.
     pub slow_consumer_retry_ms: u64,
+    /// How often rooms are compared with the connections there are, in milliseconds.
+    pub sweep_interval_ms: u64,
     /// How long after something happened a room is told again where its session is, in milliseconds.
     pub tick_interval_ms: u64,
     /// For how long a room gathers changes of presence before its sockets are told, in milliseconds.
@@ -231,6 +233,12 @@ impl Realtime {
     #[must_use]
     pub fn presence_interval(&self) -> Duration {
         Duration::from_millis(self.presence_interval_ms)
+    }
+
+    /// How often rooms are compared with the connections there are.
+    #[must_use]
+    pub fn sweep_interval(&self) -> Duration {
+        Duration::from_millis(self.sweep_interval_ms)
     }
 
     /// How often a slow socket is tried again.

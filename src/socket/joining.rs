@@ -8,7 +8,7 @@ use talus_actors::{
     admission::Permit,
     domain::ids::{ClientId, SessionId},
     fan_out::{Member, MemberInfo, RoomSocket},
-    hub::HubError,
+    hub::{Hub, HubError},
     session_actor::Position,
 };
 use tokio::sync::oneshot;
@@ -160,8 +160,8 @@ impl Edge {
             of.end(session_id, id);
             return Err(error);
         }
-        // It went while it was joining, and the room may not have known it then.
-        if !socket.connected() {
+        // It went while it was joining, or before, and the room may not have known it then.
+        if of.is_gone() {
             self.hub.leave(session_id, id, &"transport_close".into()).await;
         } else if !of.has(id) {
             self.hub.leave(session_id, id, &LEFT.into()).await;
@@ -169,17 +169,21 @@ impl Edge {
         Ok(())
     }
 
-    /// A socket is gone, and from all its sessions: from each at once, whatever the others are at.
+    /// A socket is gone, and from all its sessions.
     pub(super) async fn gone(&self, of: &Memberships, reason: DisconnectReason) {
-        of.make_room();
-        let word = reason_word(reason);
-        let leaving = of.all().into_iter().map(|membership| async move {
-            let Membership { session_id, member, .. } = membership;
-            tracing::debug!(%session_id, member = member.0, reason = word, "socket gone");
-            self.hub.leave(session_id, member, &word.into()).await;
-        });
-        futures_util::future::join_all(leaving).await;
+        of.depart();
+        leave_all(&self.hub, of.all(), reason_word(reason)).await;
     }
+}
+
+/// Leaves the rooms of several sessions: each at once, whatever the others are at.
+pub(super) async fn leave_all(hub: &Hub, members: Vec<Membership>, word: &str) {
+    let leaving = members.into_iter().map(|membership| async move {
+        let Membership { session_id, member, .. } = membership;
+        tracing::debug!(%session_id, member = member.0, reason = word, "socket gone");
+        hub.leave(session_id, member, &word.into()).await;
+    });
+    futures_util::future::join_all(leaving).await;
 }
 
 /// A place among the answers that may wait for the socket. Without one nothing is done that it would have to be told of.

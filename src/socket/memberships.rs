@@ -1,6 +1,9 @@
 //! The sessions that a socket is in.
 
-use std::sync::{Arc, Weak};
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicBool, Ordering},
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::{FutureExt, future::BoxFuture};
@@ -50,6 +53,8 @@ pub(super) struct Memberships {
     of: ArcSwap<OrdMap<SessionId, Membership>>,
     /// Its place among all connections, until it is gone.
     permit: ArcSwapOption<Permit>,
+    /// Its connection is gone. The library's own mark does not tell: it is set once more by a connect that was under way.
+    is_gone: AtomicBool,
     errands: Option<mpsc::UnboundedSender<Errand>>,
 }
 
@@ -74,13 +79,22 @@ impl Memberships {
             hub: hub.clone(),
             of: ArcSwap::default(),
             permit: ArcSwapOption::from_pointee(permit),
+            is_gone: AtomicBool::new(false),
             errands: late_join.then(start_errands),
         }
     }
 
-    /// Its connection is gone: another one may come for it.
-    pub(super) fn make_room(&self) {
+    /// Its connection is gone: another one may come for it. Whoever joins a room for it after this leaves it again, and
+    /// whoever joined before is taken out by who calls this.
+    pub(super) fn depart(&self) {
+        // Before the stays are looked at, as the other side looks at it after it joined: one of the two sees the other.
+        self.is_gone.store(true, Ordering::SeqCst);
         self.permit.store(None);
+    }
+
+    /// Whether its connection is gone.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::SeqCst)
     }
 
     /// Has something done after what was given to this before. Coming and going take a while, and must not overtake one

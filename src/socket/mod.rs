@@ -11,6 +11,9 @@ mod joining;
 mod memberships;
 mod peer;
 mod presence;
+mod sweep;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,6 +42,7 @@ use self::{
     ack::Ack,
     admission::{Admitted, Auth, Refused},
     memberships::{Membership, Memberships},
+    sweep::Sweeper,
 };
 use crate::{
     budget::ByteBudget,
@@ -104,6 +108,7 @@ pub fn service(
         metrics: metrics.clone(),
         connections: Gate::new(realtime.connections_max),
         answers_max: own_packets,
+        sweeper: Sweeper::start(&io, hub, realtime.sweep_interval()),
     };
     let admitting = edge.clone();
     let admit = move |socket: SocketRef, auth: TryData<Auth>| {
@@ -128,6 +133,8 @@ struct Edge {
     connections: Gate,
     /// Answers that may wait for room in a socket's queue.
     answers_max: usize,
+    /// Looks after those who are in.
+    sweeper: Sweeper,
 }
 
 /// The payload of `session:resync`.
@@ -190,6 +197,7 @@ impl Edge {
         let Some(LetIn { of, first }) = socket.extensions.remove::<LetIn>() else {
             return;
         };
+        self.sweeper.note(socket.id, &of).await;
         let Some((mut membership, position)) = first else {
             return;
         };
@@ -206,7 +214,7 @@ impl Edge {
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(SEATING_WAIT_MAX);
-            let again = of.enter(membership.session_id).filter(|_| socket.connected());
+            let again = of.enter(membership.session_id).filter(|_| !of.is_gone());
             let Some(again) = again else { return };
             membership = again;
         }

@@ -9,6 +9,7 @@ mod dropping;
 mod edges;
 mod events;
 mod examples;
+mod ghosts;
 mod golden;
 mod hashing;
 mod install;

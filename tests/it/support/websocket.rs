@@ -19,6 +19,14 @@ impl WebSocket {
 
     /// The same with an auth payload.
     pub async fn join_as(url: &str, auth: &Value, receive_buffer_bytes: Option<u32>) -> Self {
+        let mut joined = Self::open(url, receive_buffer_bytes).await;
+        joined.send(format!("40/graph,{auth}")).await;
+        while joined.event().await.0 != "session:sync" {}
+        joined
+    }
+
+    /// Connects, and asks for nothing.
+    pub async fn open(url: &str, receive_buffer_bytes: Option<u32>) -> Self {
         let address = url.strip_prefix("http://").expect("an http address");
         let socket = TcpSocket::new_v4().expect("a socket");
         if let Some(bytes) = receive_buffer_bytes {
@@ -31,14 +39,48 @@ impl WebSocket {
         let (stream, _) = client_async(request, stream.expect("the hub accepts"))
             .await
             .expect("a websocket");
-        let mut joined = Self(stream);
-        joined.send(format!("40/graph,{auth}")).await;
-        while joined.event().await.0 != "session:sync" {}
-        joined
+        Self(stream)
     }
 
-    async fn send(&mut self, packet: String) {
+    /// Sends a packet as it stands.
+    pub async fn send(&mut self, packet: String) {
         self.0.send(Message::text(packet)).await.expect("the hub reads");
+    }
+
+    /// The same on a connection that may have ended.
+    pub async fn try_send(&mut self, packet: String) -> Result<(), tokio_tungstenite::tungstenite::Error> {
+        self.0.send(Message::text(packet)).await
+    }
+
+    /// Sends an attachment of the packet before it.
+    pub async fn send_binary(&mut self, bytes: Vec<u8>) {
+        self.0.send(Message::binary(bytes)).await.expect("the hub reads");
+    }
+
+    /// The next packet, whatever it is; nothing if the connection has ended.
+    pub async fn packet(&mut self) -> Option<String> {
+        let message = self.0.next().await?.ok()?;
+        message.into_text().ok().map(|text| text.to_string())
+    }
+
+    /// The next answer to something that was sent with this number.
+    pub async fn answer(&mut self, number: u64) -> Value {
+        let begin = format!("43/graph,{number}[");
+        loop {
+            let packet = self.packet().await.expect("it stays");
+            if packet == "2" {
+                self.send("3".to_owned()).await;
+            }
+            if packet.starts_with(&begin) {
+                let answers: Vec<Value> = serde_json::from_str(&packet[begin.len() - 1..]).expect("a list");
+                return answers.into_iter().next().expect("an answer");
+            }
+        }
+    }
+
+    /// Says that it closes, and goes without waiting for what comes of that.
+    pub async fn close(mut self) {
+        let _ = self.0.send(Message::Close(None)).await;
     }
 
     /// The next event: its name and its payload.

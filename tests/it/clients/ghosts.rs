@@ -1,0 +1,74 @@
+//! Clients that come and are gone at once, many of them: nobody of them stays.
+
+use serde_json::json;
+use tokio::{task::JoinSet, time::timeout};
+
+use super::{connections, driver::DEADLINE};
+use crate::support::{TestHub, websocket::WebSocket};
+
+/// Clients at one time.
+const AT_ONCE: usize = 6;
+
+/// Connections at one time that the hub takes: some may be on their way out.
+const CONNECTIONS_MAX: usize = 4 * AT_ONCE;
+
+/// Quick connects over websockets, which go at the moment in which they are told that they are in.
+const WEBSOCKETS: usize = 1_200;
+
+/// The same over long polling.
+const POLLS: usize = 120;
+
+/// P9: whoever is gone as soon as it is let in is in no room afterwards, and counted nowhere. The hub lets as many in as
+/// before, and the session may sleep.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_quick_connects_leaves_no_ghost() {
+    let hub = TestHub::with(|config| {
+        config.realtime.connections_max = CONNECTIONS_MAX;
+        // What is found by the sweep is found too late.
+        config.realtime.sweep_interval_ms = 3_600_000;
+        config.sessions.idle_timeout_ms = 1;
+    });
+    let hub = hub.await;
+    let session = hub.session().await;
+    let mut storm = JoinSet::new();
+    for number in 0..AT_ONCE {
+        let (url, session) = (hub.url.clone(), session.clone());
+        let auth = json!({ "session_id": session });
+        let http = hub.http().clone();
+        storm.spawn(async move {
+            for round in 0..WEBSOCKETS / AT_ONCE {
+                let mut websocket = WebSocket::open(&url, None).await;
+                websocket.send(format!("40/graph,{auth}")).await;
+                while websocket
+                    .packet()
+                    .await
+                    .is_some_and(|packet| !packet.starts_with("40") && !packet.starts_with("44"))
+                {}
+                if (round + number) % 2 == 0 {
+                    websocket.close().await;
+                }
+            }
+            for _ in 0..POLLS / AT_ONCE {
+                let begin = format!("{url}/socket.io/?EIO=4&transport=polling");
+                let opened = http.get(&begin).send().await.expect("served").text().await;
+                let opened: serde_json::Value =
+                    serde_json::from_str(&opened.expect("text")[1..]).expect("the open packet is JSON");
+                let poll = format!("{begin}&sid={}", opened["sid"].as_str().expect("an id"));
+                let join = http.post(&poll).body(format!("40/graph,{auth}")).send();
+                join.await.expect("served");
+                http.get(&poll).send().await.expect("served");
+                http.post(&poll).body("1").send().await.expect("served");
+            }
+        });
+    }
+    storm.join_all().await;
+    connections(&hub, 0).await;
+    let asleep = async { while hub.ops(&format!("/sessions/{session}")).await.ok()["state"] != "asleep" {} };
+    timeout(DEADLINE, asleep).await.expect("nobody keeps the session awake");
+    let mut all = Vec::new();
+    for _ in 0..CONNECTIONS_MAX {
+        let joined = timeout(DEADLINE, WebSocket::join(&hub.url, &session, None)).await;
+        all.push(joined.expect("there is room for as many as ever"));
+    }
+    connections(&hub, CONNECTIONS_MAX as u64).await;
+}
