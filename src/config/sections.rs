@@ -161,6 +161,8 @@ pub struct Realtime {
     pub sockets_per_session_max: usize,
     /// The most packets that wait for one socket.
     pub outgoing_packets_per_socket_max: usize,
+    /// The most refusals that wait for one socket before its connection is closed.
+    pub refusals_waiting_max: usize,
     /// Deliveries, each of one command to one socket, that a room may have yet to make before its session takes another
     /// command.
     pub room_deliveries_waiting_max: usize,

@@ -1,15 +1,23 @@
-//! Acknowledgements, which must not get lost because the socket's queue is full of events at that moment: a client that was
+//! Acknowledgements, none of which gets lost because the socket's queue is full of events at that moment: a client that was
 //! promised an answer waits for it.
+//!
+//! Whoever asks needs a place among the answers that may wait for the socket, and is answered as soon as there is room.
+//! Without one nothing is done and the client is [refused](super::refusals), which waits in turn.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use socketioxide::{
-    SendError, SocketError, adapter::Adapter, extract::AckSender, handler::FromMessageParts, socket::Socket,
+    SendError, SocketError,
+    adapter::{Adapter, LocalAdapter},
+    extract::AckSender,
+    handler::FromMessageParts,
+    socket::Socket,
 };
 use talus_actors::admission::Permit;
 
+use super::memberships::Memberships;
 use crate::wire::error::Failure;
 
 /// How often a full queue is tried again, each time after twice the wait of the one before, at most 32 times the first.
@@ -17,16 +25,23 @@ use crate::wire::error::Failure;
 const ATTEMPTS_MAX: u32 = 2_000;
 
 /// An answer that a client may have asked for.
-pub(super) struct Ack<A: Adapter> {
-    socket: Arc<Socket<A>>,
+pub(super) struct Ack {
+    socket: Arc<Socket>,
     id: Option<i64>,
 }
 
-impl<A: Adapter> FromMessageParts<A> for Ack<A> {
+/// An answer that has its place.
+pub(super) struct Placed {
+    ack: Ack,
+    wait: Duration,
+    _permit: Option<Permit>,
+}
+
+impl FromMessageParts<LocalAdapter> for Ack {
     type Error = Infallible;
 
     fn from_message_parts(
-        socket: &Arc<Socket<A>>,
+        socket: &Arc<Socket>,
         _: &mut socketioxide_core::Value,
         id: &Option<i64>,
     ) -> Result<Self, Infallible> {
@@ -37,32 +52,67 @@ impl<A: Adapter> FromMessageParts<A> for Ack<A> {
     }
 }
 
-impl<A: Adapter> Ack<A> {
-    /// Answers, if an answer was asked for. With a permit, which stands for its place among the answers that may wait, it
-    /// waits until the socket has room; without one it is tried once.
-    pub(super) async fn answer(self, answer: Result<impl Serialize, Failure>, wait: Duration, permit: Option<Permit>) {
-        if self.id.is_none() {
-            return;
-        }
-        let body = answer.map_or_else(|failure| refusal(&failure), |answer| json!(answer));
-        for attempt in 0..ATTEMPTS_MAX {
-            let full = matches!(
-                self.sender().send(&body),
-                Err(SendError::Socket(SocketError::InternalChannelFull))
-            );
-            if !full || permit.is_none() {
-                return;
+impl Ack {
+    /// A place among the answers that wait for the socket. Without one the client is refused, if it wants an answer.
+    pub(super) fn place(self, of: &Memberships) -> Option<Placed> {
+        let permit = of.answers.try_enter();
+        if permit.is_none() {
+            if let Some(id) = self.id {
+                let body = refusal(&too_many(of.answers.max()));
+                of.refusals.refuse(&self.socket, id, body, of.retry);
             }
-            tokio::time::sleep(wait * (1 << attempt.min(5))).await;
+            return None;
         }
+        Some(Placed {
+            ack: self,
+            wait: of.retry,
+            _permit: permit,
+        })
     }
 
-    /// The library's own sender answers once, whether that works or not.
-    fn sender(&self) -> AckSender<A> {
-        let mut unused = socketioxide_core::Value::Bytes(Default::default());
-        let Ok(sender) = AckSender::from_message_parts(&self.socket, &mut unused, &self.id);
-        sender
+    /// The same for something that needs no place if no answer to it is wanted.
+    pub(super) fn place_if_wanted(self, of: &Memberships) -> Option<Placed> {
+        if self.id.is_some() {
+            return self.place(of);
+        }
+        Some(Placed {
+            ack: self,
+            wait: of.retry,
+            _permit: None,
+        })
     }
+}
+
+impl Placed {
+    /// Answers, if an answer was asked for, and waits until the socket has room for it.
+    pub(super) async fn answer(self, answer: Result<impl Serialize, Failure>) {
+        let Some(id) = self.ack.id else { return };
+        let body = answer.map_or_else(|failure| refusal(&failure), |answer| json!(answer));
+        for attempt in 0..ATTEMPTS_MAX {
+            if has_taken(&self.ack.socket, id, &body) {
+                return;
+            }
+            tokio::time::sleep(self.wait * (1 << attempt.min(5))).await;
+        }
+    }
+}
+
+/// Hands the socket an answer. False: its queue is full.
+pub(super) fn has_taken<A: Adapter>(socket: &Arc<Socket<A>>, id: i64, body: &Value) -> bool {
+    // The library's own sender answers once, whether that works or not.
+    let mut unused = socketioxide_core::Value::Bytes(Default::default());
+    let Ok(sender) = AckSender::from_message_parts(socket, &mut unused, &Some(id));
+    !matches!(
+        sender.send(body),
+        Err(SendError::Socket(SocketError::InternalChannelFull))
+    )
+}
+
+fn too_many(max: usize) -> Failure {
+    let message = format!("{max} answers wait for this socket, as many as may");
+    Failure::new("OVERLOADED", message)
+        .with("limit", "in_flight_per_session_max")
+        .with("max", max)
 }
 
 fn refusal(failure: &Failure) -> Value {

@@ -6,15 +6,14 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
-use socketioxide::{adapter::LocalAdapter, extract::TryData};
 use talus_actors::domain::{
     command::{Command, Context, Origin},
     ids::SessionId,
 };
+use talus_actors::{hub::HubError, session_actor::Submitted};
 use tracing::Instrument;
 
-use super::{Edge, ack::Ack, joining::place_for_answer, memberships::Memberships};
+use super::{Edge, ack::Ack, memberships::Memberships, payload::Payload};
 use crate::{
     tracked::{Tracked, context},
     wire::{
@@ -24,10 +23,6 @@ use crate::{
         request::{id, read},
     },
 };
-
-/// A packet of a client as it stands there: a list of the event's name and what was sent with it. Asked for anything else
-/// the library would read it, with limits of its own; this is read like a body of REST.
-pub(super) type Payload = TryData<Box<RawValue>>;
 
 /// A payload that may name the session that it is about.
 #[derive(Deserialize)]
@@ -40,13 +35,8 @@ type Wanted = Result<(Option<SessionId>, Command, Context), Failure>;
 
 impl Edge {
     /// `command:execute`
-    pub(super) fn execute(
-        &self,
-        of: &Memberships,
-        payload: Payload,
-        ack: Ack<LocalAdapter>,
-    ) -> impl Future<Output = ()> + use<> {
-        let wanted = read_command(&text(payload)).map(|request| {
+    pub(super) fn execute(&self, of: &Memberships, payload: Payload, ack: Ack) -> impl Future<Output = ()> + use<> {
+        let wanted = payload.text().and_then(|text| read_command(&text)).map(|request| {
             let ReadCommand {
                 session_id,
                 command,
@@ -59,50 +49,47 @@ impl Edge {
     }
 
     /// `command:undo`
-    pub(super) fn undo(
-        &self,
-        of: &Memberships,
-        payload: Payload,
-        ack: Ack<LocalAdapter>,
-    ) -> impl Future<Output = ()> + use<> {
-        self.submit(of, history(of, &text(payload), HistoryRequest::undo), ack)
+    pub(super) fn undo(&self, of: &Memberships, payload: Payload, ack: Ack) -> impl Future<Output = ()> + use<> {
+        self.submit(of, history(of, payload, HistoryRequest::undo), ack)
     }
 
     /// `command:redo`
-    pub(super) fn redo(
-        &self,
-        of: &Memberships,
-        payload: Payload,
-        ack: Ack<LocalAdapter>,
-    ) -> impl Future<Output = ()> + use<> {
-        self.submit(of, history(of, &text(payload), HistoryRequest::redo), ack)
+    pub(super) fn redo(&self, of: &Memberships, payload: Payload, ack: Ack) -> impl Future<Output = ()> + use<> {
+        self.submit(of, history(of, payload, HistoryRequest::redo), ack)
     }
 
     /// Puts a command on its way before this returns; what it returns waits for the answer.
-    fn submit(&self, of: &Memberships, wanted: Wanted, ack: Ack<LocalAdapter>) -> impl Future<Output = ()> + use<> {
-        let permit = place_for_answer(of);
-        let sent = permit.as_ref().map_err(Failure::clone).and_then(|_| {
-            let (session_id, command, context) = wanted?;
-            let membership = of.named(session_id)?;
-            let tracked = Tracked::begin(membership.session_id, &command, &context);
-            let submitted = membership.lane.submit(Arc::new(command), context, tracked.span.clone());
-            Ok((tracked, submitted))
-        });
-        let (metrics, wait) = (self.metrics.clone(), self.realtime.slow_consumer_retry());
+    fn submit(&self, of: &Memberships, wanted: Wanted, ack: Ack) -> impl Future<Output = ()> + use<> {
+        let begun = ack.place(of).map(|ack| (ack, begin(of, wanted)));
+        let metrics = self.metrics.clone();
         async move {
-            let answer: Result<CommandAnswer, Failure> = match sent {
+            let Some((ack, begun)) = begun else { return };
+            let answer: Result<CommandAnswer, Failure> = match begun {
                 Ok((tracked, submitted)) => {
                     let span = tracked.span.clone();
                     tracked.end(&metrics, submitted.instrument(span).await)
                 }
                 Err(failure) => Err(failure),
             };
-            ack.answer(answer, wait, permit.ok()).await;
+            ack.answer(answer).await;
         }
     }
 }
 
-fn history(of: &Memberships, text: &str, command: fn(&HistoryRequest) -> Result<Command, Failure>) -> Wanted {
+/// Gives a command to the lane of its session.
+fn begin(
+    of: &Memberships,
+    wanted: Wanted,
+) -> Result<(Tracked, impl Future<Output = Result<Submitted, HubError>> + use<>), Failure> {
+    let (session_id, command, context) = wanted?;
+    let membership = of.named(session_id)?;
+    let tracked = Tracked::begin(membership.session_id, &command, &context);
+    let submitted = membership.lane.submit(Arc::new(command), context, tracked.span.clone());
+    Ok((tracked, submitted))
+}
+
+fn history(of: &Memberships, payload: Payload, command: fn(&HistoryRequest) -> Result<Command, Failure>) -> Wanted {
+    let text = &payload.text()?;
     let request: HistoryRequest = read("", text)?;
     let context = context(request.command_id()?, origin(of), request.expected_seq);
     Ok((session_of(text)?, command(&request)?, context))
@@ -119,17 +106,4 @@ fn origin(of: &Memberships) -> Origin {
 pub(super) fn session_of(text: &str) -> Result<Option<SessionId>, Failure> {
     let about: About = read("", text)?;
     about.session_id.map(|text| id("", "session_id", &text)).transpose()
-}
-
-/// What was sent with an event, as JSON. Nothing at all, or null, stands for an object without fields.
-pub(super) fn text(TryData(packet): Payload) -> String {
-    let sent: Vec<&RawValue> = packet
-        .as_deref()
-        .ok()
-        .and_then(|packet| serde_json::from_str(packet.get()).ok())
-        .unwrap_or_default();
-    match sent.get(1).map(|sent| sent.get()) {
-        None | Some("null") => "{}".to_owned(),
-        Some(text) => text.to_owned(),
-    }
 }

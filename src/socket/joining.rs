@@ -1,11 +1,10 @@
 //! Coming to a session and going from it: with the connection, or after it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use socketioxide::{adapter::LocalAdapter, extract::SocketRef, socket::DisconnectReason};
+use socketioxide::{extract::SocketRef, socket::DisconnectReason};
 use talus_actors::{
-    admission::Permit,
     domain::ids::{ClientId, SessionId},
     fan_out::{Member, MemberInfo, RoomSocket},
     hub::{Hub, HubError},
@@ -16,10 +15,10 @@ use tracing::Instrument;
 
 use super::{
     Edge,
-    ack::Ack,
+    ack::{Ack, Placed},
     admission,
-    commands::{Payload, text},
     memberships::{Membership, Memberships},
+    payload::Payload,
     peer::Peer,
     reason_word,
 };
@@ -67,24 +66,22 @@ impl Edge {
         socket: SocketRef,
         of: &Arc<Memberships>,
         payload: Payload,
-        ack: Ack<LocalAdapter>,
+        ack: Ack,
     ) -> impl Future<Output = ()> + use<> {
-        let permit = place_for_answer(of);
-        // What the client sends after this may name the session: it is in it from here on.
-        let entered = permit
-            .as_ref()
-            .map_err(Failure::clone)
-            .and_then(|_| self.enter(of, payload));
         let (edge, its) = (self.clone(), Arc::clone(of));
-        let joined = entered.map(|(session_id, entered)| {
-            in_turn(of, async move {
-                if let Some((membership, position)) = entered {
-                    edge.sit(&socket, &its, &membership, position).await?;
-                }
-                Ok(JoinAnswer::new(session_id, &its))
-            })
+        let asked = ack.place(of).map(|ack| {
+            // What the client sends after this may name the session: it is in it from here on.
+            let joined = self.enter(of, payload).map(|(session_id, entered)| {
+                in_turn(of, async move {
+                    if let Some((membership, position)) = entered {
+                        edge.sit(&socket, &its, &membership, position).await?;
+                    }
+                    Ok(JoinAnswer::new(session_id, &its))
+                })
+            });
+            (ack, joined)
         });
-        answer(ack, joined, self.realtime.slow_consumer_retry(), permit.ok())
+        answer(asked)
     }
 
     /// `leave_session`: it goes from one, and stays connected. Going from where one is not is no error.
@@ -92,24 +89,23 @@ impl Edge {
         &self,
         of: &Arc<Memberships>,
         payload: Payload,
-        ack: Ack<LocalAdapter>,
+        ack: Ack,
     ) -> impl Future<Output = ()> + use<> {
-        let permit = place_for_answer(of);
-        let wanted = permit.as_ref().map_err(Failure::clone).and_then(|_| {
-            late(of)?;
-            read_join(payload)
-        });
         let (hub, its) = (self.hub.clone(), Arc::clone(of));
-        let left = wanted.map(|(session_id, _)| {
-            let membership = of.leave(session_id);
-            in_turn(of, async move {
-                if let Some(Membership { session_id, member, .. }) = membership {
-                    hub.leave(session_id, member, &LEFT.into()).await;
-                }
-                Ok(JoinAnswer::new(session_id, &its))
-            })
+        let asked = ack.place(of).map(|ack| {
+            let wanted = late(of).and_then(|()| read_join(payload));
+            let left = wanted.map(|(session_id, _)| {
+                let membership = of.leave(session_id);
+                in_turn(of, async move {
+                    if let Some(Membership { session_id, member, .. }) = membership {
+                        hub.leave(session_id, member, &LEFT.into()).await;
+                    }
+                    Ok(JoinAnswer::new(session_id, &its))
+                })
+            });
+            (ack, left)
         });
-        answer(ack, left, self.realtime.slow_consumer_retry(), permit.ok())
+        answer(asked)
     }
 
     fn enter(&self, of: &Memberships, payload: Payload) -> Result<Entered, Failure> {
@@ -118,7 +114,7 @@ impl Edge {
         let max = self.realtime.sessions_per_socket_max;
         if of.len() >= max && of.named(Some(session_id)).is_err() {
             let message = format!("the socket is in {max} sessions, as many as it may be in");
-            return Err(Failure::new("OVERLOADED", message)
+            return Err(Failure::new("LIMIT_EXCEEDED", message)
                 .with("limit", "sessions_per_socket_max")
                 .with("max", max));
         }
@@ -186,17 +182,6 @@ pub(super) async fn leave_all(hub: &Hub, members: Vec<Membership>, word: &str) {
     futures_util::future::join_all(leaving).await;
 }
 
-/// A place among the answers that may wait for the socket. Without one nothing is done that it would have to be told of.
-pub(super) fn place_for_answer(of: &Memberships) -> Result<Permit, Failure> {
-    let max = of.answers.max();
-    of.answers.try_enter().ok_or_else(|| {
-        let message = format!("{max} answers wait for this socket, as many as may");
-        Failure::new("OVERLOADED", message)
-            .with("limit", "in_flight_per_session_max")
-            .with("max", max)
-    })
-}
-
 /// Something that is done after what its socket asked for before, and what comes of it.
 type InTurn = oneshot::Receiver<Result<JoinAnswer, HubError>>;
 
@@ -209,7 +194,8 @@ fn in_turn(of: &Memberships, work: impl Future<Output = Result<JoinAnswer, HubEr
     told
 }
 
-async fn answer(ack: Ack<LocalAdapter>, asked: Result<InTurn, Failure>, wait: Duration, permit: Option<Permit>) {
+async fn answer(asked: Option<(Placed, Result<InTurn, Failure>)>) {
+    let Some((ack, asked)) = asked else { return };
     let answer = match asked {
         Ok(told) => told
             .await
@@ -217,7 +203,7 @@ async fn answer(ack: Ack<LocalAdapter>, asked: Result<InTurn, Failure>, wait: Du
             .map_err(Failure::from),
         Err(failure) => Err(failure),
     };
-    ack.answer(answer, wait, permit).await;
+    ack.answer(answer).await;
 }
 
 fn late(of: &Memberships) -> Result<(), Failure> {
@@ -229,7 +215,7 @@ fn late(of: &Memberships) -> Result<(), Failure> {
 }
 
 fn read_join(payload: Payload) -> Result<(SessionId, Option<Position>), Failure> {
-    let request: JoinRequest = read("", &text(payload))?;
+    let request: JoinRequest = read("", &payload.text()?)?;
     let session_id = required("", "session_id", request.session_id)?;
     let session_id = id("", "session_id", &session_id)?;
     Ok((session_id, admission::position(request.epoch.as_deref(), request.seq)))

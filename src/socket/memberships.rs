@@ -4,6 +4,7 @@ use std::sync::{
     Arc, Weak,
     atomic::{AtomicBool, Ordering},
 };
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::{FutureExt, future::BoxFuture};
@@ -17,8 +18,8 @@ use talus_actors::{
 
 use tokio::sync::mpsc;
 
-use super::peer::Peer;
-use crate::wire::error::Failure;
+use super::{peer::Peer, refusals::Refusals};
+use crate::{config::Realtime, wire::error::Failure};
 
 /// A socket's stay in a session.
 #[derive(Clone)]
@@ -49,6 +50,10 @@ pub(super) struct Memberships {
     pub(super) late_join: bool,
     /// Answers that wait for room in its queue. A client that takes none and goes on asking is not waited for (P9).
     pub(super) answers: Gate,
+    /// Refusals that wait for the same, of what came beyond those.
+    pub(super) refusals: Refusals,
+    /// How long an answer waits before its queue is tried again.
+    pub(super) retry: Duration,
     hub: Hub,
     of: ArcSwap<OrdMap<SessionId, Membership>>,
     /// Its place among all connections, until it is gone.
@@ -67,15 +72,18 @@ impl Memberships {
         hub: &Hub,
         client_id: ClientId,
         frames: Frames,
-        late_join: bool,
+        realtime: &Realtime,
         answers: Gate,
         permit: Permit,
     ) -> Self {
+        let late_join = realtime.late_join;
         Self {
             client_id,
             frames,
             late_join,
             answers,
+            refusals: Refusals::new(realtime.refusals_waiting_max),
+            retry: realtime.slow_consumer_retry(),
             hub: hub.clone(),
             of: ArcSwap::default(),
             permit: ArcSwapOption::from_pointee(permit),

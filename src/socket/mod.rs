@@ -9,8 +9,11 @@ mod commands;
 mod head;
 mod joining;
 mod memberships;
+mod payload;
 mod peer;
 mod presence;
+mod refusals;
+mod resync;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -19,10 +22,8 @@ use std::{sync::Arc, time::Duration};
 
 use axum::extract::Request;
 use engineioxide::service::NotFoundService;
-use serde::Deserialize;
 use socketioxide::{
-    SocketIo,
-    adapter::LocalAdapter,
+    ParserConfig, SocketIo,
     extract::{SocketRef, TryData},
     handler::ConnectHandler,
     service::SocketIoService,
@@ -31,10 +32,8 @@ use socketioxide::{
 use talus_actors::{
     admission::Gate,
     domain::ids::SessionId,
-    fan_out::SyncReason,
     hub::{Hub, HubError},
-    session_actor::{Position, ResyncRequest},
-    world::now,
+    session_actor::Position,
 };
 use tower::util::MapRequest;
 
@@ -42,12 +41,14 @@ use self::{
     ack::Ack,
     admission::{Admitted, Auth, Refused},
     memberships::{Membership, Memberships},
+    payload::Payload,
     sweep::Sweeper,
 };
 use crate::{
     budget::ByteBudget,
     config::{Limits, Realtime},
     metrics::Metrics,
+    wire::error::Failure,
 };
 
 /// The path that Socket.IO clients connect to unless they are told otherwise.
@@ -98,6 +99,7 @@ pub fn service(
         .connect_timeout(realtime.connect_timeout())
         .max_buffer_size(realtime.outgoing_packets_per_socket_max + own_packets)
         .max_payload(realtime.message_bytes_max as u64)
+        .with_parser(ParserConfig::common().max_incoming_binary_buf_size(realtime.message_bytes_max))
         .ws_read_buffer_size(READ_BUFFER_BYTES)
         .ws_max_message_size(realtime.message_bytes_max)
         .ws_max_frame_size(realtime.message_bytes_max)
@@ -137,15 +139,6 @@ struct Edge {
     sweeper: Sweeper,
 }
 
-/// The payload of `session:resync`.
-#[derive(Debug, Default, Deserialize)]
-struct Resync {
-    session_id: Option<SessionId>,
-    epoch: Option<String>,
-    seq: Option<u64>,
-    reason: Option<String>,
-}
-
 impl Edge {
     /// Decides whether a connection is let in, before the client is told that it is. One that is let in is listened to
     /// from here on: what it sends as soon as it hears of it must not be missed.
@@ -166,7 +159,7 @@ impl Edge {
             &self.hub,
             client_id,
             frames,
-            late_join,
+            &self.realtime,
             Gate::new(self.answers_max),
             permit,
         ));
@@ -224,49 +217,49 @@ impl Edge {
     /// sessions, which know it weakly. Nothing here is async: what a client asks first is asked of the hub first.
     fn listen(&self, socket: &SocketRef, of: &Arc<Memberships>) {
         let (edge, its) = (self.clone(), Arc::clone(of));
-        socket.on(
-            "command:execute",
-            move |payload: commands::Payload, ack: Ack<LocalAdapter>| edge.execute(&its, payload, ack),
-        );
-        let (edge, its) = (self.clone(), Arc::clone(of));
-        socket.on(
-            "command:undo",
-            move |payload: commands::Payload, ack: Ack<LocalAdapter>| edge.undo(&its, payload, ack),
-        );
-        let (edge, its) = (self.clone(), Arc::clone(of));
-        socket.on(
-            "command:redo",
-            move |payload: commands::Payload, ack: Ack<LocalAdapter>| edge.redo(&its, payload, ack),
-        );
-        let (edge, its) = (self.clone(), Arc::clone(of));
-        socket.on(
-            "presence:update",
-            move |payload: commands::Payload, ack: Ack<LocalAdapter>| edge.update_presence(&its, payload, ack),
-        );
-        let (edge, its) = (self.clone(), Arc::clone(of));
-        socket.on(
-            "join_session",
-            move |socket: SocketRef, payload: commands::Payload, ack: Ack<LocalAdapter>| {
-                edge.join_session(socket, &its, payload, ack)
-            },
-        );
-        let (edge, its) = (self.clone(), Arc::clone(of));
-        socket.on(
-            "leave_session",
-            move |payload: commands::Payload, ack: Ack<LocalAdapter>| edge.leave_session(&its, payload, ack),
-        );
-        let its = Arc::clone(of);
-        // What it sent wrongly is what it did not send.
-        socket.on("session:resync", move |TryData(request): TryData<Resync>| {
-            let request = request.unwrap_or_default();
-            let membership = its.named(request.session_id).ok();
-            if let Some(peer) = membership.and_then(|membership| membership.peer()) {
-                peer.resync(read_resync(&request));
-            }
-            async {}
+        socket.on("command:execute", move |payload: Payload, ack: Ack| {
+            edge.execute(&its, payload, ack)
         });
         let (edge, its) = (self.clone(), Arc::clone(of));
+        socket.on("command:undo", move |payload: Payload, ack: Ack| {
+            edge.undo(&its, payload, ack)
+        });
+        let (edge, its) = (self.clone(), Arc::clone(of));
+        socket.on("command:redo", move |payload: Payload, ack: Ack| {
+            edge.redo(&its, payload, ack)
+        });
+        let (edge, its) = (self.clone(), Arc::clone(of));
+        socket.on("presence:update", move |payload: Payload, ack: Ack| {
+            edge.update_presence(&its, payload, ack)
+        });
+        let (edge, its) = (self.clone(), Arc::clone(of));
+        socket.on("join_session", move |socket: SocketRef, payload: Payload, ack: Ack| {
+            edge.join_session(socket, &its, payload, ack)
+        });
+        let (edge, its) = (self.clone(), Arc::clone(of));
+        socket.on("leave_session", move |payload: Payload, ack: Ack| {
+            edge.leave_session(&its, payload, ack)
+        });
+        let its = Arc::clone(of);
+        socket.on("session:resync", move |payload: Payload, ack: Ack| {
+            resync::resync(&its, payload, ack)
+        });
+        let its = Arc::clone(of);
+        socket.on_fallback(move |ack: Ack| unknown(&its, ack));
+        let (edge, its) = (self.clone(), Arc::clone(of));
         socket.on_disconnect(move |reason: DisconnectReason| async move { edge.gone(&its, reason).await });
+    }
+}
+
+/// An event of a name that means nothing here. A client that waits for an answer to it, and perhaps sends nothing else
+/// until then, is told.
+fn unknown(of: &Memberships, ack: Ack) -> impl Future<Output = ()> + use<> {
+    let ack = ack.place(of);
+    async move {
+        if let Some(ack) = ack {
+            let failure = Failure::invalid_field("event", "the hub knows no event of that name");
+            ack.answer(Err::<(), _>(failure)).await;
+        }
     }
 }
 
@@ -275,16 +268,6 @@ impl Edge {
 struct LetIn {
     of: Arc<Memberships>,
     first: Option<(Membership, Option<Position>)>,
-}
-
-fn read_resync(request: &Resync) -> ResyncRequest {
-    let position = admission::position(request.epoch.as_deref(), request.seq);
-    let diverged = request.reason.as_deref() == Some(SyncReason::Divergence.as_str());
-    ResyncRequest {
-        position,
-        reason: diverged.then_some(SyncReason::Divergence),
-        now: now(),
-    }
 }
 
 fn reason_word(reason: DisconnectReason) -> &'static str {

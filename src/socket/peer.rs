@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::{extract::ConnectInfo, http::header};
-use socketioxide::{SendError as EmitError, SocketError, extract::SocketRef};
+use socketioxide::{SendError as EmitError, SocketError, extract::SocketRef, socket::Socket};
 use talus_actors::{
     domain::ids::{Seq, SessionId},
     fan_out::{Frame, MemberId, Release, RoomSocket, SendError, SyncDue, SyncReason},
@@ -143,7 +143,7 @@ impl Peer {
 
 /// The connection of a socket that came as a websocket. One that began by polling has none that is its own: what it came
 /// by is closed since, or carries the requests of others.
-pub(super) fn websocket(socket: &SocketRef) -> Option<Connection> {
+pub(super) fn websocket(socket: &Socket) -> Option<Connection> {
     let begun = socket.req_parts();
     begun.headers.get(header::UPGRADE)?;
     begun

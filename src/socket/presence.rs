@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::{Value as Json, json};
-use socketioxide::adapter::LocalAdapter;
+use serde_json::json;
 use talus_actors::{
     domain::{
         ids::SessionId,
@@ -15,12 +14,7 @@ use talus_actors::{
     fan_out::PresenceState,
 };
 
-use super::{
-    Edge,
-    ack::Ack,
-    commands::{Payload, text},
-    memberships::Memberships,
-};
+use super::{Edge, ack::Ack, memberships::Memberships, payload::Payload};
 use crate::wire::{
     error::Failure,
     request::{id, nullable, read, required},
@@ -42,18 +36,26 @@ impl Edge {
         &self,
         of: &Memberships,
         payload: Payload,
-        ack: Ack<LocalAdapter>,
+        ack: Ack,
     ) -> impl Future<Output = ()> + use<> {
-        let update = read_update(&text(payload), self.realtime.presence_state_bytes_max);
-        let said = update.and_then(|(session_id, state)| {
-            let membership = of.named(session_id)?;
-            if membership.presence.set(state) {
-                self.hub.presence_changed(membership.session_id, membership.member);
-            }
-            Ok::<Json, Failure>(json!({ "success": true }))
+        // Who wants no answer says something often, and only the latest counts: answers do not hold that up.
+        let bytes_max = self.realtime.presence_state_bytes_max;
+        let said = ack.place_if_wanted(of).map(|ack| {
+            let said = payload.text().and_then(|text| {
+                let (session_id, state) = read_update(&text, bytes_max)?;
+                let membership = of.named(session_id)?;
+                if membership.presence.set(state) {
+                    self.hub.presence_changed(membership.session_id, membership.member);
+                }
+                Ok(json!({ "success": true }))
+            });
+            (ack, said)
         });
-        let (wait, permit) = (self.realtime.slow_consumer_retry(), of.answers.try_enter());
-        ack.answer(said, wait, permit)
+        async move {
+            if let Some((ack, said)) = said {
+                ack.answer(said).await;
+            }
+        }
     }
 }
 

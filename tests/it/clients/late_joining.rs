@@ -14,6 +14,7 @@ on_both_transports!(
     a_session_that_ends_leaves_its_socket_the_others,
     who_is_gone_is_gone_from_all_sessions,
     sessions_of_a_socket_have_a_limit,
+    a_quarantined_session_is_told_from_one_that_is_not_there,
     coming_and_going_without_waiting_ends_where_the_last_word_was,
 );
 
@@ -169,8 +170,29 @@ async fn sessions_of_a_socket_have_a_limit(transport: Transport) {
     assert_eq!(answers[1]["success"], true);
     assert_eq!(
         (&answers[2]["error"]["code"], &answers[2]["error"]["limit"]),
-        (&json!("OVERLOADED"), &json!("sessions_per_socket_max"))
+        (&json!("LIMIT_EXCEEDED"), &json!("sessions_per_socket_max"))
     );
+}
+
+/// P8: a session that is quarantined is one that may come back, and no client is told that there is none.
+async fn a_quarantined_session_is_told_from_one_that_is_not_there(transport: Transport) {
+    let hub = late().await;
+    let (well, ill) = (hub.session().await, hub.session().await);
+    let mut js = Driver::javascript();
+    connect(&hub, &mut js, "ann", transport).await;
+    for session in [&well, &ill] {
+        assert_eq!(js.ask("ann", "join_session", of(session)).await["success"], true);
+    }
+    hub.operate(&format!("/sessions/{ill}/quarantine"), &json!({}))
+        .await
+        .ok();
+    connections(&hub, 1).await;
+    let answer = js.ask("ann", "join_session", of(&ill)).await;
+    assert_eq!(answer["error"]["code"], "SESSION_QUARANTINED", "{answer}");
+    assert_eq!(js.ask("ann", "command:execute", create(&well)).await["success"], true);
+    let nowhere = "0de00000-0000-4000-8000-000000000000";
+    let answer = js.ask("ann", "join_session", of(nowhere)).await;
+    assert_eq!(answer["error"]["code"], "INVALID_SESSION", "{answer}");
 }
 
 /// P1: what a client asks for without waiting happens in the order in which it asked: a component that is taken away and

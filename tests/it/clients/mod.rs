@@ -20,6 +20,7 @@ mod leaving;
 mod load;
 mod locks;
 mod names;
+mod packets;
 mod presence;
 mod resuming;
 mod stalled;

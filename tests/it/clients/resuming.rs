@@ -168,13 +168,18 @@ async fn a_resync_answers_a_position_with_the_events_after_it(transport: Transpo
     );
 }
 
-/// Half a position is none, and what is no request at all asks for everything too.
+/// Half a position is none.
 async fn a_resync_without_a_position_is_a_snapshot(transport: Transport) {
     let hub = TestHub::start().await;
     let (session, epoch) = three_nodes(&hub).await;
     let mut js = Driver::javascript();
     js.settle("ann", &Connect::to(&hub.url, &session, transport)).await;
-    for request in [json!({}), json!({"epoch": epoch}), json!({"seq": 4}), json!("nonsense")] {
+    for request in [
+        json!({}),
+        json!({"epoch": epoch}),
+        json!({"seq": 4}),
+        json!({"epoch": "nonsense", "seq": null}),
+    ] {
         js.emit("ann", "session:resync", request).await;
         assert_snapshot(
             &js.event("ann", "session:sync").await,

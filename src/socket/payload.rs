@@ -1,0 +1,95 @@
+//! What a client sends with an event.
+//!
+//! Asked for a type, the library would read the packet with limits of its own, and put attachments where a placeholder
+//! stands. This takes the packet as it stands, to be read like a body of REST.
+
+use std::{convert::Infallible, sync::Arc};
+
+use serde_json::value::RawValue;
+use socketioxide::{adapter::Adapter, handler::FromMessageParts, socket::Socket};
+use socketioxide_core::Value;
+
+use crate::wire::error::Failure;
+
+/// See the [module](self).
+pub(super) struct Payload {
+    packet: Value,
+}
+
+impl<A: Adapter> FromMessageParts<A> for Payload {
+    type Error = Infallible;
+
+    fn from_message_parts(_: &Arc<Socket<A>>, packet: &mut Value, _: &Option<i64>) -> Result<Self, Infallible> {
+        let packet = std::mem::replace(packet, Value::Bytes(Default::default()));
+        Ok(Self { packet })
+    }
+}
+
+impl Payload {
+    /// What was sent, as JSON. Nothing at all, or null, stands for an object without fields.
+    ///
+    /// # Errors
+    /// If bytes came with it, wherever their placeholders stand and if there are any: values are JSON, and a placeholder
+    /// that is kept without its bytes is a value that nobody meant. A placeholder without bytes is an object like others.
+    pub(super) fn text(self) -> Result<String, Failure> {
+        let Value::Str(packet, None) = self.packet else {
+            return Err(Failure::invalid_field("body", "bytes are not taken, only JSON"));
+        };
+        // The event's name, and what was sent with it.
+        let sent: Vec<&RawValue> =
+            serde_json::from_str(&packet).map_err(|error| Failure::invalid_field("body", error))?;
+        Ok(match sent.get(1).map(|sent| sent.get()) {
+            None | Some("null") => "{}".to_owned(),
+            Some(text) => text.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn text(packet: &str, attachment: Option<&'static str>) -> Result<String, Failure> {
+        let attachments = attachment.map(|bytes| [bytes.as_bytes().into()].into());
+        let packet = Value::Str(packet.to_owned().into(), attachments);
+        Payload { packet }.text()
+    }
+
+    #[test]
+    fn a_payload_is_what_stands_after_the_name() {
+        for (packet, wanted) in [
+            (r#"["e"]"#, "{}"),
+            (r#"["e", null]"#, "{}"),
+            (r#"["e", {"a": 1.50}]"#, r#"{"a": 1.50}"#),
+            (r#"["e", 7, 8]"#, "7"),
+            (
+                r#"["e", {"_placeholder":true,"num":0}]"#,
+                r#"{"_placeholder":true,"num":0}"#,
+            ),
+        ] {
+            assert_eq!(text(packet, None).as_deref(), Ok(wanted));
+        }
+        let deep = format!(r#"["e",{}{}]"#, "[".repeat(5_000), "]".repeat(5_000));
+        assert_eq!(text(&deep, None).map(|text| text.len()), Ok(10_000));
+    }
+
+    #[test]
+    fn bytes_and_what_is_no_json_are_refused() {
+        for (packet, attachment) in [
+            (r#"["e", {"_placeholder":true,"num":0}]"#, Some("x")),
+            (r#"["e", {"a":[{"_placeholder":true,"num":0}]}]"#, Some("")),
+            (r#"["e", {}]"#, Some("x")),
+            (r#"["e", {]"#, None),
+            (r#"["e""#, None),
+        ] {
+            let failure = text(packet, attachment).expect_err(packet);
+            assert_eq!(
+                (failure.code, failure.details.get("field")),
+                ("INVALID_REQUEST", Some(&json!("body"))),
+                "{packet}"
+            );
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! `session:resync`: a client asks to be told where its session is.
+
+use serde::Deserialize;
+use serde_json::json;
+use talus_actors::{domain::ids::SessionId, fan_out::SyncReason, session_actor::ResyncRequest, world::now};
+
+use super::{ack::Ack, admission, memberships::Memberships, payload::Payload};
+use crate::wire::{
+    error::Failure,
+    request::{id, read},
+};
+
+/// The payload.
+#[derive(Deserialize)]
+struct Resync {
+    session_id: Option<String>,
+    epoch: Option<String>,
+    seq: Option<u64>,
+    reason: Option<String>,
+}
+
+/// Asks for a sync, which comes as a packet of its own. The answer says that it will.
+pub(super) fn resync(of: &Memberships, payload: Payload, ack: Ack) -> impl Future<Output = ()> + use<> {
+    let asked = ack.place_if_wanted(of).map(|ack| (ack, ask(of, payload)));
+    async move {
+        if let Some((ack, asked)) = asked {
+            ack.answer(asked.map(|()| json!({ "success": true }))).await;
+        }
+    }
+}
+
+fn ask(of: &Memberships, payload: Payload) -> Result<(), Failure> {
+    let (session_id, request) = read_resync(&payload.text()?)?;
+    // Whoever is not seated yet gets a sync when it is.
+    if let Some(peer) = of.named(session_id)?.peer() {
+        peer.resync(request);
+    }
+    Ok(())
+}
+
+fn read_resync(text: &str) -> Result<(Option<SessionId>, ResyncRequest), Failure> {
+    let Resync {
+        session_id,
+        epoch,
+        seq,
+        reason,
+    } = read("", text)?;
+    let session_id = session_id.map(|text| id("", "session_id", &text)).transpose()?;
+    let diverged = reason.as_deref() == Some(SyncReason::Divergence.as_str());
+    let request = ResyncRequest {
+        position: admission::position(epoch.as_deref(), seq),
+        reason: diverged.then_some(SyncReason::Divergence),
+        now: now(),
+    };
+    Ok((session_id, request))
+}
