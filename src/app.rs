@@ -33,7 +33,7 @@ use crate::{
         pages::check_readable,
         routes,
     },
-    listener::{Connection, Listener},
+    listener::{self, Doors, Listener, Timeouts, descriptors::Caps},
     metrics::Metrics,
     ops,
     projects::ProjectStore,
@@ -173,15 +173,17 @@ impl App {
             ops,
             ..
         } = self;
+        let caps = Caps::new(&state.config);
+        caps.log(&state.config);
         let connections = CancellationToken::new();
         let closing = CancellationToken::new();
-        // As long as a client may take to answer a ping: one that takes nothing does not even get it.
-        let realtime = &state.config.realtime;
-        let stall_max = realtime.ping_interval() + realtime.ping_timeout();
-        let listener = Listener::new(listener, connections.clone(), stall_max);
-        let service = router.into_make_service_with_connect_info::<Connection>();
-        let server = axum::serve(listener, service).with_graceful_shutdown(closing.clone().cancelled_owned());
-        let server = tokio::spawn(server.into_future());
+        let listener = Listener::new(
+            listener,
+            connections.clone(),
+            doors(&state.config, caps.clients),
+            settings("clients", &state),
+        );
+        let server = tokio::spawn(listener::serve(listener, router, closing.clone()));
         if let Some((listener, _)) = ops {
             let timeout = Some(state.config.server.request_timeout());
             let routes = with_layers(
@@ -190,9 +192,13 @@ impl App {
                 Access::to_operations(&state.config),
                 timeout,
             );
-            let listener = Listener::new(listener, connections.clone(), stall_max);
-            let server = axum::serve(listener, routes).with_graceful_shutdown(connections.clone().cancelled_owned());
-            tokio::spawn(server.into_future());
+            let listener = Listener::new(
+                listener,
+                connections.clone(),
+                doors(&state.config, caps.operators),
+                settings("operators", &state),
+            );
+            tokio::spawn(listener::serve(listener, routes, connections.clone()));
         }
         // Any of these ends the serving: a signal, an operator, a failure that nothing inside can mend.
         tokio::select! {
@@ -209,6 +215,29 @@ impl App {
             sqlite.close().await;
         }
         ended
+    }
+}
+
+fn doors(config: &Config, connections_max: usize) -> Doors {
+    let server = &config.server;
+    Doors::new(
+        Gate::new(connections_max),
+        server.connections_per_address_max,
+        server.trusted_networks(),
+    )
+}
+
+/// What the connections of a listener have in common.
+fn settings(name: &'static str, state: &AppState) -> listener::Settings {
+    let (server, realtime) = (&state.config.server, &state.config.realtime);
+    listener::Settings {
+        name,
+        timeouts: Timeouts::new(server),
+        // A peer that is gone does not even answer a ping.
+        unacknowledged_max: realtime.ping_interval() + realtime.ping_timeout(),
+        head_bytes_max: server.head_bytes_max,
+        receiving: state.receiving.clone(),
+        metrics: state.metrics.clone(),
     }
 }
 

@@ -9,6 +9,7 @@ use talus_hub::app::{App, ServeError, StartError};
 use talus_hub::cli::{Cli, Command, ConfigCommand};
 use talus_hub::config::{Config, LoadError};
 use talus_hub::exit::Exit;
+use talus_hub::listener::descriptors;
 use talus_hub::telemetry::{self, LostLines, complain};
 use talus_hub::{signal, storage};
 
@@ -46,6 +47,7 @@ fn serve(config: Config) -> ExitCode {
         Ok(log) => log,
         Err(error) => return fail(&error.to_string()),
     };
+    descriptors::raise_limit();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = config.server.worker_threads() {
         runtime.worker_threads(threads);

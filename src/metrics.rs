@@ -13,6 +13,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -44,6 +45,37 @@ struct Shared {
     command_seconds: Family<CommandType, Histogram, fn() -> Histogram>,
     http_requests: Family<Request, Counter>,
     recovery_seconds: Histogram,
+    open_connections: Family<ListenerName, Gauge>,
+    receiving_bytes: Gauge,
+    refused_connections: Family<RefusedConnection, Counter>,
+    expired_connections: Family<ExpiredConnection, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerName {
+    listener: &'static str,
+}
+
+/// An open connection as it is counted, until it is dropped.
+#[derive(Debug)]
+pub struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedConnection {
+    listener: &'static str,
+    limit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExpiredConnection {
+    listener: &'static str,
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -96,6 +128,30 @@ impl Metrics {
             Unit::Seconds,
             recovery_seconds.clone(),
         );
+        let open_connections = Family::default();
+        registry.register(
+            "open_connections",
+            "Open connections by listener",
+            open_connections.clone(),
+        );
+        let receiving_bytes = Gauge::default();
+        registry.register(
+            "receiving_bytes",
+            "Bytes of unfinished requests and messages",
+            receiving_bytes.clone(),
+        );
+        let refused_connections = Family::default();
+        registry.register(
+            "connections_refused",
+            "Connections and requests beyond a limit on connections, by listener and limit",
+            refused_connections.clone(),
+        );
+        let expired_connections = Family::default();
+        registry.register(
+            "connections_timed_out",
+            "Connections that were closed since their peer was silent, by listener and kind",
+            expired_connections.clone(),
+        );
         for collector in collectors {
             registry.register_collector(collector);
         }
@@ -106,6 +162,10 @@ impl Metrics {
                 command_seconds,
                 http_requests,
                 recovery_seconds,
+                open_connections,
+                receiving_bytes,
+                refused_connections,
+                expired_connections,
             }),
         }
     }
@@ -125,6 +185,37 @@ impl Metrics {
     /// Notes how long a session that failed served nobody.
     pub fn observe_recovery(&self, elapsed: Duration) {
         self.shared.recovery_seconds.observe(elapsed.as_secs_f64());
+    }
+
+    /// Counts an open connection for as long as what it returns is there.
+    #[must_use]
+    pub fn connection_opened(&self, listener: &'static str) -> OpenConnection {
+        let open = self
+            .shared
+            .open_connections
+            .get_or_create(&ListenerName { listener })
+            .clone();
+        open.inc();
+        OpenConnection(open)
+    }
+
+    /// Notes how much is being received, which is asked for when the metrics are.
+    pub fn observe_receiving(&self, bytes: usize) {
+        self.shared
+            .receiving_bytes
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a connection, or a part of one, that was refused by a limit on what connections may take.
+    pub fn observe_refused_connection(&self, listener: &'static str, limit: &'static str) {
+        let refused = RefusedConnection { listener, limit };
+        self.shared.refused_connections.get_or_create(&refused).inc();
+    }
+
+    /// Counts a connection whose peer took longer than it may.
+    pub fn observe_expired_connection(&self, listener: &'static str, kind: &'static str) {
+        let expired = ExpiredConnection { listener, kind };
+        self.shared.expired_connections.get_or_create(&expired).inc();
     }
 
     /// Counts an answered HTTP request. `route` is the pattern that matched (`/sessions/{id}`), if any did.

@@ -1,6 +1,6 @@
 //! Going in order, within a grace.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use tokio::{
     task::JoinHandle,
@@ -37,7 +37,7 @@ pub enum ServeError {
 pub(super) async fn shut_down(
     state: &AppState,
     sockets: Option<Sockets>,
-    mut server: JoinHandle<io::Result<()>>,
+    mut server: JoinHandle<()>,
     closing: &CancellationToken,
     connections: &CancellationToken,
 ) -> Result<(), ServeError> {

@@ -14,6 +14,7 @@
 
 mod fault;
 mod layers;
+mod network;
 mod origin;
 mod print;
 mod rules;

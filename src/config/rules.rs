@@ -9,6 +9,7 @@ use clap::ValueEnum;
 
 use super::Config;
 use super::fault::Fault;
+use super::network;
 use super::origin;
 use super::sections::{LogFormat, Storage};
 use super::setting::Setting;
@@ -31,6 +32,9 @@ pub(super) fn check(key: &str, setting: &Setting) -> Result<(), String> {
         Setting::Integer(value) => check_range(*value, range(key)),
         Setting::Text(text) => check_text(key, text),
         Setting::List(items) if key == "server.hosts" => items.iter().try_for_each(|item| check_name(item)),
+        Setting::List(items) if key == "server.trusted_proxies" => {
+            items.iter().try_for_each(|item| network::check(item))
+        }
         Setting::List(items) => items.iter().try_for_each(|item| origin::check(item)),
     }
 }

@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+use super::network;
 
 /// `[server]`: the HTTP server that carries both REST and Socket.IO.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -23,8 +26,28 @@ pub struct Server {
     pub body_bytes_max: usize,
     /// Bytes of unfinished requests and messages, over all connections.
     pub receiving_bytes_max: usize,
+    /// The largest head of a request, in bytes.
+    pub head_bytes_max: usize,
     /// How long a request may take, in milliseconds.
     pub request_timeout_ms: u64,
+    /// The most connections of clients.
+    pub connections_max: usize,
+    /// The most connections of one address.
+    pub connections_per_address_max: usize,
+    /// Addresses and networks of proxies; each parses as one.
+    pub trusted_proxies: Vec<String>,
+    /// How long a connection may take to send its first byte, in milliseconds.
+    pub first_byte_timeout_ms: u64,
+    /// How long a head may take, in milliseconds.
+    pub head_timeout_ms: u64,
+    /// How long a connection may stand idle, in milliseconds.
+    pub keep_alive_timeout_ms: u64,
+    /// How long a body may stop, in milliseconds.
+    pub body_stall_timeout_ms: u64,
+    /// How long a body may be waited for, in milliseconds.
+    pub body_timeout_ms: u64,
+    /// How long a write may wait for room, in milliseconds.
+    pub write_stall_timeout_ms: u64,
     /// Longest time of a whole shutdown, in milliseconds; 0 does not wait.
     pub shutdown_grace_ms: u64,
     /// The directory of web pages that are served at `/`; empty: none are.
@@ -47,6 +70,15 @@ impl Server {
     #[must_use]
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
+    }
+
+    /// Networks of the proxies; an address is a network of its own.
+    #[must_use]
+    pub fn trusted_networks(&self) -> Vec<IpNet> {
+        self.trusted_proxies
+            .iter()
+            .filter_map(|text| network::read(text))
+            .collect()
     }
 
     /// Longest time of a whole shutdown; zero does not wait.
@@ -328,6 +360,8 @@ impl Sessions {
 pub struct Ops {
     /// The address and port to listen on, as one text; empty: nowhere; `auto`: the usual one, or a free port.
     pub listen: String,
+    /// The most connections of operators.
+    pub connections_max: usize,
     /// Whether sessions can be made to fail on purpose.
     pub fault_injection: bool,
     /// The most listeners to what happens in the tree of actors.

@@ -1,9 +1,9 @@
 //! Reading what a request says, with failures in our own words.
 
-use std::{collections::BTreeMap, convert::Infallible, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible};
 
 use axum::{
-    body::{BodyDataStream, Bytes, HttpBody},
+    body::{Bytes, HttpBody},
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{header, request::Parts},
 };
@@ -100,51 +100,27 @@ fn check_media_type(request: &Request) -> Result<(), Failure> {
     Err(Failure::new("UNSUPPORTED_MEDIA_TYPE", message))
 }
 
-/// How much of a body that is too large is read and thrown away, in bytes. Somebody who is told while he is still
-/// sending, and whose connection is then closed, does not get to hear of it: most clients read no answer before they are
-/// done. This is sixteen times what a body may have by default, so honest mistakes are within it.
-const DISCARDED_BYTES_MAX: u64 = 16 * 1024 * 1024;
-
-/// How long that may take.
-const DISCARDING_MAX: Duration = Duration::from_secs(5);
-
 async fn read_bytes(request: Request, max: usize) -> Result<Bytes, Failure> {
-    // A client that asks first has not sent anything yet, and need not.
-    let asks_first = request.headers().contains_key(header::EXPECT);
     let body = request.into_body();
-    let declared = HttpBody::size_hint(&body).lower();
+    // What is left of it is read off, or the connection closed, once the answer is there.
     let too_large = || {
         Failure::new("PAYLOAD_TOO_LARGE", format!("the body is larger than {max} bytes"))
             .with("limit", "body_bytes_max")
             .with("max", max)
     };
+    if HttpBody::size_hint(&body).lower() > max as u64 {
+        return Err(too_large());
+    }
     let mut chunks = body.into_data_stream();
     let mut bytes = Vec::new();
-    let mut fits = declared <= max as u64;
-    while fits && let Some(chunk) = chunks.next().await {
+    while let Some(chunk) = chunks.next().await {
         let ended = |_| Failure::new("INVALID_REQUEST", "the body ended before it was complete");
         bytes.extend_from_slice(&chunk.map_err(ended)?);
-        fits = bytes.len() <= max;
-    }
-    if fits {
-        return Ok(bytes.into());
-    }
-    drop(bytes);
-    if !asks_first && declared <= DISCARDED_BYTES_MAX {
-        // Whether it comes to its end or not, the answer is the same.
-        let _ = tokio::time::timeout(DISCARDING_MAX, discard(chunks)).await;
-    }
-    Err(too_large())
-}
-
-async fn discard(mut chunks: BodyDataStream) {
-    let mut discarded = 0;
-    while let Some(Ok(chunk)) = chunks.next().await {
-        discarded += chunk.len() as u64;
-        if discarded > DISCARDED_BYTES_MAX {
-            return;
+        if bytes.len() > max {
+            return Err(too_large());
         }
     }
+    Ok(bytes.into())
 }
 
 /// The query, with faults that name their parameter.

@@ -35,6 +35,8 @@ pub(crate) async fn ready(State(state): State<AppState>) -> Response {
 
 /// `GET /metrics`
 pub(crate) async fn metrics(State(state): State<AppState>) -> Answer<Response> {
+    let receiving = &state.receiving;
+    state.metrics.observe_receiving(receiving.max() - receiving.free());
     let text = state.metrics.render().map_err(|error| internal(&error))?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }

@@ -7,6 +7,7 @@ use std::{
     any::Any,
     convert::Infallible,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,6 +20,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use talus_actors::hub::{Hub, HubError};
+use tokio::time::Instant;
 use tower::{Layer, Service, ServiceBuilder};
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -31,6 +33,7 @@ use super::{
     access::{Access, Guard},
 };
 use crate::{
+    listener::{BodyFate, Receipt},
     metrics::Metrics,
     wire::error::{Failure, internal},
 };
@@ -124,34 +127,80 @@ where
         );
         let name = route.as_ref().map_or("unmatched", MatchedPath::as_str);
         let span = tracing::info_span!("request", http.method = %method, http.route = name);
+        let receipt = request.extensions().get::<Arc<Receipt>>().cloned();
         let answered = self.inner.call(request);
         Box::pin(async move {
-            let is_safe = method.is_safe();
-            let Ok(response) = bounded(answered, timeout, is_safe).instrument(span).await;
+            let bound = Bound {
+                timeout,
+                is_safe: method.is_safe(),
+                receipt: receipt.as_deref(),
+            };
+            let Ok(response) = bound.answer(answered).instrument(span).await;
+            let response = receipt.and_then(|receipt| body_failure(&receipt)).unwrap_or(response);
             metrics.observe_request(&method, route.as_ref(), response.status());
             Ok(response)
         })
     }
 }
 
-/// Ends a request that takes too long. What it was about to change may happen all the same.
-async fn bounded<R: IntoResponse>(
-    answered: impl Future<Output = Result<R, Infallible>>,
+/// Time that an answer may take, from the last byte of its request.
+struct Bound<'a> {
     timeout: Option<Duration>,
     is_safe: bool,
-) -> Result<Response, Infallible> {
-    let answered = match timeout {
-        Some(timeout) => tokio::time::timeout(timeout, answered).await,
-        None => Ok(answered.await),
-    };
-    Ok(match answered {
-        Ok(Ok(response)) => response.into_response(),
-        Err(_) if is_safe => ApiError(Failure::new("OVERLOADED", "the answer took too long")).into_response(),
-        Err(_) => {
-            let message = "the answer took too long; send the command again with the same command_id";
-            ApiError(Failure::new("OUTCOME_UNKNOWN", message)).into_response()
+    receipt: Option<&'a Receipt>,
+}
+
+impl Bound<'_> {
+    /// Ends a request that takes too long. What it was about to change may happen all the same.
+    async fn answer<R: IntoResponse>(
+        &self,
+        answered: impl Future<Output = Result<R, Infallible>>,
+    ) -> Result<Response, Infallible> {
+        let answered = match self.timeout {
+            Some(timeout) => tokio::select! {
+                answered = answered => Some(answered),
+                () = self.exceeded(timeout) => None,
+            },
+            None => Some(answered.await),
+        };
+        Ok(match answered {
+            Some(Ok(response)) => response.into_response(),
+            None if self.is_safe => ApiError(Failure::new("OVERLOADED", "the answer took too long")).into_response(),
+            None => {
+                let message = "the answer took too long; send the command again with the same command_id";
+                ApiError(Failure::new("OUTCOME_UNKNOWN", message)).into_response()
+            }
+        })
+    }
+
+    /// Waits out the time. A body that is being received has times of its own, and nothing has begun before it is there.
+    async fn exceeded(&self, timeout: Duration) {
+        let mut deadline = Instant::now() + timeout;
+        loop {
+            tokio::time::sleep_until(deadline).await;
+            let Some(receipt) = self.receipt else { return };
+            let due = match receipt.fate() {
+                BodyFate::Receiving => Instant::now() + timeout,
+                _ => receipt.ended_at() + timeout,
+            };
+            if due <= deadline {
+                return;
+            }
+            deadline = due;
         }
-    })
+    }
+}
+
+/// The answer to a request whose body failed, whatever its reader made of that.
+fn body_failure(receipt: &Receipt) -> Option<Response> {
+    let failure = match receipt.fate() {
+        BodyFate::TimedOut => Failure::new("REQUEST_TIMEOUT", "the body did not come in time; nothing was done"),
+        BodyFate::OverBudget => Failure::new("OVERLOADED", "too much is being received; send it again later")
+            .with("limit", "receiving_bytes_max")
+            .with("max", receipt.budget()),
+        BodyFate::Unread | BodyFate::Receiving | BodyFate::Ended => return None,
+    };
+    Some(ApiError(failure).into_response())
 }
 
 /// A bug. The client gets an id, the log says what it was.

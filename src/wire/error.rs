@@ -30,6 +30,7 @@ pub const CODES: &[(&str, u16)] = &[
     ("TEMPLATE_NOT_FOUND", 404),
     ("NOT_FOUND", 404),
     ("METHOD_NOT_ALLOWED", 405),
+    ("REQUEST_TIMEOUT", 408),
     ("CONFLICT", 409),
     ("ALREADY_LINKED", 409),
     ("NOT_LINKED", 409),

@@ -175,6 +175,22 @@ impl Raw {
             .expect("the hub reads");
     }
 
+    /// Sends bytes, or says that the hub has hung up.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        in_time("the hub to read", self.0.write_all(bytes.as_ref()))
+            .await
+            .is_ok()
+    }
+
+    /// True if there is something to read by now, or the end.
+    pub async fn has_answer(&mut self) -> bool {
+        tokio::select! {
+            biased;
+            _ = self.0.fill_buf() => true,
+            () = tokio::task::yield_now() => false,
+        }
+    }
+
     /// Says that nothing more will come.
     pub async fn finish(&mut self) {
         self.0.shutdown().await.expect("the connection is open");
@@ -250,6 +266,12 @@ impl Poller {
             .await;
         poller.wait_for("session:sync").await;
         poller
+    }
+
+    /// Where its packets go, without the hub's address.
+    pub fn path(&self) -> &str {
+        let at = self.url.find("/socket.io/").expect("it is a part of it");
+        &self.url[at..]
     }
 
     pub async fn send(&self, packet: &str) {

@@ -4,6 +4,7 @@ mod access;
 mod binary;
 mod calls;
 mod clients;
+mod connections;
 mod documentation;
 mod durability;
 mod fuzz;

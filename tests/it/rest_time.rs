@@ -36,18 +36,22 @@ async fn a_request_that_only_reads_ends_overloaded_when_its_time_is_up() {
     assert_eq!(answer.header("retry-after"), Some("1"));
 }
 
-/// P9: a client that never finishes its request does not hold a handler for ever. What it was about to change may have
-/// happened, so the answer is another one than for a read.
+/// P9: a client that never finishes its request does not hold a handler for ever. Nothing has begun before a request is
+/// whole, so the answer says that nothing was done, and not that the outcome is unknown.
 #[tokio::test]
-async fn a_request_that_never_arrives_whole_ends_with_an_unknown_outcome() {
-    let hub = TestHub::with(|config| config.server.request_timeout_ms = 50).await;
+async fn a_request_that_never_arrives_whole_is_refused_as_such() {
+    let hub = TestHub::with(|config| {
+        config.server.request_timeout_ms = 50;
+        config.server.body_stall_timeout_ms = 200;
+    })
+    .await;
     let mut slow = Raw::to(&hub.url).await;
     slow.send("POST /api/v1/sessions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n")
         .await;
     slow.send("content-length: 100\r\n\r\n{").await;
     let answer = slow.answer().await;
-    assert_eq!(answer.refused(), (503, "OUTCOME_UNKNOWN".to_owned()));
-    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(answer.refused(), (408, "REQUEST_TIMEOUT".to_owned()));
+    assert_eq!(answer.header("connection"), Some("close"));
     let (dir, _) = hub.stop().await;
     assert_eq!(TestHub::on(dir, |_| {}).await.get("/sessions").await.ok()["total"], 0);
 }

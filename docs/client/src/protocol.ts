@@ -338,6 +338,7 @@ export type ErrorCode =
   | "TEMPLATE_NOT_FOUND"
   | "NOT_FOUND"
   | "METHOD_NOT_ALLOWED"
+  | "REQUEST_TIMEOUT"
   | "CONFLICT"
   | "ALREADY_LINKED"
   | "NOT_LINKED"

@@ -20,6 +20,8 @@ const BINARY: &str = env!("CARGO_BIN_EXE_talus-hub");
 pub struct ChildHub {
     /// Where it is, without a path.
     pub url: String,
+    /// Where operators are listened to.
+    pub ops_url: String,
     pid: u32,
     /// The hub, or who traces it: that one ends with it, and as it does.
     process: Child,
@@ -29,30 +31,25 @@ pub struct ChildHub {
 impl ChildHub {
     /// Starts the binary on a data directory, on a free port unless the settings name one, and waits until it serves.
     pub async fn start(data: &Path, settings: &[(&str, &str)]) -> Self {
-        let (process, url, output) = serve(&mut Command::new(BINARY), data, settings).await;
-        let pid = process.id().expect("it runs");
-        Self {
-            url,
-            pid,
-            process,
-            _output: output,
-        }
+        serve(&mut Command::new(BINARY), data, settings).await
+    }
+
+    /// The same with so many file descriptors and no more.
+    pub async fn with_descriptors(data: &Path, settings: &[(&str, &str)], descriptors: usize) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!(r#"ulimit -n {descriptors} && exec "$0" "$@""#), BINARY]);
+        serve(&mut shell, data, settings).await
     }
 
     /// The same under `strace`, which writes to a file what it sees.
     pub async fn traced(data: &Path, settings: &[(&str, &str)], trace: &Path) -> Self {
         let mut strace = Command::new("strace");
         strace.args(trace::OPTIONS).arg("-o").arg(trace).arg(BINARY);
-        let (process, url, output) = serve(&mut strace, data, settings).await;
-        let tracer = process.id().expect("it runs");
+        let mut hub = serve(&mut strace, data, settings).await;
+        let tracer = hub.pid;
         let children = fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children"));
-        let pid = children.expect("Linux says").trim().parse().expect("it has one child");
-        Self {
-            url,
-            pid,
-            process,
-            _output: output,
-        }
+        hub.pid = children.expect("Linux says").trim().parse().expect("it has one child");
+        hub
     }
 
     /// The number of its process.
@@ -90,11 +87,7 @@ impl Drop for ChildHub {
 }
 
 /// Starts the binary, by itself or as what a program is to run, and waits until it says where it is.
-async fn serve(
-    command: &mut Command,
-    data: &Path,
-    settings: &[(&str, &str)],
-) -> (Child, String, Lines<BufReader<ChildStdout>>) {
+async fn serve(command: &mut Command, data: &Path, settings: &[(&str, &str)]) -> ChildHub {
     let mut process = command
         .arg("--data-dir")
         .arg(data)
@@ -109,10 +102,24 @@ async fn serve(
         .expect("the hub starts, and strace if it is wanted, which has to be installed");
     let output = process.stdout.take().expect("piped");
     let mut output = BufReader::new(output).lines();
-    let first = output.next_line().await.expect("readable");
-    let first = first.expect("it says where it is");
-    let url = first.strip_prefix("talus-hub listening on ").expect(&first).to_owned();
-    (process, url, output)
+    let mut said = async |what: &str| loop {
+        let line = output.next_line().await.expect("readable");
+        let line = line.expect("it says where it is");
+        if let Some(rest) = line.strip_prefix(what) {
+            break rest.to_owned();
+        }
+    };
+    let url = said("talus-hub listening on ").await;
+    let operators = said("operators at ").await;
+    let ops_url = operators.strip_suffix("/ops/actors").expect(&operators).to_owned();
+    let pid = process.id().expect("it runs");
+    ChildHub {
+        url,
+        ops_url,
+        pid,
+        process,
+        _output: output,
+    }
 }
 
 /// How often a test kills the hub: so often, unless `KILL_ROUNDS` says otherwise.

@@ -1,0 +1,151 @@
+//! How many connections there may be: in all, and from one address.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use ipnet::IpNet;
+use talus_actors::admission::{Gate, Permit};
+
+/// Addresses that are remembered beyond twice the number of open connections, before those without any are forgotten.
+const FORGOTTEN_AT: usize = 64;
+
+/// Bits of an IPv6 address that tell one client from another: providers give each a network of that size.
+const IPV6_CLIENT_BITS: u8 = 64;
+
+/// Limits on connections, and the addresses that only the first of them is for.
+#[derive(Debug)]
+pub struct Doors {
+    all: Gate,
+    by_address: HashMap<IpAddr, Gate>,
+    per_address_max: usize,
+    trusted: Vec<IpNet>,
+}
+
+/// The place of an open connection, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    _all: Permit,
+    _by_address: Option<Permit>,
+}
+
+impl Doors {
+    /// Lets in as many as the gate does, and so many of one address. Proxies stand for many clients: their addresses,
+    /// and this machine's own, are not counted by themselves.
+    #[must_use]
+    pub fn new(all: Gate, per_address_max: usize, trusted: Vec<IpNet>) -> Self {
+        Self {
+            all,
+            by_address: HashMap::new(),
+            per_address_max,
+            trusted,
+        }
+    }
+
+    /// Lets a connection in, or names the limit that it is beyond.
+    pub(super) fn enter(&mut self, address: IpAddr) -> Result<Place, &'static str> {
+        let all = self.all.try_enter().ok_or("connections_max")?;
+        let address = address.to_canonical();
+        if address.is_loopback() || self.trusted.iter().any(|network| network.contains(&address)) {
+            return Ok(Place {
+                _all: all,
+                _by_address: None,
+            });
+        }
+        if self.by_address.len() > FORGOTTEN_AT + 2 * self.all.in_flight() {
+            self.by_address.retain(|_, gate| gate.in_flight() > 0);
+        }
+        let max = self.per_address_max;
+        let gate = self
+            .by_address
+            .entry(client_of(address))
+            .or_insert_with(|| Gate::new(max));
+        let of_address = gate.try_enter().ok_or("connections_per_address_max")?;
+        Ok(Place {
+            _all: all,
+            _by_address: Some(of_address),
+        })
+    }
+}
+
+/// The address that stands for a client: its own, or the network that it was given.
+fn client_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (!0 << (128 - IPV6_CLIENT_BITS))).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doors(all: usize, per_address: usize, trusted: &[&str]) -> Doors {
+        let trusted = trusted.iter().map(|it| it.parse().expect("a network")).collect();
+        Doors::new(Gate::new(all), per_address, trusted)
+    }
+
+    fn enter(doors: &mut Doors, address: &str) -> Result<Place, &'static str> {
+        doors.enter(address.parse().expect("an address"))
+    }
+
+    /// P9: connections are counted in all and by address, and a place that is left is free again.
+    #[test]
+    fn connections_are_limited_in_all_and_by_address() {
+        let mut doors = doors(3, 2, &[]);
+        let first = enter(&mut doors, "192.0.2.1");
+        let _second = enter(&mut doors, "192.0.2.1").expect("the second of two");
+        assert_eq!(
+            enter(&mut doors, "192.0.2.1").err(),
+            Some("connections_per_address_max")
+        );
+        let _other = enter(&mut doors, "192.0.2.2").expect("another address");
+        assert_eq!(enter(&mut doors, "192.0.2.3").err(), Some("connections_max"));
+        drop(first);
+        enter(&mut doors, "192.0.2.1").expect("its place is free again");
+    }
+
+    /// P9: a client cannot pass for several by writing its address otherwise, nor by the addresses of its own network.
+    #[test]
+    fn one_client_has_one_address() {
+        let mut doors = doors(100, 1, &[]);
+        let _v4 = enter(&mut doors, "192.0.2.1").expect("the first");
+        assert!(enter(&mut doors, "::ffff:192.0.2.1").is_err());
+        let _v6 = enter(&mut doors, "2001:db8:0:1::1").expect("the first");
+        assert!(enter(&mut doors, "2001:db8:0:1:ffff::2").is_err());
+        enter(&mut doors, "2001:db8:0:2::1").expect("another network");
+    }
+
+    /// Clients behind a reverse proxy share its address, which the limit for one address must not count.
+    #[test]
+    fn proxies_and_this_machine_are_exempt_from_the_limit_by_address() {
+        let mut doors = doors(100, 1, &["10.0.0.0/8", "2001:db8::/32"]);
+        let mut places = Vec::new();
+        for address in [
+            "127.0.0.1",
+            "127.0.0.2",
+            "::1",
+            "::ffff:127.0.0.1",
+            "10.1.2.3",
+            "::ffff:10.1.2.3",
+            "2001:db8::7",
+        ] {
+            for _ in 0..3 {
+                places.push(enter(&mut doors, address).expect(address));
+            }
+        }
+        assert!(doors.by_address.is_empty());
+    }
+
+    /// P9: addresses that have no connection any more take no memory for long.
+    #[test]
+    fn addresses_without_connections_are_forgotten() {
+        let mut doors = doors(100, 1, &[]);
+        for number in 0..10_000_u32 {
+            let address = IpAddr::from(number.to_be_bytes());
+            drop(doors.enter(address));
+        }
+        assert!(doors.by_address.len() <= FORGOTTEN_AT + 3, "{}", doors.by_address.len());
+    }
+}

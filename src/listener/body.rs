@@ -1,0 +1,268 @@
+//! A request's body while it is received: bounded in time, and in what all bodies together may keep.
+//!
+//! Handlers, the Socket.IO library and whatever else reads a body see it end with an error. What the client is told is
+//! decided by the [`Receipt`], which stays with the request: no reader has to tell one failure from another.
+
+use std::{
+    future::Future as _,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::body::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::{Settings, life::Expired};
+use crate::budget::Reservation;
+
+/// Bytes of a body that are no part of the budget of what is received. They are bounded by the number of connections,
+/// and an ordinary command is not longer: others that fill the budget do not keep it out (P7).
+const BODY_BYTES_FREE: usize = 4 * 1024;
+
+/// Bytes that a piece of a body takes beside its content, in whatever gathers the pieces.
+const FRAME_BYTES: usize = 64;
+
+/// What became of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum BodyFate {
+    /// Nothing has asked for it.
+    Unread = 0,
+    /// It is being read.
+    Receiving = 1,
+    /// It was read to its end, or as far as its reader wanted.
+    Ended = 2,
+    /// It did not come in time.
+    TimedOut = 3,
+    /// All bodies together were too large.
+    OverBudget = 4,
+}
+
+/// How far a request's body has come. An extension of the requests that have one.
+#[derive(Debug)]
+pub struct Receipt {
+    began: Instant,
+    fate: AtomicU8,
+    ended_ms: AtomicU64,
+    budget: usize,
+}
+
+impl Receipt {
+    fn new(budget: usize) -> Self {
+        Self {
+            began: Instant::now(),
+            fate: AtomicU8::new(BodyFate::Unread as u8),
+            ended_ms: AtomicU64::new(0),
+            budget,
+        }
+    }
+
+    /// What became of it so far.
+    #[must_use]
+    pub fn fate(&self) -> BodyFate {
+        match self.fate.load(Ordering::Acquire) {
+            0 => BodyFate::Unread,
+            1 => BodyFate::Receiving,
+            2 => BodyFate::Ended,
+            3 => BodyFate::TimedOut,
+            _ => BodyFate::OverBudget,
+        }
+    }
+
+    /// When the client was done with its part; the beginning, if nothing waited for it.
+    #[must_use]
+    pub fn ended_at(&self) -> Instant {
+        self.began + Duration::from_millis(self.ended_ms.load(Ordering::Relaxed))
+    }
+
+    /// Bytes that all unfinished requests together may have.
+    #[must_use]
+    pub const fn budget(&self) -> usize {
+        self.budget
+    }
+
+    fn set(&self, fate: BodyFate) {
+        let at_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or_default();
+        self.ended_ms.store(at_ms, Ordering::Relaxed);
+        self.fate.store(fate as u8, Ordering::Release);
+    }
+}
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The connection ended, or the body is malformed.
+    #[error(transparent)]
+    Broken(#[from] hyper::Error),
+    /// It did not come in time.
+    #[error("the body did not come in time")]
+    TimedOut,
+    /// All bodies together were too large.
+    #[error("too much is being received")]
+    OverBudget,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct ReceivedBody {
+    body: Option<Incoming>,
+    clock: Clock,
+    bytes: usize,
+    reserved: Option<Reservation>,
+    receipt: Arc<Receipt>,
+    settings: Arc<Settings>,
+    /// Takes back what is not read.
+    unread: Option<oneshot::Sender<Incoming>>,
+}
+
+impl ReceivedBody {
+    /// A body, its receipt, and where its rest arrives if it is dropped before its end.
+    pub(super) fn new(body: Incoming, settings: &Arc<Settings>) -> (Self, Arc<Receipt>, oneshot::Receiver<Incoming>) {
+        let receipt = Arc::new(Receipt::new(settings.receiving.max()));
+        let (unread, rest) = oneshot::channel();
+        let received = Self {
+            body: Some(body),
+            clock: Clock::default(),
+            bytes: 0,
+            reserved: None,
+            receipt: Arc::clone(&receipt),
+            settings: Arc::clone(settings),
+            unread: Some(unread),
+        };
+        (received, receipt, rest)
+    }
+
+    /// Reserves what a piece takes. False: all bodies together are too large.
+    fn reserve(&mut self, bytes: usize) -> bool {
+        self.bytes += bytes + FRAME_BYTES;
+        let due = self.bytes.saturating_sub(BODY_BYTES_FREE);
+        let held = self.reserved.as_ref().map_or(0, Reservation::bytes);
+        if due <= held {
+            return true;
+        }
+        match (self.settings.receiving.try_reserve(due - held), &mut self.reserved) {
+            (None, _) => return false,
+            (Some(more), Some(reserved)) => reserved.merge(more),
+            (Some(more), none) => *none = Some(more),
+        }
+        true
+    }
+
+    fn fail(&mut self, fate: BodyFate, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.receipt.set(fate);
+        self.reserved = None;
+        if fate == BodyFate::TimedOut {
+            self.settings.expired(Expired::Body);
+            self.body = None;
+        } else {
+            self.settings.refused("receiving_bytes_max");
+            self.hand_back();
+        }
+        Poll::Ready(Some(Err(error)))
+    }
+
+    fn hand_back(&mut self) {
+        if let (Some(body), Some(unread)) = (self.body.take(), self.unread.take()) {
+            // If the connection is gone, so is the rest.
+            let _ = unread.send(body);
+        }
+    }
+}
+
+impl Body for ReceivedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
+        let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
+            if this.receipt.fate() == BodyFate::Unread {
+                this.receipt.set(BodyFate::Receiving);
+            }
+            let timeouts = &this.settings.timeouts;
+            ready!(this.clock.wait(cx, timeouts.body_stall, timeouts.body));
+            return this.fail(BodyFate::TimedOut, BodyError::TimedOut);
+        };
+        this.clock.stop();
+        match frame {
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                if this.reserve(bytes) {
+                    Poll::Ready(Some(Ok(frame)))
+                } else {
+                    this.fail(BodyFate::OverBudget, BodyError::OverBudget)
+                }
+            }
+            Some(Err(error)) => {
+                this.receipt.set(BodyFate::Ended);
+                this.body = None;
+                Poll::Ready(Some(Err(error.into())))
+            }
+            None => {
+                this.receipt.set(BodyFate::Ended);
+                this.hand_back();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for ReceivedBody {
+    fn drop(&mut self) {
+        if self.receipt.fate() == BodyFate::Receiving {
+            self.receipt.set(BodyFate::Ended);
+        }
+        self.hand_back();
+    }
+}
+
+/// Time that was waited for a client. Time in which nothing asked for the body is the hub's own, and does not count.
+#[derive(Debug, Default)]
+struct Clock {
+    timer: Option<Pin<Box<Sleep>>>,
+    waiting_since: Option<Instant>,
+    waited: Duration,
+}
+
+impl Clock {
+    /// Ends once one wait, or all of them together, took too long.
+    fn wait(&mut self, cx: &mut Context<'_>, once: Duration, in_all: Duration) -> Poll<()> {
+        let now = Instant::now();
+        let since = *self.waiting_since.get_or_insert(now);
+        let deadline = since + once.min(in_all.saturating_sub(self.waited));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx)
+    }
+
+    /// Something came.
+    fn stop(&mut self) {
+        if let Some(since) = self.waiting_since.take() {
+            self.waited += since.elapsed();
+        }
+    }
+}

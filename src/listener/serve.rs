@@ -1,0 +1,291 @@
+//! Serving connections: HTTP/1.1 until they end, or become a websocket.
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    body::{Body as AxumBody, Bytes},
+    extract::ConnectInfo,
+    http::{HeaderValue, Request, Response, StatusCode, Version, header, uri::Authority},
+    response::IntoResponse,
+};
+use hyper::{
+    body::{Body, Frame, Incoming, SizeHint},
+    server::conn::http1,
+    service::Service,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{sync::oneshot, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::Service as _;
+
+use super::{
+    Connection, Listener, Stream,
+    body::{BodyFate, Receipt, ReceivedBody},
+    life::Expiry,
+};
+use crate::wire::error::Failure;
+
+/// How much of a body that nothing wants is read and thrown away, in bytes. A client that is told while it is still
+/// sending, and whose connection is then closed, does not get to hear of it: most clients read no answer before they are
+/// done. This is sixteen times the default of `server.body_bytes_max`, so honest mistakes are within it.
+const DISCARDED_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// How long that may take.
+const DISCARDING_MAX: Duration = Duration::from_secs(5);
+
+/// Serves what the listener accepts until `closing`; then the requests that are under way, and ends when all connections
+/// have.
+pub async fn serve(mut listener: Listener, router: Router, closing: CancellationToken) {
+    let mut http = http1::Builder::new();
+    // The silences between and in heads have times of their own, which the library's one cannot tell apart.
+    http.header_read_timeout(None)
+        .max_header_size(listener.settings.head_bytes_max);
+    let connections = TaskTracker::new();
+    loop {
+        let (stream, connection) = tokio::select! {
+            biased;
+            () = closing.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        connections.spawn(serve_one(
+            http.clone(),
+            stream,
+            connection,
+            router.clone(),
+            closing.clone(),
+        ));
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+async fn serve_one(
+    http: http1::Builder,
+    stream: Stream,
+    connection: Connection,
+    router: Router,
+    closing: CancellationToken,
+) {
+    let shared = Arc::clone(&connection.shared);
+    let mut expiry = Expiry::new(&shared.life, shared.settings.timeouts);
+    let service = Requests { router, connection };
+    let mut served = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let mut is_closing = false;
+    loop {
+        tokio::select! {
+            biased;
+            ended = served.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended");
+                }
+                return;
+            }
+            () = closing.cancelled(), if !is_closing => {
+                is_closing = true;
+                served.as_mut().graceful_shutdown();
+            }
+            // Last: the connection has just been polled, so what it is at is up to date.
+            expired = &mut expiry => {
+                tracing::debug!(%expired, "a connection was silent for too long");
+                return shared.settings.expired(expired);
+            }
+        }
+    }
+}
+
+/// The requests of one connection.
+struct Requests {
+    router: Router,
+    connection: Connection,
+}
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<AnswerBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let connection = self.connection.clone();
+        connection.shared.life.request_began();
+        let named = check_host(&request);
+        let asks_first = request.headers().contains_key(header::EXPECT);
+        request.extensions_mut().insert(ConnectInfo(connection.clone()));
+        let (request, rest) = self.bounded(request);
+        let mut router = self.router.clone();
+        Box::pin(async move {
+            let mut response = match named {
+                Ok(()) => {
+                    let Ok(response) = router.call(request).await;
+                    response
+                }
+                Err(failure) => {
+                    let metrics = &connection.shared.settings.metrics;
+                    metrics.observe_request(request.method(), None, StatusCode::BAD_REQUEST);
+                    drop(request);
+                    (StatusCode::BAD_REQUEST, Json(failure.body())).into_response()
+                }
+            };
+            if let Some(rest) = rest
+                && !rest.read_off(asks_first).await
+            {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            let ends = response.status() != StatusCode::SWITCHING_PROTOCOLS;
+            Ok(response.map(|body| AnswerBody {
+                body,
+                connection: ends.then_some(connection),
+            }))
+        })
+    }
+}
+
+impl Requests {
+    /// Bounds the request's body, if there is one.
+    fn bounded(&self, request: Request<Incoming>) -> (Request<AxumBody>, Option<Rest>) {
+        let (mut parts, body) = request.into_parts();
+        if body.is_end_stream() {
+            return (Request::from_parts(parts, AxumBody::empty()), None);
+        }
+        let (body, receipt, unread) = ReceivedBody::new(body, &self.connection.shared.settings);
+        parts.extensions.insert(Arc::clone(&receipt));
+        let request = Request::from_parts(parts, AxumBody::new(body));
+        (request, Some(Rest { receipt, unread }))
+    }
+}
+
+/// Checks that a request names one host, as a host is written. Proxies and caches in front of the hub take a request
+/// without one, or with two, for that of another host.
+fn check_host<B>(request: &Request<B>) -> Result<(), Failure> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let refused = |reason: &str| Err(Failure::invalid_field("Host", reason));
+    match (hosts.next(), hosts.next()) {
+        (None, _) if request.version() < Version::HTTP_11 => Ok(()),
+        (None, _) => refused("is missing"),
+        (Some(_), Some(_)) => refused("is there more than once"),
+        (Some(host), None) if is_host(host.as_bytes()) => Ok(()),
+        (Some(_), None) => refused("is no host and port"),
+    }
+}
+
+fn is_host(text: &[u8]) -> bool {
+    Authority::try_from(text).is_ok_and(|host| {
+        let port = host.as_str().strip_prefix(host.host()).unwrap_or_default();
+        let port_is_valid = port.is_empty() || port == ":" || host.port_u16().is_some();
+        // A comma is what two headers look like once something has joined them.
+        !host.host().is_empty() && !text.iter().any(|byte| b"@,".contains(byte)) && port_is_valid
+    })
+}
+
+/// The rest of a body that was not read to its end.
+struct Rest {
+    receipt: Arc<Receipt>,
+    unread: oneshot::Receiver<Incoming>,
+}
+
+impl Rest {
+    /// Reads it off, so that the connection can carry the next request. False: it is too long, comes too slowly, or waits
+    /// to be asked for; then the connection has to end.
+    async fn read_off(mut self, asks_first: bool) -> bool {
+        let Ok(body) = self.unread.try_recv() else {
+            return false;
+        };
+        if body.is_end_stream() {
+            return true;
+        }
+        let is_unasked = asks_first && self.receipt.fate() == BodyFate::Unread;
+        if is_unasked || body.size_hint().lower() > DISCARDED_BYTES_MAX {
+            return false;
+        }
+        timeout(DISCARDING_MAX, discard(body)).await.unwrap_or(false)
+    }
+}
+
+/// Reads a body to its end. False: it has none within the limit.
+async fn discard(mut body: Incoming) -> bool {
+    let mut discarded = 0;
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let Ok(frame) = frame else { return false };
+        discarded += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if discarded > DISCARDED_BYTES_MAX {
+            return false;
+        }
+    }
+    true
+}
+
+/// The body of an answer; when it is dropped, the connection is between two requests.
+struct AnswerBody {
+    body: AxumBody,
+    connection: Option<Connection>,
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.connection {
+            connection.shared.life.answer_ended();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_or_addresses_with_or_without_a_port() {
+        for host in [
+            "hub",
+            "hub.example",
+            "hub.example:443",
+            "hub.example:",
+            "127.0.0.1:5000",
+            "[::1]",
+            "[::1]:5000",
+            "HUB_1.example.",
+        ] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "",
+            ":5000",
+            "a b",
+            "a,b",
+            "user@hub",
+            "hub:port",
+            "hub:99999",
+            "hub/path",
+            "http://hub",
+            "[::1",
+            "hub\u{e9}",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+}
