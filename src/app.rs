@@ -27,7 +27,7 @@ use crate::{
     config::{self, Config, Storage},
     exit::Exit,
     http::{
-        AppState, Held,
+        AppState, Held, Reading,
         access::Access,
         layers::{check_draining, with_layers},
         pages::check_readable,
@@ -113,13 +113,18 @@ impl App {
         let stats = Arc::new(Stats::default());
         let limits = limits(&config.limits);
         let hub = start_hub(&config, limits.clone(), log, Arc::clone(&templates), Arc::clone(&stats)).await?;
-        let metrics = Metrics::new(vec![Box::new(collector::StatsCollector::new(stats, lost_lines))]);
+        let reading = Reading::new(&config.rest);
+        let metrics = Metrics::new(vec![
+            Box::new(collector::StatsCollector::new(stats, lost_lines)),
+            Box::new(collector::ReadingCollector(reading.clone())),
+        ]);
         let state = AppState::new(Held {
             hub,
             limits: Arc::new(limits),
             templates,
             projects: Arc::new(projects),
             receiving: ByteBudget::new(config.server.receiving_bytes_max),
+            reading,
             streams: Gate::new(config.rest.streams_max),
             listeners: Gate::new(config.ops.listeners_max),
             stop: CancellationToken::new(),

@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 use talus_actors::stats::Stats;
 
-use crate::telemetry::LostLines;
+use crate::{http::Reading, telemetry::LostLines};
 
 #[derive(Debug)]
 pub(super) struct StatsCollector {
@@ -97,6 +97,31 @@ impl Collector for StatsCollector {
         ] {
             let counter = ConstCounter::new(value);
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+/// What readers hold.
+#[derive(Debug)]
+pub(super) struct ReadingCollector(pub(super) Reading);
+
+impl Collector for ReadingCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for (name, help, value) in [
+            (
+                "reading_bytes",
+                "bytes of answers that are made and not yet written",
+                self.0.bytes_held(),
+            ),
+            (
+                "reading_documents",
+                "documents that readers have for themselves",
+                self.0.documents_held(),
+            ),
+        ] {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         Ok(())
     }

@@ -165,9 +165,23 @@ pub struct Rest {
     pub page_items_default: usize,
     /// The most streams of events that are open at one time.
     pub streams_max: usize,
+    /// Bytes of answers that are made and not yet written, of all readers together.
+    pub reading_bytes_max: usize,
+    /// Readers that read the log or encode at one time.
+    pub readers_max: usize,
+    /// Documents that readers have for themselves at one time.
+    pub documents_max: usize,
+    /// How long a reader waits for its place, in milliseconds.
+    pub reading_wait_ms: u64,
 }
 
 impl Rest {
+    /// How long a reader waits for its place.
+    #[must_use]
+    pub fn reading_wait(&self) -> Duration {
+        Duration::from_millis(self.reading_wait_ms)
+    }
+
     /// How long a read with `min_seq` waits.
     #[must_use]
     pub fn min_seq_wait(&self) -> Duration {

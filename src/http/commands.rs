@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use serde::Deserialize;
 use talus_actors::domain::{
     command::{Command, Context, Origin},
@@ -14,6 +18,7 @@ use super::{
     AppState,
     body::{JsonText, OptionalJsonText, Params, Sender, SessionPath},
     error::Answer,
+    reading::with_graph,
 };
 use crate::{
     tracked::{Tracked, context},
@@ -21,7 +26,6 @@ use crate::{
         answer::CommandAnswer,
         command::{HistoryRequest, read_command},
         error::Failure,
-        graph::graph_json,
         request::{read, required},
     },
 };
@@ -37,7 +41,7 @@ pub(super) async fn execute(
     Sender(origin): Sender,
     Params(params): Params<AnswerParams>,
     JsonText(text): JsonText,
-) -> Answer<Json<CommandAnswer>> {
+) -> Answer<Response> {
     let request = read_command(&text)?;
     let session_id = required("", "session_id", request.session_id)?;
     let context = context(request.command_id, origin, request.expected_seq);
@@ -51,7 +55,7 @@ pub(super) async fn undo(
     Sender(origin): Sender,
     Params(params): Params<AnswerParams>,
     OptionalJsonText(text): OptionalJsonText,
-) -> Answer<Json<CommandAnswer>> {
+) -> Answer<Response> {
     let request: HistoryRequest = read("", &text)?;
     let command = request.undo()?;
     let context = history_context(&request, origin)?;
@@ -65,7 +69,7 @@ pub(super) async fn redo(
     Sender(origin): Sender,
     Params(params): Params<AnswerParams>,
     OptionalJsonText(text): OptionalJsonText,
-) -> Answer<Json<CommandAnswer>> {
+) -> Answer<Response> {
     let request: HistoryRequest = read("", &text)?;
     let command = request.redo()?;
     let context = history_context(&request, origin)?;
@@ -96,11 +100,11 @@ async fn answer(
     command: Command,
     context: Context,
     params: &AnswerParams,
-) -> Answer<Json<CommandAnswer>> {
-    let mut answer = submit(state, session_id, command, context).await?;
+) -> Answer<Response> {
+    let answer = submit(state, session_id, command, context).await?;
     if params.graph.unwrap_or(state.config.rest.return_graph) {
         let snapshot = state.hub.snapshot(session_id).await?;
-        answer.graph = Some(state.blocking(move |_| graph_json(&snapshot.document.graph)).await?);
+        return Ok(with_graph(&state.reading, &answer, snapshot.document.graph, None).await?);
     }
-    Ok(Json(answer))
+    Ok(Json(answer).into_response())
 }

@@ -11,6 +11,7 @@ mod landing;
 pub mod layers;
 pub mod pages;
 mod projects;
+pub(crate) mod reading;
 mod sessions;
 pub(crate) mod sse;
 mod state;
@@ -24,6 +25,7 @@ use axum::{
 };
 
 pub use error::ApiError;
+pub use reading::Reading;
 pub use state::{AppState, Held};
 
 pub(crate) use body::{JsonText, Params, SessionPath};

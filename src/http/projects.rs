@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode, response::Response};
 use ecow::EcoString;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 use talus_actors::{
     domain::{
         blueprint::Blueprint,
         command::{Command, CreateNode, Origin},
-        graph::Graph,
         ids::{Epoch, IdError, ProjectId, Seq, SessionId, TemplateId},
         limits::{NameFault, check_name},
         session::{Genesis, Project},
@@ -24,6 +23,7 @@ use super::{
     body::{JsonBytes, JsonText, NoFields, Params, PathText, Sender, SessionPath},
     commands::submit,
     error::Answer,
+    reading::{Patience, Place, with_graph},
     sessions::page_items,
     templates,
 };
@@ -33,7 +33,6 @@ use crate::{
     wire::{
         answer::CommandAnswer,
         error::{Failure, internal},
-        graph::graph_json,
         request::{id, read, required},
     },
 };
@@ -51,7 +50,6 @@ pub(super) struct CreateAnswer {
     project_id: ProjectId,
     epoch: Epoch,
     seq: Seq,
-    graph: Box<RawValue>,
 }
 
 /// `POST /projects`
@@ -59,7 +57,7 @@ pub(super) async fn create(
     State(state): State<AppState>,
     Sender(origin): Sender,
     JsonText(text): JsonText,
-) -> Answer<(StatusCode, Json<CreateAnswer>)> {
+) -> Answer<(StatusCode, Response)> {
     let request: CreateRequest = read("", &text)?;
     let template_id = required("", "template_id", request.template_id)?;
     let project_name = required("", "project_name", request.project_name)?;
@@ -94,9 +92,9 @@ pub(super) async fn create(
         project_id,
         epoch: genesis.epoch,
         seq: snapshot.seq,
-        graph: encoded(&state, snapshot.document.graph).await?,
     };
-    Ok((StatusCode::CREATED, Json(answer)))
+    let answer = with_graph(&state.reading, &answer, snapshot.document.graph, None).await?;
+    Ok((StatusCode::CREATED, answer))
 }
 
 /// How many ids are tried for a project whose name is taken, one after another.
@@ -156,11 +154,6 @@ fn numbered(project_id: &ProjectId, number: usize) -> ProjectId {
 async fn begun(state: &AppState, session_id: SessionId) -> Result<Snapshot, HubError> {
     let wait = state.config.server.request_timeout();
     state.hub.snapshot_at_least(session_id, Seq(1), wait).await
-}
-
-/// A graph as JSON. A large one takes a while, so this is done where it is in nobody's way.
-async fn encoded(state: &AppState, graph: Graph) -> Result<Box<RawValue>, Failure> {
-    state.blocking(move |_| graph_json(&graph)).await
 }
 
 fn name_failure(fault: &NameFault) -> Failure {
@@ -272,31 +265,30 @@ pub(super) struct ProjectAnswer {
     project_name: Option<EcoString>,
     template_id: Option<TemplateId>,
     session_id: Option<SessionId>,
-    graph: Box<RawValue>,
 }
 
 /// `GET /projects/{id}`: as its session has it, or else its file.
-pub(super) async fn show(State(state): State<AppState>, PathText(text): PathText) -> Answer<Json<ProjectAnswer>> {
+pub(super) async fn show(State(state): State<AppState>, PathText(text): PathText) -> Answer<Response> {
     let project_id = parse_project_id(&text)?;
     if let Some(session_id) = state.hub.session_of_project(&project_id).await? {
         let snapshot = begun(&state, session_id).await?;
         let project = snapshot.genesis.project.as_ref();
-        return Ok(Json(ProjectAnswer {
+        let head = ProjectAnswer {
             project_id,
             project_name: project.map(|project| project.project_name.clone()),
             template_id: snapshot.template_id().cloned(),
             session_id: Some(session_id),
-            graph: encoded(&state, snapshot.document.graph).await?,
-        }));
+        };
+        return Ok(with_graph(&state.reading, &head, snapshot.document.graph, None).await?);
     }
-    let file = File::read(&state, &project_id).await?;
-    Ok(Json(ProjectAnswer {
+    let (file, place) = File::read(&state, &project_id).await?;
+    let head = ProjectAnswer {
         project_id,
         project_name: file.imported.project_name.clone(),
         template_id: file.template_id,
         session_id: None,
-        graph: encoded(&state, file.imported.graph).await?,
-    }))
+    };
+    Ok(with_graph(&state.reading, &head, file.imported.graph, Some(place)).await?)
 }
 
 /// `DELETE /projects/{id}`: its file and its session. In this order, so that whoever opens the project meanwhile either
@@ -346,9 +338,14 @@ struct File {
 }
 
 impl File {
-    async fn read(state: &AppState, project_id: &ProjectId) -> Result<Self, Failure> {
+    /// Reads a file, in the place of a document that is for this reader only.
+    async fn read(state: &AppState, project_id: &ProjectId) -> Result<(Self, Place), Failure> {
+        let place = state.reading.document(Patience::Bounded).await?;
         let project_id = project_id.clone();
-        state.blocking(move |state| Self::read_now(state, &project_id)).await?
+        let file = state
+            .blocking(move |state| Self::read_now(state, &project_id))
+            .await??;
+        Ok((file, place))
     }
 
     fn read_now(state: &AppState, project_id: &ProjectId) -> Result<Self, Failure> {
@@ -408,7 +405,6 @@ pub(super) struct OpenAnswer {
     project_id: ProjectId,
     epoch: Epoch,
     seq: Seq,
-    graph: Box<RawValue>,
     /// What the template does not know, and was kept.
     orphans: Vec<Value>,
     /// Whether the project had a session already: then that is the one.
@@ -434,7 +430,7 @@ pub(super) async fn open(
     PathText(text): PathText,
     Sender(origin): Sender,
     NoFields: NoFields,
-) -> Answer<(StatusCode, Json<OpenAnswer>)> {
+) -> Answer<(StatusCode, Response)> {
     let project_id = parse_project_id(&text)?;
     let (session_id, orphans, already_open) = match state.hub.session_of_project(&project_id).await? {
         Some(session_id) => (session_id, Vec::new(), true),
@@ -448,20 +444,20 @@ pub(super) async fn open(
         epoch: snapshot.genesis.epoch,
         seq: snapshot.seq,
         template_missing,
-        graph: encoded(&state, snapshot.document.graph).await?,
         orphans,
         already_open,
     };
+    let answer = with_graph(&state.reading, &answer, snapshot.document.graph, None).await?;
     let status = if already_open {
         StatusCode::OK
     } else {
         StatusCode::CREATED
     };
-    Ok((status, Json(answer)))
+    Ok((status, answer))
 }
 
 async fn open_file(state: &AppState, project_id: &ProjectId, origin: Origin) -> Answer<(SessionId, Vec<Value>, bool)> {
-    let File { imported, template_id } = File::read(state, project_id).await?;
+    let (File { imported, template_id }, _place) = File::read(state, project_id).await?;
     let orphans = orphans(&imported);
     let project_name = imported
         .project_name
@@ -517,6 +513,7 @@ pub(super) async fn load_graph(
     JsonBytes(bytes): JsonBytes,
 ) -> Answer<Json<LoadAnswer>> {
     let snapshot = state.hub.snapshot(session_id).await?;
+    let _place = state.reading.document(Patience::Bounded).await?;
     let read = move |state: &AppState| read_graph(state, &bytes, &snapshot);
     let GraphRequest {
         command_id,
@@ -596,7 +593,9 @@ pub(super) async fn save(
 async fn save_now(state: AppState, session_id: SessionId, origin: Origin) -> Result<Value, Failure> {
     let lease = state.hub.begin_save(session_id).await?;
     let snapshot = lease.snapshot.clone();
+    let place = state.reading.document(Patience::Bounded).await?;
     let written = state.blocking(move |state| write(state, &snapshot)).await?;
+    drop(place);
     let file = written.map_err(|error| match error {
         WriteError::TooLarge { max } => file_too_large(&error, max),
         WriteError::Io(_) => internal(&error),

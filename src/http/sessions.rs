@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use talus_actors::{
     domain::ids::{Epoch, Seq, SessionId},
     hub::NewSession,
+    log::PageMax,
     session_actor::Snapshot,
 };
 
@@ -20,11 +21,12 @@ use super::{
     AppState,
     body::{JsonText, NoFields, Params, Sender, SessionPath},
     error::Answer,
+    reading::{PAGE_BYTES, Patience, json, with_graph},
     stream,
 };
 use crate::wire::{
     answer::{GraphAnswer, HistoryEntry, SessionAnswer, SessionInfoAnswer},
-    error::Failure,
+    error::{Failure, internal},
     event::{ListedEvent, record_frames},
     request::read,
     room::room_of,
@@ -153,15 +155,16 @@ pub(super) async fn graph(
     if seq <= snapshot.seq && matches_etag(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
-    let document = if seq == snapshot.seq {
-        snapshot.document
+    // The graph of now is the session's own; one of before is made for this reader.
+    let (document, place) = if seq == snapshot.seq {
+        (snapshot.document, None)
     } else {
-        state.hub.document_at(session_id, seq).await?
+        let place = state.reading.document(Patience::Bounded).await?;
+        (state.hub.document_at(session_id, seq).await?, Some(place))
     };
-    let answer = state
-        .blocking(move |_| GraphAnswer::new(session_id, epoch, seq, &document.graph))
-        .await?;
-    Ok(([(header::ETAG, tag)], Json(answer)).into_response())
+    let head = GraphAnswer::new(session_id, epoch, seq, &document.graph);
+    let answer = with_graph(&state.reading, &head, document.graph, place).await?;
+    Ok(([(header::ETAG, tag)], answer).into_response())
 }
 
 async fn read_at_least(state: &AppState, session_id: SessionId, min_seq: Option<Seq>) -> Answer<Snapshot> {
@@ -222,28 +225,38 @@ pub(super) async fn events(
     let limit = page_items(&state, params.limit)?;
     let after = params.after.unwrap_or_default();
     let snapshot = state.hub.snapshot(session_id).await?;
-    let records = state.hub.events_after(session_id, after, limit).await?;
-    let room = room_of(&snapshot.genesis);
-    let frames = records
-        .iter()
-        .flat_map(|record| record_frames(&room, record, after))
-        .take(limit);
-    let (mut events, mut next_after) = (Vec::new(), after);
-    for frame in frames {
-        next_after = frame.seq.unwrap_or(next_after);
-        events.push(ListedEvent::from(frame));
-    }
-    // A record may hold more than the page; records that came since the snapshot count too.
-    let last = records
-        .last()
-        .map_or(snapshot.seq, |record| record.seq().max(snapshot.seq));
-    let list = EventList {
-        epoch: snapshot.genesis.epoch,
-        events,
-        next_after,
-        more: next_after < last,
+    let max = PageMax {
+        items: limit,
+        bytes: PAGE_BYTES,
     };
-    Ok(Json(list).into_response())
+    let page = state
+        .reading
+        .page(&state.hub, session_id, after, max, Patience::Bounded)
+        .await?;
+    let room = room_of(&snapshot.genesis);
+    let (list, _) = page.encode(|records| {
+        let frames = records
+            .iter()
+            .flat_map(|record| record_frames(&room, record, after))
+            .take(limit);
+        let (mut events, mut next_after) = (Vec::new(), after);
+        for frame in frames {
+            next_after = frame.seq.unwrap_or(next_after);
+            events.push(ListedEvent::from(frame));
+        }
+        // A record may hold more than the page; records that came since the snapshot count too.
+        let last = records
+            .last()
+            .map_or(snapshot.seq, |record| record.seq().max(snapshot.seq));
+        let list = EventList {
+            epoch: snapshot.genesis.epoch,
+            events,
+            next_after,
+            more: next_after < last,
+        };
+        serde_json::to_vec(&list).map_err(|error| internal(&error))
+    })?;
+    Ok(json(list))
 }
 
 #[derive(Deserialize)]
@@ -263,16 +276,29 @@ pub(super) async fn history(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
     Params(params): Params<HistoryParams>,
-) -> Answer<Json<HistoryList>> {
+) -> Answer<Response> {
     let limit = page_items(&state, params.limit)?;
-    let page = state.hub.commands_before(session_id, params.before, limit).await?;
-    let commands = page
-        .items
-        .iter()
-        .map(|told| HistoryEntry::new(&told.recorded, told.undone))
-        .collect();
-    Ok(Json(HistoryList {
-        commands,
-        more: page.more,
-    }))
+    let max = PageMax {
+        items: limit,
+        bytes: HISTORY_PAGE_BYTES,
+    };
+    let read = state.hub.commands_before(session_id, params.before, max);
+    let page = state.reading.other_page(limit * HISTORY_ENTRY_BYTES, read, |page| {
+        let entries = page.items.iter();
+        let list = HistoryList {
+            commands: entries
+                .map(|told| HistoryEntry::new(&told.recorded, told.undone))
+                .collect(),
+            more: page.more,
+        };
+        serde_json::to_vec(&list).map_err(|error| internal(&error))
+    });
+    Ok(json(page.await?))
 }
+
+/// What a command of the history takes as JSON, about.
+const HISTORY_ENTRY_BYTES: usize = 512;
+
+/// Bytes of records that are read for a page of the history, as the log keeps them. A page is short if it would take
+/// more.
+const HISTORY_PAGE_BYTES: usize = 1024 * 1024;

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use axum::{
+    body::{Body, Bytes},
     http::{HeaderName, HeaderValue, header},
     response::{
         IntoResponse, Response,
@@ -33,4 +34,15 @@ where
     let opened = stream::once(ready(Ok(Event::default().comment("open"))));
     let events = Sse::new(opened.chain(events)).keep_alive(KeepAlive::default());
     (HEADERS, events).into_response()
+}
+
+/// The same for a stream that writes its lines itself, to say how much of them it has made.
+pub(crate) fn line_stream<S>(lines: S) -> Response
+where
+    S: Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
+{
+    let opened = stream::once(ready(Ok(Bytes::from_static(b": open\n\n"))));
+    let lines = Body::from_stream(opened.chain(lines));
+    let media_type = [(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))];
+    (HEADERS, media_type, lines).into_response()
 }

@@ -29,6 +29,8 @@ pub struct Held {
     pub metrics: Metrics,
     /// Bytes of unfinished requests and messages that all connections together may have sent (P9).
     pub receiving: ByteBudget,
+    /// Lets readers read, and keeps what they wait for in bounds.
+    pub reading: super::Reading,
     /// Lets streams in, up to their limit.
     pub streams: Gate,
     /// Lets listeners to the tree of actors in, up to their limit.

@@ -1,27 +1,32 @@
 //! A session's events as a stream of server-sent events: for readers that have no Socket.IO.
 
-use axum::{
-    http::HeaderMap,
-    response::{Response, sse::Event},
-};
-use futures_util::{StreamExt as _, stream};
+use std::{convert::Infallible, fmt::Write as _, time::Duration};
+
+use axum::{body::Bytes, http::HeaderMap, response::Response};
+use futures_util::stream;
 use talus_actors::{
     admission::Permit,
-    domain::{
-        event::Document,
-        ids::{Epoch, Seq, SessionId, Timestamp},
-    },
+    domain::ids::{Epoch, Seq, SessionId},
     fan_out::{Frame, Room, SyncReason},
     hub::Follower,
     world::now,
 };
 
-use super::{AppState, error::Answer, sse::event_stream};
-use crate::wire::{
-    error::Failure,
-    event::record_frames,
-    room::{room_of, stream_sync},
+use super::{
+    AppState,
+    error::Answer,
+    reading::{Outlet, Patience, STREAM_PAGE},
+    sse::line_stream,
 };
+use crate::wire::{
+    error::{Failure, internal},
+    event::record_frames,
+    graph::WithGraph,
+    room::{StreamSync, room_of},
+};
+
+/// How often a line comes while nothing happens, so that nothing on the way takes the connection for dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Whether a request wants a stream.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
@@ -52,9 +57,12 @@ fn last_event(headers: &HeaderMap) -> Result<Option<(Option<Epoch>, Seq)>, Failu
 
 /// What a stream is made of.
 struct Live {
+    state: AppState,
+    outlet: Outlet,
     follower: Follower,
     room: Room,
-    after: Seq,
+    /// A whole graph that comes first, while it is being written.
+    sync: Option<WithGraph>,
     _permit: Permit,
 }
 
@@ -87,61 +95,70 @@ pub(super) async fn events(
         _ => None,
     };
     let room = room_of(&genesis);
-    let mut first = None;
-    let mut after = place.1;
+    let mut sync = None;
     if let Some(reason) = lost {
         let snapshot = state.hub.snapshot(session_id).await?;
-        after = snapshot.seq;
-        follower.skip_to(after);
-        first = Some(sync(state, &room, after, reason, snapshot.document, now()).await?);
+        follower.skip_to(snapshot.seq);
+        let head = StreamSync::new(&room, snapshot.seq, reason, &snapshot.document.graph, now());
+        let pieces = WithGraph::new(&head, snapshot.document.graph).map_err(|error| internal(&error))?;
+        let id = format!("\nid: {}-{}\n\n", room.epoch, snapshot.seq);
+        sync = Some(pieces.between("event: session:sync\ndata: ", &id));
     }
     let live = Live {
+        state: state.clone(),
+        outlet: Outlet::new(&state.reading),
         follower,
         room,
-        after,
+        sync,
         _permit: permit,
     };
-    let events = stream::iter(first).chain(stream::unfold(live, next).flat_map(stream::iter));
-    Ok(event_stream(events.map(Ok)))
+    let pieces = stream::unfold(live, |mut live| async move {
+        let piece = live.next().await?;
+        Some((Ok::<_, Infallible>(piece), live))
+    });
+    Ok(line_stream(pieces))
 }
 
-async fn sync(
-    state: &AppState,
-    room: &Room,
-    seq: Seq,
-    reason: SyncReason,
-    document: Document,
-    now: Timestamp,
-) -> Result<Event, Failure> {
-    let owned = room.clone();
-    let frame = state
-        .blocking(move |_| stream_sync(&owned, seq, reason, &document.graph, now))
-        .await?;
-    Ok(event(
-        room,
-        &Frame {
-            seq: Some(seq),
-            ..frame
-        },
-    ))
-}
-
-/// The next events, together. The end of the session, or of the hub, is the end of the stream: its reader comes back, and
-/// is told.
-async fn next(mut live: Live) -> Option<(Vec<Event>, Live)> {
-    let records = live.follower.next().await.ok()?;
-    let frames = records
-        .iter()
-        .flat_map(|record| record_frames(&live.room, record, live.after));
-    let events = frames.map(|frame| event(&live.room, &frame)).collect();
-    live.after = records.last().map_or(live.after, |record| record.seq());
-    Some((events, live))
-}
-
-fn event(room: &Room, frame: &Frame) -> Event {
-    let event = Event::default().event(frame.event).data(frame.data.get());
-    match frame.seq {
-        Some(seq) => event.id(format!("{}-{seq}", room.epoch)),
-        None => event,
+impl Live {
+    /// The next events, together, when the connection has taken those before. The end of the session, or of the hub, is
+    /// the end of the stream: its reader comes back, and is told.
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(sync) = &mut self.sync {
+            if let Some(piece) = self.outlet.next_piece(sync).await {
+                return Some(piece);
+            }
+            self.sync = None;
+        }
+        let taken = self.outlet.taken().await;
+        loop {
+            match tokio::time::timeout(KEEP_ALIVE, self.follower.ready()).await {
+                Ok(ready) => ready.ok()?,
+                Err(_) => return Some(taken.holding(Bytes::from_static(b":\n\n"))),
+            }
+            let (hub, after) = (&self.state.hub, self.follower.after());
+            let reading = &self.state.reading;
+            let page = reading.page(hub, self.follower.session_id(), after, STREAM_PAGE, Patience::Endless);
+            let encoded = page.await.ok()?.encode(|records| {
+                let mut text = String::new();
+                for record in records {
+                    record_frames(&self.room, record, after).for_each(|frame| write(&mut text, &self.room, &frame));
+                }
+                Ok(text.into_bytes())
+            });
+            let (text, records) = encoded.ok()?;
+            self.follower.advance(&records);
+            if !text.is_empty() {
+                return Some(taken.holding(text));
+            }
+        }
     }
+}
+
+/// Writes an event in the lines of a stream. Its JSON has no line breaks.
+fn write(text: &mut String, room: &Room, frame: &Frame) {
+    let _ = write!(text, "event: {}\ndata: {}\n", frame.event, frame.data.get());
+    if let Some(seq) = frame.seq {
+        let _ = writeln!(text, "id: {}-{seq}", room.epoch);
+    }
+    text.push('\n');
 }

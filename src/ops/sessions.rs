@@ -2,25 +2,26 @@
 
 use axum::{
     Json,
-    body::Body,
+    body::{Body, Bytes},
     extract::State,
-    http::header,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use futures_util::{Stream, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use talus_actors::{
     domain::ids::{Seq, SessionId},
-    hub::Hub,
     session_supervisor::Operation,
     world::now,
 };
 
 use super::answer::{LogNode, Root, SessionNode, Tree};
 use crate::{
-    http::{Answer, AppState, Params, SessionPath, page_items},
-    wire::error::Failure,
+    http::{
+        Answer, AppState, Params, SessionPath, page_items,
+        reading::{Outlet, Patience, STREAM_PAGE, with_type},
+    },
+    wire::error::{Failure, internal},
 };
 
 #[derive(Deserialize)]
@@ -108,30 +109,33 @@ pub(super) async fn passivate(
     .into())
 }
 
-/// Events that are read from the log together.
-const PAGE_EVENTS: usize = 1_000;
-
 /// `GET /ops/sessions/{id}/log`: every record as the log has it, a JSON object a line. It needs no actor, so it is what
 /// can be had of a session that cannot be started.
 pub(super) async fn log(State(state): State<AppState>, SessionPath(session_id): SessionPath) -> Answer<Response> {
-    let hub = state.hub.clone();
     // Whether there is such a session is found out while there can still be an answer that says so.
-    hub.events_after(session_id, Seq::ZERO, 1).await?;
-    let lines = Body::from_stream(lines(hub, session_id));
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
+    state.hub.events_after(session_id, Seq::ZERO, 1).await?;
+    let lines = Body::from_stream(lines(state, session_id));
+    Ok(with_type("application/x-ndjson", lines))
 }
 
-fn lines(hub: Hub, session_id: SessionId) -> impl Stream<Item = Result<Vec<u8>, std::io::Error>> {
-    stream::try_unfold((hub, Seq::ZERO), move |(hub, after)| async move {
-        let records = hub.events_after(session_id, after, PAGE_EVENTS).await;
-        let records = records.map_err(std::io::Error::other)?;
+fn lines(state: AppState, session_id: SessionId) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
+    let outlet = Outlet::new(&state.reading);
+    stream::try_unfold((state, outlet, Seq::ZERO), move |(state, outlet, after)| async move {
+        let taken = outlet.taken().await;
+        let reading = &state.reading;
+        let page = reading.page(&state.hub, session_id, after, STREAM_PAGE, Patience::Endless);
+        let unreadable = |failure: Failure| std::io::Error::other(failure.message);
+        let encoded = page.await.map_err(unreadable)?.encode(|records| {
+            let mut page = Vec::new();
+            for record in records {
+                serde_json::to_writer(&mut page, &**record).map_err(|error| internal(&error))?;
+                page.push(b'\n');
+            }
+            Ok(page)
+        });
+        let (page, records) = encoded.map_err(unreadable)?;
         let Some(last) = records.last() else { return Ok(None) };
-        let mut page = Vec::new();
-        for record in &records {
-            serde_json::to_writer(&mut page, &**record)?;
-            page.push(b'\n');
-        }
         let after = last.seq();
-        Ok(Some((page, (hub, after))))
+        Ok(Some((taken.holding(page), (state, outlet, after))))
     })
 }

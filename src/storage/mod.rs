@@ -37,13 +37,13 @@ use talus_actors::{
         recorded::Recorded,
         session::{Genesis, Snapshot},
     },
-    log::{Answer, Append, AppendError, EventLog, LogError, Stored, StoredHead, Told},
+    log::{Answer, Append, AppendError, EventLog, LogError, PageMax, Stored, StoredHead, Told},
 };
 use tokio::sync::oneshot;
 
 use self::{
     files::DataLock,
-    reader::Readers,
+    reader::{Lane, Readers},
     sessions::AllSessions,
     writer::{Request, Rows, Writer},
 };
@@ -191,27 +191,33 @@ impl EventLog for SqliteLog {
     }
 
     fn open(&self, session_id: SessionId, window_events: usize) -> Answer<Option<Stored>> {
-        self.0.readers.ask(move |reader| reader.open(session_id, window_events))
+        self.0
+            .readers
+            .ask(Lane::Sessions, move |reader| reader.open(session_id, window_events))
     }
 
     fn open_at(&self, session_id: SessionId, at: Seq) -> Answer<Option<Stored>> {
-        self.0.readers.ask(move |reader| reader.open_at(session_id, at))
-    }
-
-    fn read(&self, session_id: SessionId, after: Seq, events_max: usize) -> Answer<Option<Vec<Arc<Recorded>>>> {
         self.0
             .readers
-            .ask(move |reader| reader.read(session_id, after, events_max))
+            .ask(Lane::Clients, move |reader| reader.open_at(session_id, at))
     }
 
-    fn read_back(&self, session_id: SessionId, before: Seq, records_max: usize) -> Answer<Option<Vec<Told>>> {
+    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> Answer<Option<Vec<Arc<Recorded>>>> {
         self.0
             .readers
-            .ask(move |reader| reader.read_back(session_id, before, records_max))
+            .ask(Lane::Clients, move |reader| reader.read(session_id, after, max))
+    }
+
+    fn read_back(&self, session_id: SessionId, before: Seq, max: PageMax) -> Answer<Option<Vec<Told>>> {
+        self.0
+            .readers
+            .ask(Lane::Clients, move |reader| reader.read_back(session_id, before, max))
     }
 
     fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<Recorded>>> {
-        self.0.readers.ask(move |reader| reader.find(session_id, &commands))
+        self.0
+            .readers
+            .ask(Lane::Sessions, move |reader| reader.find(session_id, &commands))
     }
 
     fn command_ids(
@@ -220,9 +226,9 @@ impl EventLog for SqliteLog {
         after: Option<CommandId>,
         ids_max: usize,
     ) -> Answer<Option<Vec<CommandId>>> {
-        self.0
-            .readers
-            .ask(move |reader| reader.command_ids(session_id, after, ids_max))
+        self.0.readers.ask(Lane::Sessions, move |reader| {
+            reader.command_ids(session_id, after, ids_max)
+        })
     }
 
     fn keep_snapshot(&self, session_id: SessionId, snapshot: Snapshot) {
@@ -248,7 +254,7 @@ impl EventLog for SqliteLog {
     }
 
     fn list(&self) -> Answer<Vec<StoredHead>> {
-        self.0.readers.ask(reader::Reader::list)
+        self.0.readers.ask(Lane::Sessions, reader::Reader::list)
     }
 
     fn delete(&self, session_id: SessionId) -> Answer<()> {

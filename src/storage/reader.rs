@@ -22,7 +22,7 @@ use talus_actors::{
         recorded::Recorded,
         session::{Genesis, Snapshot},
     },
-    log::{Answer, LogError, Stored, StoredHead, Told},
+    log::{Answer, LogError, PageMax, Stored, StoredHead, Told},
 };
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -35,8 +35,17 @@ use super::{
     writer::sql,
 };
 
-/// Threads that read. Reads are short, and more threads than cores would only wait for each other.
+/// Threads of a lane. Reads are short, and more threads than cores would only wait for each other.
 const THREADS: usize = 2;
+
+/// Readers that have threads of their own, so that neither waits for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Sessions that start, and their look-ups of commands: commands wait for these.
+    Sessions,
+    /// Clients that read pages, streams and earlier states: bounded and paced where they come in, but of any number.
+    Clients,
+}
 
 /// Reads that may wait for a thread.
 const WAITING_MAX: usize = 4_096;
@@ -46,26 +55,63 @@ const PAGE_ROWS: i64 = 1_000;
 
 type Job = Box<dyn FnOnce(&Reader) + Send>;
 
-/// The threads, taken in turn.
+/// Threads of both lanes.
 pub(super) struct Readers {
+    sessions: Threads,
+    clients: Threads,
+}
+
+/// Threads of one lane, taken in turn.
+struct Threads {
     threads: Vec<mpsc::SyncSender<Job>>,
     next: AtomicUsize,
 }
 
 impl Readers {
     pub(super) fn start(path: &Path, damaged: &Arc<BTreeMap<SessionId, String>>) -> io::Result<Self> {
+        let reader = || {
+            Ok(Reader {
+                connection: schema::open_for_reading(path).map_err(io::Error::other)?,
+                damaged: Arc::clone(damaged),
+            })
+        };
+        Ok(Self {
+            sessions: Threads::start("log-session-reader", reader)?,
+            clients: Threads::start("log-reader", reader)?,
+        })
+    }
+
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        read: impl FnOnce(&Reader) -> Result<T, ReadError> + Send + 'static,
+    ) -> Answer<T> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |reader| {
+            let _ = reply.send(read(reader).map_err(LogError::from));
+        });
+        let threads = match lane {
+            Lane::Sessions => &self.sessions,
+            Lane::Clients => &self.clients,
+        };
+        if !threads.take(job) {
+            let busy = LogError::Io(format!("{WAITING_MAX} reads wait for the log already"));
+            return Box::pin(std::future::ready(Err(busy)));
+        }
+        answered(answer)
+    }
+}
+
+impl Threads {
+    fn start(name: &str, reader: impl Fn() -> io::Result<Reader>) -> io::Result<Self> {
         let mut threads = Vec::new();
         for number in 0..THREADS {
-            let connection = schema::open_for_reading(path).map_err(io::Error::other)?;
             let (jobs, inbox) = mpsc::sync_channel::<Job>(WAITING_MAX);
-            let reader = Reader {
-                connection,
-                damaged: Arc::clone(damaged),
-            };
+            let reader = reader()?;
             // Ends when the log is dropped.
             let work = move || inbox.into_iter().for_each(|job| job(&reader));
             std::thread::Builder::new()
-                .name(format!("log-reader-{number}"))
+                .name(format!("{name}-{number}"))
                 .spawn(work)?;
             threads.push(jobs);
         }
@@ -75,20 +121,10 @@ impl Readers {
         })
     }
 
-    pub(super) fn ask<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Reader) -> Result<T, ReadError> + Send + 'static,
-    ) -> Answer<T> {
-        let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |reader| {
-            let _ = reply.send(read(reader).map_err(LogError::from));
-        });
+    /// Hands a job to the next thread, unless too many wait for it.
+    fn take(&self, job: Job) -> bool {
         let thread = self.next.fetch_add(1, Ordering::Relaxed) % self.threads.len();
-        if self.threads[thread].try_send(job).is_err() {
-            let busy = LogError::Io(format!("{WAITING_MAX} reads wait for the log already"));
-            return Box::pin(std::future::ready(Err(busy)));
-        }
-        answered(answer)
+        self.threads[thread].try_send(job).is_ok()
     }
 }
 
@@ -180,23 +216,27 @@ impl Reader {
         &self,
         session_id: SessionId,
         after: Seq,
-        events_max: usize,
+        max: PageMax,
     ) -> Result<Option<Vec<Arc<Recorded>>>, ReadError> {
         let Some(session) = self.session(session_id)? else {
             return Ok(None);
         };
         let query = format!("{RECORD} WHERE sid = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3");
         let mut statement = self.connection.prepare_cached(&query)?;
-        let rows_max = i64::try_from(events_max).unwrap_or(i64::MAX).clamp(1, PAGE_ROWS);
+        let rows_max = i64::try_from(max.items).unwrap_or(i64::MAX).clamp(1, PAGE_ROWS);
         let mut rows = statement.query(params![session.sid, sql(after), rows_max])?;
-        let (mut records, mut events) = (Vec::new(), 0);
+        let (mut records, mut events, mut bytes) = (Vec::new(), 0, 0);
         let mut dense = Dense::after(after);
         let is_full = |records: &Vec<_>| i64::try_from(records.len()).is_ok_and(|len| len == rows_max);
         while let Some(row) = rows.next()? {
+            bytes += payload_bytes(row)?;
+            if bytes > max.bytes && !records.is_empty() {
+                return Ok(Some(records));
+            }
             let Told { recorded, .. } = session.told(row)?;
             dense.next(&recorded)?;
             events += recorded.len_on_wire();
-            if events > events_max && !records.is_empty() {
+            if events > max.items && !records.is_empty() {
                 return Ok(Some(records));
             }
             records.push(recorded);
@@ -211,7 +251,7 @@ impl Reader {
         &self,
         session_id: SessionId,
         before: Seq,
-        records_max: usize,
+        max: PageMax,
     ) -> Result<Option<Vec<Told>>, ReadError> {
         let Some(session) = self.session(session_id)? else {
             return Ok(None);
@@ -224,11 +264,15 @@ impl Reader {
             .optional()?;
         let query = format!("{RECORD} WHERE sid = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3");
         let mut statement = self.connection.prepare_cached(&query)?;
-        let limit = i64::try_from(records_max).unwrap_or(i64::MAX);
+        let limit = i64::try_from(max.items).unwrap_or(i64::MAX);
         let mut rows = statement.query(params![session.sid, sql(before), limit])?;
         let mut told: Vec<Told> = Vec::new();
-        let mut begins: Option<Seq> = None;
+        let (mut begins, mut bytes): (Option<Seq>, usize) = (None, 0);
         while let Some(row) = rows.next()? {
+            bytes += payload_bytes(row)?;
+            if bytes > max.bytes && !told.is_empty() {
+                return Ok(Some(told));
+            }
             let command = session.told(row)?;
             let seq = command.recorded.seq();
             let is_next = match (begins, follows) {
@@ -453,6 +497,11 @@ fn command_id(row: &Row<'_>, column: usize) -> Result<CommandId, ReadError> {
 /// A negative number was not written by a hub; the checks of its row tell.
 fn unsigned(number: i64) -> Seq {
     Seq(u64::try_from(number).unwrap_or_default())
+}
+
+/// Bytes of a record as it is kept.
+fn payload_bytes(row: &Row<'_>) -> Result<usize, ReadError> {
+    Ok(row.get_ref(1)?.as_str().map_err(unreadable)?.len())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "what maps errors gives them away")]

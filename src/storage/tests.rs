@@ -321,7 +321,7 @@ async fn undone_commands_are_told_of_and_old_ones_found() {
         writing.write(&command).await;
     }
     let undone = || async {
-        let told = log.read_back(writing.id(), Seq(u64::MAX), 9).await;
+        let told = log.read_back(writing.id(), Seq(u64::MAX), 9.into()).await;
         let told = told.expect("readable").expect("there");
         told.iter().map(|told| told.undone).collect::<Vec<_>>()
     };
@@ -335,7 +335,7 @@ async fn undone_commands_are_told_of_and_old_ones_found() {
         [Seq(2), Seq(6)]
     );
     writing.write(&Command::redo(scope)).await;
-    let told = log.read_back(writing.id(), Seq(u64::MAX), 9).await;
+    let told = log.read_back(writing.id(), Seq(u64::MAX), 9.into()).await;
     assert!(told.expect("readable").expect("there").iter().all(|told| !told.undone));
 }
 
@@ -556,4 +556,32 @@ mod conformance {
     }
 
     talus_actors::event_log_conformance!(log);
+}
+
+/// P9: sessions start and look up commands while every reader of clients is at work and more wait.
+#[tokio::test]
+async fn session_reads_do_not_wait_for_client_reads() {
+    let dir = folder();
+    let log = open(dir.path());
+    let mut writing = Writing::begin(&log, 1).await;
+    writing.write(&create("a")).await;
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = Arc::new(std::sync::Mutex::new(held));
+    let client_reads: Vec<_> = (0..16)
+        .map(|_| {
+            let held = Arc::clone(&held);
+            log.0.readers.ask(super::reader::Lane::Clients, move |_| {
+                // Ends when the test lets go.
+                let _ = held.lock().map(|held| held.recv());
+                Ok(())
+            })
+        })
+        .collect();
+    let found = log.find(writing.id(), vec![CommandId::new(Uuid::from_u128(1))]).await;
+    assert_eq!(found.expect("readable").len(), 1);
+    assert!(log.open(writing.id(), 10).await.expect("readable").is_some());
+    drop(release);
+    for read in client_reads {
+        read.await.expect("let go");
+    }
 }

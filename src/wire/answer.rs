@@ -2,7 +2,6 @@
 
 use ecow::EcoString;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use talus_actors::{
     domain::{
         command::{CommandType, Origin},
@@ -18,7 +17,6 @@ use talus_actors::{
 
 use super::{
     event::display,
-    graph::graph_json,
     room::{PresentClient, present_clients},
 };
 
@@ -42,9 +40,6 @@ pub struct CommandAnswer {
     state_hash: Option<StateHash>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
-    /// The whole graph, if it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub graph: Option<Box<RawValue>>,
 }
 
 impl CommandAnswer {
@@ -66,7 +61,6 @@ impl CommandAnswer {
             is_dirty: outcome.is_dirty,
             state_hash: outcome.state_hash,
             duplicate: receipt.duplicate,
-            graph: None,
         }
     }
 
@@ -156,18 +150,17 @@ impl SessionInfoAnswer {
     }
 }
 
-/// The graph at a `seq`.
+/// What is said of the graph at a `seq`, beside the graph itself.
 #[derive(Debug, Serialize)]
 pub struct GraphAnswer {
     session_id: SessionId,
     epoch: Epoch,
     seq: Seq,
     state_hash: StateHash,
-    graph: Box<RawValue>,
 }
 
 impl GraphAnswer {
-    /// The answer. Linear in the graph.
+    /// The answer, to be written with the graph.
     #[must_use]
     pub fn new(session_id: SessionId, epoch: Epoch, seq: Seq, graph: &Graph) -> Self {
         Self {
@@ -175,7 +168,6 @@ impl GraphAnswer {
             epoch,
             seq,
             state_hash: graph.state_hash(),
-            graph: graph_json(graph),
         }
     }
 }

@@ -68,6 +68,155 @@ fn write_head(out: &mut Vec<u8>, id: NodeId, node: &Node) {
     out.pop();
 }
 
+/// A graph as JSON, as [`graph_json`] writes it, but piece by piece: a large one never has to be in memory as a whole.
+/// It goes on where it was by the position among siblings, so that it holds the graph and borrows nothing.
+#[derive(Debug)]
+struct GraphPieces {
+    graph: Graph,
+    /// Lists of children that are being written, from the roots down, and the next position in each.
+    levels: Vec<(Option<NodeId>, usize)>,
+    /// Node whose properties are being written, and the next of them.
+    node: Option<(NodeId, usize)>,
+}
+
+impl GraphPieces {
+    fn new(graph: Graph) -> Self {
+        Self {
+            graph,
+            levels: vec![(None, 0)],
+            node: None,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.levels.is_empty()
+    }
+
+    /// Writes on until there are `bytes` bytes, and the value or the node in the middle of which that is, or to the end.
+    fn write(&mut self, out: &mut Vec<u8>, bytes: usize) -> serde_json::Result<()> {
+        while out.len() < bytes && !self.is_done() {
+            match self.node.take() {
+                Some((id, next)) => self.write_node(out, bytes, id, next)?,
+                None => self.step(out)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins the next node of the innermost list, or ends the list.
+    fn step(&mut self, out: &mut Vec<u8>) -> serde_json::Result<()> {
+        let Some((parent, next)) = self.levels.last_mut() else {
+            return Ok(());
+        };
+        let child = self.graph.children(*parent).and_then(|children| children.get(*next));
+        let Some((id, node)) = child.and_then(|id| Some((id, self.graph.node(id)?))) else {
+            out.extend_from_slice(b"]}");
+            self.levels.pop();
+            return Ok(());
+        };
+        if *next > 0 {
+            out.push(b',');
+        }
+        *next += 1;
+        let content = &node.content;
+        out.extend_from_slice(br#"{"id":"#);
+        serde_json::to_writer(&mut *out, &id)?;
+        out.extend_from_slice(br#","name":"#);
+        serde_json::to_writer(&mut *out, &*content.name)?;
+        out.extend_from_slice(br#","blueprint_type_id":"#);
+        serde_json::to_writer(&mut *out, &content.type_id)?;
+        out.extend_from_slice(br#","parent_id":"#);
+        serde_json::to_writer(&mut *out, &node.parent())?;
+        out.extend_from_slice(br#","properties":{"#);
+        self.node = Some((id, 0));
+        Ok(())
+    }
+
+    /// Writes the properties of a node from one on; after the last of them what follows, up to its list of children.
+    fn write_node(&mut self, out: &mut Vec<u8>, bytes: usize, id: NodeId, next: usize) -> serde_json::Result<()> {
+        let Some(node) = self.graph.node(id) else {
+            return Ok(());
+        };
+        let properties = &node.content.properties;
+        for (number, (property, value)) in properties.iter().enumerate().skip(next) {
+            if out.len() >= bytes {
+                self.node = Some((id, number));
+                return Ok(());
+            }
+            if number > 0 {
+                out.push(b',');
+            }
+            serde_json::to_writer(&mut *out, property)?;
+            out.push(b':');
+            serde_json::to_writer(&mut *out, value)?;
+        }
+        out.push(b'}');
+        if let Some(metadata) = node.content.metadata.as_deref() {
+            out.extend_from_slice(br#","metadata":"#);
+            serde_json::to_writer(&mut *out, metadata)?;
+        }
+        out.extend_from_slice(br#","children":["#);
+        self.levels.push((Some(id), 0));
+        Ok(())
+    }
+}
+
+/// An object with the fields of another one and a graph as `graph`, piece by piece.
+#[derive(Debug)]
+pub struct WithGraph {
+    head: Vec<u8>,
+    graph: GraphPieces,
+    tail: Vec<u8>,
+}
+
+impl WithGraph {
+    /// The fields of `head`, which is an object, and a graph.
+    ///
+    /// # Errors
+    /// If `head` cannot be written as JSON.
+    pub fn new(head: &(impl Serialize + ?Sized), graph: Graph) -> serde_json::Result<Self> {
+        let mut head = serde_json::to_vec(head)?;
+        head.pop();
+        if head.len() > 1 {
+            head.push(b',');
+        }
+        head.extend_from_slice(br#""graph":{"roots":["#);
+        Ok(Self {
+            head,
+            graph: GraphPieces::new(graph),
+            tail: b"}".to_vec(),
+        })
+    }
+
+    /// The same between two texts.
+    #[must_use]
+    pub fn between(mut self, before: &str, after: &str) -> Self {
+        self.head.splice(0..0, before.bytes());
+        self.tail.extend_from_slice(after.as_bytes());
+        self
+    }
+
+    /// Whether there is nothing left to write.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.graph.is_done() && self.tail.is_empty()
+    }
+
+    /// The next piece: `bytes` bytes, and the value or the node in the middle of which that is; `None` after the end.
+    pub fn next_piece(&mut self, bytes: usize) -> Option<Vec<u8>> {
+        if self.is_done() {
+            return None;
+        }
+        let mut out = std::mem::take(&mut self.head);
+        // Our own types always serialize, and a vector takes everything.
+        self.graph.write(&mut out, bytes).ok()?;
+        if self.graph.is_done() {
+            out.append(&mut self.tail);
+        }
+        Some(out)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -115,6 +264,49 @@ mod tests {
         let written: serde_json::Value = serde_json::from_str(graph_json(&graph).get()).expect("JSON");
         assert_eq!(written, expected);
         assert_eq!(graph_json(&Graph::default()).get(), r#"{"roots":[]}"#);
+    }
+
+    /// P9: a graph is the same in pieces of any size, and no piece is larger than asked for by more than one value.
+    #[test]
+    fn graph_pieces_are_the_graph_and_bounded() {
+        let mut graph = Graph::default();
+        for number in 0..300_usize {
+            let parent = (number % 7 != 0).then(|| id(number * 31 % number));
+            let mut one = content(&format!("node {number}"));
+            for property in 0..number % 5 {
+                let value = serde_json::from_value(json!("v".repeat(property * 100))).expect("a value");
+                let key = talus_actors::domain::ids::PropertyId::new(format!("p{property}"));
+                one.properties.insert(key, value);
+            }
+            if number % 50 == 0 {
+                one.metadata = Some(serde_json::from_value(json!({"orphaned": true})).expect("a value"));
+            }
+            graph.insert(id(number), one, parent, 0).expect("fits");
+        }
+        let head = json!({"seq": 1});
+        let expected = format!(r#"a{{"seq":1,"graph":{}}}b"#, graph_json(&graph));
+        for bytes in [1, 100, 1_000, usize::MAX] {
+            let mut pieces = WithGraph::new(&head, graph.clone())
+                .expect("an object")
+                .between("a", "b");
+            let (mut text, mut largest) = (Vec::new(), 0);
+            while let Some(piece) = pieces.next_piece(bytes) {
+                largest = largest.max(piece.len());
+                text.extend_from_slice(&piece);
+            }
+            assert_eq!(
+                String::from_utf8(text).expect("UTF-8"),
+                expected,
+                "in pieces of {bytes}"
+            );
+            assert!(largest <= bytes.saturating_add(1_000), "{largest} in pieces of {bytes}");
+        }
+        let mut empty = WithGraph::new(&json!({}), Graph::default()).expect("an object");
+        assert_eq!(
+            empty.next_piece(100).as_deref(),
+            Some(&br#"{"graph":{"roots":[]}}"#[..])
+        );
+        assert!(empty.is_done());
     }
 
     #[test]

@@ -139,13 +139,15 @@ struct Tick {
     state_hash: Option<StateHash>,
 }
 
+/// What a reader of a stream is told, beside the whole graph, whose place cannot be gone on from.
 #[derive(Serialize)]
-struct StreamSync<'a> {
+pub struct StreamSync<'a> {
+    #[serde(flatten)]
+    envelope: Envelope<'a>,
     epoch: Epoch,
     seq: Seq,
     state_hash: StateHash,
     reason: &'static str,
-    graph: &'a RawValue,
 }
 
 #[derive(Serialize)]
@@ -163,17 +165,18 @@ pub fn room_of(genesis: &Genesis) -> Room {
     }
 }
 
-/// What a reader of a stream is told whose place cannot be gone on from: the whole graph, and why.
-#[must_use]
-pub fn stream_sync(room: &Room, seq: Seq, reason: SyncReason, graph: &Graph, now: Timestamp) -> Frame {
-    let body = StreamSync {
-        epoch: room.epoch,
-        seq,
-        state_hash: graph.state_hash(),
-        reason: reason.as_str(),
-        graph: &graph_json(graph),
-    };
-    frame("session:sync", Envelope::of_room(room, now), body)
+impl<'a> StreamSync<'a> {
+    /// Why the whole graph follows, and where the reader is with it.
+    #[must_use]
+    pub fn new(room: &'a Room, seq: Seq, reason: SyncReason, graph: &Graph, now: Timestamp) -> Self {
+        Self {
+            envelope: Envelope::of_room(room, now),
+            epoch: room.epoch,
+            seq,
+            state_hash: graph.state_hash(),
+            reason: reason.as_str(),
+        }
+    }
 }
 
 impl Encoder for WireEncoder {

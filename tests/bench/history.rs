@@ -35,7 +35,8 @@ pub async fn recovery() -> Table {
                 assert!(failed.is_err(), "it was to fail");
                 let again = world::submit_as(&hub, id, command_id, command).await;
                 again.expect("it serves again");
-                follower.next().await.expect("the event");
+                follower.ready().await.expect("the event");
+                hub.events_after(id, at, 1).await.expect("the event");
                 times.push(began.elapsed());
             }
             let (p50, max) = (percentile(&mut times, 50), percentile(&mut times, 100));

@@ -23,6 +23,7 @@ mod rest_cors;
 mod rest_errors;
 mod rest_exactly_once;
 mod rest_files;
+mod rest_heavy;
 mod rest_history;
 mod rest_hostile;
 mod rest_limits;

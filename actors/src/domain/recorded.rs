@@ -98,6 +98,12 @@ impl Recorded {
         self.events.len() + 1
     }
 
+    /// About how many bytes of memory it holds: those of its events. What a limit in bytes is held against.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        size_of::<Self>() + self.events.iter().map(Event::weight_bytes).sum::<usize>()
+    }
+
     /// The receipt for its sender.
     #[must_use]
     pub fn receipt(&self) -> Receipt {

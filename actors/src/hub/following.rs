@@ -14,15 +14,14 @@ use crate::{
     session_actor::SessionMessage,
 };
 
-/// Events that are read together.
-const PAGE_EVENTS: usize = 256;
-
-/// Somebody who follows a session from a place on. He asks for what comes next when he has dealt with what came, so that
-/// however slow he is, nothing piles up for him (P9), and nothing is left out (P2): it comes from the log.
+/// Place of a reader that follows a session. It reads what comes next when it has dealt with what came: however slow it
+/// is, nothing piles up for it (P9), and nothing is left out (P2), since records come from the log.
 pub struct Follower {
     hub: Hub,
     session_id: SessionId,
     after: Seq,
+    /// Whether the log had nothing after the place although the session is beyond it.
+    stalled: bool,
     progress: watch::Receiver<Seq>,
 }
 
@@ -38,6 +37,7 @@ impl Hub {
             hub: self.clone(),
             session_id,
             after,
+            stalled: false,
             progress,
         };
         Ok((snapshot.genesis, snapshot.seq, follower))
@@ -55,26 +55,43 @@ impl Follower {
         self.after = after;
     }
 
-    /// The next records, at least one; waits until there is one. The first may begin before the place.
+    /// Waits until there are records after the place.
     ///
     /// # Errors
     /// If the session ended, or cannot be talked to any more.
     ///
     /// # Cancel safety
     /// A call that is dropped has not moved the follower on.
-    pub async fn next(&mut self) -> Result<Vec<Arc<Recorded>>, HubError> {
+    pub async fn ready(&mut self) -> Result<(), HubError> {
         loop {
-            if *self.progress.borrow_and_update() > self.after {
-                let records = self.hub.events_after(self.session_id, self.after, PAGE_EVENTS).await?;
-                if let Some(last) = records.last() {
-                    self.after = last.seq();
-                    return Ok(records);
-                }
+            if *self.progress.borrow_and_update() > self.after && !self.stalled {
+                return Ok(());
             }
             if self.progress.changed().await.is_err() {
                 // The actor ended; the next one goes on where it was, if there is to be one.
                 self.progress = self.hub.progress(self.session_id).await?;
             }
+            self.stalled = false;
         }
+    }
+
+    /// Goes on behind the records that were read after the place; with none, not before the session has moved on.
+    pub fn advance(&mut self, records: &[Arc<Recorded>]) {
+        match records.last() {
+            Some(last) => self.after = last.seq(),
+            None => self.stalled = true,
+        }
+    }
+
+    /// Session that is followed.
+    #[must_use]
+    pub const fn session_id(&self) -> SessionId {
+        self.session_id
+    }
+
+    /// Place after which it reads.
+    #[must_use]
+    pub const fn after(&self) -> Seq {
+        self.after
     }
 }

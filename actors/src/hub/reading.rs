@@ -10,7 +10,7 @@ use crate::{
         recorded::Recorded,
         session::document_at,
     },
-    log::{LogError, Told},
+    log::{LogError, PageMax, Told},
     session_actor::{ReadRequest, SessionMessage, Snapshot},
     session_supervisor::SupervisorMessage,
 };
@@ -87,8 +87,8 @@ impl Hub {
         .await
     }
 
-    /// The records that hold the events after `after`, about `events_max` events of them. What was being appended when
-    /// the call came may be among them or not.
+    /// The records that hold the events after `after`, no more than `max` allows, whose items are events. What was being
+    /// appended when the call came may be among them or not.
     ///
     /// # Errors
     /// If there is no such session or its log cannot be read.
@@ -96,14 +96,14 @@ impl Hub {
         &self,
         session_id: SessionId,
         after: Seq,
-        events_max: usize,
+        max: impl Into<PageMax>,
     ) -> Result<Vec<Arc<Recorded>>, HubError> {
-        let records = self.0.log.read(session_id, after, events_max).await;
+        let records = self.0.log.read(session_id, after, max.into()).await;
         let records = self.undamaged(session_id, records)?;
         records.ok_or(HubError::SessionNotFound(session_id))
     }
 
-    /// Commands that end before `before` (`None`: the latest), newest first.
+    /// Commands that end before `before` (`None`: the latest), newest first, no more than `max` allows.
     ///
     /// # Errors
     /// If there is no such session or its log cannot be read.
@@ -111,15 +111,14 @@ impl Hub {
         &self,
         session_id: SessionId,
         before: Option<Seq>,
-        commands_max: usize,
+        max: impl Into<PageMax>,
     ) -> Result<Page<Told>, HubError> {
         let before = before.unwrap_or(Seq(u64::MAX));
-        let records_max = commands_max.saturating_add(1);
-        let told = self.0.log.read_back(session_id, before, records_max).await;
+        let told = self.0.log.read_back(session_id, before, max.into()).await;
         let told = self.undamaged(session_id, told)?;
-        let mut items = told.ok_or(HubError::SessionNotFound(session_id))?;
-        let more = items.len() > commands_max;
-        items.truncate(commands_max);
+        let items = told.ok_or(HubError::SessionNotFound(session_id))?;
+        // The first command of a session begins at 1, and every command before another ends before it.
+        let more = items.last().is_some_and(|oldest| oldest.recorded.first_seq > Seq(1));
         Ok(Page { items, more })
     }
 

@@ -100,8 +100,8 @@ pub async fn a_log_begins_once_and_keeps_how_it_began(log: &impl EventLog) {
 pub async fn a_session_that_is_not_there_is_said_not_to_be(log: &impl EventLog) {
     let nobody = session_id(404);
     assert!(log.open(nobody, usize::MAX).await.expect("readable").is_none());
-    assert_eq!(log.read(nobody, Seq::ZERO, 10).await, Ok(None));
-    assert_eq!(log.read_back(nobody, Seq(u64::MAX), 10).await, Ok(None));
+    assert_eq!(log.read(nobody, Seq::ZERO, 10.into()).await, Ok(None));
+    assert_eq!(log.read_back(nobody, Seq(u64::MAX), 10.into()).await, Ok(None));
     assert_eq!(log.command_ids(nobody, None, 10).await, Ok(None));
     assert_eq!(log.list().await, Ok(Vec::new()));
     assert_eq!(log.delete(nobody).await, Ok(()));
@@ -391,8 +391,8 @@ pub async fn a_deleted_session_is_gone_and_its_id_is_free(log: &impl EventLog) {
     assert_eq!(log.delete(gone).await, Ok(()), "twice is no error");
 
     assert!(log.open(gone, usize::MAX).await.expect("readable").is_none());
-    assert_eq!(log.read(gone, Seq::ZERO, 10).await, Ok(None));
-    assert_eq!(log.read_back(gone, Seq(u64::MAX), 10).await, Ok(None));
+    assert_eq!(log.read(gone, Seq::ZERO, 10.into()).await, Ok(None));
+    assert_eq!(log.read_back(gone, Seq(u64::MAX), 10.into()).await, Ok(None));
     assert_eq!(log.command_ids(gone, None, 10).await, Ok(None));
     assert_eq!(
         append(log, gone, end(&all), &records(1, 1)).await,
@@ -500,7 +500,7 @@ async fn opened(log: &impl EventLog, session_id: SessionId) -> Vec<Arc<Recorded>
 }
 
 async fn read(log: &impl EventLog, session_id: SessionId, after: Seq, events_max: usize) -> Vec<Arc<Recorded>> {
-    let page = log.read(session_id, after, events_max).await;
+    let page = log.read(session_id, after, events_max.into()).await;
     page.expect("readable").expect("created")
 }
 
@@ -521,7 +521,7 @@ fn sorted_ids(records: &[Arc<Recorded>]) -> Vec<CommandId> {
 }
 
 async fn read_back(log: &impl EventLog, session_id: SessionId, before: Seq, records_max: usize) -> Vec<Arc<Recorded>> {
-    let page = log.read_back(session_id, before, records_max).await;
+    let page = log.read_back(session_id, before, records_max.into()).await;
     let told = page.expect("readable").expect("created");
     told.into_iter().map(|told| told.recorded).collect()
 }

@@ -11,7 +11,7 @@ use std::{
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
-use super::{Answer, Append, AppendError, EventLog, LogError, Stored, StoredHead, Told};
+use super::{Answer, Append, AppendError, EventLog, LogError, PageMax, Stored, StoredHead, Told};
 use crate::domain::{
     command::CommandType,
     ids::{CommandId, Seq, SessionId},
@@ -131,24 +131,23 @@ impl Log {
         self.records.partition_point(|record| record.seq() <= seq)
     }
 
-    fn after(&self, after: Seq, events_max: usize) -> Vec<Arc<Recorded>> {
+    fn after(&self, after: Seq, max: PageMax) -> Vec<Arc<Recorded>> {
         let start = self.index_after(after);
-        let mut events = 0;
-        let fits = |record: &&Arc<Recorded>| {
-            let first = events == 0;
-            events += record.len_on_wire();
-            first || events <= events_max
-        };
-        self.records[start..].iter().take_while(fits).cloned().collect()
+        let records = self.records[start..].iter();
+        records
+            .take_while(fitting(max, Recorded::len_on_wire))
+            .cloned()
+            .collect()
     }
 
-    fn before(&self, before: Seq, records_max: usize) -> Vec<Told> {
+    fn before(&self, before: Seq, max: PageMax) -> Vec<Told> {
         let end = self.records.partition_point(|record| record.seq() < before);
         let told = |recorded: &Arc<Recorded>| Told {
             recorded: Arc::clone(recorded),
             undone: self.undone.contains(&recorded.command_id),
         };
-        self.records[..end].iter().rev().take(records_max).map(told).collect()
+        let records = self.records[..end].iter().rev().take(max.items);
+        records.take_while(fitting(max, |_| 1)).map(told).collect()
     }
 
     fn find(&self, commands: &[CommandId]) -> Vec<Arc<Recorded>> {
@@ -160,6 +159,17 @@ impl Log {
         let beyond = after.map_or(Bound::Unbounded, Bound::Excluded);
         let ids = self.by_command.range((beyond, Bound::Unbounded));
         ids.map(|(&id, _)| id).take(ids_max).collect()
+    }
+}
+
+/// Tells of one record after the other whether a page still has room for it.
+fn fitting(max: PageMax, items_of: impl Fn(&Recorded) -> usize) -> impl FnMut(&&Arc<Recorded>) -> bool {
+    let (mut items, mut bytes) = (0_usize, 0_usize);
+    move |record| {
+        let first = items == 0;
+        items += items_of(record);
+        bytes += record.weight_bytes();
+        first || (items <= max.items && bytes <= max.bytes)
     }
 }
 
@@ -207,14 +217,14 @@ impl EventLog for MemoryLog {
         self.ask(move |logs| Ok(logs.sessions.get(&session_id).map(|log| log.open_at(at))))
     }
 
-    fn read(&self, session_id: SessionId, after: Seq, events_max: usize) -> Answer<Option<Vec<Arc<Recorded>>>> {
-        self.ask(move |logs| Ok(logs.sessions.get(&session_id).map(|log| log.after(after, events_max))))
+    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> Answer<Option<Vec<Arc<Recorded>>>> {
+        self.ask(move |logs| Ok(logs.sessions.get(&session_id).map(|log| log.after(after, max))))
     }
 
-    fn read_back(&self, session_id: SessionId, before: Seq, records_max: usize) -> Answer<Option<Vec<Told>>> {
+    fn read_back(&self, session_id: SessionId, before: Seq, max: PageMax) -> Answer<Option<Vec<Told>>> {
         self.ask(move |logs| {
             let log = logs.sessions.get(&session_id);
-            Ok(log.map(|log| log.before(before, records_max)))
+            Ok(log.map(|log| log.before(before, max)))
         })
     }
 

@@ -154,6 +154,25 @@ impl StoredHead {
     }
 }
 
+/// Bounds of a page. It ends before the item with which it would exceed either; its first item it has in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageMax {
+    /// Items, at most.
+    pub items: usize,
+    /// Bytes, at most, as the log keeps them: about what reading the page takes of memory and time.
+    pub bytes: usize,
+}
+
+impl From<usize> for PageMax {
+    /// Bounds the items only.
+    fn from(items: usize) -> Self {
+        Self {
+            items,
+            bytes: usize::MAX,
+        }
+    }
+}
+
 /// What a log answers with.
 pub type Answer<T> = BoxFuture<'static, Result<T, LogError>>;
 
@@ -174,11 +193,12 @@ pub trait EventLog: Send + Sync + 'static {
     fn open_at(&self, session_id: SessionId, at: Seq) -> Answer<Option<Stored>>;
 
     /// The records that hold the events after `after`, oldest first: at least one if there is one, and no more than
-    /// hold `events_max` events or one record.
-    fn read(&self, session_id: SessionId, after: Seq, events_max: usize) -> Answer<Option<Vec<Arc<Recorded>>>>;
+    /// `max` allows, whose items are events.
+    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> Answer<Option<Vec<Arc<Recorded>>>>;
 
-    /// Up to `records_max` records that end before `before`, newest first.
-    fn read_back(&self, session_id: SessionId, before: Seq, records_max: usize) -> Answer<Option<Vec<Told>>>;
+    /// Records that end before `before`, newest first: no more than `max` allows, whose items are records, but one if there
+    /// is one and it may be.
+    fn read_back(&self, session_id: SessionId, before: Seq, max: PageMax) -> Answer<Option<Vec<Told>>>;
 
     /// Those of these commands that the log has, in any order (P4).
     fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<Recorded>>>;

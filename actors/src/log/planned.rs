@@ -18,7 +18,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 
-use super::{Answer, Append, AppendError, Done, EventLog, LogError, Stored, StoredHead, Told};
+use super::{Answer, Append, AppendError, Done, EventLog, LogError, PageMax, Stored, StoredHead, Told};
 use crate::domain::{
     ids::{CommandId, Seq, SessionId},
     recorded::Recorded,
@@ -275,12 +275,12 @@ impl EventLog for PlannedLog {
         self.inner.open_at(session_id, at)
     }
 
-    fn read(&self, session_id: SessionId, after: Seq, events_max: usize) -> Answer<Option<Vec<Arc<Recorded>>>> {
-        self.inner.read(session_id, after, events_max)
+    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> Answer<Option<Vec<Arc<Recorded>>>> {
+        self.inner.read(session_id, after, max)
     }
 
-    fn read_back(&self, session_id: SessionId, before: Seq, records_max: usize) -> Answer<Option<Vec<Told>>> {
-        self.inner.read_back(session_id, before, records_max)
+    fn read_back(&self, session_id: SessionId, before: Seq, max: PageMax) -> Answer<Option<Vec<Told>>> {
+        self.inner.read_back(session_id, before, max)
     }
 
     fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<Recorded>>> {

@@ -74,7 +74,10 @@ async fn everything(log: &SqliteLog, session_id: SessionId, head: Seq) -> BTreeM
     }
     let (mut after, mut page) = (Seq::ZERO, 0);
     while after < head {
-        let records = log.read(session_id, after, 30).await.map(Option::unwrap_or_default);
+        let records = log
+            .read(session_id, after, 30.into())
+            .await
+            .map(Option::unwrap_or_default);
         after = match &records {
             Ok(records) => records.last().map_or(head, |record| record.seq()),
             Err(_) => head,
@@ -83,7 +86,7 @@ async fn everything(log: &SqliteLog, session_id: SessionId, head: Seq) -> BTreeM
         page += 1;
     }
     for before in [Seq(40), Seq(u64::MAX)] {
-        let told = log.read_back(session_id, before, 1_000).await;
+        let told = log.read_back(session_id, before, 1_000.into()).await;
         read.insert(format!("back {before}"), told.map(|told| format!("{told:?}")));
     }
     read
@@ -163,12 +166,15 @@ async fn assert_damaged(log: &SqliteLog, session_id: SessionId, at: Seq) {
         "at {at}"
     );
     assert!(
-        matches!(log.read(session_id, Seq::ZERO, 1_000).await, Err(LogError::Corrupt(_))),
+        matches!(
+            log.read(session_id, Seq::ZERO, 1_000.into()).await,
+            Err(LogError::Corrupt(_))
+        ),
         "read"
     );
     assert!(
         matches!(
-            log.read_back(session_id, Seq(u64::MAX), 1_000).await,
+            log.read_back(session_id, Seq(u64::MAX), 1_000.into()).await,
             Err(LogError::Corrupt(_))
         ),
         "back"

@@ -9,7 +9,7 @@ use talus_actors::{
         recorded::Recorded,
         session::{Genesis, Snapshot},
     },
-    log::{Answer, Append, EventLog, LogError, Stored, StoredHead, Told},
+    log::{Answer, Append, EventLog, LogError, PageMax, Stored, StoredHead, Told},
 };
 use tokio::{sync::mpsc, time::Instant};
 
@@ -48,11 +48,11 @@ impl EventLog for ClosedLog {
         ready(Err(Self::error())).boxed()
     }
 
-    fn read(&self, _: SessionId, _: Seq, _: usize) -> Answer<Option<Vec<Arc<Recorded>>>> {
+    fn read(&self, _: SessionId, _: Seq, _: PageMax) -> Answer<Option<Vec<Arc<Recorded>>>> {
         ready(Err(Self::error())).boxed()
     }
 
-    fn read_back(&self, _: SessionId, _: Seq, _: usize) -> Answer<Option<Vec<Told>>> {
+    fn read_back(&self, _: SessionId, _: Seq, _: PageMax) -> Answer<Option<Vec<Told>>> {
         ready(Err(Self::error())).boxed()
     }
 
