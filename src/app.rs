@@ -250,7 +250,11 @@ fn settings(name: &'static str, state: &AppState) -> listener::Settings {
 fn open_log(config: &Config) -> Result<(Arc<dyn EventLog>, Option<SqliteLog>), StartError> {
     match config.data.storage {
         Storage::Sqlite => {
-            let options = storage::Options::default();
+            let options = storage::Options {
+                // The log's text of a record is longer than the record, which has the last word on what is kept.
+                window_bytes_max: Some(config.limits.replay_window_bytes_max.saturating_mul(2)),
+                ..storage::Options::default()
+            };
             let log = SqliteLog::open(&config.data.dir, &options, Box::new(end_process));
             let log = log.map_err(|error| StartError::Data(error.to_string()))?;
             Ok((Arc::new(log.clone()), Some(log)))
@@ -431,6 +435,7 @@ fn limits(config: &config::Limits) -> Limits {
         undo_depth_max: config.undo_depth_max,
         undo_bytes_max: config.undo_bytes_max,
         replay_window_events: config.replay_window_events,
+        replay_window_bytes_max: config.replay_window_bytes_max,
     }
 }
 

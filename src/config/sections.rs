@@ -318,6 +318,8 @@ pub struct Limits {
     pub undo_bytes_max: usize,
     /// The newest events of one session kept for clients that reconnect.
     pub replay_window_events: usize,
+    /// About how many bytes those events may have.
+    pub replay_window_bytes_max: usize,
     /// The most unanswered commands of one session.
     pub in_flight_per_session_max: usize,
     /// The most unanswered commands of all sessions.

@@ -59,6 +59,9 @@ pub const WAITING_MAX: usize = 4_096;
 pub struct Options {
     /// The largest that the database may become, in pages of 4 KiB; `None`: as large as the disk lets it.
     pub pages_max: Option<u32>,
+    /// Bytes of the records from before its snapshot that a session is opened with, at most; `None`: as many as its
+    /// replay window may have events of. What a session would not keep is not read.
+    pub window_bytes_max: Option<usize>,
 }
 
 /// Why the log cannot be opened.
@@ -125,7 +128,12 @@ impl SqliteLog {
         let refuses = Refuses::default();
         let writer = Writer::new(connection, inbox, &stored, Arc::clone(&refuses), on_fatal)
             .map_err(|error| unusable(&error))?;
-        let readers = Readers::start(&path, &Arc::new(stored.damaged)).map_err(|error| unusable(&error))?;
+        let readers = Readers::start(
+            &path,
+            &Arc::new(stored.damaged),
+            options.window_bytes_max.unwrap_or(usize::MAX),
+        )
+        .map_err(|error| unusable(&error))?;
         std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || writer.run(lock))

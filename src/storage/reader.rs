@@ -68,11 +68,16 @@ struct Threads {
 }
 
 impl Readers {
-    pub(super) fn start(path: &Path, damaged: &Arc<BTreeMap<SessionId, String>>) -> io::Result<Self> {
+    pub(super) fn start(
+        path: &Path,
+        damaged: &Arc<BTreeMap<SessionId, String>>,
+        window_bytes_max: usize,
+    ) -> io::Result<Self> {
         let reader = || {
             Ok(Reader {
                 connection: schema::open_for_reading(path).map_err(io::Error::other)?,
                 damaged: Arc::clone(damaged),
+                window_bytes_max,
             })
         };
         Ok(Self {
@@ -163,6 +168,7 @@ pub(super) struct Reader {
     connection: Connection,
     /// Sessions whose rows were damaged when the log was opened, and how.
     damaged: Arc<BTreeMap<SessionId, String>>,
+    window_bytes_max: usize,
 }
 
 /// A session that is read.
@@ -188,7 +194,10 @@ impl Reader {
         let snapshot = self.snapshot(&session, head)?;
         let from = match &snapshot {
             None => Seq::ZERO,
-            Some(snapshot) => snapshot.seq.min(Seq(head.0.saturating_sub(window_events as u64))),
+            Some(snapshot) => {
+                let window = Seq(head.0.saturating_sub(window_events as u64));
+                self.window_start(session.sid, window, head)?.min(snapshot.seq)
+            }
         };
         let records = self.records(&session, from, head)?;
         Ok(Some(Stored {
@@ -196,6 +205,27 @@ impl Reader {
             snapshot,
             records,
         }))
+    }
+
+    /// The place after which the latest records have no more bytes than a window may. Sizes are told by the rows' heads:
+    /// no payload is read.
+    fn window_start(&self, sid: i64, from: Seq, to: Seq) -> Result<Seq, ReadError> {
+        if self.window_bytes_max == usize::MAX {
+            return Ok(from);
+        }
+        let mut statement = self.connection.prepare_cached(
+            "SELECT first_seq, octet_length(payload) FROM commands WHERE sid = ?1 AND seq > ?2 ORDER BY seq DESC",
+        )?;
+        let mut rows = statement.query(params![sid, sql(from)])?;
+        let (mut start, mut bytes) = (to, 0_usize);
+        while let Some(row) = rows.next()? {
+            bytes = bytes.saturating_add(usize::try_from(row.get::<_, i64>(1)?).unwrap_or(usize::MAX));
+            if bytes > self.window_bytes_max {
+                return Ok(start);
+            }
+            start = Seq(unsigned(row.get(0)?).0.saturating_sub(1));
+        }
+        Ok(from)
     }
 
     pub(super) fn open_at(&self, session_id: SessionId, at: Seq) -> Result<Option<Stored>, ReadError> {

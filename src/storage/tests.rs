@@ -343,7 +343,13 @@ async fn undone_commands_are_told_of_and_old_ones_found() {
 #[tokio::test]
 async fn a_full_disk_refuses_and_recovers() {
     let dir = folder();
-    let log = open_with(dir.path(), &Options { pages_max: Some(30) });
+    let log = open_with(
+        dir.path(),
+        &Options {
+            pages_max: Some(30),
+            ..Options::default()
+        },
+    );
     let mut writing = Writing::begin(&log, 1).await;
     let mut other = Writing::begin(&log, 2).await;
     other.write(&create("other")).await;
@@ -565,23 +571,59 @@ async fn session_reads_do_not_wait_for_client_reads() {
     let log = open(dir.path());
     let mut writing = Writing::begin(&log, 1).await;
     writing.write(&create("a")).await;
-    let (release, held) = std::sync::mpsc::channel::<()>();
-    let held = Arc::new(std::sync::Mutex::new(held));
-    let client_reads: Vec<_> = (0..16)
-        .map(|_| {
-            let held = Arc::clone(&held);
-            log.0.readers.ask(super::reader::Lane::Clients, move |_| {
-                // Ends when the test lets go.
-                let _ = held.lock().map(|held| held.recv());
-                Ok(())
-            })
-        })
-        .collect();
+    let (mut held, mut client_reads) = (Vec::new(), Vec::new());
+    for _ in 0..16 {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        held.push(release);
+        client_reads.push(log.0.readers.ask(super::reader::Lane::Clients, move |_| {
+            // Ends when the test lets go.
+            let _ = released.recv();
+            Ok(())
+        }));
+    }
     let found = log.find(writing.id(), vec![CommandId::new(Uuid::from_u128(1))]).await;
     assert_eq!(found.expect("readable").len(), 1);
     assert!(log.open(writing.id(), 10).await.expect("readable").is_some());
-    drop(release);
+    drop(held);
     for read in client_reads {
         read.await.expect("let go");
     }
+}
+
+/// P9: a session is opened with no more of the records before its snapshot than its window may have bytes of; everything
+/// after the snapshot is there in any case.
+#[tokio::test]
+async fn opening_reads_no_more_bytes_than_a_window_has() {
+    let dir = folder();
+    let log = open_with(
+        dir.path(),
+        &Options {
+            window_bytes_max: Some(5_000),
+            ..Options::default()
+        },
+    );
+    let mut writing = Writing::begin(&log, 1).await;
+    for _ in 0..10 {
+        writing.write(&create(&"x".repeat(500))).await;
+    }
+    let whole = log
+        .open(writing.id(), usize::MAX)
+        .await
+        .expect("readable")
+        .expect("there");
+    assert_eq!(
+        whole.records.len(),
+        10,
+        "without a snapshot it is replayed from the beginning"
+    );
+    log.keep_snapshot(writing.id(), writing.session.snapshot());
+    kept(&log, writing.id(), writing.session.seq()).await;
+    let stored = log
+        .open(writing.id(), usize::MAX)
+        .await
+        .expect("readable")
+        .expect("there");
+    assert!((1..=9).contains(&stored.records.len()), "{}", stored.records.len());
+    let last = stored.records.last().map(|record| record.seq());
+    assert_eq!(last, whole.records.last().map(|record| record.seq()));
 }

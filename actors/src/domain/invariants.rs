@@ -337,7 +337,15 @@ fn check_limits(session: &Session) -> Result<(), Broken> {
     let most = limits
         .replay_window_events
         .max(records.last().map_or(0, |last| last.len_on_wire()));
-    at_most(events, most, "replay_window_events")
+    at_most(events, most, "replay_window_events")?;
+    let bytes = records.iter().map(|record| record.weight_bytes()).sum();
+    ensure(bytes == session.window_bytes(), "LI-1", || {
+        format!("the window holds {bytes} bytes and counts {}", session.window_bytes())
+    })?;
+    let most = limits
+        .replay_window_bytes_max
+        .max(records.last().map_or(0, |last| last.weight_bytes()));
+    at_most(bytes, most, "replay_window_bytes_max")
 }
 
 fn check_content_limits(id: NodeId, content: &NodeContent, limits: &Limits) -> Result<(), Broken> {

@@ -24,6 +24,8 @@ pub struct Limits {
     pub undo_bytes_max: usize,
     /// Events that are kept at hand for clients that come back.
     pub replay_window_events: usize,
+    /// Bytes, about, of the events that are kept at hand.
+    pub replay_window_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -38,6 +40,7 @@ impl Default for Limits {
             undo_depth_max: 1_000,
             undo_bytes_max: 64 * 1024 * 1024,
             replay_window_events: 10_000,
+            replay_window_bytes_max: 16 * 1024 * 1024,
         }
     }
 }

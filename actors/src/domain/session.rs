@@ -294,7 +294,7 @@ impl Session {
     }
 
     fn keep(&mut self, recorded: &Arc<Recorded>) -> Vec<CommandId> {
-        self.window.push(recorded, self.rules.limits.replay_window_events)
+        self.window.push(recorded, &self.rules.limits)
     }
 
     /// What the session is.
@@ -354,6 +354,12 @@ impl Session {
     #[must_use]
     pub const fn window_events(&self) -> usize {
         self.window.events()
+    }
+
+    /// Bytes of the replay window's records, about.
+    #[must_use]
+    pub const fn window_bytes(&self) -> usize {
+        self.window.bytes()
     }
 
     /// When the document last changed, in whatever way.

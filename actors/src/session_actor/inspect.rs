@@ -39,18 +39,13 @@ pub struct Inspection {
 /// What a node holds beside its texts, about: its id and parent, a map's share, the sibling list's share.
 const NODE_BYTES: usize = 400;
 
-/// What an event of the replay window holds, about.
-const EVENT_BYTES: usize = 400;
-
 impl SessionState {
     pub(super) fn inspect(&self) -> Inspection {
         let session = &self.session;
         let graph: &Graph = &session.document().graph;
         let command_filter_bytes = self.forgotten.bytes();
-        let memory_bytes = graph.len() * NODE_BYTES
-            + session.window_events() * EVENT_BYTES
-            + session.history().weight_bytes()
-            + command_filter_bytes;
+        let memory_bytes =
+            graph.len() * NODE_BYTES + session.window_bytes() + session.history().weight_bytes() + command_filter_bytes;
         Inspection {
             seq: session.seq(),
             durable_seq: self.durable_seq,

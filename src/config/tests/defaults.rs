@@ -80,6 +80,7 @@ fn the_defaults_are_the_limits_of_the_protocol() {
         (100_000, 1000)
     );
     assert_eq!((limits.undo_depth_max, limits.replay_window_events), (1000, 10_000));
+    assert_eq!(limits.replay_window_bytes_max, 16 << 20);
     assert_eq!(limits.in_flight_per_session_max, 1024);
     assert_eq!(
         (

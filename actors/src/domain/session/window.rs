@@ -7,33 +7,48 @@ use std::{
 
 use crate::domain::{
     ids::{CommandId, Seq},
+    limits::Limits,
     recorded::Recorded,
 };
 
 /// The latest records, for clients that come back (P2) and for commands that are sent again (P4).
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Window {
-    records: VecDeque<Arc<Recorded>>,
+    /// Each with its weight in bytes.
+    records: VecDeque<(Arc<Recorded>, usize)>,
     by_command: BTreeMap<CommandId, Arc<Recorded>>,
     events: usize,
+    bytes: usize,
 }
 
 impl Window {
-    /// Keeps the latest whole records that hold at most `events_max` events; the latest one always. The answer is the
-    /// commands that are not among them any more.
-    pub(super) fn push(&mut self, recorded: &Arc<Recorded>, events_max: usize) -> Vec<CommandId> {
+    /// Keeps the latest whole records that hold no more events and bytes than the limits allow; the latest one always.
+    /// Returns the commands that are not among them any more.
+    pub(super) fn push(&mut self, recorded: &Arc<Recorded>, limits: &Limits) -> Vec<CommandId> {
         let mut forgotten = Vec::new();
+        let weight = recorded.weight_bytes();
         self.events += recorded.len_on_wire();
-        self.records.push_back(Arc::clone(recorded));
+        self.bytes += weight;
+        self.records.push_back((Arc::clone(recorded), weight));
         self.by_command.insert(recorded.command_id, Arc::clone(recorded));
-        while self.events > events_max && self.records.len() > 1 {
-            if let Some(oldest) = self.records.pop_front() {
+        while self.exceeds(limits) && self.records.len() > 1 {
+            if let Some((oldest, weight)) = self.records.pop_front() {
                 self.events -= oldest.len_on_wire();
+                self.bytes -= weight;
                 self.by_command.remove(&oldest.command_id);
                 forgotten.push(oldest.command_id);
             }
         }
         forgotten
+    }
+
+    const fn exceeds(&self, limits: &Limits) -> bool {
+        self.events > limits.replay_window_events || self.bytes > limits.replay_window_bytes_max
+    }
+
+    /// Bytes of the records, as [`Recorded::weight_bytes`] counts them.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How many events there are.
@@ -48,11 +63,11 @@ impl Window {
 
     /// The records that hold what came after `seq`, oldest first.
     pub(super) fn after(&self, seq: Seq) -> impl Iterator<Item = &Arc<Recorded>> {
-        let skip = self.records.partition_point(|record| record.seq() <= seq);
-        self.records.iter().skip(skip)
+        let skip = self.records.partition_point(|(record, _)| record.seq() <= seq);
+        self.records.iter().skip(skip).map(|(record, _)| record)
     }
 
     pub(super) fn first_seq(&self) -> Option<Seq> {
-        self.records.front().map(|record| record.first_seq)
+        self.records.front().map(|(record, _)| record.first_seq)
     }
 }

@@ -158,6 +158,7 @@ pub const fn tight_limits() -> Limits {
         undo_depth_max: 6,
         undo_bytes_max: 6_000,
         replay_window_events: 20,
+        replay_window_bytes_max: 6_000,
     }
 }
 

@@ -141,7 +141,9 @@ proptest! {
                 None => {
                     let events: usize = missed.iter().map(|recorded| recorded.len_on_wire()).sum();
                     prop_assert!(!reached, "the window has a hole at {}", seq);
-                    prop_assert!(events > session.rules().limits.replay_window_events);
+                    let bytes: usize = missed.iter().map(|recorded| recorded.weight_bytes()).sum();
+                    let limits = &session.rules().limits;
+                    prop_assert!(events > limits.replay_window_events || bytes > limits.replay_window_bytes_max);
                 }
             }
         }

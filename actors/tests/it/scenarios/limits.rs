@@ -213,4 +213,5 @@ fn defaults_are_the_protocols() {
         ),
         (1_000, 1_000, 10_000)
     );
+    assert_eq!(limits.replay_window_bytes_max, 16 << 20);
 }

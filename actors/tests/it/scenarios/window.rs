@@ -68,6 +68,41 @@ fn it_is_bounded() {
     assert_eq!(since(&odd, 34), Some(vec![35, 37, 39, 41]));
 }
 
+/// P9: it keeps no more bytes than its limit, however few the events; who missed more is told that it does not reach so
+/// far (P2).
+#[test]
+fn window_is_bounded_in_bytes() {
+    const BYTES_MAX: usize = 64 * 1024;
+    let rules = Rules {
+        blueprint: None,
+        limits: Arc::new(Limits {
+            replay_window_bytes_max: BYTES_MAX,
+            ..Limits::default()
+        }),
+    };
+    let text = |number: usize| json!(format!("{number}{}", "x".repeat(10_000)));
+    let sets: Vec<_> = (0..20).map(|number| set("a", "x", text(number))).collect();
+    let mut bench = bench(&rules, &[vec![root("a")], sets].concat());
+    assert_eq!(bench.session().seq(), Seq(42));
+    // Each has the value before it and the one after it: three are 60,000 bytes, four are 80,000.
+    assert!(bench.session().window_bytes() <= BYTES_MAX);
+    assert_eq!(since(&bench, 36), Some(vec![37, 39, 41]));
+    assert_eq!(since(&bench, 35), None);
+    let before: Vec<_> = (0..=42).map(|seq| since(&bench, seq)).collect();
+    bench.restart().expect("its own log");
+    let after: Vec<_> = (0..=42).map(|seq| since(&bench, seq)).collect();
+    assert_eq!(before, after, "after a replay it reaches as far");
+    // The latest record is kept, whatever its size.
+    let sets: Vec<_> = (0..8)
+        .map(|number| set("a", &format!("y{number}"), text(number)))
+        .collect();
+    bench.submit(&batch(sets)).expect("accepted");
+    assert_eq!(since(&bench, 42), Some(vec![43]));
+    assert!(bench.session().window_bytes() > BYTES_MAX);
+    bench.submit(&set("a", "z", json!(1))).expect("accepted");
+    assert!(bench.session().window_bytes() <= BYTES_MAX);
+}
+
 /// The latest record is kept whole, whatever its length.
 #[test]
 fn it_keeps_the_latest_record() {
