@@ -74,8 +74,9 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     }
 }
 
-/// Libraries that log what they carry. What people write to each other is not for the log, so a level for everything is
-/// not one for them: they say more than `info` only if they are named.
+/// Libraries that log what they carry, and write a line at ERROR for packets that any client can send, as often as it
+/// sends them. What people write to each other is not for the log, and a log must not be filled from outside: they say
+/// something only if they are named.
 const TALKATIVE: [&str; 2] = ["engineioxide", "socketioxide"];
 
 /// Reads a filter such as `info` or `warn,talus_hub=debug`, in the syntax of [`EnvFilter`] with one exception: a word
@@ -97,13 +98,8 @@ pub fn filter(level: &str) -> Result<EnvFilter, FilterError> {
         EnvFilter::builder().parse(directive).map_err(|_| wrong(directive))?;
     }
     let mut filter = EnvFilter::builder().parse(level).map_err(|_| wrong(level))?;
-    let levels = level
-        .split(',')
-        .filter_map(|directive| directive.parse::<LevelFilter>().ok());
-    if levels.max() > Some(LevelFilter::INFO) {
-        for library in TALKATIVE.into_iter().filter(|library| !level.contains(library)) {
-            filter = filter.add_directive(format!("{library}=info").parse().map_err(|_| wrong(level))?);
-        }
+    for library in TALKATIVE.into_iter().filter(|library| !level.contains(library)) {
+        filter = filter.add_directive(format!("{library}=off").parse().map_err(|_| wrong(level))?);
     }
     Ok(filter)
 }
@@ -223,20 +219,23 @@ mod tests {
         assert_eq!(written("off", Shape::Json, log), "");
     }
 
+    /// P9: no client can fill the log.
     #[test]
     fn what_libraries_carry_is_logged_only_if_they_are_named() {
         let log = || {
             tracing::debug!(target: "engineioxide_core::payload", "a payload");
-            tracing::info!(target: "socketioxide::client", "a notice");
+            tracing::error!(target: "socketioxide::client", "a notice");
             tracing::debug!(target: "talus_hub::hub", "ours");
         };
-        let text = written("debug", Shape::Json, log);
-        assert!(
-            text.contains("ours") && text.contains("a notice") && !text.contains("a payload"),
-            "{text}"
-        );
+        for level in ["debug", "warn,talus_hub=debug"] {
+            let text = written(level, Shape::Json, log);
+            assert!(
+                text.contains("ours") && !text.contains("a notice") && !text.contains("a payload"),
+                "{text}"
+            );
+        }
+        assert!(written("warn,socketioxide=error", Shape::Json, log).contains("a notice"));
         assert!(written("debug,engineioxide=debug", Shape::Json, log).contains("a payload"));
-        assert!(!written("warn,talus_hub=debug", Shape::Json, log).contains("a notice"));
     }
 
     #[test]

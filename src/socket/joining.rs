@@ -152,7 +152,7 @@ impl Edge {
         let id = member.id;
         let joined = self.hub.join(session_id, member, position);
         if let Err(error) = joined.instrument(span.clone()).await {
-            span.in_scope(|| tracing::info!(%error, "socket could not join"));
+            span.in_scope(|| tracing::debug!(%error, "socket could not join"));
             of.end(session_id, id);
             return Err(error);
         }

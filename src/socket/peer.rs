@@ -179,7 +179,7 @@ impl RoomSocket for Peer {
         if attempt == ATTEMPTS_MAX
             && let Some(websocket) = websocket(&self.socket)
         {
-            tracing::info!(session_id = %self.session_id, member = self.member.0, delivered = delivered.0, "socket shed");
+            tracing::debug!(session_id = %self.session_id, member = self.member.0, delivered = delivered.0, "socket shed");
             websocket.abort();
             return;
         }
