@@ -5,7 +5,10 @@ mod shutdown;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
-use axum::{Router, middleware::from_fn_with_state};
+use axum::{
+    Router,
+    middleware::{from_fn_with_state, map_response},
+};
 use futures_util::{FutureExt, future::BoxFuture};
 use socket2::SockRef;
 use talus_actors::{
@@ -354,6 +357,7 @@ fn router(state: &AppState, port: u16) -> (Router, Option<Sockets>) {
     let access = Access::to_sockets(&state.config, port);
     let edge = Router::new()
         .route_service(socket::PATH, service)
+        .layer(map_response(socket::tell_errors))
         .layer(from_fn_with_state(state.hub.clone(), check_draining));
     (with_layers(edge, state, access, None).merge(rest), Some(sockets))
 }

@@ -17,6 +17,7 @@ mod resync;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 use std::{sync::Arc, time::Duration};
 
@@ -50,6 +51,8 @@ use crate::{
     metrics::Metrics,
     wire::error::Failure,
 };
+
+pub use self::transport::tell_errors;
 
 /// The path that Socket.IO clients connect to unless they are told otherwise.
 pub const PATH: &str = "/socket.io/";

@@ -260,6 +260,37 @@ async fn a_burst_of_resyncs_gets_few_syncs() {
     assert!((1..=BURST).contains(&syncs), "{syncs}");
 }
 
+/// Errors of the transport have what Engine.IO clients read, `code` and `message`, and the contract's `error`.
+#[tokio::test]
+async fn errors_of_the_transport_are_the_contracts_too() {
+    let hub = TestHub::start().await;
+    let post = reqwest::Method::POST;
+    let get = reqwest::Method::GET;
+    for (method, query, code, field) in [
+        (&get, "", 0, json!("transport")),
+        (&get, "?EIO=4&transport=carrier", 0, json!("transport")),
+        (&get, "?EIO=4&transport=polling&sid=none", 1, json!("sid")),
+        (&get, "?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAA", 1, json!("sid")),
+        (&post, "?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAA", 1, json!("sid")),
+        (&post, "?EIO=4&transport=polling", 2, Value::Null),
+        (&get, "?EIO=4&transport=websocket", 3, Value::Null),
+        (&get, "?EIO=3&transport=polling", 5, json!("EIO")),
+        (&get, "?transport=polling", 5, json!("EIO")),
+    ] {
+        let request = hub
+            .http()
+            .request(method.clone(), format!("{}/socket.io/{query}", hub.url));
+        let reply = hub.send(request).await;
+        assert_eq!(reply.refused(), (400, "INVALID_REQUEST"), "{query}: {}", reply.body);
+        assert_eq!(
+            (&reply.body["code"], &reply.body["error"]["field"]),
+            (&json!(code), &field),
+            "{query}"
+        );
+        assert!(reply.body["message"].is_string(), "{query}: {}", reply.body);
+    }
+}
+
 /// A client that polls, by hand.
 struct Poll {
     http: reqwest::Client,

@@ -1,0 +1,54 @@
+//! Errors of the transport below Socket.IO, in the contract's shape.
+//!
+//! Clients of Engine.IO read `code`, a number, and `message`; everybody else of this hub reads `error`. The body has both.
+
+use axum::{
+    Json,
+    body::to_bytes,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+
+use crate::wire::error::Failure;
+
+/// More than the library says of any error.
+const BODY_BYTES_MAX: usize = 4_096;
+
+/// What Engine.IO calls a request that is wrong in no way that has a number of its own.
+const BAD_REQUEST: u64 = 3;
+
+/// Tells an error of the library such that everybody can read it; leaves everything else as it is.
+pub async fn tell_errors(response: Response) -> Response {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let said = to_bytes(response.into_body(), BODY_BYTES_MAX).await;
+    let said: Value = said
+        .ok()
+        .and_then(|said| serde_json::from_slice(&said).ok())
+        .unwrap_or_default();
+    (status, Json(body(status, &said))).into_response()
+}
+
+fn body(status: StatusCode, said: &Value) -> Value {
+    let code = said["code"].as_str().and_then(|code| code.parse().ok());
+    let code = code.unwrap_or(BAD_REQUEST);
+    let message = said["message"].as_str().unwrap_or("Bad request");
+    let failure = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => Failure::new("PAYLOAD_TOO_LARGE", "a message is longer than allowed"),
+        status if status.is_server_error() => Failure::new("INTERNAL_ERROR", "the transport failed"),
+        _ => match code {
+            0 => Failure::invalid_field("transport", "must be polling or websocket"),
+            1 => Failure::invalid_field("sid", "no connection has this id, or not any more"),
+            2 => Failure::new("INVALID_REQUEST", "a connection begins with GET"),
+            5 => Failure::invalid_field("EIO", "must be 4, the version of the protocol"),
+            _ => Failure::new("INVALID_REQUEST", message.to_owned()),
+        },
+    };
+    let mut body = failure.body();
+    body["code"] = json!(code);
+    body["message"] = json!(message);
+    body
+}
