@@ -46,7 +46,7 @@ pub use following::Follower;
 pub use lane::Lane;
 pub use operations::Inspected;
 pub use reading::Page;
-pub use sessions::{Cleanup, NewSession, SaveLease};
+pub use sessions::{Chosen, Cleanup, NewSession, SaveLease};
 
 pub use crate::session_supervisor::SupervisionSettings;
 

@@ -112,6 +112,7 @@ pub struct Page {
 /// Why a session cannot begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ReserveError {
+    SessionExists(SessionId),
     ProjectExists(SessionId),
     TooMany { max: usize },
     Draining,
@@ -342,6 +343,10 @@ impl SupervisorState {
     fn reserve(&mut self, genesis: Genesis) -> Result<(), ReserveError> {
         if self.draining.is_some() {
             return Err(ReserveError::Draining);
+        }
+        let session_id = genesis.session_id;
+        if self.index.get(session_id).is_some() {
+            return Err(ReserveError::SessionExists(session_id));
         }
         let taken = genesis
             .project

@@ -328,6 +328,8 @@ pub struct Limits {
     pub group_commands_max: usize,
     /// The memory of one session for telling new commands from long ago, in bytes; 0 asks the log about each.
     pub command_filter_bytes_max: usize,
+    /// The largest graph that is loaded, in bytes of the request.
+    pub graph_bytes_max: usize,
     /// The deepest that JSON of a client may nest.
     pub json_depth_max: usize,
     /// The most sessions.

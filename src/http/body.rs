@@ -35,15 +35,30 @@ impl FromRequest<AppState> for JsonText {
     }
 }
 
+/// The JSON body of a graph that is loaded, as bytes: as large as what `GET …/graph` gives may be.
+pub(super) struct GraphBytes(pub(super) Bytes);
+
+impl FromRequest<AppState> for GraphBytes {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        check_encoding(&request)?;
+        check_media_type(&request)?;
+        let max = ("graph_bytes_max", state.config.limits.graph_bytes_max);
+        Ok(Self(read_bytes(request, max).await?))
+    }
+}
+
 /// A JSON body as bytes.
-pub(super) struct JsonBytes(pub(super) Bytes);
+struct JsonBytes(Bytes);
 
 impl FromRequest<AppState> for JsonBytes {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        check_encoding(&request)?;
         check_media_type(&request)?;
-        Ok(Self(read_bytes(request, state.config.server.body_bytes_max).await?))
+        Ok(Self(read_bytes(request, body_bytes_max(state)).await?))
     }
 }
 
@@ -54,8 +69,9 @@ impl FromRequest<AppState> for OptionalJsonText {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        check_encoding(&request)?;
         let typed = check_media_type(&request);
-        let bytes = read_bytes(request, state.config.server.body_bytes_max).await?;
+        let bytes = read_bytes(request, body_bytes_max(state)).await?;
         if bytes.is_empty() {
             return Ok(Self("{}".to_owned()));
         }
@@ -80,6 +96,22 @@ impl FromRequest<AppState> for NoFields {
     }
 }
 
+/// The limit of most bodies, by its name.
+fn body_bytes_max(state: &AppState) -> (&'static str, usize) {
+    ("body_bytes_max", state.config.server.body_bytes_max)
+}
+
+/// Refuses encoded bodies. A few bytes of them can be a great many.
+fn check_encoding(request: &Request) -> Result<(), Failure> {
+    let mut values = request.headers().get_all(header::CONTENT_ENCODING).iter();
+    let encoded = values.find(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    encoded.map_or(Ok(()), |encoding| {
+        let encoding = String::from_utf8_lossy(encoding.as_bytes());
+        let message = format!("the body must not be encoded, and is {encoding:?}");
+        Err(Failure::new("UNSUPPORTED_MEDIA_TYPE", message).with("content_encoding", encoding))
+    })
+}
+
 fn check_media_type(request: &Request) -> Result<(), Failure> {
     let media_type = request
         .headers()
@@ -100,12 +132,12 @@ fn check_media_type(request: &Request) -> Result<(), Failure> {
     Err(Failure::new("UNSUPPORTED_MEDIA_TYPE", message))
 }
 
-async fn read_bytes(request: Request, max: usize) -> Result<Bytes, Failure> {
+async fn read_bytes(request: Request, (limit, max): (&'static str, usize)) -> Result<Bytes, Failure> {
     let body = request.into_body();
     // What is left of it is read off, or the connection closed, once the answer is there.
     let too_large = || {
         Failure::new("PAYLOAD_TOO_LARGE", format!("the body is larger than {max} bytes"))
-            .with("limit", "body_bytes_max")
+            .with("limit", limit)
             .with("max", max)
     };
     if HttpBody::size_hint(&body).lower() > max as u64 {

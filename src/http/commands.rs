@@ -18,6 +18,7 @@ use super::{
     AppState,
     body::{JsonText, OptionalJsonText, Params, Sender, SessionPath},
     error::Answer,
+    idempotency::IdempotencyKey,
     reading::with_graph,
 };
 use crate::{
@@ -39,12 +40,13 @@ pub(super) struct AnswerParams {
 pub(super) async fn execute(
     State(state): State<AppState>,
     Sender(origin): Sender,
+    key: IdempotencyKey,
     Params(params): Params<AnswerParams>,
     JsonText(text): JsonText,
 ) -> Answer<Response> {
     let request = read_command(&text)?;
     let session_id = required("", "session_id", request.session_id)?;
-    let context = context(request.command_id, origin, request.expected_seq);
+    let context = context(key.command_id(request.command_id)?, origin, request.expected_seq);
     answer(&state, session_id, request.command, context, &params).await
 }
 
@@ -53,12 +55,13 @@ pub(super) async fn undo(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
     Sender(origin): Sender,
+    key: IdempotencyKey,
     Params(params): Params<AnswerParams>,
     OptionalJsonText(text): OptionalJsonText,
 ) -> Answer<Response> {
     let request: HistoryRequest = read("", &text)?;
     let command = request.undo()?;
-    let context = history_context(&request, origin)?;
+    let context = history_context(&request, origin, key)?;
     answer(&state, session_id, command, context, &params).await
 }
 
@@ -67,17 +70,19 @@ pub(super) async fn redo(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
     Sender(origin): Sender,
+    key: IdempotencyKey,
     Params(params): Params<AnswerParams>,
     OptionalJsonText(text): OptionalJsonText,
 ) -> Answer<Response> {
     let request: HistoryRequest = read("", &text)?;
     let command = request.redo()?;
-    let context = history_context(&request, origin)?;
+    let context = history_context(&request, origin, key)?;
     answer(&state, session_id, command, context, &params).await
 }
 
-fn history_context(request: &HistoryRequest, origin: Origin) -> Result<Context, Failure> {
-    Ok(context(request.command_id()?, origin, request.expected_seq))
+fn history_context(request: &HistoryRequest, origin: Origin, key: IdempotencyKey) -> Result<Context, Failure> {
+    let command_id = key.command_id(request.command_id()?)?;
+    Ok(context(command_id, origin, request.expected_seq))
 }
 
 /// Has a command decided.

@@ -31,6 +31,7 @@ use tracing::Instrument;
 use super::{
     ApiError, AppState,
     access::{Access, Guard},
+    request_id::{REQUEST_ID, request_id},
 };
 use crate::{
     listener::{BodyFate, Receipt},
@@ -67,7 +68,7 @@ fn cors(access: Access) -> CorsLayer {
         }))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([header::ETAG, header::RETRY_AFTER])
+        .expose_headers([header::ETAG, header::LOCATION, header::RETRY_AFTER, REQUEST_ID])
         .max_age(Duration::from_secs(PREFLIGHT_SECONDS))
 }
 
@@ -126,7 +127,9 @@ where
             request.extensions().get::<MatchedPath>().cloned(),
         );
         let name = route.as_ref().map_or("unmatched", MatchedPath::as_str);
-        let span = tracing::info_span!("request", http.method = %method, http.route = name);
+        let id = request_id(request.headers());
+        let text = id.to_str().unwrap_or_default();
+        let span = tracing::info_span!("request", http.method = %method, http.route = name, request_id = text);
         let receipt = request.extensions().get::<Arc<Receipt>>().cloned();
         let answered = self.inner.call(request);
         Box::pin(async move {
@@ -136,8 +139,9 @@ where
                 receipt: receipt.as_deref(),
             };
             let Ok(response) = bound.answer(answered).instrument(span).await;
-            let response = receipt.and_then(|receipt| body_failure(&receipt)).unwrap_or(response);
+            let mut response = receipt.and_then(|receipt| body_failure(&receipt)).unwrap_or(response);
             metrics.observe_request(&method, route.as_ref(), response.status());
+            response.headers_mut().insert(REQUEST_ID, id);
             Ok(response)
         })
     }

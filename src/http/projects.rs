@@ -10,21 +10,24 @@ use talus_actors::{
     domain::{
         blueprint::Blueprint,
         command::{Command, CreateNode, Origin},
-        ids::{Epoch, IdError, ProjectId, Seq, SessionId, TemplateId},
+        event::Event,
+        ids::{CommandId, Epoch, IdError, ProjectId, Seq, SessionId, TemplateId},
         limits::{NameFault, check_name},
-        session::{Genesis, Project},
+        rejection::Rejection,
+        session::Project,
     },
-    hub::{HubError, NewSession, SaveLease},
+    hub::{Chosen, HubError, NewSession, SaveLease},
     session_actor::Snapshot,
 };
 
 use super::{
     AppState,
-    body::{JsonBytes, JsonText, NoFields, Params, PathText, Sender, SessionPath},
+    body::{GraphBytes, JsonText, NoFields, Params, PathText, Sender, SessionPath},
     commands::submit,
     error::Answer,
+    idempotency::{IdempotencyKey, reused},
     reading::{Patience, Place, with_graph},
-    sessions::page_items,
+    sessions::{created, page_items, session_location},
     templates,
 };
 use crate::{
@@ -56,12 +59,14 @@ pub(super) struct CreateAnswer {
 pub(super) async fn create(
     State(state): State<AppState>,
     Sender(origin): Sender,
+    key: IdempotencyKey,
     JsonText(text): JsonText,
-) -> Answer<(StatusCode, Response)> {
+) -> Answer<Response> {
     let request: CreateRequest = read("", &text)?;
     let template_id = required("", "template_id", request.template_id)?;
     let project_name = required("", "project_name", request.project_name)?;
     check_name(&project_name, &state.limits).map_err(|fault| name_failure(&fault))?;
+    let named = request.project_id.is_some();
     let (wanted, ids_max) = match request.project_id {
         Some(text) => (id("", "project_id", &text)?, 1),
         None => (slug(&project_name)?, PROJECT_IDS_TRIED_MAX),
@@ -80,21 +85,61 @@ pub(super) async fn create(
         project_name: project_name.into(),
         template_id: Some(blueprint.id().clone()),
     };
+    let chosen = Chosen {
+        session_id: key.session_id(&origin),
+        command_id: key.command_id(None)?,
+    };
     let new = NewSession {
-        project: Some(project.clone()),
+        project: Some(project),
         first: Some(Command::CreateProject { root }),
         origin,
     };
-    let (genesis, project_id) = create_unique(&state, project, new, ids_max).await?;
-    let snapshot = state.hub.snapshot(genesis.session_id).await?;
-    let answer = CreateAnswer {
-        session_id: genesis.session_id,
+    let asked_before = match chosen.session_id {
+        Some(session_id) => again(&state, session_id, named, chosen, &new).await?,
+        None => None,
+    };
+    let (session_id, project_id) = match asked_before {
+        Some(before) => before,
+        None => create_unique(&state, new, chosen, ids_max).await?,
+    };
+    let snapshot = begun(&state, session_id).await?;
+    let location = super::api(&format!("/projects/{project_id}"));
+    let head = CreateAnswer {
+        session_id,
         project_id,
-        epoch: genesis.epoch,
+        epoch: snapshot.genesis.epoch,
         seq: snapshot.seq,
     };
-    let answer = with_graph(&state.reading, &answer, snapshot.document.graph, None).await?;
-    Ok((StatusCode::CREATED, answer))
+    let answer = with_graph(&state.reading, &head, snapshot.document.graph, None).await?;
+    Ok(created(location, answer))
+}
+
+/// The session of the same request that came before, if one did. A hub that died while it was answered may have left the
+/// session without its first command, which is then sent again under its id.
+async fn again(
+    state: &AppState,
+    session_id: SessionId,
+    named: bool,
+    chosen: Chosen,
+    new: &NewSession,
+) -> Result<Option<(SessionId, ProjectId)>, Failure> {
+    let before = match state.hub.snapshot(session_id).await {
+        Ok(snapshot) => snapshot.genesis.project,
+        Err(HubError::SessionNotFound(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let is_same = |before: &Project, wanted: &Project| {
+        let same = (&before.project_name, &before.template_id) == (&wanted.project_name, &wanted.template_id);
+        same && (!named || before.project_id == wanted.project_id)
+    };
+    match (before, &new.project, &new.first) {
+        (Some(before), Some(wanted), Some(first)) if is_same(&before, wanted) => {
+            let context = context(chosen.command_id, new.origin.clone(), None);
+            submit(state, session_id, first.clone(), context).await?;
+            Ok(Some((session_id, before.project_id)))
+        }
+        _ => Err(reused(session_id)),
+    }
 }
 
 /// How many ids are tried for a project whose name is taken, one after another.
@@ -104,10 +149,18 @@ const PROJECT_IDS_TRIED_MAX: usize = 1_000;
 /// settled where sessions begin, so that of two requests at once each gets one of its own.
 async fn create_unique(
     state: &AppState,
-    project: Project,
     new: NewSession,
+    chosen: Chosen,
     ids_max: usize,
-) -> Result<(Genesis, ProjectId), Failure> {
+) -> Result<(SessionId, ProjectId), Failure> {
+    let NewSession {
+        project: Some(project),
+        first,
+        origin,
+    } = new
+    else {
+        return Err(internal(&"a project is begun without one"));
+    };
     let mut taken = None;
     for number in 1..=ids_max {
         let project_id = numbered(&project.project_id, number);
@@ -122,11 +175,13 @@ async fn create_unique(
         };
         let new = NewSession {
             project: Some(project),
-            first: new.first.clone(),
-            origin: new.origin.clone(),
+            first: first.clone(),
+            origin: origin.clone(),
         };
-        match state.hub.create(new).await {
-            Ok((genesis, _)) => return Ok((genesis, project_id)),
+        match state.hub.create_as(chosen, new).await {
+            Ok((genesis, _)) => return Ok((genesis.session_id, project_id)),
+            // The same request is being answered elsewhere; sent once more it finds the session.
+            Err(HubError::SessionExists(_)) => return Err(HubError::OutcomeUnknown.into()),
             Err(error @ HubError::ProjectExists(_)) => {
                 taken.get_or_insert_with(|| error.into());
             }
@@ -429,12 +484,13 @@ pub(super) async fn open(
     State(state): State<AppState>,
     PathText(text): PathText,
     Sender(origin): Sender,
+    key: IdempotencyKey,
     NoFields: NoFields,
-) -> Answer<(StatusCode, Response)> {
+) -> Answer<Response> {
     let project_id = parse_project_id(&text)?;
     let (session_id, orphans, already_open) = match state.hub.session_of_project(&project_id).await? {
         Some(session_id) => (session_id, Vec::new(), true),
-        None => open_file(&state, &project_id, origin).await?,
+        None => open_file(&state, &project_id, origin, key.command_id(None)?).await?,
     };
     let snapshot = begun(&state, session_id).await?;
     let template_missing = snapshot.template_id().is_some() && snapshot.blueprint.is_none();
@@ -448,15 +504,18 @@ pub(super) async fn open(
         already_open,
     };
     let answer = with_graph(&state.reading, &answer, snapshot.document.graph, None).await?;
-    let status = if already_open {
-        StatusCode::OK
-    } else {
-        StatusCode::CREATED
-    };
-    Ok((status, answer))
+    if already_open {
+        return Ok(answer);
+    }
+    Ok(created(session_location(session_id), answer))
 }
 
-async fn open_file(state: &AppState, project_id: &ProjectId, origin: Origin) -> Answer<(SessionId, Vec<Value>, bool)> {
+async fn open_file(
+    state: &AppState,
+    project_id: &ProjectId,
+    origin: Origin,
+    command_id: Option<CommandId>,
+) -> Answer<(SessionId, Vec<Value>, bool)> {
     let (File { imported, template_id }, _place) = File::read(state, project_id).await?;
     let orphans = orphans(&imported);
     let project_name = imported
@@ -479,7 +538,11 @@ async fn open_file(state: &AppState, project_id: &ProjectId, origin: Origin) -> 
         first: Some(first),
         origin,
     };
-    match state.hub.create(new).await {
+    let chosen = Chosen {
+        session_id: None,
+        command_id,
+    };
+    match state.hub.create_as(chosen, new).await {
         Ok((genesis, _)) => {
             let file = project_id.clone();
             if state.blocking(move |state| state.projects.exists(&file)).await? {
@@ -510,7 +573,8 @@ pub(super) async fn load_graph(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
     Sender(origin): Sender,
-    JsonBytes(bytes): JsonBytes,
+    key: IdempotencyKey,
+    GraphBytes(bytes): GraphBytes,
 ) -> Answer<Json<LoadAnswer>> {
     let snapshot = state.hub.snapshot(session_id).await?;
     let _place = state.reading.document(Patience::Bounded).await?;
@@ -528,7 +592,13 @@ pub(super) async fn load_graph(
         from_file: false,
         template_id,
     };
-    let answer = submit(&state, session_id, command, context(command_id, origin, None)).await?;
+    let answer = submit(
+        &state,
+        session_id,
+        command,
+        context(key.command_id(command_id)?, origin, None),
+    )
+    .await?;
     Ok(Json(LoadAnswer {
         answer,
         orphans,
@@ -538,7 +608,7 @@ pub(super) async fn load_graph(
 
 /// A graph that is to be loaded.
 struct GraphRequest {
-    command_id: Option<talus_actors::domain::ids::CommandId>,
+    command_id: Option<CommandId>,
     imported: Imported,
     /// The template that it comes with, if it comes with one.
     template_id: Option<TemplateId>,
@@ -582,16 +652,31 @@ pub(super) async fn save(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
     Sender(origin): Sender,
+    key: IdempotencyKey,
     NoFields: NoFields,
 ) -> Answer<Json<Value>> {
     // A client that goes away does not stop the writing in the middle, nor the note of it.
-    let saving = tokio::spawn(save_now(state, session_id, origin));
+    let saving = tokio::spawn(save_now(state, session_id, origin, key.command_id(None)?));
     let answer = saving.await.map_err(|failure| internal(&failure))??;
     Ok(Json(answer))
 }
 
-async fn save_now(state: AppState, session_id: SessionId, origin: Origin) -> Result<Value, Failure> {
+async fn save_now(
+    state: AppState,
+    session_id: SessionId,
+    origin: Origin,
+    command_id: Option<CommandId>,
+) -> Result<Value, Failure> {
     let lease = state.hub.begin_save(session_id).await?;
+    // The state that is written is another one each time, so that a save that came before is known by its id alone.
+    if let Some(id) = command_id
+        && let Some(recorded) = state.hub.recorded(session_id, id).await?
+    {
+        let Some(Event::ProjectSaved { file, .. }) = recorded.events.first() else {
+            return Err(Failure::from(&Rejection::CommandIdReused(id)));
+        };
+        return Ok(json!({ "success": true, "path": file, "seq": recorded.seq(), "duplicate": true }));
+    }
     let snapshot = lease.snapshot.clone();
     let place = state.reading.document(Patience::Bounded).await?;
     let written = state.blocking(move |state| write(state, &snapshot)).await?;
@@ -605,7 +690,7 @@ async fn save_now(state: AppState, session_id: SessionId, origin: Origin) -> Res
         file: file.as_str().into(),
         through,
     };
-    let answer = submit(&state, session_id, command, context(None, origin, None)).await?;
+    let answer = submit(&state, session_id, command, context(command_id, origin, None)).await?;
     drop(lease);
     Ok(json!({ "success": true, "path": file, "seq": answer.seq() }))
 }

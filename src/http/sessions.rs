@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use talus_actors::{
     domain::ids::{Epoch, Seq, SessionId},
-    hub::NewSession,
+    hub::{Chosen, HubError, NewSession},
     log::PageMax,
     session_actor::Snapshot,
 };
@@ -21,6 +21,7 @@ use super::{
     AppState,
     body::{JsonText, NoFields, Params, Sender, SessionPath},
     error::Answer,
+    idempotency::{IdempotencyKey, reused},
     reading::{PAGE_BYTES, Patience, json, with_graph},
     stream,
 };
@@ -36,20 +37,50 @@ use crate::wire::{
 pub(super) async fn create(
     State(state): State<AppState>,
     Sender(origin): Sender,
+    key: IdempotencyKey,
     NoFields: NoFields,
-) -> Answer<(StatusCode, Json<Value>)> {
-    let (genesis, _) = state
-        .hub
-        .create(NewSession {
-            project: None,
-            first: None,
-            origin,
-        })
-        .await?;
-    Ok((
-        StatusCode::CREATED,
-        Json(json!({ "session_id": genesis.session_id, "epoch": genesis.epoch })),
-    ))
+) -> Answer<Response> {
+    let chosen = Chosen {
+        session_id: key.session_id(&origin),
+        command_id: None,
+    };
+    let new = NewSession {
+        project: None,
+        first: None,
+        origin,
+    };
+    let genesis = match state.hub.create_as(chosen, new).await {
+        Ok((genesis, _)) => genesis,
+        // The same request came before.
+        Err(HubError::SessionExists(session_id)) => {
+            let genesis = created_before(&state, session_id).await?.genesis;
+            if genesis.project.is_some() {
+                return Err(reused(session_id).into());
+            }
+            genesis
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let answer = json!({ "session_id": genesis.session_id, "epoch": genesis.epoch });
+    Ok(created(session_location(genesis.session_id), Json(answer)))
+}
+
+/// A session that the same request began before; one that is just beginning is to be asked for again.
+pub(super) async fn created_before(state: &AppState, session_id: SessionId) -> Result<Snapshot, Failure> {
+    state.hub.snapshot(session_id).await.map_err(|error| match error {
+        HubError::SessionNotFound(_) => HubError::OutcomeUnknown.into(),
+        error => error.into(),
+    })
+}
+
+/// The address of a session.
+pub(super) fn session_location(session_id: SessionId) -> String {
+    super::api(&format!("/sessions/{session_id}/info"))
+}
+
+/// 201, and where what was created can be read.
+pub(super) fn created(location: String, answer: impl IntoResponse) -> Response {
+    (StatusCode::CREATED, [(header::LOCATION, location)], answer).into_response()
 }
 
 #[derive(Deserialize)]

@@ -34,9 +34,19 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
         .get_all(axum::http::header::ACCEPT)
         .iter()
         .filter_map(|value| value.to_str().ok());
-    accepted
-        .flat_map(|list| list.split(','))
-        .any(|one| one.split(';').next().unwrap_or_default().trim() == "text/event-stream")
+    accepted.flat_map(|list| list.split(',')).any(|one| {
+        let mut parts = one.split(';').map(str::trim);
+        let named = parts.next().unwrap_or_default();
+        named.eq_ignore_ascii_case("text/event-stream") && !parts.any(is_never)
+    })
+}
+
+/// Whether a parameter says that its media type is not wanted: a weight of zero.
+fn is_never(parameter: &str) -> bool {
+    let weight = parameter
+        .split_once('=')
+        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+    weight.is_some_and(|(_, weight)| weight.trim().parse::<f32>() == Ok(0.0))
 }
 
 /// Where a reader was when its connection was lost, in the words of the ids that it was given.
@@ -161,4 +171,39 @@ fn write(text: &mut String, room: &Room, frame: &Frame) {
         let _ = writeln!(text, "id: {}-{seq}", room.epoch);
     }
     text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderValue, header};
+
+    use super::*;
+
+    /// A media type has no case, and may have parameters; a weight of zero refuses it.
+    #[test]
+    fn accept_is_read_without_case_and_with_parameters() {
+        let wanted = |accept: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            is_wanted(&headers)
+        };
+        for accept in [
+            "text/event-stream",
+            "Text/Event-Stream",
+            "application/json, TEXT/EVENT-STREAM ; charset=utf-8 ; q=0.5",
+            "text/event-stream;q=1.000",
+        ] {
+            assert!(wanted(accept), "{accept}");
+        }
+        for accept in [
+            "*/*",
+            "text/*",
+            "text/event-streams",
+            "text/event-stream;q=0",
+            "text/event-stream; Q = 0.000",
+            "application/json;profile=text/event-stream",
+        ] {
+            assert!(!wanted(accept), "{accept}");
+        }
+    }
 }

@@ -102,8 +102,17 @@ impl ProjectStore {
     /// # Errors
     /// If it is not there, too large, or not readable.
     pub fn read(&self, project_id: &ProjectId) -> Result<Vec<u8>, ReadError> {
-        let file = File::open(self.path(project_id)).map_err(|error| match error.kind() {
+        let path = self.path(project_id);
+        // Opening a pipe waits for somebody to write to it, and a folder opens and cannot be read.
+        if !is_file(&path) {
+            return Err(ReadError::NotFound);
+        }
+        let file = File::open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => ReadError::NotFound,
+            io::ErrorKind::PermissionDenied => {
+                tracing::warn!(path = %path.display(), %error, "a project file may not be read and is passed over");
+                ReadError::NotFound
+            }
             _ => ReadError::Io(error),
         })?;
         let max = self.file_bytes_max;
@@ -116,21 +125,25 @@ impl ProjectStore {
         }
     }
 
-    /// Whether a project has a file.
+    /// Whether a project has a file, or the name of its file is taken by something else.
     #[must_use]
     pub fn exists(&self, project_id: &ProjectId) -> bool {
-        self.path(project_id).exists()
+        self.path(project_id).symlink_metadata().is_ok()
     }
 
     /// The projects that have files, in order. A file whose name is no project's id is left alone and not listed; the
-    /// predecessor's files may have to be renamed.
+    /// predecessor's files may have to be renamed. So is what is no file: a folder, a pipe, a link to nothing.
     ///
     /// # Errors
     /// If the folder cannot be read.
     pub fn list(&self) -> io::Result<Vec<ProjectId>> {
         let mut ids = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
-            let name = entry?.file_name();
+            let entry = entry?;
+            if !is_file(&entry.path()) {
+                continue;
+            }
+            let name = entry.file_name();
             let stem = name.to_str().and_then(|name| name.strip_suffix(".json"));
             ids.extend(stem.and_then(|stem| stem.parse::<ProjectId>().ok()));
         }
@@ -143,7 +156,11 @@ impl ProjectStore {
     /// # Errors
     /// If the disk refuses.
     pub fn remove(&self, project_id: &ProjectId) -> io::Result<bool> {
-        match fs::remove_file(self.path(project_id)) {
+        let path = self.path(project_id);
+        if !is_file(&path) {
+            return Ok(false);
+        }
+        match fs::remove_file(path) {
             Ok(()) => self.sync_dir().map(|()| true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
@@ -158,6 +175,11 @@ impl ProjectStore {
     fn sync_dir(&self) -> io::Result<()> {
         File::open(Path::new(&self.dir))?.sync_all()
     }
+}
+
+/// Whether a path leads to a file, over links too.
+fn is_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
 
 fn file_name(project_id: &ProjectId) -> String {
@@ -190,6 +212,30 @@ mod tests {
         assert_eq!(store.read(&id("b")).expect("the old one"), b"12345");
         fs::write(dir.path().join("new/projects/b.json"), [0; 11]).expect("writes");
         assert!(matches!(store.read(&id("b")), Err(ReadError::TooLarge { max: 10 })));
+    }
+
+    /// P9: what is no file neither fails a list nor holds anybody up, and is not there to be read.
+    #[cfg(unix)]
+    #[test]
+    fn project_files_are_files() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let store = ProjectStore::open(dir.path().to_owned(), 10).expect("opens");
+        store.write(&id("good"), b"{}").expect("written");
+        fs::create_dir(dir.path().join("folder.json")).expect("made");
+        std::os::unix::fs::symlink("nowhere", dir.path().join("dangling.json")).expect("made");
+        std::os::unix::fs::symlink("good.json", dir.path().join("linked.json")).expect("made");
+        std::os::unix::net::UnixListener::bind(dir.path().join("socket.json")).expect("made");
+        let pipe = std::process::Command::new("mkfifo")
+            .arg(dir.path().join("pipe.json"))
+            .status();
+        assert!(pipe.expect("it runs").success());
+        assert_eq!(store.list().expect("readable"), [id("good"), id("linked")]);
+        assert_eq!(store.read(&id("linked")).expect("there"), b"{}");
+        for other in ["folder", "dangling", "socket", "pipe"] {
+            assert!(matches!(store.read(&id(other)), Err(ReadError::NotFound)), "{other}");
+            assert!(!store.remove(&id(other)).expect("left alone"), "{other}");
+            assert!(store.exists(&id(other)), "the name is taken: {other}");
+        }
     }
 
     #[test]

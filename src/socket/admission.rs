@@ -70,6 +70,7 @@ impl From<HubError> for Refused {
             | HubError::TooManySessions { .. }
             | HubError::RoomFull(_)
             | HubError::SeqNotReached { .. }
+            | HubError::SessionExists(_)
             | HubError::Log(_) => Self::Overloaded,
         }
     }

@@ -231,6 +231,9 @@ impl From<HubError> for Failure {
             HubError::Rejected { rejection, .. } => Self::from(&rejection),
             HubError::SessionNotFound(_) => Self::session_not_found(),
             HubError::ProjectExists(session_id) => Self::new("PROJECT_EXISTS", message).with("session_id", session_id),
+            HubError::SessionExists(session_id) => {
+                Self::new("COMMAND_ID_REUSED", message).with("session_id", session_id)
+            }
             HubError::OutcomeUnknown => Self::new("OUTCOME_UNKNOWN", message),
             HubError::Overloaded { limit, max } => {
                 Self::new("OVERLOADED", message).with("limit", limit).with("max", max)

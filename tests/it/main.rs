@@ -19,6 +19,7 @@ mod process_stderr;
 mod proxies;
 mod rest;
 mod rest_commands;
+mod rest_contract;
 mod rest_cors;
 mod rest_errors;
 mod rest_exactly_once;

@@ -28,6 +28,9 @@ pub enum HubError {
     /// Another session has this project.
     #[error("the project exists already, in session {0}")]
     ProjectExists(SessionId),
+    /// There is a session of the id that was chosen for a new one.
+    #[error("session {0} exists already")]
+    SessionExists(SessionId),
     /// Something failed while the command was decided or written. The same command with the same id tells what became
     /// of it.
     #[error("the outcome of the command is unknown; send it again with the same command_id")]

@@ -6,7 +6,7 @@ use super::{Hub, HubError, Retry};
 use crate::{
     domain::{
         event::Document,
-        ids::{Seq, SessionId},
+        ids::{CommandId, Seq, SessionId},
         recorded::Recorded,
         session::document_at,
     },
@@ -120,6 +120,19 @@ impl Hub {
         // The first command of a session begins at 1, and every command before another ends before it.
         let more = items.last().is_some_and(|oldest| oldest.recorded.first_seq > Seq(1));
         Ok(Page { items, more })
+    }
+
+    /// The record of a command, if the session ever accepted it (P4).
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub async fn recorded(
+        &self,
+        session_id: SessionId,
+        command_id: CommandId,
+    ) -> Result<Option<Arc<Recorded>>, HubError> {
+        let found = self.0.log.find(session_id, vec![command_id]).await;
+        Ok(self.undamaged(session_id, found)?.pop())
     }
 
     /// The document of a session as it was right after an event, whatever happened since.

@@ -9,7 +9,7 @@ use super::{Hub, HubError};
 use crate::{
     domain::{
         command::{Command, Context, Origin},
-        ids::{ProjectId, SessionId, Timestamp},
+        ids::{CommandId, ProjectId, SessionId, Timestamp},
         recorded::Receipt,
         session::{Genesis, Project},
     },
@@ -27,6 +27,16 @@ pub struct NewSession {
     pub first: Option<Command>,
     /// Who begins it.
     pub origin: Origin,
+}
+
+/// Ids of a new session that its creator chose, so that the same request, sent again, begins it once. What is not chosen
+/// is random.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Chosen {
+    /// The session's.
+    pub session_id: Option<SessionId>,
+    /// That of the command it begins with.
+    pub command_id: Option<CommandId>,
 }
 
 /// The right to write the project file: nobody else gets it until this is dropped.
@@ -59,17 +69,28 @@ impl Hub {
     /// # Cancel safety
     /// Goes on to its end if the caller goes away: no project's name stays taken by a session that never began.
     pub async fn create(&self, new: NewSession) -> Result<(Genesis, Option<Receipt>), HubError> {
-        let hub = self.clone();
-        to_the_end(async move { hub.create_now(new).await }).await
+        self.create_as(Chosen::default(), new).await
     }
 
-    async fn create_now(&self, new: NewSession) -> Result<(Genesis, Option<Receipt>), HubError> {
+    /// Begins a session under ids that its creator chose.
+    ///
+    /// # Errors
+    /// As [`Hub::create`], and if there is a session of that id.
+    ///
+    /// # Cancel safety
+    /// As [`Hub::create`].
+    pub async fn create_as(&self, chosen: Chosen, new: NewSession) -> Result<(Genesis, Option<Receipt>), HubError> {
+        let hub = self.clone();
+        to_the_end(async move { hub.create_now(chosen, new).await }).await
+    }
+
+    async fn create_now(&self, chosen: Chosen, new: NewSession) -> Result<(Genesis, Option<Receipt>), HubError> {
         let _global = self.enter()?;
         if let Some(reason) = self.log_refuses() {
             return Err(HubError::LogRefuses { reason });
         }
         let genesis = Genesis {
-            session_id: new_session_id(),
+            session_id: chosen.session_id.unwrap_or_else(new_session_id),
             epoch: new_epoch(),
             created_at: now(),
             project: new.project,
@@ -79,6 +100,7 @@ impl Hub {
             .supervise(|reply| SupervisorMessage::Reserve(genesis.clone(), reply))
             .await?;
         reserved.map_err(|error| match error {
+            ReserveError::SessionExists(session_id) => HubError::SessionExists(session_id),
             ReserveError::ProjectExists(session_id) => HubError::ProjectExists(session_id),
             ReserveError::TooMany { max } => HubError::TooManySessions { max },
             ReserveError::Draining => HubError::Draining,
@@ -94,7 +116,7 @@ impl Hub {
             return Ok((genesis, None));
         };
         let context = Context {
-            command_id: new_command_id(),
+            command_id: chosen.command_id.unwrap_or_else(new_command_id),
             origin: new.origin,
             now: genesis.created_at,
             expected_seq: None,

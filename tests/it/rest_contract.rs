@@ -1,0 +1,267 @@
+//! What REST clients rely on beside the bodies: keys of requests that are sent again, encodings, and headers.
+
+use std::path::Path;
+
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+
+use crate::support::{Reply, TestHub};
+
+const PROJECT: &str = "software_project";
+
+fn keyed(request: RequestBuilder, key: &str) -> RequestBuilder {
+    request.header("idempotency-key", key)
+}
+
+fn post(hub: &TestHub, path: &str, body: &Value) -> RequestBuilder {
+    hub.http().post(hub.api(path)).json(body)
+}
+
+async fn keyed_post(hub: &TestHub, path: &str, body: &Value, key: &str) -> Reply {
+    hub.send(keyed(post(hub, path, body), key)).await
+}
+
+async fn answered(request: RequestBuilder) -> Response {
+    request.send().await.expect("an answer")
+}
+
+fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    response
+        .headers()
+        .get(name)
+        .map_or("", |value| value.to_str().expect("text"))
+}
+
+/// P4: the key is the command's id: the same request again changes nothing and has the same answer, whatever the key looks
+/// like; with another content it is refused.
+#[tokio::test]
+async fn idempotency_key_is_the_command_id() {
+    let hub = TestHub::start().await;
+    let session_id = hub.session().await;
+    let command = |name: &str| json!({"session_id": session_id, "command_type": "CreateNode", "data": {"blueprint_type_id": "t", "name": name}});
+    for key in ["order-1", "11111111-2222-4333-8444-555555555555", "\"quoted\""] {
+        let first = keyed_post(&hub, "/commands/execute", &command(key), key).await.ok();
+        let again = keyed_post(&hub, "/commands/execute", &command(key), key).await.ok();
+        assert_eq!(again["duplicate"], true, "{key}");
+        assert_eq!(
+            (&again["node_id"], &again["seq"]),
+            (&first["node_id"], &first["seq"]),
+            "{key}"
+        );
+        let other = keyed_post(&hub, "/commands/execute", &command("other"), key).await;
+        assert_eq!(other.refused(), (409, "COMMAND_ID_REUSED"), "{key}");
+    }
+    let uuid = "11111111-2222-4333-8444-555555555555";
+    let mut named = command(uuid);
+    named["command_id"] = json!(uuid);
+    assert_eq!(
+        keyed_post(&hub, "/commands/execute", &named, uuid).await.ok()["command_id"],
+        uuid
+    );
+    let differs = keyed_post(&hub, "/commands/execute", &named, "order-1").await;
+    assert_eq!(differs.refused(), (400, "INVALID_REQUEST"));
+    assert_eq!(differs.body["error"]["field"], "Idempotency-Key");
+    for key in ["a b", "", &"k".repeat(256)] {
+        let refused = keyed_post(&hub, "/commands/execute", &command("x"), key).await;
+        assert_eq!(refused.refused(), (400, "INVALID_REQUEST"), "{key:?}");
+    }
+    let undo = format!("/sessions/{session_id}/undo");
+    let undone = keyed_post(&hub, &undo, &json!({}), "undo-1").await.ok();
+    let again = keyed_post(&hub, &undo, &json!({}), "undo-1").await.ok();
+    assert_eq!((&again["seq"], &again["duplicate"]), (&undone["seq"], &json!(true)));
+    let redo = format!("/sessions/{session_id}/redo");
+    let redone = keyed_post(&hub, &redo, &json!({}), "redo-1").await.ok();
+    assert_eq!(
+        keyed_post(&hub, &redo, &json!({}), "redo-1").await.ok()["seq"],
+        redone["seq"]
+    );
+    let load = format!("/sessions/{session_id}/load-graph");
+    let graph = json!({"graph": {"roots": []}});
+    let loaded = keyed_post(&hub, &load, &graph, "load-1").await.ok();
+    let again = keyed_post(&hub, &load, &graph, "load-1").await.ok();
+    assert_eq!((&again["seq"], &again["duplicate"]), (&loaded["seq"], &json!(true)));
+    let save = format!("/sessions/{session_id}/save");
+    let saved = keyed_post(&hub, &save, &json!({}), "save-1").await.ok();
+    let again = keyed_post(&hub, &save, &json!({}), "save-1").await.ok();
+    assert_eq!((&again["path"], &again["seq"]), (&saved["path"], &saved["seq"]));
+    assert_eq!(
+        keyed_post(&hub, &save, &json!({}), "load-1").await.refused(),
+        (409, "COMMAND_ID_REUSED")
+    );
+}
+
+/// P4: a session or project that was asked for twice begins once, also over a restart; the same key for something else is
+/// refused, and another client's key is another one.
+#[tokio::test]
+async fn idempotency_key_creates_once() {
+    let hub = TestHub::start().await;
+    let session = keyed_post(&hub, "/sessions", &json!({}), "s-1").await;
+    assert_eq!(session.status, 201);
+    let project = json!({"template_id": PROJECT, "project_name": "Lighthouse", "project_id": "lighthouse"});
+    let made = keyed_post(&hub, "/projects", &project, "p-1").await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let (dir, stopped) = hub.stop().await;
+    stopped.expect("in time");
+    let hub = TestHub::on(dir, |_| {}).await;
+    assert_eq!(keyed_post(&hub, "/sessions", &json!({}), "s-1").await, session);
+    assert_eq!(keyed_post(&hub, "/projects", &project, "p-1").await, made);
+    let renamed = json!({"template_id": PROJECT, "project_name": "Windmill", "project_id": "windmill"});
+    for (path, body, key) in [
+        ("/projects", &renamed, "p-1"),
+        ("/projects", &renamed, "s-1"),
+        ("/sessions", &json!({}), "p-1"),
+    ] {
+        let refused = keyed_post(&hub, path, body, key).await;
+        assert_eq!(refused.refused(), (409, "COMMAND_ID_REUSED"), "{path} {key}");
+    }
+    let other = keyed(post(&hub, "/sessions", &json!({})), "s-1").header("x-client-id", "bob");
+    assert_ne!(hub.send(other).await.ok()["session_id"], session.body["session_id"]);
+    let both = tokio::join!(
+        keyed_post(&hub, "/projects", &renamed, "p-2"),
+        keyed_post(&hub, "/projects", &renamed, "p-2")
+    );
+    let (one, other) = (both.0.status, both.1.status);
+    assert!(one == 201 || other == 201, "{one} {other}");
+    assert!(
+        [one, other].iter().all(|status| [201, 503].contains(status)),
+        "{one} {other}"
+    );
+    assert_eq!(hub.get("/sessions").await.ok()["total"], 4);
+}
+
+/// What was created can be read where the answer says that it is.
+#[tokio::test]
+async fn created_has_a_location() {
+    let hub = TestHub::start().await;
+    let project = json!({"template_id": PROJECT, "project_name": "Lighthouse", "project_id": "lighthouse"});
+    let created = [post(&hub, "/sessions", &json!({})), post(&hub, "/projects", &project)];
+    for request in created {
+        let response = answered(request).await;
+        assert_eq!(response.status(), 201);
+        let location = header(&response, "location").to_owned();
+        let found = answered(hub.http().get(format!("{}{location}", hub.url))).await;
+        assert_eq!(found.status(), 200, "{location}");
+    }
+    let session_id = hub.get("/projects").await.ok()["projects"][0]["session_id"].clone();
+    let session_id = session_id.as_str().expect("an id");
+    hub.post(&format!("/sessions/{session_id}/save"), &json!({})).await.ok();
+    hub.delete(&format!("/sessions/{session_id}")).await;
+    let opened = answered(post(&hub, "/projects/lighthouse/open", &json!({}))).await;
+    assert_eq!(opened.status(), 201);
+    assert!(header(&opened, "location").ends_with("/info"));
+}
+
+/// Every answer names its request, by the client's own name for it if that is one.
+#[tokio::test]
+async fn answers_carry_the_request_id() {
+    let hub = TestHub::start().await;
+    let given = answered(hub.http().get(hub.api("/health")).header("x-request-id", "req-42")).await;
+    assert_eq!(header(&given, "x-request-id"), "req-42");
+    for request in [
+        hub.http().get(hub.api("/health")),
+        hub.http().get(hub.api("/nothing")),
+        hub.http().get(hub.api("/health")).header("x-request-id", "not an id"),
+    ] {
+        let minted = answered(request).await;
+        assert!(header(&minted, "x-request-id").parse::<uuid::Uuid>().is_ok());
+    }
+}
+
+/// P9: a body that is encoded is refused with what would be taken, before anything of it is decoded.
+#[tokio::test]
+async fn encoded_bodies_are_refused_with_what_is_taken() {
+    let hub = TestHub::start().await;
+    let session_id = hub.session().await;
+    let load = format!("/sessions/{session_id}/load-graph");
+    for path in ["/commands/execute", "/sessions", "/projects", load.as_str()] {
+        for encoding in ["gzip", "br", "zstd", "deflate, gzip"] {
+            let request = hub
+                .http()
+                .post(hub.api(path))
+                .header("content-type", "application/json");
+            let request = request
+                .header("content-encoding", encoding)
+                .body(vec![0x1f, 0x8b, 8, 0]);
+            let response = answered(request).await;
+            assert_eq!(response.status(), 415, "{path} {encoding}");
+            assert_eq!(header(&response, "accept-encoding"), "identity");
+            let body: Value = response.json().await.expect("JSON");
+            assert_eq!(body["error"]["code"], "UNSUPPORTED_MEDIA_TYPE");
+        }
+    }
+    let plain = post(&hub, "/sessions", &json!({})).header("content-encoding", "Identity");
+    assert_eq!(answered(plain).await.status(), 201);
+}
+
+/// A method that a path has not is answered with those that it has; HEAD is GET without a body.
+#[tokio::test]
+async fn methods_are_told() {
+    let hub = TestHub::start().await;
+    let session_id = hub.session().await;
+    for (method, path, allowed) in [
+        (Method::PUT, "/sessions".to_owned(), &["GET", "HEAD", "POST"][..]),
+        (Method::GET, "/commands/execute".to_owned(), &["POST"]),
+        (Method::GET, format!("/sessions/{session_id}"), &["DELETE"]),
+    ] {
+        let response = answered(hub.http().request(method, hub.api(&path))).await;
+        assert_eq!(response.status(), 405, "{path}");
+        let mut told: Vec<_> = header(&response, "allow").split(',').map(str::trim).collect();
+        told.sort_unstable();
+        assert_eq!(told, allowed, "{path}");
+    }
+    for path in ["/health".to_owned(), format!("/sessions/{session_id}/graph")] {
+        let get = answered(hub.http().get(hub.api(&path))).await;
+        let head = answered(hub.http().head(hub.api(&path))).await;
+        assert_eq!(head.status(), 200, "{path}");
+        for name in ["content-type", "content-length", "etag"] {
+            assert_eq!(header(&head, name), header(&get, name), "{path} {name}");
+        }
+        assert!(head.bytes().await.expect("no body").is_empty());
+    }
+}
+
+/// What `GET …/graph` gives can be loaded, beyond the size of other bodies, up to a limit of its own.
+#[tokio::test]
+async fn graphs_that_are_given_can_be_loaded() {
+    let hub = TestHub::with(|config| {
+        config.server.body_bytes_max = 10_000;
+        config.limits.graph_bytes_max = 500_000;
+    })
+    .await;
+    let session_id = hub.session().await;
+    let nodes = |count: usize| -> Vec<Value> {
+        let node = |number| json!({"id": format!("00000000-0000-4000-8000-{number:012}"), "name": format!("node {number}"), "blueprint_type_id": "task", "properties": {}, "children": []});
+        (0..count).map(node).collect()
+    };
+    let load = format!("/sessions/{session_id}/load-graph");
+    hub.post(&load, &json!({"graph": {"roots": nodes(1_000)}})).await.ok();
+    let graph = hub.graph(&session_id).await;
+    assert!(graph.to_string().len() > 100_000);
+    hub.post(&load, &json!({"graph": graph})).await.ok();
+    assert_eq!(hub.graph(&session_id).await, graph);
+    let refused = hub.post(&load, &json!({"graph": {"roots": nodes(5_000)}})).await;
+    assert_eq!(refused.refused(), (413, "PAYLOAD_TOO_LARGE"));
+    assert_eq!(refused.body["error"]["limit"], "graph_bytes_max");
+}
+
+/// P9: what lies among project files and is none is passed over, and no reason to fail.
+#[tokio::test]
+async fn what_is_no_project_file_is_not_found() {
+    let hub = TestHub::start().await;
+    let folder = hub.dir.path().join("projects");
+    let make = |name: &str| folder.join(format!("{name}.json"));
+    std::fs::create_dir(make("folder")).expect("made");
+    std::os::unix::fs::symlink(Path::new("/nowhere"), make("dangling")).expect("made");
+    let pipe = std::process::Command::new("mkfifo").arg(make("pipe")).status();
+    assert!(pipe.expect("it runs").success());
+    assert_eq!(hub.get("/projects").await.ok(), json!({"projects": [], "total": 0}));
+    for name in ["folder", "dangling", "pipe"] {
+        let path = format!("/projects/{name}");
+        assert_eq!(hub.get(&path).await.refused(), (404, "PROJECT_NOT_FOUND"), "{name}");
+        assert_eq!(
+            hub.post(&format!("{path}/open"), &json!({})).await.refused(),
+            (404, "PROJECT_NOT_FOUND")
+        );
+        assert_eq!(hub.delete(&path).await.refused(), (404, "PROJECT_NOT_FOUND"), "{name}");
+    }
+}
