@@ -171,8 +171,7 @@ impl TemplateStore {
             None => return Err(TemplateLoadError::NotFound),
         };
         let text: std::borrow::Cow<'static, str> = text;
-        let document = yaml::parse(text.strip_prefix('\u{feff}').unwrap_or(&text))?;
-        Ok(Arc::new(Blueprint::build(id.clone(), document)?))
+        read_template(id, &text).map(Arc::new)
     }
 
     /// The text of a template's file; `None` if it has none.
@@ -225,6 +224,15 @@ impl TemplateStore {
         }
         Ok(listing)
     }
+}
+
+/// Reads the text of a template's file.
+///
+/// # Errors
+/// If it is not a template, with what is wrong.
+pub fn read_template(id: &TemplateId, text: &str) -> Result<Blueprint, TemplateLoadError> {
+    let document = yaml::parse(text.strip_prefix('\u{feff}').unwrap_or(text))?;
+    Ok(Blueprint::build(id.clone(), document)?)
 }
 
 #[cfg(test)]

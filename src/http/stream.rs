@@ -58,11 +58,7 @@ fn last_event(headers: &HeaderMap) -> Result<Option<(Option<Epoch>, Seq)>, Failu
     if text.is_empty() {
         return Ok(None);
     }
-    let read = text
-        .split_once('-')
-        .and_then(|(epoch, seq)| Some((epoch.parse().ok(), Seq(seq.parse().ok()?))));
-    read.map(Some)
-        .ok_or_else(|| Failure::invalid_field("Last-Event-ID", format!("{text:?} is no id of this stream")))
+    crate::wire::request::stream_position(text).map(Some)
 }
 
 /// What a stream is made of.

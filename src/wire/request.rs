@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use talus_actors::domain::{
-    ids::{IdError, NodeId},
+    ids::{Epoch, IdError, NodeId, Seq},
     limits::VALUE_DEPTH_MAX,
 };
 
@@ -119,4 +119,16 @@ where
     T: serde::Deserialize<'de>,
 {
     serde::Deserialize::deserialize(deserializer).map(Some)
+}
+
+/// Position of a reader of a stream, as the ids of its events say it: `{epoch}-{seq}`. An epoch that is none is one that
+/// no log has.
+///
+/// # Errors
+/// If it is no id of a stream.
+pub fn stream_position(text: &str) -> Result<(Option<Epoch>, Seq), Failure> {
+    let read = text
+        .split_once('-')
+        .and_then(|(epoch, seq)| Some((epoch.parse().ok(), Seq(seq.parse().ok()?))));
+    read.ok_or_else(|| Failure::invalid_field("Last-Event-ID", format!("{text:?} is no id of this stream")))
 }

@@ -10,6 +10,7 @@
 
 mod malformed;
 mod mate;
+mod parsers;
 mod plan;
 mod process;
 mod random;
