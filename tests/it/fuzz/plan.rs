@@ -21,6 +21,8 @@ const TEXTS: &[&str] = &[
     "\u{2028}",
     "x y  z",
 ];
+/// Ends of names: what can be seen and fits a line.
+const NAMES: &[&str] = &["", "a", "Straße", "日本語", "\u{1F600}", "\"\\/", "null", "x y  z"];
 const NUMBERS: &[&str] = &[
     "0",
     "-0",
@@ -213,7 +215,7 @@ fn rename(random: &mut Random, id: &str) -> (&'static str, Value) {
 
 fn name(random: &mut Random) -> String {
     let number = random.below(1_000);
-    format!("{number}{}", random.pick(TEXTS))
+    format!("{number}{}", random.pick(NAMES))
 }
 
 /// A value as clients have them: mostly small, now and then nested.
