@@ -237,4 +237,23 @@ mod tests {
             })
         );
     }
+
+    proptest::proptest! {
+        /// P9: whatever a connection says of itself, it is let in or told one of the words of the contract.
+        #[test]
+        fn auth_and_query_are_read_or_refused_with_a_word(
+            session in proptest::option::of(".{0,40}"),
+            name in proptest::option::of(".{0,70}"),
+            seq in proptest::prelude::any::<f64>(),
+            query in "((session_id|client_id|seq|epoch|frames|x)=.{0,40}&){0,5}",
+            late_join in proptest::prelude::any::<bool>(),
+        ) {
+            let payload = json!({"session_id": session, "client_id": name, "seq": seq, "epoch": name, "frames": null});
+            let auth = serde_json::from_value::<Auth>(payload).unwrap_or_default();
+            if let Err(refused) = auth.or_query(Some(&query)).admitted(late_join) {
+                let words = ["MISSING_SESSION", "INVALID_SESSION", "INVALID_REQUEST"];
+                proptest::prop_assert!(words.contains(&refused.to_string().as_str()), "{refused}");
+            }
+        }
+    }
 }

@@ -5,11 +5,10 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use serde_json::value::RawValue;
 use socketioxide::{adapter::Adapter, handler::FromMessageParts, socket::Socket};
 use socketioxide_core::Value;
 
-use crate::wire::error::Failure;
+use crate::wire::{error::Failure, request::event_payload};
 
 /// See the [module](self).
 pub(super) struct Payload {
@@ -35,13 +34,7 @@ impl Payload {
         let Value::Str(packet, None) = self.packet else {
             return Err(Failure::invalid_field("body", "bytes are not taken, only JSON"));
         };
-        // The event's name, and what was sent with it.
-        let sent: Vec<&RawValue> =
-            serde_json::from_str(&packet).map_err(|error| Failure::invalid_field("body", error))?;
-        Ok(match sent.get(1).map(|sent| sent.get()) {
-            None | Some("null") => "{}".to_owned(),
-            Some(text) => text.to_owned(),
-        })
+        event_payload(&packet)
     }
 }
 

@@ -132,3 +132,16 @@ pub fn stream_position(text: &str) -> Result<(Option<Epoch>, Seq), Failure> {
         .and_then(|(epoch, seq)| Some((epoch.parse().ok(), Seq(seq.parse().ok()?))));
     read.ok_or_else(|| Failure::invalid_field("Last-Event-ID", format!("{text:?} is no id of this stream")))
 }
+
+/// Payload of a Socket.IO event, from the list that its packet is: the event's name, and what was sent with it. Nothing at
+/// all, or null, stands for an object without fields.
+///
+/// # Errors
+/// If the packet is no list, or no JSON.
+pub fn event_payload(packet: &str) -> Result<String, Failure> {
+    let sent: Vec<&RawValue> = serde_json::from_str(packet).map_err(|error| Failure::invalid_field("body", error))?;
+    Ok(match sent.get(1).map(|sent| sent.get()) {
+        None | Some("null") => "{}".to_owned(),
+        Some(text) => text.to_owned(),
+    })
+}

@@ -10,13 +10,13 @@ use talus_actors::domain::{
     limits::Limits,
 };
 use talus_hub::{
-    projects::{import, parse_document, template_of, vocabulary},
+    projects::{Strictness, import, parse_document, template_of, vocabulary},
     templates::read_template,
     wire::{
         command::{HistoryRequest, read_command},
         error::Failure,
         graph::graph_json,
-        request::{read, stream_position},
+        request::{event_payload, read, stream_position},
     },
 };
 
@@ -31,6 +31,7 @@ pub const TARGETS: &[Target] = &[
     ("graph", graph),
     ("template", template),
     ("stream_position", stream_position_of),
+    ("payload", payload),
 ];
 
 /// Levels of JSON in a document, as `limits.json_depth_max` has them.
@@ -96,12 +97,13 @@ pub fn graph(data: &[u8]) {
     };
     let _ = template_of(&document);
     let limits = Limits::default();
-    let Ok(imported) = import(document, vocabulary(None), &limits) else {
+    let _ = import(document.clone(), vocabulary(None), &limits, Strictness::Request);
+    let Ok(imported) = import(document, vocabulary(None), &limits, Strictness::File) else {
         return;
     };
     let written = format!(r#"{{"graph":{}}}"#, graph_json(&imported.graph));
     let document = parse_document(written.as_bytes(), 2 * DEPTH_MAX).expect("what the hub writes is JSON");
-    let again = import(document, vocabulary(None), &limits).expect("what the hub writes it reads");
+    let again = import(document, vocabulary(None), &limits, Strictness::Request).expect("what the hub writes it reads");
     assert_eq!(again.graph.state_hash(), imported.graph.state_hash(), "{written}");
 }
 
@@ -115,4 +117,12 @@ pub fn template(data: &[u8]) {
 /// `Last-Event-ID` of a reader that comes back.
 pub fn stream_position_of(data: &[u8]) {
     refused(stream_position(text(data)));
+}
+
+/// Packet of a Socket.IO event, without its head.
+pub fn payload(data: &[u8]) {
+    if let Some(payload) = refused(event_payload(text(data))) {
+        command(payload.as_bytes());
+        history(payload.as_bytes());
+    }
 }
