@@ -8,13 +8,11 @@ use talus_actors::domain::{
     event::Extras,
     graph::{Graph, Node},
     ids::{Epoch, NodeId, ProjectId, PropertyId, Seq, SessionId, TemplateId, TypeId},
+    orphans::{ORPHANED, ORPHANED_PROPERTIES},
     value::Value,
 };
 
-use super::{
-    Vocabulary,
-    import::build::{ORPHANED, ORPHANED_PROPERTIES, marked},
-};
+use super::{Vocabulary, import::build::marked};
 
 /// The format's name and version, for whoever reads the file.
 const FORMAT: &str = "talus-hub/1";

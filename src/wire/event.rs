@@ -233,6 +233,8 @@ struct PropertyChanged<'a> {
     property: Property<'a>,
     old_value: Cow<'a, Value>,
     new_value: &'a Value,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    orphaned: bool,
 }
 
 #[derive(Serialize)]
@@ -409,12 +411,14 @@ fn event_frame(event: &Event, envelope: Envelope<'_>) -> Frame {
             property,
             before,
             after,
+            orphaned,
         } => {
             let body = PropertyChanged {
                 node_id: *node_id,
                 property: Property::new(property),
                 old_value: before.as_ref().map_or(Cow::Owned(Value::Null), Cow::Borrowed),
                 new_value: after,
+                orphaned: *orphaned,
             };
             frame("graph:property-changed", envelope, body)
         }

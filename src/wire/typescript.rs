@@ -227,7 +227,7 @@ fn of_a_template() -> Vec<(String, Value)> {
         "origin": {"client_id": "bob", "user": "Bob"},
         "events": [
             {"node_created": {"node_id": node, "parent_id": null, "index": 0, "content": content}},
-            {"property_changed": {"node_id": node, "property": property, "before": null, "after": "high"}},
+            {"property_changed": {"node_id": node, "property": property, "before": null, "after": "high", "orphaned": true}},
             {"property_deleted": {"node_id": node, "property": property, "before": "high"}},
         ],
         "outcome": {"node_ids": [node], "undo_available": true, "redo_available": false, "is_dirty": true},

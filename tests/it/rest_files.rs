@@ -339,6 +339,33 @@ async fn what_the_template_does_not_know_is_kept_and_told() {
     let session = again["session_id"].as_str().expect("an id");
     let gone = json!({"node_id": renamed_id, "property_id": "long_gone"});
     hub.execute(session, "DeleteProperty", gone).await.ok();
+    // The marks say what is there now, whatever a replica is built from: events, the graph, or the log.
+    let metadata = async |hub: &TestHub| hub.graph(session).await["roots"][0]["children"][0]["metadata"].clone();
+    let (marked, bare) = (
+        json!({"note": "kept", "orphaned_properties": ["long_gone"]}),
+        json!({"note": "kept"}),
+    );
+    assert_eq!(metadata(&hub).await, bare);
+    let step =
+        async |word: &str| hub.post(&format!("/sessions/{session}/{word}"), &json!({})).await.ok()["seq"].clone();
+    let undone = step("undo").await;
+    assert_eq!(metadata(&hub).await, marked);
+    let events = hub.events(session, undone.as_u64().expect("a number") - 2).await;
+    assert_eq!(
+        (events[0].0.as_str(), &events[0].1["orphaned"]),
+        ("graph:property-changed", &json!(true))
+    );
+    step("redo").await;
+    assert_eq!(metadata(&hub).await, bare);
+    let before = hub
+        .get(&format!("/sessions/{session}/graph?at_seq={undone}"))
+        .await
+        .ok();
+    assert_eq!(before["graph"]["roots"][0]["children"][0]["metadata"], marked);
+    let (dir, stopped) = hub.stop().await;
+    stopped.expect("in time");
+    let hub = TestHub::on(dir, |_| {}).await;
+    assert_eq!(metadata(&hub).await, bare);
 }
 
 /// A file whose template is gone opens all the same, without rules, and says so; its template's name is not lost.

@@ -106,6 +106,9 @@ pub enum Event {
         before: Option<Value>,
         /// What it is.
         after: Value,
+        /// Whether it is one that the template does not know: an undo brought it back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        orphaned: bool,
     },
     /// A property was taken away.
     PropertyDeleted {
@@ -168,9 +171,19 @@ impl Event {
                 node_id,
                 property,
                 after,
+                orphaned,
                 ..
-            } => graph.set_property(*node_id, &property.id, Some(after.clone())),
-            Self::PropertyDeleted { node_id, property, .. } => graph.set_property(*node_id, &property.id, None),
+            } => {
+                graph.set_property(*node_id, &property.id, Some(after.clone()))?;
+                if *orphaned {
+                    graph.set_orphaned(*node_id, &property.id, true)?;
+                }
+                Ok(())
+            }
+            Self::PropertyDeleted { node_id, property, .. } => {
+                graph.set_property(*node_id, &property.id, None)?;
+                graph.set_orphaned(*node_id, &property.id, false)
+            }
             Self::ProjectSaved { .. } => Ok(()),
             Self::ProjectLoaded { document: loaded, .. } => {
                 *document = loaded.clone();

@@ -26,6 +26,7 @@ pub use self::{
 };
 use super::{
     ids::{NodeId, PropertyId},
+    orphans::set_orphaned,
     siblings::Siblings,
     state_hash::StateHash,
     value::Value,
@@ -262,6 +263,19 @@ impl Graph {
         };
         self.state_hash -= before.as_ref().map(hash).unwrap_or_default();
         self.state_hash += after;
+        Ok(())
+    }
+
+    /// Marks a property of a node as one that the template does not know, or takes the mark away.
+    ///
+    /// # Errors
+    /// If the node does not exist.
+    pub fn set_orphaned(&mut self, id: NodeId, property: &PropertyId, is_orphaned: bool) -> Result<(), Misfit> {
+        let node = self.node(id).ok_or(Misfit::NoSuchNode(id))?;
+        // Most nodes have no mark, and need not be copied to find that out.
+        if is_orphaned || node.content.metadata.is_some() {
+            set_orphaned(&mut self.node_mut(id)?.content.metadata, property, is_orphaned);
+        }
         Ok(())
     }
 

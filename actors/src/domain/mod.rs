@@ -22,6 +22,7 @@ pub mod ids;
 #[cfg(any(test, feature = "testing"))]
 pub mod invariants;
 pub mod limits;
+pub mod orphans;
 pub mod properties;
 pub mod recorded;
 pub mod rejection;

@@ -88,6 +88,7 @@ export interface PropertyChanged extends Sequenced {
   property_key?: string;
   old_value: Json;
   new_value: Json;
+  orphaned?: boolean;
 }
 
 /** `graph:property-deleted` */

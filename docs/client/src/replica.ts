@@ -72,9 +72,11 @@ export class Replica {
         break;
       case "graph:property-changed":
         this.set(data.node_id, data.property_key ?? data.property_id, data.property_id, data.new_value);
+        if (data.orphaned) this.#mark(data.node_id, data.property_id, true);
         break;
       case "graph:property-deleted":
         this.unset(data.node_id, data.property_id);
+        this.#mark(data.node_id, data.property_id, false);
         break;
       case "project:loaded":
         this.load(data.graph);
@@ -165,6 +167,21 @@ export class Replica {
       else change[was === undefined ? "created" : is === undefined ? "deleted" : "changed"].push(key);
     }
     return different ? change : undefined;
+  }
+
+  /** Lists a property in `metadata.orphaned_properties`, or takes it off: one that the template does not know. */
+  #mark(id: string, property_id: string, orphaned: boolean): void {
+    const node = this.nodes.get(id);
+    if (!node) return;
+    const metadata = node.metadata ?? {};
+    if (metadata === null || typeof metadata !== "object" || Array.isArray(metadata)) return;
+    const { orphaned_properties, ...others } = metadata as { [key: string]: Json };
+    const listed = Array.isArray(orphaned_properties) ? orphaned_properties : [];
+    if (listed.includes(property_id) === orphaned) return;
+    const left = orphaned ? [...listed, property_id].sort() : listed.filter(one => one !== property_id);
+    const kept = left.length > 0 ? { ...others, orphaned_properties: left } : others;
+    if (Object.keys(kept).length > 0) node.metadata = kept;
+    else delete node.metadata;
   }
 
   #siblings(parent_id: string | null): WireNode[] | undefined {

@@ -12,6 +12,7 @@ use talus_actors::domain::{
     graph::{Graph, NodeContent},
     ids::{NodeId, PropertyId, TypeId},
     limits::{LimitExceeded, Limits, NameFault, check_depth, check_name, check_value},
+    orphans::{ORPHANED, ORPHANED_PROPERTIES},
     properties::Properties,
     value::Value,
 };
@@ -347,12 +348,6 @@ impl Reader<'_> {
 
 /// What a name is made of.
 const NAME_KINDS: &str = "a name is a string";
-
-/// The mark of a node whose type the template does not have.
-pub(in crate::projects) const ORPHANED: &str = "orphaned";
-
-/// The mark of a node that has properties which its type does not have.
-pub(in crate::projects) const ORPHANED_PROPERTIES: &str = "orphaned_properties";
 
 /// Metadata with the marks of an orphan.
 pub(in crate::projects) fn marked(metadata: Option<Value>, unknown_type: bool, properties: &[PropertyId]) -> Value {

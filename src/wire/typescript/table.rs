@@ -52,7 +52,7 @@ pub const INTERFACES: &[Interface] = &[
     interface("NodeUnlinked", SEQUENCED, "`graph:node-unlinked`: the node is the last of the roots then.",
         "parent_id: string | null; child_id: string"),
     interface("PropertyChanged", SEQUENCED, "`graph:property-changed`: the name too, by the key `name`.",
-        "node_id: string; property_id: string; property_key?: string; old_value: Json; new_value: Json"),
+        "node_id: string; property_id: string; property_key?: string; old_value: Json; new_value: Json; orphaned?: boolean"),
     interface("PropertyDeleted", SEQUENCED, "`graph:property-deleted`",
         "node_id: string; property_id: string; property_key?: string; old_value: Json"),
     interface("CommandExecuting", COMMAND, "`command:executing`: its events follow at once.",

@@ -34,6 +34,8 @@ impl View<'_> {
             property: property.to_ref(),
             before,
             after,
+            // What is set is known.
+            orphaned: false,
         }])
     }
 

@@ -207,6 +207,7 @@ impl<'a> Reversal<'a> {
         if self.has_company && before.is_none() && to.is_some() {
             self.view().check_property_count(node.content.properties.len() + 1)?;
         }
+        let orphaned = self.is_orphaned(&node.content, property);
         let property = property.clone();
         match (before, to, written) {
             (before, Some(to), _) => self.push(Event::PropertyChanged {
@@ -214,6 +215,7 @@ impl<'a> Reversal<'a> {
                 property,
                 before,
                 after: to.clone(),
+                orphaned,
             }),
             (Some(before), None, _) => self.push(Event::PropertyDeleted {
                 node_id,
@@ -228,6 +230,7 @@ impl<'a> Reversal<'a> {
                     property: property.clone(),
                     before: None,
                     after: written.clone(),
+                    orphaned,
                 })?;
                 self.push(Event::PropertyDeleted {
                     node_id,
@@ -285,6 +288,13 @@ impl<'a> Reversal<'a> {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Whether a property that a node gets back is one that the template does not know.
+    fn is_orphaned(&self, content: &NodeContent, property: &PropertyRef) -> bool {
+        let blueprint = self.rules().blueprint.as_ref();
+        let node_type = blueprint.and_then(|blueprint| blueprint.node_type(content.type_id.as_str()));
+        !property.is_name() && node_type.is_some_and(|known| known.property(property.id.as_str()).is_none())
     }
 
     /// How many children there are, or roots.

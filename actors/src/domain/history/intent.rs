@@ -198,6 +198,7 @@ fn inverse_of<'a>(event: &'a Event, replaced: Option<&'a Document>) -> Option<In
             property,
             before,
             after,
+            ..
         } => Intent::Set {
             node_id: *node_id,
             property,
@@ -262,6 +263,7 @@ fn forward_of(event: &Event) -> Option<Intent<'_>> {
             property,
             before,
             after,
+            ..
         } => Intent::Set {
             node_id: *node_id,
             property,

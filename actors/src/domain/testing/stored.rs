@@ -106,7 +106,7 @@ pub fn event() -> BoxedStrategy<Event> {
             Event::NodeUnlinked { parent_id, child_id, index }
         }),
         4 => (node_id(), property_ref(), option::of(scalar()), value()).prop_map(|(node_id, property, before, after)| {
-            Event::PropertyChanged { node_id, property, before, after }
+            Event::PropertyChanged { node_id, property, before, after, orphaned: false }
         }),
         4 => (node_id(), property_ref(), value()).prop_map(|(node_id, property, before)| {
             Event::PropertyDeleted { node_id, property, before }

@@ -152,6 +152,7 @@ fn an_event_that_does_not_fit_is_found() {
                 property: property.0.clone(),
                 before: None,
                 after: property.1.clone(),
+                orphaned: false,
             },
             Misfit::NoSuchNode(x),
         ),

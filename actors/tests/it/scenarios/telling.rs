@@ -66,6 +66,7 @@ pub fn tell(event: &Event) -> String {
             property,
             before,
             after,
+            ..
         } => {
             let before = before.as_ref().map_or("nothing".to_owned(), json);
             format!("{node_id}.{}: {before} -> {}", word(property), json(after))

@@ -1,0 +1,73 @@
+//! The marks of what came with a file and the template does not know. They stand in a node's metadata and are no part of
+//! the state hash.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use ecow::EcoString;
+
+use super::{ids::PropertyId, value::Value};
+
+/// The mark of a node whose type the template does not have: `true`.
+pub const ORPHANED: &str = "orphaned";
+
+/// The mark of a node that has properties which its type does not have: their ids in order, those that it has now.
+pub const ORPHANED_PROPERTIES: &str = "orphaned_properties";
+
+/// Lists a property among the orphans of a node, or takes it off the list. A list that is empty is not there, and neither
+/// is metadata that is.
+pub(super) fn set_orphaned(metadata: &mut Option<Box<Value>>, property: &PropertyId, is_orphaned: bool) {
+    let members = match metadata.as_deref() {
+        Some(Value::Object(members)) => Some(members),
+        // Not an object: nothing that a mark could be put into.
+        Some(_) => return,
+        None => None,
+    };
+    let listed = members.and_then(|members| match members.get(ORPHANED_PROPERTIES) {
+        Some(Value::List(listed)) => Some(listed),
+        _ => None,
+    });
+    let listed = listed
+        .into_iter()
+        .flat_map(|listed| listed.iter())
+        .filter_map(Value::as_text);
+    let mut ids: BTreeSet<EcoString> = listed.map(EcoString::from).collect();
+    let has_changed = if is_orphaned {
+        ids.insert(property.as_str().into())
+    } else {
+        ids.remove(property.as_str())
+    };
+    if !has_changed {
+        return;
+    }
+    let mut members = members.map(|members| (**members).clone()).unwrap_or_default();
+    if ids.is_empty() {
+        members.remove(ORPHANED_PROPERTIES);
+    } else {
+        let ids = ids.into_iter().map(Value::Text).collect();
+        members.insert(ORPHANED_PROPERTIES.into(), Value::List(ids));
+    }
+    *metadata = (!members.is_empty()).then(|| Box::new(Value::Object(Arc::new(members))));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn list_has_each_orphan_once_and_is_gone_when_it_is_empty() {
+        let mut metadata = None;
+        let mut told = |property: &str, is_orphaned: bool| {
+            set_orphaned(&mut metadata, &PropertyId::new(property), is_orphaned);
+            serde_json::to_string(&metadata).expect("JSON")
+        };
+        assert_eq!(told("b", false), "null");
+        assert_eq!(told("b", true), r#"{"orphaned_properties":["b"]}"#);
+        assert_eq!(told("a", true), r#"{"orphaned_properties":["a","b"]}"#);
+        assert_eq!(told("a", true), r#"{"orphaned_properties":["a","b"]}"#);
+        assert_eq!(told("b", false), r#"{"orphaned_properties":["a"]}"#);
+        assert_eq!(told("a", false), "null");
+        let mut other = Some(Box::new(Value::text("x")));
+        set_orphaned(&mut other, &PropertyId::new("a"), true);
+        assert_eq!(other, Some(Box::new(Value::text("x"))));
+    }
+}
