@@ -3,7 +3,10 @@
 //! What was flushed is there. Of what was not, anything may be: each sector of each write, each new length, each name
 //! that came or went. A name is flushed with its folder, as POSIX has it; most file systems are kinder.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use super::trace::Call;
 
@@ -21,12 +24,29 @@ pub struct Disk {
     flushed_names: Names,
     /// What each thread is flushing.
     flushing: BTreeMap<String, Flush>,
+    /// Changes of all files so far, which number them in their order.
+    changes: usize,
 }
 
 #[derive(Debug, Default)]
 struct File {
     flushed: Vec<u8>,
-    unflushed: Vec<Change>,
+    /// Changes with their numbers.
+    unflushed: Vec<(usize, Change)>,
+    /// Its length as the process sees it.
+    length: usize,
+}
+
+/// A part of what is not flushed, which a power cut leaves or takes by itself.
+#[derive(Debug, Clone, Copy)]
+pub enum Part {
+    /// A name that came, went, or stands for another file.
+    Name,
+    /// A sector of a change, or a new length.
+    Sector {
+        /// Number of the change.
+        change: usize,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -86,6 +106,17 @@ impl Disk {
             Call::Removes(path) => {
                 self.names.remove(path);
             }
+            Call::Renames { from, to } => {
+                if let Some(file) = self.names.remove(from) {
+                    self.names.insert(to.clone(), file);
+                }
+            }
+            Call::Appends { path, bytes } => {
+                if let Some(file) = self.names.get(path) {
+                    let (offset, bytes) = (self.files[*file].length, bytes.clone());
+                    self.change(path, Change::Write { offset, bytes });
+                }
+            }
             Call::Writes { path, offset, bytes } => {
                 let (offset, bytes) = (*offset, bytes.clone());
                 self.change(path, Change::Write { offset, bytes });
@@ -109,19 +140,39 @@ impl Disk {
 
     fn change(&mut self, path: &PathBuf, change: Change) {
         if let Some(file) = self.names.get(path) {
-            self.files[*file].unflushed.push(change);
+            let file = &mut self.files[*file];
+            file.length = match &change {
+                Change::Write { offset, bytes } => file.length.max(offset + bytes.len()),
+                Change::Length(length) => *length,
+            };
+            file.unflushed.push((self.changes, change));
+            self.changes += 1;
         }
     }
 
-    /// What is there after a power cut. Of what is not flushed, `luck` says each time whether it is.
-    pub fn after_power_cut(&self, mut luck: impl FnMut() -> bool) -> BTreeMap<PathBuf, Vec<u8>> {
+    /// Numbers of the changes that are not flushed, in their order.
+    pub fn unflushed(&self) -> Vec<usize> {
+        let files: BTreeSet<_> = self.names.values().chain(self.flushed_names.values()).collect();
+        let changes = files.into_iter().flat_map(|file| &self.files[*file].unflushed);
+        let mut numbers: Vec<_> = changes.map(|(number, _)| *number).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// True if a name is not flushed.
+    pub fn has_unflushed_names(&self) -> bool {
+        self.names != self.flushed_names
+    }
+
+    /// What is there after a power cut. Of each part that is not flushed, `stays` says whether it is.
+    pub fn after_power_cut(&self, mut stays: impl FnMut(Part) -> bool) -> BTreeMap<PathBuf, Vec<u8>> {
         let all = self.names.keys().chain(self.flushed_names.keys());
         let mut left = BTreeMap::new();
         for name in all {
             let (new, old) = (self.names.get(name), self.flushed_names.get(name));
-            let file = if new == old || luck() { new } else { old };
+            let file = if new == old || stays(Part::Name) { new } else { old };
             if let Some(file) = file.filter(|_| !left.contains_key(name)) {
-                left.insert(name.clone(), self.files[*file].after_power_cut(&mut luck));
+                left.insert(name.clone(), self.files[*file].after_power_cut(&mut stays));
             }
         }
         left
@@ -130,16 +181,18 @@ impl Disk {
 
 impl File {
     fn flush(&mut self, changes: usize) {
-        for change in self.unflushed.drain(..changes) {
+        for (_, change) in self.unflushed.drain(..changes) {
             change.apply(&mut self.flushed);
         }
     }
 
-    fn after_power_cut(&self, luck: &mut impl FnMut() -> bool) -> Vec<u8> {
+    fn after_power_cut(&self, stays: &mut impl FnMut(Part) -> bool) -> Vec<u8> {
         let mut content = self.flushed.clone();
-        for part in self.unflushed.iter().flat_map(Change::sectors) {
-            if luck() {
-                part.apply(&mut content);
+        for (change, whole) in &self.unflushed {
+            for part in whole.sectors() {
+                if stays(Part::Sector { change: *change }) {
+                    part.apply(&mut content);
+                }
             }
         }
         content

@@ -1,6 +1,7 @@
 //! A hub of one's own for each test: its own port, its own data, its own limits.
 
 pub mod child;
+pub mod crash;
 pub mod disk;
 pub mod events;
 pub mod trace;

@@ -17,7 +17,7 @@ pub const OPTIONS: &[&str] = &[
     "-e",
     "signal=none",
     "-e",
-    "trace=openat,unlink,ftruncate,pwrite64,write,writev,sendto,fsync,fdatasync",
+    "trace=openat,unlink,rename,ftruncate,pwrite64,write,writev,sendto,fsync,fdatasync",
 ];
 
 /// Something that the process did, without what failed.
@@ -26,6 +26,15 @@ pub enum Call {
     /// A file is there from now on, if it was not before.
     Creates(PathBuf),
     Removes(PathBuf),
+    Renames {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    /// A write at the end of a file, or where the write before it ended.
+    Appends {
+        path: PathBuf,
+        bytes: Vec<u8>,
+    },
     Writes {
         path: PathBuf,
         offset: usize,
@@ -95,10 +104,16 @@ impl Trace {
         if result.starts_with('?') {
             self.interrupted.push(call);
         } else if !result.starts_with('-') {
-            if let Call::Writes { bytes, .. } = &mut call {
+            if let Call::Writes { bytes, .. } | Call::Appends { bytes, .. } = &mut call {
                 bytes.truncate(result.parse().expect("so many bytes"));
             }
+            let emptied = match &call {
+                Call::Creates(path) if line.contains("O_TRUNC") => Some(path.clone()),
+                _ => None,
+            };
             self.calls.push(call);
+            self.calls
+                .extend(emptied.map(|path| Call::Truncates { path, length: 0 }));
         }
     }
 }
@@ -126,6 +141,16 @@ fn effect(thread: &str, line: &str) -> Option<Call> {
     match name {
         "openat" if arguments.contains("O_CREAT") => Some(Call::Creates(named(arguments)?)),
         "unlink" => Some(Call::Removes(named(arguments)?)),
+        "rename" => {
+            let mut names = texts(arguments).map(path_of);
+            let (from, to) = (names.next()?, names.next()?);
+            Some(Call::Renames { from, to })
+        }
+        "write" => {
+            let path = descriptor(arguments).filter(|path| path.is_absolute())?;
+            let bytes = texts(arguments).flat_map(bytes).collect();
+            Some(Call::Appends { path, bytes })
+        }
         "pwrite64" => Some(Call::Writes {
             path: descriptor(arguments)?,
             offset: last_number(arguments)?,
@@ -171,6 +196,10 @@ fn last_number(arguments: &str) -> Option<usize> {
 
 /// Bytes as `\x2f\x74`.
 fn bytes(hexadecimal: &str) -> Vec<u8> {
-    let byte = |digits| u8::from_str_radix(digits, 16).expect("two digits");
-    hexadecimal.split("\\x").skip(1).map(byte).collect()
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => digit - b'a' + 10,
+    };
+    let digits = hexadecimal.as_bytes().chunks_exact(4);
+    digits.map(|byte| digit(byte[2]) * 16 + digit(byte[3])).collect()
 }

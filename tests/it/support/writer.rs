@@ -15,6 +15,8 @@ pub struct Writer {
     open: Option<Value>,
     /// What he was told of each command: its place.
     told: BTreeMap<String, u64>,
+    /// Bytes of text in each node.
+    text_bytes: usize,
 }
 
 /// Several of them, all in one session.
@@ -32,6 +34,7 @@ impl Writer {
             sent: 0,
             open: None,
             told: BTreeMap::new(),
+            text_bytes: 0,
         }
     }
 
@@ -42,10 +45,13 @@ impl Writer {
         }
         let id = Uuid::from_u128(((self.number as u128 + 1) << 64) + self.sent as u128);
         self.sent += 1;
-        let command = json!({
+        let mut command = json!({
             "session_id": session_id, "command_type": "CreateNode", "command_id": id,
             "data": {"blueprint_type_id": "task", "name": format!("{} {}", self.number, self.sent)},
         });
+        if self.text_bytes > 0 {
+            command["data"]["properties"] = json!({"notes": "n".repeat(self.text_bytes)});
+        }
         self.open = Some(command.clone());
         command
     }
@@ -82,6 +88,14 @@ impl Writers {
             writing: JoinSet::new(),
             answers: watch::Sender::new(0),
         }
+    }
+
+    /// One, whose commands have other ids than those of other numbers, and so much text.
+    pub fn one(number: usize, session_id: &str, text_bytes: usize) -> Self {
+        let mut writers = Self::new(0, session_id);
+        let writer = Writer::new(number);
+        writers.idle.push(Writer { text_bytes, ..writer });
+        writers
     }
 
     /// Lets all of them write until the hub is gone.
