@@ -65,6 +65,7 @@ fn serve(config: Config) -> ExitCode {
 async fn run(config: Config, lost_lines: LostLines) -> Exit {
     // First of all: whoever reads that it listens may ask it to stop at once.
     let stop = signal::asked_to_stop();
+    signal::survive_file_limits();
     let data_dir = config.data.dir.display().to_string();
     let app = match App::start_counting(config, lost_lines).await {
         Ok(app) => app,

@@ -28,3 +28,18 @@ pub fn asked_to_stop() -> impl Future<Output = ()> + Send + 'static {
         }
     }
 }
+
+/// Number of `SIGXFSZ`, on Linux and the BSDs alike.
+const SIGXFSZ: i32 = 25;
+
+/// Lets a write beyond the limit on the size of files (`ulimit -f`) fail with `EFBIG`, which is a full disk, instead of
+/// ending the process.
+///
+/// # Panics
+/// Outside of a runtime.
+pub fn survive_file_limits() {
+    // A handler stays when whoever asked for it has gone.
+    if let Err(error) = signal(SignalKind::from_raw(SIGXFSZ)) {
+        tracing::warn!(%error, "a limit on the size of files would end the process");
+    }
+}

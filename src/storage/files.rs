@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Write},
+    io::{self, Seek as _, Write},
     path::{Path, PathBuf},
 };
 
@@ -20,9 +20,7 @@ pub fn database_path(dir: &Path) -> PathBuf {
 /// that SQLite takes for whole and does not flush: whoever is told of it then could lose it to a power cut (P3).
 pub(super) fn flush(database: &Path) -> io::Result<()> {
     for ending in ["", "-wal"] {
-        let mut path = database.as_os_str().to_owned();
-        path.push(ending);
-        match File::open(path) {
+        match File::open(with_ending(database, ending)) {
             Ok(file) => file.sync_all()?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -50,6 +48,11 @@ fn exists(path: &Path) -> bool {
     path.as_os_str().is_empty() || path.exists()
 }
 
+/// The lock in a data directory.
+pub(super) fn lock_path(dir: &Path) -> PathBuf {
+    dir.join("hub.lock")
+}
+
 /// The right to use a data directory: two hubs on one log would each believe to be the only one. Given back when the
 /// process ends, however it ends.
 #[derive(Debug)]
@@ -63,7 +66,7 @@ impl DataLock {
             path: dir.to_owned(),
             error,
         })?;
-        let path = dir.join("hub.lock");
+        let path = lock_path(dir);
         let unusable = |error| OpenError::Io {
             path: path.clone(),
             error,
@@ -84,6 +87,77 @@ impl DataLock {
         writeln!(file, "{}", std::process::id()).map_err(unusable)?;
         Ok(Self { _file: file })
     }
+}
+
+/// Device and inode of a file, which another file of the same name does not have.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+/// Existence is all that can be told here.
+#[cfg(not(unix))]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    path.exists().then_some((0, 0))
+}
+
+/// The files of an open database. SQLite goes on with a file that was removed or replaced, and what it writes there is gone
+/// with the process: before an answer it is made sure that the names still lead to the same files.
+pub(super) struct Watched(Vec<(PathBuf, Option<(u64, u64)>)>);
+
+impl Watched {
+    pub(super) fn new(database: &Path) -> Self {
+        let paths = ["", "-wal"].map(|ending| with_ending(database, ending));
+        Self(paths.into_iter().map(|path| (path.clone(), identity(&path))).collect())
+    }
+
+    /// The reason to believe that writing has become useless, if there is one.
+    pub(super) fn change(&mut self) -> Option<String> {
+        for (path, known) in &mut self.0 {
+            let now = identity(path);
+            if known.is_none() {
+                // The write-ahead log begins with the first commit.
+                *known = now;
+            }
+            if *known != now {
+                let what = if now.is_none() { "removed" } else { "replaced" };
+                return Some(format!("{} was {what} while the hub runs", path.display()));
+            }
+        }
+        None
+    }
+}
+
+/// Bytes that [`is_full`] writes.
+const TRIAL_BYTES: usize = 64 * 1024;
+
+/// Tells a full disk from a failing one, which SQLite reports alike unless the system says `ENOSPC`: a used-up quota and a
+/// limit on the size of files are told by writing, as far into a file as the database is, and flushing.
+pub(super) fn is_full(database: &Path) -> bool {
+    let length = |ending| fs::metadata(with_ending(database, ending)).map_or(0, |metadata| metadata.len());
+    let trial = database.with_extension("trial");
+    let written = write_trial(&trial, length("").max(length("-wal")));
+    let _ = fs::remove_file(&trial);
+    matches!(
+        written.map_err(|error| error.kind()),
+        Err(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+    )
+}
+
+fn write_trial(path: &Path, at: u64) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.seek(io::SeekFrom::Start(at))?;
+    file.write_all(&[1; TRIAL_BYTES])?;
+    file.sync_all()
+}
+
+/// A file of a database beside its main one.
+pub(super) fn with_ending(database: &Path, ending: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
 }
 
 /// Why there is no copy.

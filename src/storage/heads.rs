@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use talus_actors::domain::ids::{Seq, SessionId, Timestamp};
+use talus_actors::domain::ids::{Epoch, Seq, SessionId, Timestamp};
 
-use super::{checksum::GenesisSum, sessions::SessionRow};
+use super::{checksum::GenesisSum, mark::Marked, sessions::SessionRow};
 
 /// A session's row and its last `seq`, and what the sum of the row is made from.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +13,16 @@ pub(super) struct Head {
     pub(super) seq: Seq,
     pub(super) sum: GenesisSum,
     pub(super) last_activity: Timestamp,
+    pub(super) epoch: Epoch,
+}
+
+impl From<Head> for Marked {
+    fn from(head: Head) -> Self {
+        Self {
+            epoch: head.epoch,
+            seq: head.seq,
+        }
+    }
 }
 
 /// The heads that are durable, and over them those of the group that is being written. If the group fails, what was
@@ -31,6 +41,7 @@ impl Heads {
             seq: row.head.seq,
             sum: row.sum,
             last_activity: row.head.last_activity,
+            epoch: row.head.genesis.epoch,
         };
         Self {
             durable: rows
@@ -54,6 +65,20 @@ impl Heads {
 
     pub(super) fn remove(&mut self, session_id: SessionId) {
         self.pending.insert(session_id, None);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.durable.len()
+    }
+
+    /// How far each session is, for the head mark.
+    pub(super) fn marks(&self) -> impl Iterator<Item = (SessionId, Marked)> {
+        self.durable.iter().map(|(&id, &head)| (id, head.into()))
+    }
+
+    /// What the group changes of that; `None`: the session is deleted.
+    pub(super) fn pending_marks(&self) -> impl Iterator<Item = (SessionId, Option<Marked>)> {
+        self.pending.iter().map(|(&id, head)| (id, head.map(Marked::from)))
     }
 
     /// The group is on the disk.

@@ -15,6 +15,8 @@ mod checksum;
 mod codec;
 mod files;
 mod heads;
+mod losses;
+mod mark;
 mod reader;
 mod schema;
 mod sessions;
@@ -42,10 +44,11 @@ use talus_actors::{
 use tokio::sync::oneshot;
 
 use self::{
-    files::DataLock,
+    files::{DataLock, Watched},
+    mark::Mark,
     reader::{Lane, Readers},
     sessions::AllSessions,
-    writer::{Request, Rows, Writer},
+    writer::{OpenFiles, Request, Rows, Writer},
 };
 
 pub use files::{BackupError, backup, database_path};
@@ -114,19 +117,33 @@ impl SqliteLog {
     /// # Errors
     /// If another hub has it, or it cannot be used.
     pub fn open(dir: &Path, options: &Options, on_fatal: OnFatal) -> Result<Self, OpenError> {
+        let was_used = files::lock_path(dir).exists();
         let lock = DataLock::take(dir)?;
         let path = database_path(dir);
         let unusable = |error: &dyn std::fmt::Display| OpenError::Database {
             path: path.clone(),
             reason: error.to_string(),
         };
+        let mark_path = mark::path(dir);
+        let marks = mark::read(&mark_path).map_err(|error| OpenError::Io {
+            path: mark_path.clone(),
+            error,
+        })?;
+        let is_new = !path.exists();
+        losses::check_presence(&path, is_new, was_used, marks.as_ref()).map_err(|error| unusable(&error))?;
         files::flush(&path).map_err(|error| unusable(&error))?;
-        let connection = schema::open_for_writing(&path, options).map_err(|error| unusable(&error))?;
+        let mut connection = schema::open_for_writing(&path, options).map_err(|error| unusable(&error))?;
         sessions::mend_index(&connection).map_err(|error| unusable(&error))?;
-        let stored = AllSessions::read(&connection).map_err(|error| unusable(&error))?;
+        let mut stored = AllSessions::read(&connection).map_err(|error| unusable(&error))?;
+        losses::check(&mut connection, &marks.unwrap_or_default(), &mut stored).map_err(|error| unusable(&error))?;
         let (requests, inbox) = mpsc::sync_channel(WAITING_MAX);
         let refuses = Refuses::default();
-        let writer = Writer::new(connection, inbox, &stored, Arc::clone(&refuses), on_fatal)
+        let files = OpenFiles {
+            watched: Watched::new(&path),
+            database: path.clone(),
+            mark: Mark::new(mark_path),
+        };
+        let writer = Writer::new(connection, files, inbox, &stored, Arc::clone(&refuses), on_fatal)
             .map_err(|error| unusable(&error))?;
         let readers = Readers::start(
             &path,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, params};
 use talus_actors::{
     domain::{
         ids::{Epoch, Seq, SessionId, Timestamp},
@@ -15,6 +15,7 @@ use super::{
     checksum::GenesisSum,
     codec::{self, CHECKED_VERSION},
     reader::{ReadError, unreadable},
+    writer::sql,
 };
 
 /// The columns that [`SessionRow::read`] takes, in its order.
@@ -30,6 +31,31 @@ pub(super) struct SessionRow {
 }
 
 impl SessionRow {
+    pub(super) const fn id(&self) -> SessionId {
+        self.head.genesis.session_id
+    }
+
+    /// Gives the session a new epoch.
+    pub(super) fn renew_epoch(&mut self, connection: &Connection, epoch: Epoch) -> rusqlite::Result<()> {
+        let genesis = &mut self.head.genesis;
+        genesis.epoch = epoch;
+        let text =
+            codec::encode_genesis(genesis).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let version = codec::SCHEMA_VERSION;
+        self.sum = GenesisSum::of(&genesis.session_id.to_string(), genesis.created_at.0, version, &text);
+        let (head_seq, last_activity) = (sql(self.head.seq), self.head.last_activity.0);
+        let node_count = i64::try_from(self.head.node_count).unwrap_or(i64::MAX);
+        connection
+            .prepare_cached("UPDATE sessions SET genesis = ?2, schema_version = ?3, checksum = ?4 WHERE sid = ?1")?
+            .execute(params![
+                self.sid,
+                text,
+                version,
+                self.sum.of_row(head_seq, node_count, last_activity)
+            ])?;
+        Ok(())
+    }
+
     /// Reads the row of a session, if there is one.
     pub(super) fn find(connection: &Connection, session_id: SessionId) -> Result<Option<Self>, ReadError> {
         let query = format!("SELECT {COLUMNS} FROM sessions WHERE ext_id = ?1");

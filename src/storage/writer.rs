@@ -5,11 +5,12 @@ mod statements;
 
 use std::{
     collections::VecDeque,
+    path::PathBuf,
     sync::{Arc, mpsc},
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, ffi};
 use tokio::sync::oneshot;
 
 use self::{
@@ -20,7 +21,13 @@ pub(super) use self::{
     request::{Request, Rows},
     statements::sql,
 };
-use super::{OnFatal, Refuses, files::DataLock, heads::Heads, sessions::AllSessions};
+use super::{
+    OnFatal, Refuses,
+    files::{DataLock, Watched, is_full},
+    heads::Heads,
+    mark::Mark,
+    sessions::AllSessions,
+};
 
 /// Events that one transaction takes, at most, before it is committed: enough that the flush is a small part of it, and
 /// few enough that nobody waits long.
@@ -67,9 +74,32 @@ impl Failure {
     }
 }
 
+/// Whether an error is of writing, flushing or growing a file, which a full disk may be the reason of.
+fn may_be_full(error: &rusqlite::Error) -> bool {
+    let rusqlite::Error::SqliteFailure(failure, _) = error else {
+        return false;
+    };
+    matches!(
+        failure.extended_code,
+        ffi::SQLITE_IOERR_WRITE
+            | ffi::SQLITE_IOERR_FSYNC
+            | ffi::SQLITE_IOERR_DIR_FSYNC
+            | ffi::SQLITE_IOERR_TRUNCATE
+            | ffi::SQLITE_IOERR_SHMSIZE
+    )
+}
+
+/// The files that the writer looks after beside its connection.
+pub(super) struct OpenFiles {
+    pub(super) database: PathBuf,
+    pub(super) watched: Watched,
+    pub(super) mark: Mark,
+}
+
 /// See the [module](self).
 pub(super) struct Writer {
     connection: Connection,
+    files: OpenFiles,
     requests: mpsc::Receiver<Request>,
     heads: Heads,
     refuses: Refuses,
@@ -81,6 +111,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(
         connection: Connection,
+        files: OpenFiles,
         requests: mpsc::Receiver<Request>,
         stored: &AllSessions,
         refuses: Refuses,
@@ -94,14 +125,18 @@ impl Writer {
             .collect::<Result<_, _>>()?;
         // All sessions were read, and their pages need not stay in memory.
         connection.execute_batch("PRAGMA shrink_memory")?;
-        Ok(Self {
+        let mut writer = Self {
             connection,
+            files,
             requests,
             heads,
             refuses,
             on_fatal: Some(on_fatal),
             purging,
-        })
+        };
+        // What a torn or a foreign mark said is said anew.
+        writer.rewrite_mark();
+        Ok(writer)
     }
 
     /// Works until it is closed, or everybody who could ask is gone. Then another hub may have the directory.
@@ -126,14 +161,14 @@ impl Writer {
     /// The next request. While nothing waits, deleted rows are removed, and a log that refuses is tried again.
     fn next(&mut self) -> Option<Request> {
         loop {
-            if self.refuses.load().is_some() {
+            let refuses = self.refuses.load().is_some();
+            if refuses || self.purging.is_empty() {
                 match self.requests.recv_timeout(PROBE_INTERVAL) {
                     Ok(request) => return Some(request),
-                    Err(mpsc::RecvTimeoutError::Timeout) => self.probe(),
+                    Err(mpsc::RecvTimeoutError::Timeout) if refuses => self.probe(),
+                    Err(mpsc::RecvTimeoutError::Timeout) => self.idle(),
                     Err(mpsc::RecvTimeoutError::Disconnected) => return None,
                 }
-            } else if self.purging.is_empty() {
-                return self.requests.recv().ok();
             } else {
                 match self.requests.try_recv() {
                     Ok(request) => return Some(request),
@@ -163,21 +198,81 @@ impl Writer {
     }
 
     fn commit(&mut self, group: Vec<Request>) {
-        match self.write(&group) {
+        match self.write_durably(&group) {
             Ok(verdicts) => {
-                self.heads.commit();
                 self.recovered();
                 for (request, verdict) in group.into_iter().zip(verdicts) {
                     request.answer(verdict);
                 }
             }
-            Err(error) => {
+            Err(failure) => {
                 self.heads.roll_back();
-                let failure = self.failed(&error);
+                let failure = self.fail(failure);
                 for request in group {
                     request.fail(&failure);
                 }
             }
+        }
+    }
+
+    /// Writes a group where the next start will find it, and notes in the head mark how far its sessions are now. Both come
+    /// before any answer.
+    fn write_durably(&mut self, group: &[Request]) -> Result<Vec<Verdict>, Failure> {
+        let deletes = self.mark_deletions(group)?;
+        let verdicts = match self.write(group) {
+            Ok(verdicts) => verdicts,
+            Err(error) => {
+                if deletes {
+                    self.rewrite_mark();
+                }
+                return Err(self.failure(&error));
+            }
+        };
+        if let Some(change) = self.files.watched.change() {
+            return Err(Failure::Fatal(change));
+        }
+        if let Err(error) = self.files.mark.append(self.heads.pending_marks()) {
+            tracing::error!(%error, "the head mark cannot be written: a loss from now on may go unnoticed");
+        }
+        self.heads.commit();
+        if self.files.mark.is_due(self.heads.len()) {
+            self.rewrite_mark();
+        }
+        Ok(verdicts)
+    }
+
+    /// Takes sessions that are about to be deleted out of the head mark, before the log loses them, and flushes that. True
+    /// if there are any.
+    fn mark_deletions(&mut self, group: &[Request]) -> Result<bool, Failure> {
+        let deleted: Vec<_> = group.iter().filter_map(Request::deletes).map(|id| (id, None)).collect();
+        if deleted.is_empty() {
+            return Ok(false);
+        }
+        let OpenFiles { mark, .. } = &mut self.files;
+        let marked = if mark.is_broken() {
+            mark.rewrite(self.heads.marks())
+        } else {
+            Ok(())
+        };
+        let marked = marked
+            .and_then(|()| mark.append(deleted.into_iter()))
+            .and_then(|()| mark.flush());
+        match marked {
+            Ok(()) => Ok(true),
+            Err(error) => Err(Failure::Refused(format!("the head mark cannot be written: {error}"))),
+        }
+    }
+
+    fn rewrite_mark(&mut self) {
+        if let Err(error) = self.files.mark.rewrite(self.heads.marks()) {
+            tracing::error!(%error, "the head mark cannot be written: a loss from now on may go unnoticed");
+        }
+    }
+
+    /// Looks after the files while nobody asks.
+    fn idle(&mut self) {
+        if let Some(change) = self.files.watched.change() {
+            self.fail(Failure::Fatal(change));
         }
     }
 
@@ -208,8 +303,21 @@ impl Writer {
         }
     }
 
+    /// What an error of the database means. A used-up quota and a file that may not grow are full disks too, which SQLite
+    /// does not tell from failing ones.
+    fn failure(&self, error: &rusqlite::Error) -> Failure {
+        match Failure::of(error) {
+            Failure::Fatal(reason) if may_be_full(error) && is_full(&self.files.database) => Failure::Refused(reason),
+            failure => failure,
+        }
+    }
+
     fn failed(&mut self, error: &rusqlite::Error) -> Failure {
-        let failure = Failure::of(error);
+        let failure = self.failure(error);
+        self.fail(failure)
+    }
+
+    fn fail(&mut self, failure: Failure) -> Failure {
         match &failure {
             Failure::Refused(reason) => {
                 if self.refuses.load().is_none() {

@@ -159,3 +159,56 @@ async fn a_command_of_long_ago_is_answered_as_it_was_then() {
         100
     );
 }
+
+/// P9: a file that may not grow is a full disk (`EFBIG`, as `EDQUOT` would be): commands are refused, reads go on, and
+/// when there is room again commands are taken again, by the same process.
+#[tokio::test]
+async fn a_limit_on_file_size_refuses_and_recovers() {
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let hub = ChildHub::start(data.path(), &[]).await;
+    let (session_id, _) = session(&hub.url).await;
+    let http = reqwest::Client::new();
+    let execute = |name: usize| {
+        let command = json!({
+            "session_id": session_id, "command_type": "CreateNode",
+            "data": {"blueprint_type_id": "task", "name": name.to_string().repeat(50)},
+        });
+        let request = http.post(format!("{}/api/v1/commands/execute", hub.url)).json(&command);
+        async move {
+            let answer = request.send().await.expect("the hub answers");
+            let status = answer.status().as_u16();
+            (status, answer.json::<Value>().await.expect("JSON"))
+        }
+    };
+    assert_eq!(execute(1).await.0, 200);
+    let wal = data.path().join("hub.sqlite-wal");
+    let length = std::fs::metadata(&wal).expect("it is written to").len();
+    hub.limit_file_size(Some(length + 50_000));
+    let mut refused = None;
+    for number in 2..100 {
+        let (status, body) = execute(number).await;
+        if body["error"]["limit"] == "storage" {
+            refused = Some(status);
+            break;
+        }
+    }
+    assert_eq!(refused, Some(503));
+    let graph = crate::support::writer::get(&hub.url, &format!("/sessions/{session_id}/graph")).await;
+    assert!(
+        !graph["graph"]["roots"]
+            .as_array()
+            .expect("readable all the same")
+            .is_empty()
+    );
+
+    hub.limit_file_size(None);
+    let accepted = async {
+        while execute(100).await.0 != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), accepted)
+        .await
+        .expect("accepted again");
+    assert_eq!(hub.terminate().await, Some(0));
+}

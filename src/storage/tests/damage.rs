@@ -324,3 +324,156 @@ async fn an_older_database_opens_and_goes_on() {
         Err(LogError::Corrupt(_))
     ));
 }
+
+/// P12: with one bit of the write-ahead log flipped after a kill, nothing that was acknowledged is lost without a word: the
+/// start is refused, or the sessions that lost something go on in a new epoch.
+#[tokio::test]
+#[expect(clippy::print_stderr, reason = "says how many were noticed")]
+async fn a_flipped_bit_in_the_write_ahead_log_loses_nothing_silently() {
+    let (dir, killed) = (folder(), folder());
+    let log = open(dir.path());
+    let sessions = written(&log).await;
+    copy(dir.path(), killed.path());
+    let ids: Vec<_> = sessions
+        .iter()
+        .map(|writing| (writing.id(), writing.session.seq()))
+        .collect();
+    let mut before = Vec::new();
+    for &(id, head) in &ids {
+        before.push(everything(&log, id, head).await);
+    }
+    let (mut random, mut refused, mut renewed, mut told, mut harmless) = (Random(14), 0, 0, 0, 0);
+    for number in 0..=FLIPS {
+        let damaged = folder();
+        copy(killed.path(), damaged.path());
+        // The first is as the kill left it.
+        if number > 0 {
+            flip(&damaged.path().join("hub.sqlite-wal"), &mut random);
+        }
+        let Ok(log) = open_damaged(damaged.path()) else {
+            refused += 1;
+            continue;
+        };
+        let (mut is_told, mut is_renewed) = (false, false);
+        for (&(id, head), before) in ids.iter().zip(&before) {
+            let stored = match log.open(id, 20).await {
+                Err(_) => {
+                    is_told = true;
+                    continue;
+                }
+                Ok(stored) => stored.expect("known"),
+            };
+            let found = stored.records.last().map_or(Seq::ZERO, |record| record.seq());
+            if stored.genesis.epoch == genesis(1).epoch {
+                assert_eq!(found, head, "session {id} in its old epoch");
+                assert_eq!(&everything(&log, id, head).await, before);
+            } else {
+                assert!(found < head, "session {id} has lost something");
+                is_renewed = true;
+            }
+        }
+        assert!(number > 0 || !(is_told || is_renewed), "a kill is no damage");
+        told += usize::from(is_told);
+        renewed += usize::from(is_renewed);
+        harmless += usize::from(!is_told && !is_renewed);
+        log.close().await;
+        drop(log);
+        assert!(open_damaged(damaged.path()).is_ok(), "it was told once");
+    }
+    eprintln!(
+        "write-ahead log: {FLIPS} flips: {refused} refused at the start, {renewed} with new epochs, {told} told by reads, \
+         {harmless} harmless"
+    );
+    assert!(refused + renewed > 10, "some of it matters");
+}
+
+/// P12: what a kill tore, and nobody was told of, alarms nobody; nor does a session that was deleted, or begun again.
+#[tokio::test]
+async fn a_torn_tail_is_no_loss() {
+    let (dir, killed) = (folder(), folder());
+    let log = open(dir.path());
+    let sessions = written(&log).await;
+    log.delete(sessions[1].id()).await.expect("deleted");
+    let again = Writing::begin(&log, 2).await;
+    log.delete(sessions[2].id()).await.expect("deleted");
+    copy(dir.path(), killed.path());
+    let wal = killed.path().join("hub.sqlite-wal");
+    let mut bytes = fs::read(&wal).expect("readable");
+    let half_a_frame = bytes[32..2_000].to_vec();
+    bytes.extend(half_a_frame);
+    fs::write(&wal, bytes).expect("written");
+    let log = open(killed.path());
+    let listed = log.list().await.expect("readable");
+    let epochs: Vec<_> = listed
+        .iter()
+        .map(|head| (head.genesis.session_id, head.genesis.epoch))
+        .collect();
+    let epoch = genesis(1).epoch;
+    assert_eq!(epochs, [(sessions[0].id(), epoch), (again.id(), epoch)]);
+    assert_eq!(listed[0].seq, sessions[0].session.seq());
+}
+
+/// P12: a database that was there and is gone is no new hub, and an older one in its place is no log of the same epoch.
+#[tokio::test]
+async fn a_database_that_is_gone_or_older_is_told() {
+    let (dir, older) = (folder(), folder());
+    let log = open(dir.path());
+    let mut sessions = written(&log).await;
+    log.close().await;
+    let copied = database_path(older.path());
+    fs::copy(database_path(dir.path()), &copied).expect("copied");
+    sessions[0].write(&create("later")).await;
+    log.close().await;
+    let ids: Vec<_> = sessions.iter().map(Writing::id).collect();
+    drop((sessions, log));
+
+    fs::remove_file(database_path(dir.path())).expect("removed");
+    let refused = open_damaged(dir.path()).err().expect("refused").to_string();
+    assert!(
+        refused.contains("hub.heads") && refused.contains("talus-hub restore"),
+        "{refused}"
+    );
+    fs::write(database_path(dir.path()), "").expect("what a copy of a young hub's database is");
+    let refused = open_damaged(dir.path()).err().expect("refused").to_string();
+    assert!(
+        refused.contains("3 sessions") && refused.contains("talus-hub restore"),
+        "{refused}"
+    );
+
+    fs::copy(&copied, database_path(dir.path())).expect("copied");
+    let log = open(dir.path());
+    let listed = log.list().await.expect("readable");
+    let is_old = |head: &StoredHead| head.genesis.epoch == genesis(1).epoch;
+    assert_eq!(
+        listed.iter().map(is_old).collect::<Vec<_>>(),
+        [false, true, true],
+        "{ids:?}"
+    );
+}
+
+/// P12, P3: a file that is removed or replaced under a running hub takes what is written with it. Nothing of that is
+/// acknowledged, and the hub ends.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_is_removed_or_replaced_is_fatal() {
+    for (name, is_replaced) in [("hub.sqlite", false), ("hub.sqlite", true), ("hub.sqlite-wal", false)] {
+        let dir = folder();
+        let (fatal, ended) = oneshot::channel();
+        let on_fatal: OnFatal = Box::new(move |reason| fatal.send(reason.to_owned()).expect("waited for"));
+        let log = SqliteLog::open(dir.path(), &Options::default(), on_fatal).expect("opens");
+        let mut writing = Writing::begin(&log, 1).await;
+        writing.write(&create("a")).await;
+        let path = dir.path().join(name);
+        fs::rename(&path, dir.path().join("away")).expect("moved");
+        if is_replaced {
+            fs::copy(dir.path().join("away"), &path).expect("copied");
+        }
+        // Either the append is what notices, or it comes too late.
+        let (expected, recorded) = (writing.session.seq(), writing.decided(&create("b")));
+        let failed = writing.append(expected, vec![recorded]).await;
+        assert!(failed.is_err(), "{name}: {failed:?}");
+        let reason = ended.await.expect("the hub ends");
+        let what = if is_replaced { "replaced" } else { "removed" };
+        assert!(reason.contains(name) && reason.contains(what), "{reason}");
+    }
+}

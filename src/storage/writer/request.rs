@@ -103,6 +103,14 @@ pub(super) enum Verdict {
 }
 
 impl Request {
+    /// The session that it deletes.
+    pub(super) const fn deletes(&self) -> Option<SessionId> {
+        match self {
+            Self::Delete(session_id, _) => Some(*session_id),
+            Self::Create(..) | Self::Append(_) | Self::Snapshot { .. } | Self::Close(_) => None,
+        }
+    }
+
     pub(super) fn weight(&self) -> (usize, usize) {
         match self {
             Self::Create(..) | Self::Delete(..) => (1, 1_024),

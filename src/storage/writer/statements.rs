@@ -106,6 +106,7 @@ fn create(transaction: &Transaction<'_>, heads: &mut Heads, genesis: &Genesis) -
         seq: Seq::ZERO,
         sum,
         last_activity: genesis.created_at,
+        epoch: genesis.epoch,
     };
     heads.set(genesis.session_id, head);
     Ok(Verdict::Done)

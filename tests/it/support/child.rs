@@ -57,6 +57,15 @@ impl ChildHub {
         self.pid
     }
 
+    /// Limits the size of the files that it may write, in bytes; `None`: as large as they want to be.
+    pub fn limit_file_size(&self, bytes_max: Option<u64>) {
+        let limit = bytes_max.map_or("unlimited:unlimited".to_owned(), |bytes| format!("{bytes}:unlimited"));
+        let set = std::process::Command::new("prlimit")
+            .args(["--pid", &self.pid.to_string(), &format!("--fsize={limit}")])
+            .status();
+        assert!(set.expect("util-linux has it").success());
+    }
+
     /// Ends it as a power cut would end the process: nothing is finished, nobody is told.
     pub async fn kill(mut self) {
         self.signal("-KILL");
