@@ -54,6 +54,18 @@ pub enum Command {
     /// Look at the configuration without running the hub
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Replay the log of the data directory, or of a backup, and say what is wrong with it
+    Verify {
+        /// A backup; without one, the data directory, on which no hub may run
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+    },
+    /// Put a backup in the place of the log of the data directory, with a new epoch for each session
+    Restore {
+        /// The backup; verified first. The directory's own hub.sqlite accepts what it has lost
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
     /// Copy the log of the data directory to a new file, also while a hub runs on it
     Backup {
         /// Where to; must not exist

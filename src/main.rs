@@ -31,6 +31,8 @@ fn main() -> ExitCode {
             Err(error) => fail(&error.to_string()),
         },
         Command::Config(ConfigCommand::Check) => say("configuration is valid\n"),
+        Command::Verify { file } => verify(&config.data.dir, file.as_deref()),
+        Command::Restore { file } => restore(&config.data.dir, &file),
         Command::Backup { file } => match storage::backup(&config.data.dir, &file) {
             Ok(()) => say(&format!("backed up to {}\n", file.display())),
             Err(error) => {
@@ -38,6 +40,65 @@ fn main() -> ExitCode {
                 Exit::DataDirectoryUnusable.into()
             }
         },
+    }
+}
+
+/// Says what is wrong with a log, a line each.
+fn verify(dir: &std::path::Path, file: Option<&std::path::Path>) -> ExitCode {
+    let progress = progress();
+    let verified = match file {
+        Some(file) => storage::verify_file(file, &progress),
+        None => storage::verify(dir, &progress),
+    };
+    match verified {
+        Ok(storage::Verified {
+            sessions,
+            commands,
+            findings,
+        }) if findings.is_empty() => say(&format!("{sessions} sessions with {commands} commands are sound\n")),
+        Ok(storage::Verified { sessions, findings, .. }) => {
+            for finding in &findings {
+                complain(&format!("error: {finding}"));
+            }
+            let count = findings.len();
+            complain(&format!("error: {count} faults; {sessions} sessions are sound"));
+            Exit::DataDirectoryUnusable.into()
+        }
+        Err(error) => {
+            complain(&format!("error: {error}"));
+            Exit::DataDirectoryUnusable.into()
+        }
+    }
+}
+
+fn restore(dir: &std::path::Path, file: &std::path::Path) -> ExitCode {
+    match storage::restore(dir, file, progress()) {
+        Ok(restored) => {
+            let kept = restored.replaced.as_ref().map_or_else(String::new, |path| {
+                format!("the database before it is kept as {}\n", path.display())
+            });
+            let storage::Restored { sessions, commands, .. } = restored;
+            say(&format!(
+                "restored {sessions} sessions with {commands} commands, each in a new epoch, from {}\n{kept}",
+                file.display()
+            ))
+        }
+        Err(error) => {
+            complain(&format!("error: {error}"));
+            Exit::DataDirectoryUnusable.into()
+        }
+    }
+}
+
+/// Shows sessions that are done, on a terminal.
+fn progress() -> impl Fn(usize, usize) {
+    let bar = indicatif::ProgressBar::new(0);
+    move |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+        if done == total {
+            bar.finish_and_clear();
+        }
     }
 }
 

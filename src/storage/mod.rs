@@ -18,8 +18,10 @@ mod heads;
 mod losses;
 mod mark;
 mod reader;
+mod restore;
 mod schema;
 mod sessions;
+mod verify;
 mod writer;
 
 #[cfg(test)]
@@ -52,6 +54,8 @@ use self::{
 };
 
 pub use files::{BackupError, backup, database_path};
+pub use restore::{RestoreError, Restored, restore};
+pub use verify::{Finding, Verified, verify, verify_file};
 
 /// Requests that may wait for the writer. A session has one append under way, so this many sessions would have to be
 /// busy at once; more means that the disk does not keep up, and is refused.

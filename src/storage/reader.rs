@@ -74,11 +74,8 @@ impl Readers {
         window_bytes_max: usize,
     ) -> io::Result<Self> {
         let reader = || {
-            Ok(Reader {
-                connection: schema::open_for_reading(path).map_err(io::Error::other)?,
-                damaged: Arc::clone(damaged),
-                window_bytes_max,
-            })
+            let connection = schema::open_for_reading(path).map_err(io::Error::other)?;
+            Ok(Reader::new(connection, Arc::clone(damaged), window_bytes_max))
         };
         Ok(Self {
             sessions: Threads::start("log-session-reader", reader)?,
@@ -182,10 +179,44 @@ struct Session {
 
 const RECORD: &str = "SELECT schema_version, payload, first_seq, seq, undone, command_id, checksum FROM commands";
 
+const SNAPSHOTS: &str =
+    "SELECT data, format, seq, checksum FROM snapshots WHERE sid = ?1 AND seq <= ?2 ORDER BY seq DESC";
+
 pub(super) const COMMAND_IDS: &str =
     "SELECT command_id FROM commands WHERE sid = ?1 AND command_id > ?2 ORDER BY command_id LIMIT ?3";
 
 impl Reader {
+    pub(super) const fn new(
+        connection: Connection,
+        damaged: Arc<BTreeMap<SessionId, String>>,
+        window_bytes_max: usize,
+    ) -> Self {
+        Self {
+            connection,
+            damaged,
+            window_bytes_max,
+        }
+    }
+
+    /// Whether the row of a session was damaged when the log was opened.
+    pub(super) fn is_damaged(&self, session_id: SessionId) -> bool {
+        self.damaged.contains_key(&session_id)
+    }
+
+    /// How a session began, and all of its snapshots, none of which may be damaged.
+    pub(super) fn snapshots(&self, session_id: SessionId) -> Result<Option<(Genesis, Vec<Snapshot>)>, ReadError> {
+        let Some(session) = self.session(session_id)? else {
+            return Ok(None);
+        };
+        let mut statement = self.connection.prepare_cached(SNAPSHOTS)?;
+        let mut rows = statement.query(params![session.sid, sql(session.head)])?;
+        let mut snapshots = Vec::new();
+        while let Some(row) = rows.next()? {
+            snapshots.extend(session.snapshot(row)?);
+        }
+        Ok(Some((session.genesis, snapshots)))
+    }
+
     pub(super) fn open(&self, session_id: SessionId, window_events: usize) -> Result<Option<Stored>, ReadError> {
         let Some(session) = self.session(session_id)? else {
             return Ok(None);
@@ -393,9 +424,7 @@ impl Reader {
 
     /// The latest snapshot that is not later than `at` and can be read. One that cannot costs a longer replay, no more.
     fn snapshot(&self, session: &Session, at: Seq) -> Result<Option<Snapshot>, ReadError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT data, format, seq, checksum FROM snapshots WHERE sid = ?1 AND seq <= ?2 ORDER BY seq DESC",
-        )?;
+        let mut statement = self.connection.prepare_cached(SNAPSHOTS)?;
         let mut rows = statement.query(params![session.sid, sql(at)])?;
         while let Some(row) = rows.next()? {
             match session.snapshot(row) {

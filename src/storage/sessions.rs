@@ -14,6 +14,7 @@ use talus_actors::{
 use super::{
     checksum::GenesisSum,
     codec::{self, CHECKED_VERSION},
+    mark::Marked,
     reader::{ReadError, unreadable},
     writer::sql,
 };
@@ -33,6 +34,14 @@ pub(super) struct SessionRow {
 impl SessionRow {
     pub(super) const fn id(&self) -> SessionId {
         self.head.genesis.session_id
+    }
+
+    /// How far it is, for the head mark.
+    pub(super) const fn marked(&self) -> Marked {
+        Marked {
+            epoch: self.head.genesis.epoch,
+            seq: self.head.seq,
+        }
     }
 
     /// Gives the session a new epoch.

@@ -28,6 +28,7 @@ use uuid::Uuid;
 use super::{writer::Failure, *};
 
 mod damage;
+mod restoring;
 
 fn genesis(number: u128) -> Genesis {
     Genesis {

@@ -6,10 +6,13 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::support::{
-    TestHub,
-    child::{ChildHub, kill_rounds},
-    writer::{Writers, session},
+use crate::{
+    binary::run,
+    support::{
+        TestHub,
+        child::{ChildHub, kill_rounds},
+        writer::{Writers, session},
+    },
 };
 
 /// Who writes at the same time.
@@ -210,5 +213,62 @@ async fn a_limit_on_file_size_refuses_and_recovers() {
     tokio::time::timeout(std::time::Duration::from_secs(60), accepted)
         .await
         .expect("accepted again");
+    assert_eq!(hub.terminate().await, Some(0));
+}
+
+/// P12: the binary says what is wrong with a log, and puts a backup in its place, which clients know by its new epoch.
+#[tokio::test]
+async fn verify_and_restore_are_commands_of_the_binary() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let data = dir.path().join("data");
+    let (data_dir, backup) = (
+        data.display().to_string(),
+        dir.path().join("backup.sqlite").display().to_string(),
+    );
+    let hub = ChildHub::start(&data, &[]).await;
+    let (session_id, epoch) = session(&hub.url).await;
+    let mut writers = Writers::new(1, &session_id);
+    writers.start(&hub.url);
+    writers.answered(20).await;
+    let busy = run(&["--data-dir", &data_dir, "verify"]).await;
+    assert_eq!(busy.code, Some(6), "{}", busy.stderr);
+    let made = run(&["--data-dir", &data_dir, "backup", &backup]).await;
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    hub.kill().await;
+    writers.stopped().await;
+
+    for args in [&["--data-dir", &data_dir, "verify"][..], &["verify", &backup][..]] {
+        let sound = run(args).await;
+        assert_eq!(sound.code, Some(0), "{}", sound.stderr);
+        assert!(sound.stdout.starts_with("1 sessions with"), "{}", sound.stdout);
+    }
+    let database = rusqlite::Connection::open(data.join("hub.sqlite")).expect("opens");
+    let damage = "UPDATE commands SET payload = replace(payload, 'task', 'tusk') WHERE seq = 10";
+    assert_eq!(database.execute(damage, []), Ok(1));
+    drop(database);
+    let damaged = run(&["--data-dir", &data_dir, "verify"]).await;
+    assert_eq!(damaged.code, Some(6));
+    assert!(
+        damaged.stderr.contains(&format!("session {session_id}")),
+        "{}",
+        damaged.stderr
+    );
+    assert!(damaged.stderr.contains("the row at 10"), "{}", damaged.stderr);
+    let hub = ChildHub::start(&data, &[]).await;
+    let refused = crate::support::writer::get(&hub.url, &format!("/sessions/{session_id}/graph")).await;
+    assert_eq!(refused["error"]["code"], "SESSION_QUARANTINED", "{refused}");
+    assert_eq!(hub.terminate().await, Some(0));
+
+    let restored = run(&["--data-dir", &data_dir, "restore", &backup]).await;
+    assert_eq!(restored.code, Some(0), "{}", restored.stderr);
+    assert!(
+        restored.stdout.starts_with("restored 1 sessions"),
+        "{}",
+        restored.stdout
+    );
+    let hub = ChildHub::start(&data, &[]).await;
+    let graph = crate::support::writer::get(&hub.url, &format!("/sessions/{session_id}/graph")).await;
+    assert!(graph["graph"]["roots"].as_array().expect("it is read").len() >= 19);
+    assert_ne!(graph["epoch"], epoch);
     assert_eq!(hub.terminate().await, Some(0));
 }

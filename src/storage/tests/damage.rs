@@ -23,7 +23,7 @@ impl Random {
 }
 
 /// Three sessions with snapshots, undone commands and enough rows to fill pages of every kind.
-async fn written(log: &SqliteLog) -> Vec<Writing> {
+pub(super) async fn written(log: &SqliteLog) -> Vec<Writing> {
     let mut all = Vec::new();
     for number in 1..=3 {
         let mut writing = Writing::begin(log, number).await;
@@ -93,7 +93,7 @@ async fn everything(log: &SqliteLog, session_id: SessionId, head: Seq) -> BTreeM
 }
 
 /// The files of a log as a hub that is killed now would leave them.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     for name in ["hub.sqlite", "hub.sqlite-wal", "hub.heads"] {
         if from.join(name).exists() {
             fs::copy(from.join(name), to.join(name)).expect("copied");
@@ -110,7 +110,7 @@ fn flip(path: &Path, random: &mut Random) -> u64 {
 }
 
 /// A log of which anything may be damaged.
-fn open_damaged(dir: &Path) -> Result<SqliteLog, OpenError> {
+pub(super) fn open_damaged(dir: &Path) -> Result<SqliteLog, OpenError> {
     SqliteLog::open(dir, &Options::default(), Box::new(|_| {}))
 }
 
@@ -422,6 +422,8 @@ async fn a_database_that_is_gone_or_older_is_told() {
     log.close().await;
     let copied = database_path(older.path());
     fs::copy(database_path(dir.path()), &copied).expect("copied");
+    let log = open(dir.path());
+    sessions[0].log = log.clone();
     sessions[0].write(&create("later")).await;
     log.close().await;
     let ids: Vec<_> = sessions.iter().map(Writing::id).collect();
