@@ -21,4 +21,5 @@ pub mod storage;
 pub mod telemetry;
 pub mod templates;
 pub mod tracked;
+pub mod transport;
 pub mod wire;

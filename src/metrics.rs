@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::extract::MatchedPath;
 use axum::http::{Method, StatusCode};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -49,6 +49,9 @@ struct Shared {
     receiving_bytes: Gauge,
     refused_connections: Family<RefusedConnection, Counter>,
     expired_connections: Family<ExpiredConnection, Counter>,
+    sockets_cut: Family<SocketCutLabel, Counter>,
+    upgrades_given_up: Counter,
+    unwritten_bytes: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -66,6 +69,34 @@ impl Drop for OpenConnection {
     }
 }
 
+/// Reason that the hub ends a connection, or refuses a post, of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SocketCut {
+    /// It took nothing of what waited for it.
+    NotReading,
+    /// A message exceeds its limit.
+    MessageTooLarge,
+    /// A message was not finished in time.
+    MessageTimeout,
+    /// Unfinished messages take all memory that they may.
+    ReceivingFull,
+    /// It broke the protocol of websockets.
+    Protocol,
+}
+
+impl EncodeLabelValue for SocketCut {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        let word = match self {
+            Self::NotReading => "not_reading",
+            Self::MessageTooLarge => "message_too_large",
+            Self::MessageTimeout => "message_timeout",
+            Self::ReceivingFull => "receiving_full",
+            Self::Protocol => "protocol",
+        };
+        EncodeLabelValue::encode(&word, encoder)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusedConnection {
     listener: &'static str,
@@ -76,6 +107,11 @@ struct RefusedConnection {
 struct ExpiredConnection {
     listener: &'static str,
     kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SocketCutLabel {
+    reason: SocketCut,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -152,6 +188,24 @@ impl Metrics {
             "Connections that were closed since their peer was silent, by listener and kind",
             expired_connections.clone(),
         );
+        let sockets_cut = Family::default();
+        registry.register(
+            "sockets_cut",
+            "Connections of clients that the hub ended, by reason",
+            sockets_cut.clone(),
+        );
+        let upgrades_given_up = Counter::default();
+        registry.register(
+            "upgrades_given_up",
+            "Upgrades of polling clients to a websocket that did not succeed",
+            upgrades_given_up.clone(),
+        );
+        let unwritten_bytes = Gauge::default();
+        registry.register(
+            "sockets_unwritten_bytes",
+            "Bytes that wait to be written to websockets",
+            unwritten_bytes.clone(),
+        );
         for collector in collectors {
             registry.register_collector(collector);
         }
@@ -166,6 +220,9 @@ impl Metrics {
                 receiving_bytes,
                 refused_connections,
                 expired_connections,
+                sockets_cut,
+                upgrades_given_up,
+                unwritten_bytes,
             }),
         }
     }
@@ -216,6 +273,22 @@ impl Metrics {
     pub fn observe_expired_connection(&self, listener: &'static str, kind: &'static str) {
         let expired = ExpiredConnection { listener, kind };
         self.shared.expired_connections.get_or_create(&expired).inc();
+    }
+
+    /// Counts a connection that the hub ends.
+    pub fn observe_socket_cut(&self, reason: SocketCut) {
+        self.shared.sockets_cut.get_or_create(&SocketCutLabel { reason }).inc();
+    }
+
+    /// Counts an upgrade that did not succeed.
+    pub fn observe_upgrade_given_up(&self) {
+        self.shared.upgrades_given_up.inc();
+    }
+
+    /// Bytes that wait to be written to websockets.
+    #[must_use]
+    pub fn unwritten_bytes(&self) -> Gauge {
+        self.shared.unwritten_bytes.clone()
     }
 
     /// Counts an answered HTTP request. `route` is the pattern that matched (`/sessions/{id}`), if any did.

@@ -222,6 +222,14 @@ pub struct Realtime {
     pub sync_bytes_in_flight_max: usize,
     /// The longest message of a client, in bytes.
     pub message_bytes_max: usize,
+    /// Time from the first byte of a message to its last, in milliseconds.
+    pub message_timeout_ms: u64,
+    /// Bytes that wait to be written to one websocket before nothing more is read from it.
+    pub unwritten_bytes_max: usize,
+    /// Time in which a websocket has to take something of what waits for it, in milliseconds.
+    pub write_stall_ms: u64,
+    /// Time for the upgrade of a polling session to a websocket, in milliseconds.
+    pub upgrade_timeout_ms: u64,
     /// The shortest delay before a reconnect, in milliseconds; at most `reconnect_max_ms`.
     pub reconnect_min_ms: u64,
     /// The longest delay before a reconnect, in milliseconds.
@@ -257,6 +265,24 @@ impl Realtime {
     #[must_use]
     pub fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
+    }
+
+    /// Time from the first byte of a message to its last.
+    #[must_use]
+    pub const fn message_timeout(&self) -> Duration {
+        Duration::from_millis(self.message_timeout_ms)
+    }
+
+    /// Time in which a websocket has to take something of what waits for it.
+    #[must_use]
+    pub const fn write_stall(&self) -> Duration {
+        Duration::from_millis(self.write_stall_ms)
+    }
+
+    /// Time for the upgrade of a polling session to a websocket.
+    #[must_use]
+    pub const fn upgrade_timeout(&self) -> Duration {
+        Duration::from_millis(self.upgrade_timeout_ms)
     }
 
     /// The shortest delay before a reconnect.

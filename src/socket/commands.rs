@@ -58,6 +58,28 @@ impl Edge {
         self.submit(of, history(of, payload, HistoryRequest::redo), ack)
     }
 
+    /// Answers an event whose JSON was malformed.
+    pub(super) fn refuse_malformed(
+        &self,
+        of: &Memberships,
+        payload: Payload,
+        ack: Ack,
+    ) -> impl Future<Output = ()> + use<> {
+        let failure = match payload.text() {
+            Ok(fault) => Failure::new(
+                "INVALID_REQUEST",
+                serde_json::from_str::<String>(&fault).unwrap_or_default(),
+            ),
+            Err(failure) => failure,
+        };
+        let placed = ack.place(of);
+        async move {
+            if let Some(placed) = placed {
+                placed.answer(Err::<(), Failure>(failure)).await;
+            }
+        }
+    }
+
     /// Puts a command on its way before this returns; what it returns waits for the answer.
     fn submit(&self, of: &Memberships, wanted: Wanted, ack: Ack) -> impl Future<Output = ()> + use<> {
         let begun = ack.place(of).map(|ack| (ack, begin(of, wanted)));

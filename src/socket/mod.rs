@@ -6,7 +6,6 @@
 mod ack;
 mod admission;
 mod commands;
-mod head;
 mod joining;
 mod memberships;
 mod payload;
@@ -19,15 +18,12 @@ mod sweep;
 mod tests;
 mod transport;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use axum::extract::Request;
-use engineioxide::service::NotFoundService;
 use socketioxide::{
     ParserConfig, SocketIo,
     extract::{SocketRef, TryData},
     handler::ConnectHandler,
-    service::SocketIoService,
     socket::DisconnectReason,
 };
 use talus_actors::{
@@ -36,7 +32,6 @@ use talus_actors::{
     hub::{Hub, HubError},
     session_actor::Position,
 };
-use tower::util::MapRequest;
 
 use self::{
     ack::Ack,
@@ -49,19 +44,15 @@ use crate::{
     budget::ByteBudget,
     config::{Limits, Realtime},
     metrics::Metrics,
+    transport::MALFORMED_EVENT,
     wire::error::Failure,
 };
 
 pub use self::transport::tell_errors;
-
-/// The path that Socket.IO clients connect to unless they are told otherwise.
-pub const PATH: &str = "/socket.io/";
+pub use crate::transport::{PATH, Service};
 
 /// The namespace.
 const NAMESPACE: &str = "/graph";
-
-/// The longest wait before a socket that could not be seated is tried again.
-const SEATING_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Packets beside those of the room that may be queued for a socket: answers to what it asked, pings.
 const OWN_PACKETS_MAX: usize = 64;
@@ -82,9 +73,6 @@ impl Sockets {
     }
 }
 
-/// What serves them.
-pub type Service = MapRequest<SocketIoService<NotFoundService>, fn(Request) -> Request>;
-
 /// Serves sockets. The budget bounds what all of them together have received of messages that are not complete.
 #[must_use]
 pub fn service(
@@ -92,7 +80,7 @@ pub fn service(
     realtime: &Realtime,
     limits: &Limits,
     metrics: &Metrics,
-    _receiving: &ByteBudget,
+    receiving: &ByteBudget,
 ) -> (Service, Sockets) {
     let own_packets = limits.in_flight_per_session_max + OWN_PACKETS_MAX;
     let (service, io) = SocketIo::builder()
@@ -125,7 +113,7 @@ pub fn service(
         async move { edge.connect(socket).await }
     };
     io.ns(NAMESPACE, connect.with(admit));
-    (MapRequest::new(service, head::detached), Sockets(io))
+    (Service::new(service, realtime, receiving, metrics), Sockets(io))
 }
 
 /// What every handler holds.
@@ -194,31 +182,27 @@ impl Edge {
             return;
         };
         self.sweeper.note(socket.id, &of).await;
-        let Some((mut membership, position)) = first else {
+        let Some((membership, position)) = first else {
             return;
         };
-        let mut wait = self.realtime.slow_consumer_retry();
-        while let Err(error) = self.sit(&socket, &of, &membership, position).await {
+        if let Err(error) = self.sit(&socket, &of, &membership, position).await {
             // It was let in a moment ago. If the session is gone since, or its room is full, it must not come back; else
-            // it may. One that came by polling has no connection to cut, and stays until it can be seated.
+            // it may.
             if matches!(error, HubError::SessionNotFound(_) | HubError::RoomFull(_)) {
                 let _ = socket.disconnect();
-                return;
+            } else {
+                peer::abort(&socket);
             }
-            if let Some(websocket) = peer::websocket(&socket) {
-                return websocket.abort();
-            }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(SEATING_WAIT_MAX);
-            let again = of.enter(membership.session_id).filter(|_| !of.is_gone());
-            let Some(again) = again else { return };
-            membership = again;
         }
     }
 
     /// Listens to what the client says. What listens is kept by the socket and must not keep it alive: it knows its
     /// sessions, which know it weakly. Nothing here is async: what a client asks first is asked of the hub first.
     fn listen(&self, socket: &SocketRef, of: &Arc<Memberships>) {
+        let (edge, its) = (self.clone(), Arc::clone(of));
+        socket.on(MALFORMED_EVENT, move |payload: Payload, ack: Ack| {
+            edge.refuse_malformed(&its, payload, ack)
+        });
         let (edge, its) = (self.clone(), Arc::clone(of));
         socket.on("command:execute", move |payload: Payload, ack: Ack| {
             edge.execute(&its, payload, ack)

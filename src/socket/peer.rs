@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{extract::ConnectInfo, http::header};
 use socketioxide::{SendError as EmitError, SocketError, extract::SocketRef, socket::Socket};
 use talus_actors::{
     domain::ids::{Seq, SessionId},
@@ -19,7 +18,7 @@ use talus_actors::{
 };
 
 use super::memberships::{Membership, Memberships};
-use crate::listener::Connection;
+use crate::transport::Transport;
 
 /// Attempts to resync a websocket that cannot keep up before it is cut, each after twice the wait of the one before, at
 /// most 32 times the first: with the default of 50 ms about 15 s, in which a client that lives has taken something.
@@ -68,7 +67,8 @@ impl Synced {
     }
 
     fn note(&self, written_bytes: Option<u64>, bytes: usize) {
-        let through = written_bytes.unwrap_or_default() + bytes as u64;
+        // One that polls may be a websocket when this is looked at, which has written less.
+        let through = written_bytes.map_or(0, |written| written + bytes as u64);
         self.through_bytes.store(through, Ordering::Relaxed);
         self.at_ms.store(self.now_ms(), Ordering::Relaxed);
     }
@@ -137,19 +137,25 @@ impl Peer {
 
     /// What its connection has written, if it has one of its own.
     fn written_bytes(&self) -> Option<u64> {
-        websocket(&self.socket).map(|connection| connection.written_bytes())
+        transport(&self.socket)?.written_bytes()
     }
 }
 
-/// The connection of a socket that came as a websocket. One that began by polling has none that is its own: what it came
-/// by is closed since, or carries the requests of others.
-pub(super) fn websocket(socket: &Socket) -> Option<Connection> {
-    let begun = socket.req_parts();
-    begun.headers.get(header::UPGRADE)?;
-    begun
-        .extensions
-        .get::<ConnectInfo<Connection>>()
-        .map(|info| info.0.clone())
+/// Closes the transport of a socket, such that its client comes back by itself.
+pub(super) fn abort(socket: &Socket) {
+    if let Some(transport) = transport(socket) {
+        transport.abort();
+    }
+}
+
+/// The socket is a websocket at present, from its beginning or by an upgrade.
+pub(super) fn is_websocket(socket: &Socket) -> bool {
+    transport(socket).is_some_and(|transport| transport.written_bytes().is_some())
+}
+
+/// How a socket is transported.
+fn transport(socket: &Socket) -> Option<&Arc<Transport>> {
+    socket.req_parts().extensions.get()
 }
 
 impl RoomSocket for Peer {
@@ -176,15 +182,13 @@ impl RoomSocket for Peer {
     }
 
     fn fell_behind(&self, delivered: Seq, attempt: u32) {
-        if attempt == ATTEMPTS_MAX
-            && let Some(websocket) = websocket(&self.socket)
-        {
+        // One that polls is asked for as long as it is there: its heartbeat ends it, or it comes for what waits, and then
+        // must get a sync.
+        if attempt == ATTEMPTS_MAX && is_websocket(&self.socket) {
             tracing::debug!(session_id = %self.session_id, member = self.member.0, delivered = delivered.0, "socket shed");
-            websocket.abort();
+            abort(&self.socket);
             return;
         }
-        // Whoever polls is asked for as long as it is there: its heartbeat ends it, or it comes for what waits, and then
-        // must get a sync.
         let wait = self.retry * (1 << attempt.min(5));
         let (hub, session_id, member) = (self.hub.clone(), self.session_id, self.member);
         tokio::spawn(async move {
@@ -220,12 +224,11 @@ impl RoomSocket for Peer {
             }
             // A disconnect from the namespace would make the client stop for good; a lost transport makes it return.
             Release::CloseTransport => {
-                if let Some(websocket) = websocket(&self.socket) {
-                    tokio::spawn(async move {
-                        tokio::time::sleep(FLUSH).await;
-                        websocket.abort();
-                    });
-                }
+                let socket = self.socket.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(FLUSH).await;
+                    abort(&socket);
+                });
             }
         }
     }

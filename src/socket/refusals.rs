@@ -17,7 +17,7 @@ use serde_json::Value;
 use socketioxide::{SocketError, socket::Socket};
 use tokio::sync::mpsc;
 
-use super::{ack::has_taken, peer::websocket};
+use super::{ack::has_taken, peer};
 
 /// See the [module](self).
 pub(super) struct Refusals {
@@ -83,8 +83,8 @@ async fn hand_out(mut waiting: mpsc::Receiver<i64>, socket: Weak<Socket>, body: 
 
 /// Ends a connection whose queue is full. A websocket is cut; one that polls is told with the next packet that it takes.
 fn cut(socket: &Arc<Socket>, wait: Duration) {
-    if let Some(websocket) = websocket(socket) {
-        return websocket.abort();
+    if peer::is_websocket(socket) {
+        return peer::abort(socket);
     }
     let socket = Arc::downgrade(socket);
     tokio::spawn(async move {

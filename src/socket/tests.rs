@@ -4,8 +4,9 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
+use engineioxide::service::NotFoundService;
 use futures_util::future::BoxFuture;
-use socketioxide::{SocketIo, extract::TryData};
+use socketioxide::{SocketIo, extract::TryData, service::SocketIoService};
 use talus_actors::{
     domain::{blueprint::Blueprint, command::Origin, ids::TemplateId},
     hub::{HubParts, HubSettings, NewSession, SupervisionSettings},

@@ -29,6 +29,10 @@ pub async fn tell_errors(response: Response) -> Response {
         .ok()
         .and_then(|said| serde_json::from_slice(&said).ok())
         .unwrap_or_default();
+    // The hub's own are in that shape already.
+    if said["error"].is_object() {
+        return (status, Json(said)).into_response();
+    }
     (status, Json(body(status, &said))).into_response()
 }
 

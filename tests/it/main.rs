@@ -43,3 +43,4 @@ mod save_limit;
 mod stream;
 mod support;
 mod tidy;
+mod transports;

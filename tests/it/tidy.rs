@@ -94,6 +94,11 @@ fn each_floor_imports_only_floors_below_it() {
         "an edge holds the hub and nothing else",
     );
     assert_none(
+        "src/transport",
+        &["crate::http", "crate::socket", "crate::app", "talus_actors"],
+        "transports know requests, bytes and the library",
+    );
+    assert_none(
         "src/socket",
         &["crate::http", "crate::app", "session_supervisor", "ractor"],
         "an edge holds the hub and nothing else",

@@ -101,6 +101,12 @@ impl Story {
                 ("event", Some((event, data))) => json!({"receives": event, "data": data}),
                 ("sent", _) => json!({"sends": told.more["event"], "data": told.more["data"]}),
                 ("connected", _) => json!({"is": "connected"}),
+                // The client that polls has another word for it.
+                ("disconnected", _) if told.more["reason"] == "transport error" => {
+                    let mut more = told.more.clone();
+                    more["reason"] = json!("transport close");
+                    json!({"is": "disconnected", "data": more})
+                }
                 (got, _) => json!({"is": got, "data": told.more}),
             };
             let mut step = self.names.stable(&what);

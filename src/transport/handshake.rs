@@ -1,0 +1,226 @@
+//! The opening handshake of a websocket (RFC 6455, section 4.2), and requests of Engine.IO.
+//!
+//! The library is given a websocket after its handshake and cannot refuse it any more, so everything that it would
+//! refuse is refused here.
+
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header},
+    response::Response,
+};
+use engineioxide::socket::Sid;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+/// Only version of the websocket protocol.
+const VERSION: &str = "13";
+
+/// Length of a websocket key, in characters: 16 bytes as base64.
+const KEY_CHARS: usize = 24;
+
+/// Reason that a request is refused: the codes and texts of Engine.IO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    UnknownTransport,
+    UnknownSession,
+    BadRequest,
+    UnsupportedProtocol,
+}
+
+impl Refusal {
+    /// Answer of Engine.IO, with the code as a text, as the library has it. Clients take it for a lost transport, and
+    /// connect anew.
+    pub(super) fn response(self) -> Response {
+        let (code, message) = match self {
+            Self::UnknownTransport => (0, "Transport unknown"),
+            Self::UnknownSession => (1, "Session ID unknown"),
+            Self::BadRequest => (3, "Bad request"),
+            Self::UnsupportedProtocol => (5, "Unsupported protocol version"),
+        };
+        let body = format!(r#"{{"code":"{code}","message":"{message}"}}"#);
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        response
+    }
+}
+
+/// Request of a client, by its query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// A websocket, for a session that is there or a new one.
+    Websocket(Option<Sid>),
+    /// A new session by polling.
+    Open,
+    /// The packets of a session.
+    Poll(Sid),
+    /// Packets for a session.
+    Post(Sid),
+    /// Anything else, which the library answers.
+    Other,
+}
+
+/// Reads the query, as the library does.
+///
+/// # Errors
+/// If the library would refuse the request.
+pub(super) fn wanted(request: &Request) -> Result<Wanted, Refusal> {
+    let query = request.uri().query().ok_or(Refusal::UnknownTransport)?;
+    let value = |name: &str| {
+        query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+    };
+    if value("EIO") != Some("4") {
+        return Err(Refusal::UnsupportedProtocol);
+    }
+    let sid: Option<Sid> = match value("sid") {
+        Some(sid) => Some(sid.parse().map_err(|_| Refusal::UnknownSession)?),
+        None => None,
+    };
+    match (value("transport"), request.method(), sid) {
+        (Some("websocket"), &Method::GET, sid) => Ok(Wanted::Websocket(sid)),
+        (Some("polling"), &Method::GET, None) => Ok(Wanted::Open),
+        (Some("polling"), &Method::GET, Some(sid)) => Ok(Wanted::Poll(sid)),
+        (Some("polling"), &Method::POST, Some(sid)) => Ok(Wanted::Post(sid)),
+        (Some("websocket" | "polling"), ..) => Ok(Wanted::Other),
+        _ => Err(Refusal::UnknownTransport),
+    }
+}
+
+/// Checks a websocket request, and gives the answer to it.
+///
+/// # Errors
+/// If it is none.
+pub(super) fn accept(request: &Request) -> Result<Response, Refusal> {
+    let headers = request.headers();
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(Refusal::BadRequest)?;
+    let is_websocket = request.version() == Version::HTTP_11
+        && has_token(headers, &header::UPGRADE, "websocket")
+        && has_token(headers, &header::CONNECTION, "upgrade")
+        && headers
+            .get(header::SEC_WEBSOCKET_VERSION)
+            .is_some_and(|version| version == VERSION)
+        && is_key(key);
+    if !is_websocket {
+        return Err(Refusal::BadRequest);
+    }
+    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).map_err(|_| Refusal::BadRequest)?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(response)
+}
+
+/// A list of tokens has one of them, whatever its case.
+fn has_token(headers: &HeaderMap, name: &header::HeaderName, token: &str) -> bool {
+    let values = headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .any(|found| found.trim().eq_ignore_ascii_case(token))
+}
+
+fn is_key(key: &HeaderValue) -> bool {
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    let key = key.as_bytes();
+    key.len() == KEY_CHARS && key.ends_with(b"==") && key[..KEY_CHARS - 2].iter().all(is_base64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, query: &str, headers: &[(&str, &str)]) -> Request {
+        let mut request = Request::builder().method(method).uri(format!("/socket.io/{query}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(Body::empty()).expect("a request")
+    }
+
+    const GOOD: [(&str, &str); 4] = [
+        ("Upgrade", "WebSocket"),
+        ("Connection", "keep-alive, Upgrade"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+
+    /// P9: the answer is that of RFC 6455, and agrees to no extension, compression least of all.
+    #[test]
+    fn accept_answers_the_example_of_the_standard() {
+        let extensions = ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits");
+        let headers: Vec<_> = GOOD.into_iter().chain([extensions]).collect();
+        let response = accept(&request("GET", "", &headers)).expect("a websocket");
+        assert_eq!(response.status(), 101);
+        assert_eq!(
+            response.headers()["sec-websocket-accept"],
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
+        assert!(!response.headers().contains_key("sec-websocket-extensions"));
+    }
+
+    /// P9: a request that lacks a part is refused before anything is kept for it.
+    #[test]
+    fn accept_refuses_requests_that_are_no_handshakes() {
+        for (index, wrong) in ["h2c", "close", "8", "short"].into_iter().enumerate() {
+            let mut headers = GOOD.to_vec();
+            headers[index].1 = wrong;
+            let refused = accept(&request("GET", "", &headers)).expect_err(wrong);
+            assert_eq!(
+                (refused, refused.response().status().as_u16()),
+                (Refusal::BadRequest, 400)
+            );
+            headers.remove(index);
+            assert_eq!(
+                accept(&request("GET", "", &headers)).expect_err("absent"),
+                Refusal::BadRequest
+            );
+        }
+    }
+
+    /// P9: requests are told apart as the library tells them apart.
+    #[test]
+    fn wanted_reads_the_query_as_the_library_does() {
+        let sid: Sid = "AAAAAAAAAAAAAAHs".parse().expect("an id");
+        for (method, query, expected) in [
+            ("GET", "?EIO=4&transport=websocket", Ok(Wanted::Websocket(None))),
+            (
+                "GET",
+                "?EIO=4&transport=websocket&sid=AAAAAAAAAAAAAAHs",
+                Ok(Wanted::Websocket(Some(sid))),
+            ),
+            ("GET", "?EIO=4&transport=polling&t=abc", Ok(Wanted::Open)),
+            (
+                "GET",
+                "?transport=polling&EIO=4&sid=AAAAAAAAAAAAAAHs",
+                Ok(Wanted::Poll(sid)),
+            ),
+            (
+                "POST",
+                "?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAHs",
+                Ok(Wanted::Post(sid)),
+            ),
+            ("POST", "?EIO=4&transport=polling", Ok(Wanted::Other)),
+            ("GET", "?EIO=4&transport=polling&sid=", Err(Refusal::UnknownSession)),
+            (
+                "GET",
+                "?EIO=4&transport=polling&sid=short",
+                Err(Refusal::UnknownSession),
+            ),
+            ("GET", "?EIO=3&transport=polling", Err(Refusal::UnsupportedProtocol)),
+            ("GET", "?transport=polling", Err(Refusal::UnsupportedProtocol)),
+            ("GET", "?EIO=4&transport=carrier-pigeon", Err(Refusal::UnknownTransport)),
+            ("GET", "?EIO=4", Err(Refusal::UnknownTransport)),
+            ("GET", "", Err(Refusal::UnknownTransport)),
+        ] {
+            assert_eq!(wanted(&request(method, query, &[])), expected, "{method} {query}");
+        }
+    }
+}

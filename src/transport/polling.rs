@@ -1,0 +1,208 @@
+//! Sessions that poll: opening them, their polls, and their posts.
+
+use std::sync::Arc;
+
+use axum::{
+    body::{Body, Bytes},
+    extract::Request,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use engineioxide::socket::Sid;
+use futures_util::{FutureExt, StreamExt};
+use serde::Deserialize;
+use tokio::{task::unconstrained, time::timeout};
+
+use super::{
+    handshake::Refusal,
+    packets,
+    service::{PATH, Shared},
+    session::Transport,
+};
+use crate::{budget::Reservation, metrics::SocketCut, wire::error::Failure};
+
+/// Packet of Engine.IO that says nothing.
+pub(super) const NOOP: &str = "6";
+
+/// Packet of Engine.IO by which a client closes its session.
+const CLOSE: &str = "1";
+
+/// Separates packets in the answer to a poll.
+const SEPARATOR: &[u8] = b"\x1e";
+
+/// Longest answer to the opening of a session, in bytes. It has some 150.
+const OPEN_BYTES_MAX: usize = 4096;
+
+/// Bytes of a body that count against no budget.
+const UNRESERVED_BYTES_MAX: usize = 4096;
+
+/// Packet that opens a session.
+#[derive(Deserialize)]
+struct Open {
+    sid: String,
+}
+
+impl Shared {
+    /// Opens a session.
+    pub(super) async fn open(self: &Arc<Self>, mut request: Request) -> Response {
+        let transport = Transport::polling(self);
+        request.extensions_mut().insert(Arc::clone(&transport));
+        let (parts, body) = self.call(request).await.into_parts();
+        let Ok(body) = axum::body::to_bytes(body, OPEN_BYTES_MAX).await else {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        };
+        if let Some(sid) = opened(&body) {
+            self.sessions.add(sid, &transport);
+        }
+        Response::from_parts(parts, Body::from(body))
+    }
+
+    /// Answers a poll: with packets of the library as soon as there are any, or with none when an upgrade needs it to end.
+    /// A poll that is dropped while it waits has taken no packet.
+    pub(super) async fn poll(&self, sid: Sid, request: Request) -> Response {
+        let Some(transport) = self.sessions.get(sid) else {
+            return Refusal::UnknownSession.response();
+        };
+        let Some(polling) = transport.open_polling() else {
+            return Refusal::UnknownSession.response();
+        };
+        let _poll = polling.begin_poll();
+        if polling.is_handing_over() {
+            return text(NOOP);
+        }
+        tokio::select! {
+            biased;
+            () = polling.closed().cancelled() => Refusal::UnknownSession.response(),
+            response = self.call(request) => without_close(response).await,
+            () = polling.poll_is_cut() => text(NOOP),
+        }
+    }
+
+    /// Passes packets on, when all of the body is there.
+    pub(super) async fn post(&self, sid: Sid, request: Request) -> Response {
+        let transport = self.sessions.get(sid);
+        if transport.is_none_or(|transport| transport.open_polling().is_none()) {
+            return Refusal::UnknownSession.response();
+        }
+        let (parts, body) = request.into_parts();
+        let timeout_ms = self.settings.message_timeout.as_millis();
+        let read = match timeout(self.settings.message_timeout, self.read_body(body)).await {
+            Ok(read) => read,
+            Err(_) => {
+                let message = format!("the body did not arrive within {timeout_ms} ms");
+                Err((Some(SocketCut::MessageTimeout), Failure::new("OVERLOADED", message)))
+            }
+        };
+        match read {
+            Ok(body) => {
+                let body = Body::from(packets::answerable_body(body));
+                self.call(Request::from_parts(parts, body)).await
+            }
+            Err((cut, failure)) => {
+                if let Some(cut) = cut {
+                    self.settings.metrics.observe_socket_cut(cut);
+                }
+                refusal(&failure)
+            }
+        }
+    }
+
+    /// Reads a body, within its limit and the budget of all that is received.
+    async fn read_body(&self, body: Body) -> Result<Vec<u8>, (Option<SocketCut>, Failure)> {
+        let max = self.settings.message_bytes_max;
+        let (mut read, mut chunks) = (Vec::new(), body.into_data_stream());
+        let mut reserved: Option<Reservation> = None;
+        // Small bodies come at once, and are served also while large ones take the whole budget.
+        let mut unreserved = UNRESERVED_BYTES_MAX;
+        while let Some(chunk) = chunks.next().await {
+            let Ok(chunk) = chunk else {
+                let failure = Failure::new("INVALID_REQUEST", "the body ended too early");
+                return Err((None, failure));
+            };
+            if chunk.len() > max - read.len() {
+                let message = format!("a post has at most {max} bytes (realtime.message_bytes_max)");
+                let failure = Failure::new("PAYLOAD_TOO_LARGE", message).with("max", max);
+                return Err((Some(SocketCut::MessageTooLarge), failure));
+            }
+            let free = chunk.len().min(unreserved);
+            unreserved -= free;
+            let Some(more) = self.settings.receiving.try_reserve(chunk.len() - free) else {
+                let message = "unfinished messages take all memory there is for them";
+                let failure = Failure::new("OVERLOADED", message).with("limit", "receiving_bytes_max");
+                return Err((Some(SocketCut::ReceivingFull), failure));
+            };
+            match &mut reserved {
+                Some(reserved) => reserved.merge(more),
+                None => reserved = Some(more),
+            }
+            read.extend_from_slice(&chunk);
+        }
+        Ok(read)
+    }
+
+    /// Has the library end a session as if its client had closed it.
+    pub(super) async fn close_polling(&self, sid: Sid) {
+        if let Some(request) = internal("POST", sid, CLOSE) {
+            self.call(request).await;
+        }
+    }
+
+    /// Packets that wait for a session; `None`: there are none now.
+    pub(super) async fn take_waiting(&self, sid: Sid) -> Option<Bytes> {
+        let request = internal("GET", sid, "")?;
+        let response = unconstrained(self.call(request)).now_or_never()?;
+        if response.status() != StatusCode::OK {
+            return None;
+        }
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.ok()?;
+        (!body.is_empty()).then_some(body)
+    }
+}
+
+/// The answer to a poll without a packet that closes the session. Some clients take that packet as an order to stay away,
+/// and none of them an answer that the session is unknown.
+async fn without_close(response: Response) -> Response {
+    if response.status() != StatusCode::OK {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    // The library's answers are whole, so this waits for nothing.
+    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let Some(rest) = body.strip_suffix(CLOSE.as_bytes()) else {
+        return Response::from_parts(parts, Body::from(body));
+    };
+    match rest.strip_suffix(SEPARATOR) {
+        // The next poll finds no session.
+        Some(before) => {
+            parts.headers.remove(header::CONTENT_LENGTH);
+            Response::from_parts(parts, Body::from(body.slice_ref(before)))
+        }
+        None if rest.is_empty() => Refusal::UnknownSession.response(),
+        None => Response::from_parts(parts, Body::from(body)),
+    }
+}
+
+/// Request of the hub's own.
+fn internal(method: &str, sid: Sid, body: &'static str) -> Option<Request> {
+    let uri = format!("{PATH}?EIO=4&transport=polling&sid={sid}");
+    Request::builder().method(method).uri(uri).body(Body::from(body)).ok()
+}
+
+fn opened(body: &[u8]) -> Option<Sid> {
+    let open: Open = serde_json::from_slice(body.strip_prefix(b"0")?).ok()?;
+    open.sid.parse().ok()
+}
+
+fn text(packets: &'static str) -> Response {
+    let mut response = Response::new(Body::from(packets));
+    let text = HeaderValue::from_static("text/plain; charset=UTF-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, text);
+    response
+}
+
+fn refusal(failure: &Failure) -> Response {
+    let status = StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, axum::Json(failure.body())).into_response()
+}

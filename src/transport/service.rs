@@ -1,0 +1,140 @@
+//! The HTTP service of the edge.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::Body,
+    extract::{ConnectInfo, Request},
+    http::header,
+    response::Response,
+};
+use engineioxide::service::NotFoundService;
+use hyper_util::rt::TokioIo;
+use socketioxide::service::SocketIoService;
+use tokio::time::timeout;
+
+use super::{
+    Settings,
+    handshake::{self, Refusal, Wanted},
+    head,
+    link::Link,
+    session::{Sessions, Transport},
+    stream::LibraryStream,
+};
+use crate::{budget::ByteBudget, config::Realtime, listener::Connection, metrics::Metrics};
+
+/// Path that Socket.IO clients connect to unless they are told otherwise.
+pub const PATH: &str = "/socket.io/";
+
+/// Library of Socket.IO.
+type Library = SocketIoService<NotFoundService>;
+
+/// Serves the sessions of a library. Clones serve the same sessions.
+#[derive(Clone)]
+pub struct Service(Arc<Shared>);
+
+/// State that requests share.
+pub(super) struct Shared {
+    library: Library,
+    pub(super) sessions: Sessions,
+    pub(super) settings: Arc<Settings>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// Service of a library. The budget bounds unfinished messages of all connections.
+    #[must_use]
+    pub fn new(library: Library, realtime: &Realtime, receiving: &ByteBudget, metrics: &Metrics) -> Self {
+        Self(Arc::new(Shared {
+            library,
+            sessions: Sessions::default(),
+            settings: Arc::new(Settings::new(realtime, receiving, metrics)),
+        }))
+    }
+}
+
+impl tower::Service<Request> for Service {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let shared = Arc::clone(&self.0);
+        Box::pin(async move { Ok(shared.answer(head::detached(request)).await) })
+    }
+}
+
+impl Shared {
+    async fn answer(self: Arc<Self>, request: Request) -> Response {
+        let answered = match handshake::wanted(&request) {
+            Ok(Wanted::Websocket(Some(sid))) => self.probe(sid, request),
+            Ok(Wanted::Websocket(None)) => self.websocket(request),
+            Ok(Wanted::Open) => Ok(self.open(request).await),
+            Ok(Wanted::Poll(sid)) => Ok(self.poll(sid, request).await),
+            Ok(Wanted::Post(sid)) => Ok(self.post(sid, request).await),
+            Ok(Wanted::Other) => Ok(self.call(request).await),
+            Err(refusal) => Err(refusal),
+        };
+        answered.unwrap_or_else(Refusal::response)
+    }
+
+    /// Answers with the library.
+    pub(super) async fn call(&self, request: Request) -> Response {
+        let mut library = self.library.clone();
+        match tower::Service::<Request>::call(&mut library, request).await {
+            Ok(response) => response.map(Body::new),
+            Err(never) => match never {},
+        }
+    }
+
+    /// Begins a session as a websocket.
+    fn websocket(self: Arc<Self>, mut request: Request) -> Result<Response, Refusal> {
+        let response = handshake::accept(&request)?;
+        let connection = connection(&request);
+        tokio::spawn(async move {
+            let upgraded = hyper::upgrade::on(&mut request);
+            // The answer is written before, so this takes as long as the peer takes to read it.
+            if let Ok(Ok(io)) = timeout(self.settings.write_stall, upgraded).await {
+                let link = Link::new(TokioIo::new(io), Arc::clone(&self.settings));
+                request.extensions_mut().insert(Transport::websocket(connection));
+                self.hand_over(LibraryStream::new(link), request);
+            }
+        });
+        Ok(response)
+    }
+
+    /// Gives the library a websocket.
+    pub(super) fn hand_over<S>(&self, stream: LibraryStream<S>, request: Request)
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut request = request.map(drop);
+        request.headers_mut().remove(header::SEC_WEBSOCKET_EXTENSIONS);
+        let mut library = self.library.clone();
+        // It is ready at once, and the request was checked.
+        let handed = tower::Service::<(LibraryStream<S>, _)>::call(&mut library, (stream, request));
+        if let Err(error) = handed.into_inner() {
+            tracing::error!(%error, "a websocket that was accepted was refused by the library");
+        }
+    }
+}
+
+/// Connection that a request came by.
+pub(super) fn connection(request: &Request) -> Option<Connection> {
+    let info = request.extensions().get::<ConnectInfo<Connection>>();
+    info.map(|info| info.0.clone())
+}

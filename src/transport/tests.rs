@@ -1,0 +1,308 @@
+//! A link and the library's stream over it, step by step: bounds, wake-ups, closing.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use proptest::prelude::*;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
+
+use super::{
+    Settings,
+    frames::{Kind, client_frame, close_frame, frame},
+    link::Link,
+    stream::LibraryStream,
+};
+use crate::{budget::ByteBudget, config::Realtime, metrics::Metrics};
+
+const UNWRITTEN_BYTES_MAX: usize = 100;
+
+fn settings() -> Settings {
+    let realtime = Realtime {
+        unwritten_bytes_max: UNWRITTEN_BYTES_MAX,
+        message_bytes_max: 1_000,
+        ..crate::config::Config::default().realtime
+    };
+    Settings::new(&realtime, &ByteBudget::new(1_000_000), &Metrics::default())
+}
+
+fn stream(settings: &Settings, window_bytes: usize) -> (LibraryStream<DuplexStream>, DuplexStream) {
+    let (ours, peer) = duplex(window_bytes);
+    (LibraryStream::new(Link::new(ours, Arc::new(settings.clone()))), peer)
+}
+
+/// Task that is polled when it was woken.
+#[derive(Debug, Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    PeerSends(usize),
+    PeerReads(usize),
+    LibraryWrites(usize),
+    ReaderRuns,
+    WriterRuns,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0_usize..300).prop_map(Step::PeerSends),
+        (1_usize..300).prop_map(Step::PeerReads),
+        (0_usize..300).prop_map(Step::LibraryWrites),
+        Just(Step::ReaderRuns),
+        Just(Step::WriterRuns),
+    ]
+}
+
+/// Both ends of a connection, and the two tasks of the library, each of which runs only after it was woken.
+struct Simulation {
+    stream: LibraryStream<DuplexStream>,
+    peer: DuplexStream,
+    reader: Arc<Woken>,
+    writer: Arc<Woken>,
+    peer_has_to_send: Vec<u8>,
+    peer_got: Vec<u8>,
+    library_has_to_write: Vec<u8>,
+    library_got: Vec<u8>,
+}
+
+impl Simulation {
+    fn run_reader(&mut self) -> bool {
+        if !self.reader.0.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        let waker = Waker::from(Arc::clone(&self.reader));
+        let mut cx = Context::from_waker(&waker);
+        loop {
+            let mut bytes = [0; 64];
+            let mut buf = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(&mut cx, &mut buf) {
+                Poll::Ready(Ok(())) => self.library_got.extend_from_slice(buf.filled()),
+                Poll::Ready(Err(error)) => unreachable!("{error}"),
+                Poll::Pending => return true,
+            }
+        }
+    }
+
+    fn run_writer(&mut self) -> bool {
+        if !self.writer.0.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        let waker = Waker::from(Arc::clone(&self.writer));
+        let mut cx = Context::from_waker(&waker);
+        while !self.library_has_to_write.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(&mut cx, &self.library_has_to_write) {
+                Poll::Ready(written) => drop(self.library_has_to_write.drain(..written.expect("it works"))),
+                Poll::Pending => return true,
+            }
+        }
+        let _ = Pin::new(&mut self.stream).poll_flush(&mut cx);
+        true
+    }
+
+    fn peer_sends(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut has_sent = false;
+        while !self.peer_has_to_send.is_empty()
+            && let Poll::Ready(sent) = Pin::new(&mut self.peer).poll_write(&mut cx, &self.peer_has_to_send)
+        {
+            self.peer_has_to_send.drain(..sent.expect("it works"));
+            has_sent = true;
+        }
+        has_sent
+    }
+
+    fn peer_reads(&mut self, most: usize) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut bytes = vec![0; most];
+        let mut buf = ReadBuf::new(&mut bytes);
+        let _ = Pin::new(&mut self.peer).poll_read(&mut cx, &mut buf);
+        self.peer_got.extend_from_slice(buf.filled());
+        !buf.filled().is_empty()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// P1, P9: in whatever order a peer sends and reads and the library's two tasks run, no wake-up is lost: when the peer
+    /// reads on, everything arrives at both ends, whole and in order. And no more waits than may.
+    #[test]
+    fn stream_loses_no_wake_up_and_no_byte(
+        window_bytes in 1_usize..200,
+        steps in prop::collection::vec(step(), 0..60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime = runtime.expect("a runtime");
+        let _entered = runtime.enter();
+        let settings = settings();
+        let (stream, peer) = stream(&settings, window_bytes);
+        let mut simulation = Simulation {
+            stream,
+            peer,
+            reader: Arc::new(Woken(AtomicBool::new(true))),
+            writer: Arc::new(Woken(AtomicBool::new(true))),
+            peer_has_to_send: Vec::new(),
+            peer_got: Vec::new(),
+            library_has_to_write: Vec::new(),
+            library_got: Vec::new(),
+        };
+        let (mut sent, mut written) = (Vec::new(), Vec::new());
+        for (number, step) in steps.into_iter().enumerate() {
+            let fill = u8::try_from(number).expect("few");
+            match step {
+                Step::PeerSends(bytes) => {
+                    let message = client_frame(Kind::Binary, &vec![fill; bytes]);
+                    sent.extend_from_slice(&message);
+                    simulation.peer_has_to_send.extend_from_slice(&message);
+                    simulation.peer_sends();
+                }
+                Step::PeerReads(most) => drop(simulation.peer_reads(most)),
+                Step::LibraryWrites(bytes) => {
+                    let frame = frame(Kind::Text, &vec![fill; bytes]);
+                    written.extend_from_slice(&frame);
+                    simulation.library_has_to_write.extend_from_slice(&frame);
+                    simulation.writer.0.store(true, Ordering::Relaxed);
+                }
+                Step::ReaderRuns => drop(simulation.run_reader()),
+                Step::WriterRuns => drop(simulation.run_writer()),
+            }
+            let waiting = settings.metrics.unwritten_bytes().get();
+            prop_assert!(waiting <= UNWRITTEN_BYTES_MAX as i64, "{waiting}");
+        }
+        loop {
+            let moved = [
+                simulation.peer_sends(),
+                simulation.peer_reads(10_000),
+                simulation.run_reader(),
+                simulation.run_writer(),
+            ];
+            if !moved.contains(&true) {
+                break;
+            }
+        }
+        prop_assert_eq!(simulation.library_got.len(), sent.len());
+        prop_assert_eq!(simulation.library_got, sent);
+        prop_assert_eq!(simulation.peer_got.len(), written.len());
+        prop_assert_eq!(simulation.peer_got, written);
+    }
+}
+
+/// P9: while as much waits as may, nothing is read, and what the peer sends stays with the system.
+#[tokio::test(start_paused = true)]
+async fn stream_reads_nothing_while_as_much_waits_as_may() {
+    let (mut stream, mut peer) = stream(&settings(), 1_000);
+    stream
+        .write_all(&frame(Kind::Text, &[0; 1_000]))
+        .await
+        .expect("the system takes it, and the rest waits");
+    while let Poll::Ready(written) = poll_write_once(&mut stream, &[0; 50]) {
+        assert!(written.expect("it waits") > 0);
+    }
+    peer.write_all(&client_frame(Kind::Ping, b"ping"))
+        .await
+        .expect("the system takes it");
+    let mut read = [0; 100];
+    assert!(poll_read_once(&mut stream, &mut read).is_pending());
+    peer.read_exact(&mut [0; 900]).await.expect("the peer reads");
+    let length = stream.read(&mut read).await.expect("and is read");
+    assert_eq!(read[..length], client_frame(Kind::Ping, b"ping"));
+}
+
+/// P9: a peer that takes nothing is given up after a while, and counted once, however often the library tries.
+#[tokio::test(start_paused = true)]
+async fn stream_gives_up_a_peer_that_takes_nothing() {
+    let settings = settings();
+    let (mut stream, mut peer) = stream(&settings, 10);
+    let written = stream.write_all(&frame(Kind::Text, &[0; 50])).await;
+    written.expect("it waits");
+    // Anything taken begins the time anew.
+    tokio::time::advance(settings.write_stall - Duration::from_millis(1)).await;
+    assert!(poll_read_once(&mut stream, &mut [0; 10]).is_pending());
+    peer.read_exact(&mut [0; 10]).await.expect("the peer reads");
+    assert!(poll_read_once(&mut stream, &mut [0; 10]).is_pending());
+    tokio::time::advance(settings.write_stall - Duration::from_millis(1)).await;
+    assert!(poll_read_once(&mut stream, &mut [0; 10]).is_pending());
+    tokio::time::advance(Duration::from_millis(2)).await;
+    for _ in 0..3 {
+        let Poll::Ready(failed) = poll_read_once(&mut stream, &mut [0; 10]) else {
+            unreachable!("it is given up");
+        };
+        assert_eq!(failed.expect_err("it fails").kind(), std::io::ErrorKind::TimedOut);
+        assert!(stream.flush().await.is_err());
+        assert!(stream.write_all(&[0; 100]).await.is_err());
+    }
+    let counted = settings.metrics.render().expect("metrics");
+    assert!(
+        counted.contains("hub_sockets_cut_total{reason=\"not_reading\"} 1\n"),
+        "{counted}"
+    );
+    drop(stream);
+    assert_eq!(settings.metrics.unwritten_bytes().get(), 0);
+}
+
+/// P9: what closes a stream is told to the peer after what waits for it; the library sees an end.
+#[tokio::test(start_paused = true)]
+async fn stream_tells_the_peer_why_it_is_closed() {
+    let (mut stream, mut peer) = stream(&settings(), 20);
+    let waiting = frame(Kind::Text, &[7; 50]);
+    stream.write_all(&waiting).await.expect("it waits");
+    peer.write_all(&client_frame(Kind::Text, &[0; 1_001])[..8])
+        .await
+        .expect("the header");
+    assert_eq!(stream.read(&mut [0; 10]).await.expect("an end"), 0);
+    stream
+        .write_all(b"what the library says now is for nobody")
+        .await
+        .expect("it is dropped");
+    stream.flush().await.expect("nothing waits");
+    drop(stream);
+    let mut got = Vec::new();
+    peer.read_to_end(&mut got).await.expect("it is closed");
+    let reason = close_frame(1009, "a message has at most 1000 bytes (realtime.message_bytes_max)");
+    assert_eq!(got, [&waiting[..], &reason[..]].concat());
+}
+
+/// P1: the library sees the packets of an upgrade before all others, and its answer, which the peer has had, is dropped.
+#[tokio::test(start_paused = true)]
+async fn upgraded_stream_repeats_the_upgrade_for_the_library() {
+    let (ours, mut peer) = duplex(1_000);
+    let link = Link::new(ours, Arc::new(settings()));
+    let mut stream = LibraryStream::upgraded(link, &["2probe", "5"], &["3probe"]);
+    peer.write_all(&client_frame(Kind::Text, b"4next"))
+        .await
+        .expect("it is taken");
+    let expected = [&b"2probe"[..], b"5", b"4next"]
+        .map(|packet| client_frame(Kind::Text, packet))
+        .concat();
+    let mut read = vec![0; expected.len()];
+    stream.read_exact(&mut read).await.expect("they are there");
+    assert_eq!(read, expected);
+    for packet in [b"3probe", b"4hello"] {
+        stream.write_all(&frame(Kind::Text, packet)).await.expect("it is taken");
+    }
+    drop(stream);
+    let mut got = Vec::new();
+    peer.read_to_end(&mut got).await.expect("it is closed");
+    assert_eq!(got, &frame(Kind::Text, b"4hello")[..]);
+}
+
+fn poll_write_once(stream: &mut LibraryStream<DuplexStream>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+    Pin::new(stream).poll_write(&mut Context::from_waker(Waker::noop()), bytes)
+}
+
+fn poll_read_once(stream: &mut LibraryStream<DuplexStream>, bytes: &mut [u8]) -> Poll<std::io::Result<()>> {
+    Pin::new(stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(bytes))
+}

@@ -1,0 +1,261 @@
+//! Bounds on what one connection has the hub keep.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use futures_util::SinkExt;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::{
+    cut, metric,
+    polled::Polled,
+    raw::{self, RawSocket},
+    soon, until_metric,
+};
+use crate::support::TestHub;
+
+/// Bytes that a flood sends before the hub must have stopped it: far more than systems keep for both ends.
+const FLOOD_BYTES: usize = 64 * 1024 * 1024;
+
+/// Bytes that may wait to be written to one websocket.
+const UNWRITTEN_BYTES_MAX: u64 = 65_536;
+
+/// Repeats bytes to a hub that is not read until it cuts the connection. Gives the most bytes that waited meanwhile.
+async fn flood(hub: &TestHub, mut stream: tokio::net::TcpStream, bytes: Vec<u8>) -> u64 {
+    let is_cut = Arc::new(AtomicBool::new(false));
+    let flooding = tokio::spawn({
+        let is_cut = Arc::clone(&is_cut);
+        async move {
+            let mut sent = 0;
+            while stream.write_all(&bytes).await.is_ok() {
+                sent += bytes.len();
+                assert!(sent < FLOOD_BYTES, "the hub goes on reading");
+            }
+            is_cut.store(true, Ordering::Relaxed);
+        }
+    });
+    let mut most = 0;
+    let watched = async {
+        while !is_cut.load(Ordering::Relaxed) {
+            most = metric(hub, "hub_sockets_unwritten_bytes").await.max(most);
+            assert!(
+                !flooding.is_finished() || is_cut.load(Ordering::Relaxed),
+                "the flood failed"
+            );
+        }
+    };
+    soon("the flood is cut", watched).await;
+    flooding.await.expect("the flood is stopped by the hub");
+    most
+}
+
+/// P7, P9: a peer that makes the hub answer and reads nothing has bounded bytes wait for it, and is cut after a while:
+/// pings of websockets, before it has joined anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn websocket_pings_without_reading_are_bounded_and_cut() {
+    let hub = TestHub::with(|config| config.realtime.write_stall_ms = 1_000).await;
+    let stream = raw::stream(&hub.url).await;
+    let pings = raw::frame(0x89, &[b'p'; 125]).repeat(500);
+    let most = flood(&hub, stream, pings).await;
+    assert!((1..=UNWRITTEN_BYTES_MAX).contains(&most), "{most} bytes waited");
+    until_metric(&hub, &cut("not_reading"), |count| count == 1).await;
+    until_metric(&hub, "hub_sockets_unwritten_bytes", |bytes| bytes == 0).await;
+}
+
+/// P7, P9: the same by packets that are refused: namespaces that do not exist, whose names come back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_packets_without_reading_are_bounded_and_cut() {
+    let hub = TestHub::with(|config| config.realtime.write_stall_ms = 1_000).await;
+    let stream = raw::stream(&hub.url).await;
+    let packet = format!("40/{},", "n".repeat(200));
+    let most = flood(&hub, stream, raw::frame(0x81, packet.as_bytes()).repeat(300)).await;
+    assert!((1..=UNWRITTEN_BYTES_MAX).contains(&most), "{most} bytes waited");
+    until_metric(&hub, &cut("not_reading"), |count| count == 1).await;
+}
+
+/// P7, P9: the same in a room, by acknowledgements.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledgements_without_reading_are_bounded_and_cut() {
+    let hub = TestHub::with(|config| config.realtime.write_stall_ms = 1_000).await;
+    let session = hub.session().await;
+    let mut stream = raw::stream(&hub.url).await;
+    let auth = json!({ "session_id": session });
+    let connect = raw::frame(0x81, format!("40/graph,{auth}").as_bytes());
+    stream.write_all(&connect).await.expect("the hub reads");
+    until_metric(&hub, "hub_connections", |count| count == 1).await;
+    let nothing = raw::frame(
+        0x81,
+        br#"42/graph,7["command:execute",{"command_type":"CreateNode","data":{}}]"#,
+    );
+    let most = flood(&hub, stream, nothing.repeat(500)).await;
+    assert!((1..=UNWRITTEN_BYTES_MAX).contains(&most), "{most} bytes waited");
+    until_metric(&hub, &cut("not_reading"), |count| count == 1).await;
+    until_metric(&hub, "hub_connections", |count| count == 0).await;
+}
+
+/// P1, P2: a client that reads late gets everything whole and in order, also answers to pings that it sent meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn late_readers_get_everything_whole_and_in_order() {
+    const COMMANDS: u64 = 150;
+    let hub = TestHub::with(|config| {
+        // However long the commands take here.
+        config.realtime.write_stall_ms = 600_000;
+        config.realtime.ping_timeout_ms = 600_000;
+    })
+    .await;
+    let session = hub.session().await;
+    let mut late = RawSocket::join(&hub.url, &session).await;
+    // More than systems keep for a connection, less than what has a socket miss events.
+    let name = "n".repeat(500);
+    let mut last = 0;
+    for number in 0..COMMANDS {
+        let data = json!({"blueprint_type_id": "task", "name": name, "properties": {"text": "x".repeat(30_000)}});
+        last = hub.execute(&session, "CreateNode", data).await.ok()["seq"]
+            .as_u64()
+            .expect("a place");
+        let ping = Message::Ping(number.to_be_bytes().to_vec().into());
+        late.0.send(ping).await.expect("the hub reads");
+    }
+    let mut expected = 0;
+    loop {
+        let seq = soon("an event", late.executed()).await;
+        assert!(seq > expected, "{seq} after {expected}");
+        expected = seq;
+        if seq == last {
+            return;
+        }
+    }
+}
+
+/// P9: a message over the limit closes with 1009 and a reason, in one frame or in many, and nobody else notices.
+#[tokio::test]
+async fn messages_that_are_too_large_close_with_1009_and_a_reason() {
+    let hub = TestHub::with(|config| config.realtime.message_bytes_max = 10_000).await;
+    let session = hub.session().await;
+    let mut other = RawSocket::join(&hub.url, &session).await;
+    let mut large = RawSocket::join(&hub.url, &session).await;
+    large.send(&"4".repeat(10_001)).await;
+    let reason = "a message has at most 10000 bytes (realtime.message_bytes_max)".to_owned();
+    assert_eq!(soon("it is closed", large.closed()).await, (1009, reason.clone()));
+
+    // The header alone tells, and a hub that waited for the rest would wait for ever.
+    let mut announced = raw::stream(&hub.url).await;
+    announced
+        .write_all(&raw::header(0x81, 10_001))
+        .await
+        .expect("the hub reads");
+    let mut fragmented = raw::stream(&hub.url).await;
+    fragmented
+        .write_all(&raw::frame(0x01, &[b'4'; 6_000]))
+        .await
+        .expect("the hub reads");
+    fragmented
+        .write_all(&raw::frame(0x80, &[b'4'; 6_000]))
+        .await
+        .expect("the hub reads");
+    for mut stream in [announced, fragmented] {
+        let mut read = Vec::new();
+        soon("it is closed", stream.read_to_end(&mut read))
+            .await
+            .expect("no reset");
+        let mut close = vec![0x88, u8::try_from(reason.len() + 2).expect("short"), 0x03, 0xf1];
+        close.extend_from_slice(reason.as_bytes());
+        assert!(read.ends_with(&close), "{}", String::from_utf8_lossy(&read));
+    }
+    until_metric(&hub, &cut("message_too_large"), |count| count == 3).await;
+    until_metric(&hub, "hub_connections", |count| count == 1).await;
+    hub.create_node(&session, None, "a").await;
+    soon("an event", other.executed()).await;
+}
+
+/// P9: unfinished messages of all connections together are bounded, and give back what they took.
+#[tokio::test]
+async fn unfinished_messages_share_one_budget() {
+    let hub = TestHub::with(|config| {
+        config.server.receiving_bytes_max = 4 * 1024 * 1024;
+        config.realtime.message_bytes_max = 2 * 1024 * 1024;
+    })
+    .await;
+    let unfinished = [raw::header(0x81, 2_000_000), vec![b'4'; 1_500_000]].concat();
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        let mut stream = raw::stream(&hub.url).await;
+        stream.write_all(&unfinished).await.expect("the hub reads or drops");
+        streams.push(stream);
+    }
+    let refused = cut("receiving_full");
+    until_metric(&hub, &refused, |count| count >= 1).await;
+    drop(streams);
+    let session = hub.session().await;
+    let whole = format!(
+        "42/graph,1[\"presence:update\",{{\"state\":\"{}\"}}]",
+        "x".repeat(1_500_000)
+    );
+    // What they took is free as soon as the hub has noticed that they are gone.
+    let accepted = async {
+        loop {
+            let mut socket = RawSocket::join(&hub.url, &session).await;
+            let _ = socket.0.send(Message::text(whole.clone())).await;
+            if let Some(answer) = socket.try_ack(1).await {
+                return answer;
+            }
+        }
+    };
+    let answer = soon("an answer", accepted).await;
+    assert_eq!(answer["error"]["code"], "LIMIT_EXCEEDED", "{answer}");
+}
+
+/// P9: a message that does not end is given up, with a reason; one frame, many, or half a header.
+#[tokio::test]
+async fn messages_that_never_end_are_closed_with_a_reason() {
+    let hub = TestHub::with(|config| config.realtime.message_timeout_ms = 300).await;
+    for begun in [
+        raw::header(0x81, 100),
+        raw::frame(0x01, b"4"),
+        [raw::frame(0x01, b"4"), raw::frame(0x89, b"ping")].concat(),
+        vec![0x81],
+    ] {
+        let mut stream = raw::stream(&hub.url).await;
+        stream.write_all(&begun).await.expect("the hub reads");
+        let mut read = Vec::new();
+        soon("it is closed", stream.read_to_end(&mut read))
+            .await
+            .expect("no reset");
+        let reason = b"a message is finished within 300 ms (realtime.message_timeout_ms)";
+        assert!(read.ends_with(reason), "{}", String::from_utf8_lossy(&read));
+    }
+    assert_eq!(metric(&hub, &cut("message_timeout")).await, 4);
+}
+
+/// P9: a post over the limit, or one that never ends, is refused, and its session polls on.
+#[tokio::test]
+async fn posts_are_bounded_in_size_and_time() {
+    let hub = TestHub::with(|config| {
+        config.realtime.message_bytes_max = 10_000;
+        config.realtime.message_timeout_ms = 300;
+    })
+    .await;
+    let session = hub.session().await;
+    let mut polled = Polled::join(&hub, &session).await;
+    let (status, body) = polled.post("4".repeat(10_001)).await;
+    assert_eq!(status, 413, "{body}");
+    assert!(body.contains("PAYLOAD_TOO_LARGE"), "{body}");
+    let address = hub.url.strip_prefix("http://").expect("an http address");
+    let mut endless = tokio::net::TcpStream::connect(address).await.expect("the hub accepts");
+    let head = format!(
+        "POST /socket.io/?EIO=4&transport=polling&sid={} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 100\r\n\r\n4",
+        polled.sid
+    );
+    endless.write_all(head.as_bytes()).await.expect("the hub reads");
+    let mut answer = [0; 12];
+    soon("an answer", endless.read_exact(&mut answer))
+        .await
+        .expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 503");
+    hub.create_node(&session, None, "a").await;
+    soon("an event", polled.executed()).await;
+}

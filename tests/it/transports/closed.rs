@@ -1,0 +1,103 @@
+//! Transports that the hub closes: clients come back by themselves, and nothing is left of what they had.
+
+use serde_json::json;
+
+use super::{polled::Polled, soon, until_metric};
+use crate::{
+    clients::driver::{Connect, Driver, Transport},
+    support::TestHub,
+};
+
+/// P2, P7: a session that is quarantined closes the transport of each of its sockets, whatever it is. Clients come back
+/// by themselves as soon as it is released, and get its events.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quarantine_closes_every_kind_of_transport() {
+    for transport in [Transport::Websocket, Transport::Polling, Transport::Upgrading] {
+        let hub = TestHub::start().await;
+        let session = hub.session().await;
+        hub.create_node(&session, None, "a").await;
+        let connect = Connect::to(&hub.url, &session, transport);
+        let mut js = Driver::javascript();
+        js.connect("ann", &connect).await;
+        let happened = js.until("ann", "session:sync").await;
+        if transport == Transport::Upgrading && happened.iter().all(|told| told.got != "upgraded") {
+            js.until_that("ann", |told| told.got == "upgraded").await;
+        }
+        let mut python = Driver::python();
+        python.connect("bob", &connect).await;
+        python.until("bob", "session:sync").await;
+        until_metric(&hub, "hub_connections", |count| count == 2).await;
+        hub.operate(&format!("/sessions/{session}/quarantine"), &json!({}))
+            .await
+            .ok();
+        hub.operate(&format!("/sessions/{session}/release"), &json!({}))
+            .await
+            .ok();
+        for (driver, client) in [(&mut js, "ann"), (&mut python, "bob")] {
+            driver.until(client, "session:draining").await;
+            let gone = driver.until_that(client, |told| told.got == "disconnected").await;
+            let gone = &gone.last().expect("it is gone").more;
+            assert_ne!(gone["reason"], "io server disconnect", "{transport:?}");
+            // It comes back by itself. Had it come before the release, it would have been told to stay away.
+            loop {
+                let told = driver.next(client).await;
+                match told.event() {
+                    Some(("session:sync", _)) => break,
+                    _ if told.got == "connect_error" => driver.reconnect(client).await,
+                    _ => {}
+                }
+            }
+        }
+        let data = json!({"blueprint_type_id": "task", "name": "b"});
+        let seq = hub.execute(&session, "CreateNode", data).await.ok()["seq"]
+            .as_u64()
+            .expect("a place");
+        js.until_seq("ann", seq).await;
+        python.until_seq("bob", seq).await;
+        until_metric(&hub, "hub_connections", |count| count == 2).await;
+        let room = hub.ops(&format!("/sessions/{session}")).await.ok();
+        assert_eq!(room["sockets"], 2, "{transport:?}: {room}");
+    }
+}
+
+/// P9: a polling session that is closed gives back its place among connections, answers a poll that waits, and is unknown.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closed_polling_session_gives_back_its_place() {
+    let hub = TestHub::with(|config| config.realtime.connections_max = 1).await;
+    let session = hub.session().await;
+    let mut polled = Polled::join(&hub, &session).await;
+    until_metric(&hub, "hub_connections", |count| count == 1).await;
+    hub.operate(&format!("/sessions/{session}/quarantine"), &json!({}))
+        .await
+        .ok();
+    let closed = async {
+        loop {
+            let (status, packets) = polled.poll().await;
+            if status != 200 {
+                return packets;
+            }
+        }
+    };
+    let refused = soon("it is closed", closed).await;
+    assert!(refused.contains("Session ID unknown"), "{refused}");
+    assert_eq!(polled.post("3").await.0, 400);
+    assert_eq!(polled.try_websocket().await.err(), Some(400));
+    hub.operate(&format!("/sessions/{session}/release"), &json!({}))
+        .await
+        .ok();
+    let again = async {
+        loop {
+            let mut polled = Polled::open(&hub).await;
+            polled
+                .post(format!("40/graph,{}", json!({ "session_id": session })))
+                .await;
+            if polled.packet().await.starts_with("40/graph") {
+                return polled;
+            }
+        }
+    };
+    // The only place there is.
+    let mut polled = soon("a place", again).await;
+    hub.create_node(&session, None, "a").await;
+    soon("an event", polled.executed()).await;
+}
