@@ -117,7 +117,7 @@ async fn a_page_can_read_the_headers_that_matter() {
         .split(',')
         .collect();
     exposed.sort_unstable();
-    assert_eq!(exposed, ["etag", "retry-after"]);
+    assert_eq!(exposed, ["etag", "location", "retry-after", "x-request-id"]);
 }
 
 async fn preflight(hub: &TestHub, path: &str, origin: &str, method: &str, headers: &str) -> Whole {

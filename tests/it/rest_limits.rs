@@ -271,15 +271,20 @@ async fn deep_json_in_a_field_that_nobody_reads_is_let_pass() {
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused_and_the_client_hears_of_it() {
     const BODY_BYTES: usize = 8_000_000;
-    let hub = TestHub::with(|config| config.server.body_bytes_max = 1_000).await;
+    let hub = TestHub::with(|config| {
+        config.server.body_bytes_max = 1_000;
+        config.limits.graph_bytes_max = 2_000;
+    })
+    .await;
     let session = hub.session().await;
     let large = "x".repeat(BODY_BYTES);
     let length = format!("content-length: {BODY_BYTES}\r\n\r\n{large}");
     let chunked = format!("transfer-encoding: chunked\r\n\r\n{BODY_BYTES:x}\r\n{large}\r\n0\r\n\r\n");
-    for path in [
-        "/commands/execute".to_owned(),
-        "/sessions".to_owned(),
-        format!("/sessions/{session}/load-graph"),
+    let graph = ("graph_bytes_max", 2_000);
+    for (path, (limit, max)) in [
+        ("/commands/execute".to_owned(), ("body_bytes_max", 1_000)),
+        ("/sessions".to_owned(), ("body_bytes_max", 1_000)),
+        (format!("/sessions/{session}/load-graph"), graph),
     ] {
         for body in [&length, &chunked] {
             let mut raw = Raw::to(&hub.url).await;
@@ -290,10 +295,7 @@ async fn a_body_that_is_too_large_is_refused_and_the_client_hears_of_it() {
             let answer = raw.answer().await;
             assert_eq!(answer.refused(), (413, "PAYLOAD_TOO_LARGE".to_owned()), "{path}");
             let error = &answer.json()["error"];
-            assert_eq!(
-                (&error["limit"], &error["max"]),
-                (&json!("body_bytes_max"), &json!(1_000))
-            );
+            assert_eq!((&error["limit"], &error["max"]), (&json!(limit), &json!(max)), "{path}");
             raw.send("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
             assert_eq!(raw.answer().await.status, 200, "{path}");
         }
