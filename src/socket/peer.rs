@@ -173,6 +173,9 @@ impl RoomSocket for Peer {
                 Ok(())
             }
             Err(EmitError::Socket(SocketError::InternalChannelFull)) => Err(SendError::Full),
+            // The library tells a client that it is connected before it lets anything be sent to it. One that joins a
+            // session in between is not gone, and is resynced a moment later (P2).
+            Err(EmitError::Socket(SocketError::Closed)) if !self.of.is_gone() => Err(SendError::Full),
             Err(EmitError::Socket(SocketError::Closed)) => Err(SendError::Closed),
             Err(EmitError::Serialize(error)) => {
                 tracing::error!(event = frame.event, %error, "a packet could not be encoded");

@@ -135,6 +135,11 @@ impl Mate {
         }
     }
 
+    /// One that joins a websocket to its session after it has connected.
+    pub fn late(session: &str) -> Self {
+        Self::new(3, session)
+    }
+
     /// From now on it belongs to another session.
     pub fn follow(&mut self, session: &str) {
         session.clone_into(&mut self.session);
@@ -166,10 +171,7 @@ impl Mate {
         if self.late {
             self.ask("join_session", &place).await?;
         }
-        while self.syncs == before {
-            self.read().await?;
-        }
-        Ok(())
+        self.read_until("a sync", |mate| mate.syncs > before).await
     }
 
     /// Loses the connection without a word, or says good-bye. Of a poller that says nothing it is known after a ping
@@ -234,18 +236,26 @@ impl Mate {
         payload["session_id"] = json!(self.session);
         let before = self.syncs;
         self.tell("session:resync", &payload).await?;
-        while self.syncs == before {
-            self.read().await?;
-        }
-        Ok(())
+        self.read_until("a sync", |mate| mate.syncs > before).await
     }
 
     /// Reads until it is where the session is.
     pub async fn reach(&mut self, seq: u64) -> Result<(), Closed> {
-        while self.position.as_ref().is_none_or(|(_, at)| *at < seq) {
-            self.read().await?;
-        }
-        Ok(())
+        self.read_until("an event", |mate| {
+            mate.position.as_ref().is_some_and(|(_, at)| *at >= seq)
+        })
+        .await
+    }
+
+    /// Reads until something is so. Pings keep a connection going on which nothing else comes, so all of it has a deadline.
+    async fn read_until(&mut self, what: &str, is: impl Fn(&Self) -> bool) -> Result<(), Closed> {
+        in_time(what, async {
+            while !is(self) {
+                self.read().await?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Reads a packet, applies it if it is an event, and gives it.

@@ -18,7 +18,13 @@ mod world;
 
 use std::time::{Duration, Instant};
 
-use self::world::{Counts, World};
+use serde_json::Value;
+
+use self::{
+    mate::Mate,
+    process::Hub,
+    world::{Counts, World},
+};
 
 /// Steps of a run of the tests, unless `FUZZ_STEPS` says otherwise.
 const STEPS: usize = 400;
@@ -70,6 +76,24 @@ async fn run(seed: u64, steps: usize) -> Counts {
     let counts = world.finish().await;
     tell(&format!("seed {seed}, {steps} steps: {counts:?}"));
     counts
+}
+
+/// Joins of the test below: one in ten of them is made before the library lets the hub send to the socket.
+const LATE_JOINS: usize = 100;
+
+/// P2: a client that joins a session as soon as it is told that it is connected gets its sync.
+#[tokio::test]
+async fn late_joins_right_after_the_connect_are_synced() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let hub = Hub::start(dir.path()).await;
+    let made = reqwest::Client::new().post(format!("{}/api/v1/sessions", hub.url));
+    let made = made.body("{}").header("content-type", "application/json").send().await;
+    let made: Value = serde_json::from_str(&made.expect("an answer").text().await.expect("a text")).expect("JSON");
+    let mut mate = Mate::late(made["session_id"].as_str().expect("an id"));
+    for _ in 0..LATE_JOINS {
+        mate.join(&hub.url).await.expect("it is let in");
+        mate.leave(true).await;
+    }
 }
 
 /// P1–P4, P7–P9: whatever comes from outside, in whatever order, the hub serves, and its clients have its graph.
