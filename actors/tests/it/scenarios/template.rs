@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 use talus_actors::domain::{
     command::Command,
+    ids::PropertyId,
     testing::sample::{DONE, TASK, blueprint},
 };
 
@@ -295,7 +296,11 @@ fn strange() -> Command {
         child("c", "a").of(TASK).with("warp", json!(8)),
         child("d", "b").of("starship"),
     ]);
-    load(made.session().document().graph.clone())
+    let mut graph = made.session().document().graph.clone();
+    // As reading a file marks it: the type of "c" is known and does not have the property.
+    let marked = graph.set_orphaned(node("c"), &PropertyId::new("warp"), true);
+    marked.expect("it is there");
+    load(graph)
 }
 
 /// What a loaded graph has beyond the template stays, can be moved where it stands, renamed and deleted; nothing can be

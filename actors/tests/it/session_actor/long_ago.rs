@@ -8,10 +8,11 @@ use talus_actors::{
     hub::HubError,
     log::planned::Fate,
     session_supervisor::Operation,
+    supervision::EventKind,
     world::new_command_id,
 };
 
-use crate::actors_support::{Session, Setup, Underway, World, create_node, new_node_id, until, within};
+use crate::actors_support::{Session, Setup, Underway, World, create_node, new_node_id, within};
 
 /// A session that remembers no more than its latest command.
 fn forgetful() -> Setup {
@@ -52,10 +53,11 @@ async fn assert_known(session: &Session, sent: &Sent) {
 }
 
 async fn restart(session: &Session) {
-    let restarts = session.hub.stats().session_restarts.get();
+    let mut events = session.hub.supervision_events();
     let done = session.hub.operate(session.id, Operation::Restart);
     within(done).await.expect("it is there");
-    until(|| session.hub.stats().session_restarts.get() > restarts).await;
+    let restarted = async { while !matches!(events.recv().await.expect("told").kind, EventKind::Restarted(_)) {} };
+    within(restarted).await;
 }
 
 /// Sends new commands until the log is asked about them no longer.
