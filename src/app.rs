@@ -28,7 +28,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     budget::ByteBudget,
     config::{self, Config, Storage},
-    exit::Exit,
     http::{
         AppState, Held, Reading,
         access::Access,
@@ -41,8 +40,8 @@ use crate::{
     ops,
     projects::ProjectStore,
     socket::{self, Sockets},
-    storage::{self, SqliteLog},
-    telemetry::{LostLines, complain},
+    storage::{self, OnFatal, SqliteLog},
+    telemetry::LostLines,
     templates::{TemplateSettings, TemplateStore},
     wire::room::{ClientLimits, WireEncoder},
 };
@@ -76,6 +75,24 @@ pub enum StartError {
     Log(#[from] LogError),
 }
 
+/// What a hub and the process around it have to do with each other.
+pub struct Surroundings {
+    /// Count of log lines that were lost, for the metrics.
+    pub lost_lines: LostLines,
+    /// Called once if the disk failed such that nothing in memory can be trusted. The hub writes nothing any more; the
+    /// binary ends its process. By default it is logged.
+    pub on_fatal: OnFatal,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self {
+            lost_lines: LostLines::default(),
+            on_fatal: Box::new(|reason| tracing::error!(reason, "the disk failed: the hub has to be started again")),
+        }
+    }
+}
+
 /// A hub that listens and does not serve yet.
 pub struct App {
     listener: TcpListener,
@@ -93,14 +110,15 @@ impl App {
     /// # Errors
     /// Says in one line what is missing.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_counting(config, LostLines::default()).await
+        Self::start_in(config, Surroundings::default()).await
     }
 
-    /// The same, with the count of log lines that were lost among the metrics.
+    /// The same, as part of a process that is more than a hub.
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub async fn start_counting(config: Config, lost_lines: LostLines) -> Result<Self, StartError> {
+    pub async fn start_in(config: Config, surroundings: Surroundings) -> Result<Self, StartError> {
+        let Surroundings { lost_lines, on_fatal } = surroundings;
         let config = Arc::new(config);
         let templates = Arc::new(TemplateStore::with_settings(template_settings(&config.templates)));
         templates
@@ -112,7 +130,7 @@ impl App {
         }
         let projects = ProjectStore::open(config.projects_dir(), config.projects.file_bytes_max)
             .map_err(|error| StartError::Data(error.to_string()))?;
-        let (log, sqlite) = open_log(&config)?;
+        let (log, sqlite) = open_log(&config, on_fatal)?;
         let stats = Arc::new(Stats::default());
         let limits = limits(&config.limits);
         let hub = start_hub(&config, limits.clone(), log, Arc::clone(&templates), Arc::clone(&stats)).await?;
@@ -217,6 +235,11 @@ impl App {
                 connections.cancel();
                 return Err(ServeError::RootFailed);
             }
+            () = writer_ended(sqlite.as_ref()) => {
+                tracing::error!("the writer of the log failed: the process ends");
+                connections.cancel();
+                return Err(ServeError::WriterFailed);
+            }
         }
         let ended = shutdown::shut_down(&state, sockets, server, &closing, &connections).await;
         if let Some(sqlite) = sqlite {
@@ -250,7 +273,7 @@ fn settings(name: &'static str, state: &AppState) -> listener::Settings {
 }
 
 /// The log, and the same once more if it is one that wants to be closed.
-fn open_log(config: &Config) -> Result<(Arc<dyn EventLog>, Option<SqliteLog>), StartError> {
+fn open_log(config: &Config, on_fatal: OnFatal) -> Result<(Arc<dyn EventLog>, Option<SqliteLog>), StartError> {
     match config.data.storage {
         Storage::Sqlite => {
             let options = storage::Options {
@@ -258,7 +281,7 @@ fn open_log(config: &Config) -> Result<(Arc<dyn EventLog>, Option<SqliteLog>), S
                 window_bytes_max: Some(config.limits.replay_window_bytes_max.saturating_mul(2)),
                 ..storage::Options::default()
             };
-            let log = SqliteLog::open(&config.data.dir, &options, Box::new(end_process));
+            let log = SqliteLog::open(&config.data.dir, &options, on_fatal);
             let log = log.map_err(|error| StartError::Data(error.to_string()))?;
             Ok((Arc::new(log.clone()), Some(log)))
         }
@@ -267,12 +290,6 @@ fn open_log(config: &Config) -> Result<(Arc<dyn EventLog>, Option<SqliteLog>), S
             Ok((Arc::new(log), None))
         }
     }
-}
-
-/// After a failed flush the system's memory and the disk say different things, and only a new process reads the disk.
-fn end_process(reason: &str) {
-    complain(&format!("error: the disk failed: {reason}"));
-    std::process::exit(i32::from(Exit::StorageFailed.code()));
 }
 
 /// Connections that may wait to be accepted. When all clients come at once, each one beyond that tries again after one
@@ -300,6 +317,13 @@ async fn observe_recoveries(mut events: broadcast::Receiver<Arc<SupervisionEvent
             Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => return,
         }
+    }
+}
+
+async fn writer_ended(sqlite: Option<&SqliteLog>) {
+    match sqlite {
+        Some(sqlite) => sqlite.writer_ended().await,
+        None => std::future::pending().await,
     }
 }
 

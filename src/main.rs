@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use talus_hub::app::{App, ServeError, StartError};
+use talus_hub::app::{App, ServeError, StartError, Surroundings};
 use talus_hub::cli::{Cli, Command, ConfigCommand};
 use talus_hub::config::{Config, LoadError};
 use talus_hub::exit::Exit;
@@ -128,7 +128,11 @@ async fn run(config: Config, lost_lines: LostLines) -> Exit {
     let stop = signal::asked_to_stop();
     signal::survive_file_limits();
     let data_dir = config.data.dir.display().to_string();
-    let app = match App::start_counting(config, lost_lines).await {
+    let surroundings = Surroundings {
+        lost_lines,
+        on_fatal: Box::new(end_process),
+    };
+    let app = match App::start_in(config, surroundings).await {
         Ok(app) => app,
         Err(error) => return start_failed(&error),
     };
@@ -146,10 +150,16 @@ async fn run(config: Config, lost_lines: LostLines) -> Exit {
             complain(&format!("error: {error}"));
             match error {
                 ServeError::ShutdownOverran { .. } => Exit::ShutdownOverran,
-                ServeError::RootFailed => Exit::Internal,
+                ServeError::RootFailed | ServeError::WriterFailed => Exit::Internal,
             }
         }
     }
+}
+
+/// After a failed flush the system's memory and the disk say different things, and only a new process reads the disk.
+fn end_process(reason: &str) {
+    complain(&format!("error: the disk failed: {reason}"));
+    std::process::exit(i32::from(Exit::StorageFailed.code()));
 }
 
 /// Address for a browser on this machine: one that listens on every interface is not one to connect to.

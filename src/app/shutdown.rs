@@ -29,6 +29,9 @@ pub enum ServeError {
     /// The root of the actors has failed, and all sessions with it.
     #[error("the supervisor of all sessions failed: start the hub again, and report the panic in its log")]
     RootFailed,
+    /// The thread that writes the log has panicked: nothing can be acknowledged any more.
+    #[error("the writer of the log failed: start the hub again, and report the panic in its log")]
+    WriterFailed,
 }
 
 /// Lets sessions finish, tells sockets, then closes: a hub that drains takes on nothing new, but goes on accepting

@@ -44,6 +44,7 @@ use talus_actors::{
     log::{Answer, Append, AppendError, EventLog, LogError, PageMax, Stored, StoredHead, Told},
 };
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use self::{
     files::{DataLock, Watched},
@@ -110,6 +111,7 @@ struct Shared {
     requests: mpsc::SyncSender<Request>,
     readers: Readers,
     refuses: Refuses,
+    writer_ended: CancellationToken,
 }
 
 /// Why nothing can be written now, if so. The writer alone says so.
@@ -155,15 +157,27 @@ impl SqliteLog {
             options.window_bytes_max.unwrap_or(usize::MAX),
         )
         .map_err(|error| unusable(&error))?;
+        let writer_ended = CancellationToken::new();
+        let ended = writer_ended.clone();
         std::thread::Builder::new()
             .name("log-writer".to_owned())
-            .spawn(move || writer.run(lock))
+            .spawn(move || {
+                // Cancelled when the thread ends, by a panic too.
+                let _ended = ended.drop_guard();
+                writer.run(lock);
+            })
             .map_err(|error| OpenError::Io { path, error })?;
         Ok(Self(Arc::new(Shared {
             requests,
             readers,
             refuses,
+            writer_ended,
         })))
+    }
+
+    /// Waits until the writer's thread has ended: after [`Self::close`], or by a panic, after which nothing can be written.
+    pub async fn writer_ended(&self) {
+        self.0.writer_ended.cancelled().await;
     }
 
     /// Finishes what waits, folds the write-ahead log into the database, and stops the writer. What comes later is

@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
         Arc,
@@ -110,8 +111,12 @@ impl Threads {
         for number in 0..THREADS {
             let (jobs, inbox) = mpsc::sync_channel::<Job>(WAITING_MAX);
             let reader = reader()?;
-            // Ends when the log is dropped.
-            let work = move || inbox.into_iter().for_each(|job| job(&reader));
+            // Ends when the log is dropped. A read that panics fails by itself: its thread has others to do.
+            let work = move || {
+                for job in inbox {
+                    let _ = catch_unwind(AssertUnwindSafe(|| job(&reader)));
+                }
+            };
             std::thread::Builder::new()
                 .name(format!("{name}-{number}"))
                 .spawn(work)?;

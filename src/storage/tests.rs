@@ -628,3 +628,18 @@ async fn opening_reads_no_more_bytes_than_a_window_has() {
     let last = stored.records.last().map(|record| record.seq());
     assert_eq!(last, whole.records.last().map(|record| record.seq()));
 }
+
+/// P8: a read that panics is answered with an error, and the thread that it was on reads on.
+#[tokio::test]
+async fn a_read_that_panics_fails_alone() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let log = open_with(dir.path(), &Options::default());
+    // More than there are threads.
+    for _ in 0..8 {
+        for lane in [reader::Lane::Sessions, reader::Lane::Clients] {
+            let read = log.0.readers.ask(lane, |_| -> Result<(), reader::ReadError> { unreachable!("on purpose") });
+            read.await.expect_err("it panicked");
+        }
+    }
+    assert_eq!(log.list().await.expect("the threads live"), []);
+}
