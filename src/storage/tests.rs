@@ -637,7 +637,9 @@ async fn a_read_that_panics_fails_alone() {
     // More than there are threads.
     for _ in 0..8 {
         for lane in [reader::Lane::Sessions, reader::Lane::Clients] {
-            let read = log.0.readers.ask(lane, |_| -> Result<(), reader::ReadError> { unreachable!("on purpose") });
+            let read = log.0.readers.ask(lane, |_| -> Result<(), reader::ReadError> {
+                unreachable!("on purpose")
+            });
             read.await.expect_err("it panicked");
         }
     }

@@ -19,7 +19,7 @@ use super::{
     service::{PATH, Shared},
     session::Transport,
 };
-use crate::{budget::Reservation, metrics::SocketCut, wire::error::Failure};
+use crate::{metrics::SocketCut, wire::error::Failure};
 
 /// Packet of Engine.IO that says nothing.
 pub(super) const NOOP: &str = "6";
@@ -32,9 +32,6 @@ const SEPARATOR: &[u8] = b"\x1e";
 
 /// Longest answer to the opening of a session, in bytes. It has some 150.
 const OPEN_BYTES_MAX: usize = 4096;
-
-/// Bytes of a body that count against no budget.
-const UNRESERVED_BYTES_MAX: usize = 4096;
 
 /// Packet that opens a session.
 #[derive(Deserialize)]
@@ -107,13 +104,10 @@ impl Shared {
         }
     }
 
-    /// Reads a body, within its limit and the budget of all that is received.
+    /// Reads a body, within its limit. The connection counts its bytes against the budget of all that is received.
     async fn read_body(&self, body: Body) -> Result<Vec<u8>, (Option<SocketCut>, Failure)> {
         let max = self.settings.message_bytes_max;
         let (mut read, mut chunks) = (Vec::new(), body.into_data_stream());
-        let mut reserved: Option<Reservation> = None;
-        // Small bodies come at once, and are served also while large ones take the whole budget.
-        let mut unreserved = UNRESERVED_BYTES_MAX;
         while let Some(chunk) = chunks.next().await {
             let Ok(chunk) = chunk else {
                 let failure = Failure::new("INVALID_REQUEST", "the body ended too early");
@@ -123,17 +117,6 @@ impl Shared {
                 let message = format!("a post has at most {max} bytes (realtime.message_bytes_max)");
                 let failure = Failure::new("PAYLOAD_TOO_LARGE", message).with("max", max);
                 return Err((Some(SocketCut::MessageTooLarge), failure));
-            }
-            let free = chunk.len().min(unreserved);
-            unreserved -= free;
-            let Some(more) = self.settings.receiving.try_reserve(chunk.len() - free) else {
-                let message = "unfinished messages take all memory there is for them";
-                let failure = Failure::new("OVERLOADED", message).with("limit", "receiving_bytes_max");
-                return Err((Some(SocketCut::ReceivingFull), failure));
-            };
-            match &mut reserved {
-                Some(reserved) => reserved.merge(more),
-                None => reserved = Some(more),
             }
             read.extend_from_slice(&chunk);
         }

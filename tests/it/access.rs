@@ -144,7 +144,9 @@ async fn host_lookalikes_are_refused() {
         "::1",
     ] {
         let answer = ask(&hub, "GET", &hub.api("/health"), &[("host", host)]).await;
-        assert_eq!(answer.refused(), refused_host(), "{host}");
+        // Some are no host at all, which is told before it is asked whose they are.
+        let is_refused = [refused_host(), (400, "INVALID_REQUEST".to_owned())].contains(&answer.refused());
+        assert!(is_refused, "{host}: {:?}", answer.refused());
     }
 }
 

@@ -22,7 +22,7 @@ use talus_actors::{
     session_actor::{Fault, ResyncRequest, Submitted},
     session_supervisor::{Operation, SupervisionSettings},
     stats::Stats,
-    supervision::BranchState,
+    supervision::{BranchState, EventKind},
     world::now,
 };
 use talus_hub::{
@@ -357,16 +357,17 @@ impl World {
         within(self.hub.operate(self.id(session), operation)).await
     }
 
-    async fn state(&self, session: usize) -> (BranchState, u64) {
+    async fn state(&self, session: usize) -> BranchState {
         let branch = within(self.hub.branch(self.id(session)))
             .await
             .expect("it is there")
             .branch;
-        (branch.state, branch.restarts)
+        branch.state
     }
 
     async fn restart(&mut self, session: usize) {
-        let (state, restarts) = self.state(session).await;
+        let (state, id) = (self.state(session).await, self.id(session));
+        let mut events = self.hub.supervision_events();
         let done = self.operate(session, Operation::Restart).await;
         assert_eq!(done.is_err(), self.quarantined[session], "{done:?}");
         if state != BranchState::Running {
@@ -374,9 +375,13 @@ impl World {
         }
         self.references[session].failures += 1;
         self.references[session].pending = None;
+        // An operator's restart is counted nowhere: the event tells of it.
         within(async {
-            while self.state(session).await == (state, restarts) {
-                tokio::task::yield_now().await;
+            loop {
+                let event = events.recv().await.expect("there are few");
+                if event.session_id == id && matches!(event.kind, EventKind::Failed(_)) {
+                    break;
+                }
             }
         })
         .await;
@@ -392,7 +397,7 @@ impl World {
             self.clients[client].read_to_end().await;
         }
         within(async {
-            while self.state(session).await.0 != BranchState::Quarantined {
+            while self.state(session).await != BranchState::Quarantined {
                 tokio::task::yield_now().await;
             }
         })
@@ -444,7 +449,7 @@ impl World {
     async fn check(&mut self) {
         for session in 0..SESSIONS {
             self.fold(session).await;
-            let (state, _) = self.state(session).await;
+            let state = self.state(session).await;
             if self.quarantined[session] {
                 assert_eq!(state, BranchState::Quarantined);
             } else if state != BranchState::Asleep && state != BranchState::Passivating {
