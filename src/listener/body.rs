@@ -111,7 +111,7 @@ pub enum BodyError {
     OverBudget,
 }
 
-/// See the [module](self).
+/// Body of a request, bounded in time and in the memory of all that is received.
 #[derive(Debug)]
 pub struct ReceivedBody {
     body: Option<Incoming>,

@@ -6,8 +6,8 @@
 //! polling comes by another connection than the one its socket knows; for those, and for every other answer that is not
 //! taken, the stream itself gives up when a write makes no progress for a while.
 //!
-//! A connection that sends nothing, or half of something, has a time for that ([`life`]), and a request's body another
-//! ([`body`]). How many connections there may be is for [`admission`].
+//! A connection that sends nothing, or half of something, has a time for that (`life`), and a request's body another
+//! (`body`). How many connections there may be is for `admission`.
 //!
 //! Nagle's algorithm is off: with it, a small packet waits for the acknowledgement of the one before, up to 40 ms.
 

@@ -146,7 +146,7 @@ impl Drop for FlushOnDrop {
 }
 
 /// Writes a line to standard error for the operator, at the end or before logging begins. Failures are ignored and a
-/// stalled reader is not waited for longer than [`FLUSH_MAX`]: the process ends with its code either way.
+/// stalled reader is not waited for longer than a second: the process ends with its code either way.
 pub fn complain(line: &str) {
     if let Ok(lines) = Lines::start(io::stderr(), usize::MAX) {
         lines.push(format!("{line}\n").as_bytes());

@@ -4,15 +4,15 @@
 //! becomes of a polling session whose upgrade fails, and which packets end a connection. The hub needs other answers
 //! (P7, P9), so the stream is its own:
 //!
-//! * [`handshake`] checks a websocket request and answers it. The library gets the connection afterwards, as a stream.
-//! * [`link`] is a websocket as messages: whole, bounded in size, time and shared memory. What waits to be written is a
-//!   queue of whole frames ([`outgoing`]); a peer that takes none of it is cut.
-//! * [`stream`] is a link as the byte stream that the library reads and writes. It stops reading from a peer that does
+//! * `handshake` checks a websocket request and answers it. The library gets the connection afterwards, as a stream.
+//! * `link` is a websocket as messages: whole, bounded in size, time and shared memory. What waits to be written is a
+//!   queue of whole frames (`outgoing`); a peer that takes none of it is cut.
+//! * `stream` is a link as the byte stream that the library reads and writes. It stops reading from a peer that does
 //!   not read.
-//! * [`probe`] upgrades a polling session. The library sees the websocket when its upgrade is complete, and not before.
-//! * [`session`] knows how a session is transported at present, so that the hub can close any of them.
-//! * [`polling`] passes polls and posts on to the library.
-//! * [`packets`] finds event packets whose JSON is malformed, and replaces them by one that can be answered.
+//! * `probe` upgrades a polling session. The library sees the websocket when its upgrade is complete, and not before.
+//! * `session` knows how a session is transported at present, so that the hub can close any of them.
+//! * `polling` passes polls and posts on to the library.
+//! * `packets` finds event packets whose JSON is malformed, and replaces them by one that can be answered.
 
 mod closing;
 mod frames;
