@@ -29,7 +29,7 @@ use crate::{
     budget::ByteBudget,
     config::{self, Config, Storage},
     http::{
-        AppState, Held, Reading,
+        AppState, Compression, Held, Reading,
         access::Access,
         layers::{check_draining, with_layers},
         pages::check_readable,
@@ -146,6 +146,7 @@ impl App {
             projects: Arc::new(projects),
             receiving: ByteBudget::new(config.server.receiving_bytes_max),
             reading,
+            compression: Compression::new(&config.rest),
             streams: Gate::new(config.rest.streams_max),
             listeners: Gate::new(config.ops.listeners_max),
             stop: CancellationToken::new(),

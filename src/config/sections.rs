@@ -165,6 +165,10 @@ pub struct Rest {
     pub page_items_default: usize,
     /// The most streams of events that are open at one time.
     pub streams_max: usize,
+    /// Size in bytes from which on an answer is compressed for clients that accept it.
+    pub compression_bytes_min: usize,
+    /// Answers that are compressed at one time; 0: none.
+    pub compressions_max: usize,
     /// Bytes of answers that are made and not yet written, of all readers together.
     pub reading_bytes_max: usize,
     /// Readers that read the log or encode at one time.

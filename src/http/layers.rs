@@ -29,8 +29,9 @@ use tower_http::{
 use tracing::Instrument;
 
 use super::{
-    ApiError, AppState,
+    ApiError, AppState, Compression,
     access::{Access, Guard},
+    compression::Accepted,
     request_id::{REQUEST_ID, request_id},
 };
 use crate::{
@@ -45,8 +46,8 @@ const PREFLIGHT_SECONDS: u64 = 3_600;
 /// Adds what every request passes. The outermost refuses whoever may not ask, then comes CORS, so that a page can also read
 /// what went wrong.
 ///
-/// Routes that answer once are given the time that they may take. A long poll or a stream waits for what happens next,
-/// however long that takes.
+/// Routes that answer once are given the time that they may take, and their answers are compressed if they are large. A
+/// long poll or a stream waits for what happens next, however long that takes.
 pub fn with_layers(router: Router, state: &AppState, access: Access, timeout: Option<Duration>) -> Router {
     let metrics = state.metrics.clone();
     let layers = ServiceBuilder::new()
@@ -55,7 +56,11 @@ pub fn with_layers(router: Router, state: &AppState, access: Access, timeout: Op
             metrics: metrics.clone(),
         })
         .layer(cors(access))
-        .layer(Observe { metrics, timeout })
+        .layer(Observe {
+            metrics,
+            timeout,
+            compression: timeout.map(|_| state.compression.clone()),
+        })
         .layer(CatchPanicLayer::custom(panicked));
     router.layer(layers)
 }
@@ -84,10 +89,11 @@ pub async fn check_draining(State(hub): State<Hub>, request: Request, next: Next
 }
 
 /// A span and a count for each request, and an end to those that take too long.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Observe {
     metrics: Metrics,
     timeout: Option<Duration>,
+    compression: Option<Compression>,
 }
 
 impl<S> Layer<S> for Observe {
@@ -100,7 +106,7 @@ impl<S> Layer<S> for Observe {
 }
 
 /// See [`Observe`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Observed<S> {
     layer: Observe,
     inner: S,
@@ -121,7 +127,12 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let Observe { metrics, timeout } = self.layer.clone();
+        let Observe {
+            metrics,
+            timeout,
+            compression,
+        } = self.layer.clone();
+        let accepted = Accepted::of(&request);
         let (method, route) = (
             request.method().clone(),
             request.extensions().get::<MatchedPath>().cloned(),
@@ -142,7 +153,10 @@ where
             let mut response = receipt.and_then(|receipt| body_failure(&receipt)).unwrap_or(response);
             metrics.observe_request(&method, route.as_ref(), response.status());
             response.headers_mut().insert(REQUEST_ID, id);
-            Ok(response)
+            match compression {
+                Some(compression) => Ok(compression.answer(&accepted, response).await),
+                None => Ok(response),
+            }
         })
     }
 }

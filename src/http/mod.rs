@@ -4,6 +4,7 @@
 pub mod access;
 mod body;
 mod commands;
+mod compression;
 mod confined;
 mod error;
 pub(crate) mod health;
@@ -26,6 +27,7 @@ use axum::{
     routing::{get, post},
 };
 
+pub use compression::Compression;
 pub use error::ApiError;
 pub use reading::Reading;
 pub use state::{AppState, Held};

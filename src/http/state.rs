@@ -31,6 +31,8 @@ pub struct Held {
     pub receiving: ByteBudget,
     /// Lets readers read, and keeps what they wait for in bounds.
     pub reading: super::Reading,
+    /// Compresses large answers, so many at one time.
+    pub compression: super::Compression,
     /// Lets streams in, up to their limit.
     pub streams: Gate,
     /// Lets listeners to the tree of actors in, up to their limit.

@@ -14,6 +14,7 @@ use talus_actors::{
 
 use super::{
     AppState,
+    compression::is_never,
     error::Answer,
     reading::{Outlet, Patience, STREAM_PAGE},
     sse::line_stream,
@@ -39,14 +40,6 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
         let named = parts.next().unwrap_or_default();
         named.eq_ignore_ascii_case("text/event-stream") && !parts.any(is_never)
     })
-}
-
-/// Whether a parameter says that its media type is not wanted: a weight of zero.
-fn is_never(parameter: &str) -> bool {
-    let weight = parameter
-        .split_once('=')
-        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
-    weight.is_some_and(|(_, weight)| weight.trim().parse::<f32>() == Ok(0.0))
 }
 
 /// Where a reader was when its connection was lost, in the words of the ids that it was given.

@@ -265,3 +265,99 @@ async fn what_is_no_project_file_is_not_found() {
         assert_eq!(hub.delete(&path).await.refused(), (404, "PROJECT_NOT_FOUND"), "{name}");
     }
 }
+
+/// P9: a graph of several pieces is compressed for requests that accept gzip, and stays the same graph.
+#[tokio::test]
+async fn large_answers_are_compressed_where_that_is_accepted() {
+    let hub = TestHub::start().await;
+    let session_id = hub.session().await;
+    let text = "x".repeat(60_000);
+    for number in 0..6 {
+        let data = json!({"blueprint_type_id": "t", "name": format!("{number}"), "properties": {"text": text}});
+        hub.execute(&session_id, "CreateNode", data).await.ok();
+    }
+    let graph = hub.api(&format!("/sessions/{session_id}/graph"));
+    let asked = |coding: &'static str| answered(hub.http().get(&graph).header("accept-encoding", coding));
+
+    let plain = asked("br, gzip;q=0").await;
+    assert_eq!((plain.status().as_u16(), header(&plain, "content-encoding")), (200, ""));
+    assert!(varies_by_coding(&plain));
+    let strong = header(&plain, "etag").to_owned();
+    let body = plain.bytes().await.expect("the whole body");
+
+    let encoded = asked("gzip").await;
+    assert_eq!(header(&encoded, "content-encoding"), "gzip");
+    assert!(varies_by_coding(&encoded));
+    let weak = header(&encoded, "etag").to_owned();
+    assert_eq!(weak, format!("W/{strong}"));
+    let bytes = encoded.bytes().await.expect("the whole body");
+    assert!(bytes.len() < body.len() / 10, "{} of {}", bytes.len(), body.len());
+    assert_eq!(gunzip(&bytes), body);
+
+    for tag in [&strong, &weak] {
+        let request = hub.http().get(&graph).header("accept-encoding", "gzip");
+        let unchanged = answered(request.header("if-none-match", tag)).await;
+        assert_eq!((unchanged.status().as_u16(), header(&unchanged, "etag")), (304, &*weak));
+        assert!(varies_by_coding(&unchanged));
+    }
+    for nothing in ["*;q=0", "identity;q=0", "compress", ""] {
+        let answer = asked(nothing).await;
+        assert_eq!(
+            (answer.status().as_u16(), header(&answer, "content-encoding")),
+            (200, ""),
+            "{nothing}"
+        );
+    }
+}
+
+/// Answers of commands are compressed too if they carry a graph. Small answers and streams never are.
+#[tokio::test]
+async fn commands_small_answers_and_streams_have_the_coding_that_is_due() {
+    let hub = TestHub::start().await;
+    let session_id = hub.session().await;
+    let accepting = |request: RequestBuilder| answered(request.header("accept-encoding", "gzip, deflate, br"));
+    let data = json!({"blueprint_type_id": "t", "name": "n", "properties": {"text": "x".repeat(5_000)}});
+    let body = json!({"session_id": session_id, "command_type": "CreateNode", "data": data});
+    let with_graph = hub.http().post(hub.api("/commands/execute?graph=true")).json(&body);
+    let answer = accepting(with_graph).await;
+    assert_eq!(header(&answer, "content-encoding"), "gzip");
+    let text = gunzip(&answer.bytes().await.expect("the whole body"));
+    let answer: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    assert!(answer["graph"].is_object());
+
+    for path in ["/health", "/templates/none/schema"] {
+        let small = accepting(hub.http().get(hub.api(path))).await;
+        assert_eq!(
+            (header(&small, "content-encoding"), varies_by_coding(&small)),
+            ("", false),
+            "{path}"
+        );
+    }
+    let events = hub.api(&format!("/sessions/{session_id}/events"));
+    let stream = accepting(hub.http().get(&events).header("accept", "text/event-stream")).await;
+    assert_eq!(header(&stream, "content-encoding"), "");
+    let page = accepting(hub.http().get(&events)).await;
+    assert_eq!(header(&page, "content-encoding"), "gzip");
+}
+
+fn varies_by_coding(response: &Response) -> bool {
+    let values = response.headers().get_all("vary").iter();
+    let mut names = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','));
+    names.any(|name| name.trim().eq_ignore_ascii_case("accept-encoding"))
+}
+
+/// Decodes by the system's own `gzip`.
+fn gunzip(bytes: &[u8]) -> Vec<u8> {
+    let mut file = tempfile::tempfile().expect("a file");
+    std::io::Write::write_all(&mut file, bytes).expect("written");
+    std::io::Seek::rewind(&mut file).expect("rewound");
+    let output = std::process::Command::new("gzip")
+        .arg("-dc")
+        .stdin(file)
+        .output()
+        .expect("gzip runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}

@@ -149,6 +149,7 @@ async fn api() -> (Router, Hub, tempfile::TempDir) {
     let hub = Hub::start(settings, parts).await.expect("an empty log can be read");
     let state = AppState::new(Held {
         reading: talus_hub::http::Reading::new(&Config::default().rest),
+        compression: talus_hub::http::Compression::new(&Config::default().rest),
         hub: hub.clone(),
         config: Arc::new(Config::default()),
         limits: Arc::new(Limits::default()),
