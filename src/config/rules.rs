@@ -77,8 +77,9 @@ fn range(key: &str) -> RangeInclusive<i64> {
         "server.shutdown_grace_ms" | "rest.min_seq_wait_ms" | "sessions.restart_backoff_ms" => 0..=MILLISECONDS_MAX,
         // Zero: as many as there are processors.
         "server.worker_threads" => 0..=WORKER_THREADS_MAX,
-        // And for this: none.
+        // And for these: none.
         "limits.command_filter_bytes_max" => 0..=BYTES_MAX,
+        "rest.compressions_max" => 0..=COUNT_MAX,
         _ if key.ends_with("_ms") => 1..=MILLISECONDS_MAX,
         _ if key.ends_with("_bytes_max") => 1..=BYTES_MAX,
         _ => 1..=COUNT_MAX,

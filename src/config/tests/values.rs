@@ -90,6 +90,7 @@ fn every_number_has_a_range_that_is_kept_at_both_ends() {
         "server.shutdown_grace_ms",
         "server.worker_threads",
         "limits.command_filter_bytes_max",
+        "rest.compressions_max",
         "rest.min_seq_wait_ms",
         "sessions.restart_backoff_ms",
     ];
