@@ -132,7 +132,14 @@ fn the_top_level_is_what_was_settled() {
         "docs",
         "config",
         "README.md",
-        "LICENSE",
+        // Files that every repository has.
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
+        "Makefile",
+        "clippy.toml",
+        "rust-toolchain.toml",
         "rustfmt.toml",
     ];
     let ignored = ["target", "data"];

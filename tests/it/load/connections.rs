@@ -1,4 +1,5 @@
 //! Many connections: a hub takes them all back with what they missed, and a server that does not is found out.
+#![expect(clippy::disallowed_types, reason = "the handlers of a peer share by a lock")]
 
 use std::sync::{
     Arc, Mutex,

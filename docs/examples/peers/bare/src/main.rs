@@ -3,6 +3,10 @@
 //!
 //! What Talus Hub costs beyond this is what its promises cost. It listens to as much of the contract as the load
 //! generator needs.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the handlers that its users would write share sessions by locks"
+)]
 
 use std::{
     collections::HashMap,
