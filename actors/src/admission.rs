@@ -1,26 +1,26 @@
-//! How much may be under way at once. Mailboxes have no bound of their own, so nothing gets into one without a permit
-//! (P9).
+//! Admission control: permits that bound the work in flight. Mailboxes are unbounded, so a message enters a mailbox
+//! only with a permit (P9).
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-/// Counts what is under way, up to a limit. Clones share the count.
+/// Counting semaphore without a wait queue. Clones share the count.
 #[derive(Debug, Clone)]
 pub struct Gate {
     in_flight: Arc<AtomicUsize>,
     max: usize,
 }
 
-/// One of the things that are under way, until it is dropped.
+/// Permit of a [`Gate`]. Dropping the permit returns its slot.
 #[derive(Debug)]
 pub struct Permit {
     in_flight: Arc<AtomicUsize>,
 }
 
 impl Gate {
-    /// A gate that lets in `max` at once.
+    /// Creates a gate with `max` permits.
     #[must_use]
     pub fn new(max: usize) -> Self {
         Self {
@@ -29,10 +29,10 @@ impl Gate {
         }
     }
 
-    /// Lets one more in, or says that there are enough.
+    /// Takes a permit. Returns `None` if `max` permits are out.
     #[must_use]
     pub fn try_enter(&self) -> Option<Permit> {
-        // The count alone is shared, nothing is published through it: relaxed is enough.
+        // Relaxed ordering is enough: the count is the only shared value, and no other memory is published through it.
         if self.in_flight.fetch_add(1, Ordering::Relaxed) < self.max {
             return Some(Permit {
                 in_flight: Arc::clone(&self.in_flight),
@@ -42,13 +42,13 @@ impl Gate {
         None
     }
 
-    /// How many are in.
+    /// Returns the number of permits that are out.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// How many may be in.
+    /// Returns the number of permits in total.
     #[must_use]
     pub const fn max(&self) -> usize {
         self.max

@@ -1,4 +1,4 @@
-//! Which session has which actor. The supervisor alone writes; everybody reads without a lock and without asking it.
+//! Registry of running session actors. The supervisor is the only writer. Readers take no lock and send no message.
 
 use std::sync::Arc;
 
@@ -8,19 +8,19 @@ use tokio::sync::Semaphore;
 
 use crate::{admission::Gate, domain::ids::SessionId, session_actor::SessionMessage};
 
-/// A running session, as callers see it.
+/// Handle of a running session, as callers see it.
 #[derive(Clone)]
 pub(crate) struct SessionHandle {
     pub(crate) actor: ActorRef<SessionMessage>,
     pub(crate) gate: Gate,
-    /// The right to write the project file. It is the session's and not its actor's: who writes goes on writing while
-    /// the session starts again.
+    /// Semaphore with one permit: the right to write the project file. The semaphore outlives a restart of the
+    /// session's actor, so a save in progress keeps its permit.
     pub(crate) saving: Arc<Semaphore>,
 }
 
 type Entries = imbl::OrdMap<SessionId, SessionHandle>;
 
-/// The readers' end. Clones share it.
+/// Read side of the registry. Clones share the entries.
 #[derive(Clone, Default)]
 pub(crate) struct Directory(Arc<ArcSwap<Entries>>);
 
@@ -30,7 +30,7 @@ impl Directory {
     }
 }
 
-/// The writer's end: there is one.
+/// Write side of the registry: exactly one exists.
 pub(crate) struct DirectoryWriter {
     entries: Entries,
     shown: Directory,
@@ -55,7 +55,8 @@ impl DirectoryWriter {
         }
     }
 
-    /// A persistent map: showing a new version costs a few pointers, whatever its size.
+    /// Publishes the current entries. The map is persistent: a clone shares all its nodes, whatever the number of
+    /// entries.
     fn show(&self) {
         self.shown.0.store(Arc::new(self.entries.clone()));
     }

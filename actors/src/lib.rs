@@ -1,9 +1,13 @@
-//! The domain of Talus Hub, pure and deterministic, and the actors that run it.
+//! Domain of Talus Hub, pure and deterministic, and the actors that run the domain.
 //!
-//! Below the feature `runtime` stands the pure core, [`domain`]: no clock, no randomness, no runtime. Above it stand two
-//! ports, the log and the fan-out, and the actors: one [`session_actor`] for each session, which decides, applies and
-//! appends; one [`broadcast_actor`] beside it, which owns the sockets of the room; a supervisor that starts, finds,
-//! restarts and passivates them; and [`hub::Hub`], the handle that everything else holds.
+//! The crate is layered at the feature `runtime`. Below the feature is the pure core, [`domain`]: no clock, no
+//! randomness, no async runtime. Above the feature are two ports and the actors:
+//!
+//! - [`log`] and [`fan_out`]: ports of the event log and of the sockets;
+//! - [`session_actor`]: one actor per session, which decides, applies and appends commands;
+//! - [`broadcast_actor`]: one actor per room, which owns the sockets of a session;
+//! - [`session_supervisor`]: starts, finds, restarts and passivates session actors;
+//! - [`hub::Hub`]: the handle that the edges hold.
 
 pub mod domain;
 

@@ -1,24 +1,24 @@
-//! Answers that cannot get lost silently.
+//! Reply channels that report a lost reply.
 //!
-//! An actor that stops or panics drops its mailbox and its state, and with them the reply ports in them; its callers
-//! then know only that there will be no answer. For a command that is not enough: one that was still in the mailbox
-//! has certainly done nothing and is simply sent again, one that was being decided may be in the log or not. A
-//! [`Reply`] knows which of the two it is when it is dropped.
+//! An actor that stops or panics drops its mailbox and its state, and with them the reply channels. A plain channel
+//! tells the caller only that no answer will come. A command needs to know more: a message that was still in the
+//! mailbox has changed nothing and can be sent again; a command that was being decided may be in the log or not. A
+//! [`Reply`] tells the two cases apart when it is dropped.
 
 use tokio::sync::oneshot;
 
 use crate::admission::Permit;
 
-/// Why there is no answer.
+/// Reason why a message has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lost {
-    /// The actor never looked at the message: it did nothing, and may be sent again.
+    /// The actor dropped the message before handling it. Nothing changed, and the message can be sent again.
     NotStarted,
-    /// The actor was at it: what it did is unknown.
+    /// The actor ended while handling the message. The outcome is unknown.
     Unknown,
 }
 
-/// Where the answer to a message goes. Holds the permits of what is under way until then.
+/// Sender of the answer to one message. Holds the message's permit until the answer is sent.
 #[derive(Debug)]
 pub struct Reply<T> {
     sender: Option<oneshot::Sender<Result<T, Lost>>>,
@@ -26,11 +26,11 @@ pub struct Reply<T> {
     permit: Option<Permit>,
 }
 
-/// Where an answer comes from.
+/// Receiver of the answer to one message.
 pub type Answer<T> = oneshot::Receiver<Result<T, Lost>>;
 
 impl<T> Reply<T> {
-    /// A reply and the other end of it.
+    /// Creates a connected pair of sender and receiver.
     #[must_use]
     pub fn new(permit: Option<Permit>) -> (Self, Answer<T>) {
         let (sender, answer) = oneshot::channel();
@@ -44,23 +44,23 @@ impl<T> Reply<T> {
         )
     }
 
-    /// From here on, losing the reply means that the outcome is unknown.
+    /// Marks the message as being handled: from now on, dropping the reply means [`Lost::Unknown`].
     pub fn start(&mut self) {
         self.started = true;
     }
 
-    /// Whether nobody waits any more.
+    /// Returns true if the receiver is gone.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
         self.sender.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
-    /// Answers. Somebody who no longer waits is no error.
+    /// Sends the answer. A receiver that is gone is not an error.
     pub fn send(mut self, answer: T) {
         self.tell(Ok(answer));
     }
 
-    /// The permit goes first: who hears the answer may ask again at once.
+    /// Releases the permit before sending, so that a caller that has its answer can send the next message at once.
     fn tell(&mut self, answer: Result<T, Lost>) {
         self.permit = None;
         if let Some(sender) = self.sender.take() {
@@ -75,12 +75,12 @@ impl<T> Drop for Reply<T> {
     }
 }
 
-/// Waits for an answer.
+/// Waits for the answer.
 ///
 /// # Errors
-/// If there will be none.
+/// If the reply was dropped without an answer.
 pub async fn answer<T>(answer: Answer<T>) -> Result<T, Lost> {
-    // A reply always sends when it is dropped; a channel that closes without is one whose reply was leaked.
+    // A dropped `Reply` always sends. A channel that closes without a message means that its reply was leaked.
     answer.await.unwrap_or(Err(Lost::Unknown))
 }
 
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use crate::admission::Gate;
 
-    /// Notes what is under way when somebody is woken.
+    /// Waker that records the number of permits out at the time of the wake.
     struct Woken(Gate, AtomicUsize);
 
     impl Wake for Woken {

@@ -1,10 +1,10 @@
-//! What the hub counts, for operators. Plain counters: whoever shows them decides how.
+//! Counters and gauges of the hub. Rendering is left to the metrics edge.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 macro_rules! stats {
     ($($(#[$doc:meta])* $name:ident: $kind:ident,)+) => {
-        /// Counters of one hub, since it started. Reading them costs nothing to those who count.
+        /// Metrics of one hub since its start. Reading takes no lock, so a reader never delays a writer.
         #[derive(Debug, Default)]
         pub struct Stats {
             $($(#[$doc])* pub $name: $kind,)+
@@ -15,65 +15,65 @@ macro_rules! stats {
 stats! {
     /// Sessions with a running actor.
     sessions_loaded: Gauge,
-    /// Sockets in rooms.
+    /// Sockets in all rooms.
     members: Gauge,
     /// Sequenced events that became durable.
     events_published: Counter,
-    /// Packets handed to sockets.
+    /// Packets that were put into a socket's queue.
     packets_delivered: Counter,
-    /// Packets that a socket's full queue refused.
+    /// Packets that a full socket queue refused.
     packets_dropped: Counter,
-    /// Times a socket fell behind and was resynced.
+    /// Transitions of a socket to lagging, each followed by a resync.
     slow_consumers: Counter,
-    /// Times a socket said that its replica differs.
+    /// Reports of a client that its replica diverges from the session.
     divergences: Counter,
-    /// Publications that no broadcast actor took.
+    /// Publications that found no running broadcast actor.
     broadcast_failures: Counter,
-    /// Broadcast actors that failed and were replaced.
+    /// Replacements of failed broadcast actors.
     broadcast_restarts: Counter,
-    /// Session actors that failed and were started again.
+    /// Restarts of failed session actors.
     session_restarts: Counter,
-    /// Sessions that cannot be started.
+    /// Sessions in quarantine, which cannot be started.
     sessions_quarantined: Gauge,
-    /// Sessions that went to sleep.
+    /// Passivations of idle sessions.
     passivations: Counter,
-    /// Appends that failed, conflicted, or whose outcome is unknown.
+    /// Appends that failed, conflicted, or ended with an unknown outcome.
     append_failures: Counter,
 }
 
-/// Counts up.
+/// Monotonic counter.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// One more.
+    /// Adds 1.
     pub fn increment(&self) {
         self.add(1);
     }
 
-    /// Several more.
+    /// Adds `count`.
     pub fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// How many.
+    /// Returns the total since the start.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Counts up and down.
+/// Value that rises and falls.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicI64);
 
 impl Gauge {
-    /// Changes it by so much.
+    /// Adds `change`, which may be negative.
     pub fn add(&self, change: i64) {
         self.0.fetch_add(change, Ordering::Relaxed);
     }
 
-    /// How many.
+    /// Returns the current value.
     #[must_use]
     pub fn get(&self) -> i64 {
         self.0.load(Ordering::Relaxed)

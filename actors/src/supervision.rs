@@ -1,4 +1,4 @@
-//! What the supervisor tells operators: the tree of actors as it is, and what happens in it.
+//! Supervision data for operators: the state of the supervision tree and its events.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,40 +7,40 @@ use crate::domain::{
     session::Genesis,
 };
 
-/// Something that happened to a session's actors.
+/// Event of a session's actors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SupervisionEvent {
-    /// When.
+    /// Time of the event.
     pub at: Timestamp,
-    /// To which session.
+    /// Session of the event.
     pub session_id: SessionId,
-    /// What.
+    /// Kind of the event, with its details.
     pub kind: EventKind,
 }
 
-/// What can happen to a session's actors.
+/// Kinds of supervision events.
 #[derive(Debug, Clone, PartialEq)]
 pub enum EventKind {
-    /// It was read from the log and serves.
+    /// The session was loaded from the log and serves.
     Started,
-    /// Its actor failed.
+    /// The session's actor failed, with this reason.
     Failed(Arc<str>),
-    /// It serves again, so long after it failed.
+    /// The session serves again, this long after the failure.
     Restarted(Duration),
-    /// It is left alone until an operator releases it.
+    /// The session was quarantined for this reason, until an operator releases it.
     Quarantined(Arc<str>),
-    /// An operator let it serve again.
+    /// An operator released the session from quarantine.
     Released,
-    /// Nobody used it, and it left memory.
+    /// The idle session left memory.
     Passivated,
-    /// It ended for good.
+    /// The session was deleted for good.
     Deleted,
-    /// Its room's actor failed and was replaced.
+    /// The session's broadcast actor failed with this reason and was replaced.
     RoomRestarted(Arc<str>),
 }
 
 impl EventKind {
-    /// The name on the wire.
+    /// Returns the name on the wire.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -55,7 +55,7 @@ impl EventKind {
         }
     }
 
-    /// How long nobody was served, if it serves again.
+    /// Returns the time without service, for [`EventKind::Restarted`].
     #[must_use]
     pub const fn recovery(&self) -> Option<Duration> {
         match self {
@@ -70,7 +70,7 @@ impl EventKind {
         }
     }
 
-    /// The text of the failure, if it is one.
+    /// Returns the text of the failure, for the kinds that report a failure.
     #[must_use]
     pub const fn reason(&self) -> Option<&Arc<str>> {
         match self {
@@ -80,51 +80,51 @@ impl EventKind {
     }
 }
 
-/// Events that are kept for a listener who is slow. One who misses some is told how many.
+/// Capacity of the event channel, in events. A listener that falls further behind is told how many events it missed.
 pub const EVENTS_KEPT_MAX: usize = 1_024;
 
-/// A session in the tree.
+/// Session in the supervision tree.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Branch {
-    /// Which session.
+    /// Id of the session.
     pub session_id: SessionId,
-    /// Its project, if it has one.
+    /// Project of the session; `None` for a session without a project.
     pub project_id: Option<ProjectId>,
-    /// What it is doing.
+    /// Lifecycle state.
     pub state: BranchState,
-    /// When its actor started; `None`: it has none.
+    /// Start time of the running actor; `None` without an actor.
     pub started_at: Option<Timestamp>,
-    /// How often it was started again after a failure, since the hub started.
+    /// Restarts after failures since the hub started.
     pub restarts: u64,
-    /// What failed last, and when.
+    /// Time and reason of the last failure; `None` if the session never failed.
     pub last_failure: Option<(Timestamp, Arc<str>)>,
-    /// The session's actor has this number in the runtime.
+    /// Runtime id of the session's actor; `None` without an actor.
     pub session_actor: Option<u64>,
-    /// So has its room's.
+    /// Runtime id of the room's broadcast actor; `None` without a room.
     pub broadcast_actor: Option<u64>,
-    /// Commands and reads under way.
+    /// Commands and reads in flight.
     pub in_flight: usize,
 }
 
-/// What a session is doing, as its supervisor sees it.
+/// Lifecycle state of a session, as its supervisor sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BranchState {
-    /// In the log only.
+    /// The session is in the log only.
     Asleep,
-    /// It serves, or is about to.
+    /// The session serves, or is starting.
     Running,
-    /// Its actor is about to end.
+    /// The idle session's actor is stopping.
     Passivating,
-    /// It failed and is about to start again.
+    /// The session failed and is about to be restarted.
     Restarting,
-    /// It is left alone until an operator releases it.
+    /// The session is not started until an operator releases it.
     Quarantined,
-    /// It is about to end for good.
+    /// The session is being deleted.
     Deleting,
 }
 
 impl BranchState {
-    /// The name on the wire.
+    /// Returns the name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
