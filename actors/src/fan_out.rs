@@ -1,7 +1,7 @@
-//! The port of the fan-out: how publications become packets, and what a socket can do.
+//! Port of the fan-out: encoding of publications as packets, and operations on sockets.
 //!
-//! A broadcast actor owns the sockets of its room; what a packet looks like and how it gets to a client is the
-//! business of the edge that implements this.
+//! A broadcast actor owns the sockets of its room. The edge that implements the port decides the format of a packet and
+//! its transport to the client.
 
 use std::{
     sync::{
@@ -26,79 +26,79 @@ use crate::{
     world::instant,
 };
 
-/// One packet, encoded once and shared by all the sockets it goes to.
+/// Packet that is encoded once and shared by all its receivers.
 #[derive(Debug, Clone)]
 pub struct Frame {
-    /// The event's name.
+    /// Name of the Socket.IO event.
     pub event: &'static str,
-    /// Its payload, as JSON.
+    /// Payload as JSON.
     pub data: Arc<RawValue>,
-    /// The event's place, if it has one.
+    /// `seq` of the event; `None` for packets without a place in the log.
     pub seq: Option<Seq>,
 }
 
-/// What every event of a room says of it.
+/// Identity of a room, part of the payload of every event of the room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Room {
-    /// Whose room.
+    /// Session of the room.
     pub session_id: SessionId,
-    /// The session's project.
+    /// Project of the session; `None` for a session without a project.
     pub project_id: Option<ProjectId>,
-    /// The session's log.
+    /// Epoch of the session's log.
     pub epoch: Epoch,
 }
 
-/// A command, and what it came to, in the order of the log.
+/// Command with its outcome, published in log order.
 #[derive(Debug, Clone)]
 pub struct CommandNotice {
-    /// The command's id.
+    /// Id of the command.
     pub command_id: CommandId,
-    /// Its kind.
+    /// Kind of the command.
     pub command_type: CommandType,
-    /// Who sent it.
+    /// Origin of the command: client and user.
     pub origin: Origin,
-    /// When it was received.
+    /// Time of receipt.
     pub timestamp: Timestamp,
-    /// What it came to.
+    /// Outcome of the command.
     pub verdict: Verdict,
 }
 
-/// What a command came to.
+/// Outcome of a command.
 #[derive(Debug, Clone)]
 pub enum Verdict {
-    /// It changed something.
+    /// The command changed the session.
     Applied(Arc<Recorded>),
-    /// It was allowed and changed nothing.
+    /// The command was accepted and changed nothing.
     Unchanged(Receipt),
-    /// It was refused.
+    /// The command was rejected.
     Refused(Rejection),
 }
 
-/// Why a socket is told where the session is.
+/// Reason for a sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncReason {
-    /// It gave a position, and gets what came after it.
+    /// The client gave a position and gets the events after the position.
     Resumed,
-    /// It comes for the first time.
+    /// The client joins for the first time.
     FirstJoin,
-    /// It asked without a position.
+    /// The client asked for a sync without giving a position.
     Requested,
-    /// What it missed is no longer in the replay window.
+    /// The missed events are no longer in the replay window.
     WindowExceeded,
-    /// It knows another log.
+    /// The client's position belongs to another epoch.
     EpochChanged,
-    /// It claims to know what has not happened.
+    /// The client's position is ahead of the log.
     AheadOfLog,
-    /// It could not keep up.
+    /// The socket's queue was full and packets were dropped.
     SlowConsumer,
-    /// It found that its replica differs.
+    /// The client reported a diverging replica.
     Divergence,
-    /// The room's actor was replaced.
+    /// The room's broadcast actor was replaced.
     RoomRestarted,
 }
 
 impl SyncReason {
-    /// The name on the wire.
+    /// Returns the name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -115,55 +115,55 @@ impl SyncReason {
     }
 }
 
-/// Where the session is: what a socket needs to go on from there.
+/// State transfer that brings a client to a `seq`, from which live events follow.
 #[derive(Debug, Clone)]
 pub struct Sync {
-    /// The `seq` that it leads to.
+    /// `seq` of the session after the sync.
     pub seq: Seq,
-    /// The hash of the graph there (P6).
+    /// Hash of the graph at `seq` (P6).
     pub state_hash: StateHash,
-    /// Why it is sent.
+    /// Reason for the sync.
     pub reason: SyncReason,
-    /// How it leads there.
+    /// Snapshot or events.
     pub content: SyncContent,
-    /// Whether there is something to undo.
+    /// True if the session has a step to undo.
     pub undo_available: bool,
-    /// Whether there is something to redo.
+    /// True if the session has a step to redo.
     pub redo_available: bool,
-    /// When it was made.
+    /// Time at which the sync was made.
     pub timestamp: Timestamp,
 }
 
-/// How a sync leads to its `seq`.
+/// State or events of a sync.
 #[derive(Debug, Clone)]
 pub enum SyncContent {
-    /// Everything, as it is there.
+    /// Whole document at the `seq` of the sync.
     Snapshot(Document),
-    /// What came after a position.
+    /// Events after a position.
     Events {
-        /// The position.
+        /// `seq` that the client has.
         after: Seq,
-        /// The records; the first may begin before the position.
+        /// Records with the events; the first record may begin at or before `after`.
         records: Vec<Arc<Recorded>>,
     },
 }
 
-/// What a socket is to ask for whose sync was put off.
+/// Request that a socket has to make once its deferred sync is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncDue {
-    /// Everything, for this reason.
+    /// Request for the whole document, with this reason.
     Everything(SyncReason),
-    /// What came after a position.
+    /// Request for the events after a position.
     Since {
-        /// The log.
+        /// Epoch of the client's position.
         epoch: Epoch,
-        /// The position.
+        /// `seq` that the client has.
         after: Seq,
     },
 }
 
 impl SyncDue {
-    /// What leads a socket again where this sync leads it.
+    /// Returns the request that repeats `sync`.
     pub(crate) const fn of(sync: &Sync, epoch: Epoch) -> Self {
         match sync.content {
             SyncContent::Snapshot(_) => Self::Everything(sync.reason),
@@ -172,203 +172,206 @@ impl SyncDue {
     }
 }
 
-/// A socket in a room, as the events about it tell.
+/// Member of a room, as reported in events.
 #[derive(Debug, Clone)]
 pub struct MemberInfo {
-    /// Its name.
+    /// Name that the client chose.
     pub client_id: ClientId,
-    /// Its user, if the hub knows one.
+    /// User of the client; `None` if the hub knows no user.
     pub user: Option<Arc<str>>,
 }
 
-/// A number for each stay of a socket in a room, unique in the process.
+/// Id of a socket's membership in one room, unique in the process. A socket that joins again gets a new id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId(pub u64);
 
-/// How a socket takes the packets of commands.
+/// Delivery mode of a socket for the packets of commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frames {
-    /// One by one.
+    /// One packet per event.
     Single,
-    /// Those that are there at the same time as one packet.
+    /// One packet for all events that are published together.
     Batched,
 }
 
-/// A socket that is to stay in a room.
+/// Socket that joins a room.
 #[derive(Clone)]
 pub struct Member {
-    /// Which stay.
+    /// Id of the membership.
     pub id: MemberId,
-    /// Who.
+    /// Client and user of the socket.
     pub info: MemberInfo,
-    /// How it takes the packets of commands.
+    /// Delivery mode for the packets of commands.
     pub frames: Frames,
-    /// What it says of itself.
+    /// Presence state, shared with the socket's edge.
     pub presence: Presence,
-    /// The socket.
+    /// Handle of the socket.
     pub socket: Arc<dyn RoomSocket>,
 }
 
-/// What a client says of itself: what it looks at, where its cursor is. It is never in the log.
+/// Presence state as the client sent it, for example its selection or cursor. Presence is never written to the log.
 pub type PresenceState = Arc<RawValue>;
 
-/// What a socket says of itself, the latest only. It lives with the socket: a room that is replaced finds it there.
+/// Cell with the latest presence state of a socket. The cell lives as long as the socket, so a replacement room reads
+/// the state from the cell.
 ///
-/// The socket's edge writes, the room reads. However often it changes, at most one notice of that is on its way to the
-/// room, and what it says takes up the room of one state (P9).
+/// The socket's edge writes and the room reads. However often the state changes, at most one notice is on its way to
+/// the room, and the cell holds one state (P9).
 #[derive(Debug, Clone, Default)]
 pub struct Presence(Arc<PresenceCell>);
 
 #[derive(Debug, Default)]
 struct PresenceCell {
     said: ArcSwapOption<Said>,
-    /// A notice is on its way, and the room will read what is said by then.
+    /// True while a notice is on its way. The room reads the latest state when the notice arrives.
     is_told: AtomicBool,
 }
 
-/// What a socket said last.
+/// Latest presence state of a socket.
 #[derive(Debug, Clone)]
 pub(crate) struct Said {
     pub(crate) state: Option<PresenceState>,
-    /// When: of two sockets of a client, the later one counts.
+    /// Time of the update. Of two sockets of one client, the later update counts.
     pub(crate) at: Instant,
 }
 
 impl Presence {
-    /// Says something else of the socket; `None` takes back what it said. Returns whether the session has to be told:
-    /// it does not if a notice is on its way already.
+    /// Replaces the state; `None` clears the state. Returns true if the caller has to notify the session, false if a
+    /// notice is already on its way.
     #[must_use]
     pub fn set(&self, state: Option<PresenceState>) -> bool {
         let said = Said { state, at: instant() };
         self.0.said.store(Some(Arc::new(said)));
-        // After the store: whoever sees the flag set leaves it to the room, which clears it before it reads.
+        // The swap follows the store: a writer that finds the flag set relies on the room, and the room clears the flag
+        // before reading the state.
         !self.0.is_told.swap(true, Ordering::AcqRel)
     }
 
-    /// What it says, for the room: from here on the session has to be told of what it says next.
+    /// Returns the state for the room and clears the flag: the next update needs a new notice.
     pub(crate) fn take(&self) -> Option<Arc<Said>> {
-        // A swap and no store: it must see what was said before the flag was set.
+        // A swap instead of a store: the read must see every state that was stored before the flag was set.
         self.0.is_told.swap(false, Ordering::AcqRel);
         self.said()
     }
 
-    /// What it says, for anybody else.
+    /// Returns the state without clearing the flag, for readers other than the room.
     pub(crate) fn said(&self) -> Option<Arc<Said>> {
         self.0.said.load_full()
     }
 }
 
-/// A client that is here.
+/// Present client.
 #[derive(Debug, Clone)]
 pub struct PresenceEntry {
-    /// Who.
+    /// Client and user.
     pub info: MemberInfo,
-    /// What it says of itself, if anything.
+    /// Presence state; `None` if the client sent none.
     pub state: Option<PresenceState>,
 }
 
-/// Who is here.
+/// Present clients of a room.
 #[derive(Debug, Clone, Default)]
 pub struct PresenceList {
-    /// Those who are listed, in the order in which they came.
+    /// Listed clients in order of arrival, up to the limit of listed clients.
     pub clients: Vec<PresenceEntry>,
-    /// How many there are, with those beyond the limit who are not listed.
+    /// Number of all present clients, including clients beyond the limit.
     pub total: usize,
 }
 
-/// What is different about who is here. A client is in one of the lists, once.
+/// Changes of presence since the last publication. A client appears in exactly one of the lists, once.
 #[derive(Debug, Clone, Default)]
 pub struct PresenceDiff {
-    /// Those who came.
+    /// Clients that arrived.
     pub joins: Vec<PresenceEntry>,
-    /// Those who say something else now.
+    /// Clients whose state changed.
     pub updates: Vec<PresenceEntry>,
-    /// Those who went.
+    /// Clients that left.
     pub leaves: Vec<ClientId>,
 }
 
 impl PresenceDiff {
-    /// Whether nothing is different.
+    /// Returns true if nothing changed.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.joins.is_empty() && self.updates.is_empty() && self.leaves.is_empty()
     }
 }
 
-/// Why a packet did not go out.
+/// Reason why a packet was not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SendError {
-    /// The socket's queue is full; later packets may fit again.
+    /// The socket's queue is full. Later packets may fit again.
     Full,
-    /// The socket is gone; its leaving is on its way.
+    /// The socket is closed. Its leave message is on its way.
     Closed,
 }
 
-/// How a socket leaves a room that it did not leave by itself.
+/// Way in which the hub removes a socket from a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
-    /// The session is gone for good: the client must not come back.
+    /// The session was deleted: the client must not reconnect.
     SessionDeleted,
-    /// The transport closes, and the client comes back by itself.
+    /// The transport is closed: the client reconnects by itself.
     CloseTransport,
 }
 
-/// What a broadcast actor needs of a socket. Nothing here waits.
+/// Operations of a broadcast actor on a socket. No operation blocks.
 pub trait RoomSocket: Send + std::marker::Sync + 'static {
     /// Queues a packet.
     ///
     /// # Errors
-    /// If the queue is full or the socket is gone.
+    /// If the queue is full or the socket is closed.
     fn send(&self, frame: &Frame) -> Result<(), SendError>;
 
-    /// Notes that the socket missed packets after `delivered`: it gets none until it was resynced, for which the edge
-    /// asks the hub as soon as the queue may have room again. `attempt` counts from 0.
+    /// Marks the socket as lagging: it missed packets after `delivered` and gets no packet before a resync. The edge
+    /// requests the resync from the hub once the queue may have room again. `attempt` counts the tries, from 0.
     fn fell_behind(&self, delivered: Seq, attempt: u32);
 
-    /// Whether everything that it was given has left the hub, as far as can be told.
+    /// Returns true if all queued packets have left the hub, as far as the hub can tell.
     fn has_taken_all(&self) -> bool;
 
-    /// Notes that it is the socket's turn to get a sync that was put off because it is large: the edge asks the hub for
-    /// it, at once.
+    /// Grants a sync that was deferred because of its size: the edge requests the sync from the hub at once.
     fn sync_is_due(&self, due: SyncDue);
 
-    /// Lets the socket go.
+    /// Removes the socket from the room.
     fn release(&self, how: Release);
 }
 
-/// Makes packets. Nothing here waits.
+/// Encoder of packets. No method blocks.
 pub trait Encoder: Send + std::marker::Sync + 'static {
-    /// The packets of a command, in their order.
+    /// Encodes the packets of a command, in the order of delivery.
     fn command(&self, room: &Room, notice: &CommandNotice) -> Vec<Frame>;
 
-    /// Packets of whole commands as one, which stands where the last of them does. Their payloads are not encoded again.
+    /// Combines packets of whole commands into one packet with the `seq` of the last. The payloads are not encoded
+    /// again.
     fn together(&self, room: &Room, frames: &[Frame]) -> Frame;
 
-    /// The part of a sync that is the same for every socket; may be long work for a large graph.
+    /// Encodes the part of a sync that is the same for every socket. May take long for a large graph.
     fn sync_body(&self, room: &Room, sync: &Sync) -> SyncBody;
 
-    /// A sync for one socket.
+    /// Encodes a sync for one socket around the shared body.
     fn sync(&self, room: &Room, sync: &Sync, body: &SyncBody, member: &MemberInfo, members: usize) -> Frame;
 
-    /// Somebody came.
+    /// Encodes the arrival of a member.
     fn connected(&self, room: &Room, member: &MemberInfo, members: usize, now: Timestamp) -> Frame;
 
-    /// Somebody went.
+    /// Encodes the departure of a member.
     fn disconnected(&self, room: &Room, member: &MemberInfo, members: usize, reason: &str, now: Timestamp) -> Frame;
 
-    /// Who is here: at most so many as are listed, and how many there are.
+    /// Encodes the presence of the room: `entries` up to the limit of listed clients, `total` clients in all.
     fn presence_state(&self, room: &Room, entries: &[PresenceEntry], total: usize, now: Timestamp) -> Frame;
 
-    /// What is different about who is here.
+    /// Encodes the changes of presence.
     fn presence_diff(&self, room: &Room, diff: &PresenceDiff, now: Timestamp) -> Frame;
 
-    /// Where the session is, for those who lost the last event of a quiet one, and the hash of the graph there.
+    /// Encodes the current `seq` and the hash of the graph there. In a quiet session a tick shows a client that it
+    /// missed the last event.
     fn tick(&self, room: &Room, seq: Seq, state_hash: Option<StateHash>, now: Timestamp) -> Frame;
 
-    /// The hub goes away for a while.
+    /// Encodes the announcement that the hub shuts down and when the client should reconnect.
     fn draining(&self, room: &Room, reconnect_in_ms: u64, now: Timestamp) -> Frame;
 }
 
-/// The graph or the events of a sync, encoded.
+/// Graph or events of a sync, encoded once for all receivers.
 #[derive(Debug, Clone)]
 pub struct SyncBody(pub Arc<RawValue>);
