@@ -1,8 +1,8 @@
-//! The handle that everything outside holds: no actor, no lock, no global behind it that a caller could get hold of.
+//! Handle of the hub for the edges. The handle exposes no actor, no lock and no global.
 //!
-//! A call finds the session's actor, sends it a message and waits for the answer. If the actor ends before it got to
-//! the message, the message is sent again to the next one; if it ends while at it, a read is repeated and a command
-//! ends in [`HubError::OutcomeUnknown`], which is safe to repeat with the same `command_id` (P4).
+//! A call finds the session's actor, sends a message and waits for the answer. If the actor ends before handling the
+//! message, the hub sends the message to the next actor. If the actor ends while handling the message, the hub repeats
+//! a read; a command ends in [`HubError::OutcomeUnknown`] and is safe to repeat with the same `command_id` (P4).
 
 mod error;
 mod following;
@@ -50,42 +50,42 @@ pub use sessions::{Chosen, Cleanup, NewSession, SaveLease};
 
 pub use crate::session_supervisor::SupervisionSettings;
 
-/// How a hub is set up.
+/// Settings of a hub.
 #[derive(Debug, Clone)]
 pub struct HubSettings {
-    /// The domain's limits.
+    /// Limits of the domain.
     pub limits: Limits,
-    /// How sessions are supervised.
+    /// Supervision of the sessions.
     pub supervision: SupervisionSettings,
-    /// Commands and reads under way in all sessions together.
+    /// Commands and reads in flight in all sessions together, at most.
     pub in_flight_max: usize,
     /// Commands decided before one append, at most.
     pub group_commands_max: usize,
-    /// Deliveries, each of a command to a socket, that a room may have yet to make before its session takes another
-    /// command.
+    /// Undelivered (command, socket) pairs of a room, at most. A session whose room has reached the limit takes no
+    /// further command until the room has caught up.
     pub room_deliveries_waiting_max: usize,
-    /// Events between two snapshots of a session, about.
+    /// Minimum of events between two snapshots of a session. Large graphs are written less often.
     pub snapshot_events: u64,
     /// Sockets in a room, at most.
     pub sockets_per_session_max: usize,
-    /// Memory of a session for telling new commands from those that only the log knows, in bytes at most; 0: the log is
-    /// asked about each.
+    /// Memory of a session's command filter in bytes, at most. The filter tells new commands from old ones without
+    /// asking the log; with 0, every command that left the replay window is looked up in the log.
     pub command_filter_bytes_max: usize,
 }
 
-/// What a hub stands on.
+/// Dependencies of a hub.
 pub struct HubParts {
-    /// Where sessions are kept.
+    /// Event log of all sessions.
     pub log: Arc<dyn EventLog>,
-    /// Where templates come from.
+    /// Source of templates.
     pub blueprints: Arc<dyn BlueprintSource>,
-    /// Makes packets; `None`: sockets are not served (P10).
+    /// Encoder of packets; `None`: no sockets are served (P10).
     pub encoder: Option<Arc<dyn Encoder>>,
-    /// Counters.
+    /// Metrics that the hub updates.
     pub stats: Arc<Stats>,
 }
 
-/// See the [module](self). Clones are the same hub.
+/// Handle of a running hub; see the [module](self). Clones share the hub.
 #[derive(Clone)]
 pub struct Hub(Arc<Inner>);
 
@@ -102,12 +102,12 @@ struct Inner {
     events: broadcast::Sender<Arc<SupervisionEvent>>,
 }
 
-/// Actors of one session that a call may find gone before it gives up. Each one that is gone was restarted by its
-/// supervisor, who gives up sooner.
+/// Actors of one session that a call may lose before the call fails. The supervisor restarts each of the lost actors
+/// and quarantines the session earlier than this limit.
 const ATTEMPTS_MAX: usize = 8;
 
 impl Hub {
-    /// Starts a hub.
+    /// Starts a hub over the sessions in the log. No session actor is started.
     ///
     /// # Errors
     /// If the log cannot be read.
@@ -159,28 +159,28 @@ impl Hub {
         })))
     }
 
-    /// What the hub counts.
+    /// Returns the metrics.
     #[must_use]
     pub fn stats(&self) -> &Arc<Stats> {
         &self.0.stats
     }
 
-    /// Whether the hub is on its way out.
+    /// Returns true once [`Hub::drain`] was called.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::Relaxed)
     }
 
-    /// Why the log takes nothing now, if it does not.
+    /// Returns the reason why the log refuses appends; `None` if the log accepts appends.
     #[must_use]
     pub fn log_refuses(&self) -> Option<Arc<str>> {
         self.0.log.refuses()
     }
 
-    /// Has a command decided. The span goes with it to the fan-out.
+    /// Submits a command and waits for its outcome. `span` accompanies the command to the fan-out.
     ///
     /// # Errors
-    /// If it is refused, or its outcome is unknown, or it was not let in.
+    /// If the command is rejected, its outcome is unknown, or it was not admitted.
     pub async fn submit(
         &self,
         session_id: SessionId,
@@ -205,25 +205,25 @@ impl Hub {
         answer.map_err(|Refusal { rejection, seq }| HubError::Rejected { rejection, seq })
     }
 
-    /// Starts a session if it sleeps.
+    /// Loads a session that is not in memory.
     ///
     /// # Errors
-    /// If there is no such session or it cannot be talked to.
+    /// If the session does not exist or cannot be reached.
     pub async fn wake(&self, session_id: SessionId) -> Result<(), HubError> {
         let _global = self.enter()?;
         self.find(session_id, None).await.map(drop)
     }
 
-    /// A number for a socket's stay in a room.
+    /// Returns a new id for the membership of a socket in a room.
     #[must_use]
     pub fn next_member_id(&self) -> MemberId {
         MemberId(self.0.next_member.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Puts a socket into a session's room. It gets a sync, then everything that happens.
+    /// Adds a socket to a session's room. The socket's first packet is a sync; live events follow.
     ///
     /// # Errors
-    /// If the session cannot be talked to or its room is full.
+    /// If the session cannot be reached or its room is full.
     pub async fn join(
         &self,
         session_id: SessionId,
@@ -238,36 +238,36 @@ impl Hub {
         joined.map_err(HubError::RoomFull)
     }
 
-    /// Has a socket that is in the room told again where the session is.
+    /// Sends a sync to a member of the room.
     pub fn resync(&self, session_id: SessionId, member: MemberId, request: ResyncRequest) {
-        // If the actor is gone, the next one syncs everybody in the room.
+        // Without an actor nothing is lost: the next actor syncs all members.
         if let Some(handle) = self.0.directory.find(session_id) {
             let _ = handle.actor.cast(SessionMessage::Resync(member, request));
         }
     }
 
-    /// Has the room look at what a socket that is in it says of itself: its [`Presence`](crate::fan_out::Presence) says
-    /// when that is necessary.
+    /// Notifies the room of a changed [`Presence`](crate::fan_out::Presence) of a member.
+    /// [`Presence::set`](crate::fan_out::Presence::set) returns true if the notice is needed.
     pub fn presence_changed(&self, session_id: SessionId, member: MemberId) {
-        // If the actor is gone, the room looks at everybody when the next one hands it its sockets.
+        // Without an actor nothing is lost: the room reads the presence of all members that the next actor hands over.
         if let Some(handle) = self.0.directory.find(session_id) {
             let _ = handle.actor.cast(SessionMessage::PresenceChanged(member));
         }
     }
 
-    /// Who is in a session's room, and what they say of themselves.
+    /// Returns the present clients of a session with their presence states.
     ///
     /// # Errors
-    /// If the session cannot be talked to.
+    /// If the session cannot be reached.
     pub async fn who(&self, session_id: SessionId) -> Result<PresenceList, HubError> {
         let _global = self.enter()?;
         let everybody = self.ask(session_id, Retry::Always, SessionMessage::Who).await?;
         Ok(broadcast_actor::list(everybody.values(), self.0.presence_clients_max))
     }
 
-    /// Takes a socket out of a room.
+    /// Removes a socket from a room. Returns after the removal, without regard to the limits of work in flight.
     pub async fn leave(&self, session_id: SessionId, member: MemberId, reason: &Arc<str>) {
-        // A session that cannot be talked to has no room any more.
+        // A session that cannot be reached has no room.
         let _ = self
             .ask(session_id, Retry::UntilDone, |reply| {
                 SessionMessage::Leave(member, Arc::clone(reason), now(), reply)
@@ -275,7 +275,8 @@ impl Hub {
             .await;
     }
 
-    /// Stops all sessions, each after what it has under way, and lets all sockets go. From here on nothing is let in.
+    /// Stops all sessions, each after its append in flight, and releases all sockets. All later calls end in
+    /// [`HubError::Draining`].
     pub async fn drain(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
         let _ = self.supervise(SupervisorMessage::Drain).await;
@@ -292,7 +293,8 @@ impl Hub {
         })
     }
 
-    /// Asks a session's actor, and the next one if that one ended before it could answer.
+    /// Sends a message to a session's actor and waits for the answer; `retry` decides about the next actor if the actor
+    /// ends.
     async fn ask<T>(
         &self,
         session_id: SessionId,
@@ -310,7 +312,7 @@ impl Hub {
                 Retry::Ungated | Retry::UntilDone => (None, None),
             };
             let (reply, answer) = Reply::new(permit);
-            // A message that is not taken drops its reply, which then says so.
+            // A cast that fails drops the message with its reply, which then reports [`Lost::NotStarted`].
             let _ = handle.actor.cast(message(reply));
             match (reply::answer(answer).await, retry) {
                 (Ok(answer), _) => return Ok(answer),
@@ -321,7 +323,8 @@ impl Hub {
         Err(HubError::OutcomeUnknown)
     }
 
-    /// The actor of a session: from the directory, or, if it is not there or known to be gone, from the supervisor.
+    /// Returns the actor of a session: from the registry, or from the supervisor if the registry has no actor or
+    /// `gone`.
     async fn find(&self, session_id: SessionId, gone: Option<ActorId>) -> Result<SessionHandle, HubError> {
         if let Some(handle) = self.0.directory.find(session_id)
             && Some(handle.actor.get_id()) != gone
@@ -341,7 +344,7 @@ impl Hub {
     async fn supervise<T>(&self, message: impl FnOnce(Reply<T>) -> SupervisorMessage) -> Result<T, HubError> {
         let (reply, answer) = Reply::new(None);
         let _ = self.0.supervisor.cast(message(reply));
-        // The supervisor ends with the process only.
+        // The supervisor ends only with the process.
         reply::answer(answer).await.map_err(|_| HubError::Draining)
     }
 }
@@ -355,20 +358,19 @@ impl SessionHandle {
     }
 }
 
-/// What to do about a message whose actor ended.
+/// Retry and admission rule for a message whose actor ends.
 #[derive(Clone, Copy)]
 enum Retry {
-    /// Send it again only if the actor never got to it: it may change something.
+    /// Repeats only an unhandled message, because a handled one may have changed the session. Needs a permit.
     IfNotStarted,
-    /// Send it again: it does no harm twice.
+    /// Repeats the message, which is idempotent. Needs a permit.
     Always,
-    /// The same, and it takes up a place only while somebody waits for the answer: the actor keeps it for as long as it
-    /// likes, and forgets it with the next message if nobody does.
+    /// As `Always`, but the permit belongs to the waiting caller and not to the message: the actor keeps the message
+    /// for any length of time, and drops it with the next message once the caller is gone.
     WhileWaiting,
-    /// The same, and let it in however much is under way: what asks for it is bounded by itself, and must not be kept out
-    /// by somebody who has much under way.
+    /// As `Always`, without a permit: the callers are bounded by the number of sockets and must not be shut out by
+    /// other work in flight.
     Ungated,
-    /// The same, until it is taken, and let it in however much is under way: it ends something, and there is one for
-    /// each thing that began.
+    /// As `Ungated`, repeated until handled: the message ends a membership, and exactly one is sent per membership.
     UntilDone,
 }

@@ -1,4 +1,4 @@
-//! Why a call to the hub failed, and what the caller can do about it.
+//! Errors of calls to the hub, and the caller's options after each.
 
 use std::sync::Arc;
 
@@ -11,71 +11,71 @@ use crate::{
     session_actor::RoomFull,
 };
 
-/// Why a call to the hub failed.
+/// Error of a call to the hub.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HubError {
-    /// The command is refused. Sending it again makes sense only if something else changes.
+    /// The command was rejected. Repeating the command makes sense only after the session has changed.
     #[error("{rejection}")]
     Rejected {
-        /// Why.
+        /// Reason of the rejection.
         rejection: Rejection,
-        /// Where the session was.
+        /// `seq` of the session at the rejection.
         seq: Seq,
     },
-    /// There is no such session.
+    /// The session does not exist.
     #[error("session {0} does not exist")]
     SessionNotFound(SessionId),
-    /// Another session has this project.
+    /// Another session holds the project.
     #[error("the project exists already, in session {0}")]
     ProjectExists(SessionId),
-    /// There is a session of the id that was chosen for a new one.
+    /// The id that was chosen for a new session is in use.
     #[error("session {0} exists already")]
     SessionExists(SessionId),
-    /// Something failed while the command was decided or written. The same command with the same id tells what became
-    /// of it.
+    /// A failure occurred while the command was decided or written. Repeating the command with the same id returns its
+    /// outcome.
     #[error("the outcome of the command is unknown; send it again with the same command_id")]
     OutcomeUnknown,
-    /// Too much is under way. Try again in a moment.
+    /// Too much work is in flight. Retry after a short delay.
     #[error("{max} requests are under way, as many as {limit} allows")]
     Overloaded {
-        /// Which limit.
+        /// Key of the limit that was reached.
         limit: &'static str,
-        /// What it is.
+        /// Value of the limit.
         max: usize,
     },
-    /// The log takes nothing now, because the disk is full for example. Nothing was changed. Try again when an operator
-    /// has made room.
+    /// The log refuses appends, for example because the disk is full. Nothing was changed. Retry after an operator has
+    /// freed space.
     #[error("nothing can be written now: {reason}")]
     LogRefuses {
-        /// Why.
+        /// Reason that the log gave.
         reason: Arc<str>,
     },
-    /// The hub has as many sessions as it may have.
+    /// The hub has reached its maximum of sessions.
     #[error("there are {max} sessions, as many as sessions_max allows")]
     TooManySessions {
-        /// How many it may have.
+        /// Maximum of sessions.
         max: usize,
     },
-    /// The room has as many sockets as it may have.
+    /// The room has reached its maximum of sockets.
     #[error(transparent)]
     RoomFull(RoomFull),
-    /// The session failed over and over. An operator has to look at it.
+    /// The session failed repeatedly and needs an operator.
     #[error("session {session_id} is quarantined: {reason}")]
     Quarantined {
-        /// Which.
+        /// Id of the session.
         session_id: SessionId,
-        /// What failed last.
+        /// Reason of the last failure.
         reason: Arc<str>,
     },
-    /// The hub is going away. Another one, or this one in a while, will serve.
+    /// The hub is shutting down. Another hub, or the restarted one, will serve the request.
     #[error("the hub is shutting down")]
     Draining,
-    /// The session did not get to that `seq` in time.
+    /// The session did not reach the requested `seq` in time.
     #[error("the session is at {current}, and did not reach {wanted} in time")]
     SeqNotReached {
-        /// What was waited for.
+        /// Requested `seq`.
         wanted: Seq,
-        /// Where it is.
+        /// Current `seq` of the session.
         current: Seq,
     },
     /// The log cannot be read or written.

@@ -1,4 +1,4 @@
-//! Following a session: every record, in order, as soon as it is durable.
+//! Following of a session: each record, in order, as soon as it is durable.
 
 use std::sync::Arc;
 
@@ -14,22 +14,22 @@ use crate::{
     session_actor::SessionMessage,
 };
 
-/// Place of a reader that follows a session. It reads what comes next when it has dealt with what came: however slow it
-/// is, nothing piles up for it (P9), and nothing is left out (P2), since records come from the log.
+/// Cursor of a reader that follows a session. The reader pulls the next records from the log after processing the
+/// previous ones: a slow reader accumulates no queue (P9) and misses no record (P2).
 pub struct Follower {
     hub: Hub,
     session_id: SessionId,
     after: Seq,
-    /// Whether the log had nothing after the place although the session is beyond it.
+    /// True if the log had no record after the cursor although the session is ahead.
     stalled: bool,
     progress: watch::Receiver<Seq>,
 }
 
 impl Hub {
-    /// Follows a session from a place on. Tells what the session is, and how far it is now.
+    /// Follows a session from a position. Returns the session's header, its current `seq` and the cursor.
     ///
     /// # Errors
-    /// If the session cannot be talked to.
+    /// If the session cannot be reached.
     pub async fn follow(&self, session_id: SessionId, after: Seq) -> Result<(Genesis, Seq, Follower), HubError> {
         let progress = self.progress(session_id).await?;
         let snapshot = self.snapshot(session_id).await?;
@@ -50,32 +50,33 @@ impl Hub {
 }
 
 impl Follower {
-    /// Goes on from another place.
+    /// Moves the cursor.
     pub const fn skip_to(&mut self, after: Seq) {
         self.after = after;
     }
 
-    /// Waits until there are records after the place.
+    /// Waits until there are records after the cursor.
     ///
     /// # Errors
-    /// If the session ended, or cannot be talked to any more.
+    /// If the session was deleted or cannot be reached any more.
     ///
     /// # Cancel safety
-    /// A call that is dropped has not moved the follower on.
+    /// A dropped call leaves the cursor in place.
     pub async fn ready(&mut self) -> Result<(), HubError> {
         loop {
             if *self.progress.borrow_and_update() > self.after && !self.stalled {
                 return Ok(());
             }
             if self.progress.changed().await.is_err() {
-                // The actor ended; the next one goes on where it was, if there is to be one.
+                // The actor ended. The next actor, if there is one, continues at the same `seq`.
                 self.progress = self.hub.progress(self.session_id).await?;
             }
             self.stalled = false;
         }
     }
 
-    /// Goes on behind the records that were read after the place; with none, not before the session has moved on.
+    /// Moves the cursor behind the records that were read. With no records, [`Follower::ready`] waits until the session
+    /// moves on.
     pub fn advance(&mut self, records: &[Arc<Recorded>]) {
         match records.last() {
             Some(last) => self.after = last.seq(),
@@ -83,13 +84,13 @@ impl Follower {
         }
     }
 
-    /// Session that is followed.
+    /// Returns the session that is followed.
     #[must_use]
     pub const fn session_id(&self) -> SessionId {
         self.session_id
     }
 
-    /// Place after which it reads.
+    /// Returns the `seq` after which the next read begins.
     #[must_use]
     pub const fn after(&self) -> Seq {
         self.after

@@ -1,9 +1,10 @@
-//! One sender's commands, in the order in which he sent them.
+//! Ordered submission: the commands of one sender reach the session in the order of sending.
 //!
-//! Whoever waits for each answer before he sends the next command needs nothing for that. Whoever does not has several
-//! under way, and a session that fails gives back those that it had not got to: sent again each by itself, they could
-//! overtake one another. A lane sends them one after the other without waiting, as long as they go to the same actor, and
-//! takes up what came back before it sends anything to the next one.
+//! A sender that waits for each answer before sending the next command needs no lane. A sender that pipelines has
+//! several commands in flight, and a session that fails returns the commands that it had not handled: if each were sent
+//! again by itself, the commands could overtake each other. A lane sends pipelined commands without waiting as long as
+//! all go to the same actor. Before the first command goes to the next actor, the lane collects the returned commands
+//! and sends them first.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -24,27 +25,28 @@ use crate::{
     session_actor::{Refusal, SessionMessage, Submission, Submitted},
 };
 
-/// One sender's commands to a session, which get there in the order in which he sent them. Dropped, it still sends what
-/// it was given.
+/// Ordered stream of one sender's commands to one session. Dropping the lane does not discard commands that were
+/// submitted.
 pub struct Lane {
     hub: Hub,
     gate: Gate,
     jobs: mpsc::UnboundedSender<Box<Job>>,
 }
 
-/// A command on its way through a lane.
+/// Command on its way through a lane.
 struct Job {
     command: Arc<Command>,
     context: Context,
     span: Span,
     done: oneshot::Sender<Result<Submitted, HubError>>,
-    /// Actors that ended before they got to it.
+    /// Number of actors that ended before handling the command.
     attempts: usize,
     permits: (Permit, Permit),
 }
 
 impl Job {
-    /// The permits go first: who hears the answer may ask again at once. Somebody who no longer waits is no error.
+    /// Sends the answer. The permits are released first, so that a caller that has its answer can send the next command
+    /// at once. A receiver that is gone is not an error.
     fn answer(self, answer: Result<Submitted, HubError>) {
         let Self { done, permits, .. } = self;
         drop(permits);
@@ -55,10 +57,10 @@ impl Job {
 type Told = Result<Result<Submitted, Refusal>, Lost>;
 
 impl Lane {
-    /// A lane to a session. As many commands may be on it as may be under way in a session.
+    /// Creates a lane to a session. A lane admits as many commands as may be in flight in a session.
     ///
     /// # Panics
-    /// Outside a runtime.
+    /// Outside a Tokio runtime.
     #[must_use]
     pub fn new(hub: &Hub, session_id: SessionId) -> Self {
         let (jobs, inbox) = mpsc::unbounded_channel();
@@ -77,11 +79,11 @@ impl Lane {
         }
     }
 
-    /// Has a command decided after those that the lane was given before, and tells what came of it. It is on its way when
-    /// this returns, whether the answer is waited for or not.
+    /// Submits a command after all commands that were submitted before, and returns a future of the outcome. The
+    /// command is on its way when the method returns, whether or not the future is polled.
     ///
     /// # Errors
-    /// The answer is one if the command is refused, or its outcome is unknown, or it was not let in.
+    /// If the command is rejected, its outcome is unknown, or it was not admitted.
     pub fn submit(
         &self,
         command: Arc<Command>,
@@ -98,12 +100,12 @@ impl Lane {
                 attempts: 0,
                 permits,
             };
-            // The runner ends after the lane does.
+            // The runner lives at least as long as the lane.
             let _ = self.jobs.send(Box::new(job));
         });
         async move {
             refused?;
-            // A runner that is gone without an answer went down with the runtime.
+            // A runner that ends without an answer was stopped with the runtime.
             answer.await.unwrap_or(Err(HubError::OutcomeUnknown))
         }
     }
@@ -118,15 +120,15 @@ impl Lane {
     }
 }
 
-/// What runs behind a lane.
+/// Task behind a lane.
 struct Runner {
     hub: Hub,
     session_id: SessionId,
-    /// Not sent yet.
+    /// Commands that were not sent yet.
     waiting: VecDeque<Box<Job>>,
-    /// Those that the actor did not get to, which are before all that wait.
+    /// Commands that an actor returned unhandled; each precedes all of `waiting`.
     came_back: VecDeque<Box<Job>>,
-    /// The actor that has what is under way.
+    /// Actor that holds the commands in flight.
     sent_to: Option<ActorId>,
 }
 
@@ -142,7 +144,8 @@ impl Runner {
                 },
                 Some((job, told)) = under_way.next(), if !under_way.is_empty() => self.heard(job, told),
             }
-            // What came back goes first, and goes together: until all of it has, nothing does.
+            // Returned commands are sent before waiting ones, and only after every command in flight has been answered
+            // or returned.
             if !self.came_back.is_empty() && under_way.is_empty() {
                 std::mem::swap(&mut self.waiting, &mut self.came_back);
                 self.waiting.append(&mut self.came_back);
@@ -156,7 +159,7 @@ impl Runner {
         }
     }
 
-    /// An answer, or a command that is to be sent again.
+    /// Answers a command, or queues the command again if the actor returned it unhandled.
     fn heard(&mut self, mut job: Box<Job>, told: Told) {
         let answer = match told {
             Ok(Ok(submitted)) => Ok(submitted),
@@ -171,7 +174,8 @@ impl Runner {
         job.answer(answer);
     }
 
-    /// The next command, and whom to send it to: nobody but the actor that has those before it, as long as it has any.
+    /// Returns the next command and its actor. As long as commands are in flight, only the actor that holds them
+    /// qualifies.
     async fn next(&mut self, nothing_under_way: bool) -> Option<(Box<Job>, SessionHandle)> {
         if self.waiting.is_empty() || !self.came_back.is_empty() {
             return None;
@@ -186,7 +190,7 @@ impl Runner {
         self.waiting.pop_front().map(|job| (job, handle))
     }
 
-    /// The actor after the one that has ended. If there will be none, everybody who waits is told why.
+    /// Returns the actor that follows the ended one. If there is none, answers all waiting commands with the error.
     async fn find_next(&mut self) -> Option<SessionHandle> {
         match self.hub.find(self.session_id, self.sent_to).await {
             Ok(handle) => Some(handle),
@@ -217,7 +221,7 @@ impl Runner {
                     reply,
                     span: job.span.clone(),
                 };
-                // A message that is not taken drops its reply, which then says so.
+                // A cast that fails drops the message with its reply, which then reports [`Lost::NotStarted`].
                 let _ = handle.actor.cast(SessionMessage::Submit(submission));
                 return Some(async move {
                     let told = reply::answer(answer).await;

@@ -1,4 +1,4 @@
-//! What operators ask of the hub.
+//! Operators' interface of the hub.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,30 +13,30 @@ use crate::{
     supervision::{Branch, SupervisionEvent},
 };
 
-/// How long a session's actor may take to tell of itself: one that decides a large batch takes a while, and an operator
-/// is not to wait for it.
+/// Timeout of an inspection: an actor that decides a large batch is busy for a while, and an operator must not wait for
+/// it.
 const INSPECTION: Duration = Duration::from_millis(500);
 
-/// A session in the tree, and what its actor tells of itself.
+/// Session in the supervision tree, with a view of its actor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspected {
-    /// What its supervisor knows.
+    /// State as the supervisor sees it.
     pub branch: Branch,
-    /// What its actor tells; `None`: it has none, or it does not answer.
+    /// View of the actor; `None` if there is no actor or the actor does not answer in time.
     pub inside: Option<Inspection>,
 }
 
 impl Hub {
-    /// What happens in the tree from now on.
+    /// Subscribes to the events of the supervision tree, from now on.
     #[must_use]
     pub fn supervision_events(&self) -> broadcast::Receiver<Arc<SupervisionEvent>> {
         self.0.events.subscribe()
     }
 
-    /// Some of the sessions, in the order in which they began, and how many there are in all.
+    /// Returns a page of the sessions in order of creation, and the total.
     ///
     /// # Errors
-    /// If the hub is going away.
+    /// If the hub is shutting down.
     pub async fn tree(&self, offset: usize, limit: usize) -> Result<(Vec<Inspected>, usize), HubError> {
         let (branches, total) = self
             .supervise(|reply| SupervisorMessage::Branches { offset, limit, reply })
@@ -45,10 +45,10 @@ impl Hub {
         Ok((futures_util::future::join_all(inspected).await, total))
     }
 
-    /// One session of the tree.
+    /// Returns one session of the tree.
     ///
     /// # Errors
-    /// If there is no such session.
+    /// If the session does not exist.
     pub async fn branch(&self, session_id: SessionId) -> Result<Inspected, HubError> {
         let branch = self
             .supervise(|reply| SupervisorMessage::Branch(session_id, reply))
@@ -58,7 +58,7 @@ impl Hub {
 
     async fn inspect(&self, branch: Branch) -> Inspected {
         let mut inside = None;
-        // One that sleeps is not woken to be looked at.
+        // A passivated session stays passivated: an inspection loads no session.
         if let Some(handle) = self.0.directory.find(branch.session_id) {
             let (reply, answer) = Reply::new(None);
             let _ = handle.actor.cast(SessionMessage::Inspect(reply));
@@ -68,10 +68,10 @@ impl Hub {
         Inspected { branch, inside }
     }
 
-    /// Steps in. What takes a while goes on after this returns.
+    /// Performs an operation on a session. A long operation continues after the method returns.
     ///
     /// # Errors
-    /// If there is no such session, or it is quarantined and has to be released first.
+    /// If the session does not exist, or is quarantined and has to be released first.
     pub async fn operate(&self, session_id: SessionId, operation: Operation) -> Result<(), HubError> {
         let done = self
             .supervise(|reply| SupervisorMessage::Operate(session_id, operation, reply))
@@ -79,13 +79,13 @@ impl Hub {
         done.map_err(|error| found_error(session_id, error))
     }
 
-    /// Puts a session to sleep if nobody uses it; false if somebody does.
+    /// Passivates an idle session. Returns false if the session is in use.
     ///
     /// # Errors
-    /// If there is no such session or it cannot be talked to.
+    /// If the session does not exist or cannot be reached.
     pub async fn passivate(&self, session_id: SessionId) -> Result<bool, HubError> {
         let Some(handle) = self.0.directory.find(session_id) else {
-            // It sleeps already, if it is there at all.
+            // Without an actor the session is passivated already, provided that it exists.
             return self.branch(session_id).await.map(|_| true);
         };
         let (reply, passivated) = Reply::new(None);
@@ -97,22 +97,22 @@ impl Hub {
         reply::answer(passivated).await.map_err(|_| HubError::Draining)
     }
 
-    /// Has the root of the actors panic, at once. Nothing restarts it: see [`Hub::root_ended`].
+    /// Makes the root of the actors panic. No supervisor restarts the root: see [`Hub::root_ended`].
     pub fn inject_root_failure(&self) {
         let _ = self.0.supervisor.cast(SupervisorMessage::Panic);
     }
 
-    /// Waits until the root of the actors has ended. It ends by a failure only, and takes all sessions with it; nothing
-    /// is left that could start them again, so the process has to end and be started anew (P8).
+    /// Waits until the root of the actors has ended. Only a failure ends the root, and all sessions end with it. The
+    /// process then has to be restarted (P8).
     pub async fn root_ended(&self) {
-        // Without a limit there is no time-out.
+        // `None`: no timeout.
         let _ = self.0.supervisor.wait(None).await;
     }
 
-    /// Has something go wrong with a session's next command.
+    /// Injects a fault into a session's next command.
     ///
     /// # Errors
-    /// If there is no such session or it cannot be talked to.
+    /// If the session does not exist or cannot be reached.
     pub async fn inject(&self, session_id: SessionId, fault: Fault) -> Result<(), HubError> {
         self.ask(session_id, Retry::Always, |reply| SessionMessage::Inject(fault, reply))
             .await
@@ -127,5 +127,5 @@ pub(super) fn found_error(session_id: SessionId, error: FindError) -> HubError {
     }
 }
 
-/// A moment after everything that there is: whatever happened, it was before.
+/// `i64::MAX`: no activity is later, so every unused session counts as idle.
 pub(crate) const ALWAYS_IDLE: Timestamp = Timestamp(i64::MAX);

@@ -1,4 +1,4 @@
-//! Reading: snapshots from the actor, records from the log.
+//! Reads: session views from the actor, records from the log.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,28 +15,29 @@ use crate::{
     session_supervisor::SupervisorMessage,
 };
 
-/// Some of many, and whether there are more.
+/// Page of a longer list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
-    /// Those of this page.
+    /// Items of the page.
     pub items: Vec<T>,
-    /// Whether another page follows.
+    /// True if another page follows.
     pub more: bool,
 }
 
 impl Hub {
-    /// The session as it is, and durable.
+    /// Returns the current state of a session, which is durable.
     ///
     /// # Errors
-    /// If the session cannot be talked to.
+    /// If the session cannot be reached.
     pub async fn snapshot(&self, session_id: SessionId) -> Result<Snapshot, HubError> {
         self.read(session_id, None).await
     }
 
-    /// The same for a socket that wants to come, of which there are so many at most: it is let in however much is under way.
+    /// Returns the current state without a permit, for a joining socket: the number of sockets is limited elsewhere,
+    /// and other work in flight must not delay a join.
     ///
     /// # Errors
-    /// If the session cannot be talked to.
+    /// If the session cannot be reached.
     pub async fn snapshot_for_newcomer(&self, session_id: SessionId) -> Result<Snapshot, HubError> {
         if self.is_draining() {
             return Err(HubError::Draining);
@@ -47,10 +48,10 @@ impl Hub {
         .await
     }
 
-    /// The session as soon as it has got to a `seq`.
+    /// Returns the state of a session once it has reached `min_seq`.
     ///
     /// # Errors
-    /// If it does not get there in time.
+    /// If the session does not reach `min_seq` within `wait`.
     pub async fn snapshot_at_least(
         &self,
         session_id: SessionId,
@@ -74,7 +75,7 @@ impl Hub {
         self.read_entered(session_id, min_seq).await
     }
 
-    /// Reads for a caller who was let in.
+    /// Reads for a caller that holds a permit of the hub.
     pub(super) async fn read_entered(&self, session_id: SessionId, min_seq: Option<Seq>) -> Result<Snapshot, HubError> {
         let retry = if min_seq.is_some() {
             Retry::WhileWaiting
@@ -87,11 +88,11 @@ impl Hub {
         .await
     }
 
-    /// The records that hold the events after `after`, no more than `max` allows, whose items are events. What was being
-    /// appended when the call came may be among them or not.
+    /// Returns the records that hold the events after `after`, up to `max`, which counts events. Records of an append
+    /// in flight may be included or not.
     ///
     /// # Errors
-    /// If there is no such session or its log cannot be read.
+    /// If the session does not exist or its log cannot be read.
     pub async fn events_after(
         &self,
         session_id: SessionId,
@@ -103,10 +104,10 @@ impl Hub {
         records.ok_or(HubError::SessionNotFound(session_id))
     }
 
-    /// Commands that end before `before` (`None`: the latest), newest first, no more than `max` allows.
+    /// Returns the commands that end before `before` (`None`: the latest), newest first, up to `max`.
     ///
     /// # Errors
-    /// If there is no such session or its log cannot be read.
+    /// If the session does not exist or its log cannot be read.
     pub async fn commands_before(
         &self,
         session_id: SessionId,
@@ -117,12 +118,12 @@ impl Hub {
         let told = self.0.log.read_back(session_id, before, max.into()).await;
         let told = self.undamaged(session_id, told)?;
         let items = told.ok_or(HubError::SessionNotFound(session_id))?;
-        // The first command of a session begins at 1, and every command before another ends before it.
+        // The first command of a session has `first_seq` 1, and all commands before an item end before it.
         let more = items.last().is_some_and(|oldest| oldest.recorded.first_seq > Seq(1));
         Ok(Page { items, more })
     }
 
-    /// The record of a command, if the session ever accepted it (P4).
+    /// Returns the record of a command; `None` if the session never accepted the command (P4).
     ///
     /// # Errors
     /// If the log cannot be read.
@@ -135,12 +136,12 @@ impl Hub {
         Ok(self.undamaged(session_id, found)?.pop())
     }
 
-    /// The document of a session as it was right after an event, whatever happened since.
+    /// Returns the document of a session right after event `at`, whatever followed.
     ///
     /// # Errors
-    /// If the session has not got there, or its log cannot be read.
+    /// If the session has not reached `at`, or its log cannot be read.
     pub async fn document_at(&self, session_id: SessionId, at: Seq) -> Result<Document, HubError> {
-        // What the actor has answered is durable, so the log has everything up to there.
+        // An answer of the actor is durable, so the log is complete up to its `seq`.
         let snapshot = self.snapshot(session_id).await?;
         if at >= snapshot.seq {
             let reached = at == snapshot.seq;
@@ -163,8 +164,8 @@ impl Hub {
         self.undamaged(session_id, replayed)
     }
 
-    /// Passes on an answer of the log. A session of whose log damage was read is quarantined: what it serves from memory
-    /// could contradict what it serves from the disk (P12).
+    /// Passes on an answer of the log. Damage quarantines the session: its state in memory could contradict the log on
+    /// disk (P12).
     fn undamaged<T>(&self, session_id: SessionId, answer: Result<T, LogError>) -> Result<T, HubError> {
         if let Err(LogError::Corrupt(reason)) = &answer {
             let damaged = SupervisorMessage::Damaged(session_id, reason.as_str().into());

@@ -1,4 +1,4 @@
-//! Beginning, listing, saving and ending sessions.
+//! Creation, listing, saving and deletion of sessions.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -18,64 +18,63 @@ use crate::{
     world::{new_command_id, new_epoch, new_session_id, now},
 };
 
-/// A session to begin.
+/// Parameters of a new session.
 #[derive(Debug, Clone, Default)]
 pub struct NewSession {
-    /// The project it is about.
+    /// Project of the session; `None` for a session without a project.
     pub project: Option<Project>,
-    /// The command it begins with. If it is refused, so is the session.
+    /// First command. If the command is rejected, the session is not created.
     pub first: Option<Command>,
-    /// Who begins it.
+    /// Origin of the request.
     pub origin: Origin,
 }
 
-/// Ids of a new session that its creator chose, so that the same request, sent again, begins it once. What is not chosen
-/// is random.
+/// Ids that the client chose for a new session, so that a repeated request creates the session once. Ids that are
+/// `None` are random.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Chosen {
-    /// The session's.
+    /// Id of the session.
     pub session_id: Option<SessionId>,
-    /// That of the command it begins with.
+    /// Id of the session's first command.
     pub command_id: Option<CommandId>,
 }
 
-/// The right to write the project file: nobody else gets it until this is dropped.
+/// Exclusive right to write the project file. Dropping the lease passes the right on.
 #[derive(Debug)]
 pub struct SaveLease {
-    /// What to write: the session when the right was lent, and durable (P3).
+    /// State of the session when the lease was granted: the state to write, which is durable (P3).
     pub snapshot: Snapshot,
     _turn: OwnedSemaphorePermit,
 }
 
-/// What a cleanup came to.
+/// Result of a cleanup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cleanup {
-    /// Sessions that were ended.
+    /// Sessions that were deleted.
     pub removed: usize,
-    /// Sessions that there still are.
+    /// Sessions that remain.
     pub remaining: usize,
 }
 
-/// Sessions that a cleanup looks at together.
+/// Page size of a cleanup, in sessions.
 const CLEANUP_PAGE_SESSIONS: usize = 256;
 
 impl Hub {
-    /// Begins a session, and has its first command decided. Whoever asked for it may go away meanwhile: it is begun all
-    /// the same, and whole.
+    /// Creates a session and submits its first command.
     ///
     /// # Errors
-    /// If its project exists already, there are too many sessions, or its first command is refused.
+    /// If the project is in use, the maximum of sessions is reached, or the first command is rejected.
     ///
     /// # Cancel safety
-    /// Goes on to its end if the caller goes away: no project's name stays taken by a session that never began.
+    /// Runs to completion if the caller goes away: no project name stays reserved for a session that was never created.
     pub async fn create(&self, new: NewSession) -> Result<(Genesis, Option<Receipt>), HubError> {
         self.create_as(Chosen::default(), new).await
     }
 
-    /// Begins a session under ids that its creator chose.
+    /// Creates a session under ids that the client chose.
     ///
     /// # Errors
-    /// As [`Hub::create`], and if there is a session of that id.
+    /// As [`Hub::create`], and if the session id is in use.
     ///
     /// # Cancel safety
     /// As [`Hub::create`].
@@ -130,14 +129,13 @@ impl Hub {
         }
     }
 
-    /// Ends a session for good. Its sockets are told and let go. Whoever asked for it may go away meanwhile: its log goes
-    /// too.
+    /// Deletes a session and its log for good. The session's sockets are notified and released.
     ///
     /// # Errors
-    /// If there is no such session or its log cannot be deleted.
+    /// If the session does not exist or its log cannot be deleted.
     ///
     /// # Cancel safety
-    /// Goes on to its end if the caller goes away: no log stays behind, to be a session again when the hub next starts.
+    /// Runs to completion if the caller goes away: no log stays behind to become a session again at the next start.
     pub async fn delete(&self, session_id: SessionId) -> Result<(), HubError> {
         let hub = self.clone();
         to_the_end(async move { hub.delete_now(session_id).await }).await
@@ -152,28 +150,28 @@ impl Hub {
         Ok(())
     }
 
-    /// The session that has a project.
+    /// Returns the session of a project; `None` if no session holds the project.
     ///
     /// # Errors
-    /// If the hub is going away.
+    /// If the hub is shutting down.
     pub async fn session_of_project(&self, project_id: &ProjectId) -> Result<Option<SessionId>, HubError> {
         self.supervise(|reply| SupervisorMessage::FindProject(project_id.clone(), reply))
             .await
     }
 
-    /// The sessions that have projects.
+    /// Returns all projects that a session holds.
     ///
     /// # Errors
-    /// If the hub is going away.
+    /// If the hub is shutting down.
     pub async fn projects(&self) -> Result<BTreeMap<ProjectId, Genesis>, HubError> {
         self.supervise(SupervisorMessage::Projects).await
     }
 
-    /// Sessions in the order in which they began, and how many there are in all. Those in memory tell how they are;
-    /// those that sleep are told of as they were, and are not woken.
+    /// Returns a page of the sessions in order of creation, and the total. Loaded sessions report their current state;
+    /// passivated sessions report their last known state and stay passivated.
     ///
     /// # Errors
-    /// If the hub is going away.
+    /// If the hub is shutting down.
     pub async fn list(&self, offset: usize, limit: usize) -> Result<(Vec<Summary>, usize), HubError> {
         let mut page = self
             .supervise(|reply| SupervisorMessage::List { offset, limit, reply })
@@ -189,10 +187,11 @@ impl Hub {
         Ok((page.sessions, page.total))
     }
 
-    /// Ends the sessions without sockets that have been inactive for so long.
+    /// Deletes the sessions without sockets whose last activity is at least `inactive` ago.
+    /// A session that cannot be deleted is skipped.
     ///
     /// # Errors
-    /// If the hub is going away or a log cannot be deleted.
+    /// If the hub is shutting down.
     pub async fn cleanup(&self, inactive: Duration) -> Result<Cleanup, HubError> {
         let inactive_ms = i64::try_from(inactive.as_millis()).unwrap_or(i64::MAX);
         let before = Timestamp(now().0.saturating_sub(inactive_ms));
@@ -216,11 +215,11 @@ impl Hub {
         }
     }
 
-    /// Lends the right to write the project file, when nobody else has it: one at a time, in the order in which they
-    /// asked, so that an older state never overwrites a newer one.
+    /// Waits for the exclusive right to write the project file. Leases are granted one at a time, in the order of the
+    /// calls, so that an older state never overwrites a newer one.
     ///
     /// # Errors
-    /// If the session cannot be talked to.
+    /// If the session cannot be reached.
     pub async fn begin_save(&self, session_id: SessionId) -> Result<SaveLease, HubError> {
         let _global = self.enter()?;
         let handle = self.find(session_id, None).await?;
@@ -228,20 +227,20 @@ impl Hub {
         let turn = handle.saving.acquire_owned().await;
         drop(waiting);
         let snapshot = self.read_entered(session_id, None).await?;
-        // Nobody closes it: it goes with the session, which has just been read.
+        // The semaphore is never closed. An error would mean that the session is gone, although it has just been read.
         let turn = turn.map_err(|_| HubError::SessionNotFound(session_id))?;
         Ok(SaveLease { snapshot, _turn: turn })
     }
 }
 
-/// Does something in a task of its own, which nobody who goes away stops.
+/// Runs `work` in a task of its own, which continues if the caller goes away.
 async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, HubError>> + Send + 'static,
 ) -> Result<T, HubError> {
     let done = tokio::spawn(work.in_current_span()).await;
     done.unwrap_or_else(|failure| match failure.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),
-        // The runtime itself ends.
+        // The task was cancelled: the runtime is shutting down.
         Err(_) => Err(HubError::Draining),
     })
 }
