@@ -1,5 +1,5 @@
-//! The actor of a session: it owns the graph and the history, decides commands one after the other, and lets nothing
-//! out that is not durable.
+//! Session actor: owns graph and history of a session, decides commands one after the other, and releases no effect
+//! before it is durable.
 //!
 //! ```text
 //!  mailbox ─▶ waiting ─▶ a group: decide, apply, note the effects ─▶ outbox
@@ -9,13 +9,13 @@
 //!                └──────────────── the next group ◀────────────────────┘
 //! ```
 //!
-//! While an append is in flight everything that arrives waits, reads and joins too: whatever they show is then on
-//! disk (P3), in the order in which it was asked for. One group is one append, so a busy session does not pay for the
-//! disk once per command.
+//! While an append is in flight, all arriving messages wait, reads and joins included. Every answer therefore shows
+//! durable state (P3), in the order of the requests. One group is one append, so a busy session pays for the disk once
+//! per group and not once per command.
 //!
-//! If an append fails, nobody knows what the log holds: the actor fails, and the supervisor starts another from the log
-//! (P8). Callers whose command was in the group are told that its outcome is unknown; those still waiting are served by
-//! the new actor without noticing.
+//! After a failed append the content of the log is unknown: the actor fails, and the supervisor starts another actor
+//! from the log (P8). Callers with a command in the group are told that the outcome is unknown. The next actor serves
+//! the waiting commands, unnoticed by their callers.
 
 mod fault;
 mod filter;
@@ -54,147 +54,148 @@ pub use fault::{ByOperator, Fault};
 pub use inspect::Inspection;
 pub use members::{Everybody, Roll};
 
-/// What a session's actor is told.
+/// Messages of a session actor.
 pub enum SessionMessage {
-    /// Decide a command.
+    /// Decides a command.
     Submit(Submission),
-    /// Tell about the session.
+    /// Returns a view of the session.
     Read(ReadRequest),
-    /// Somebody wants to know how far the session is, as it goes on.
+    /// Subscribes to the durable `seq`.
     Follow(Reply<watch::Receiver<Seq>>),
-    /// An operator wants to look inside.
+    /// Returns the internal state for operators, without waiting for the log.
     Inspect(Reply<Inspection>),
-    /// An operator wants something to go wrong.
+    /// Injects a fault into the next command.
     Inject(Fault, Reply<()>),
-    /// An operator wants it to end as if it had failed.
+    /// Ends the actor as a failure would, on an operator's request. The text completes "an operator …".
     Fail(&'static str),
-    /// A socket comes.
+    /// Adds a socket to the room.
     Join(Member, Option<Position>, Timestamp, Reply<Result<(), RoomFull>>),
-    /// A socket asks where the session is.
+    /// Sends a sync to a member.
     Resync(MemberId, ResyncRequest),
-    /// A socket says something else of itself.
+    /// Notifies the room of a changed presence state.
     PresenceChanged(MemberId),
-    /// Who is in the room?
+    /// Lists the members of the room.
     Who(Reply<Everybody>),
-    /// A socket goes.
+    /// Removes a member from the room. The text is the reason that is published.
     Leave(MemberId, Arc<str>, Timestamp, Reply<()>),
-    /// The append in flight ended.
+    /// Reports the end of the append in flight.
     Appended(Result<(), AppendError>),
-    /// What the log knows of commands whose ids are not among the latest.
+    /// Delivers the log's records of the commands that were looked up.
     Found(Result<lookup::Found, LogError>),
-    /// The room has told enough of what it had to tell.
+    /// Reports that the room has fallen below its limit of undelivered commands.
     RoomCaughtUp,
-    /// The next ids of commands that the log has from before this actor; `None`: there is no such log.
+    /// Delivers the next page of command ids from before this actor; `None`: the session has no log.
     IdsRead(Result<Option<Vec<CommandId>>, LogError>),
-    /// The room has another actor.
+    /// Replaces the room's broadcast actor.
     RoomReplaced {
-        /// The new one.
+        /// New broadcast actor.
         room: ActorRef<BroadcastMessage>,
-        /// Whether it gets the room's sockets; else they are let go.
+        /// True if the new actor takes over the members. False if the members are disconnected.
         sockets_stay: bool,
     },
-    /// Go to sleep if nothing happened since; the answer is the session as it was, or that it is not idle.
+    /// Passivates the session if it is idle. The answer is the final state, or `None` if the session is in use.
     Passivate {
-        /// Nothing since when.
+        /// Idle means no access after this time.
         idle_since: Timestamp,
-        /// Whom to tell.
+        /// Receiver of the answer.
         reply: Reply<Option<Snapshot>>,
     },
-    /// Finish what is under way, release the sockets, and stop.
+    /// Finishes the append in flight, releases the members, and stops.
     Stop(Stop),
 }
 
-/// A command that wants to be decided.
+/// Command with its context, submitted for a decision.
 pub struct Submission {
-    /// What is wanted. Shared with the caller, who sends it again if the actor never got to it.
+    /// Command. Shared with the caller, which sends the command again if the actor never handled it.
     pub command: Arc<Command>,
-    /// The circumstances.
+    /// Command id, origin, time and expected `seq`.
     pub context: Context,
-    /// Whom to tell.
+    /// Receiver of the outcome.
     pub reply: Reply<Result<Submitted, Refusal>>,
-    /// The span of the command, from edge to fan-out.
+    /// Span of the command, from edge to fan-out.
     pub span: Span,
 }
 
-/// An accepted command, and in which log it is.
+/// Accepted command and the log that holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submitted {
-    /// What it came to.
+    /// Outcome of the command.
     pub receipt: Receipt,
-    /// The log.
+    /// Epoch of the log.
     pub epoch: Epoch,
 }
 
-/// A refusal, and where the session was.
+/// Rejected command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Why.
+    /// Reason of the rejection.
     pub rejection: Rejection,
-    /// The session's `seq` then.
+    /// `seq` of the session at the rejection.
     pub seq: Seq,
 }
 
-/// Wants to see the session.
+/// Request for a view of the session.
 pub struct ReadRequest {
-    /// Wait until the session got here.
+    /// `seq` to wait for; `None` for the current state.
     pub min_seq: Option<Seq>,
-    /// Whom to tell.
+    /// Receiver of the view.
     pub reply: Reply<Snapshot>,
 }
 
-/// A session at a moment. Cheap to take and to keep: it shares the graph with the session until either changes.
+/// View of a session at one `seq`. Taking and keeping a view is cheap: the graph is shared with the session until
+/// either changes.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// What the session is.
+    /// Header of the session.
     pub genesis: Genesis,
-    /// The `seq`.
+    /// `seq` of the view.
     pub seq: Seq,
-    /// The graph and what belongs to it.
+    /// Graph with its metadata.
     pub document: Document,
-    /// The template, if it has one that is known.
+    /// Template; `None` if the session has none or the template cannot be loaded.
     pub blueprint: Option<Arc<Blueprint>>,
-    /// Whether there is something to undo.
+    /// True if the session has a step to undo.
     pub undo_available: bool,
-    /// Whether there is something to redo.
+    /// True if the session has a step to redo.
     pub redo_available: bool,
-    /// Whether there are changes that no project file has.
+    /// True if there are changes that no project file contains.
     pub is_dirty: bool,
-    /// When the last command was received.
+    /// Time of receipt of the last command.
     pub last_activity: Timestamp,
     /// Sockets in the room.
     pub active_clients: usize,
 }
 
 impl Snapshot {
-    /// The template it goes by, also if it cannot be had.
+    /// Returns the id of the session's template, including a template that cannot be loaded.
     #[must_use]
     pub fn template_id(&self) -> Option<&crate::domain::ids::TemplateId> {
         crate::domain::session::template_of(&self.genesis, &self.document)
     }
 }
 
-/// Where a client says it is.
+/// Position of a client in a session's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// The log it knows; `None`: what it named is no log's.
+    /// Epoch that the client knows; `None` if the client sent a malformed epoch.
     pub epoch: Option<Epoch>,
-    /// The last event it has.
+    /// `seq` of the last event that the client has.
     pub seq: Seq,
 }
 
-/// A socket that asks where the session is.
+/// Request of a member for a sync.
 #[derive(Debug, Clone, Copy)]
 pub struct ResyncRequest {
-    /// Where it is, if it says so.
+    /// Position of the client; `None` if the client sent none.
     pub position: Option<Position>,
-    /// A reason for which it needs everything, whatever its position.
+    /// Reason to send the whole document regardless of the position; `None` to send the missing events if possible.
     pub reason: Option<SyncReason>,
-    /// When it asked.
+    /// Time of the request.
     pub now: Timestamp,
 }
 
 impl ResyncRequest {
-    /// Asks for what was put off.
+    /// Creates the request for a deferred sync.
     #[must_use]
     pub const fn due(due: SyncDue, now: Timestamp) -> Self {
         let (position, reason) = match due {
@@ -208,114 +209,114 @@ impl ResyncRequest {
     }
 }
 
-/// The room has as many sockets as it may have.
+/// Error of a join: the room has reached its maximum of sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the session has {max} sockets, as many as it may have")]
 pub struct RoomFull {
-    /// How many it may have.
+    /// Maximum of sockets.
     pub max: usize,
 }
 
-/// Why and how a session's actor stops.
+/// Reason and manner of stopping a session actor.
 pub enum Stop {
     /// The session is deleted.
     Delete,
-    /// The hub goes away for a while.
+    /// The hub shuts down.
     Drain {
-        /// When its clients should come back: the shortest and the longest while, in milliseconds.
+        /// Window for the clients' reconnects: minimum and maximum delay in milliseconds.
         reconnect_ms: (u64, u64),
     },
 }
 
-/// Finds the template of a session that is started.
+/// Source of the templates of starting sessions.
 pub trait BlueprintSource: Send + Sync + 'static {
-    /// The blueprint of that name, if it can be had.
+    /// Returns the blueprint with this id; `None` if it cannot be loaded.
     fn blueprint(
         &self,
         id: &crate::domain::ids::TemplateId,
     ) -> futures_util::future::BoxFuture<'static, Option<Arc<Blueprint>>>;
 }
 
-/// What session actors share.
+/// Resources that all session actors share.
 #[derive(Clone)]
 pub struct SessionResources {
-    /// Where sessions are kept.
+    /// Event log of all sessions.
     pub log: Arc<dyn EventLog>,
-    /// Where templates come from.
+    /// Source of templates.
     pub blueprints: Arc<dyn BlueprintSource>,
-    /// The domain's limits.
+    /// Limits of the domain.
     pub limits: Arc<Limits>,
     /// Commands decided before one append, at most.
     pub group_commands_max: usize,
-    /// Events between two snapshots of a session, about.
+    /// Minimum of events between two snapshots of a session. Large graphs are written less often.
     pub snapshot_events: u64,
     /// Sockets in a room, at most.
     pub sockets_per_session_max: usize,
-    /// Deliveries, each of a command to a socket, that a room may have yet to make before its session takes another
-    /// command.
+    /// Undelivered (command, socket) pairs of a room, at most. A session whose room has reached the limit takes no
+    /// further command until the room has caught up.
     pub room_deliveries_waiting_max: usize,
-    /// Memory of a session for telling new commands from those that only the log knows, in bytes at most; 0: the log is
-    /// asked about each.
+    /// Memory of a session's command filter in bytes, at most. The filter tells new commands from old ones without
+    /// asking the log; with 0, every command that left the replay window is looked up in the log.
     pub command_filter_bytes_max: usize,
-    /// Counters.
+    /// Metrics that the actors update.
     pub stats: Arc<Stats>,
 }
 
-/// What a session's actor is made of.
+/// Arguments of a session actor.
 pub struct SessionArguments {
-    /// Which session.
+    /// Id of the session.
     pub session_id: crate::domain::ids::SessionId,
-    /// The room's actor, if sockets are served at all.
+    /// Broadcast actor of the room; `None` if the hub serves no sockets.
     pub room: Option<ActorRef<BroadcastMessage>>,
-    /// Who is in the room already: those of the actor before this one, if it failed.
+    /// Members that a failed predecessor of the actor left in the room.
     pub roll: Roll,
-    /// What it shares.
+    /// Shared resources.
     pub resources: SessionResources,
 }
 
-/// Why a session cannot be started.
+/// Error of loading a session.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// There is no such session.
+    /// The session has no log.
     #[error("there is no such session")]
     NotFound,
-    /// Its log cannot be read.
+    /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// Its log cannot be replayed.
+    /// The log cannot be replayed.
     #[error(transparent)]
     Replay(#[from] crate::domain::session::ReplayError),
-    /// Replaying panicked.
+    /// The replay panicked.
     #[error("replay panicked: {0}")]
     Panic(String),
 }
 
-/// See the [module](self).
+/// Behaviour of a session actor; see the [module](self).
 pub struct SessionActor;
 
-/// The state of a session's actor.
+/// State of a session actor.
 pub struct SessionState {
     session: Session,
     resources: SessionResources,
     room: Option<ActorRef<BroadcastMessage>>,
     members: members::Members,
-    /// What the room has yet to tell.
+    /// Undelivered commands of the room.
     backlog: Backlog,
     waiting: VecDeque<SessionMessage>,
     outbox: Vec<group::Effect>,
     append_in_flight: bool,
-    /// The `seq` up to which everything is durable.
+    /// `seq` up to which all events are durable.
     durable_seq: Seq,
     lookups: lookup::Lookups,
     forgotten: forgotten::Forgotten,
     fault: Option<Fault>,
-    /// Tells followers how far everything is durable.
+    /// Publishes `durable_seq` to followers.
     progress: watch::Sender<Seq>,
-    /// The `seq` of the latest snapshot that the log was given.
+    /// `seq` of the latest snapshot in the log.
     snapshot_seq: Seq,
-    /// Readers that wait for a `seq`.
+    /// Reads that wait for a `seq`.
     readers: Vec<(Seq, Reply<Snapshot>)>,
-    /// The document was replaced, and may have come with another template.
+    /// True if a command replaced the document, whose template may differ.
     template_due: bool,
     last_access: Timestamp,
     stopping: bool,
@@ -338,8 +339,8 @@ impl Actor for SessionActor {
             resources,
         } = arguments;
         let (session, snapshot_seq) = open(session_id, &resources).await?;
-        // The room knows whom an actor that failed had let go and could not say so, the roll whom a room had that
-        // failed too.
+        // Two sources of members: the room knows a member that a failed actor had admitted without recording it
+        // elsewhere; the roll knows the members of a room that failed too.
         let mut members = census(room.as_ref()).await;
         members.extend(roll.members());
         members.sort_by_key(|member| member.id);
@@ -357,7 +358,7 @@ impl Actor for SessionActor {
             durable_seq,
             session,
             backlog: Backlog::new(resources.room_deliveries_waiting_max, move || {
-                // One that is gone does not wait.
+                // An actor that has stopped needs no wake-up.
                 let _ = myself.cast(SessionMessage::RoomCaughtUp);
             }),
             resources,
@@ -414,7 +415,7 @@ impl Actor for SessionActor {
                     state.dismiss();
                 }
             }
-            // Operators are answered at once: they ask when something is in the way.
+            // Operators are answered at once, because they ask when the session is blocked.
             SessionMessage::Inspect(reply) => reply.send(state.inspect()),
             SessionMessage::Inject(fault, reply) => {
                 state.fault = Some(fault);
@@ -437,7 +438,7 @@ impl Actor for SessionActor {
 }
 
 impl SessionState {
-    /// Reads the template that a graph came with, before anything is decided on that graph.
+    /// Loads the template of a replaced document before the next command is decided on the document.
     async fn follow_template(&mut self) {
         if !std::mem::take(&mut self.template_due) {
             return;
@@ -451,7 +452,7 @@ impl SessionState {
     }
 }
 
-/// The template of a session, if it can be had.
+/// Returns the template of a session; `None` if the session has none or the template cannot be loaded.
 async fn blueprint_of(session: &Session, resources: &SessionResources) -> Option<Arc<Blueprint>> {
     let id = session.template_id()?.clone();
     resources.blueprints.blueprint(&id).await
@@ -463,7 +464,7 @@ impl Drop for SessionState {
     }
 }
 
-/// Reads and replays a session's log, which is work for a thread of its own: a long log takes a while.
+/// Reads and replays a session's log. The replay of a long log takes a while, so it runs on a blocking thread.
 async fn open(
     session_id: crate::domain::ids::SessionId,
     resources: &SessionResources,
@@ -472,7 +473,7 @@ async fn open(
     let stored = resources.log.open(session_id, window_events).await?;
     let stored = stored.ok_or(StartError::NotFound)?;
     let snapshot_seq = stored.snapshot.as_ref().map_or(Seq::ZERO, |snapshot| snapshot.seq);
-    // Which template it is the log tells, and replaying needs none.
+    // The template's id comes from the log. Replaying needs no template.
     let rules = Rules {
         blueprint: None,
         limits: Arc::clone(&resources.limits),
@@ -489,11 +490,11 @@ async fn open(
     }
 }
 
-/// The sockets that the room has.
+/// Returns the members that the room's actor has.
 async fn census(room: Option<&ActorRef<BroadcastMessage>>) -> Vec<Member> {
     let Some(room) = room else { return Vec::new() };
     let (reply, members) = Reply::new(None);
-    // A room that is gone too has nobody in it any more.
+    // A room that has stopped has no members.
     let _ = room.cast(BroadcastMessage::Census(reply));
     reply::answer(members).await.unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Failing on purpose: how operators find out, before it matters, that a failure costs what the documentation says.
+//! Fault injection: lets operators verify in advance that a failure costs what the documentation says.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,32 +7,32 @@ use ractor::ActorProcessingErr;
 use super::SessionState;
 use crate::log::{Append, AppendError, EventLog};
 
-/// What is to go wrong once, with the next command.
+/// Fault that affects the next command, once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Deciding panics: the command was not written.
+    /// Deciding panics. The command is not written.
     PanicDecide,
-    /// Applying panics: the command was not written.
+    /// Applying panics. The command is not written.
     PanicApply,
-    /// The room's actor panics over what it is to publish: the command is written.
+    /// The room's actor panics while publishing. The command is written.
     PanicBroadcast,
-    /// The log cannot write.
+    /// The append fails without writing.
     AppendError,
-    /// The log says that somebody else was here.
+    /// The append reports a conflict with another writer.
     AppendConflict,
-    /// The log writes, and its answer gets lost.
+    /// The append writes, and its answer is lost.
     AppendUnknown,
-    /// The log takes its time.
+    /// The append is delayed by this time.
     AppendDelay(Duration),
 }
 
-/// An operator wants the actor to fail.
+/// Failure that an operator requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("an operator {0}")]
 pub struct ByOperator(pub &'static str);
 
 impl SessionState {
-    /// Fails if that was asked for.
+    /// Panics if `fault` was injected.
     #[expect(
         clippy::panic,
         reason = "an operator asked for it, and fault injection is switched on"
@@ -44,7 +44,7 @@ impl SessionState {
         }
     }
 
-    /// Appends, or does what was asked for instead.
+    /// Appends, or performs the injected fault instead.
     pub(super) fn append(&mut self, append: Append) {
         let log = Arc::clone(&self.resources.log);
         match self.fault.take() {
@@ -73,7 +73,7 @@ fn append_later(log: Arc<dyn EventLog>, append: Append, delay: Duration) {
     });
 }
 
-/// Ends the actor the way a failure does.
+/// Returns the error that ends the actor as a failure does.
 pub(super) fn fail(reason: &'static str) -> ActorProcessingErr {
     Box::new(ByOperator(reason))
 }

@@ -1,29 +1,30 @@
-//! A set of command ids that takes two bytes for each, and may claim to have one that it has not.
+//! Growable Bloom filter of command ids with two bytes per id. May report an id that was never inserted, never the
+//! reverse.
 //!
-//! It is a chain of Bloom filters, each four times as large as the one before: it grows with what is put in, and nothing
-//! has to be read again for it. An id is looked for in all of them, with one hash.
+//! The filter is a chain of Bloom filters, each four times as large as the previous one. Growing needs no rehash of the
+//! inserted ids. A query tests all filters with one hash.
 //!
-//! Ids are chosen by clients. The hash is keyed with a secret of the process, so that nobody can choose ids which the
-//! filter takes for others.
+//! Clients choose the ids. The hash is keyed with a secret of the process, so a client cannot construct collisions.
 
 use fastbloom::BloomFilter;
 
 use crate::domain::ids::CommandId;
 
-/// The first filter of a chain: 2,048 ids.
+/// Size of the first filter of the chain in bytes: 2,048 ids.
 const FIRST_BYTES: usize = 4_096;
 
-/// How much larger the next one is. Few filters are quick to look through; ones that grow faster stand half empty.
+/// Growth factor from a filter to the next. A smaller factor means more filters to test; a larger factor leaves the
+/// last filter emptier.
 const GROWTH: usize = 4;
 
-/// What an id takes. With 16 bits one in 2,000 ids is taken for one that a full filter has.
+/// Bytes per id. With 16 bits per id a full filter has a false-positive rate of 1 in 2,000.
 const BYTES_PER_ID: usize = 2;
 
-/// How many times the ids that it is made for the last filter takes, when there is no room for another. At three times
-/// it takes every third id for one that it has, and each further one costs more: little is left to be gained.
+/// Overfill factor of the last filter once the memory limit is reached: the filter takes this multiple of the ids that
+/// it is designed for. At a factor of 3 the false-positive rate is one third, and each further id gains little.
 const OVERFULL: usize = 3;
 
-/// See the [module](self).
+/// Growable Bloom filter; see the [module](self).
 pub(super) struct Filter {
     key: u128,
     bytes_max: usize,
@@ -52,7 +53,7 @@ impl Layer {
 }
 
 impl Filter {
-    /// An empty one, which takes no memory, and never more than `bytes_max`.
+    /// Creates an empty filter. An empty filter takes no memory; a filter never takes more than `bytes_max`.
     pub(super) const fn new(key: u128, bytes_max: usize) -> Self {
         Self {
             key,
@@ -61,22 +62,22 @@ impl Filter {
         }
     }
 
-    /// Whether an id may have been put in. If not, it was not.
+    /// Returns false if `id` was certainly not inserted.
     pub(super) fn may_contain(&self, id: CommandId) -> bool {
         let Some(first) = self.layers.first() else {
             return false;
         };
-        // All layers have the same key.
+        // All layers share the key, so one hash serves all.
         let hash = first.bits.source_hash(id.uuid().as_bytes());
         self.layers.iter().any(|layer| layer.bits.contains_hash(hash))
     }
 
-    /// Puts an id in.
+    /// Inserts an id.
     ///
     /// # Errors
-    /// If it has as many as it is of any use with. The id is then not in it.
+    /// If the filter holds as many ids as it usefully can. The id is then not inserted.
     pub(super) fn insert(&mut self, id: CommandId) -> Result<(), Full> {
-        // Also if it is taken for another: it is found, whatever comes after it.
+        // A false positive needs no insertion: the filter reports the id from now on, whatever is inserted later.
         if self.may_contain(id) {
             return Ok(());
         }
@@ -86,12 +87,12 @@ impl Filter {
         Ok(())
     }
 
-    /// What it takes.
+    /// Returns the memory of the filters in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.layers.iter().map(Layer::bytes).sum()
     }
 
-    /// Takes everything out, and no memory any more.
+    /// Removes all ids and frees the memory.
     pub(super) fn clear(&mut self) {
         self.layers = Vec::new();
     }
@@ -105,17 +106,18 @@ impl Filter {
         (last.ids < last.ids_max * OVERFULL).then_some(last)
     }
 
-    /// The size of the next layer, if there is room for one. What would be left over and is less than that goes to it.
+    /// Returns the size of the next layer in bytes; `None` at the memory limit. A remainder that is too small for
+    /// another layer is added to this one.
     fn next_bytes(&self) -> Option<usize> {
         let wanted = self.layers.last().map_or(FIRST_BYTES, |last| last.bytes() * GROWTH);
-        // In words of the bits.
+        // Rounded down to 8 bytes, the word size of the bits.
         let left = (self.bytes_max - self.bytes()) / 8 * 8;
         let bytes = if left < 2 * wanted { left } else { wanted };
         (bytes > 0).then_some(bytes)
     }
 }
 
-/// A filter has as many ids as it is of any use with.
+/// Error of an insertion: the filter is at its capacity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full;
 
@@ -127,11 +129,11 @@ mod tests {
     use super::*;
 
     fn id(number: u64) -> CommandId {
-        // Ids as clients may choose them: one after the other.
+        // Sequential ids, as a client may choose them.
         CommandId::new(Uuid::from_u64_pair(0, number))
     }
 
-    /// How many of 10,000 ids that were never put in are said to be there.
+    /// Returns the number of false positives among 10,000 ids that were never inserted.
     fn mistaken(filter: &Filter) -> usize {
         (0..10_000)
             .filter(|&number| filter.may_contain(id(u64::MAX - number)))
@@ -139,8 +141,8 @@ mod tests {
     }
 
     proptest! {
-        /// P4: what was put in is found, whatever the key, the room, the ids and their number. P9: it never takes more
-        /// than it may.
+        /// P4: an inserted id is found, for any key, memory limit, ids and number of ids. P9: the memory never exceeds
+        /// its limit.
         #[test]
         fn what_was_put_in_is_found(
             key: u128,
@@ -160,8 +162,8 @@ mod tests {
         }
     }
 
-    /// P9: an empty one takes nothing, a small one little, and each grows with its ids: ten bytes for each at most, beside
-    /// the first step.
+    /// P9: an empty filter takes no memory, and the memory grows with the ids: at most ten bytes per id beyond the
+    /// first layer.
     #[test]
     fn it_grows_with_what_is_put_in() {
         let mut filter = Filter::new(7, 1_048_576);
@@ -175,8 +177,8 @@ mod tests {
         assert_eq!(filter.bytes(), 86_016, "the same again takes nothing");
     }
 
-    /// With as many ids as it is made for, one in two hundred is a mistake at most; with more ids more are, until it says
-    /// that it is full.
+    /// At the designed number of ids at most 1 in 200 is a false positive. The rate rises with further ids until the
+    /// filter is full.
     #[test]
     fn mistakes_are_rare_for_as_long_as_there_is_room() {
         let mut filter = Filter::new(7, 65_536);
@@ -195,7 +197,7 @@ mod tests {
         assert_eq!(filter.bytes(), 65_536);
     }
 
-    /// Whoever knows which ids one filter mistakes knows nothing of another's: the key decides.
+    /// The key decides about false positives: those of one filter say nothing about another.
     #[test]
     fn mistakes_depend_on_the_key() {
         let full = |key| {
@@ -209,7 +211,7 @@ mod tests {
         assert_ne!(full(1), full(2));
     }
 
-    /// Without room there is no filter.
+    /// A memory limit below one word allows no filter.
     #[test]
     fn no_room_is_full_at_once() {
         for bytes_max in [0, 7] {

@@ -1,19 +1,21 @@
-//! What a session forgot: the commands that only the log knows (P4).
+//! Deduplication of commands older than the replay window (P4).
 //!
-//! Nearly every command is new, and asking the log about each costs more than all that is done for it beside the append.
-//! So a [`Filter`] has the ids of all commands that left the window. What is neither in the window nor in the filter was
-//! never accepted. What may be in the filter is looked up, as before ([`super::lookup`]).
+//! Nearly every command is new, and asking the log about each would cost more than all other work on the command except
+//! the append. A [`Filter`] therefore holds the ids of all commands that left the replay window. An id in neither the
+//! window nor the filter was never accepted. An id that the filter may contain is looked up in the log
+//! ([`super::lookup`]).
 //!
 //! ```text
-//!  a command leaves the window ───────────────▶ filter ──▶ complete? an id that it has not is new
+//!  a command leaves the window ───────────────▶ filter ──▶ complete? an id that is not in the filter is new
 //!  the log of before this actor ── pages of ids ──▲
 //! ```
 //!
-//! Whatever is accepted was either in the log when the actor began, and comes with a page, or went through this actor's
-//! window, and comes from there. That a page may have ids which the window still has, too, does no harm. Until the last
-//! page has come the filter is of no use, and every id is looked up.
+//! An accepted command was either in the log when the actor started, and its id comes with a page, or it passed through
+//! the window of this actor, and its id comes from there. Ids that are in a page as well as in the window do no harm.
+//! The filter is used only after the last page; before, every id is looked up.
 //!
-//! Reading begins with the first command that had to be looked up: a session that is only looked at reads nothing.
+//! Reading of the pages begins with the first command that has to be looked up: a session that is only read loads no
+//! page.
 
 use ractor::ActorRef;
 
@@ -23,40 +25,39 @@ use super::{
 };
 use crate::{domain::ids::CommandId, log::LogError};
 
-/// Ids in a page: 16 kB, read in a fraction of a millisecond. A reader that is at it for long would keep the log from
-/// being tidied.
+/// Ids in a page: 16 kB, read in a fraction of a millisecond. A longer read transaction would delay the log's
+/// checkpoints.
 const PAGE_IDS: usize = 1_000;
 
-/// Lookups that are answered before a page that could not be read is tried again. Failures of a log last for a while,
-/// and until then nothing is lost but time.
+/// Lookups before a failed page is read again. A failing log keeps failing for a while, and the delay costs only time.
 const RETRY_LOOKUPS: usize = 64;
 
-/// See the [module](self).
+/// Deduplication state of a session; see the [module](self).
 pub(super) struct Forgotten {
     filter: Filter,
     reading: Reading,
 }
 
-/// How far the ids of before this actor have been read.
+/// Progress of reading the ids from before this actor.
 enum Reading {
-    /// They are in the filter.
+    /// All ids are in the filter.
     Complete,
-    /// The next page is to be asked for when so many more lookups were answered.
+    /// The next page is requested after `lookups` further answered lookups.
     Due { after: Option<CommandId>, lookups: usize },
-    /// The next page is asked for.
+    /// The request for the page after `after` is in flight.
     UnderWay { after: Option<CommandId> },
-    /// There are more ids than a filter is of use with.
+    /// The session has more ids than the filter can usefully hold.
     GivenUp,
 }
 
-/// The ids of a session that come after one.
+/// Page of command ids in ascending order, after a given id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Page {
     after: Option<CommandId>,
 }
 
 impl Forgotten {
-    /// What a session forgot that begins now, or one whose log is still to be read.
+    /// Creates the state of a new session, or of a loaded session whose ids have to be read.
     pub(super) const fn new(remembers_everything: bool, key: u128, bytes_max: usize) -> Self {
         let reading = if remembers_everything {
             Reading::Complete
@@ -72,13 +73,13 @@ impl Forgotten {
         }
     }
 
-    /// Whether it is certain that the session never forgot such a command.
+    /// Returns true if `command` is certainly not among the commands that left the window.
     pub(super) fn has_not(&self, command: CommandId) -> bool {
         matches!(self.reading, Reading::Complete) && !self.filter.may_contain(command)
     }
 
-    /// These are not remembered any more. Also to be told while the log is read: what the log has not, yet, is not in its
-    /// pages.
+    /// Adds commands that leave the window. Ids are added also while pages are being read, since the pages do not
+    /// contain commands that the log did not have yet.
     pub(super) fn extend(&mut self, commands: impl IntoIterator<Item = CommandId>) {
         if matches!(self.reading, Reading::GivenUp) {
             return;
@@ -92,12 +93,12 @@ impl Forgotten {
         }
     }
 
-    /// About how many bytes it takes.
+    /// Returns the approximate memory of the filter in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.filter.bytes()
     }
 
-    /// A lookup was answered. The page that is to be asked for now, if one is.
+    /// Counts an answered lookup. Returns the page to request now, if any.
     pub(super) const fn lookup_answered(&mut self) -> Option<Page> {
         match &mut self.reading {
             Reading::Due { after, lookups: 0 } => {
@@ -113,7 +114,7 @@ impl Forgotten {
         }
     }
 
-    /// A page came, or did not. The next one that is to be asked for, if there is one.
+    /// Adds the ids of a page, or schedules a retry. Returns the next page to request, if any.
     pub(super) fn page_read(&mut self, page: Result<Vec<CommandId>, LogError>) -> Option<Page> {
         let Reading::UnderWay { after } = self.reading else {
             return None;
@@ -139,14 +140,14 @@ impl Forgotten {
 }
 
 impl SessionState {
-    /// Reads on, or begins to, what the session forgot before this actor.
+    /// Starts or continues to read the ids from before this actor.
     pub(super) fn read_forgotten(&mut self, myself: &ActorRef<SessionMessage>) {
         if let Some(page) = self.forgotten.lookup_answered() {
             self.ask_page(myself, page);
         }
     }
 
-    /// A page came, or did not.
+    /// Handles the answer to a page request.
     pub(super) fn page_read(
         &mut self,
         myself: &ActorRef<SessionMessage>,
@@ -167,7 +168,7 @@ impl SessionState {
         let asked = self.resources.log.command_ids(session_id, page.after, PAGE_IDS);
         let myself = myself.clone();
         tokio::spawn(async move {
-            // An actor that is gone needs none; its successor reads for itself.
+            // An actor that is gone needs no page, and its successor reads its own.
             let _ = myself.cast(SessionMessage::IdsRead(asked.await));
         });
     }
@@ -189,7 +190,7 @@ mod tests {
         CommandId::new(Uuid::from_u64_pair(number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number))
     }
 
-    /// A page as a log gives it.
+    /// Returns a page as the log does.
     fn page(log: &BTreeSet<CommandId>, page: Page) -> Vec<CommandId> {
         let beyond = log.iter().filter(|&&id| page.after.is_none_or(|after| id > after));
         beyond.copied().take(PAGE_IDS).collect()
@@ -198,13 +199,13 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
-        /// P4: at no time, however commands are accepted and pages come or fail, is a command that was accepted taken for
-        /// one that was not; and in the end those that were not are known to be new.
+        /// P4: in any order of accepted commands, pages and failures, an accepted command is never classified as new.
+        /// In the end nearly all other ids are known to be new.
         #[test]
         fn what_was_accepted_is_never_taken_for_new(
             before in 0_u64..3_500,
-            // How many commands are accepted and forgotten, and how many of them reach the log, before a page comes; and
-            // whether it does.
+            // Each step: number of commands that leave the window, whether they reach the log before the next page, and
+            // whether the page can be read.
             steps in proptest::collection::vec((0_u64..30, any::<bool>(), proptest::bool::weighted(0.8)), 0..12),
         ) {
             let mut log: BTreeSet<_> = (0..before).map(id).collect();
@@ -236,7 +237,7 @@ mod tests {
         }
     }
 
-    /// A session that began with this actor has nothing to read, and takes no memory before it forgets.
+    /// A session that started with this actor reads no page and takes no memory before a command leaves the window.
     #[test]
     fn a_young_session_reads_nothing_and_takes_nothing() {
         let mut forgotten = Forgotten::new(true, KEY, BYTES_MAX);
@@ -244,7 +245,7 @@ mod tests {
         assert_eq!((forgotten.lookup_answered(), forgotten.bytes()), (None, 0));
     }
 
-    /// A page that cannot be read is tried again, from the same place, after a number of lookups; until then nothing is
+    /// A page that cannot be read is requested again, from the same id, after a number of lookups. Until then no id is
     /// certain.
     #[test]
     fn a_page_that_fails_is_tried_again_later() {
@@ -263,7 +264,7 @@ mod tests {
         assert!(forgotten.has_not(id(9_999)) && !forgotten.has_not(id(1_499)));
     }
 
-    /// P9: a session with more commands than the filter is of use for has none, and reads no further.
+    /// P9: a session with more commands than the filter can hold drops the filter and reads no further page.
     #[test]
     fn too_many_commands_are_given_up() {
         let log: BTreeSet<_> = (0..5_000).map(id).collect();

@@ -1,4 +1,4 @@
-//! A group: the messages that are taken together between two appends, and what comes of them.
+//! Group commit: messages that are handled between two appends, and their effects.
 
 use std::sync::Arc;
 
@@ -23,23 +23,23 @@ use crate::{
     world::now,
 };
 
-/// The events between two snapshots of a large graph, for each of its nodes. To read a node of a snapshot takes about 8 µs,
-/// to read an event of the log and replay it 1.5 to 2, so that what came after a snapshot makes a restart twice as long at
-/// most. With one event for each node, commands in a graph of 100,000 nodes took a tenth more for the snapshots.
+/// Events between two snapshots of a large graph, per node. Reading a node of a snapshot takes about 8 µs, and reading
+/// an event of the log and replaying it 1.5 to 2 µs, so the events after a snapshot at most double the time of a
+/// restart. With one event per node, the snapshots made commands in a graph of 100,000 nodes a tenth slower.
 const SNAPSHOT_EVENTS_PER_NODE: u64 = 4;
 
-/// Something that leaves the actor, once what was decided before it is durable.
+/// Effect that leaves the actor once all earlier decisions are durable.
 pub(super) enum Effect {
-    /// An answer, or something else that is told to somebody outside the room.
+    /// Reply or other effect outside the room.
     Tell(Box<dyn FnOnce() + Send>),
-    /// What a command came to, for the room. Those between two other things for it are told together.
+    /// Outcome of a command for the room. Consecutive outcomes are published as one message.
     Command(Told),
-    /// Something else for the room.
+    /// Any other message to the room.
     Publish(BroadcastMessage),
 }
 
 impl SessionState {
-    /// Takes what waits, decides and applies it in order, and starts one append for all of it.
+    /// Handles waiting messages in order as one group, and starts one append for all their records.
     pub(super) fn turn(&mut self, myself: &ActorRef<SessionMessage>) -> Result<(), ActorProcessingErr> {
         let expected = self.session.seq();
         let mut records = Vec::new();
@@ -63,7 +63,7 @@ impl SessionState {
                 if result.is_ok() {
                     stats.events_published.add(events);
                 }
-                // An actor that is gone has failed; its successor reads the log.
+                // An actor that is gone has failed, and its successor reads the log.
                 let _ = myself.cast(SessionMessage::Appended(result));
             });
             let session_id = self.session.genesis().session_id;
@@ -79,7 +79,7 @@ impl SessionState {
         Ok(())
     }
 
-    /// Lets everything out that is durable now: to the room in order, to each of those who asked in order.
+    /// Releases the effects that are durable now, in order for the room and in order for each caller.
     pub(super) fn release(&mut self) {
         let mut commands = Vec::new();
         for effect in std::mem::take(&mut self.outbox) {
@@ -102,7 +102,7 @@ impl SessionState {
         }
     }
 
-    /// One message of a group. What it appends is returned, what it says goes to the outbox.
+    /// Handles one message of a group. Returns the record to append; effects go to the outbox.
     fn process(&mut self, message: SessionMessage) -> Result<Option<Arc<Recorded>>, ActorProcessingErr> {
         match message {
             SessionMessage::Submit(submission) => {
@@ -125,7 +125,7 @@ impl SessionState {
             SessionMessage::Join(member, position, now, reply) => self.join(member, position, now, reply),
             SessionMessage::Resync(member, request) => self.resync(member, request),
             SessionMessage::PresenceChanged(member) => {
-                // Who has not come yet brings it along.
+                // A socket that has not joined yet brings its state along when it joins.
                 if self.members.contains(member) {
                     self.outbox
                         .push(Effect::Publish(BroadcastMessage::PresenceChanged(member)));
@@ -152,7 +152,7 @@ impl SessionState {
                 self.reply_later(reply, |state| idle.then(|| snapshot(&state.session, 0)));
             }
             SessionMessage::Stop(how) => self.stop(&how),
-            // These are handled where they arrive; nothing puts them among what waits.
+            // Handled on arrival, so never queued in `waiting`.
             SessionMessage::Appended(_)
             | SessionMessage::Found(_)
             | SessionMessage::RoomCaughtUp
@@ -205,7 +205,7 @@ impl SessionState {
                     rejection: rejection.clone(),
                     seq: self.session.seq(),
                 };
-                // What makes no sense in any state is between the hub and its sender (ROOM-5).
+                // A command that is malformed in any state concerns only its sender (ROOM-5).
                 let told = (!rejection.is_malformed()).then_some(Verdict::Refused(rejection));
                 (Err(refusal), told, None)
             }
@@ -260,7 +260,7 @@ impl SessionState {
         }
     }
 
-    /// Takes over the sockets of a room: each is told where the session is.
+    /// Takes over the members of a room. Each member gets a sync.
     pub(super) fn adopt(&mut self, members: Vec<Member>) {
         let sync = Arc::new(self.sync(None, Some(SyncReason::RoomRestarted), SyncReason::RoomRestarted, now()));
         for member in members {
@@ -273,10 +273,10 @@ impl SessionState {
         }
     }
 
-    /// Lets the sockets of a room go, which come back by themselves.
+    /// Disconnects the members of a room. The clients reconnect by themselves.
     pub(super) fn dismiss(&mut self) {
         for member in self.members.take() {
-            // The new room may be about to get it: the join is then before this in the outbox.
+            // The new room may yet get the member: a join of the member may precede the leave in the outbox.
             let leave = BroadcastMessage::Leave(member.id, "room_failed".into(), now());
             self.outbox.push(Effect::Publish(leave));
             let release = move || member.socket.release(Release::CloseTransport);
@@ -287,8 +287,8 @@ impl SessionState {
         }
     }
 
-    /// What leads a client from its position to here: the events that it missed if they are at hand (P2), else
-    /// everything, and why.
+    /// Returns a sync from the client's position to the current state: the missing events if the replay window has them
+    /// (P2), else the whole document with the reason.
     fn sync(
         &self,
         position: Option<Position>,
@@ -322,19 +322,20 @@ impl SessionState {
         }
     }
 
-    /// Gives the log a snapshot from time to time, so that a restart replays a short tail. Everything that the session
-    /// has is durable when this is called.
+    /// Writes a snapshot if enough events followed the last one, so that a restart replays a short tail. All events of
+    /// the session are durable at the call.
     pub(super) fn snapshot_if_due(&mut self) {
         self.snapshot_after(self.snapshot_every());
     }
 
-    /// The same before a session goes to sleep, if what happened since is worth it.
+    /// Writes a snapshot before passivation if a quarter of the usual events followed the last one.
     fn snapshot_for_later(&mut self) {
         self.snapshot_after(self.snapshot_every() / 4);
     }
 
-    /// The events between two snapshots. One costs as much as the graph is large, and saves as much as was done since the
-    /// one before, so that those of a large graph are rarer: their share in a command is the same in a graph of any size.
+    /// Returns the number of events between two snapshots. A snapshot costs as much as the graph is large and saves the
+    /// replay of the events since the previous one. Large graphs are therefore written less often, which keeps the cost
+    /// per command independent of the size of the graph.
     fn snapshot_every(&self) -> u64 {
         let nodes = self.session.document().graph.len() as u64;
         self.resources.snapshot_events.max(nodes * SNAPSHOT_EVENTS_PER_NODE)
@@ -367,7 +368,7 @@ impl SessionState {
         self.outbox.push(Effect::Publish(BroadcastMessage::Close(departing)));
     }
 
-    /// Puts an answer, as things stand now, into the outbox.
+    /// Computes the answer from the current state and puts it into the outbox.
     fn reply_later<T: Send + 'static>(&mut self, mut reply: Reply<T>, answer: impl FnOnce(&Self) -> T) {
         reply.start();
         let answer = answer(self);
@@ -382,15 +383,15 @@ impl SessionState {
         }
     }
 
-    /// Hands commands to the room, if there are any.
+    /// Publishes the outcomes of consecutive commands, if there are any.
     fn publish_commands(&self, commands: &mut Vec<Told>) {
         if !commands.is_empty() {
             self.publish(BroadcastMessage::Commands(std::mem::take(commands)));
         }
     }
 
-    /// Hands something to the room. If the room is gone, that is the room's trouble and no command's (P10): it will be
-    /// replaced and given a sync.
+    /// Sends a message to the room's actor. A failed room never fails a command (P10): the room will be replaced and
+    /// its members get a sync.
     fn publish(&self, message: BroadcastMessage) {
         let Some(room) = &self.room else { return };
         if room.cast(message).is_err() {

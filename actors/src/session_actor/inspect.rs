@@ -1,28 +1,28 @@
-//! What an operator sees of a session from inside, at once, whatever the session waits for.
+//! Inspection of a session actor by operators, answered without waiting for the log.
 
 use serde::Serialize;
 
 use super::SessionState;
 use crate::domain::{graph::Graph, ids::Seq};
 
-/// A session's actor at a moment. Operators get it as it is.
+/// Internal state of a session actor at one moment, serialized for operators as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Inspection {
-    /// The `seq` of the last event that was decided.
+    /// `seq` of the last event that was decided.
     pub seq: Seq,
-    /// The `seq` up to which everything is durable.
+    /// `seq` up to which all events are durable.
     pub durable_seq: Seq,
-    /// The `seq` of the latest snapshot.
+    /// `seq` of the latest snapshot.
     pub snapshot_seq: Seq,
-    /// Messages that wait for their turn.
+    /// Messages that wait to be handled.
     pub waiting: usize,
-    /// Whether an append is under way.
+    /// True while an append is in flight.
     pub append_in_flight: bool,
-    /// Deliveries, each of a command to a socket, that the room has yet to make.
+    /// Undelivered (command, socket) pairs of the room.
     pub room_deliveries_waiting: usize,
-    /// Answers and publications that wait for the append.
+    /// Replies and publications that wait for the append.
     pub outbox: usize,
-    /// Readers that wait for a `seq`, and those that follow.
+    /// Reads that wait for a `seq`, and followers.
     pub readers: usize,
     /// Sockets in the room.
     pub sockets: usize,
@@ -30,13 +30,13 @@ pub struct Inspection {
     pub nodes: usize,
     /// Commands that can be undone.
     pub undo_depth: usize,
-    /// Bytes of the filter that tells new commands from those of long ago.
+    /// Memory of the command filter in bytes.
     pub command_filter_bytes: usize,
-    /// About how many bytes of memory it holds; an estimate, made without looking at the parts.
+    /// Estimated memory of the session in bytes. The estimate visits no node.
     pub memory_bytes: usize,
 }
 
-/// What a node holds beside its texts, about: its id and parent, a map's share, the sibling list's share.
+/// Estimated memory of a node in bytes without its texts: id, parent, and shares of a map and of a sibling list.
 const NODE_BYTES: usize = 400;
 
 impl SessionState {

@@ -1,9 +1,10 @@
-//! Was this command accepted before? (P4)
+//! Lookup of commands that the log may hold (P4).
 //!
-//! The session remembers its latest commands; of older ones only the log knows. Most ids are certain to be new all the
-//! same ([`super::forgotten`]). The log is asked about the others as soon as the command arrives, while the append before
-//! it is still under way: by the time it is its turn the answer is there. Several ids are asked about together. A command
-//! never overtakes another for it: the group ends before one whose answer is still missing.
+//! The session remembers its latest commands; older commands are known only to the log. Most ids are nevertheless
+//! certain to be new ([`super::forgotten`]). The actor asks the log about the other ids as soon as the command arrives,
+//! during the append before it, so that the answer is usually there when the command is handled. One query covers
+//! several ids. Commands never overtake each other because of a lookup: a group ends before a command whose lookup is
+//! pending.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,17 +16,18 @@ use crate::domain::{
     recorded::Recorded,
 };
 
-/// What the log knows of some commands.
+/// Answer of the log to one query.
 pub struct Found {
-    /// Those that it was asked about.
+    /// Ids in the query.
     commands: Vec<CommandId>,
-    /// Those of them that it has.
+    /// Records of those ids that the log has.
     records: Vec<Arc<Recorded>>,
-    /// The `seq` up to which it was asked, at least.
+    /// Lower bound of the `seq` up to which the log was searched.
     as_of: Seq,
 }
 
-/// What the log was asked, and what it said. Bounded by the commands that wait, and those that did not wait for it.
+/// Pending and answered lookups. Bounded by the commands that wait and the commands that were handled without waiting
+/// for their answer.
 #[derive(Default)]
 pub(super) struct Lookups {
     to_ask: Vec<CommandId>,
@@ -44,20 +46,20 @@ impl Lookups {
         }
     }
 
-    /// Nothing waits. A command that turned out to be new while the log was asked about it did not wait for the answer:
-    /// nobody takes that.
+    /// Drops the remaining answers once no message waits. They belong to commands that proved to be new while the query
+    /// was running, and were handled without the answer.
     pub(super) fn nothing_waits(&mut self) {
         self.known.clear();
     }
 
-    /// What the log said of a command that is about to be decided.
+    /// Returns the record of a command that is about to be decided.
     pub(super) fn take(&mut self, command: CommandId) -> Option<Arc<Recorded>> {
         self.known.remove(&command)?.0
     }
 }
 
 impl SessionState {
-    /// Asks the log about a command if only the log knows.
+    /// Queues a lookup of a command that may be in the log.
     pub(super) fn look_up(&mut self, myself: &ActorRef<SessionMessage>, command: CommandId) {
         if self.is_known(command) || self.lookups.to_ask.contains(&command) {
             return;
@@ -66,7 +68,7 @@ impl SessionState {
         self.ask_log(myself);
     }
 
-    /// Whether something waits whose turn it can be.
+    /// Returns true if the first waiting message can be handled now. Starts the lookup if the message needs one.
     pub(super) fn is_ready(&mut self, myself: &ActorRef<SessionMessage>) -> bool {
         let command = match self.waiting.front() {
             None => return false,
@@ -85,20 +87,20 @@ impl SessionState {
         false
     }
 
-    /// Whether it is certain here and now whether a command was accepted before.
+    /// Returns true if the session can tell without further lookup whether the command was accepted before.
     fn is_known(&self, command: CommandId) -> bool {
         let session = &self.session;
         if session.remembers_everything() || session.recent(command).is_some() || self.forgotten.has_not(command) {
             return true;
         }
-        // An answer is good for as long as the session remembers everything that came after it.
+        // A negative answer is valid as long as the session remembers all commands after `as_of`.
         self.lookups
             .known
             .get(&command)
             .is_some_and(|(recorded, as_of)| recorded.is_some() || session.since(*as_of).is_some())
     }
 
-    /// Asks about everything that is to be asked, one question at a time.
+    /// Sends the queued ids to the log as one query. At most one query is in flight.
     pub(super) fn ask_log(&mut self, myself: &ActorRef<SessionMessage>) {
         if self.lookups.in_flight || self.lookups.to_ask.is_empty() {
             return;
@@ -115,7 +117,7 @@ impl SessionState {
                 records,
                 as_of,
             });
-            // An actor that is gone has failed; its successor asks again.
+            // An actor that is gone has failed, and its successor asks again.
             let _ = myself.cast(SessionMessage::Found(found));
         });
     }

@@ -1,4 +1,4 @@
-//! The sockets of a session: what its actor and the next one must not lose.
+//! Members of a session's room, kept across failures of the session's actor.
 
 use std::sync::Arc;
 
@@ -7,22 +7,24 @@ use imbl::OrdMap;
 
 use crate::fan_out::{Member, MemberId};
 
-/// Who is in a room, as the session's actor last had it. It is the session's, not its actor's: sockets stay connected
-/// while both the actor and the room's start again, and nobody else would know of them. The actor alone writes.
+/// Registry of the members of a room, as the session's actor last wrote it. The registry belongs to the session and not
+/// to its actor: sockets stay connected while both the session's actor and the room's actor restart, and no other part
+/// knows the sockets then. The session's actor is the only writer.
 #[derive(Clone, Default)]
 pub struct Roll(Arc<ArcSwap<OrdMap<MemberId, Member>>>);
 
-/// The members at a moment. Cheap to take: it shares them with the actor until either changes.
+/// Members at one moment. Taking a copy is cheap: it shares its entries with the actor until either changes.
 pub type Everybody = OrdMap<MemberId, Member>;
 
-/// The members as the actor has them. Each change is on the [`Roll`] at once: an actor that fails has no time for it.
+/// Members as the actor sees them. Each change is written to the [`Roll`] at once, because a failing actor cannot write
+/// any more.
 pub(super) struct Members {
     now: OrdMap<MemberId, Member>,
     roll: Roll,
 }
 
 impl Roll {
-    /// Those who are on it.
+    /// Returns the registered members.
     pub(crate) fn members(&self) -> impl Iterator<Item = Member> + use<> {
         let members = OrdMap::clone(&self.0.load());
         members.into_iter().map(|(_, member)| member)
@@ -30,7 +32,7 @@ impl Roll {
 }
 
 impl Members {
-    /// Nobody, until they are adopted.
+    /// Creates an empty member list. The registered members are added when the actor adopts them.
     pub(super) fn new(roll: Roll) -> Self {
         Self {
             now: OrdMap::new(),
@@ -59,21 +61,22 @@ impl Members {
         self.show();
     }
 
-    /// Whether it was one.
+    /// Removes a member. Returns false if `id` is not a member.
     pub(super) fn remove(&mut self, id: MemberId) -> bool {
         let was_one = self.now.remove(&id).is_some();
         self.show();
         was_one
     }
 
-    /// Takes everybody.
+    /// Removes and returns all members.
     pub(super) fn take(&mut self) -> Vec<Member> {
         let all = std::mem::take(&mut self.now);
         self.show();
         all.into_iter().map(|(_, member)| member).collect()
     }
 
-    /// A persistent map: showing a new version costs a few pointers, whatever its size.
+    /// Publishes the current members. The map is persistent: a clone shares all its nodes, whatever the number of
+    /// members.
     fn show(&self) {
         self.roll.0.store(Arc::new(self.now.clone()));
     }
