@@ -1,8 +1,8 @@
-//! The actor of a room: it owns the sockets, encodes every publication once, and hands it to each of them.
+//! Broadcast actor of a room: owns the sockets, encodes each publication once, and queues it at each socket.
 //!
-//! Its only sender is the session's actor, so the order of a room is the order of its mailbox, and a join falls
-//! between two publications, never beside one. One room has one actor: a large or slow room is in nobody's way (P7). It
-//! decides nothing about the session, and nothing waits for it: if it fails, no command does (P10).
+//! The session's actor is the only sender, so the order of a room is the order of its mailbox, and a join falls between
+//! two publications. Each room has its own actor, so a large or slow room delays no other room (P7). The actor decides
+//! nothing about the session and no command waits for it: a failed room fails no command (P10).
 
 mod backlog;
 mod departing;
@@ -39,92 +39,95 @@ use self::{
     seat::Seat,
 };
 
-/// What a room's actor is told.
+/// Messages of a broadcast actor.
 pub enum BroadcastMessage {
-    /// Commands that went to the log together, in its order, and what each came to.
+    /// Publishes commands of one group in log order, each with its outcome.
     Commands(Vec<Told>),
-    /// A socket comes: it gets the sync, the others hear of it.
+    /// Adds a socket, which gets the sync. The other members are notified.
     Join(Member, Arc<Sync>),
-    /// A socket gets a sync again.
+    /// Sends a sync to a member.
     Resync(MemberId, Arc<Sync>),
-    /// A socket that was in the room before this actor was: it gets a sync, the others hear nothing.
+    /// Takes over a socket from the room's previous actor. The socket gets the sync, and the other members are not
+    /// notified.
     Adopt(Member, Arc<Sync>),
-    /// A socket says something else of itself.
+    /// Notes that the presence state of a member changed.
     PresenceChanged(MemberId),
-    /// Who is here?
+    /// Lists the members.
     Census(Reply<Vec<Member>>),
-    /// A socket goes.
+    /// Removes a socket.
     Leave(MemberId, Arc<str>, Timestamp),
-    /// Every socket is told why, and let go.
+    /// Sends the reason to every socket and releases all sockets.
     Close(Departing),
-    /// It has been quiet for a while: every socket is told where the session is.
+    /// Sends every socket the current `seq`, after a quiet interval.
     Tick,
-    /// Some of the large syncs may have arrived.
+    /// Checks whether deferred large syncs can be granted.
     Pace,
-    /// It is time to tell who is here and what they say.
+    /// Publishes the gathered changes of presence.
     TellPresence,
-    /// An operator wants it to fail.
+    /// Panics, on an operator's request.
     Fail,
 }
 
-/// A command, and what it came to.
+/// Command with its outcome, for publication.
 pub struct Told {
-    /// What it came to.
+    /// Outcome of the command.
     pub notice: CommandNotice,
-    /// The span of the command, from edge to fan-out.
+    /// Span of the command, from edge to fan-out.
     pub span: Span,
-    /// Ends when every socket has it.
+    /// Delivery credits of the command, returned on drop; `None` in a room without credits.
     pub underway: Option<Underway>,
 }
 
-/// What a room's actor is made of.
+/// Arguments of a broadcast actor.
 pub struct BroadcastArguments {
-    /// Whose room.
+    /// Identity of the room.
     pub room: Room,
-    /// Makes packets.
+    /// Encoder of packets.
     pub encoder: Arc<dyn Encoder>,
-    /// How long after something happened the sockets are told again where the session is.
+    /// Delay of a tick after the first event that it covers.
     pub tick_interval: Duration,
-    /// Bytes of packets that are given to sockets as one, unless a single command has more.
+    /// Maximum size of a batched packet in bytes, unless a single command is larger.
     pub events_packet_bytes_max: usize,
-    /// Bytes of large syncs that may be on their way to sockets at one time.
+    /// Bytes of large syncs in flight to the sockets of the room, at most.
     pub sync_bytes_in_flight_max: usize,
-    /// For how long changes of presence are gathered before the sockets are told.
+    /// Interval between two publications of presence.
     pub presence_interval: Duration,
-    /// Clients whose presence is told of, at most.
+    /// Listed clients, at most.
     pub presence_clients_max: usize,
-    /// Counters.
+    /// Metrics that the actor updates.
     pub stats: Arc<Stats>,
 }
 
-/// See the [module](self).
+/// Behaviour of a broadcast actor; see the [module](self).
 pub struct BroadcastActor;
 
-/// The state of a room's actor.
+/// State of a broadcast actor.
 pub struct BroadcastState {
     room: Room,
     encoder: Arc<dyn Encoder>,
     stats: Arc<Stats>,
     members: BTreeMap<MemberId, Seat>,
-    /// The snapshot that was encoded last, until something changes: many sockets that come at once share it.
+    /// Last encoded snapshot with its `seq`, until the session changes. Many sockets that join at once share the
+    /// encoding.
     snapshot: Option<(Seq, SyncBody)>,
-    /// What it was worth, the last time: about what the next one will be.
+    /// Encoded size of the last snapshot in bytes: the estimate for the next.
     snapshot_bytes: usize,
     tick_interval: Duration,
-    /// The last event that was published since the last tick, and the graph's hash there: a tick is due.
+    /// Last published event since the last tick, with the hash of the graph there. `Some` means that a tick is
+    /// scheduled.
     untold: Option<(Seq, Option<StateHash>)>,
     pacing: Pacing,
-    /// Whether it is going to look how far the large syncs are.
+    /// True while a check of the large syncs is scheduled.
     is_pacing: bool,
     events_packet_bytes_max: usize,
     sync_bytes_in_flight_max: usize,
     presence: RoomPresence,
     presence_interval: Duration,
-    /// Whether it is going to tell of presence.
+    /// True while a publication of presence is scheduled.
     is_gathering: bool,
 }
 
-/// Nodes or records from which encoding is moved off the workers that serve sockets: about a millisecond of work.
+/// Number of nodes or records from which encoding moves to a blocking thread: about a millisecond of work.
 const LONG_ENCODING_ITEMS: usize = 500;
 
 impl Actor for BroadcastActor {
@@ -212,9 +215,9 @@ impl Actor for BroadcastActor {
 }
 
 impl BroadcastState {
-    /// Encodes what a group came to and hands it on: all of it in one go, or as many whole commands at a time as are one
-    /// packet for those who take them so (P9). Between two such goes the sockets send: a group may well be more packets than
-    /// a queue has room for, and whoever keeps up is not to fall behind because of that.
+    /// Encodes the commands of a group and delivers them in portions of whole commands, each at most one batched packet
+    /// (P9). The actor yields between portions, so that the sockets can send: a group may have more packets than a
+    /// queue has room for, and must not make a fast socket lag.
     async fn publish(&mut self, myself: &ActorRef<BroadcastMessage>, told: &[Told]) {
         if self.members.is_empty() {
             return;
@@ -236,8 +239,8 @@ impl BroadcastState {
         self.hand_on(&frames);
     }
 
-    /// Gives each socket packets of whole commands, before the next socket's turn: what stands in a queue together is
-    /// sent together. As one packet they are encoded if there is somebody who takes them so, and once.
+    /// Delivers packets of whole commands, one socket after the other: packets that are queued together are sent
+    /// together. The batched packet is encoded at most once, and only if a socket takes batches.
     fn hand_on(&mut self, frames: &[Frame]) {
         let mut together = None;
         for seat in self.members.values_mut() {
@@ -262,8 +265,8 @@ impl BroadcastState {
         });
         let Some(recorded) = last else { return };
         self.snapshot = None;
-        // One tick for all that happens within an interval: the last event of a burst is the one that nothing after it
-        // would show to be missing.
+        // One tick covers all events within an interval: only the last event of a burst is followed by no event that
+        // would reveal its loss.
         let told = (recorded.seq(), recorded.outcome.state_hash);
         if self.untold.replace(told).is_none() {
             myself.send_after(self.tick_interval, || BroadcastMessage::Tick);
@@ -300,7 +303,7 @@ impl BroadcastState {
         id
     }
 
-    /// Gives a socket a sync. Without a body it has to wait for its turn.
+    /// Sends a sync to a member. Without a body the member waits until the sync is granted.
     fn sync(&mut self, id: MemberId, sync: &Sync, body: Option<&SyncBody>) {
         let members = self.members.len();
         let Some(seat) = self.members.get_mut(&id) else { return };
@@ -328,8 +331,8 @@ impl BroadcastState {
         }
     }
 
-    /// Tells everybody what is different about who is here, and everything to those who missed something. If that is
-    /// much, not to all of them at one time.
+    /// Publishes the changes of presence to all members, and the full list to stale members. A large list goes to a
+    /// limited number of stale members at a time.
     fn tell_presence(&mut self) {
         self.is_gathering = false;
         let diff = self.presence.diff();
@@ -358,7 +361,7 @@ impl BroadcastState {
         }
     }
 
-    /// Lets those have their large syncs for whom there is room now.
+    /// Grants deferred syncs as far as their bytes fit.
     fn pace(&mut self) {
         self.is_pacing = false;
         let (members, now) = (&self.members, instant());
@@ -370,10 +373,10 @@ impl BroadcastState {
         }
     }
 
-    /// The large part of a sync that goes out now; nothing if it is too large to: then the socket waits.
+    /// Returns the body of a sync that can be sent now; `None` if the sync is too large at the moment and was deferred.
     async fn let_out(&mut self, id: MemberId, sync: &Arc<Sync>) -> Option<SyncBody> {
         let due = SyncDue::of(sync, self.room.epoch);
-        // What is not to go out yet is not encoded just to see how large it is.
+        // A snapshot that would be deferred is not encoded just to measure its size: the previous size is the estimate.
         let is_snapshot = matches!(sync.content, SyncContent::Snapshot(_));
         if is_snapshot && !self.pacing.admit(id, self.snapshot_bytes, due) {
             return None;
@@ -382,7 +385,7 @@ impl BroadcastState {
         self.pacing.admit(id, body.0.get().len(), due).then_some(body)
     }
 
-    /// The large part of a sync. What takes long is made elsewhere; the room waits for it, other rooms do not.
+    /// Returns the body of a sync. Long encoding runs on a blocking thread: the room waits, other rooms do not.
     async fn body(&mut self, sync: &Arc<Sync>) -> SyncBody {
         let (snapshot, items) = match &sync.content {
             SyncContent::Snapshot(document) => (true, document.graph.len()),
@@ -435,7 +438,7 @@ impl BroadcastState {
         }
     }
 
-    /// Tells everybody why he has to go. Dropping them lets them go.
+    /// Sends the reason to all members. Dropping `departing` releases the sockets.
     fn close(&mut self, mut departing: Departing) {
         for (id, seat) in std::mem::take(&mut self.members) {
             self.presence.left(id);

@@ -1,37 +1,38 @@
-//! How far a room is behind its session.
+//! Delivery credits: back-pressure from a room to its session.
 //!
-//! A session decides faster than a room of many sockets is told, and a mailbox has no bound. So what the room has yet
-//! to tell is counted, in deliveries: one command to one socket. At the limit the session takes no further command
-//! until the room has caught up; those wait where admission counts them (P9), and what is answered is soon told.
+//! A session decides faster than a room with many sockets delivers, and a mailbox is unbounded. The undelivered work of
+//! a room is therefore counted in deliveries: one command to one socket. At the limit the session takes no further
+//! command until the room has caught up. The commands wait where admission counts them (P9), and an answered command is
+//! soon published.
 //!
-//! The room waits for nobody, so nobody waits for long; and what is lost with a room that fails is counted as told
-//! (P10).
+//! A room blocks on no socket, so the wait is short. The credits of a failed room are returned (P10).
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-/// What the room of a session has yet to tell. The session holds it; the room knows only what is [`Underway`].
+/// Counter of undelivered work. Owned by the session; each publication carries its share as [`Underway`].
 pub(crate) struct Backlog(Arc<Shared>);
 
 struct Shared {
     deliveries: AtomicUsize,
     max: usize,
-    /// Whether the session waits.
+    /// True while the session waits for room.
     is_awaited: AtomicBool,
-    /// Tells the session that it has no longer to wait. Must not block.
+    /// Wakes the session. Must not block.
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
-/// A command on its way to so many sockets. Dropped when they have it, or never will.
+/// Credits of one published command: one per receiving socket. Dropped after the delivery or with a failed room.
 pub struct Underway {
     deliveries: usize,
     of: Arc<Shared>,
 }
 
 impl Backlog {
-    /// One that is full at `max` deliveries, and calls `wake` when somebody who found it full need not wait any more.
+    /// Creates a counter that is full at `max` deliveries. `wake` is called when the counter has room again after
+    /// [`Backlog::is_full`] returned true.
     pub(crate) fn new(max: usize, wake: impl Fn() + Send + Sync + 'static) -> Self {
         Self(Arc::new(Shared {
             deliveries: AtomicUsize::new(0),
@@ -41,19 +42,19 @@ impl Backlog {
         }))
     }
 
-    /// A command sets out to so many sockets.
+    /// Takes `deliveries` credits for one command.
     pub(crate) fn enter(&self, deliveries: usize) -> Underway {
         self.0.deliveries.fetch_add(deliveries, Ordering::SeqCst);
         let of = Arc::clone(&self.0);
         Underway { deliveries, of }
     }
 
-    /// Deliveries that the room has yet to make.
+    /// Returns the number of credits that are out.
     pub(crate) fn deliveries(&self) -> usize {
         self.0.deliveries.load(Ordering::SeqCst)
     }
 
-    /// Whether the session has to wait. It is woken when it has no longer to.
+    /// Returns true if the session has to wait. The session is then woken once there is room.
     pub(crate) fn is_full(&self) -> bool {
         let Shared {
             deliveries,
@@ -65,7 +66,7 @@ impl Backlog {
             return false;
         }
         is_awaited.store(true, Ordering::SeqCst);
-        // What was told meanwhile was told by somebody who did not see that it is awaited.
+        // Second check: credits that were returned between the first load and the store did not see the flag.
         deliveries.load(Ordering::SeqCst) >= *max
     }
 }

@@ -1,4 +1,4 @@
-//! Sockets that have to go, and will: whatever becomes of the room that is to see them off.
+//! Shutdown of a room's sockets, guaranteed even if the room's actor has failed.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +7,20 @@ use crate::{
     fan_out::{Encoder, Member, MemberId, Release, Room},
 };
 
-/// Why the sockets of a room have to go.
+/// Reason to release the sockets of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Farewell {
-    /// The session is gone for good.
+    /// The session was deleted.
     Deleted,
-    /// The hub, or the session, goes away for a while.
+    /// The hub shuts down, or the session is unavailable for a while.
     Draining {
-        /// When its clients should come back: the shortest and the longest while, in milliseconds.
+        /// Window for the clients' reconnects: minimum and maximum delay in milliseconds.
         reconnect_ms: (u64, u64),
     },
 }
 
-/// Sockets that have to go. They are let go when this is dropped, which happens also if the room fails, is gone, or never
-/// knew of them: its actor may have failed a moment ago, and nobody else would ever come back to them.
+/// Sockets to release. Dropping this value releases the sockets, so the release happens even if the room's actor fails,
+/// has stopped, or never knew of a socket: after a failure of the room no other part would release its sockets.
 pub struct Departing {
     why: Farewell,
     now: Timestamp,
@@ -28,19 +28,19 @@ pub struct Departing {
 }
 
 impl Departing {
-    /// These, beside those whom the room knows.
+    /// Creates a shutdown of `members`. The room adds the sockets that it knows.
     #[must_use]
     pub fn new(why: Farewell, now: Timestamp, members: impl IntoIterator<Item = Member>) -> Self {
         let members = members.into_iter().map(|member| (member.id, member)).collect();
         Self { why, now, members }
     }
 
-    /// One more, unless it is among them.
+    /// Adds a socket. Adding the same socket again has no effect.
     pub(super) fn add(&mut self, member: Member) {
         self.members.insert(member.id, member);
     }
 
-    /// Tells each of them why.
+    /// Sends the reason to each socket.
     pub(super) fn tell(&self, encoder: &dyn Encoder, room: &Room) {
         for member in self.members.values() {
             let frame = match self.why {
@@ -66,8 +66,8 @@ impl Drop for Departing {
     }
 }
 
-/// A delay for a socket, such that those of a room are spread evenly over the window, however many they are: the
-/// multiples of the golden ratio fill an interval more evenly than random numbers do.
+/// Returns a reconnect delay for a socket in milliseconds, such that the delays of a room fill the window evenly,
+/// whatever their number: the multiples of the golden ratio fill an interval more evenly than random numbers.
 fn spread(id: MemberId, min_ms: u64, max_ms: u64) -> u64 {
     const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
     let window = u128::from(max_ms.saturating_sub(min_ms)) + 1;

@@ -1,11 +1,11 @@
-//! Large syncs, one after the other: a room that has many sockets and a large graph, and has to give it to all of them at
-//! once, would need as many copies of it as there are sockets (P9).
+//! Flow control of large syncs. A room with many sockets and a large graph would otherwise need as many copies of the
+//! graph as sockets (P9).
 //!
-//! So only so many bytes of large syncs are on their way at a time. Who comes beyond that waits: he gets nothing, like one
-//! who is behind, until it is his turn; then his edge asks the session for a sync, which is of that moment.
+//! At most `bytes_max` bytes of large syncs are in flight at a time. A socket beyond the limit waits: it gets no
+//! packets, as a lagging socket, until its sync is granted. Its edge then requests a fresh sync from the session.
 //!
-//! Each of those who wait is charged what his own sync was worth when it was put off. If it is worth much more when it is
-//! his turn, he waits again, as the first, for the room that it needs.
+//! Each waiting socket is charged the size that its sync had when it was deferred. If the fresh sync is much larger,
+//! the socket waits again, first in the queue, until the new size fits.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,29 +14,30 @@ use std::{
 
 use crate::fan_out::{MemberId, SyncDue};
 
-/// How often it is looked whether large syncs have arrived: a client on a good line has taken a megabyte by then.
+/// Interval of the checks for delivered syncs: a client on a fast line takes a megabyte in this time.
 pub(super) const PACE: Duration = Duration::from_millis(20);
 
-/// How long a socket may keep others waiting. One that takes longer than this is slow, or has stalled and will be shed.
+/// Longest time that a sync counts as in flight. A socket that takes longer is slow or stalled and will be
+/// disconnected, and must not delay others.
 const TAKING_MAX: Duration = Duration::from_secs(5);
 
-/// What is less than this part of all that may be on its way is not large, and never waits.
+/// Divisor of `bytes_max`: a sync up to this fraction is small and never waits.
 const SMALL_PART: usize = 64;
 
-/// A sync may be larger by this part of it than it was when its socket was told that it is its turn: a graph that grows
-/// all the time would else never go out.
+/// Divisor of the charged size: a granted sync may be larger than charged by this fraction. Without the tolerance, a
+/// graph that grows steadily would never be sent.
 const GROWTH_PART: usize = 4;
 
-/// See the [module](self).
+/// Limiter of large syncs; see the [module](self).
 pub(super) struct Pacing {
     bytes_max: usize,
     on_the_way: BTreeMap<MemberId, Share>,
-    /// Those who were told that it is their turn, and whose syncs have not come yet.
+    /// Granted syncs that were not sent yet.
     due: BTreeMap<MemberId, Share>,
     waiting: VecDeque<Waiting>,
 }
 
-/// What somebody has of all that may be on its way.
+/// Share of a socket in `bytes_max`.
 struct Share {
     bytes: usize,
     since: Instant,
@@ -45,7 +46,7 @@ struct Share {
 struct Waiting {
     id: MemberId,
     what: SyncDue,
-    /// What it was worth when it was put off.
+    /// Size of the sync in bytes when it was deferred.
     bytes: usize,
 }
 
@@ -59,7 +60,7 @@ impl Pacing {
         }
     }
 
-    /// Whether a sync of this size goes out now. If not, its socket waits, and is told later to ask for `what`.
+    /// Returns true if a sync of this size can be sent now. Otherwise the socket waits and will be granted `what`.
     pub(super) fn admit(&mut self, id: MemberId, bytes: usize, what: SyncDue) -> bool {
         if self.is_small(bytes) {
             return true;
@@ -80,7 +81,7 @@ impl Pacing {
         goes
     }
 
-    /// A socket that was admitted was given so many bytes: none, if its queue did not take them.
+    /// Records that an admitted sync was sent with so many bytes; 0 if the socket's queue was full.
     pub(super) fn given(&mut self, id: MemberId, bytes: usize, now: Instant) {
         self.due.remove(&id);
         self.wait_no_more(id);
@@ -91,12 +92,13 @@ impl Pacing {
         }
     }
 
-    /// Whether something is on its way, or waits.
+    /// Returns true if a sync is in flight, granted or waiting.
     pub(super) fn is_busy(&self) -> bool {
         !(self.on_the_way.is_empty() && self.due.is_empty() && self.waiting.is_empty())
     }
 
-    /// Forgets those who have what they were given, and names one whose turn it is, and what it is to ask for.
+    /// Releases the shares of delivered and timed-out syncs, and returns the next socket to grant, with the request
+    /// that it has to make.
     pub(super) fn next(&mut self, now: Instant, has_taken: impl Fn(MemberId) -> bool) -> Option<(MemberId, SyncDue)> {
         let is_recent = |share: &Share| now.duration_since(share.since) < TAKING_MAX;
         self.on_the_way.retain(|&id, share| is_recent(share) && !has_taken(id));
@@ -110,7 +112,7 @@ impl Pacing {
         Some((id, what))
     }
 
-    /// A socket is gone.
+    /// Removes a socket that left the room.
     pub(super) fn forget(&mut self, id: MemberId) {
         self.on_the_way.remove(&id);
         self.due.remove(&id);
@@ -127,7 +129,7 @@ impl Pacing {
         let Some(latest) = self.waiting.iter_mut().find(|waiting| waiting.id == new.id) else {
             return self.waiting.push_back(new);
         };
-        // Who gets everything needs nothing else, and may need everything.
+        // A request for the whole document includes the events, so it is never replaced by a request for events.
         match (latest.what, new.what) {
             (SyncDue::Everything(_), SyncDue::Since { .. }) => {}
             (SyncDue::Since { .. }, _) | (_, SyncDue::Everything(_)) => *latest = new,
@@ -138,8 +140,8 @@ impl Pacing {
         bytes <= self.bytes_max / SMALL_PART
     }
 
-    /// Whether there is room for so many bytes for a socket; what it was charged for its turn is in nobody's way. One
-    /// always has room: what is larger than everything that may be on its way goes alone.
+    /// Returns true if `bytes` fit for a socket, whose own grant does not count. A sync always fits if no other is in
+    /// flight, even if it is larger than `bytes_max`.
     fn has_room(&self, id: MemberId, bytes: usize) -> bool {
         let due = self.due.iter().filter(|(other, _)| **other != id);
         let shares = self.on_the_way.values().chain(due.map(|(_, share)| share));
@@ -159,7 +161,7 @@ mod tests {
 
     const JOIN: SyncDue = SyncDue::Everything(SyncReason::FirstJoin);
 
-    /// A sync that comes and, if it may, goes.
+    /// Admits a sync and records it as sent.
     fn sent(pacing: &mut Pacing, id: u64, bytes: usize, now: Instant) -> bool {
         let goes = pacing.admit(MemberId(id), bytes, JOIN);
         if goes {
@@ -168,7 +170,7 @@ mod tests {
         goes
     }
 
-    /// All whose turn it is.
+    /// Returns all sockets that are granted now.
     fn turns(pacing: &mut Pacing, now: Instant, has_taken: impl Fn(MemberId) -> bool) -> Vec<u64> {
         std::iter::from_fn(|| pacing.next(now, &has_taken))
             .map(|(id, _)| id.0)
@@ -226,7 +228,7 @@ mod tests {
         }
     }
 
-    /// Whoever waits is charged what he waits for, whatever else is large.
+    /// Each waiting socket is charged the size of its own sync, whatever the size of other syncs.
     #[test]
     fn what_others_get_says_nothing_of_what_one_waits_for() {
         let (mut pacing, now) = (Pacing::new(6_400), instant());
@@ -242,7 +244,7 @@ mod tests {
         assert_eq!(pacing.next(now, |_| true), Some((MemberId(40), since(1))));
     }
 
-    /// Many who wait for little, and then need much: what they need by then is what counts.
+    /// The size of the fresh sync counts: sockets that waited for small syncs and then need large ones wait again.
     #[test]
     fn a_sync_that_became_much_larger_waits_for_its_room() {
         let (mut pacing, now) = (Pacing::new(6_400), instant());

@@ -1,11 +1,13 @@
-//! Who is in a room, and what each of them says of himself: what has to be told to whom, and when.
+//! Presence of a room: an IO-less state machine that decides which client has to be told what.
 //!
-//! Changes are gathered and told together, at most once in an interval. As long as nobody ever said anything, nothing
-//! is gathered: that somebody came or went is told anyway. The first who says something puts the room *in use*. A room
-//! that takes over the sockets of another is in use from the start: somebody may have gone with what he had said.
+//! Changes are gathered and published together, at most once per interval. Until the first client sends a presence
+//! state nothing is gathered, because joins and leaves are published separately. The first state puts the room *in
+//! use*. A room that takes over the sockets of another room is in use from the start: a client with a state may have
+//! left unnoticed.
 //!
-//! What a socket says is in its own [`Presence`] and is read when it is told, so what is gathered here is who changed,
-//! not what. The sockets of one name are one client, who says what the socket said that spoke last.
+//! The state of a socket is in its own [`Presence`] cell and is read at publication. The room therefore gathers only
+//! who changed, not the states. The sockets with one client id are one client, with the state that was sent last by any
+//! of its sockets.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,24 +19,24 @@ use crate::{
     fan_out::{Member, MemberId, MemberInfo, Presence, PresenceDiff, PresenceEntry, PresenceList, PresenceState, Said},
 };
 
-/// See the [module](self).
+/// Presence state machine of a room; see the [module](self).
 pub(super) struct RoomPresence {
     clients_max: usize,
     sockets: BTreeMap<MemberId, Socket>,
     clients: BTreeMap<ClientId, Client>,
-    /// Those who are told of, by when they came: as many as there may be.
+    /// Listed clients in order of arrival, at most `clients_max`.
     listed: BTreeMap<Arrival, ClientId>,
-    /// The others. The first of them is listed as soon as there is room.
+    /// Clients beyond the limit. The first is listed as soon as there is room.
     unlisted: BTreeMap<Arrival, ClientId>,
     next_arrival: Arrival,
     is_in_use: bool,
-    /// Sockets that said something that nobody was told.
+    /// Sockets with an unread state.
     spoke: BTreeSet<MemberId>,
-    /// Clients about whom something may be different.
+    /// Clients whose published entry may be outdated.
     changed: BTreeSet<ClientId>,
-    /// Whom the room was told of, and what.
+    /// Published entries.
     told: BTreeMap<ClientId, Told>,
-    /// Sockets that know nothing for certain: they get everything.
+    /// Sockets that missed packets and get the full list.
     stale: BTreeSet<MemberId>,
 }
 
@@ -43,7 +45,7 @@ type Arrival = u64;
 struct Socket {
     info: MemberInfo,
     presence: Presence,
-    /// What it said, as far as it is told.
+    /// State that was read last.
     said: Option<Arc<Said>>,
 }
 
@@ -54,9 +56,9 @@ struct Client {
 
 struct Told {
     state: Option<PresenceState>,
-    /// To everybody; else only to some, who came since.
+    /// True if all members know the entry; false if only some newer members do.
     by_all: bool,
-    /// Some who came since may know of something else.
+    /// False if some newer members may know a different entry.
     is_even: bool,
 }
 
@@ -77,14 +79,15 @@ impl RoomPresence {
         }
     }
 
-    /// A socket comes.
+    /// Adds a socket.
     pub(super) fn joined(&mut self, member: &Member) {
         self.take_in(member);
         self.note(&member.info.client_id);
     }
 
-    /// A socket comes that was here before: nobody else is told that it came, and it is told everything. A room that did
-    /// not know it has taken the place of another, of which it cannot know whether it was in use: so it is.
+    /// Adds a socket that was in the room before. Its client is not published as new, and the socket gets the full
+    /// list. A room that does not know the socket has replaced another room; that room may have been in use, so this
+    /// one is.
     pub(super) fn adopted(&mut self, member: &Member) {
         if !self.is_in_use && !self.sockets.contains_key(&member.id) {
             self.begin_use();
@@ -99,7 +102,7 @@ impl RoomPresence {
         self.missed(member.id);
     }
 
-    /// A socket says something else. What it says is read when it is told.
+    /// Notes that the state of a socket changed. The state is read at publication.
     pub(super) fn changed(&mut self, id: MemberId) {
         if !self.sockets.contains_key(&id) {
             return;
@@ -110,7 +113,7 @@ impl RoomPresence {
         self.spoke.insert(id);
     }
 
-    /// A socket goes.
+    /// Removes a socket.
     pub(super) fn left(&mut self, id: MemberId) {
         let Some(Socket { info, .. }) = self.sockets.remove(&id) else {
             return;
@@ -132,20 +135,20 @@ impl RoomPresence {
         self.note(&info.client_id);
     }
 
-    /// A socket missed packets, and gets everything with what is told next.
+    /// Marks a socket that missed packets: it gets the full list with the next publication.
     pub(super) fn missed(&mut self, id: MemberId) {
         if self.is_in_use {
             self.stale.insert(id);
         }
     }
 
-    /// Whether there is something to tell.
+    /// Returns true if there is something to publish.
     pub(super) fn is_pending(&self) -> bool {
         !(self.spoke.is_empty() && self.changed.is_empty() && self.stale.is_empty())
     }
 
-    /// Who is here, for a client that has just come. It learns of others before everybody does, and must be told if
-    /// they are gone by then.
+    /// Returns the full list for a new member. The new member learns of changes before their publication, and has to be
+    /// told of a client that leaves before that.
     pub(super) fn list_for(&mut self, newcomer: &ClientId) -> PresenceList {
         for client_id in &self.changed {
             if let Some(told) = self.told.get_mut(client_id) {
@@ -157,7 +160,7 @@ impl RoomPresence {
         self.list()
     }
 
-    /// Who is here.
+    /// Returns the full list.
     pub(super) fn list(&self) -> PresenceList {
         let clients = self.listed.values().filter_map(|client_id| self.entry(client_id));
         PresenceList {
@@ -166,7 +169,7 @@ impl RoomPresence {
         }
     }
 
-    /// What is different since the last time.
+    /// Returns the changes since the last publication and marks them as published.
     pub(super) fn diff(&mut self) -> PresenceDiff {
         self.hear();
         let mut diff = PresenceDiff::default();
@@ -192,12 +195,12 @@ impl RoomPresence {
         diff
     }
 
-    /// Whether somebody needs everything.
+    /// Returns true if a socket needs the full list.
     pub(super) fn has_stale(&self) -> bool {
         !self.stale.is_empty()
     }
 
-    /// At most so many of those who need everything, who are then no more among them.
+    /// Removes and returns up to `max` of the sockets that need the full list.
     pub(super) fn take_stale(&mut self, max: usize) -> Vec<MemberId> {
         if max >= self.stale.len() {
             return std::mem::take(&mut self.stale).into_iter().collect();
@@ -205,12 +208,12 @@ impl RoomPresence {
         std::iter::from_fn(|| self.stale.pop_first()).take(max).collect()
     }
 
-    /// Whether a socket needs everything: what is different means nothing to it.
+    /// Returns true if a socket needs the full list, without which a diff is meaningless.
     pub(super) fn is_stale(&self, id: MemberId) -> bool {
         self.stale.contains(&id)
     }
 
-    /// Somebody says something for the first time: from here on everybody is kept up to date.
+    /// Puts the room in use: from now on all members are kept up to date.
     fn begin_use(&mut self) {
         self.is_in_use = true;
         self.stale = self.sockets.keys().copied().collect();
@@ -218,7 +221,7 @@ impl RoomPresence {
         self.told = listed.map(|client_id| (client_id, Told::to_all(None))).collect();
     }
 
-    /// Gives a socket its place, with what it has said before it was here.
+    /// Adds a socket with the state that it sent before joining.
     fn take_in(&mut self, member: &Member) {
         let said = member.presence.take();
         if said.is_some() && !self.is_in_use {
@@ -244,7 +247,7 @@ impl RoomPresence {
         self.list_another();
     }
 
-    /// Lists who came first of those who are not listed, if there is room.
+    /// Lists the first unlisted client if there is room.
     fn list_another(&mut self) {
         if self.listed.len() < self.clients_max
             && let Some((arrival, client_id)) = self.unlisted.pop_first()
@@ -254,14 +257,14 @@ impl RoomPresence {
         }
     }
 
-    /// Something may be different about a client.
+    /// Marks a client's entry as possibly outdated.
     fn note(&mut self, client_id: &ClientId) {
         if self.is_in_use {
             self.changed.insert(client_id.clone());
         }
     }
 
-    /// Reads what sockets said.
+    /// Reads the unread states.
     fn hear(&mut self) {
         for id in std::mem::take(&mut self.spoke) {
             if let Some(socket) = self.sockets.get_mut(&id) {
@@ -312,7 +315,7 @@ fn same(one: Option<&PresenceState>, other: Option<&PresenceState>) -> bool {
     one.map(|state| state.get()) == other.map(|state| state.get())
 }
 
-/// Who these are, as their room would list them.
+/// Returns the presence list of `members`, as their room would list them.
 pub(crate) fn list<'a>(members: impl IntoIterator<Item = &'a Member>, clients_max: usize) -> PresenceList {
     let mut room = RoomPresence::new(clients_max);
     for member in members {

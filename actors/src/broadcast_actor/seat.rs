@@ -1,4 +1,4 @@
-//! A socket in a room, as the room sees it: what it has, and whether it keeps up.
+//! Subscriber of a room: a member socket with its delivery state.
 
 use crate::{
     domain::ids::Seq,
@@ -8,15 +8,15 @@ use crate::{
 
 pub(super) struct Seat {
     pub(super) member: Member,
-    /// The last sequenced event that the socket's queue took.
+    /// `seq` of the last event that the socket's queue took.
     delivered: Seq,
-    /// How often in a row it could not take a packet; 0: it keeps up.
+    /// Consecutive refusals by the full queue; 0 while the socket keeps up.
     pub(super) behind: u32,
-    /// It waits for its turn to get a large sync, and gets nothing else until then.
+    /// True while the socket waits for a deferred sync. The socket gets no other packet.
     pub(super) waits: bool,
-    /// It has not been told that it is here, which comes after its first sync.
+    /// True until the socket's own join is published to it, after its first sync.
     pub(super) is_unannounced: bool,
-    /// It has not been told who is here, which comes right after its first sync.
+    /// True until the socket got the presence list, right after its first sync.
     pub(super) is_new: bool,
 }
 
@@ -32,8 +32,8 @@ impl Seat {
         }
     }
 
-    /// Hands the socket a packet, unless it is behind or waits: then it has missed one, and what comes next is a sync.
-    /// Returns whether it has it.
+    /// Queues a packet. A lagging or waiting socket has missed a packet, so it gets none before a sync. Returns true if
+    /// the packet was queued.
     pub(super) fn send(&mut self, frame: &Frame, stats: &Stats) -> bool {
         if self.behind > 0 || self.waits {
             return false;
@@ -52,7 +52,7 @@ impl Seat {
         }
     }
 
-    /// Hands the socket a sync, after which it is where the session is. Returns whether it has it.
+    /// Queues a sync, after which the socket is up to date with `seq`. Returns true if the sync was queued.
     pub(super) fn resync(&mut self, frame: &Frame, seq: Seq, stats: &Stats) -> bool {
         match self.member.socket.send(frame) {
             Ok(()) => {

@@ -1,4 +1,4 @@
-//! given(who came, spoke, went) then(what is told).
+//! given(joins, states, leaves) then(published lists and diffs).
 
 use proptest::prelude::*;
 use serde_json::value::RawValue;
@@ -9,7 +9,7 @@ use crate::{
     fan_out::{Frame, Frames, Release, RoomSocket, SendError, SyncDue},
 };
 
-/// A socket that nothing is sent to.
+/// Socket that takes no packet.
 struct Deaf;
 
 impl RoomSocket for Deaf {
@@ -41,7 +41,7 @@ fn state(text: &str) -> Option<PresenceState> {
     (text != "-").then(|| RawValue::from_string(text.to_owned()).expect("JSON").into())
 }
 
-/// Says something, to the room too unless a notice is on its way.
+/// Sends a presence state, and notifies the room unless a notice is on its way.
 fn says(room: &mut RoomPresence, member: &Member, text: &str) -> bool {
     let told = member.presence.set(state(text));
     if told {
@@ -81,7 +81,7 @@ fn room_of(members: &[&Member]) -> RoomPresence {
     room
 }
 
-/// A room in use, whose sockets all know everything.
+/// Returns a room in use whose members are all up to date.
 fn even_room(members: &[&Member]) -> RoomPresence {
     let mut room = room_of(members);
     room.begin_use();
@@ -281,7 +281,7 @@ fn an_empty_room_keeps_nothing() {
     assert!(empty && room.listed.is_empty() && room.unlisted.is_empty() && !room.is_pending());
 }
 
-/// What happens to a room, by the number of a socket.
+/// Step of a random history; the number is the place of a socket.
 #[derive(Debug, Clone)]
 enum Step {
     Join(u64),
@@ -309,7 +309,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..60)
 }
 
-/// A room and what its sockets make of what they are told.
+/// Room with the replicas of its members.
 struct Scene {
     room: RoomPresence,
     clients_max: usize,
@@ -346,7 +346,7 @@ fn known(entries: &[PresenceEntry]) -> BTreeMap<String, String> {
 }
 
 impl Scene {
-    /// The socket that is there in a place, if any: two places share a client.
+    /// Returns the socket at a place, if there is one. Two places share a client.
     fn at(&self, place: u64) -> Option<MemberId> {
         let seats = self.seats.keys().copied();
         seats.into_iter().find(|id| id.0 % 8 == place)
@@ -425,7 +425,7 @@ impl Scene {
         }
     }
 
-    /// Everybody keeps up again, somebody says something, and everything is told.
+    /// Resyncs all lagging members, sends one more state, and publishes all changes.
     fn settle(&mut self) {
         for place in 0..8 {
             self.step(&Step::Resync(place));
@@ -441,7 +441,7 @@ impl Scene {
 }
 
 proptest! {
-    /// Whatever happened, in the end all know the same, and it is what the sockets say.
+    /// After any history all members know the same list, and the list agrees with the sockets' states.
     #[test]
     fn everybody_knows_the_same_in_the_end(steps in steps(), clients_max in prop_oneof![Just(2_usize), Just(100)]) {
         let mut scene = Scene { room: RoomPresence::new(clients_max), clients_max, seats: BTreeMap::new(), next_id: 0 };
