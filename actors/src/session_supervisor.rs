@@ -1,10 +1,10 @@
-//! The supervisor of all sessions: it starts them when somebody asks, restarts them when they fail, puts them to sleep
-//! when nobody does, and stops them when the hub goes.
+//! Supervisor of all sessions: starts a session on demand, restarts it after a failure, passivates it when idle, and
+//! stops it when the hub shuts down.
 //!
-//! Each session is a pair, its own actor and its room's; both are children of this one, so that neither takes the
-//! other with it. Each session has its own budget of restarts: one that fails over and over is quarantined, and the
-//! others never notice (P8). The runtime has no restarts of its own, and its default is to stop the supervisor with
-//! the first child that ends; hence `handle_supervisor_evt` is all ours.
+//! A session is a pair of actors: its own and its room's. Both are children of the supervisor, so that neither ends the
+//! other. Each session has its own restart budget: a session that fails repeatedly is quarantined without effect on
+//! others (P8). ractor restarts no actor by itself, and its default is to stop the supervisor with the first child that
+//! ends; `handle_supervisor_evt` therefore handles every event.
 
 mod ending;
 mod entry;
@@ -41,75 +41,75 @@ use operations::report_start;
 pub use entry::Summary;
 pub use operations::Operation;
 
-/// What the supervisor is told.
+/// Messages of the supervisor.
 pub(crate) enum SupervisorMessage {
-    /// A session that is about to have a log: takes its id and its project's.
+    /// Reserves the ids of a new session and of its project, before the log is created.
     Reserve(Genesis, Reply<Result<(), ReserveError>>),
-    /// The log has begun: the session can be talked to.
+    /// Reports that the log was created: the session can be used.
     Begun(SessionId, Reply<()>),
-    /// The log could not be begun.
+    /// Reports that the log could not be created.
     Forget(SessionId, Reply<()>),
-    /// Somebody wants to talk to a session, and not to the actor he knows of.
+    /// Returns a session's actor other than `but`, which the caller found ended.
     Find {
         session_id: SessionId,
         but: Option<ActorId>,
         reply: Reply<Result<SessionHandle, FindError>>,
     },
-    /// An actor serves, since then.
+    /// Reports that an actor serves, since this time.
     Started(SessionId, Timestamp),
-    /// An actor could not start.
+    /// Reports that an actor could not start.
     StartFailed(SessionId, ActorId, Arc<StartError>),
-    /// It is time to start a session that failed again.
+    /// Restarts a failed session after its delay.
     Restart(SessionId),
-    /// A session answered whether it goes to sleep.
+    /// Reports that a session is being passivated, with its final state.
     Passivated(SessionId, ActorId, Box<Snapshot>),
-    /// Damage was read in a session's log.
+    /// Reports damage that was read in a session's log.
     Damaged(SessionId, Arc<str>),
-    /// Put to sleep what nobody uses.
+    /// Passivates all idle sessions.
     Sweep,
-    /// Put this one to sleep if nobody uses it, and say whether it went.
+    /// Passivates one session if it is unused. The answer is true if it is.
     Passivate {
         session_id: SessionId,
         actor: ActorId,
         reply: Reply<bool>,
     },
-    /// Which session has this project?
+    /// Returns the session of a project.
     FindProject(ProjectId, Reply<Option<SessionId>>),
-    /// Which sessions have projects?
+    /// Returns all projects.
     Projects(Reply<BTreeMap<ProjectId, Genesis>>),
-    /// All sessions, or those of a page.
+    /// Returns a page of the sessions.
     List {
         offset: usize,
         limit: usize,
         reply: Reply<Page>,
     },
-    /// End a session; its log is deleted by whoever asked, once this is answered.
+    /// Deletes a session. The caller deletes the log after the answer.
     Delete(SessionId, Reply<Result<(), FindError>>),
-    /// Stop everything.
+    /// Stops all sessions.
     Drain(Reply<()>),
-    /// An operator looks at some of the tree, or at one session of it.
+    /// Returns a page of the supervision tree, or one branch of it.
     Branches {
         offset: usize,
         limit: usize,
         reply: Reply<(Vec<Branch>, usize)>,
     },
     Branch(SessionId, Reply<Option<Branch>>),
-    /// Fail on purpose, as a bug would have it fail.
+    /// Panics, as a bug would.
     Panic,
-    /// An operator steps in.
+    /// Performs an operator's operation.
     Operate(SessionId, Operation, Reply<Result<(), FindError>>),
 }
 
-/// Some of the sessions, in the order in which they began.
+/// Page of the sessions, in order of creation.
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// What is known of each without asking its actor.
+    /// Last known state of each session, without asking its actor.
     pub sessions: Vec<Summary>,
-    /// How many there are in all.
+    /// Number of all sessions.
     pub total: usize,
 }
 
-/// Why a session cannot begin.
+/// Reason to refuse a new session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ReserveError {
     SessionExists(SessionId),
@@ -118,7 +118,7 @@ pub(crate) enum ReserveError {
     Draining,
 }
 
-/// Why a session cannot be talked to.
+/// Reason why a session cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FindError {
     NotFound,
@@ -126,48 +126,48 @@ pub(crate) enum FindError {
     Draining,
 }
 
-/// How sessions are supervised.
+/// Settings of the supervision.
 #[derive(Debug, Clone)]
 pub struct SupervisionSettings {
-    /// Restarts of one session within [`Self::restart_window`] before it is quarantined; and of one room before its
-    /// sockets are let go.
+    /// Restarts of a session within [`Self::restart_window`] before the session is quarantined; also restarts of a room
+    /// before its sockets are released.
     pub restarts_max: usize,
-    /// See [`Self::restarts_max`].
+    /// Window of [`Self::restarts_max`].
     pub restart_window: Duration,
-    /// Wait before the second restart in a row; twice as long before each further one. The first is at once.
+    /// Delay before the second restart in a row, doubled for each further one. The first restart is immediate.
     pub restart_backoff: Duration,
-    /// How long a session without sockets and requests stays in memory.
+    /// Time that an unused session stays in memory.
     pub idle_timeout: Duration,
     /// Sessions that may exist, loaded or not.
     pub sessions_max: usize,
-    /// Commands and reads under way in one session.
+    /// Commands and reads in flight in one session, at most.
     pub in_flight_per_session_max: usize,
-    /// When clients come back after a drain: the shortest and the longest while, in milliseconds.
+    /// Window for the clients' reconnects after a drain: minimum and maximum delay in milliseconds.
     pub reconnect_ms: (u64, u64),
-    /// How long after something happened sockets are told again where the session is.
+    /// Delay of a tick after the first event that it covers.
     pub tick_interval: Duration,
-    /// Bytes of packets of commands that sockets are given as one, unless a single command has more.
+    /// Maximum size of a batched packet in bytes, unless a single command is larger.
     pub events_packet_bytes_max: usize,
-    /// Bytes of large syncs that one room may have on their way to sockets at one time.
+    /// Bytes of large syncs in flight to the sockets of one room, at most.
     pub sync_bytes_in_flight_max: usize,
-    /// For how long a room gathers changes of presence before its sockets are told.
+    /// Interval between two publications of presence.
     pub presence_interval: Duration,
-    /// Clients of a session whose presence is told of, at most.
+    /// Listed clients of a session, at most.
     pub presence_clients_max: usize,
 }
 
-/// What the supervisor is made of.
+/// Arguments of the supervisor.
 pub(crate) struct SupervisorArguments {
     pub(crate) settings: SupervisionSettings,
     pub(crate) resources: SessionResources,
-    /// Makes packets; `None`: no sockets are served.
+    /// Encoder of packets; `None`: no sockets are served.
     pub(crate) encoder: Option<Arc<dyn Encoder>>,
     pub(crate) directory: DirectoryWriter,
     pub(crate) stored: Vec<StoredHead>,
     pub(crate) events: broadcast::Sender<Arc<SupervisionEvent>>,
 }
 
-/// See the [module](self).
+/// Behaviour of the supervisor; see the [module](self).
 pub(crate) struct SessionSupervisor;
 
 pub(crate) struct SupervisorState {
@@ -176,27 +176,27 @@ pub(crate) struct SupervisorState {
     encoder: Option<Arc<dyn Encoder>>,
     directory: DirectoryWriter,
     index: Index,
-    /// Whose actor, or whose room's actor, a child is.
+    /// Session and role of each child actor.
     children: BTreeMap<ActorId, (SessionId, Child)>,
     draining: Option<Vec<Reply<()>>>,
     events: broadcast::Sender<Arc<SupervisionEvent>>,
 }
 
-/// Why an actor failed.
+/// Failure of an actor.
 struct Failure {
     text: Arc<str>,
     cause: Cause,
 }
 
-/// Where a failure came from. Only the session's own are charged to its budget of restarts.
+/// Cause of a failure. Only failures of the session itself are charged to its restart budget.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cause {
     Session,
-    /// Its log is damaged: another start would read the same.
+    /// The log is damaged: another start would read the same damage.
     Damage,
-    /// The log can write nothing, for any session.
+    /// The log refuses appends of every session.
     LogRefused,
-    /// An operator restarted or quarantined the session: no failure, and nothing to alert on.
+    /// An operator restarted or quarantined the session. This is no failure and raises no alert.
     Operator,
 }
 
@@ -331,9 +331,9 @@ impl Actor for SessionSupervisor {
 }
 
 impl SupervisorState {
-    /// A session's log is there: from now on the session can be talked to, and is listed.
+    /// Makes a session with a new log available and listed.
     fn begun(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId) {
-        // Whoever looked for it meanwhile has waited.
+        // Callers that looked for the session in the meantime are waiting.
         let wanted = self.index.begin(session_id).is_some_and(|entry| entry.has_callers());
         if wanted && self.draining.is_none() {
             self.start(myself, session_id);
@@ -363,7 +363,7 @@ impl SupervisorState {
         Ok(())
     }
 
-    /// There is no such session any more: everybody who waits for something of it is told so.
+    /// Removes a session. All waiting callers are answered.
     fn forget(&mut self, session_id: SessionId) {
         let Some(mut entry) = self.index.remove(session_id) else {
             return;
@@ -396,8 +396,8 @@ impl SupervisorState {
         };
         match &entry.life {
             Life::Awake(handle) if Some(handle.actor.get_id()) != but => reply.send(Ok(handle.clone())),
-            // The one that the caller knows of has ended, and the notice of it is on its way here.
-            // Or it is about to begin.
+            // Either the actor that the caller knows has ended and the supervision event is on its way, or the session
+            // is about to start.
             Life::Awake(_) | Life::Beginning | Life::Restarting | Life::FallingAsleep => {
                 entry.usage_mut().callers.push(reply);
             }
@@ -412,8 +412,8 @@ impl SupervisorState {
         }
     }
 
-    /// Starts a session's actor, and its room's if that is not there. The actor takes messages at once and gets to them
-    /// when it has read its log.
+    /// Starts a session's actor, and its room's if there is none. The actor accepts messages at once and handles them
+    /// after reading its log.
     fn start(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId) {
         let room = self.room(myself, session_id);
         let Some(entry) = self.index.get_mut(session_id) else {
@@ -450,7 +450,8 @@ impl SupervisorState {
         };
         let callers = mem::take(&mut usage.callers);
         entry.life = Life::Awake(handle.clone());
-        // Before anybody hears of it: what he sends next goes the straight way, and must not overtake what he sent before.
+        // Registered before any caller is answered: the caller's next message takes the direct way, and must not
+        // overtake earlier ones.
         self.directory.insert(session_id, handle.clone());
         for caller in callers {
             caller.send(Ok(handle.clone()));
@@ -513,8 +514,9 @@ impl SupervisorState {
         }
     }
 
-    /// A room's actor that failed is replaced; the session gives the new one its sockets. If it fails over and over they
-    /// may be what it fails at: then the session lets them go, to come back by themselves and at their own pace (P9).
+    /// Replaces a failed room actor; the session hands its members to the new one. If the room fails repeatedly, its
+    /// members may be the cause: the session then disconnects the members, which reconnect by themselves at their own
+    /// pace (P9).
     fn room_ended(
         &mut self,
         myself: &ActorRef<SupervisorMessage>,
@@ -570,7 +572,7 @@ impl SupervisorState {
         self.finish_drain();
     }
 
-    /// A session's actor failed: it is started again from the log, until its budget is spent.
+    /// Restarts a failed session from the log, until its restart budget is spent.
     fn failed(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId, failure: &Failure) {
         self.directory.remove(session_id);
         let settings = &self.settings;
@@ -589,7 +591,7 @@ impl SupervisorState {
         }
         let recent = match cause {
             Cause::Session | Cause::Damage => usage.failures.note(instant(), settings.restart_window),
-            // Not the session's fault, so it costs nothing, but an immediate second try would fail too.
+            // Not charged to the session, but an immediate retry would fail too.
             Cause::LogRefused => 2,
             Cause::Operator => 0,
         };

@@ -1,5 +1,4 @@
-//! How sessions end for a while, or for good: they fall asleep when nobody uses them, are deleted, or are stopped because
-//! the hub goes.
+//! Passivation, deletion and drain of sessions.
 
 use ractor::{ActorId, ActorRef};
 
@@ -36,12 +35,13 @@ impl SupervisorState {
             Some(Life::Awake(handle)) if handle.actor.get_id() == actor => {
                 put_to_sleep(myself, session_id, &handle.actor, ALWAYS_IDLE, Some(reply));
             }
-            // It went by itself, or is another one by now.
+            // The actor has ended already, or was replaced.
             _ => reply.send(false),
         }
     }
 
-    /// A session's actor went to sleep. Its end may have been heard of before this, and the session be awake again.
+    /// Records that a session's actor passivated itself. The supervision event may have arrived earlier, and the
+    /// session may be running again.
     pub(super) fn passivated(&mut self, session_id: SessionId, actor: ActorId, snapshot: &Snapshot) {
         self.noted_passivation(session_id);
         let Some(entry) = self.index.get_mut(session_id) else {
@@ -69,7 +69,7 @@ impl SupervisorState {
             Life::Awake(handle) => {
                 let actor = handle.actor.clone();
                 self.directory.remove(session_id);
-                // An actor that takes no more messages has ended; the notice of it finishes this.
+                // A failed cast means that the actor has ended; its supervision event completes the deletion.
                 let _ = actor.cast(SessionMessage::Stop(Stop::Delete));
                 entry.answer_all(&FindError::NotFound);
                 entry.life = Life::Deleting(reply);
@@ -94,7 +94,7 @@ impl SupervisorState {
                     self.directory.remove(session_id);
                     let _ = handle.actor.cast(SessionMessage::Stop(Stop::Drain { reconnect_ms }));
                 }
-                // It is not started again, and its sockets do not wait for that.
+                // The session is not restarted, so its sockets are released now.
                 Life::Restarting => {
                     entry.life = Life::Asleep;
                     entry.close_room(farewell(&self.settings));
@@ -106,7 +106,7 @@ impl SupervisorState {
         self.finish_drain();
     }
 
-    /// Answers those who wait for the drain, once no session and no room runs any more.
+    /// Answers the callers of the drain once no session actor and no room actor runs.
     pub(super) fn finish_drain(&mut self) {
         if self.children.is_empty() {
             for reply in self.draining.iter_mut().flat_map(|waiting| waiting.drain(..)) {
@@ -116,7 +116,7 @@ impl SupervisorState {
     }
 }
 
-/// Asks a session to go to sleep if nothing happened since, and has the supervisor told if it does.
+/// Asks a session actor to stop if it is idle since `idle_since`, and reports the result to the supervisor.
 fn put_to_sleep(
     supervisor: &ActorRef<SupervisorMessage>,
     session_id: SessionId,
@@ -126,7 +126,7 @@ fn put_to_sleep(
 ) {
     let (reply, answer) = Reply::new(None);
     let id = actor.get_id();
-    // One that takes no more messages has ended; its reply says so.
+    // A failed cast means that the actor has ended; the dropped reply reports it.
     let _ = actor.cast(SessionMessage::Passivate { idle_since, reply });
     let supervisor = supervisor.clone();
     tokio::spawn(async move {
@@ -141,7 +141,8 @@ fn put_to_sleep(
     });
 }
 
-/// Why the sockets of a room go that has no session for a while: they come back by themselves.
+/// Returns the reason for releasing the sockets of a session that is unavailable for a while: the clients reconnect by
+/// themselves.
 pub(super) const fn farewell(settings: &SupervisionSettings) -> Farewell {
     Farewell::Draining {
         reconnect_ms: settings.reconnect_ms,

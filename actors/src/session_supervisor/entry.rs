@@ -1,4 +1,4 @@
-//! What the supervisor knows of a session.
+//! Entry of a session in the supervisor's index.
 
 use std::{
     collections::VecDeque,
@@ -24,18 +24,18 @@ use crate::{
     world::now,
 };
 
-/// What is known of a session that is asleep.
+/// Last known state of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// What the session is.
+    /// Header of the session.
     pub genesis: Genesis,
-    /// Its `seq` when it was last looked at.
+    /// `seq` at the last observation.
     pub seq: Seq,
-    /// Its nodes then.
+    /// Number of nodes at the last observation.
     pub node_count: usize,
-    /// When its last command was received.
+    /// Time of receipt of the last command.
     pub last_activity: Timestamp,
-    /// Sockets in its room when it was last looked at.
+    /// Sockets in the room at the last observation.
     pub active_clients: usize,
 }
 
@@ -48,57 +48,57 @@ impl Summary {
     }
 }
 
-/// Every session has one, and most sleep: what only those need that were used is not in it ([`Usage`]).
+/// Entry of a session. Most sessions are passivated, so data that only used sessions need is in [`Usage`].
 pub(super) struct Entry {
     pub(super) summary: Summary,
-    /// Its place in the order in which sessions began, if it did.
+    /// Position in order of creation; `None` before the log exists.
     number: Option<u64>,
     pub(super) life: Life,
     usage: Option<Box<Usage>>,
 }
 
-/// What is known of a session that somebody has talked to, or that an operator has looked after, since the hub started.
+/// Data of a session that was used, or operated on, since the hub started.
 pub(super) struct Usage {
     pub(super) room: Option<ActorRef<BroadcastMessage>>,
     pub(super) roll: Roll,
-    /// Those who wait until it runs. Bounded by the permits that the callers hold.
+    /// Callers that wait for the session to run. Bounded by the permits that the callers hold.
     pub(super) callers: Vec<Reply<Result<SessionHandle, FindError>>>,
-    /// Reason to quarantine it as soon as its actor has ended, if there is one.
+    /// Reason to quarantine the session as soon as its actor has ended; `None`: no quarantine.
     pub(super) condemned: Option<Arc<str>>,
-    /// When its actor began to serve.
+    /// Time at which the actor started to serve.
     pub(super) started_at: Option<Timestamp>,
-    /// When its actor failed, until the next one serves.
+    /// Time at which the actor failed; `None` while the session serves.
     pub(super) failed_at: Option<Instant>,
     /// Failures since the hub started.
     pub(super) restarts: u64,
     pub(super) last_failure: Option<(Timestamp, Arc<str>)>,
-    /// See [`SessionHandle::saving`].
+    /// Semaphore of [`SessionHandle::saving`].
     pub(super) saving: Arc<Semaphore>,
-    /// Of its actors.
+    /// Recent failures of the session's actors.
     pub(super) failures: Failures,
-    /// Of its rooms' actors.
+    /// Recent failures of the room's actors.
     pub(super) room_failures: Failures,
     gate: Option<Gate>,
 }
 
-/// When something failed lately.
+/// Times of recent failures.
 #[derive(Default)]
 pub(super) struct Failures(VecDeque<Instant>);
 
 pub(super) enum Life {
-    /// Its id and its project's are taken, its log is being begun: nobody knows of it yet.
+    /// The ids are reserved and the log is being created. The session is not visible yet.
     Beginning,
-    /// In the log only.
+    /// The session is in the log only.
     Asleep,
-    /// It has an actor.
+    /// The session has an actor.
     Awake(SessionHandle),
-    /// Its actor is about to end, with nothing left to do.
+    /// The idle actor is stopping.
     FallingAsleep,
-    /// Its actor failed, and the next one is about to start.
+    /// The actor failed and the next one is about to start.
     Restarting,
-    /// It failed too often.
+    /// The session failed too often.
     Quarantined { reason: Arc<str> },
-    /// Its actor is about to end for good.
+    /// The actor is stopping and the session is being deleted.
     Deleting(Reply<Result<(), FindError>>),
 }
 
@@ -118,23 +118,23 @@ impl Entry {
         }
     }
 
-    /// Its place in the order in which sessions began, if it did.
+    /// Returns the position in order of creation; `None` before the log exists.
     pub(super) const fn number(&self) -> Option<u64> {
         self.number
     }
 
-    /// It has a log, and a place in the order.
+    /// Marks the session as created, at this position.
     pub(super) fn begin(&mut self, number: u64) {
         self.number = Some(number);
         self.life = Life::Asleep;
     }
 
-    /// What is known of it since it was used, if it was.
+    /// Returns the usage data; `None` if the session was never used.
     pub(super) fn usage(&self) -> Option<&Usage> {
         self.usage.as_deref()
     }
 
-    /// It is used.
+    /// Returns the usage data, created on first use.
     pub(super) fn usage_mut(&mut self) -> &mut Usage {
         self.usage.get_or_insert_default()
     }
@@ -143,14 +143,14 @@ impl Entry {
         self.usage().is_some_and(|usage| !usage.callers.is_empty())
     }
 
-    /// Lets the room go: its sockets are told so, and let go too. Those on the roll as well, whom a room that has just
-    /// failed, or has just been started, does not know.
+    /// Closes the room: all its sockets are notified and released, including registered members that a failed or newly
+    /// started room does not know.
     pub(super) fn close_room(&mut self, why: Farewell) {
         let Some(usage) = &mut self.usage else { return };
         let departing = Departing::new(why, now(), std::mem::take(&mut usage.roll).members());
         if let Some(room) = usage.room.take() {
             let _ = room.cast(BroadcastMessage::Close(departing));
-            // What it was told until now is still to be done.
+            // Messages that the room already has are still handled.
             let _ = room.drain();
         }
     }
@@ -163,7 +163,8 @@ impl Entry {
 }
 
 impl Usage {
-    /// The session's gate: one for all its actors, so that a restart admits no more than before.
+    /// Returns the session's gate. All actors of the session share the gate, so that a restart admits no additional
+    /// work.
     pub(super) fn gate(&mut self, max: usize) -> Gate {
         self.gate.get_or_insert_with(|| Gate::new(max)).clone()
     }
@@ -189,12 +190,12 @@ impl Default for Usage {
 }
 
 impl Failures {
-    /// Forgets them.
+    /// Clears the history of failures.
     pub(super) fn forgive(&mut self) {
         self.0.clear();
     }
 
-    /// Notes a failure and tells how many there were within the window.
+    /// Records a failure and returns the number of failures within the window.
     pub(super) fn note(&mut self, now: Instant, window: Duration) -> usize {
         self.0.push_back(now);
         while self.0.front().is_some_and(|&first| now.duration_since(first) > window) {

@@ -1,4 +1,4 @@
-//! Which sessions there are: by id, in the order in which they began, and by project.
+//! Index of all sessions: by id, by order of creation, and by project.
 
 use std::{collections::BTreeMap, mem};
 
@@ -11,18 +11,18 @@ use crate::{
     log::StoredHead,
 };
 
-/// See the [module](self).
+/// Session index; see the [module](self).
 #[derive(Default)]
 pub(super) struct Index {
     sessions: BTreeMap<SessionId, Entry>,
-    /// Those that have begun, by their number.
+    /// Created sessions by position.
     order: BTreeMap<u64, SessionId>,
     next_number: u64,
     projects: BTreeMap<ProjectId, SessionId>,
 }
 
 impl Index {
-    /// Of the sessions that a log has, in the order in which they began.
+    /// Creates the index of the sessions in a log, in order of creation.
     pub(super) fn of(stored: Vec<StoredHead>) -> Self {
         let mut index = Self::default();
         for head in stored {
@@ -30,20 +30,20 @@ impl Index {
             index.enter(head);
             index.begin(session_id);
         }
-        // What is put in one by one leaves such a map a third empty, or half of it if it comes in order. Built anew it
-        // is full, and most of what it holds stays as it is.
+        // Incremental insertion leaves the nodes of a B-tree a third empty, or half empty in ascending order.
+        // Rebuilding the maps fills the nodes, and the index stays mostly unchanged afterwards.
         index.sessions = mem::take(&mut index.sessions).into_iter().collect();
         index.order = mem::take(&mut index.order).into_iter().collect();
         index.projects = mem::take(&mut index.projects).into_iter().collect();
         index
     }
 
-    /// Those that are about to begin included.
+    /// Returns the number of sessions, including reserved ones.
     pub(super) fn len(&self) -> usize {
         self.sessions.len()
     }
 
-    /// How many have begun.
+    /// Returns the number of created sessions.
     pub(super) fn begun(&self) -> usize {
         self.order.len()
     }
@@ -64,7 +64,7 @@ impl Index {
         self.sessions.iter_mut().map(|(id, entry)| (*id, entry))
     }
 
-    /// Takes the session's id, and its project's.
+    /// Reserves the ids of a session and of its project.
     pub(super) fn enter(&mut self, head: StoredHead) {
         let session_id = head.genesis.session_id;
         if let Some(project) = &head.genesis.project {
@@ -73,7 +73,7 @@ impl Index {
         self.sessions.insert(session_id, Entry::beginning(head));
     }
 
-    /// The session has a log: from now on it has a place in the order.
+    /// Marks a session as created and assigns its position.
     pub(super) fn begin(&mut self, session_id: SessionId) -> Option<&mut Entry> {
         let entry = self.sessions.get_mut(&session_id)?;
         let number = self.next_number;
@@ -83,7 +83,7 @@ impl Index {
         Some(entry)
     }
 
-    /// Gives up the session's id, and its project's.
+    /// Removes a session and frees its id and its project's.
     pub(super) fn remove(&mut self, session_id: SessionId) -> Option<Entry> {
         let entry = self.sessions.remove(&session_id)?;
         if let Some(number) = entry.number() {
@@ -95,12 +95,12 @@ impl Index {
         Some(entry)
     }
 
-    /// Whose a project is, also if its session is about to begin.
+    /// Returns the session that holds a project, including a reserved session.
     pub(super) fn holder(&self, project_id: &ProjectId) -> Option<SessionId> {
         self.projects.get(project_id).copied()
     }
 
-    /// A project's session, if it has begun.
+    /// Returns the header of the created session that holds a project.
     pub(super) fn project(&self, project_id: &ProjectId) -> Option<&Genesis> {
         let entry = self.get(self.holder(project_id)?)?;
         entry.number().map(|_| &entry.summary.genesis)
@@ -111,7 +111,7 @@ impl Index {
         self.projects.keys().filter_map(begun).collect()
     }
 
-    /// Some of those that have begun, in order.
+    /// Returns a page of the created sessions, in order.
     pub(super) fn page(&self, offset: usize, limit: usize) -> impl Iterator<Item = SessionId> {
         self.order.values().copied().skip(offset).take(limit)
     }

@@ -1,4 +1,4 @@
-//! What operators ask of the supervisor: to be shown the tree, and to step in.
+//! Operators' requests to the supervisor: reading the tree, and operations on sessions.
 
 use std::sync::Arc;
 
@@ -13,22 +13,23 @@ use crate::{
     world::now,
 };
 
-/// Reason of a quarantine that an operator wanted.
+/// Quarantine reason of an operator's request.
 pub(super) const BY_OPERATOR: &str = "an operator quarantined it";
 
-/// What an operator wants done to a session.
+/// Operation of an operator on a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// Start its actor again from the log.
+    /// Restarts the session from the log.
     Restart,
-    /// Leave it alone until it is released.
+    /// Quarantines the session until it is released.
     Quarantine,
-    /// Let it serve again.
+    /// Releases the session from quarantine.
     Release,
 }
 
 impl SupervisorState {
-    /// Tells whoever listens. Nobody is no error, and somebody slow is told how many he missed.
+    /// Publishes a supervision event. Without a listener the event is dropped; a slow listener is told how many events
+    /// it missed.
     pub(super) fn tell(&self, session_id: SessionId, kind: EventKind) {
         let event = SupervisionEvent {
             at: now(),
@@ -68,7 +69,7 @@ impl SupervisorState {
         })
     }
 
-    /// Steps in. What takes a while goes on after the answer; the events tell how.
+    /// Performs an operation. A long operation continues after the answer, and its events report the progress.
     pub(super) fn operate(&mut self, session_id: SessionId, operation: Operation, reply: Reply<Result<(), FindError>>) {
         let Some(entry) = self.index.get_mut(session_id) else {
             return reply.send(Err(FindError::NotFound));
@@ -97,7 +98,7 @@ impl SupervisorState {
                 return reply.send(Err(FindError::Quarantined { reason }));
             }
             (_, Life::Beginning) => return reply.send(Err(FindError::NotFound)),
-            // It is about to end, or does what was wanted already.
+            // The session is about to end, or is already in the requested state.
             (Operation::Restart, Life::Asleep | Life::FallingAsleep | Life::Restarting | Life::Deleting(_))
             | (Operation::Quarantine, Life::FallingAsleep | Life::Deleting(_))
             | (
@@ -108,8 +109,8 @@ impl SupervisorState {
         reply.send(Ok(()));
     }
 
-    /// Quarantines a session of whose log damage was read, at once: what its actor has in memory and what its log holds
-    /// are no longer known to agree (P12).
+    /// Quarantines a session at once after damage was read in its log: the state in memory and the log on disk may no
+    /// longer agree (P12).
     pub(super) fn damaged(&mut self, session_id: SessionId, reason: &Arc<str>) {
         let Some(entry) = self.index.get_mut(session_id) else {
             return;
@@ -124,12 +125,13 @@ impl SupervisorState {
                 tracing::error!(%session_id, failure = %reason, "session quarantined");
                 self.quarantine(session_id, reason);
             }
-            // It serves nobody, or is about to end.
+            // The session serves no caller, or is about to end.
             Life::Beginning | Life::Quarantined { .. } | Life::Deleting(_) => {}
         }
     }
 
-    /// Leaves a session alone: whoever asks is told why, and its sockets come back later and are told too.
+    /// Quarantines a session: callers get the reason, and its sockets are released and get the reason when they
+    /// reconnect.
     pub(super) fn quarantine(&mut self, session_id: SessionId, reason: &Arc<str>) {
         let farewell = farewell(&self.settings);
         let Some(entry) = self.index.get_mut(session_id) else {
@@ -147,7 +149,7 @@ impl SupervisorState {
         self.tell(session_id, EventKind::Quarantined(Arc::clone(reason)));
     }
 
-    /// A session's actor has read its log and serves.
+    /// Records that a session's actor has replayed its log and serves.
     pub(super) fn started(&mut self, session_id: SessionId, at: Timestamp) {
         let Some(entry) = self.index.get_mut(session_id) else {
             return;
@@ -170,7 +172,7 @@ pub(super) fn panic_on_purpose() {
     panic!("injected: PanicSupervisor");
 }
 
-/// Has the supervisor told when an actor serves, or why it does not.
+/// Reports to the supervisor that an actor serves, or why it does not.
 pub(super) fn report_start(
     supervisor: &ActorRef<SupervisorMessage>,
     session_id: SessionId,
