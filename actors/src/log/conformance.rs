@@ -1,7 +1,7 @@
-//! What every log must do, as checks that any log can be put through.
+//! Conformance tests for implementations of [`EventLog`].
 //!
-//! Each check gets a log of its own, with nothing in it. [`event_log_conformance!`](crate::event_log_conformance) makes
-//! one test of each:
+//! Each check gets an empty log of its own. [`event_log_conformance!`](crate::event_log_conformance) turns each check
+//! into a test:
 //!
 //! ```no_run
 //! use talus_actors::log::MemoryLog;
@@ -13,7 +13,7 @@
 //! talus_actors::event_log_conformance!(memory_log);
 //! ```
 //!
-//! Whether a log outlives its process is not asked here: some need not.
+//! Durability beyond the process is not checked, because some logs need not provide it.
 
 mod samples;
 
@@ -29,8 +29,8 @@ use crate::domain::{
     recorded::Recorded,
 };
 
-/// A test for each check of a log. Takes the path of an `async fn` that makes a log with nothing in it, in something
-/// that dereferences to it: a `Box`, or a fixture that keeps a directory for as long.
+/// Creates one test per check. Takes the path of an `async fn` that returns an empty log in a value that dereferences
+/// to the log: a `Box`, or a fixture that keeps a directory alive.
 #[macro_export]
 macro_rules! event_log_conformance {
     ($make:path) => {
@@ -63,7 +63,7 @@ macro_rules! event_log_conformance {
     };
 }
 
-/// `create` begins a log once, and what it was given is there to be opened and listed, whole.
+/// Creating a log succeeds once. The header can then be opened and listed unchanged.
 pub async fn a_log_begins_once_and_keeps_how_it_began(log: &impl EventLog) {
     for (number, with_project) in [(1, true), (2, false)] {
         let genesis = genesis(number, with_project);
@@ -96,7 +96,7 @@ pub async fn a_log_begins_once_and_keeps_how_it_began(log: &impl EventLog) {
     );
 }
 
-/// Asking for a session that was never created is no error, except to append to it.
+/// Reading a session without a log is not an error; appending to one is.
 pub async fn a_session_that_is_not_there_is_said_not_to_be(log: &impl EventLog) {
     let nobody = session_id(404);
     assert!(log.open(nobody, usize::MAX).await.expect("readable").is_none());
@@ -115,8 +115,7 @@ pub async fn a_session_that_is_not_there_is_said_not_to_be(log: &impl EventLog) 
     );
 }
 
-/// Everything that a record can hold comes back equal, in the order of the appends and within each, however the records
-/// were grouped.
+/// Records come back equal in every field, in the order of the appends and within each append, for any grouping.
 pub async fn records_come_back_as_they_were_appended(log: &impl EventLog) {
     let (one, all) = filled(log, 1).await;
     let stored = log.open(one, usize::MAX).await.expect("readable").expect("created");
@@ -134,8 +133,7 @@ pub async fn records_come_back_as_they_were_appended(log: &impl EventLog) {
     assert_eq!(opened(log, two).await, all);
 }
 
-/// An append is compare-and-set: with a `seq` that is not the log's it is refused, says both, and nothing of its group
-/// is there.
+/// An append with another `seq` than the log's is refused with both values, and leaves no record of its group.
 pub async fn an_append_that_expects_another_seq_is_a_conflict_and_changes_nothing(log: &impl EventLog) {
     let (session, all) = filled(log, 1).await;
     let actual = end(&all);
@@ -163,8 +161,8 @@ pub async fn an_append_that_expects_another_seq_is_a_conflict_and_changes_nothin
     );
 }
 
-/// Of several groups that are appended at once with the same expectation one gets in, whole, and the others are told
-/// where it led.
+/// Of several concurrent appends with the same expected `seq` exactly one succeeds, as a whole. The others report the
+/// new `seq`.
 pub async fn of_appends_that_expect_the_same_seq_one_wins_whole(log: &impl EventLog) {
     let session = session_id(1);
     assert_eq!(log.create(genesis(1, true)).await, Ok(()));
@@ -188,7 +186,8 @@ pub async fn of_appends_that_expect_the_same_seq_one_wins_whole(log: &impl Event
     assert_eq!(opened(log, session).await, *winners[0]);
 }
 
-/// Whatever comes of an append, its writer hears of it, and once: `Done` sees to the latter, so this one counts.
+/// Each append is answered exactly once, whatever its outcome. `Done` prevents a second call, so the check counts
+/// missing ones.
 pub async fn each_append_is_answered_once(log: &impl EventLog) {
     let (answers, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let session = session_id(1);
@@ -218,8 +217,8 @@ pub async fn each_append_is_answered_once(log: &impl EventLog) {
     assert_eq!(all[2].1, Err(AppendError::NoSuchLog));
 }
 
-/// Following a log page by page, from wherever, meets every record once and in order; a page holds at most as many
-/// events as asked for, or is one record.
+/// Reading forward in pages, from any position, returns every record once and in order. A page holds at most the
+/// requested number of events, or is a single record.
 pub async fn reading_on_gives_every_record_once_and_no_more_at_a_time_than_asked_for(log: &impl EventLog) {
     let (session, all) = filled(log, 1).await;
     for events_max in [0, 1, 2, 3, 7, 50, usize::MAX] {
@@ -240,8 +239,7 @@ pub async fn reading_on_gives_every_record_once_and_no_more_at_a_time_than_asked
     }
 }
 
-/// A position within a record is one that the record is still needed for; at the end there is nothing more, and that is
-/// no error.
+/// A position within a record returns that record. A read at the end returns an empty page and no error.
 pub async fn reading_on_begins_with_the_record_that_holds_the_next_event(log: &impl EventLog) {
     let (session, all) = filled(log, 1).await;
     for after in (0..=end(&all).0).map(Seq) {
@@ -258,7 +256,7 @@ pub async fn reading_on_begins_with_the_record_that_holds_the_next_event(log: &i
     }
 }
 
-/// Following a log backwards meets every record once, newest first, in pages of as many records as asked for.
+/// Reading backward returns every record once, newest first, in pages of the requested number of records.
 pub async fn reading_back_gives_every_record_once_the_newest_first(log: &impl EventLog) {
     let (session, all) = filled(log, 1).await;
     let reversed: Vec<_> = all.iter().rev().cloned().collect();
@@ -282,7 +280,7 @@ pub async fn reading_back_gives_every_record_once_the_newest_first(log: &impl Ev
     assert_eq!(read_back(log, session, Seq(u64::MAX), 0).await, []);
 }
 
-/// What ends at the place or after it is not told, what ends before it is.
+/// A record is returned only if it ends before the position.
 pub async fn reading_back_ends_before_its_place(log: &impl EventLog) {
     let (session, all) = filled(log, 1).await;
     for before in (0..=end(&all).0 + 1).map(Seq) {
@@ -300,8 +298,8 @@ pub async fn reading_back_ends_before_its_place(log: &impl EventLog) {
     }
 }
 
-/// Page by page the ids of a session's commands come once each, in their order, and none of another session's; a page
-/// is full unless it is the last.
+/// Paging returns the ids of a session's commands once each, in ascending order, and none of another session. A page is
+/// full unless it is the last.
 pub async fn the_ids_of_commands_are_told_once_each_and_in_their_order(log: &impl EventLog) {
     let (session, all) = filled(log, 1).await;
     filled(log, 2).await;
@@ -326,8 +324,8 @@ pub async fn the_ids_of_commands_are_told_once_each_and_in_their_order(log: &imp
     );
 }
 
-/// A page goes on behind an id, whether the log has it or not; what was there when the first page was asked for comes,
-/// whatever was appended between two pages.
+/// A page continues behind an id even if the log does not have the id. All ids that were in the log at the first page
+/// are returned, whatever is appended between pages.
 pub async fn ids_that_were_there_are_told_whatever_is_appended_meanwhile(log: &impl EventLog) {
     let (session, all) = filled(log, 1).await;
     let (mut after, mut told, mut so_far) = (None, Vec::new(), all.clone());
@@ -351,9 +349,9 @@ pub async fn ids_that_were_there_are_told_whatever_is_appended_meanwhile(log: &i
     }
 }
 
-/// `list` names every session with its last `seq`, in the order they were created, whatever happened to them since.
+/// `list` returns every session with its last `seq`, in order of creation, whatever happened since.
 pub async fn sessions_are_listed_in_the_order_they_began(log: &impl EventLog) {
-    // Not the order of their ids.
+    // Creation order differs from id order.
     let numbers = [5, 1, 9, 3, 7];
     for number in numbers {
         assert_eq!(log.create(genesis(number, number % 3 == 0)).await, Ok(()));
@@ -382,8 +380,7 @@ pub async fn sessions_are_listed_in_the_order_they_began(log: &impl EventLog) {
     );
 }
 
-/// After `delete` there is nothing of a session, others are untouched, and a session that begins under its id begins
-/// with nothing.
+/// After `delete` a session has no log, other sessions are unchanged, and a new log under the same id is empty.
 pub async fn a_deleted_session_is_gone_and_its_id_is_free(log: &impl EventLog) {
     let (gone, all) = filled(log, 1).await;
     let (other, others) = filled(log, 2).await;
@@ -414,7 +411,7 @@ pub async fn a_deleted_session_is_gone_and_its_id_is_free(log: &impl EventLog) {
     assert_eq!(opened(log, gone).await, first);
 }
 
-/// Many sessions that are begun, appended to and read at the same time each have what was theirs, in order (P7).
+/// Concurrent creation, appends and reads of many sessions keep each session's records separate and in order (P7).
 pub async fn many_sessions_at_once_do_not_mix(log: &impl EventLog) {
     const SESSIONS: u8 = 24;
     const RECORDS: usize = 12;
@@ -424,7 +421,7 @@ pub async fn many_sessions_at_once_do_not_mix(log: &impl EventLog) {
     let all: Vec<_> = (1..=SESSIONS)
         .map(|number| (session_id(number.into()), records(number, RECORDS)))
         .collect();
-    // Round robin, none waited for: each session's appends arrive in order, those of the others between them.
+    // Round robin without waiting: the appends of a session arrive in order, interleaved with those of other sessions.
     let mut answers = JoinSet::new();
     for at in 0..RECORDS {
         for (session, records) in &all {
@@ -447,7 +444,7 @@ pub async fn many_sessions_at_once_do_not_mix(log: &impl EventLog) {
     }
 }
 
-/// Session number `number` with records in groups of different sizes, and those records.
+/// Creates session `number` with records in groups of different sizes. Returns the records.
 async fn filled(log: &impl EventLog, number: u8) -> (SessionId, Vec<Arc<Recorded>>) {
     let session = session_id(number.into());
     assert_eq!(log.create(genesis(number.into(), true)).await, Ok(()));

@@ -1,6 +1,6 @@
-//! The log in memory: for tests, and for a hub whose sessions need not outlive it.
+//! In-memory log, for tests and for a hub whose sessions need not survive the process.
 //!
-//! One thread owns the logs and takes requests in order, as every log's writer does: no lock is shared with anybody.
+//! One thread owns the logs and handles requests in order, as the writer of any log does. No lock is shared.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -19,7 +19,7 @@ use crate::domain::{
     session::{Genesis, Snapshot},
 };
 
-/// A log that lives and dies with the process. Clones share it.
+/// Log that ends with the process. Clones share the log.
 #[derive(Clone)]
 pub struct MemoryLog {
     requests: mpsc::Sender<Request>,
@@ -30,7 +30,7 @@ type Request = Box<dyn FnOnce(&mut Logs) + Send>;
 #[derive(Default)]
 struct Logs {
     sessions: BTreeMap<SessionId, Log>,
-    /// Sessions in the order they were created.
+    /// Session ids in order of creation.
     order: Vec<SessionId>,
 }
 
@@ -40,23 +40,23 @@ struct Log {
     by_command: BTreeMap<CommandId, usize>,
     undone: BTreeSet<CommandId>,
     node_count: usize,
-    /// The latest ones, oldest first.
+    /// Latest snapshots, oldest first.
     snapshots: VecDeque<Snapshot>,
 }
 
-/// Snapshots of a session that are kept: the latest, and one before it for looking back.
+/// Snapshots kept per session: the latest, and the previous one for reads of an earlier `seq`.
 const SNAPSHOTS_MAX: usize = 2;
 
 impl MemoryLog {
-    /// An empty log.
+    /// Starts an empty log.
     ///
     /// # Errors
-    /// If its thread cannot be started.
+    /// If the thread cannot be started.
     pub fn start() -> std::io::Result<Self> {
         let (requests, inbox) = mpsc::channel::<Request>();
         let work = move || {
             let mut logs = Logs::default();
-            // Ends when the last handle is dropped.
+            // The loop ends when the last handle is dropped.
             for request in inbox {
                 request(&mut logs);
             }
@@ -126,7 +126,7 @@ impl Log {
         self.stored(snapshot, &self.records[start..end.max(start)])
     }
 
-    /// The first record that ends after a `seq`.
+    /// Returns the index of the first record that ends after `seq`.
     fn index_after(&self, seq: Seq) -> usize {
         self.records.partition_point(|record| record.seq() <= seq)
     }
@@ -162,7 +162,7 @@ impl Log {
     }
 }
 
-/// Tells of one record after the other whether a page still has room for it.
+/// Returns a predicate that accepts consecutive records as long as they fit into a page.
 fn fitting(max: PageMax, items_of: impl Fn(&Recorded) -> usize) -> impl FnMut(&&Arc<Recorded>) -> bool {
     let (mut items, mut bytes) = (0_usize, 0_usize);
     move |record| {
@@ -202,7 +202,7 @@ impl EventLog for MemoryLog {
             node_count,
             done,
         } = append;
-        // If the thread is gone the request is dropped, and with it `done`, which then says so.
+        // If the thread has ended, dropping the request drops `done`, which reports an unknown outcome.
         let _ = self.requests.send(Box::new(move |logs: &mut Logs| {
             let log = logs.sessions.get_mut(&session_id).ok_or(AppendError::NoSuchLog);
             done.tell(log.and_then(|log| log.append(expected, records, node_count)));

@@ -1,8 +1,8 @@
-//! The port of the log: the truth, of which an actor is a cache.
+//! Port of the event log. The log is the source of truth; an actor caches the state of its session.
 //!
-//! A log is appended to with the `seq` that the writer believes to be last (compare-and-set), so that it need not be
-//! the only writer, and an append may end in "unknown". Nothing that a session decided leaves the process before its
-//! append has succeeded (P3).
+//! An append is a compare-and-set: it names the `seq` that the writer believes to be last, so the writer need not be
+//! the only one. The outcome of an append may be unknown. No decision of a session leaves the process before its append
+//! has succeeded (P3).
 
 #[cfg(feature = "testing")]
 pub mod conformance;
@@ -22,76 +22,76 @@ use crate::domain::{
 
 pub use memory::MemoryLog;
 
-/// Why an append did not happen, as far as is known.
+/// Error of an append.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
-    /// Somebody else appended first.
+    /// Another writer appended first.
     #[error("the log is at {actual}, not at {expected}")]
     Conflict {
-        /// What the writer believed.
+        /// Last `seq` that the writer believed in.
         expected: Seq,
-        /// Where the log is.
+        /// Last `seq` of the log.
         actual: Seq,
     },
-    /// There is no such log, or no longer.
+    /// The session has no log, or its log was deleted.
     #[error("there is no log of this session")]
     NoSuchLog,
-    /// The log takes nothing now: there is no room, or too much waits already. Nothing was appended.
+    /// The log refuses appends at the moment: the disk is full, or too many appends are queued. Nothing was appended.
     #[error("the log takes nothing now: {0}")]
     Refused(String),
     /// Writing failed. Nothing was appended, as far as the log can tell.
     #[error("the log cannot be written: {0}")]
     Io(String),
-    /// The writer went away without an answer.
+    /// The writer ended without an answer. The records may be in the log or not.
     #[error("the outcome is unknown")]
     Unknown,
 }
 
-/// Why a log cannot be read or begun.
+/// Error of reading or creating a log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    /// There is one already.
+    /// The session has a log already.
     #[error("session {0} exists already")]
     Exists(SessionId),
-    /// It cannot be read or written.
+    /// The log cannot be read or written.
     #[error("{0}")]
     Io(String),
-    /// What it holds makes no sense.
+    /// The log's content is damaged.
     #[error("{0}")]
     Corrupt(String),
 }
 
-/// A group of records to be appended together or not at all.
+/// Group of records that is appended as a whole or not at all.
 pub struct Append {
-    /// Whose log.
+    /// Session of the log.
     pub session_id: SessionId,
-    /// The `seq` that is last there now, as far as the writer knows.
+    /// Last `seq` of the log, as far as the writer knows.
     pub expected: Seq,
-    /// What to append, in order.
+    /// Records to append, in order.
     pub records: Vec<Arc<Recorded>>,
-    /// The nodes that the session has after it, for lists of sessions.
+    /// Nodes of the session after the group, for listings.
     pub node_count: usize,
-    /// Whom to tell.
+    /// Callback for the outcome.
     pub done: Done,
 }
 
-/// Tells the writer how an append ended; dropped without an answer, that nobody knows.
+/// Completion callback of an append. Dropping the callback without a call reports [`AppendError::Unknown`].
 pub struct Done(Option<Tell>);
 
 type Tell = Box<dyn FnOnce(Result<(), AppendError>) + Send>;
 
 impl Done {
-    /// Calls `tell` once, from whatever thread the log works on: it must not block.
+    /// Creates a callback that calls `tell` once. The log calls it from any of its threads, so it must not block.
     pub fn new(tell: impl FnOnce(Result<(), AppendError>) + Send + 'static) -> Self {
         Self(Some(Box::new(tell)))
     }
 
-    /// One whose answer gets lost: whatever it is told, nobody knows.
+    /// Returns a callback that reports [`AppendError::Unknown`] for any outcome.
     pub(crate) fn lost(self) -> Self {
         Self::new(move |_| drop(self))
     }
 
-    /// Says how it ended.
+    /// Reports the outcome.
     pub fn tell(mut self, result: Result<(), AppendError>) {
         if let Some(tell) = self.0.take() {
             tell(result);
@@ -107,41 +107,41 @@ impl Drop for Done {
     }
 }
 
-/// A session as its log has it.
+/// Content of a log from which a session is replayed.
 #[derive(Debug, Clone)]
 pub struct Stored {
-    /// How it began.
+    /// Header of the session.
     pub genesis: Genesis,
-    /// A later state to begin with; `None`: begin at the beginning.
+    /// State from which the replay starts; `None` to replay from the first record.
     pub snapshot: Option<Snapshot>,
-    /// Everything since that state, oldest first, and perhaps some of what was before it.
+    /// All records after the snapshot, oldest first, and possibly some earlier ones.
     pub records: Vec<Arc<Recorded>>,
 }
 
-/// A command as its log tells of it.
+/// Command in the history of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
-    /// The command.
+    /// Record of the command.
     pub recorded: Arc<Recorded>,
-    /// Whether it is undone: taken back, and not done again since.
+    /// True if the command is undone and was not redone since.
     pub undone: bool,
 }
 
-/// What a log says of a session without reading all of it.
+/// Summary of a log that is available without reading its records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredHead {
-    /// How it began.
+    /// Header of the session.
     pub genesis: Genesis,
-    /// The last `seq`.
+    /// Last `seq`.
     pub seq: Seq,
-    /// Its nodes then.
+    /// Number of nodes at the last `seq`.
     pub node_count: usize,
-    /// When its last command was received; before the first, when it began.
+    /// Time of receipt of the last command; the time of creation before the first command.
     pub last_activity: Timestamp,
 }
 
 impl StoredHead {
-    /// That of a session before its first command.
+    /// Returns the head of a session without commands.
     #[must_use]
     pub const fn new(genesis: Genesis) -> Self {
         let last_activity = genesis.created_at;
@@ -154,17 +154,17 @@ impl StoredHead {
     }
 }
 
-/// Bounds of a page. It ends before the item with which it would exceed either; its first item it has in any case.
+/// Bounds of a page. A page ends before the item that would exceed a bound, but contains at least one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageMax {
-    /// Items, at most.
+    /// Maximum of items.
     pub items: usize,
-    /// Bytes, at most, as the log keeps them: about what reading the page takes of memory and time.
+    /// Maximum of bytes in the log's encoding: an estimate of the memory and time that reading the page takes.
     pub bytes: usize,
 }
 
 impl From<usize> for PageMax {
-    /// Bounds the items only.
+    /// Bounds the items and leaves the bytes unbounded.
     fn from(items: usize) -> Self {
         Self {
             items,
@@ -173,39 +173,38 @@ impl From<usize> for PageMax {
     }
 }
 
-/// What a log answers with.
+/// Future of a log's answer.
 pub type Answer<T> = BoxFuture<'static, Result<T, LogError>>;
 
-/// Where sessions are kept. `None` in an answer: there is no such session.
+/// Storage of session logs. `None` in an answer means that the session has no log.
 pub trait EventLog: Send + Sync + 'static {
-    /// Begins a session's log.
+    /// Creates a session's log.
     fn create(&self, genesis: Genesis) -> Answer<()>;
 
-    /// Appends. Returns at once; `append.done` is told when it is durable.
+    /// Appends a group. Returns at once; `append.done` is called once the group is durable or has failed.
     fn append(&self, append: Append);
 
-    /// What a session is replayed from: its latest snapshot, everything after it, and at least the latest records that
+    /// Reads the content for a replay: the latest snapshot, all records after it, and at least the latest records that
     /// hold `window_events` events.
     fn open(&self, session_id: SessionId, window_events: usize) -> Answer<Option<Stored>>;
 
-    /// What a session is replayed from as it was at a `seq`: the latest snapshot that is not later, and the records after
-    /// it up to the one that has that `seq`.
+    /// Reads the content for a replay up to `at`: the latest snapshot not after `at`, and the records from there up to
+    /// the record that holds `at`.
     fn open_at(&self, session_id: SessionId, at: Seq) -> Answer<Option<Stored>>;
 
-    /// The records that hold the events after `after`, oldest first: at least one if there is one, and no more than
-    /// `max` allows, whose items are events.
+    /// Reads the records that hold the events after `after`, oldest first, up to `max`, which counts events. Returns at
+    /// least one record if there is one.
     fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> Answer<Option<Vec<Arc<Recorded>>>>;
 
-    /// Records that end before `before`, newest first: no more than `max` allows, whose items are records, but one if there
-    /// is one and it may be.
+    /// Reads records that end before `before`, newest first, up to `max`, which counts records. Returns at least one
+    /// record if there is one, unless `max.items` is 0.
     fn read_back(&self, session_id: SessionId, before: Seq, max: PageMax) -> Answer<Option<Vec<Told>>>;
 
-    /// Those of these commands that the log has, in any order (P4).
+    /// Returns the records of those commands that the log has, in any order (P4).
     fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<Recorded>>>;
 
-    /// The ids of a session's commands that come after `after` in the order of ids: the first `ids_max` of them, or all
-    /// that there are. What is in the log when the first page is asked for is in one of the pages; what is appended
-    /// meanwhile may be.
+    /// Reads the ids of a session's commands after `after` in ascending order, up to `ids_max`. Paging with the last id
+    /// returns every id that was in the log at the first call. Ids that are appended in the meantime may be included.
     fn command_ids(
         &self,
         session_id: SessionId,
@@ -213,17 +212,18 @@ pub trait EventLog: Send + Sync + 'static {
         ids_max: usize,
     ) -> Answer<Option<Vec<CommandId>>>;
 
-    /// Keeps a snapshot for later replays. A log may keep only the latest ones, or none: they save time, and hold nothing
-    /// that the records do not. A failure is the log's to tell of.
+    /// Stores a snapshot for later replays. A log may keep only the latest snapshots or none: a snapshot saves time and
+    /// contains nothing beyond the records. The log reports a failure itself.
     fn keep_snapshot(&self, session_id: SessionId, snapshot: Snapshot);
 
-    /// All sessions, in the order they were created.
+    /// Returns all sessions in order of creation.
     fn list(&self) -> Answer<Vec<StoredHead>>;
 
-    /// Ends a session's log for good. No error if there is none.
+    /// Deletes a session's log. Deleting a log that does not exist is not an error.
     fn delete(&self, session_id: SessionId) -> Answer<()>;
 
-    /// Why the log takes nothing now, if it does not: a full disk, say. Asked before a command is let in.
+    /// Returns the reason why the log refuses appends, for example a full disk; `None` if the log accepts appends.
+    /// Asked before a command is admitted.
     fn refuses(&self) -> Option<Arc<str>> {
         None
     }

@@ -1,12 +1,13 @@
-//! A log that fails as a test wants it to: the double for everything that can become of an append.
+//! Fault-injecting log: the test double for every possible outcome of an append.
 //!
-//! It stands before another log. What its [`Plan`] says of an append happens to it; what it says nothing of goes through.
+//! The log wraps another log. A [`Plan`] assigns a fate to each append; an append without an assigned fate goes
+//! through.
 //!
 //! ```text
 //!  append ─▶ PlannedLog ─ Fate::Commit ──────────────────────▶ the other log ─▶ done
 //!                      ├─ Fate::Refuse, Lose ─▶ done              (never)
-//!                      ├─ Fate::CommitAndTell, CommitAndLose ─▶ the other log ─▶ done hears something else
-//!                      └─ Fate::Hold ─▶ Plan::held ─▶ the test has it in its hands, and gives it one of these fates
+//!                      ├─ Fate::CommitAndTell, CommitAndLose ─▶ the other log ─▶ done, with another outcome
+//!                      └─ Fate::Hold ─▶ Plan::held ─▶ the test decides, with one of the fates above
 //! ```
 
 use std::sync::{
@@ -25,24 +26,24 @@ use crate::domain::{
     session::{Genesis, Snapshot},
 };
 
-/// What becomes of an append.
+/// Fate of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// It is appended, and its writer hears how that ended.
+    /// The group is appended, and the writer gets the outcome.
     Commit,
-    /// It waits until the test takes it from [`Plan::held`] and decides.
+    /// The append waits until the test takes it from [`Plan::held`] and decides.
     Hold,
-    /// It is not appended, and its writer hears this.
+    /// The group is not appended, and the writer gets this error.
     Refuse(AppendError),
-    /// It is not appended, and nobody says so: its `Done` is dropped.
+    /// The group is not appended, and its `Done` is dropped without a call.
     Lose,
-    /// It is appended, and its writer hears this all the same.
+    /// The group is appended, and the writer gets this error nevertheless.
     CommitAndTell(AppendError),
-    /// It is appended, and nobody says so: its `Done` is dropped.
+    /// The group is appended, and its `Done` is dropped without a call.
     CommitAndLose,
 }
 
-/// See the [module](self).
+/// Log that follows a [`Plan`]; see the [module](self).
 pub struct PlannedLog {
     inner: Arc<dyn EventLog>,
     orders: Arc<Orders>,
@@ -51,7 +52,7 @@ pub struct PlannedLog {
     ids_held: watch::Receiver<bool>,
 }
 
-/// The test's end of a [`PlannedLog`].
+/// Handle of a test that controls a [`PlannedLog`].
 pub struct Plan {
     orders: Arc<Orders>,
     held: mpsc::UnboundedReceiver<HeldAppend>,
@@ -64,24 +65,24 @@ type Decide = Box<dyn Fn(&Append) -> Fate + Send + Sync>;
 struct Orders {
     decide: ArcSwap<Decide>,
     open_error: ArcSwapOption<LogError>,
-    /// How many openings are still to fail.
+    /// Number of `open` calls that are still to fail.
     open_failures: AtomicUsize,
     appends: AtomicUsize,
-    /// Commands that were asked about.
+    /// Number of command ids that were looked up.
     sought: AtomicUsize,
     id_pages: AtomicUsize,
-    /// How many pages of ids are still to fail.
+    /// Number of id pages that are still to fail.
     id_failures: AtomicUsize,
 }
 
-/// An append that waits. Dropped, it is lost.
+/// Held append. Dropping the append loses it, as [`Fate::Lose`] does.
 pub struct HeldAppend {
     append: Append,
     inner: Arc<dyn EventLog>,
 }
 
 impl PlannedLog {
-    /// A log before another one, and the plan of it, by which at first everything goes through.
+    /// Wraps a log. Returns the wrapper and its plan, which initially lets every append through.
     #[must_use]
     pub fn over(inner: Arc<dyn EventLog>) -> (Self, Plan) {
         let (hold, held) = mpsc::unbounded_channel();
@@ -114,17 +115,17 @@ impl PlannedLog {
 }
 
 impl Plan {
-    /// From now on this function says what becomes of an append.
+    /// Sets the function that decides the fate of each append from now on.
     pub fn decide_by(&self, decide: impl Fn(&Append) -> Fate + Send + Sync + 'static) {
         self.orders.decide.store(Arc::new(Box::new(decide)));
     }
 
-    /// From now on every append meets this fate.
+    /// Gives every append from now on this fate.
     pub fn all(&self, fate: Fate) {
         self.decide_by(move |_| fate.clone());
     }
 
-    /// The next appends, of whatever session, meet these fates; those after them go through.
+    /// Gives the next appends, of any session, these fates in turn. Later appends go through.
     pub fn next(&self, fates: impl IntoIterator<Item = Fate>) {
         let fates: Vec<Fate> = fates.into_iter().collect();
         let at = AtomicUsize::new(0);
@@ -134,84 +135,84 @@ impl Plan {
         });
     }
 
-    /// The next append that is held: as soon as there is one, in the order of their arrival.
+    /// Waits for the next held append, in order of arrival.
     ///
     /// # Panics
-    /// If the log is gone and none can come any more.
+    /// If the log was dropped.
     pub async fn held(&mut self) -> HeldAppend {
         self.held.recv().await.expect("the log is there")
     }
 
-    /// The next append that is held, if there is one now.
+    /// Returns the next held append if there is one now.
     pub fn held_now(&mut self) -> Option<HeldAppend> {
         self.held.try_recv().ok()
     }
 
-    /// How many appends have arrived.
+    /// Returns the number of appends that have arrived.
     #[must_use]
     pub fn appends(&self) -> usize {
         self.orders.appends.load(Ordering::Relaxed)
     }
 
-    /// The next so many times that a session is opened, of whatever session, it cannot be, for this reason.
+    /// Makes the next `count` calls of `open`, for any session, fail with `error`.
     pub fn opens_fail(&self, count: usize, error: LogError) {
         self.orders.open_error.store(Some(Arc::new(error)));
         self.orders.open_failures.store(count, Ordering::Relaxed);
     }
 
-    /// From now on logs that are begun wait (or no longer).
+    /// Holds all calls of `create` while `hold` is true.
     pub fn hold_creates(&self, hold: bool) {
         self.creates_held.send_replace(hold);
     }
 
-    /// How many commands were asked about by their ids.
+    /// Returns the number of command ids that were looked up.
     #[must_use]
     pub fn sought(&self) -> usize {
         self.orders.sought.load(Ordering::Relaxed)
     }
 
-    /// How many pages of ids were asked for.
+    /// Returns the number of id pages that were requested.
     #[must_use]
     pub fn id_pages(&self) -> usize {
         self.orders.id_pages.load(Ordering::Relaxed)
     }
 
-    /// From now on pages of ids that are asked for wait (or no longer).
+    /// Holds all requests for id pages while `hold` is true.
     pub fn hold_ids(&self, hold: bool) {
         self.ids_held.send_replace(hold);
     }
 
-    /// The next so many pages of ids, of whatever session, cannot be read.
+    /// Makes the next `count` requests for id pages, for any session, fail.
     pub fn ids_fail(&self, count: usize) {
         self.orders.id_failures.store(count, Ordering::Relaxed);
     }
 }
 
 impl HeldAppend {
-    /// Whose log.
+    /// Returns the session of the append.
     #[must_use]
     pub const fn session_id(&self) -> SessionId {
         self.append.session_id
     }
 
-    /// What its writer believes to be last.
+    /// Returns the `seq` that the writer believes to be last.
     #[must_use]
     pub const fn expected(&self) -> Seq {
         self.append.expected
     }
 
-    /// What is to be appended.
+    /// Returns the records to append.
     #[must_use]
     pub fn records(&self) -> &[Arc<Recorded>] {
         &self.append.records
     }
 
-    /// Lets it through.
+    /// Lets the append through.
     pub fn commit(self) {
         self.meet(Fate::Commit);
     }
 
-    /// Has it end so. To hold what is held is to lose it.
+    /// Gives the append this fate. Holding a held append again loses it.
     pub fn meet(self, fate: Fate) {
         let Self { append, inner } = self;
         match fate {
@@ -224,7 +225,7 @@ impl HeldAppend {
     }
 }
 
-/// Appends, and has something else than the log's answer come of it. If it cannot be appended, then that does.
+/// Appends a group and replaces a successful outcome by `then`. An error of the log is reported unchanged.
 fn commit(log: &dyn EventLog, append: Append, then: impl FnOnce(Done) + Send + 'static) {
     let told = append.done;
     let done = Done::new(move |result| match result {
@@ -234,7 +235,7 @@ fn commit(log: &dyn EventLog, append: Append, then: impl FnOnce(Done) + Send + '
     log.append(Append { done, ..append });
 }
 
-/// Whether there was one left.
+/// Decrements a counter. Returns false if the counter was 0.
 fn take_one(left: &AtomicUsize) -> bool {
     left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
         .is_ok()
@@ -244,7 +245,7 @@ impl EventLog for PlannedLog {
     fn create(&self, genesis: Genesis) -> Answer<()> {
         let (inner, mut held) = (Arc::clone(&self.inner), self.creates_held.clone());
         async move {
-            // A plan that is gone holds nothing.
+            // A dropped plan holds no call.
             let _ = held.wait_for(|held| !held).await;
             inner.create(genesis).await
         }
@@ -257,7 +258,7 @@ impl EventLog for PlannedLog {
         let inner = Arc::clone(&self.inner);
         let held = HeldAppend { append, inner };
         match fate {
-            // If nobody takes it, it is lost.
+            // Without a receiver the append is lost.
             Fate::Hold => drop(self.held.send(held)),
             fate => held.meet(fate),
         }
@@ -301,7 +302,7 @@ impl EventLog for PlannedLog {
         }
         let (inner, mut held) = (Arc::clone(&self.inner), self.ids_held.clone());
         async move {
-            // A plan that is gone holds nothing.
+            // A dropped plan holds no call.
             let _ = held.wait_for(|held| !held).await;
             inner.command_ids(session_id, after, ids_max).await
         }

@@ -1,5 +1,5 @@
-//! Sessions and records to put through a log: what real commands come to, so that each kind of event and each optional
-//! part of a record is among them.
+//! Sample sessions and records: outcomes of real commands that cover each kind of event and each optional part of a
+//! record.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -33,18 +33,18 @@ pub(super) fn genesis(number: u64, with_project: bool) -> Genesis {
     }
 }
 
-/// The first `count` records of a session; another seed, other records.
+/// Returns the first `count` records of a session; the records differ between seeds.
 pub(super) fn records(seed: u8, count: usize) -> Vec<Arc<Recorded>> {
     let mut writer = Writer::new(seed);
     (0..count).map(|_| writer.next()).collect()
 }
 
-/// `count` more records of a session after the ones that [`records`] gave.
+/// Returns `count` further records after those that [`records`] returned.
 pub(super) fn following(seed: u8, before: &[Arc<Recorded>], count: usize) -> Vec<Arc<Recorded>> {
     records(seed, before.len() + count).split_off(before.len())
 }
 
-/// Goes through a round of commands again and again. Each changes something, whatever went before.
+/// Repeats a round of commands. Each command changes the session, whatever preceded it.
 struct Writer {
     session: Session,
     seed: u8,
@@ -80,7 +80,7 @@ impl Writer {
         recorded
     }
 
-    /// Scattered: their order is not the one in which the commands came.
+    /// Scattered ids: their order differs from the order of the commands.
     fn command_id(&self) -> CommandId {
         let scattered = self.number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         CommandId::new(Uuid::from_u64_pair(scattered, self.seed.into()))
@@ -141,7 +141,7 @@ impl Writer {
         }
     }
 
-    /// The first root.
+    /// Returns the first root.
     fn any_root(&self) -> Option<NodeId> {
         self.session.document().graph.roots().iter().next()
     }
