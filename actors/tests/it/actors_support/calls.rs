@@ -1,4 +1,4 @@
-//! Commands, calls that wait, and waiting with a deadline.
+//! Commands, pending calls, and waiting with a deadline.
 
 use std::{
     collections::BTreeMap,
@@ -24,16 +24,16 @@ use uuid::Uuid;
 
 use super::{DEADLINE, Session};
 
-/// What a command comes to for its sender.
+/// Outcome of a command for its sender.
 pub type Outcome = Result<Submitted, HubError>;
 
-/// A node that no test has yet.
+/// Returns an id that no other node in the process has.
 pub fn new_node_id() -> NodeId {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NodeId::new(Uuid::from_u64_pair(0xabcd, NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// Adds a root: two events, the second of which closes the command.
+/// Returns a command that adds a root: two events, the second of which closes the command.
 pub fn create_node(node_id: NodeId) -> Command {
     Command::CreateNode(CreateNode {
         node_type: "task".into(),
@@ -45,14 +45,14 @@ pub fn create_node(node_id: NodeId) -> Command {
     })
 }
 
-/// A command that is refused whatever the state, unless somebody made that very node.
+/// Returns a command that is rejected in any state: the node does not exist.
 pub fn delete_nothing() -> Command {
     Command::DeleteNode {
         node_id: NodeId::new(Uuid::from_u64_pair(0xdead, 0)),
     }
 }
 
-/// A command that changes nothing, as long as there is nothing in its batch.
+/// Returns a command that changes nothing: an empty batch.
 pub fn change_nothing() -> Command {
     Command::Batch { commands: Vec::new() }
 }
@@ -88,7 +88,7 @@ impl Session {
         self.submit(create_node(new_node_id()))
     }
 
-    /// Adds a node, and tells where the session is then.
+    /// Adds a node and returns the `seq` after it.
     pub async fn added(&self) -> Seq {
         within(self.add()).await.expect("accepted").receipt.seq
     }
@@ -99,8 +99,8 @@ impl Session {
     }
 }
 
-/// A call that was begun: its message is in the mailbox, before those of calls that are begun later. Dropped, its caller
-/// goes away.
+/// Call whose message is in the mailbox, ahead of the messages of calls that begin later. Dropping the call cancels its
+/// caller.
 pub struct Underway<T>(JoinHandle<T>);
 
 impl<T: Send + 'static> Underway<T> {
@@ -115,12 +115,12 @@ impl<T: Send + 'static> Underway<T> {
         }))
     }
 
-    /// Whether it has no answer yet.
+    /// Returns true while the answer is pending.
     pub fn is_waiting(&self) -> bool {
         !self.0.is_finished()
     }
 
-    /// The answer, before the deadline.
+    /// Waits for the answer, up to the deadline.
     pub async fn answer(mut self) -> T {
         within(&mut self.0).await.expect("no panic")
     }
@@ -132,12 +132,12 @@ impl<T> Drop for Underway<T> {
     }
 }
 
-/// Waits for something that is going to happen.
+/// Waits for a future, up to the deadline.
 pub async fn within<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, what).await.expect("before the deadline")
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds, up to the deadline.
 pub async fn until(what: impl Fn() -> bool) {
     within(async {
         while !what() {
@@ -147,7 +147,8 @@ pub async fn until(what: impl Fn() -> bool) {
     .await;
 }
 
-/// Lets everything run that can, on the test's own thread: what has not happened then waits for something else.
+/// Runs all tasks that can run on the test's thread. An effect that has not happened afterwards waits for another
+/// event.
 pub async fn settle() {
     for _ in 0..200 {
         tokio::task::yield_now().await;

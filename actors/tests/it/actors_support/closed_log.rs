@@ -1,4 +1,4 @@
-//! A log that can be listed and nothing else.
+//! Log that fails every call except `list`.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use talus_actors::{
 };
 use tokio::{sync::mpsc, time::Instant};
 
-/// Answers at once, and on the thread that asks: with nothing else to wait for, time may be virtual.
+/// Answers immediately on the calling thread. Nothing else has to be waited for, so the test can use the paused clock.
 #[derive(Default)]
 pub struct ClosedLog {
-    /// What is listed.
+    /// Listed session.
     pub session: Option<Genesis>,
-    /// Where it is noted when somebody tries to open it.
+    /// Receives the time of each call of `open`.
     pub opened: Option<mpsc::UnboundedSender<Instant>>,
 }
 

@@ -1,4 +1,4 @@
-//! An encoder whose packets are easy to read, which counts, and which panics when a test tells it to.
+//! Encoder with readable packets that counts its calls and panics on request.
 
 use std::sync::{
     Arc,
@@ -17,22 +17,22 @@ use talus_actors::{
     },
 };
 
-/// See the [module](self).
+/// Test encoder; see the [module](self).
 #[derive(Default)]
 pub struct TestEncoder {
-    /// Commands that were encoded.
+    /// Number of encoded commands.
     pub commands: AtomicUsize,
-    /// Packets that were made of those of commands.
+    /// Number of encoded batched packets.
     pub joint: AtomicUsize,
-    /// Bodies of syncs that were encoded.
+    /// Number of encoded sync bodies.
     pub bodies: AtomicUsize,
-    /// Panics to come, one for each of the next commands.
+    /// Panics that are still due, one per command.
     pub command_panics: AtomicUsize,
-    /// Panics to come, one for each of the next packets that are made of others.
+    /// Panics that are still due, one per batched packet.
     pub joint_panics: AtomicUsize,
-    /// Panics to come, one for each of the next bodies of syncs.
+    /// Panics that are still due, one per sync body.
     pub body_panics: AtomicUsize,
-    /// Whether rooms are to stand still.
+    /// True while rooms are blocked.
     is_held: AtomicBool,
 }
 
@@ -49,29 +49,29 @@ impl TestEncoder {
         self.bodies.load(Ordering::Relaxed)
     }
 
-    /// Rooms stand still at the next command, each with the thread that it runs on, for as long as this is held.
+    /// Blocks every room, with its thread, at the next command until the guard is dropped.
     pub fn hold(&self) -> Still<'_> {
         self.is_held.store(true, Ordering::Relaxed);
         Still(&self.is_held)
     }
 
-    /// Panics at the next so many commands.
+    /// Panics at the next `count` commands.
     pub fn panic_at_commands(&self, count: usize) {
         self.command_panics.store(count, Ordering::Relaxed);
     }
 
-    /// Panics at the next so many packets that are made of others.
+    /// Panics at the next `count` batched packets.
     pub fn panic_at_joint(&self, count: usize) {
         self.joint_panics.store(count, Ordering::Relaxed);
     }
 
-    /// Panics at the next so many bodies of syncs.
+    /// Panics at the next `count` sync bodies.
     pub fn panic_at_bodies(&self, count: usize) {
         self.body_panics.store(count, Ordering::Relaxed);
     }
 }
 
-/// Rooms stand still until this is dropped.
+/// Guard that blocks rooms until it is dropped.
 pub struct Still<'a>(&'a AtomicBool);
 
 impl Drop for Still<'_> {
@@ -95,7 +95,7 @@ fn frame(event: &'static str, room: &Room, seq: Option<Seq>, mut data: Json) -> 
     }
 }
 
-/// Clients and what they say, as lists of two.
+/// Returns pairs of client id and presence state.
 fn listed(entries: &[PresenceEntry]) -> Json {
     let entry = |entry: &PresenceEntry| json!([entry.info.client_id, entry.state]);
     entries.iter().map(entry).collect()

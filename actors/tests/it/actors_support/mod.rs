@@ -1,4 +1,4 @@
-//! A hub for each test, over a log and with sockets that do what the test wants.
+//! Test fixtures: a hub per test, over a log and with sockets that the test controls.
 
 mod calls;
 mod closed_log;
@@ -30,23 +30,23 @@ pub use closed_log::ClosedLog;
 pub use encoder::TestEncoder;
 pub use sockets::*;
 
-/// How long nothing takes that is going to happen at all.
+/// Timeout for an event that must happen.
 pub const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// Longer than any test.
+/// Duration that exceeds any test.
 pub const NEVER: std::time::Duration = std::time::Duration::from_secs(3_600);
 
-/// What a hub under test stands on; to be changed before [`Setup::start`].
+/// Parameters of a hub under test, to be changed before [`Setup::start`].
 pub struct Setup {
     pub settings: HubSettings,
     pub blueprints: Arc<dyn BlueprintSource>,
-    /// Whether sockets are served.
+    /// True if sockets are served.
     pub realtime: bool,
-    /// The log that the planned one stands before.
+    /// Log that the planned log wraps.
     pub inner: Arc<dyn EventLog>,
 }
 
-/// A running hub and the test's ends of what it stands on.
+/// Running hub with the test's handles of its dependencies.
 pub struct World {
     pub hub: Hub,
     pub plan: Plan,
@@ -54,7 +54,7 @@ pub struct World {
     pub log: Arc<dyn EventLog>,
 }
 
-/// A session of a [`World`].
+/// Session of a [`World`].
 #[derive(Clone)]
 pub struct Session {
     pub hub: Hub,
@@ -63,7 +63,7 @@ pub struct Session {
 }
 
 impl Setup {
-    /// Limits that no test reaches by accident, restarts at once, and nothing that happens by itself.
+    /// Returns parameters with limits that no test reaches by accident, immediate restarts, and no periodic work.
     pub fn new() -> Self {
         Self {
             settings: HubSettings {
@@ -125,12 +125,12 @@ impl Setup {
 }
 
 impl World {
-    /// A hub as [`Setup::new`] has it.
+    /// Starts a hub with the parameters of [`Setup::new`].
     pub async fn start() -> Self {
         Setup::new().start().await
     }
 
-    /// A new session, awake.
+    /// Creates and loads a session.
     pub async fn session(&self) -> Session {
         let session = self.create(NewSession::default()).await;
         self.hub.wake(session.id).await.expect("it starts");
@@ -151,7 +151,7 @@ impl World {
     }
 }
 
-/// There are no templates.
+/// Source without templates.
 pub struct NoBlueprints;
 
 impl BlueprintSource for NoBlueprints {

@@ -1,4 +1,4 @@
-//! Sockets that note everything that happens to them, and that can be full or closed.
+//! Sockets that record all operations on them, and that can be full or closed.
 
 use std::sync::{
     Arc,
@@ -17,20 +17,20 @@ use tokio::sync::mpsc;
 
 use super::{Session, within};
 
-/// Something that happened to a socket.
+/// Operation on a socket.
 #[derive(Debug, Clone)]
 pub enum Note {
-    /// It was given a packet.
+    /// A packet was queued.
     Packet(Packet),
-    /// It was told that it missed some.
+    /// The socket was marked as lagging.
     Behind { delivered: Seq, attempt: u32 },
-    /// It was told that it is its turn to get a large sync.
+    /// A deferred sync was granted.
     Due(SyncDue),
-    /// It was let go.
+    /// The socket was released.
     Released(Release),
 }
 
-/// A packet as a client reads it.
+/// Packet as a client reads it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Packet {
     pub event: &'static str,
@@ -38,20 +38,20 @@ pub struct Packet {
     pub data: Json,
 }
 
-/// The events that the test encoder makes of commands.
+/// Events of the test encoder for commands.
 const EVENTS: [&str; 4] = ["command:executing", "graph", "command:executed", "command:failed"];
 
-/// The socket, as its room has it.
+/// Socket, as its room sees it.
 pub struct TestSocket {
     notes: mpsc::UnboundedSender<Note>,
-    /// Packets that fit into its queue, which nothing empties but the test.
+    /// Packets that still fit into the queue. Only the test frees space.
     space: AtomicUsize,
     closed: AtomicBool,
-    /// Whether what it was given is still on its way.
+    /// True while queued packets count as unsent.
     busy: AtomicBool,
 }
 
-/// The other end of the socket.
+/// Client end of the socket.
 pub struct Client {
     pub session: Session,
     pub member: Member,
@@ -100,12 +100,12 @@ impl RoomSocket for TestSocket {
 }
 
 impl TestSocket {
-    /// From now on so many packets fit into its queue.
+    /// Sets the number of packets that still fit into the queue.
     pub fn set_space(&self, packets: usize) {
         self.space.store(packets, Ordering::Relaxed);
     }
 
-    /// From now on it is on its way for long, what it is given.
+    /// Sets whether queued packets count as unsent.
     pub fn set_busy(&self, busy: bool) {
         self.busy.store(busy, Ordering::Relaxed);
     }
@@ -115,13 +115,13 @@ impl TestSocket {
     }
 
     fn note(&self, note: Note) {
-        // A test that is over listens no more.
+        // A finished test has dropped the receiver.
         let _ = self.notes.send(note);
     }
 }
 
 impl Session {
-    /// A client that has not joined yet.
+    /// Returns a client that has not joined yet.
     pub fn client(&self, name: &str) -> Client {
         let (sender, notes) = mpsc::unbounded_channel();
         let socket = Arc::new(TestSocket {
@@ -148,14 +148,14 @@ impl Session {
         }
     }
 
-    /// A client that takes the packets of commands together and has not joined yet.
+    /// Returns a client with batched delivery that has not joined yet.
     pub fn batched_client(&self, name: &str) -> Client {
         let mut client = self.client(name);
         client.member.frames = Frames::Batched;
         client
     }
 
-    /// A client that has joined and read what it got for that.
+    /// Returns a client that has joined and has read the packets of its join.
     pub async fn joined(&self, name: &str) -> Client {
         let mut client = self.client(name);
         within(client.join(None)).await.expect("there is room");
@@ -184,13 +184,13 @@ impl Client {
         self.session.hub.resync(self.session.id, self.member.id, request);
     }
 
-    /// Asks for what was put off, as it was told to.
+    /// Requests a granted sync.
     pub fn ask(&self, due: SyncDue) {
         let request = ResyncRequest::due(due, now());
         self.session.hub.resync(self.session.id, self.member.id, request);
     }
 
-    /// Waits for its turn, as what happens to it next, and asks for its sync.
+    /// Expects a granted sync as the next operation, and requests the sync.
     pub async fn takes_its_turn(&mut self) {
         match self.note().await {
             Note::Due(due) => self.ask(due),
@@ -198,7 +198,7 @@ impl Client {
         }
     }
 
-    /// Says something of itself. Returns whether that was told.
+    /// Sets the client's presence state. Returns true if the session had to be notified.
     pub fn says(&self, state: &Json) -> bool {
         let state = (!state.is_null()).then(|| Arc::from(to_raw_value(state).expect("JSON")));
         let told = self.member.presence.set(state);
@@ -208,12 +208,12 @@ impl Client {
         told
     }
 
-    /// What happens to it next.
+    /// Waits for the next operation.
     pub async fn note(&mut self) -> Note {
         within(self.notes.recv()).await.expect("the socket is there")
     }
 
-    /// The packet that it gets next.
+    /// Waits for the next operation, which must be a packet.
     pub async fn packet(&mut self) -> Packet {
         match self.note().await {
             Note::Packet(packet) => packet,
@@ -221,7 +221,7 @@ impl Client {
         }
     }
 
-    /// The packets up to the next one of that event, which is the last of them.
+    /// Returns the packets up to the next packet of an event, inclusive.
     pub async fn until(&mut self, event: &str) -> Vec<Packet> {
         let mut packets = vec![self.packet().await];
         while packets.last().is_some_and(|last| last.event != event) {
@@ -230,7 +230,7 @@ impl Client {
         packets
     }
 
-    /// The packets up to the event at `seq`.
+    /// Returns the packets up to the event at `seq`, inclusive.
     pub async fn until_seq(&mut self, seq: Seq) -> Vec<Packet> {
         let mut packets = vec![self.packet().await];
         while packets.last().is_some_and(|last| last.place() < Some(seq)) {
@@ -239,12 +239,12 @@ impl Client {
         packets
     }
 
-    /// What has happened until now and was not looked at.
+    /// Returns all operations so far that were not read.
     pub fn so_far(&mut self) -> Vec<Note> {
         std::iter::from_fn(|| self.notes.try_recv().ok()).collect()
     }
 
-    /// The names of the packets that it was given until now.
+    /// Returns the names of all unread operations so far.
     pub fn events_so_far(&mut self) -> Vec<&'static str> {
         let notes = self.so_far().into_iter();
         notes
@@ -259,12 +259,12 @@ impl Client {
 }
 
 impl Packet {
-    /// Where a client is that has this packet: an event's `seq`, a sync's.
+    /// Returns the `seq` of a client that has this packet: the event's, or the sync's.
     pub fn place(&self) -> Option<Seq> {
         self.seq.or_else(|| self.data["at"].as_u64().map(Seq))
     }
 
-    /// It, or the packets that it is made of.
+    /// Returns the packets of a batched packet, or the packet itself.
     pub fn apart(self) -> Vec<Self> {
         if self.event != "together" {
             return vec![self];
@@ -286,8 +286,8 @@ impl Packet {
     }
 }
 
-/// Checks that packets continue a client's replica from `from` to `to`, with nothing missing, doubled or out of order
-/// (P1, P2): each event is the next one, and a sync gives what is missing or everything.
+/// Asserts that packets continue a replica from `from` to `to` without a gap, a duplicate or a reordering (P1, P2):
+/// each event is the next one, and a sync contains the missing events or the whole document.
 pub fn assert_gapless(packets: &[Packet], from: Seq, to: Seq) {
     let mut at = from;
     for packet in packets {
