@@ -1,4 +1,4 @@
-//! P3: nothing leaves the process before what it shows is in the log.
+//! P3: no effect leaves the process before the state behind it is in the log.
 
 use talus_actors::{
     domain::ids::{CommandId, Seq},
@@ -13,8 +13,8 @@ use crate::actors_support::{
     settle, within,
 };
 
-/// P3: while an append is in flight nothing comes out: not its receipt, not its events, and no answer of what came
-/// after it, be it a read, a join, a refusal or a retry. Once it is durable everything does.
+/// P3: during an append neither its receipt nor its events are released, nor any later answer: read, join, rejection or
+/// retry. All are released once the append is durable.
 #[tokio::test]
 async fn nothing_that_comes_after_an_append_leaves_before_it_is_durable() {
     let mut world = World::start().await;
@@ -65,7 +65,8 @@ async fn nothing_that_comes_after_an_append_leaves_before_it_is_durable() {
     assert_eq!(save.answer().await.expect("lent").snapshot.seq, Seq(2));
 }
 
-/// P3: the same for what is decided in one group with a command: it was decided on what is not durable yet.
+/// P3: answers that are decided in one group with a command wait for the append of the group, because they depend on
+/// state that is not durable yet.
 #[tokio::test]
 async fn nothing_that_is_decided_with_a_command_leaves_before_it_is_durable() {
     let mut world = World::start().await;
@@ -75,7 +76,7 @@ async fn nothing_that_is_decided_with_a_command_leaves_before_it_is_durable() {
     world.plan.all(Fate::Hold);
     let first = Underway::begin(session.add());
     let ahead = within(world.plan.held()).await;
-    // These wait for the first append, and are the second group together.
+    // The following calls wait for the first append and form the second group.
     let node = create_node(new_node_id());
     let second = Underway::begin(session.submit(node.clone()));
     let refused = Underway::begin(session.submit(node));
@@ -111,7 +112,7 @@ async fn nothing_that_is_decided_with_a_command_leaves_before_it_is_durable() {
     assert_gapless(&packets, Seq(2), Seq(4));
 }
 
-/// P3, P1: what a group held back comes out in the order in which it came in: to the room, and to the callers.
+/// P3, P1: the effects of a group are released in the order of the messages, to the room and to the callers.
 #[tokio::test]
 async fn what_was_held_back_comes_out_in_the_order_it_came_in() {
     let mut world = World::start().await;
@@ -160,8 +161,8 @@ async fn what_was_held_back_comes_out_in_the_order_it_came_in() {
     assert_eq!(seen, sent);
 }
 
-/// P3: the clock of a command is the moment it was received, not the one at which its append was done; and a receipt
-/// says the same as the record in the log.
+/// P3: a command's timestamp is its time of receipt, not the time of its append, and a receipt agrees with the record
+/// in the log.
 #[tokio::test]
 async fn a_receipt_says_what_the_log_says() {
     let world = World::start().await;
@@ -198,7 +199,7 @@ async fn a_receipt_says_what_the_log_says() {
     assert!(submitted.receipt.outcome.undo_available && submitted.receipt.outcome.is_dirty);
 }
 
-/// P3: a socket whose packets wait for an append that fails gets none of them: it is told where the session is instead.
+/// P3: events of a failed append are never sent. The socket gets a sync instead.
 #[tokio::test]
 async fn events_of_an_append_that_failed_never_leave() {
     let mut world = World::start().await;

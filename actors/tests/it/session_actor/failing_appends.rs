@@ -1,5 +1,4 @@
-//! P8, P4: an append that fails, conflicts or goes unanswered costs the callers in it a question, and nobody anything
-//! else.
+//! P8, P4: a failed, conflicting or unanswered append affects only the commands in its group, whose outcome is unknown.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -15,7 +14,7 @@ use crate::actors_support::{
     until, within,
 };
 
-/// Every bad end that an append can have, and whether it is in the log then.
+/// Returns every unsuccessful fate of an append, and whether its group is in the log.
 fn bad_ends() -> [(Fate, bool); 7] {
     let conflict = AppendError::Conflict {
         expected: Seq(2),
@@ -32,9 +31,9 @@ fn bad_ends() -> [(Fate, bool); 7] {
     ]
 }
 
-/// However an append ends badly: the commands in it have an unknown outcome; those that came after it are served by the
-/// next actor as if nothing had been, in the same epoch, and `seq` goes on from what the log has. The same command again
-/// is answered rightly, whether it was appended or not.
+/// After any unsuccessful append the commands in the group have an unknown outcome. The next actor serves the commands
+/// behind the group, in the same epoch, with `seq` continuing from the log. A retry gets the right answer, whether the
+/// append reached the log or not.
 #[tokio::test]
 async fn after_a_bad_append_the_session_goes_on_from_its_log() {
     for (fate, appended) in bad_ends() {
@@ -79,8 +78,8 @@ async fn after_a_bad_append_the_session_goes_on_from_its_log() {
     }
 }
 
-/// Everything that was decided in a group whose append is lost has an unknown outcome, refusals and retries too: they
-/// were decided on what is gone. Reads and joins in it are simply asked again.
+/// Every command in a lost group has an unknown outcome, including rejections and retries, because they were decided on
+/// lost state. Reads and joins in the group are repeated.
 #[tokio::test]
 async fn a_lost_group_leaves_no_answer_behind_and_no_read_or_join() {
     let mut world = World::start().await;
@@ -113,7 +112,7 @@ async fn a_lost_group_leaves_no_answer_behind_and_no_read_or_join() {
     assert_eq!(client.until("session:connected").await[0].data["at"], 2);
 }
 
-/// A socket that leaves in a group whose append is lost has left: the others hear of it, once.
+/// A socket that leaves in a lost group has left, and the other members are notified once.
 #[tokio::test]
 async fn who_leaves_in_a_lost_group_has_left() {
     let mut world = World::start().await;
@@ -146,7 +145,7 @@ async fn who_leaves_in_a_lost_group_has_left() {
     assert_eq!(world.stats().members.get(), 1);
 }
 
-/// Readers that wait for a `seq` and callers who wait to save outlive the actor that they asked.
+/// Pending reads with `min_seq` and pending saves outlive the actor that they were sent to.
 #[tokio::test]
 async fn who_waits_in_a_session_outlives_its_actor() {
     let world = World::start().await;
@@ -165,8 +164,8 @@ async fn who_waits_in_a_session_outlives_its_actor() {
     waiting.answer().await.expect("lent");
 }
 
-/// The sockets of a session stay in its room while its actor is replaced: each is told where the session is, and gets
-/// everything that follows; nobody hears that anybody came or went (P2, P8).
+/// P2, P8: the sockets of a session stay in the room while its actor is replaced. Each gets a sync and all following
+/// events, and no join or leave is published.
 #[tokio::test]
 async fn sockets_stay_while_a_session_starts_again() {
     for (fate, appended) in bad_ends() {
@@ -192,8 +191,8 @@ async fn sockets_stay_while_a_session_starts_again() {
     }
 }
 
-/// A panic in the actor itself, here in the midst of handing a group to the log, is the same: the command in question has
-/// an unknown outcome and is not in the log, everything else goes on.
+/// A panic of the actor during an append is handled as any failure: the command has an unknown outcome and is not in
+/// the log, and the session continues.
 #[tokio::test]
 async fn a_panic_in_the_actor_is_a_failure_like_any_other() {
     let world = World::start().await;
@@ -216,7 +215,7 @@ async fn a_panic_in_the_actor_is_a_failure_like_any_other() {
     assert_eq!(world.stats().session_restarts.get(), 1);
 }
 
-/// Undo survives: the next actor takes back what the one before it did.
+/// Undo survives a restart: the next actor undoes a step of its predecessor.
 #[tokio::test]
 async fn undo_survives_the_actor() {
     let world = World::start().await;
@@ -230,7 +229,7 @@ async fn undo_survives_the_actor() {
     assert_eq!(session.snapshot().await.expect("read").document.graph.len(), 1);
 }
 
-/// If somebody else wrote to the log, the session finds out with its next append, and goes on from what is there.
+/// A session detects another writer at its next append, and continues from the log.
 #[tokio::test]
 async fn a_session_takes_over_what_another_wrote_to_its_log() {
     let world = World::start().await;
@@ -243,7 +242,7 @@ async fn a_session_takes_over_what_another_wrote_to_its_log() {
         .receipt
         .outcome
         .node_ids[0];
-    // What the other session has at 1 and 2, as another writer of the first one would have put it at 3 and 4.
+    // Event 1 and 2 of the other session, placed at 3 and 4 as another writer of the first session would place them.
     let stored = world
         .log
         .open(other.id, usize::MAX)
@@ -252,7 +251,7 @@ async fn a_session_takes_over_what_another_wrote_to_its_log() {
         .expect("created");
     let mut record = (*stored.records[0]).clone();
     record.first_seq = Seq(3);
-    // It is of another graph.
+    // The hash belongs to another graph.
     record.outcome.state_hash = None;
     let (done, written) = tokio::sync::oneshot::channel();
     world.log.append(Append {
@@ -271,8 +270,8 @@ async fn a_session_takes_over_what_another_wrote_to_its_log() {
     assert_eq!(snapshot.document.graph.len(), 3);
 }
 
-/// A log that fails now and then, under commands that are sent again until they are answered: each is applied exactly
-/// once (P4), and the sockets miss nothing (P2).
+/// P4, P2: with a log that fails repeatedly, and commands that are retried until they are answered, each command is
+/// applied once and the sockets miss no event.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_a_log_that_fails_now_and_then_every_command_is_applied_once() {
     let world = Setup::new()

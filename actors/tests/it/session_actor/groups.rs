@@ -1,4 +1,4 @@
-//! Group commit: what gathers while an append is in flight becomes the next one.
+//! Group commit: commands that arrive during an append form the next group.
 
 use talus_actors::{domain::ids::Seq, hub::HubError, log::planned::Fate};
 
@@ -18,8 +18,8 @@ fn adds(session: &Session, count: usize) -> Vec<Underway<Outcome>> {
     (0..count).map(|_| Underway::begin(session.add())).collect()
 }
 
-/// Commands that come while an append is in flight are one append together, of at most `group_commands_max` (P9); each
-/// group follows the one before it, and each command gets its own receipt, in the order sent.
+/// Commands that arrive during an append are appended together, at most `group_commands_max` at a time (P9). Each group
+/// follows the previous one, and each command gets its own receipt, in the order of sending.
 #[tokio::test]
 async fn commands_that_gather_are_appended_together_up_to_the_limit() {
     let mut world = Setup::new()
@@ -47,7 +47,7 @@ async fn commands_that_gather_are_appended_together_up_to_the_limit() {
     assert_eq!(world.plan.appends(), 4);
 }
 
-/// Reads and joins are part of a group without being appended; one that nothing is appended of costs no append.
+/// Reads and joins take part in a group without being appended. A group without records causes no append.
 #[tokio::test]
 async fn what_changes_nothing_is_not_appended() {
     let world = World::start().await;
@@ -66,7 +66,7 @@ async fn what_changes_nothing_is_not_appended() {
     assert_eq!(world.plan.appends(), before + 1);
 }
 
-/// A group that fills up with reads still makes progress with the commands behind them, in order.
+/// A group that is full of reads does not starve the commands behind them, and the order is kept.
 #[tokio::test]
 async fn reads_in_a_group_do_not_keep_commands_out_for_good() {
     let mut world = Setup::new()
@@ -89,7 +89,7 @@ async fn reads_in_a_group_do_not_keep_commands_out_for_good() {
     assert_eq!(last.answer().await.expect("read").seq, Seq(4));
 }
 
-/// P7: a session whose append is stuck delays no other one.
+/// P7: a session with a stuck append delays no other session.
 #[tokio::test]
 async fn a_session_that_waits_for_the_log_delays_no_other() {
     let mut world = World::start().await;
@@ -114,7 +114,7 @@ async fn a_session_that_waits_for_the_log_delays_no_other() {
     assert_eq!(waiting.answer().await.expect("accepted").receipt.seq, Seq(2));
 }
 
-/// A command whose sender went away is carried out all the same, once: it was in the mailbox.
+/// A command in the mailbox is applied once even if its sender is cancelled.
 #[tokio::test]
 async fn a_command_is_carried_out_also_if_its_sender_goes_away() {
     let mut world = World::start().await;
@@ -130,8 +130,8 @@ async fn a_command_is_carried_out_also_if_its_sender_goes_away() {
     until(|| world.stats().events_published.get() == 4).await;
 }
 
-/// Many callers at once, on several threads: every command is in the log exactly once, each caller's own in the order
-/// sent, and the receipts say where (P1, P4).
+/// Concurrent callers on several threads: every command is in the log exactly once, each caller's commands in order, at
+/// the `seq` of the receipt (P1, P4).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_callers_at_once_lose_and_double_nothing() {
     const CALLERS: usize = 8;

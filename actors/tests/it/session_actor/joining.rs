@@ -1,4 +1,4 @@
-//! P1, P2: joining, resuming and leaving a room that is busy: everybody sees everything once, in one order.
+//! P1, P2: joining, resuming and leaving a busy room. Every socket sees every event once, in one order.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ fn at(session: &Session, seq: u64) -> Option<Position> {
     })
 }
 
-/// The events of packets, by `seq`: what was seen where.
+/// Returns the events in packets by `seq`.
 fn order(packets: &[Packet]) -> BTreeMap<Seq, (String, &'static str)> {
     let placed = packets.iter().filter_map(|packet| Some((packet.seq?, packet)));
     placed
@@ -34,8 +34,8 @@ fn order(packets: &[Packet]) -> BTreeMap<Seq, (String, &'static str)> {
         .collect()
 }
 
-/// P1: a socket that joins anywhere in a stream of commands gets a sync and then exactly the events after it. Tried at
-/// every place, for groups of several sizes: with the log ahead, in the middle of a group, behind one.
+/// P1: a socket that joins anywhere in a stream of commands gets a sync and then exactly the events after it. Checked
+/// at every position and for several group sizes: before, within and behind a group.
 #[tokio::test]
 async fn a_socket_that_joins_amid_commands_misses_and_doubles_nothing() {
     const COMMANDS: usize = 9;
@@ -75,8 +75,8 @@ async fn a_socket_that_joins_amid_commands_misses_and_doubles_nothing() {
     }
 }
 
-/// P1, P2: sockets that come, go and come back with their position while several callers send commands, on several
-/// threads: each of them ends with everything, and all saw the same events at the same places.
+/// P1, P2: sockets join, leave and resume while several callers send commands on several threads. Each socket ends with
+/// all events and sees the same events at the same `seq`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sockets_that_come_and_go_all_see_the_same_order() {
     const CALLERS: usize = 4;
@@ -134,7 +134,7 @@ async fn sockets_that_come_and_go_all_see_the_same_order() {
     }
 }
 
-/// P2: what a position leads to: the missing events, or everything and why.
+/// P2: a position is answered with the missing events, or with the whole document and the reason.
 #[tokio::test]
 async fn a_position_is_answered_with_what_is_missing_or_with_everything_and_why() {
     let world = Setup::new()
@@ -155,7 +155,7 @@ async fn a_position_is_answered_with_what_is_missing_or_with_everything_and_why(
         epoch: None,
         seq: Seq(8),
     });
-    // Ten events, of which the window keeps the last six: 5 to 10.
+    // Ten events; the window keeps the last six, 5 to 10.
     for (position, reason, seqs) in [
         (None, "first_join", None),
         (at(&session, 10), "resumed", Some(vec![])),
@@ -185,7 +185,7 @@ async fn a_position_is_answered_with_what_is_missing_or_with_everything_and_why(
     }
 }
 
-/// A new session is at 0 with nothing in it, and a client that has that has everything.
+/// A new session is empty at `seq` 0, and a client at position 0 misses no event.
 #[tokio::test]
 async fn the_beginning_is_a_position_too() {
     let world = World::start().await;
@@ -204,8 +204,8 @@ async fn the_beginning_is_a_position_too() {
     assert_eq!(other.packet().await.data["body"]["seqs"], serde_json::json!([1, 2]));
 }
 
-/// A socket in the room can ask again, with or without a position; if it says that its replica differs it gets
-/// everything, whatever its position. It goes on from there, and nobody else hears of it.
+/// A member can request a sync with or without a position. A reported divergence gets the whole document regardless of
+/// the position. Live events follow the sync, and no other member is notified.
 #[tokio::test]
 async fn a_socket_can_ask_again_where_the_session_is() {
     let world = World::start().await;
@@ -233,7 +233,7 @@ async fn a_socket_can_ask_again_where_the_session_is() {
     assert!(!events.contains(&"session:sync"), "{events:?}");
 }
 
-/// A socket that is in no room, or in another session's, gets nothing by asking (P7).
+/// P7: a sync request from a socket outside the room is ignored.
 #[tokio::test]
 async fn asking_from_outside_the_room_is_ignored() {
     let world = World::start().await;
@@ -249,8 +249,8 @@ async fn asking_from_outside_the_room_is_ignored() {
     assert_eq!(stranger.events_so_far(), [""; 0]);
 }
 
-/// The sync comes first, then who is here, then `connected`, which the others get too, with how many they are then; those that stay hear
-/// who left, why, and how many remain.
+/// A join sends the sync, the presence list and `connected`, in this order; the other members get `connected` too, with
+/// the new number of members. A leave tells the remaining members the client, the reason and the new number.
 #[tokio::test]
 async fn who_comes_and_who_goes_is_told_with_how_many_there_are() {
     let world = World::start().await;
@@ -306,7 +306,7 @@ async fn who_comes_and_who_goes_is_told_with_how_many_there_are() {
     crate::actors_support::until(|| world.stats().members.get() == 0).await;
 }
 
-/// P9: a room has so many places; who finds none is told how many there are, and gets in when one is free.
+/// P9: a join to a full room is refused with the maximum, and succeeds once a member leaves.
 #[tokio::test]
 async fn a_full_room_lets_nobody_in_until_one_leaves() {
     let world = Setup::new()
@@ -333,8 +333,8 @@ async fn a_full_room_lets_nobody_in_until_one_leaves() {
     drop(second);
 }
 
-/// What a command's packets are, in which order: executing, its events, what closes it; for a refused one that it
-/// failed, and for one that changed nothing no new `seq`.
+/// Packets of a command: executing, its events, and the closing event. A rejected command sends `failed`; a command
+/// without changes takes no new `seq`.
 #[tokio::test]
 async fn each_command_is_told_of_whole_and_in_order() {
     let world = World::start().await;
@@ -376,8 +376,7 @@ async fn each_command_is_told_of_whole_and_in_order() {
     assert_eq!(client.events_so_far(), [""; 0]);
 }
 
-/// P4: a command that comes again is answered and nobody is told; nor is anybody told if its id is used for another
-/// one, except that this failed.
+/// P4: a retry is answered and sends no event. A reused id for another command sends only the failure.
 #[tokio::test]
 async fn a_retry_sends_no_events() {
     let world = World::start().await;
@@ -401,7 +400,7 @@ async fn a_retry_sends_no_events() {
     assert_eq!(client.packet().await.data["code"], "COMMAND_ID_REUSED");
 }
 
-/// A member that is in the room keeps its one place if it joins again, as a call that is repeated does.
+/// A member that joins again keeps its single place, as a repeated call requires.
 #[tokio::test]
 async fn joining_again_takes_no_second_place() {
     let world = Setup::new()
@@ -419,8 +418,7 @@ async fn joining_again_takes_no_second_place() {
     assert_eq!(session.snapshot().await.expect("read").active_clients, 1);
 }
 
-/// A request that makes no sense whatever the state is its sender's business: nobody else is told of it, though a command
-/// that is merely refused is shown to the room.
+/// A malformed command sends no event. A well-formed command that is rejected is published to the room.
 #[tokio::test]
 async fn a_malformed_command_sends_no_events() {
     let world = World::start().await;

@@ -1,4 +1,4 @@
-//! P4: commands that a session has forgotten and its log has not; and what a new command costs in such a session.
+//! P4: commands that left the replay window and are only in the log, and the cost of new commands in such a session.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ use talus_actors::{
 
 use crate::actors_support::{Session, Setup, Underway, World, create_node, new_node_id, within};
 
-/// A session that remembers no more than its latest command.
+/// Returns parameters of a session that remembers only its latest command.
 fn forgetful() -> Setup {
     Setup::new().with(|settings| settings.limits.replay_window_events = 2)
 }
 
-/// A command that was accepted, and what it came to.
+/// Accepted command with its receipt.
 struct Sent {
     id: CommandId,
     command: Command,
@@ -42,7 +42,7 @@ async fn send_many(session: &Session, count: usize) -> Vec<Sent> {
     sent
 }
 
-/// Sent again, a command answers as it did the first time, and says that this is what it does.
+/// Asserts that a retry returns the first receipt, marked as a duplicate.
 async fn assert_known(session: &Session, sent: &Sent) {
     let again = within(session.submit_as(sent.id, sent.command.clone())).await;
     let expected = Receipt {
@@ -60,7 +60,7 @@ async fn restart(session: &Session) {
     within(restarted).await;
 }
 
-/// Sends new commands until the log is asked about them no longer.
+/// Sends new commands until the log is no longer asked about them.
 async fn until_nothing_is_asked(world: &World, session: &Session) {
     within(async {
         loop {
@@ -74,8 +74,8 @@ async fn until_nothing_is_asked(world: &World, session: &Session) {
     .await;
 }
 
-/// P4: in a session that has long forgotten its first commands, the log is asked about none that is new, and about one
-/// of long ago once: it gets its first answer.
+/// P4: in a session whose first commands left the window the log is asked about no new command, and once about each
+/// retry of an old command, which gets its first receipt.
 #[tokio::test]
 async fn the_log_is_asked_about_old_commands_and_about_no_new_one() {
     let world = forgetful().start().await;
@@ -93,8 +93,8 @@ async fn the_log_is_asked_about_old_commands_and_about_no_new_one() {
     assert_eq!(session.snapshot().await.expect("read").seq, latest.first.seq);
 }
 
-/// After a restart the same is so as soon as the ids of before have been read, however many pages they are. Nobody waits
-/// for them: until then, the log is asked about each command.
+/// After a restart the log is asked about each command until all pages of ids have been read. No command waits for the
+/// pages.
 #[tokio::test]
 async fn after_a_restart_the_log_is_asked_until_the_ids_of_before_are_read() {
     for count in [50, 1_000, 1_050] {
@@ -127,7 +127,7 @@ async fn after_a_restart_the_log_is_asked_until_the_ids_of_before_are_read() {
     }
 }
 
-/// Ids that cannot be read cost nobody anything but the time for looking up; they are read later.
+/// Ids that cannot be read cost only the time for lookups. The page is read again later.
 #[tokio::test]
 async fn ids_that_cannot_be_read_are_read_later() {
     let world = forgetful().start().await;
@@ -146,7 +146,8 @@ async fn ids_that_cannot_be_read_are_read_later() {
     assert_eq!(world.plan.id_pages(), 2);
 }
 
-/// Operators see what the filter takes: nothing before the session forgets, and nothing at all where it is switched off.
+/// The inspection reports the filter's memory: 0 before a command leaves the window, and always 0 if the filter is
+/// disabled.
 #[tokio::test]
 async fn the_filter_takes_nothing_before_it_is_needed() {
     for (bytes_max, taken) in [(1_048_576, 4_096), (0, 0)] {
@@ -165,22 +166,22 @@ async fn the_filter_takes_nothing_before_it_is_needed() {
     }
 }
 
-/// What happens to a session.
+/// Step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
-    /// So many new commands at once.
+    /// Several new commands at once.
     New(usize),
-    /// One that was accepted comes again, with a new one behind it.
+    /// Retry of an accepted command, followed by a new command.
     Again(prop::sample::Index),
-    /// A new one comes twice at once.
+    /// The same new command twice at once.
     Twice,
-    /// A new one whose append ends so that nobody knows how; then it comes again.
+    /// New command with an unknown outcome, then its retry. The flag tells whether the append reached the log.
     InDoubt(bool),
-    /// Its actor fails.
+    /// Restart of the session.
     Restart,
-    /// It leaves memory.
+    /// Passivation of the session.
     Sleep,
-    /// The next pages of ids cannot be read, or wait for long.
+    /// Number of id pages that fail, and whether later pages are held.
     NoIds(usize, bool),
 }
 
@@ -197,7 +198,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..40)
 }
 
-/// The session under test, and what a plain map knows of it.
+/// Session under test with a map as its model.
 struct Model {
     world: World,
     session: Session,
@@ -248,7 +249,7 @@ impl Model {
                 self.accept(id, command, first);
             }
             Step::Restart => {
-                // One that sleeps has no actor that could fail.
+                // A passivated session has no actor to restart.
                 within(self.session.hub.wake(self.session.id))
                     .await
                     .expect("it is there");
@@ -284,7 +285,7 @@ impl Model {
         assert!(before.is_none());
     }
 
-    /// Every command once, and nothing else.
+    /// Asserts that the log holds every accepted command once, and no other.
     async fn assert_log(&self) {
         let stored = self.world.log.open(self.session.id, usize::MAX).await;
         let records = stored.expect("readable").expect("there").records;
@@ -299,8 +300,8 @@ impl Model {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// P4: whatever happens to a session, and however little it remembers: a command that was accepted once, at whatever
-    /// age, answers as it did then, a new one is accepted, and the log has each once.
+    /// P4: for any history and any size of the window, an accepted command of any age returns its first receipt, a new
+    /// command is accepted, and the log holds each command once.
     #[test]
     fn commands_of_any_age_are_applied_once(
         steps in steps(),

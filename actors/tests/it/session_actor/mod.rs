@@ -1,4 +1,4 @@
-//! One session: what it lets out and when, in which order, and to whom.
+//! Session actor: timing, order and receivers of its effects.
 
 mod durability;
 mod failing_appends;

@@ -1,4 +1,4 @@
-//! Reading: of what is there, of what is about to be, and of what was.
+//! Reads of current, future and past state.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ fn read_at_least(session: &Session, seq: u64, wait: Duration) -> Underway<Result
     Underway::begin(async move { hub.snapshot_at_least(id, Seq(seq), wait).await })
 }
 
-/// A reader that wants a `seq` is answered when the session gets there, not before and without asking again; one that
-/// asks for what is there is answered at once.
+/// A read with `min_seq` is answered once the session reaches it, neither earlier nor only after a second request. A
+/// read of a reached `seq` is answered at once.
 #[tokio::test]
 async fn a_reader_waits_for_its_seq() {
     let world = World::start().await;
@@ -47,7 +47,7 @@ async fn a_reader_waits_for_its_seq() {
     }
 }
 
-/// A reader that waited long enough is told where the session is; and it holds nothing up.
+/// A read that times out reports the current `seq` and keeps no permit.
 #[tokio::test]
 async fn a_reader_whose_time_is_over_is_told_where_the_session_is() {
     let world = Setup::new()
@@ -64,7 +64,7 @@ async fn a_reader_whose_time_is_over_is_told_where_the_session_is() {
     session.added().await;
 }
 
-/// P9: a reader that went away leaves no permit behind once the session does anything.
+/// P9: the permit of a cancelled read is released by the session's next message.
 #[tokio::test]
 async fn a_reader_that_goes_away_leaves_nothing_behind() {
     let world = Setup::new()
@@ -79,7 +79,7 @@ async fn a_reader_that_goes_away_leaves_nothing_behind() {
     }
 }
 
-/// What a read sees is a moment: later commands do not change it.
+/// A view is immutable: later commands do not change it.
 #[tokio::test]
 async fn a_snapshot_stays_what_it_was() {
     let world = World::start().await;
@@ -98,7 +98,7 @@ async fn a_snapshot_stays_what_it_was() {
     assert!(after.last_activity >= before.last_activity);
 }
 
-/// The commands of a session, newest first, in pages, each with whether it is undone now.
+/// History lists the commands newest first, in pages, each with its current undone flag.
 #[tokio::test]
 async fn history_tells_what_is_undone_page_by_page() {
     let world = World::start().await;
@@ -127,7 +127,7 @@ async fn history_tells_what_is_undone_page_by_page() {
     assert_eq!((nothing.items.len(), nothing.more), (0, false));
 }
 
-/// P3: history and events are read from the log: what is not appended is not among them.
+/// P3: history and events are read from the log, so a pending append is not visible.
 #[tokio::test]
 async fn events_are_read_from_the_log() {
     let mut world = World::start().await;
@@ -158,7 +158,7 @@ async fn events_are_read_from_the_log() {
     );
 }
 
-/// Whatever is asked of a session that does not exist, the answer is that it does not.
+/// Every call for an unknown session ends in `SessionNotFound`.
 #[tokio::test]
 async fn a_session_that_does_not_exist_is_said_not_to() {
     let world = World::start().await;

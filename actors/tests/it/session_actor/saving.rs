@@ -1,4 +1,4 @@
-//! Who writes the project file: one at a time, in order, and nothing that is not durable.
+//! Saves of the project file: exclusive, in order, and of durable states only.
 
 use talus_actors::{
     domain::{command::Command, ids::Seq},
@@ -13,8 +13,8 @@ fn begin_save(session: &Session) -> Underway<Result<SaveLease, HubError>> {
     Underway::begin(async move { hub.begin_save(id).await })
 }
 
-/// P3: the right to write the project file shows the session too, so it waits like everything else. If it did not, the
-/// file could hold what the log never will.
+/// P3: a lease contains the session's state, so it waits for durability as every answer does. Otherwise the file could
+/// contain a change that never reaches the log.
 #[tokio::test]
 async fn a_save_gets_no_state_that_is_not_durable() {
     let mut world = World::start().await;
@@ -40,8 +40,8 @@ async fn a_save_gets_no_state_that_is_not_durable() {
     );
 }
 
-/// The right to write is lent to one at a time, in the order in which it was asked for, each with the session as it is
-/// then: no older state is written over a newer one.
+/// Leases are granted one at a time in the order of the requests, each with the state at the grant: an older state is
+/// never written over a newer one.
 #[tokio::test]
 async fn one_saves_at_a_time_and_in_order() {
     let world = World::start().await;
@@ -68,7 +68,7 @@ async fn one_saves_at_a_time_and_in_order() {
     assert_eq!(third.answer().await.expect("lent").snapshot.seq, Seq(2));
 }
 
-/// Who no longer waits is skipped, whether he gave up in the queue or just when it was his turn.
+/// A cancelled request is skipped, both in the queue and at the moment of its grant.
 #[tokio::test]
 async fn who_gave_up_is_skipped() {
     let mut world = World::start().await;
@@ -81,7 +81,7 @@ async fn who_gave_up_is_skipped() {
     drop(lease);
     let lease = patient.answer().await.expect("lent");
 
-    // His turn comes in a group whose append is under way, and he goes before it is done.
+    // The grant falls into a group whose append is in flight, and the request is cancelled before the append is done.
     world.plan.all(Fate::Hold);
     let first = Underway::begin(session.add());
     let ahead = within(world.plan.held()).await;
@@ -99,7 +99,7 @@ async fn who_gave_up_is_skipped() {
     assert_eq!(last.answer().await.expect("lent").snapshot.seq, Seq(4));
 }
 
-/// While somebody writes, commands and reads go on; the note of it makes the session clean as far as it was written.
+/// Commands and reads continue during a save. The `SaveProject` command makes the session clean up to the saved `seq`.
 #[tokio::test]
 async fn commands_go_on_while_somebody_saves() {
     let world = World::start().await;
@@ -131,8 +131,7 @@ async fn commands_go_on_while_somebody_saves() {
     assert!(!session.snapshot().await.expect("read").is_dirty);
 }
 
-/// P8: also while a session starts again nobody writes beside the one who does: what he began to write is older than
-/// what a second one would.
+/// P8: a lease stays exclusive across a restart of the session, because the pending write is older than any later one.
 #[tokio::test]
 async fn nobody_else_saves_while_a_session_starts_again() {
     let world = World::start().await;
