@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gate_lets_in_its_limit_and_no_more_until_one_leaves() {
+    fn gate_admits_up_to_its_limit() {
         let gate = Gate::new(2);
         let first = gate.try_enter().expect("the first of two");
         let second = gate.clone().try_enter().expect("the second of two");

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn who_hears_an_answer_may_ask_again() {
+    fn permit_is_released_before_the_answer() {
         for lost in [false, true] {
             let gate = Gate::new(1);
             let (reply, mut waiting) = Reply::new(gate.try_enter());
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dropped_reply_says_whether_it_was_started() {
+    async fn dropped_reply_reports_if_it_was_started() {
         let (reply, waiting) = Reply::<()>::new(None);
         drop(reply);
         assert_eq!(answer(waiting).await, Err(Lost::NotStarted));

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_fill_their_window_evenly() {
+    fn reconnect_delays_fill_the_window_evenly() {
         let mut delays: Vec<u64> = (1..=100).map(|id| spread(MemberId(id), 500, 5_000)).collect();
         delays.sort_unstable();
         assert!(delays[0] >= 500 && delays[99] <= 5_000);

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn large_syncs_go_as_far_as_there_is_room_and_then_in_turn() {
+    fn large_syncs_are_limited_and_granted_in_order() {
         let (mut pacing, now) = (Pacing::new(6_400), instant());
         let admitted: Vec<u64> = (1..=4).filter(|&id| sent(&mut pacing, id, 3_000, now)).collect();
         assert_eq!(admitted, [1, 2], "two fit");
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_keeps_others_waiting_for_long() {
+    fn stalled_socket_releases_its_share() {
         let (mut pacing, now) = (Pacing::new(100), instant());
         assert!(sent(&mut pacing, 1, 5_000, now), "what is too large for all goes alone");
         assert!(!sent(&mut pacing, 2, 5_000, now));
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_is_told_what_to_ask_for() {
+    fn grant_carries_the_request_to_make() {
         let divergence = SyncDue::Everything(SyncReason::Divergence);
         for (first, then, due) in [
             (JOIN, divergence, divergence),
@@ -230,7 +230,7 @@ mod tests {
 
     /// Each waiting socket is charged the size of its own sync, whatever the size of other syncs.
     #[test]
-    fn what_others_get_says_nothing_of_what_one_waits_for() {
+    fn waiting_socket_is_charged_its_own_size() {
         let (mut pacing, now) = (Pacing::new(6_400), instant());
         assert!(sent(&mut pacing, 1, 6_000, now));
         for id in 2..40 {
@@ -246,7 +246,7 @@ mod tests {
 
     /// The size of the fresh sync counts: sockets that waited for small syncs and then need large ones wait again.
     #[test]
-    fn a_sync_that_became_much_larger_waits_for_its_room() {
+    fn grown_sync_waits_again() {
         let (mut pacing, now) = (Pacing::new(6_400), instant());
         assert!(sent(&mut pacing, 1, 6_400, now));
         for id in 2..=5 {
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_queue_did_not_take_is_not_on_its_way() {
+    fn refused_sync_is_not_in_flight() {
         let (mut pacing, now) = (Pacing::new(100), instant());
         assert!(pacing.admit(MemberId(1), 100, JOIN));
         pacing.given(MemberId(1), 0, now);

@@ -35,21 +35,21 @@ use crate::domain::{
 macro_rules! event_log_conformance {
     ($make:path) => {
         $crate::event_log_conformance! { $make:
-            a_log_begins_once_and_keeps_how_it_began,
-            a_session_that_is_not_there_is_said_not_to_be,
-            records_come_back_as_they_were_appended,
-            an_append_that_expects_another_seq_is_a_conflict_and_changes_nothing,
-            of_appends_that_expect_the_same_seq_one_wins_whole,
-            each_append_is_answered_once,
-            reading_on_gives_every_record_once_and_no_more_at_a_time_than_asked_for,
-            reading_on_begins_with_the_record_that_holds_the_next_event,
-            reading_back_gives_every_record_once_the_newest_first,
-            reading_back_ends_before_its_place,
-            the_ids_of_commands_are_told_once_each_and_in_their_order,
-            ids_that_were_there_are_told_whatever_is_appended_meanwhile,
-            sessions_are_listed_in_the_order_they_began,
-            a_deleted_session_is_gone_and_its_id_is_free,
-            many_sessions_at_once_do_not_mix,
+            create_succeeds_once_and_keeps_the_header,
+            unknown_session_has_no_log,
+            records_round_trip,
+            append_with_another_seq_conflicts_and_changes_nothing,
+            concurrent_appends_have_one_winner,
+            append_is_answered_once,
+            read_pages_hold_every_record_once,
+            read_begins_with_the_record_of_the_next_event,
+            read_back_pages_hold_every_record_once,
+            read_back_ends_before_its_position,
+            command_ids_are_paged_once_each_and_in_order,
+            command_id_pages_are_complete_despite_appends,
+            sessions_are_listed_in_order_of_creation,
+            deleted_session_is_gone_and_its_id_is_free,
+            concurrent_sessions_stay_separate,
         }
     };
     ($make:path: $($check:ident,)+) => {
@@ -64,7 +64,7 @@ macro_rules! event_log_conformance {
 }
 
 /// Creating a log succeeds once. The header can then be opened and listed unchanged.
-pub async fn a_log_begins_once_and_keeps_how_it_began(log: &impl EventLog) {
+pub async fn create_succeeds_once_and_keeps_the_header(log: &impl EventLog) {
     for (number, with_project) in [(1, true), (2, false)] {
         let genesis = genesis(number, with_project);
         let session_id = genesis.session_id;
@@ -97,7 +97,7 @@ pub async fn a_log_begins_once_and_keeps_how_it_began(log: &impl EventLog) {
 }
 
 /// Reading a session without a log is not an error; appending to one is.
-pub async fn a_session_that_is_not_there_is_said_not_to_be(log: &impl EventLog) {
+pub async fn unknown_session_has_no_log(log: &impl EventLog) {
     let nobody = session_id(404);
     assert!(log.open(nobody, usize::MAX).await.expect("readable").is_none());
     assert_eq!(log.read(nobody, Seq::ZERO, 10.into()).await, Ok(None));
@@ -116,7 +116,7 @@ pub async fn a_session_that_is_not_there_is_said_not_to_be(log: &impl EventLog) 
 }
 
 /// Records come back equal in every field, in the order of the appends and within each append, for any grouping.
-pub async fn records_come_back_as_they_were_appended(log: &impl EventLog) {
+pub async fn records_round_trip(log: &impl EventLog) {
     let (one, all) = filled(log, 1).await;
     let stored = log.open(one, usize::MAX).await.expect("readable").expect("created");
     assert_eq!(stored.records, all);
@@ -134,7 +134,7 @@ pub async fn records_come_back_as_they_were_appended(log: &impl EventLog) {
 }
 
 /// An append with another `seq` than the log's is refused with both values, and leaves no record of its group.
-pub async fn an_append_that_expects_another_seq_is_a_conflict_and_changes_nothing(log: &impl EventLog) {
+pub async fn append_with_another_seq_conflicts_and_changes_nothing(log: &impl EventLog) {
     let (session, all) = filled(log, 1).await;
     let actual = end(&all);
     let more = records(9, 3);
@@ -163,7 +163,7 @@ pub async fn an_append_that_expects_another_seq_is_a_conflict_and_changes_nothin
 
 /// Of several concurrent appends with the same expected `seq` exactly one succeeds, as a whole. The others report the
 /// new `seq`.
-pub async fn of_appends_that_expect_the_same_seq_one_wins_whole(log: &impl EventLog) {
+pub async fn concurrent_appends_have_one_winner(log: &impl EventLog) {
     let session = session_id(1);
     assert_eq!(log.create(genesis(1, true)).await, Ok(()));
     let groups: Vec<Vec<Arc<Recorded>>> = (2..10).map(|seed| records(seed, usize::from(seed) + 1)).collect();
@@ -188,7 +188,7 @@ pub async fn of_appends_that_expect_the_same_seq_one_wins_whole(log: &impl Event
 
 /// Each append is answered exactly once, whatever its outcome. `Done` prevents a second call, so the check counts
 /// missing ones.
-pub async fn each_append_is_answered_once(log: &impl EventLog) {
+pub async fn append_is_answered_once(log: &impl EventLog) {
     let (answers, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let session = session_id(1);
     assert_eq!(log.create(genesis(1, true)).await, Ok(()));
@@ -219,7 +219,7 @@ pub async fn each_append_is_answered_once(log: &impl EventLog) {
 
 /// Reading forward in pages, from any position, returns every record once and in order. A page holds at most the
 /// requested number of events, or is a single record.
-pub async fn reading_on_gives_every_record_once_and_no_more_at_a_time_than_asked_for(log: &impl EventLog) {
+pub async fn read_pages_hold_every_record_once(log: &impl EventLog) {
     let (session, all) = filled(log, 1).await;
     for events_max in [0, 1, 2, 3, 7, 50, usize::MAX] {
         let (mut after, mut followed) = (Seq::ZERO, Vec::new());
@@ -240,7 +240,7 @@ pub async fn reading_on_gives_every_record_once_and_no_more_at_a_time_than_asked
 }
 
 /// A position within a record returns that record. A read at the end returns an empty page and no error.
-pub async fn reading_on_begins_with_the_record_that_holds_the_next_event(log: &impl EventLog) {
+pub async fn read_begins_with_the_record_of_the_next_event(log: &impl EventLog) {
     let (session, all) = filled(log, 1).await;
     for after in (0..=end(&all).0).map(Seq) {
         let rest: Vec<_> = all.iter().filter(|record| record.seq() > after).cloned().collect();
@@ -257,7 +257,7 @@ pub async fn reading_on_begins_with_the_record_that_holds_the_next_event(log: &i
 }
 
 /// Reading backward returns every record once, newest first, in pages of the requested number of records.
-pub async fn reading_back_gives_every_record_once_the_newest_first(log: &impl EventLog) {
+pub async fn read_back_pages_hold_every_record_once(log: &impl EventLog) {
     let (session, all) = filled(log, 1).await;
     let reversed: Vec<_> = all.iter().rev().cloned().collect();
     for records_max in [1, 2, 7, all.len(), usize::MAX] {
@@ -281,7 +281,7 @@ pub async fn reading_back_gives_every_record_once_the_newest_first(log: &impl Ev
 }
 
 /// A record is returned only if it ends before the position.
-pub async fn reading_back_ends_before_its_place(log: &impl EventLog) {
+pub async fn read_back_ends_before_its_position(log: &impl EventLog) {
     let (session, all) = filled(log, 1).await;
     for before in (0..=end(&all).0 + 1).map(Seq) {
         let earlier: Vec<_> = all
@@ -300,7 +300,7 @@ pub async fn reading_back_ends_before_its_place(log: &impl EventLog) {
 
 /// Paging returns the ids of a session's commands once each, in ascending order, and none of another session. A page is
 /// full unless it is the last.
-pub async fn the_ids_of_commands_are_told_once_each_and_in_their_order(log: &impl EventLog) {
+pub async fn command_ids_are_paged_once_each_and_in_order(log: &impl EventLog) {
     let (session, all) = filled(log, 1).await;
     filled(log, 2).await;
     let expected = sorted_ids(&all);
@@ -326,7 +326,7 @@ pub async fn the_ids_of_commands_are_told_once_each_and_in_their_order(log: &imp
 
 /// A page continues behind an id even if the log does not have the id. All ids that were in the log at the first page
 /// are returned, whatever is appended between pages.
-pub async fn ids_that_were_there_are_told_whatever_is_appended_meanwhile(log: &impl EventLog) {
+pub async fn command_id_pages_are_complete_despite_appends(log: &impl EventLog) {
     let (session, all) = filled(log, 1).await;
     let (mut after, mut told, mut so_far) = (None, Vec::new(), all.clone());
     for _ in 0..all.len() {
@@ -350,7 +350,7 @@ pub async fn ids_that_were_there_are_told_whatever_is_appended_meanwhile(log: &i
 }
 
 /// `list` returns every session with its last `seq`, in order of creation, whatever happened since.
-pub async fn sessions_are_listed_in_the_order_they_began(log: &impl EventLog) {
+pub async fn sessions_are_listed_in_order_of_creation(log: &impl EventLog) {
     // Creation order differs from id order.
     let numbers = [5, 1, 9, 3, 7];
     for number in numbers {
@@ -381,7 +381,7 @@ pub async fn sessions_are_listed_in_the_order_they_began(log: &impl EventLog) {
 }
 
 /// After `delete` a session has no log, other sessions are unchanged, and a new log under the same id is empty.
-pub async fn a_deleted_session_is_gone_and_its_id_is_free(log: &impl EventLog) {
+pub async fn deleted_session_is_gone_and_its_id_is_free(log: &impl EventLog) {
     let (gone, all) = filled(log, 1).await;
     let (other, others) = filled(log, 2).await;
     assert_eq!(log.delete(gone).await, Ok(()));
@@ -412,7 +412,7 @@ pub async fn a_deleted_session_is_gone_and_its_id_is_free(log: &impl EventLog) {
 }
 
 /// Concurrent creation, appends and reads of many sessions keep each session's records separate and in order (P7).
-pub async fn many_sessions_at_once_do_not_mix(log: &impl EventLog) {
+pub async fn concurrent_sessions_stay_separate(log: &impl EventLog) {
     const SESSIONS: u8 = 24;
     const RECORDS: usize = 12;
     for number in 1..=SESSIONS {

@@ -144,7 +144,7 @@ mod tests {
         /// P4: an inserted id is found, for any key, memory limit, ids and number of ids. P9: the memory never exceeds
         /// its limit.
         #[test]
-        fn what_was_put_in_is_found(
+        fn inserted_ids_are_found(
             key: u128,
             bytes_max in 0_usize..8_000,
             ids in proptest::collection::vec(any::<u128>(), 0..300),
@@ -165,7 +165,7 @@ mod tests {
     /// P9: an empty filter takes no memory, and the memory grows with the ids: at most ten bytes per id beyond the
     /// first layer.
     #[test]
-    fn it_grows_with_what_is_put_in() {
+    fn filter_grows_with_its_ids() {
         let mut filter = Filter::new(7, 1_048_576);
         assert_eq!((filter.bytes(), mistaken(&filter)), (0, 0));
         for number in 1..=40_000_usize {
@@ -180,7 +180,7 @@ mod tests {
     /// At the designed number of ids at most 1 in 200 is a false positive. The rate rises with further ids until the
     /// filter is full.
     #[test]
-    fn mistakes_are_rare_for_as_long_as_there_is_room() {
+    fn false_positives_are_rare_below_capacity() {
         let mut filter = Filter::new(7, 65_536);
         for number in 0..32_768 {
             filter.insert(id(number)).expect("there is room");
@@ -199,7 +199,7 @@ mod tests {
 
     /// The key decides about false positives: those of one filter say nothing about another.
     #[test]
-    fn mistakes_depend_on_the_key() {
+    fn false_positives_depend_on_the_key() {
         let full = |key| {
             let mut filter = Filter::new(key, FIRST_BYTES);
             (0..).take_while(|&number| filter.insert(id(number)).is_ok()).count();
@@ -213,7 +213,7 @@ mod tests {
 
     /// A memory limit below one word allows no filter.
     #[test]
-    fn no_room_is_full_at_once() {
+    fn filter_without_memory_is_full_at_once() {
         for bytes_max in [0, 7] {
             let mut filter = Filter::new(7, bytes_max);
             assert_eq!((filter.insert(id(1)), filter.bytes()), (Err(Full), 0));

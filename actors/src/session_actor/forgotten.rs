@@ -202,7 +202,7 @@ mod tests {
         /// P4: in any order of accepted commands, pages and failures, an accepted command is never classified as new.
         /// In the end nearly all other ids are known to be new.
         #[test]
-        fn what_was_accepted_is_never_taken_for_new(
+        fn accepted_command_is_never_taken_for_new(
             before in 0_u64..3_500,
             // Each step: number of commands that leave the window, whether they reach the log before the next page, and
             // whether the page can be read.
@@ -239,7 +239,7 @@ mod tests {
 
     /// A session that started with this actor reads no page and takes no memory before a command leaves the window.
     #[test]
-    fn a_young_session_reads_nothing_and_takes_nothing() {
+    fn new_session_reads_no_page_and_takes_no_memory() {
         let mut forgotten = Forgotten::new(true, KEY, BYTES_MAX);
         assert!(forgotten.has_not(id(1)));
         assert_eq!((forgotten.lookup_answered(), forgotten.bytes()), (None, 0));
@@ -248,7 +248,7 @@ mod tests {
     /// A page that cannot be read is requested again, from the same id, after a number of lookups. Until then no id is
     /// certain.
     #[test]
-    fn a_page_that_fails_is_tried_again_later() {
+    fn failed_page_is_requested_again_later() {
         let log: BTreeSet<_> = (0..1_500).map(id).collect();
         let mut forgotten = Forgotten::new(false, KEY, BYTES_MAX);
         let first = forgotten.lookup_answered().expect("the first page");
@@ -266,7 +266,7 @@ mod tests {
 
     /// P9: a session with more commands than the filter can hold drops the filter and reads no further page.
     #[test]
-    fn too_many_commands_are_given_up() {
+    fn filter_is_dropped_at_its_capacity() {
         let log: BTreeSet<_> = (0..5_000).map(id).collect();
         let mut forgotten = Forgotten::new(false, KEY, 1_024);
         let mut asked = forgotten.lookup_answered();

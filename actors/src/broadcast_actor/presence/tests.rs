@@ -90,7 +90,7 @@ fn even_room(members: &[&Member]) -> RoomPresence {
 }
 
 #[test]
-fn nothing_is_gathered_before_somebody_speaks() {
+fn unused_room_gathers_no_changes() {
     let (ann, bob) = (socket(1, "ann"), socket(2, "bob"));
     let mut room = room_of(&[&ann, &bob]);
     room.left(bob.id);
@@ -102,7 +102,7 @@ fn nothing_is_gathered_before_somebody_speaks() {
 }
 
 #[test]
-fn the_first_who_speaks_has_everybody_told_everything() {
+fn first_state_sends_the_full_list_to_all() {
     let (ann, bob) = (socket(1, "ann"), socket(2, "bob"));
     let mut room = room_of(&[&ann, &bob]);
     assert!(says(&mut room, &bob, "1"));
@@ -114,7 +114,7 @@ fn the_first_who_speaks_has_everybody_told_everything() {
 }
 
 #[test]
-fn what_happens_within_an_interval_is_told_together_and_as_it_ended() {
+fn changes_of_an_interval_are_merged() {
     let (ann, bob, cat) = (socket(1, "ann"), socket(2, "bob"), socket(3, "cat"));
     let mut room = even_room(&[&ann, &bob]);
     room.joined(&cat);
@@ -129,7 +129,7 @@ fn what_happens_within_an_interval_is_told_together_and_as_it_ended() {
 }
 
 #[test]
-fn what_comes_to_nothing_is_not_told() {
+fn reverted_changes_are_not_published() {
     let (ann, bob, cat) = (socket(1, "ann"), socket(2, "bob"), socket(3, "cat"));
     let mut room = even_room(&[&ann, &cat]);
     room.joined(&bob);
@@ -148,7 +148,7 @@ fn what_comes_to_nothing_is_not_told() {
 }
 
 #[test]
-fn who_was_shown_to_a_newcomer_is_taken_back_too() {
+fn unpublished_join_seen_by_a_newcomer_is_retracted() {
     let (ann, bob, cat) = (socket(1, "ann"), socket(2, "bob"), socket(3, "cat"));
     let mut room = even_room(&[&ann]);
     room.joined(&bob);
@@ -165,7 +165,7 @@ fn who_was_shown_to_a_newcomer_is_taken_back_too() {
 }
 
 #[test]
-fn a_newcomer_who_was_shown_what_was_taken_back_is_told_again() {
+fn unpublished_state_seen_by_a_newcomer_is_corrected() {
     let (ann, again, bob) = (socket(1, "ann"), socket(2, "ann"), socket(3, "bob"));
     let mut room = even_room(&[&ann]);
     let _ = again.presence.set(state("2"));
@@ -177,7 +177,7 @@ fn a_newcomer_who_was_shown_what_was_taken_back_is_told_again() {
 }
 
 #[test]
-fn the_sockets_of_a_client_are_one() {
+fn sockets_of_a_client_are_merged() {
     let (one, two, bob) = (socket(1, "ann"), socket(2, "ann"), socket(3, "bob"));
     let mut room = even_room(&[&one, &bob]);
     says(&mut room, &one, "1");
@@ -197,7 +197,7 @@ fn the_sockets_of_a_client_are_one() {
 }
 
 #[test]
-fn those_beyond_the_limit_are_counted_and_move_up() {
+fn clients_beyond_the_limit_are_counted_and_move_up() {
     let sockets: Vec<Member> = (1..=5).map(|id| socket(id, &format!("c{id}"))).collect();
     let mut room = RoomPresence::new(2);
     for member in &sockets {
@@ -223,7 +223,7 @@ fn those_beyond_the_limit_are_counted_and_move_up() {
 }
 
 #[test]
-fn who_is_adopted_is_told_everything_and_is_no_news() {
+fn adopted_sockets_get_the_full_list_and_no_join() {
     let (ann, bob) = (socket(1, "ann"), socket(2, "bob"));
     let _ = bob.presence.set(state("1"));
     let mut room = RoomPresence::new(100);
@@ -247,7 +247,7 @@ fn who_is_adopted_is_told_everything_and_is_no_news() {
 }
 
 #[test]
-fn a_session_that_began_again_does_not_put_its_room_in_use() {
+fn session_restart_does_not_put_a_room_in_use() {
     let (ann, bob) = (socket(1, "ann"), socket(2, "bob"));
     let mut room = room_of(&[&ann, &bob]);
     room.adopted(&ann);
@@ -259,7 +259,7 @@ fn a_session_that_began_again_does_not_put_its_room_in_use() {
 }
 
 #[test]
-fn who_speaks_before_he_is_here_is_heard_when_he_comes() {
+fn state_sent_before_joining_is_read_at_the_join() {
     let ann = socket(1, "ann");
     let mut room = RoomPresence::new(100);
     assert!(says(&mut room, &ann, "1"));
@@ -270,7 +270,7 @@ fn who_speaks_before_he_is_here_is_heard_when_he_comes() {
 }
 
 #[test]
-fn an_empty_room_keeps_nothing() {
+fn empty_room_keeps_no_state() {
     let (ann, bob) = (socket(1, "ann"), socket(2, "bob"));
     let mut room = even_room(&[&ann, &bob]);
     says(&mut room, &ann, "1");
@@ -443,7 +443,7 @@ impl Scene {
 proptest! {
     /// After any history all members know the same list, and the list agrees with the sockets' states.
     #[test]
-    fn everybody_knows_the_same_in_the_end(steps in steps(), clients_max in prop_oneof![Just(2_usize), Just(100)]) {
+    fn replicas_converge_after_any_history(steps in steps(), clients_max in prop_oneof![Just(2_usize), Just(100)]) {
         let mut scene = Scene { room: RoomPresence::new(clients_max), clients_max, seats: BTreeMap::new(), next_id: 0 };
         for step in &steps {
             scene.step(step);

@@ -16,7 +16,7 @@ use crate::actors_support::{
 /// P3: during an append neither its receipt nor its events are released, nor any later answer: read, join, rejection or
 /// retry. All are released once the append is durable.
 #[tokio::test]
-async fn nothing_that_comes_after_an_append_leaves_before_it_is_durable() {
+async fn effects_after_a_pending_append_wait_for_durability() {
     let mut world = World::start().await;
     let session = world.session().await;
     let mut watcher = session.joined("watcher").await;
@@ -68,7 +68,7 @@ async fn nothing_that_comes_after_an_append_leaves_before_it_is_durable() {
 /// P3: answers that are decided in one group with a command wait for the append of the group, because they depend on
 /// state that is not durable yet.
 #[tokio::test]
-async fn nothing_that_is_decided_with_a_command_leaves_before_it_is_durable() {
+async fn effects_of_one_group_wait_for_its_append() {
     let mut world = World::start().await;
     let session = world.session().await;
     let mut watcher = session.joined("watcher").await;
@@ -114,7 +114,7 @@ async fn nothing_that_is_decided_with_a_command_leaves_before_it_is_durable() {
 
 /// P3, P1: the effects of a group are released in the order of the messages, to the room and to the callers.
 #[tokio::test]
-async fn what_was_held_back_comes_out_in_the_order_it_came_in() {
+async fn outbox_releases_effects_in_message_order() {
     let mut world = World::start().await;
     let session = world.session().await;
     let mut watcher = session.joined("watcher").await;
@@ -164,7 +164,7 @@ async fn what_was_held_back_comes_out_in_the_order_it_came_in() {
 /// P3: a command's timestamp is its time of receipt, not the time of its append, and a receipt agrees with the record
 /// in the log.
 #[tokio::test]
-async fn a_receipt_says_what_the_log_says() {
+async fn receipt_equals_the_log_record() {
     let world = World::start().await;
     let session = world.session().await;
     let (id, node) = (new_command_id(), new_node_id());
@@ -201,7 +201,7 @@ async fn a_receipt_says_what_the_log_says() {
 
 /// P3: events of a failed append are never sent. The socket gets a sync instead.
 #[tokio::test]
-async fn events_of_an_append_that_failed_never_leave() {
+async fn failed_append_sends_a_sync_instead_of_events() {
     let mut world = World::start().await;
     let session = world.session().await;
     let mut watcher = session.joined("watcher").await;

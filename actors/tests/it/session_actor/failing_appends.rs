@@ -35,7 +35,7 @@ fn bad_ends() -> [(Fate, bool); 7] {
 /// behind the group, in the same epoch, with `seq` continuing from the log. A retry gets the right answer, whether the
 /// append reached the log or not.
 #[tokio::test]
-async fn after_a_bad_append_the_session_goes_on_from_its_log() {
+async fn session_continues_from_the_log_after_a_failed_append() {
     for (fate, appended) in bad_ends() {
         let mut world = World::start().await;
         let session = world.session().await;
@@ -81,7 +81,7 @@ async fn after_a_bad_append_the_session_goes_on_from_its_log() {
 /// Every command in a lost group has an unknown outcome, including rejections and retries, because they were decided on
 /// lost state. Reads and joins in the group are repeated.
 #[tokio::test]
-async fn a_lost_group_leaves_no_answer_behind_and_no_read_or_join() {
+async fn lost_group_makes_outcomes_unknown_and_repeats_reads() {
     let mut world = World::start().await;
     let session = world.session().await;
     world.plan.all(Fate::Hold);
@@ -114,7 +114,7 @@ async fn a_lost_group_leaves_no_answer_behind_and_no_read_or_join() {
 
 /// A socket that leaves in a lost group has left, and the other members are notified once.
 #[tokio::test]
-async fn who_leaves_in_a_lost_group_has_left() {
+async fn leave_in_a_lost_group_takes_effect_once() {
     let mut world = World::start().await;
     let session = world.session().await;
     let (mut stays, goes) = (session.joined("ada").await, session.joined("bob").await);
@@ -147,7 +147,7 @@ async fn who_leaves_in_a_lost_group_has_left() {
 
 /// Pending reads with `min_seq` and pending saves outlive the actor that they were sent to.
 #[tokio::test]
-async fn who_waits_in_a_session_outlives_its_actor() {
+async fn pending_reads_and_saves_survive_an_actor_failure() {
     let world = World::start().await;
     let session = world.session().await;
     let (hub, id) = (session.hub.clone(), session.id);
@@ -167,7 +167,7 @@ async fn who_waits_in_a_session_outlives_its_actor() {
 /// P2, P8: the sockets of a session stay in the room while its actor is replaced. Each gets a sync and all following
 /// events, and no join or leave is published.
 #[tokio::test]
-async fn sockets_stay_while_a_session_starts_again() {
+async fn sockets_stay_in_the_room_during_a_session_restart() {
     for (fate, appended) in bad_ends() {
         let world = World::start().await;
         let session = world.session().await;
@@ -194,7 +194,7 @@ async fn sockets_stay_while_a_session_starts_again() {
 /// A panic of the actor during an append is handled as any failure: the command has an unknown outcome and is not in
 /// the log, and the session continues.
 #[tokio::test]
-async fn a_panic_in_the_actor_is_a_failure_like_any_other() {
+async fn actor_panic_is_handled_as_a_failure() {
     let world = World::start().await;
     let session = world.session().await;
     let mut client = session.joined("ada").await;
@@ -217,7 +217,7 @@ async fn a_panic_in_the_actor_is_a_failure_like_any_other() {
 
 /// Undo survives a restart: the next actor undoes a step of its predecessor.
 #[tokio::test]
-async fn undo_survives_the_actor() {
+async fn undo_survives_a_session_restart() {
     let world = World::start().await;
     let session = world.session().await;
     session.added().await;
@@ -231,7 +231,7 @@ async fn undo_survives_the_actor() {
 
 /// A session detects another writer at its next append, and continues from the log.
 #[tokio::test]
-async fn a_session_takes_over_what_another_wrote_to_its_log() {
+async fn session_adopts_records_of_another_writer() {
     let world = World::start().await;
     let (session, other) = (world.session().await, world.session().await);
     session.added().await;
@@ -273,7 +273,7 @@ async fn a_session_takes_over_what_another_wrote_to_its_log() {
 /// P4, P2: with a log that fails repeatedly, and commands that are retried until they are answered, each command is
 /// applied once and the sockets miss no event.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_a_log_that_fails_now_and_then_every_command_is_applied_once() {
+async fn retried_commands_are_applied_once_with_a_failing_log() {
     let world = Setup::new()
         .supervised(|supervision| supervision.restarts_max = 1_000)
         .start()

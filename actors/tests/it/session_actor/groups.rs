@@ -21,7 +21,7 @@ fn adds(session: &Session, count: usize) -> Vec<Underway<Outcome>> {
 /// Commands that arrive during an append are appended together, at most `group_commands_max` at a time (P9). Each group
 /// follows the previous one, and each command gets its own receipt, in the order of sending.
 #[tokio::test]
-async fn commands_that_gather_are_appended_together_up_to_the_limit() {
+async fn waiting_commands_are_appended_together_up_to_the_limit() {
     let mut world = Setup::new()
         .with(|settings| settings.group_commands_max = 4)
         .start()
@@ -49,7 +49,7 @@ async fn commands_that_gather_are_appended_together_up_to_the_limit() {
 
 /// Reads and joins take part in a group without being appended. A group without records causes no append.
 #[tokio::test]
-async fn what_changes_nothing_is_not_appended() {
+async fn group_without_records_is_not_appended() {
     let world = World::start().await;
     let session = world.session().await;
     let before = world.plan.appends();
@@ -68,7 +68,7 @@ async fn what_changes_nothing_is_not_appended() {
 
 /// A group that is full of reads does not starve the commands behind them, and the order is kept.
 #[tokio::test]
-async fn reads_in_a_group_do_not_keep_commands_out_for_good() {
+async fn reads_do_not_starve_commands() {
     let mut world = Setup::new()
         .with(|settings| settings.group_commands_max = 2)
         .start()
@@ -91,7 +91,7 @@ async fn reads_in_a_group_do_not_keep_commands_out_for_good() {
 
 /// P7: a session with a stuck append delays no other session.
 #[tokio::test]
-async fn a_session_that_waits_for_the_log_delays_no_other() {
+async fn stuck_append_delays_no_other_session() {
     let mut world = World::start().await;
     let (stuck, lively) = (world.session().await, world.session().await);
     let watched = stuck.id;
@@ -116,7 +116,7 @@ async fn a_session_that_waits_for_the_log_delays_no_other() {
 
 /// A command in the mailbox is applied once even if its sender is cancelled.
 #[tokio::test]
-async fn a_command_is_carried_out_also_if_its_sender_goes_away() {
+async fn command_of_a_cancelled_sender_is_applied() {
     let mut world = World::start().await;
     let session = world.session().await;
     world.plan.all(Fate::Hold);
@@ -133,7 +133,7 @@ async fn a_command_is_carried_out_also_if_its_sender_goes_away() {
 /// Concurrent callers on several threads: every command is in the log exactly once, each caller's commands in order, at
 /// the `seq` of the receipt (P1, P4).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_callers_at_once_lose_and_double_nothing() {
+async fn concurrent_commands_are_logged_exactly_once() {
     const CALLERS: usize = 8;
     const COMMANDS: usize = 40;
     let world = Setup::new()

@@ -37,7 +37,7 @@ fn order(packets: &[Packet]) -> BTreeMap<Seq, (String, &'static str)> {
 /// P1: a socket that joins anywhere in a stream of commands gets a sync and then exactly the events after it. Checked
 /// at every position and for several group sizes: before, within and behind a group.
 #[tokio::test]
-async fn a_socket_that_joins_amid_commands_misses_and_doubles_nothing() {
+async fn join_amid_commands_is_gapless() {
     const COMMANDS: usize = 9;
     for group_commands_max in [1, 2, 3, 64] {
         for place in 0..=COMMANDS {
@@ -78,7 +78,7 @@ async fn a_socket_that_joins_amid_commands_misses_and_doubles_nothing() {
 /// P1, P2: sockets join, leave and resume while several callers send commands on several threads. Each socket ends with
 /// all events and sees the same events at the same `seq`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sockets_that_come_and_go_all_see_the_same_order() {
+async fn reconnecting_sockets_see_the_same_order() {
     const CALLERS: usize = 4;
     const COMMANDS: usize = 50;
     let end = Seq(2 * (CALLERS * COMMANDS) as u64);
@@ -136,7 +136,7 @@ async fn sockets_that_come_and_go_all_see_the_same_order() {
 
 /// P2: a position is answered with the missing events, or with the whole document and the reason.
 #[tokio::test]
-async fn a_position_is_answered_with_what_is_missing_or_with_everything_and_why() {
+async fn position_gets_missing_events_or_the_document_with_a_reason() {
     let world = Setup::new()
         .with(|settings| settings.limits.replay_window_events = 6)
         .start()
@@ -187,7 +187,7 @@ async fn a_position_is_answered_with_what_is_missing_or_with_everything_and_why(
 
 /// A new session is empty at `seq` 0, and a client at position 0 misses no event.
 #[tokio::test]
-async fn the_beginning_is_a_position_too() {
+async fn position_zero_resumes() {
     let world = World::start().await;
     let session = world.session().await;
     let mut client = session.client("ada");
@@ -207,7 +207,7 @@ async fn the_beginning_is_a_position_too() {
 /// A member can request a sync with or without a position. A reported divergence gets the whole document regardless of
 /// the position. Live events follow the sync, and no other member is notified.
 #[tokio::test]
-async fn a_socket_can_ask_again_where_the_session_is() {
+async fn member_can_request_a_sync() {
     let world = World::start().await;
     let session = world.session().await;
     let (mut ada, mut bob) = (session.joined("ada").await, session.joined("bob").await);
@@ -235,7 +235,7 @@ async fn a_socket_can_ask_again_where_the_session_is() {
 
 /// P7: a sync request from a socket outside the room is ignored.
 #[tokio::test]
-async fn asking_from_outside_the_room_is_ignored() {
+async fn sync_request_from_outside_the_room_is_ignored() {
     let world = World::start().await;
     let (session, other) = (world.session().await, world.session().await);
     let mut stranger = other.joined("stranger").await;
@@ -252,7 +252,7 @@ async fn asking_from_outside_the_room_is_ignored() {
 /// A join sends the sync, the presence list and `connected`, in this order; the other members get `connected` too, with
 /// the new number of members. A leave tells the remaining members the client, the reason and the new number.
 #[tokio::test]
-async fn who_comes_and_who_goes_is_told_with_how_many_there_are() {
+async fn joins_and_leaves_are_published_with_the_member_count() {
     let world = World::start().await;
     let session = world.session().await;
     let mut ada = session.client("ada");
@@ -308,7 +308,7 @@ async fn who_comes_and_who_goes_is_told_with_how_many_there_are() {
 
 /// P9: a join to a full room is refused with the maximum, and succeeds once a member leaves.
 #[tokio::test]
-async fn a_full_room_lets_nobody_in_until_one_leaves() {
+async fn full_room_refuses_joins_until_a_member_leaves() {
     let world = Setup::new()
         .with(|settings| settings.sockets_per_session_max = 2)
         .start()
@@ -336,7 +336,7 @@ async fn a_full_room_lets_nobody_in_until_one_leaves() {
 /// Packets of a command: executing, its events, and the closing event. A rejected command sends `failed`; a command
 /// without changes takes no new `seq`.
 #[tokio::test]
-async fn each_command_is_told_of_whole_and_in_order() {
+async fn command_packets_are_complete_and_ordered() {
     let world = World::start().await;
     let session = world.session().await;
     let mut client = session.joined("ada").await;
@@ -378,7 +378,7 @@ async fn each_command_is_told_of_whole_and_in_order() {
 
 /// P4: a retry is answered and sends no event. A reused id for another command sends only the failure.
 #[tokio::test]
-async fn a_retry_sends_no_events() {
+async fn retry_sends_no_events() {
     let world = World::start().await;
     let session = world.session().await;
     let mut client = session.joined("ada").await;
@@ -402,7 +402,7 @@ async fn a_retry_sends_no_events() {
 
 /// A member that joins again keeps its single place, as a repeated call requires.
 #[tokio::test]
-async fn joining_again_takes_no_second_place() {
+async fn repeated_join_keeps_one_place() {
     let world = Setup::new()
         .with(|settings| settings.sockets_per_session_max = 2)
         .start()
@@ -420,7 +420,7 @@ async fn joining_again_takes_no_second_place() {
 
 /// A malformed command sends no event. A well-formed command that is rejected is published to the room.
 #[tokio::test]
-async fn a_malformed_command_sends_no_events() {
+async fn malformed_command_sends_no_events() {
     let world = World::start().await;
     let session = world.session().await;
     let mut client = session.joined("ada").await;

@@ -77,7 +77,7 @@ async fn until_nothing_is_asked(world: &World, session: &Session) {
 /// P4: in a session whose first commands left the window the log is asked about no new command, and once about each
 /// retry of an old command, which gets its first receipt.
 #[tokio::test]
-async fn the_log_is_asked_about_old_commands_and_about_no_new_one() {
+async fn log_is_asked_only_about_old_commands() {
     let world = forgetful().start().await;
     let session = world.session().await;
     let sent = send_many(&session, 100).await;
@@ -96,7 +96,7 @@ async fn the_log_is_asked_about_old_commands_and_about_no_new_one() {
 /// After a restart the log is asked about each command until all pages of ids have been read. No command waits for the
 /// pages.
 #[tokio::test]
-async fn after_a_restart_the_log_is_asked_until_the_ids_of_before_are_read() {
+async fn lookups_continue_after_a_restart_until_all_ids_are_read() {
     for count in [50, 1_000, 1_050] {
         let world = forgetful().start().await;
         let session = world.session().await;
@@ -129,7 +129,7 @@ async fn after_a_restart_the_log_is_asked_until_the_ids_of_before_are_read() {
 
 /// Ids that cannot be read cost only the time for lookups. The page is read again later.
 #[tokio::test]
-async fn ids_that_cannot_be_read_are_read_later() {
+async fn failed_id_page_is_read_later() {
     let world = forgetful().start().await;
     let session = world.session().await;
     let mut sent = send_many(&session, 20).await;
@@ -149,7 +149,7 @@ async fn ids_that_cannot_be_read_are_read_later() {
 /// The inspection reports the filter's memory: 0 before a command leaves the window, and always 0 if the filter is
 /// disabled.
 #[tokio::test]
-async fn the_filter_takes_nothing_before_it_is_needed() {
+async fn filter_takes_no_memory_before_a_command_leaves_the_window() {
     for (bytes_max, taken) in [(1_048_576, 4_096), (0, 0)] {
         let setup = forgetful().with(|settings| settings.command_filter_bytes_max = bytes_max);
         let world = setup.start().await;

@@ -20,7 +20,7 @@ fn read_at_least(session: &Session, seq: u64, wait: Duration) -> Underway<Result
 /// A read with `min_seq` is answered once the session reaches it, neither earlier nor only after a second request. A
 /// read of a reached `seq` is answered at once.
 #[tokio::test]
-async fn a_reader_waits_for_its_seq() {
+async fn read_waits_for_its_min_seq() {
     let world = World::start().await;
     let session = world.session().await;
     let readers = [1, 2, 3, 4, 5].map(|seq| (seq, read_at_least(&session, seq, NEVER)));
@@ -49,7 +49,7 @@ async fn a_reader_waits_for_its_seq() {
 
 /// A read that times out reports the current `seq` and keeps no permit.
 #[tokio::test]
-async fn a_reader_whose_time_is_over_is_told_where_the_session_is() {
+async fn read_timeout_reports_the_current_seq() {
     let world = Setup::new()
         .supervised(|supervision| supervision.in_flight_per_session_max = 2)
         .start()
@@ -66,7 +66,7 @@ async fn a_reader_whose_time_is_over_is_told_where_the_session_is() {
 
 /// P9: the permit of a cancelled read is released by the session's next message.
 #[tokio::test]
-async fn a_reader_that_goes_away_leaves_nothing_behind() {
+async fn cancelled_read_returns_its_permit() {
     let world = Setup::new()
         .supervised(|supervision| supervision.in_flight_per_session_max = 3)
         .start()
@@ -81,7 +81,7 @@ async fn a_reader_that_goes_away_leaves_nothing_behind() {
 
 /// A view is immutable: later commands do not change it.
 #[tokio::test]
-async fn a_snapshot_stays_what_it_was() {
+async fn session_view_is_immutable() {
     let world = World::start().await;
     let session = world.session().await;
     session.added().await;
@@ -100,7 +100,7 @@ async fn a_snapshot_stays_what_it_was() {
 
 /// History lists the commands newest first, in pages, each with its current undone flag.
 #[tokio::test]
-async fn history_tells_what_is_undone_page_by_page() {
+async fn history_pages_carry_the_undone_flag() {
     let world = World::start().await;
     let session = world.session().await;
     for _ in 0..3 {
@@ -160,7 +160,7 @@ async fn events_are_read_from_the_log() {
 
 /// Every call for an unknown session ends in `SessionNotFound`.
 #[tokio::test]
-async fn a_session_that_does_not_exist_is_said_not_to() {
+async fn unknown_session_is_not_found() {
     let world = World::start().await;
     let mut session = world.session().await;
     session.id = SessionId::new(Uuid::from_u128(404));

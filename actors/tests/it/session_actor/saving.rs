@@ -16,7 +16,7 @@ fn begin_save(session: &Session) -> Underway<Result<SaveLease, HubError>> {
 /// P3: a lease contains the session's state, so it waits for durability as every answer does. Otherwise the file could
 /// contain a change that never reaches the log.
 #[tokio::test]
-async fn a_save_gets_no_state_that_is_not_durable() {
+async fn save_lease_waits_for_durability() {
     let mut world = World::start().await;
     let session = world.session().await;
     world.plan.all(Fate::Hold);
@@ -43,7 +43,7 @@ async fn a_save_gets_no_state_that_is_not_durable() {
 /// Leases are granted one at a time in the order of the requests, each with the state at the grant: an older state is
 /// never written over a newer one.
 #[tokio::test]
-async fn one_saves_at_a_time_and_in_order() {
+async fn save_leases_are_exclusive_and_in_order() {
     let world = World::start().await;
     let session = world.session().await;
     let first = begin_save(&session).answer().await.expect("lent");
@@ -70,7 +70,7 @@ async fn one_saves_at_a_time_and_in_order() {
 
 /// A cancelled request is skipped, both in the queue and at the moment of its grant.
 #[tokio::test]
-async fn who_gave_up_is_skipped() {
+async fn cancelled_save_is_skipped() {
     let mut world = World::start().await;
     let session = world.session().await;
     let lease = begin_save(&session).answer().await.expect("lent");
@@ -101,7 +101,7 @@ async fn who_gave_up_is_skipped() {
 
 /// Commands and reads continue during a save. The `SaveProject` command makes the session clean up to the saved `seq`.
 #[tokio::test]
-async fn commands_go_on_while_somebody_saves() {
+async fn commands_continue_during_a_save() {
     let world = World::start().await;
     let session = world.session().await;
     session.added().await;
@@ -133,7 +133,7 @@ async fn commands_go_on_while_somebody_saves() {
 
 /// P8: a lease stays exclusive across a restart of the session, because the pending write is older than any later one.
 #[tokio::test]
-async fn nobody_else_saves_while_a_session_starts_again() {
+async fn save_lease_stays_exclusive_during_a_session_restart() {
     let world = World::start().await;
     let session = world.session().await;
     session.added().await;
