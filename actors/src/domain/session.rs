@@ -1,4 +1,4 @@
-//! The aggregate: one session, folded from its log.
+//! The aggregate: the state of one session, folded from its log.
 
 mod changes;
 mod saves;
@@ -21,86 +21,87 @@ use super::{
     state_hash::StateHash,
 };
 
-/// What a session is from its beginning to its end.
+/// Header of a session, immutable from the first record of the log to the last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Genesis {
-    /// Which session.
+    /// Id of the session, unique in the hub.
     pub session_id: SessionId,
-    /// Which log.
+    /// Epoch of the log. A log that lost acknowledged records continues under a new epoch.
     pub epoch: Epoch,
-    /// When it began.
+    /// Time at which the session began, by the hub's clock.
     pub created_at: Timestamp,
-    /// The project it is about, if any.
+    /// Project that the session edits. `None` for a session that belongs to no project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<Project>,
 }
 
-/// The project that a session is about.
+/// Project that a session edits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Project {
-    /// The slug.
+    /// Slug of the project, unique in the hub.
     pub project_id: ProjectId,
-    /// The name for people.
+    /// Display name of the project.
     pub project_name: EcoString,
-    /// The template.
+    /// Template that the project began with. `None` if the project began without a template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_id: Option<TemplateId>,
 }
 
-/// The template of a session whose document this is.
+/// Returns the template in force: the document's own, or else the template that the session began with.
 #[must_use]
 pub fn template_of<'a>(genesis: &'a Genesis, document: &'a Document) -> Option<&'a TemplateId> {
     let first = || genesis.project.as_ref()?.template_id.as_ref();
     document.template_id.as_ref().or_else(first)
 }
 
-/// What stays with a session while it is in memory and is not in its log.
+/// Settings of a session in memory. The log does not contain them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
-    /// The template. Only deciding looks at it: replaying events needs none.
+    /// Template that commands are checked against. Replay needs no template, because only [`decide`](super::decide)
+    /// reads it. `None` for a session without a template.
     pub blueprint: Option<Arc<Blueprint>>,
-    /// The limits.
+    /// Limits that commands, history and replay window are held to.
     pub limits: Arc<Limits>,
 }
 
-/// Why a log cannot be replayed.
+/// Reason for which a log cannot be replayed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReplayError {
-    /// A record does not follow the one before it.
+    /// A record does not follow the preceding record.
     #[error("the record at {found} does not follow {after}")]
     Gap {
-        /// The `seq` before it.
+        /// Last `seq` before the gap.
         after: Seq,
-        /// Where it claims to begin.
+        /// First `seq` of the record after the gap.
         found: Seq,
     },
-    /// A record has no events: nothing that changes nothing is recorded.
+    /// A record has no events. A command without changes is never recorded, so the log is corrupt.
     #[error("the record at {0} is empty")]
     Empty(Seq),
-    /// An event does not fit the state before it.
+    /// An event cannot be applied to the state before it.
     #[error("the event at {seq} does not fit: {misfit}")]
     Misfit {
-        /// Its `seq`.
+        /// `seq` of the event.
         seq: Seq,
-        /// Why.
+        /// Violated rule of the graph.
         misfit: Misfit,
     },
-    /// An undo or redo is not of the step that was next.
+    /// An undo or redo names another step than the next one in its scope. Carries the `seq` of the record.
     #[error("the undo or redo at {0} is not of the step that was next")]
     History(Seq),
-    /// The graph is not the one that the record was written after: the record or one before it is damaged (P12).
+    /// The graph after a record has another hash than the record states. The record or an earlier one is damaged (P12).
     #[error("the graph at {seq} hashes to {found}, and the log recorded {recorded}")]
     StateHash {
-        /// The `seq` of the record.
+        /// Last `seq` of the record.
         seq: Seq,
-        /// The hash in the log.
+        /// Hash in the log.
         recorded: StateHash,
-        /// The hash of the graph that replay came to.
+        /// Hash of the replayed graph.
         found: StateHash,
     },
 }
 
-/// Compares the graph after a record with the hash that the record carries. Records of older hubs carry none.
+/// Compares the graph after a record with the hash in the record. Records of older hubs carry no hash and pass.
 fn check_hash(recorded: &Recorded, found: StateHash) -> Result<(), ReplayError> {
     match recorded.outcome.state_hash {
         Some(hash) if hash != found => Err(ReplayError::StateHash {
@@ -112,7 +113,7 @@ fn check_hash(recorded: &Recorded, found: StateHash) -> Result<(), ReplayError> 
     }
 }
 
-/// One session's state.
+/// State of one session.
 #[derive(Debug, PartialEq)]
 pub struct Session {
     genesis: Genesis,
@@ -126,27 +127,27 @@ pub struct Session {
     last_activity: Timestamp,
 }
 
-/// What a session has beside its document, its history and its latest records.
+/// State of a session at one `seq`, from which replay can begin instead of from the first record.
 ///
-/// Together they are a session at a moment, from which replay can begin instead of from the first record. Cheap to take:
-/// large parts are shared with the session until either changes.
+/// Contains the document, the history and the bookkeeping, but not the replay window. Taking a snapshot is cheap: large
+/// parts are shared with the session until either side changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// The `seq` of the last event that it contains.
+    /// `seq` of the last event that the snapshot contains.
     pub seq: Seq,
-    /// The graph and what belongs to it.
+    /// Graph, extras and template at `seq`.
     pub document: Document,
     history: Stacks,
     saves: Saves,
     changes: Changes,
     last_activity: Timestamp,
-    /// The hash of the graph; none in snapshots of older hubs.
+    /// Hash of the graph. `None` in snapshots of older hubs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     state_hash: Option<StateHash>,
 }
 
 impl Snapshot {
-    /// Returns false if the graph is not the one that the snapshot was taken of: it is damaged (P12).
+    /// Returns false if the graph has another hash than the snapshot states: the snapshot is damaged (P12).
     #[must_use]
     pub fn is_intact(&self) -> bool {
         self.state_hash
@@ -155,7 +156,7 @@ impl Snapshot {
 }
 
 impl Session {
-    /// A session before its first command.
+    /// Returns a session before its first command.
     #[must_use]
     pub fn new(genesis: Genesis, rules: Rules) -> Self {
         Self {
@@ -171,11 +172,11 @@ impl Session {
         }
     }
 
-    /// The session that a log tells of: all of it, or a snapshot and what came after. Records before the snapshot only
+    /// Rebuilds a session from its log, or from a snapshot and the records after it. Records before the snapshot only
     /// fill the replay window.
     ///
     /// # Errors
-    /// If the log is not one that commands wrote.
+    /// Returns the first contradiction if commands of a hub cannot have written the log.
     pub fn replay(
         genesis: Genesis,
         rules: Rules,
@@ -211,7 +212,7 @@ impl Session {
         Ok(session)
     }
 
-    /// The session as it is, to begin a later replay with.
+    /// Returns the present state, to begin a later replay with.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
@@ -225,21 +226,22 @@ impl Session {
         }
     }
 
-    /// Makes a record part of the session.
+    /// Applies a record to the session.
     ///
     /// # Errors
-    /// If it does not follow from the state, which it always does if it was decided on it, or the graph after it has
-    /// another hash than the record says. The session is then of no more use: it is somewhere within the record.
+    /// Fails if the record does not follow from the state, or if the graph after the record has another hash than the
+    /// record states. A record that was decided on the same state never fails. After an error the session is unusable,
+    /// because a part of the record may have been applied.
     pub fn apply(&mut self, recorded: &Arc<Recorded>) -> Result<(), ReplayError> {
         let before = self.change(recorded)?;
         check_hash(recorded, self.document.graph.state_hash())?;
         self.fold(recorded, before.as_ref()).map(drop)
     }
 
-    /// Makes a change that was proposed on this very state, notes what the graph hashes to after it, and tells the
-    /// record to append. The commands beside it are those that the session remembers no longer for it.
+    /// Applies a change that was proposed on the present state. Returns the record to append, with the hash of the
+    /// graph after the change, and the commands that left the replay window to make room for the record.
     ///
-    /// The document is changed where it is: only what somebody else holds of the one before is copied.
+    /// The document is changed in place: only parts that another owner still shares are copied.
     ///
     /// # Errors
     /// As [`Session::apply`].
@@ -251,7 +253,8 @@ impl Session {
         Ok((recorded, forgotten))
     }
 
-    /// Makes the changes of a record to the document. The one before is the answer if the record replaces all of it.
+    /// Applies a record's events to the document. Returns the previous document if the record replaces the whole
+    /// document.
     fn change(&mut self, recorded: &Recorded) -> Result<Option<Document>, ReplayError> {
         if recorded.first_seq != self.seq.plus(1) {
             return Err(ReplayError::Gap {
@@ -274,7 +277,7 @@ impl Session {
         Ok(before)
     }
 
-    /// Notes a record whose changes are made, in everything else that the session has.
+    /// Updates history, counters and replay window for a record whose events have been applied.
     fn fold(&mut self, recorded: &Arc<Recorded>, before: Option<&Document>) -> Result<Vec<CommandId>, ReplayError> {
         self.history
             .fold(recorded, before, &self.rules.limits)
@@ -284,8 +287,8 @@ impl Session {
         Ok(self.keep(recorded))
     }
 
-    /// A snapshot and the records before it were read one by one, and say much of the same: from here on there is one
-    /// copy of it, as there was before the session was read.
+    /// Interns the texts of a record that was read from the log. Snapshot and records are decoded independently and
+    /// repeat the same texts. Sharing restores the single copy that existed before the session was unloaded.
     fn share(&mut self, recorded: &mut Arc<Recorded>) {
         if let Some(own) = Arc::get_mut(recorded) {
             own.events.iter_mut().for_each(|event| event.share_with(&self.document));
@@ -297,113 +300,114 @@ impl Session {
         self.window.push(recorded, &self.rules.limits)
     }
 
-    /// What the session is.
+    /// Returns the immutable header.
     #[must_use]
     pub const fn genesis(&self) -> &Genesis {
         &self.genesis
     }
 
-    /// The template it goes by: that of its graph, else the one that it began with.
+    /// Returns the template in force: the document's own, or else the template that the session began with.
     #[must_use]
     pub fn template_id(&self) -> Option<&TemplateId> {
         template_of(&self.genesis, &self.document)
     }
 
-    /// Goes by another template from here on. Nothing that there is changes by it.
+    /// Replaces the template for later commands. Existing nodes are not changed or checked.
     pub fn set_blueprint(&mut self, blueprint: Option<Arc<Blueprint>>) {
         self.rules.blueprint = blueprint;
     }
 
-    /// The rules it goes by.
+    /// Returns the template and the limits in force.
     #[must_use]
     pub const fn rules(&self) -> &Rules {
         &self.rules
     }
 
-    /// The graph and what belongs to it. Cloning it costs nothing.
+    /// Returns the graph with its extras and template. Cloning the document is cheap.
     #[must_use]
     pub const fn document(&self) -> &Document {
         &self.document
     }
 
-    /// The `seq` of the last event.
+    /// Returns the `seq` of the last event, zero before the first.
     #[must_use]
     pub const fn seq(&self) -> Seq {
         self.seq
     }
 
-    /// Undo and redo.
+    /// Returns the undo and redo history.
     #[must_use]
     pub const fn history(&self) -> &History {
         &self.history
     }
 
-    /// Whether there are changes that no project file has.
+    /// Returns true if there are changes that no project file contains.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
         self.saves.is_dirty()
     }
 
-    /// When the last command was received; before the first, when the session began.
+    /// Returns the time of the last recorded command, or the time at which the session began.
     #[must_use]
     pub const fn last_activity(&self) -> Timestamp {
         self.last_activity
     }
 
-    /// Events in the replay window.
+    /// Returns the number of events in the replay window.
     #[must_use]
     pub const fn window_events(&self) -> usize {
         self.window.events()
     }
 
-    /// Bytes of the replay window's records, about.
+    /// Returns the estimated size of the replay window's records, in bytes of memory.
     #[must_use]
     pub const fn window_bytes(&self) -> usize {
         self.window.bytes()
     }
 
-    /// When the document last changed, in whatever way.
+    /// Returns the `seq` of the last change of the document, of any kind.
     #[must_use]
     pub const fn last_change(&self) -> Seq {
         self.saves.last_change()
     }
 
-    /// When a node last changed: its name, properties or place, or its list of children.
+    /// Returns the `seq` of the last change of a node: its name, properties, place or list of children.
     #[must_use]
     pub fn changed(&self, node_id: NodeId) -> Seq {
         self.changes.of_node(node_id)
     }
 
-    /// When the list of roots last changed.
+    /// Returns the `seq` of the last change of the list of roots.
     #[must_use]
     pub fn roots_changed(&self) -> Seq {
         self.changes.of_roots()
     }
 
-    /// The record of a command, if it is among the latest.
+    /// Returns the record of a command if the replay window still contains it.
     #[must_use]
     pub fn recent(&self, command_id: CommandId) -> Option<&Arc<Recorded>> {
         self.window.of_command(command_id)
     }
 
-    /// Whether the latest records are all there are. If not, whether a command was accepted before is known only to the
-    /// log.
+    /// Returns true if the replay window contains the whole log. Otherwise only the log can tell if a command was
+    /// accepted before.
     #[must_use]
     pub fn remembers_everything(&self) -> bool {
         self.window.first_seq().unwrap_or(self.seq.plus(1)) == Seq(1)
     }
 
-    /// The records that hold the events after `seq`, oldest first, if the replay window reaches that far. The first may
-    /// begin before `seq`.
+    /// Returns the records with the events after `seq`, oldest first, or `None` if the replay window does not reach
+    /// back to `seq`. The first record may begin before `seq`.
     #[must_use]
     pub fn since(&self, seq: Seq) -> Option<impl Iterator<Item = &Arc<Recorded>>> {
-        // Of a record that begins before `seq` the rest is at hand too; a `seq` before the first record's is not reached.
+        // A record that begins before `seq` contains the events after `seq` as well. A `seq` before the first record is
+        // out of reach.
         let oldest = self.window.first_seq();
         let reached = seq <= self.seq && oldest.is_none_or(|oldest| oldest <= seq.plus(1));
         reached.then(|| self.window.after(seq))
     }
 
-    /// The record that holds the event at `seq`, if the replay window reaches that far.
+    /// Returns the record with the event at `seq`, if the replay window contains it.
     pub(super) fn record_at(&self, seq: Seq) -> Option<&Arc<Recorded>> {
         let before = Seq(seq.0.checked_sub(1)?);
         self.since(before)?.next()
@@ -418,11 +422,11 @@ impl Session {
     }
 }
 
-/// The document as it was right after the event with that `seq`, also within a command.
+/// Returns the document right after the event at `seq` `at`, which may lie within a command.
 ///
 /// # Errors
-/// If the records do not follow from the snapshot, or from the beginning if there is none; if the graph after one of them
-/// has another hash than it says; or if they do not reach `at`.
+/// Fails if the records do not follow from the snapshot (or from an empty document without a snapshot), if the graph
+/// after a record has another hash than the record states, or if the records end before `at`.
 pub fn document_at(snapshot: Option<&Snapshot>, log: &[Arc<Recorded>], at: Seq) -> Result<Document, ReplayError> {
     let (mut document, mut seq) = match snapshot {
         Some(snapshot) => (snapshot.document.clone(), snapshot.seq),
@@ -448,13 +452,14 @@ pub fn document_at(snapshot: Option<&Snapshot>, log: &[Arc<Recorded>], at: Seq) 
             };
             event.apply(&mut document).map_err(misfit)?;
         }
-        // Within a command the graph has no recorded hash; its last `seq` closes it and changes nothing.
+        // A graph in the middle of a record has no recorded hash. The last `seq` of a record is its closing event,
+        // which changes nothing, so the graph is complete at the preceding `seq`.
         if at.plus(1) >= recorded.seq() {
             check_hash(recorded, document.graph.state_hash())?;
         }
         seq = recorded.seq();
     }
-    // A log whose end is missing would answer with an earlier graph.
+    // Without this check a truncated log would yield an earlier graph.
     if seq < at {
         return Err(ReplayError::Gap { after: seq, found: at });
     }
@@ -491,7 +496,7 @@ mod tests {
         }
     }
 
-    /// Sends the session's next command, which changes something.
+    /// Sends the next command of the session, which has to change the document.
     fn change(session: &mut Session, command: &Command) -> Arc<Recorded> {
         let context = Context {
             command_id: CommandId::new(Uuid::from_u128(session.seq().0.into())),
@@ -506,8 +511,8 @@ mod tests {
         recorded
     }
 
-    /// A project that was just opened has nothing to save; what is done or redone later has, since its file may have been
-    /// written again meanwhile.
+    /// Opening a project leaves nothing to save. An undo or redo of the opening makes the session dirty, because the
+    /// file may have been written in between.
     #[test]
     fn a_document_from_the_projects_file_is_not_dirty_until_something_happens() {
         let mut session = Session::new(genesis(), rules());
@@ -534,7 +539,7 @@ mod tests {
         assert!(dirty_after(load(false)));
     }
 
-    /// A record of another node's name, as a changed letter in the log would make it.
+    /// Returns a copy of a record with another node name, as a flipped bit in the log would produce.
     fn renamed(recorded: &Arc<Recorded>, name: &str) -> Arc<Recorded> {
         let mut other = Recorded::clone(recorded);
         if let Event::NodeCreated { content, .. } = &mut other.events[0] {
@@ -543,7 +548,7 @@ mod tests {
         Arc::new(other)
     }
 
-    /// A session and its log, with the hash of the graph in each record.
+    /// Returns a session and its log, with the hash of the graph in each record.
     fn logged(names: &[&str]) -> (Session, Vec<Arc<Recorded>>) {
         let (mut session, mut log) = (Session::new(genesis(), rules()), Vec::new());
         for (name, number) in names.iter().zip(1_u128..) {
@@ -569,8 +574,8 @@ mod tests {
         (session, log)
     }
 
-    /// P12: a record that makes another graph than the one that was hashed when it was written is refused, at the record
-    /// itself, with both hashes.
+    /// P12: replay refuses a record whose graph differs from the graph that was hashed at the write. The error names
+    /// the record and both hashes.
     #[test]
     fn replay_refuses_a_graph_of_another_hash() {
         let (session, mut log) = logged(&["a", "b", "c"]);
@@ -595,11 +600,11 @@ mod tests {
                 "{at}: {refused}"
             );
         }
-        // Behind a sound snapshot the damaged record is not applied, only remembered.
+        // Behind an intact snapshot the damaged record only fills the replay window.
         assert!(Session::replay(genesis(), rules(), Some(session.snapshot()), log).is_ok());
     }
 
-    /// P12: a snapshot of another graph is told by the hash that it carries, and by that of the record it was taken after.
+    /// P12: a damaged snapshot contradicts its own hash and the hash of the record that it was taken after.
     #[test]
     fn a_snapshot_of_another_hash_is_told() {
         let (session, log) = logged(&["a", "b"]);
@@ -616,7 +621,7 @@ mod tests {
         assert!(matches!(replayed, ReplayError::StateHash { seq: Seq(4), .. }));
     }
 
-    /// P12: the graph at a `seq` that the records do not reach is not an earlier one.
+    /// P12: a request for a `seq` beyond the last record fails instead of yielding an earlier graph.
     #[test]
     fn a_log_that_ends_too_early_has_no_graph_at_its_end() {
         let (_, log) = logged(&["a", "b"]);
@@ -630,7 +635,8 @@ mod tests {
         );
     }
 
-    /// What was read twice is kept once: a step is the record of the window, and the node is what its event says.
+    /// Equal texts and records are shared after replay: the step and the replay window hold the same record, and the
+    /// node shares the texts of its event.
     #[test]
     fn a_session_that_was_read_holds_everything_once() {
         let mut session = Session::new(genesis(), rules());

@@ -1,4 +1,4 @@
-//! When what changed, which tells whether somebody still goes by what is.
+//! Bookkeeping of the last change of each node, for optimistic concurrency (`expected_seq`).
 
 use serde::{Deserialize, Serialize};
 
@@ -7,13 +7,13 @@ use crate::domain::{
     ids::{NodeId, Seq},
 };
 
-/// When each node last changed, for `expected_seq`.
+/// `seq` of the last change of each node, of the list of roots, and of the whole document.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Changes {
     #[serde(with = "pairs")]
     nodes: imbl::OrdMap<NodeId, Seq>,
     roots: Seq,
-    /// When the whole document was last replaced.
+    /// Last replacement of the whole document.
     everything: Seq,
 }
 
@@ -51,13 +51,13 @@ impl Changes {
         }
     }
 
-    /// When a node last changed: its name, properties or place, or its list of children.
+    /// Returns the `seq` of the last change of a node: its name, properties, place or list of children.
     pub(super) fn of_node(&self, node_id: NodeId) -> Seq {
         let own = self.nodes.get(&node_id).copied().unwrap_or_default();
         own.max(self.everything)
     }
 
-    /// When the list of roots last changed.
+    /// Returns the `seq` of the last change of the list of roots.
     pub(super) fn of_roots(&self) -> Seq {
         self.roots.max(self.everything)
     }
@@ -72,7 +72,7 @@ impl Changes {
     }
 }
 
-/// A map as a list of pairs.
+/// Serialization of a map as a list of pairs.
 mod pairs {
     use serde::{Deserialize, Deserializer, Serializer};
 

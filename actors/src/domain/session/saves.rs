@@ -1,10 +1,10 @@
-//! Whether there is something to save.
+//! Bookkeeping of unsaved changes.
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{event::Event, ids::Seq};
 
-/// What is not in a project file yet.
+/// `seq` of the last change and of the last state that a project file contains.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Saves {
     last_change: Seq,
@@ -29,7 +29,7 @@ impl Saves {
         }
     }
 
-    /// When the document last changed, in whatever way.
+    /// Returns the `seq` of the last change of the document, of any kind.
     pub(super) const fn last_change(&self) -> Seq {
         self.last_change
     }

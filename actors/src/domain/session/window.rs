@@ -11,10 +11,10 @@ use crate::domain::{
     recorded::Recorded,
 };
 
-/// The latest records, for clients that come back (P2) and for commands that are sent again (P4).
+/// Latest records, for clients that resume (P2) and for commands that are sent again (P4).
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Window {
-    /// Each with its weight in bytes.
+    /// Records, oldest first, each with its weight in bytes.
     records: VecDeque<(Arc<Recorded>, usize)>,
     by_command: BTreeMap<CommandId, Arc<Recorded>>,
     events: usize,
@@ -22,8 +22,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Keeps the latest whole records that hold no more events and bytes than the limits allow; the latest one always.
-    /// Returns the commands that are not among them any more.
+    /// Appends a record and evicts the oldest records until the window fits its limits of events and bytes. The newest
+    /// record is never evicted. Returns the commands of the evicted records.
     pub(super) fn push(&mut self, recorded: &Arc<Recorded>, limits: &Limits) -> Vec<CommandId> {
         let mut forgotten = Vec::new();
         let weight = recorded.weight_bytes();
@@ -46,22 +46,22 @@ impl Window {
         self.events > limits.replay_window_events || self.bytes > limits.replay_window_bytes_max
     }
 
-    /// Bytes of the records, as [`Recorded::weight_bytes`] counts them.
+    /// Returns the sum of [`Recorded::weight_bytes`] over all records.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// How many events there are.
+    /// Returns the number of events on the wire.
     pub(super) const fn events(&self) -> usize {
         self.events
     }
 
-    /// The record of a command.
+    /// Returns the record of a command.
     pub(super) fn of_command(&self, command_id: CommandId) -> Option<&Arc<Recorded>> {
         self.by_command.get(&command_id)
     }
 
-    /// The records that hold what came after `seq`, oldest first.
+    /// Returns the records with the events after `seq`, oldest first.
     pub(super) fn after(&self, seq: Seq) -> impl Iterator<Item = &Arc<Recorded>> {
         let skip = self.records.partition_point(|(record, _)| record.seq() <= seq);
         self.records.iter().skip(skip).map(|(record, _)| record)
