@@ -1,5 +1,7 @@
-//! `expected_seq`: a client that acts on what it saw is refused if that has changed since, and only then. What counts
-//! is the node that a command is about; and, where the command changes somebody's list of children, that list's owner.
+//! Optimistic concurrency (`expected_seq`): refuses a command if the state that the client acted on has changed since.
+//!
+//! Only the parts that a command depends on count: the node that the command names, and the owner of each list of
+//! children that the command changes.
 
 use crate::domain::{
     command::Command,
@@ -9,15 +11,15 @@ use crate::domain::{
     session::Session,
 };
 
-/// Something that a command depends on.
+/// Part of the document that a command depends on.
 enum Touched {
     Node(NodeId),
-    /// The children of a node, or the roots.
+    /// Children of a node. `None` stands for the roots.
     Children(Option<NodeId>),
     Everything,
 }
 
-/// Refuses a command that touches something which changed after `expected`.
+/// Refuses a command that depends on a part which changed after `expected`.
 pub(super) fn check(session: &Session, command: &Command, expected: Seq) -> Result<(), Rejection> {
     let mut touched = Vec::new();
     collect(&session.document().graph, command, &mut touched);

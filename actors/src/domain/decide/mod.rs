@@ -1,5 +1,7 @@
-//! Deciding: may this command happen, and what exactly does it change? Pure, and it changes nothing: what it decides
-//! becomes true with [`Session::carry_out`], and at each replay with [`Session::apply`].
+//! Command handling: decides if a command is allowed and which events it causes.
+//!
+//! Every function here is pure and leaves the session unchanged. A decision takes effect in [`Session::carry_out`], and
+//! at each replay in [`Session::apply`].
 
 mod expected;
 mod node;
@@ -24,29 +26,29 @@ use super::{
     state_hash::StateHash,
 };
 
-/// What a command comes to.
+/// Result of deciding a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// It changes something: the record to append and to apply.
+    /// The command changes the session. Contains the record to append and to apply.
     Change(Arc<Recorded>),
-    /// It is allowed and changes nothing; or it is a retry of a command that was applied before (P4). Nothing to
-    /// append, only an answer.
+    /// The command is allowed and changes nothing, or it is a retry of a command that was applied before (P4). There is
+    /// nothing to append, only a receipt to return.
     Answer(Receipt),
 }
 
-/// The same, before it is known what the graph hashes to after it.
+/// Result of [`propose`]: a [`Decision`] without the hash of the graph after the change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proposal {
-    /// It changes something: [`Session::carry_out`] makes it so, and notes the hash.
+    /// The command changes the session. [`Session::carry_out`] applies the record and adds the hash.
     Change(Recorded),
-    /// See [`Decision::Answer`].
+    /// As [`Decision::Answer`].
     Answer(Receipt),
 }
 
 /// Decides a command on a session.
 ///
 /// # Errors
-/// The reason if it is refused. The session is unchanged either way (P5).
+/// Returns the reason of a refusal. The session is unchanged in either case (P5).
 pub fn decide(session: &Session, command: &Command, context: &Context) -> Result<Decision, Rejection> {
     Ok(match propose(session, command, context)? {
         Proposal::Change(mut recorded) => {
@@ -57,11 +59,11 @@ pub fn decide(session: &Session, command: &Command, context: &Context) -> Result
     })
 }
 
-/// The same for whoever carries it out at once: the hash of the graph is found by making the change, which then need
-/// not be made twice.
+/// Decides a command for a caller that applies the record immediately. [`Session::carry_out`] computes the hash of the
+/// graph while it applies the events, whereas [`decide`] applies the events an additional time for the hash.
 ///
 /// # Errors
-/// The reason if it is refused. The session is unchanged either way (P5).
+/// Returns the reason of a refusal. The session is unchanged in either case (P5).
 pub fn propose(session: &Session, command: &Command, context: &Context) -> Result<Proposal, Rejection> {
     if let Some(recorded) = session.recent(context.command_id) {
         return again(recorded, command).map(Proposal::Answer);
@@ -106,10 +108,10 @@ pub fn propose(session: &Session, command: &Command, context: &Context) -> Resul
     }))
 }
 
-/// Answers a command whose id was accepted before, as it was answered then (P4).
+/// Answers a command whose id was accepted before with the receipt of that time (P4).
 ///
 /// # Errors
-/// If it was another command.
+/// Fails if the id belonged to another command.
 pub fn again(recorded: &Recorded, command: &Command) -> Result<Receipt, Rejection> {
     if recorded.fingerprint != command.fingerprint() {
         return Err(Rejection::CommandIdReused(recorded.command_id));
@@ -122,11 +124,11 @@ pub fn again(recorded: &Recorded, command: &Command) -> Result<Receipt, Rejectio
 
 struct Change<'a> {
     events: Vec<Event>,
-    /// The step that an undo or redo is of.
+    /// Step of the history that an undo or redo acts on. `None` for other commands.
     step: Option<&'a Step>,
 }
 
-/// What the sender is told. The hash after a change is not known yet.
+/// Computes the outcome for the receipt. The state hash after a change is not known yet and stays `None`.
 fn outcome(session: &Session, command: &Command, change: &Change<'_>) -> Outcome {
     let history = session.history();
     let nothing = change.events.is_empty();
@@ -148,14 +150,15 @@ fn outcome(session: &Session, command: &Command, change: &Change<'_>) -> Outcome
     }
 }
 
-/// The hash of the graph as the events leave it. There is one: what was decided on a document fits it.
+/// Returns the hash of the graph after the events. Events that were decided on a document always apply to it, so `None`
+/// does not occur in practice.
 fn hash_after(document: &Document, events: &[Event]) -> Option<StateHash> {
     let mut draft = document.clone();
     let applied = events.iter().try_for_each(|event| event.apply(&mut draft));
     applied.ok().map(|()| draft.graph.state_hash())
 }
 
-/// The nodes that a command's answer names.
+/// Returns the nodes that a command's receipt names.
 fn concerned(command: &Command, events: &[Event]) -> Vec<NodeId> {
     let created = || {
         events.iter().filter_map(|event| match event {
@@ -177,7 +180,7 @@ fn concerned(command: &Command, events: &[Event]) -> Vec<NodeId> {
     }
 }
 
-/// What a command of a batch, or a single one, is decided on.
+/// Input for deciding one command: the document, the rules, and the id from which new node ids are derived.
 #[derive(Clone, Copy)]
 struct View<'a> {
     command_id: CommandId,
@@ -202,7 +205,7 @@ impl<'a> View<'a> {
         &self.rules.limits
     }
 
-    /// The events of a command. `minted` counts the nodes that the whole command made ids for.
+    /// Decides the events of a command. `minted` counts the ids that were generated for the command's new nodes so far.
     fn decide(&self, command: &Command, minted: &mut u32) -> Result<Vec<Event>, Rejection> {
         match command {
             Command::CreateNode(create) | Command::CreateProject { root: create } => self.create(create, minted),
@@ -246,13 +249,13 @@ impl<'a> View<'a> {
                 file: Arc::clone(file),
                 through: *through,
             }]),
-            // By themselves they never come here.
+            // Unreachable on the top level, where `propose` handles undo and redo. Within a batch they are refused.
             Command::Undo { .. } | Command::Redo { .. } => check_part(command).map(|()| Vec::new()),
         }
     }
 
-    /// Decides each command on a draft that has what the ones before it did. The draft shares everything with the
-    /// session that it does not change.
+    /// Decides each command of a batch on a draft that contains the changes of the preceding commands. The draft shares
+    /// all unchanged parts with the session's document.
     fn batch(&self, commands: &[Command], minted: &mut u32) -> Result<Vec<Event>, Rejection> {
         let max = self.limits().batch_commands_max;
         if commands.len() > max {
@@ -278,7 +281,7 @@ impl<'a> View<'a> {
             };
             let events = view.decide(command, minted).map_err(in_batch)?;
             for event in &events {
-                // What was decided on the draft fits the draft.
+                // Events that were decided on the draft apply to the draft, so this error does not occur.
                 event.apply(&mut draft).map_err(|misfit| {
                     in_batch(Rejection::InvalidRequest {
                         field: "commands",
@@ -296,7 +299,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// Whether a command can be part of a batch: only what changes the graph step by step is taken back step by step.
+/// Refuses commands that cannot be part of a batch. A batch is undone event by event, so only commands that change the
+/// graph by node events qualify.
 fn check_part(command: &Command) -> Result<(), Rejection> {
     let reason = match command {
         Command::CreateNode(_)

@@ -1,4 +1,4 @@
-//! Creating and deleting nodes.
+//! Commands that create and delete nodes.
 
 use super::View;
 use crate::domain::{
@@ -76,7 +76,7 @@ impl View<'_> {
         }
     }
 
-    /// The id that the client chose, or the next that the command mints.
+    /// Returns the id that the client chose, or else the next id derived from the command's id.
     fn new_node_id(&self, chosen: Option<NodeId>, minted: &mut u32) -> Result<NodeId, Rejection> {
         let node_id = chosen.unwrap_or_else(|| {
             let id = self.command_id.node(*minted);
@@ -90,8 +90,8 @@ impl View<'_> {
         }
     }
 
-    /// Children before parents and the last before the first: the exact reverse of document order, so that undo
-    /// creates in document order, each node at the end of its siblings.
+    /// Deletes a subtree with children before parents and the last sibling first. This is the exact reverse of document
+    /// order, so an undo creates the nodes in document order, each at the end of its siblings.
     pub(super) fn delete(&self, node_id: NodeId) -> Result<Vec<Event>, Rejection> {
         let top = self.require(node_id)?;
         let mut events = Vec::new();

@@ -1,4 +1,4 @@
-//! Putting nodes elsewhere: link, unlink, move, reorder.
+//! Commands that change the place of nodes: link, unlink, move, reorder.
 
 use super::View;
 use crate::domain::{
@@ -53,7 +53,7 @@ impl View<'_> {
         if let Some(new_parent_id) = new_parent_id {
             let parent = self.require(new_parent_id)?;
             self.check_acyclic(node_id, new_parent_id)?;
-            // Where it stands already it may stay, also if the template has changed its mind since.
+            // A node may stay under its present parent even if a later template forbids the combination.
             if node.parent() != Some(new_parent_id) {
                 self.check_child(&parent.content.type_id, &node.content.type_id)?;
                 self.check_depth(Some(new_parent_id), self.graph().height(node_id))?;
@@ -70,14 +70,14 @@ impl View<'_> {
         Ok(self.transfer(node_id, node, node.parent(), index))
     }
 
-    /// Unlinked, then linked: what a move is on the wire. Nothing if the node is there already.
+    /// Returns the events of a move: an unlink, then a link. Returns no events if the node is already in the place.
     fn transfer(&self, child_id: NodeId, node: &Node, to: Option<NodeId>, index: usize) -> Vec<Event> {
         let from = node.parent();
         let position = self.graph().position(child_id).unwrap_or_default();
         if from == to && position == index {
             return Vec::new();
         }
-        // In between it is the last root: one more root than before, unless it was one.
+        // Between both events the node is the last root. The number of roots grows by one unless the node was a root.
         let root_index = self.graph().roots().len() - usize::from(from.is_none());
         vec![
             Event::NodeUnlinked {
@@ -94,7 +94,8 @@ impl View<'_> {
         ]
     }
 
-    /// A place among the siblings of which `own` are the node itself; the end if none is named.
+    /// Returns a valid index among the siblings, `own` of which are the moved node itself (0 or 1). Without an index,
+    /// returns the end of the list.
     pub(super) fn index(&self, parent_id: Option<NodeId>, index: Option<i64>, own: usize) -> Result<usize, Rejection> {
         let max = self.graph().children(parent_id).map_or(0, Siblings::len) - own;
         let Some(index) = index else { return Ok(max) };
@@ -111,7 +112,7 @@ impl View<'_> {
         Ok(())
     }
 
-    /// Whether something of this height fits under the parent.
+    /// Checks that a subtree of the given height, in levels, fits under the parent.
     pub(super) fn check_depth(&self, parent_id: Option<NodeId>, height: usize) -> Result<(), Rejection> {
         let max = self.limits().depth_max;
         let found = parent_id.map_or(0, |id| self.graph().depth(id)) + height;

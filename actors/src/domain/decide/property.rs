@@ -1,4 +1,4 @@
-//! Setting and deleting properties.
+//! Commands that set and delete properties.
 
 use ecow::EcoString;
 
@@ -34,12 +34,12 @@ impl View<'_> {
             property: property.to_ref(),
             before,
             after,
-            // What is set is known.
+            // A property that a command sets is known to the template.
             orphaned: false,
         }])
     }
 
-    /// A property that the template no longer knows can still be deleted: it is there.
+    /// Decides the deletion of a property. A property that the template no longer contains can still be deleted.
     pub(super) fn delete_property(&self, node_id: NodeId, reference: &EcoString) -> Result<Vec<Event>, Rejection> {
         let content = &self.require(node_id)?.content;
         let not_found = || Rejection::PropertyNotFound {

@@ -1,8 +1,9 @@
-//! Taking a step back, or its undo, on a document in which others may have gone on (U2 to U4).
+//! Reversal of a step or of its undo, on a document that other commands may have changed since (U2 to U4).
 //!
-//! What is wanted comes as [`Intent`]s, each with what the step left. Where that is still there, it goes back. Where it
-//! is not, somebody's change would be lost: then the whole is refused, or, if it is forced and there is a way, done
-//! nevertheless.
+//! The input is a list of [`Intent`]s. Each intent states the expected value, as the step left it, and the value to
+//! restore. If the document still contains the expected value, the old value is restored. Otherwise the reversal would
+//! discard another author's change: the whole command is then refused with a conflict. With `force` the change is
+//! overridden where possible.
 
 use super::View;
 use crate::domain::{
@@ -17,30 +18,30 @@ use crate::domain::{
     value::Value,
 };
 
-/// Inverse events, each decided on the state that the ones before it lead to.
+/// Builder of inverse events. Each event is decided on the state after the preceding events.
 pub(super) struct Reversal<'a> {
     session: &'a Session,
     step: &'a Step,
     force: bool,
-    /// Where the record that is taken back begins and ends.
+    /// First and last `seq` of the record that is reversed.
     since: Seq,
     through: Seq,
-    /// Whether the graph is another than the record left. If not, its inverse fits, and no limit has a say: what was there
-    /// before may be there again.
+    /// True if the graph differs from the graph that the record left. If false, the inverse always applies and limits
+    /// are not checked, because the previous state is allowed to return.
     has_company: bool,
-    /// Where nodes were put since; looked at only for a node that has changed since.
+    /// Placements of nodes since the record. Computed only when a reversed node has changed since.
     places: Option<Places<'a>>,
     draft: Document,
     events: Vec<Event>,
 }
 
 impl<'a> Reversal<'a> {
-    /// Of a step that is done.
+    /// Reverses a step that is done.
     pub(super) fn of_step(session: &'a Session, step: &'a Step, force: bool) -> Self {
         Self::new(session, step, force, step.recorded())
     }
 
-    /// Of the undo of a step.
+    /// Reverses the undo of a step.
     pub(super) fn of_undo(session: &'a Session, step: &'a Step, force: bool) -> Self {
         Self::new(session, step, force, step.undone_by().unwrap_or(step.recorded()))
     }
@@ -60,7 +61,7 @@ impl<'a> Reversal<'a> {
         }
     }
 
-    /// The events that do what is wanted, all of it.
+    /// Returns the events that carry out all intents, or refuses them together.
     pub(super) fn run(mut self, intents: Vec<Intent<'_>>) -> Result<Vec<Event>, Rejection> {
         for intent in intents {
             match intent {
@@ -94,7 +95,8 @@ impl<'a> Reversal<'a> {
         Ok(self.events)
     }
 
-    /// U3: with the same id, under the same parent, at the same place as far as there is one.
+    /// Creates a deleted node again: with the same id, under the same parent, at the same index or else at the end
+    /// (U3).
     fn create(
         &mut self,
         node_id: NodeId,
@@ -120,8 +122,8 @@ impl<'a> Reversal<'a> {
         })
     }
 
-    /// U4: only what it was made as, and alone. Forced, it goes with everything under it, as a deletion does: a redo
-    /// brings all of that back.
+    /// Deletes a created node if it is unchanged and has no children (U4). With `force` the node is deleted together
+    /// with its subtree, as by a deletion command; a redo restores the subtree.
     fn delete(&mut self, node_id: NodeId, parent_id: Option<NodeId>, content: &NodeContent) -> Result<(), Rejection> {
         let Some(node) = self.node(node_id)? else {
             return Ok(());
@@ -187,7 +189,7 @@ impl<'a> Reversal<'a> {
         })
     }
 
-    /// U2: only what the step wrote.
+    /// Restores a property if its value is still the value that the step wrote (U2).
     fn set(
         &mut self,
         node_id: NodeId,
@@ -222,8 +224,8 @@ impl<'a> Reversal<'a> {
                 property,
                 before,
             }),
-            // Somebody took it away already. A step is undone by a record, and a record has events (LOG-1): so it is
-            // set and taken away, which comes to nothing.
+            // Another command has already deleted the property. An undo needs a record, and a record needs an event
+            // (LOG-1), so the property is set and deleted again without a net effect.
             (None, None, Some(written)) => {
                 self.push(Event::PropertyChanged {
                     node_id,
@@ -242,7 +244,7 @@ impl<'a> Reversal<'a> {
         }
     }
 
-    /// Replacing the document takes everything away that others did in it.
+    /// Replaces the document. This discards all changes of others, so it requires `force` if the graph has changed.
     fn load(&mut self, document: Option<&Document>) -> Result<(), Rejection> {
         if self.has_company && !self.force {
             return Err(self.conflict(Obstacle::DocumentChanged, &Slot::Document));
@@ -253,8 +255,8 @@ impl<'a> Reversal<'a> {
         })
     }
 
-    /// Refuses if the node is elsewhere, or was put where it is by somebody else: that it is under the same parent does
-    /// not say that nobody moved it there, or among its siblings.
+    /// Refuses if the node is elsewhere, or if another command put it in its present place. The same parent alone is
+    /// not sufficient: the node may have been moved away and back, or moved among its siblings.
     fn check_stays(&mut self, node_id: NodeId, now: Option<NodeId>, expected: Option<NodeId>) -> Result<(), Rejection> {
         let obstacle = Obstacle::NodeMoved(node_id);
         if now != expected {
@@ -271,7 +273,8 @@ impl<'a> Reversal<'a> {
         }
     }
 
-    /// A node that has to be there; `None` if it was, and went with a node that was deleted by force.
+    /// Returns a node that has to exist. Returns `None` if the node existed and was deleted with a forced deletion of
+    /// its ancestor in this reversal.
     fn node(&self, node_id: NodeId) -> Result<Option<&Node>, Rejection> {
         let node = self.draft.graph.node(node_id);
         let is_swept = node.is_none() && self.session.document().graph.contains(node_id);
@@ -290,14 +293,14 @@ impl<'a> Reversal<'a> {
         }
     }
 
-    /// Whether a property that a node gets back is one that the template does not know.
+    /// Returns true if a restored property is unknown to the template.
     fn is_orphaned(&self, content: &NodeContent, property: &PropertyRef) -> bool {
         let blueprint = self.rules().blueprint.as_ref();
         let node_type = blueprint.and_then(|blueprint| blueprint.node_type(content.type_id.as_str()));
         !property.is_name() && node_type.is_some_and(|known| known.property(property.id.as_str()).is_none())
     }
 
-    /// How many children there are, or roots.
+    /// Returns the number of children of a parent, or of roots.
     fn siblings(&self, parent_id: Option<NodeId>) -> usize {
         self.draft.graph.children(parent_id).map_or(0, Siblings::len)
     }
@@ -315,7 +318,7 @@ impl<'a> Reversal<'a> {
     }
 
     fn push(&mut self, event: Event) -> Result<(), Rejection> {
-        // It was looked at before whether it fits. If that was wrong, nothing has happened yet.
+        // The event was checked to fit the draft. An error here is a defect, and the session is still unchanged.
         let refused = |misfit: Misfit| Rejection::InvalidRequest {
             field: "scope",
             reason: misfit.to_string().into(),
@@ -332,8 +335,8 @@ impl<'a> Reversal<'a> {
         conflict(obstacle, blocked_by)
     }
 
-    /// What is known of the last change of a node that the history does not know: when it was, and, if that is not long
-    /// ago, whose.
+    /// Returns the last change of the obstacle's node, for a change without a step in the history: the `seq`, and the
+    /// author if the replay window still contains the record.
     fn last_change(&self, obstacle: &Obstacle) -> Option<BlockedBy> {
         let node_id = obstacle
             .node_id()
@@ -353,9 +356,10 @@ impl<'a> Reversal<'a> {
     }
 }
 
-/// Whether others have changed what a record left, and it is not as it was again. The graphs are compared, by their
-/// hashes: what is known of who did what since may have been forgotten. A record of before there were hashes has company
-/// if anything changed since.
+/// Returns true if the graph differs from the graph that the record left.
+///
+/// Compares state hashes instead of the history, because the history may have evicted the steps in between. For a
+/// record without a hash, written by an older hub, any later change counts as a difference.
 fn has_company(session: &Session, record: &Recorded) -> bool {
     match record.outcome.state_hash {
         Some(left) => session.document().graph.state_hash() != left,
@@ -367,7 +371,7 @@ fn conflict(obstacle: Obstacle, blocked_by: Option<BlockedBy>) -> Rejection {
     Rejection::UndoConflict(Box::new(UndoConflict { obstacle, blocked_by }))
 }
 
-/// What a property is; the name is one too.
+/// Returns the value of a property, where the node name counts as a property.
 fn current(content: &NodeContent, property: &PropertyRef) -> Option<Value> {
     if property.is_name() {
         return Some(Value::Text(content.name.clone()));

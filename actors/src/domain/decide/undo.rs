@@ -1,4 +1,4 @@
-//! Undo and redo: which step, and whether it can be taken back or done again on the document as it is.
+//! Undo and redo: selects the step of the history and reverses it on the present document.
 
 use super::{Change, reversal::Reversal};
 use crate::domain::{
@@ -35,7 +35,7 @@ pub(super) fn redo<'a>(
     Ok(Change { events, step })
 }
 
-/// Who asks. Whoever asks for what is theirs has to say so.
+/// Returns the author of the command. Scope `mine` requires an author.
 fn author(context: &Context, scope: Scope) -> Result<Option<Author>, Rejection> {
     let author = context.origin.author();
     if scope == Scope::Mine && author.is_none() {

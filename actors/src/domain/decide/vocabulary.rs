@@ -1,4 +1,4 @@
-//! What a session's words mean: types and properties by slug or id with a template, by any name without one.
+//! Resolution of type and property references: by slug or id in a session with a template, by any name without one.
 
 use ecow::EcoString;
 
@@ -14,33 +14,33 @@ use crate::domain::{
     value::Value,
 };
 
-/// A node's type, as far as the session knows it.
+/// Type of a node, resolved against the session's template.
 pub(super) struct TypeView<'a> {
     pub(super) id: TypeId,
     kind: Kind<'a>,
 }
 
 enum Kind<'a> {
-    /// A session without a template: everything goes.
+    /// Type of a session without a template. Every property is allowed.
     Free,
-    /// The template's.
+    /// Type that the template contains.
     Known(&'a NodeType),
-    /// A type that came with a file and that the template does not have.
+    /// Type from a project file that the template does not contain.
     Orphan,
 }
 
-/// A property, as far as the session knows it.
+/// Property of a node, resolved against the session's template.
 pub(super) enum PropertyView<'a> {
-    /// The name of a node whose type says nothing about it.
+    /// Name of a node whose type does not define a name property.
     Name,
-    /// In a session without a template, or left over from another one.
+    /// Property of a session without a template, or a property left over from another template.
     Free(EcoString),
-    /// The template's.
+    /// Property that the template contains.
     Known(&'a PropertyType),
 }
 
 impl<'a> View<'a> {
-    /// The type that a command names.
+    /// Resolves the type that a command names.
     pub(super) fn node_type(&self, reference: &EcoString) -> Result<TypeView<'a>, Rejection> {
         let Some(blueprint) = &self.rules.blueprint else {
             return Ok(TypeView {
@@ -57,7 +57,7 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The type of a node that is there.
+    /// Resolves the type of an existing node.
     pub(super) fn type_of(&self, content: &NodeContent) -> TypeView<'a> {
         let kind = match &self.rules.blueprint {
             None => Kind::Free,
@@ -71,7 +71,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether the template lets one type stand under another.
+    /// Checks that the template allows a child type under a parent type.
     pub(super) fn check_child(&self, parent: &TypeId, child: &TypeId) -> Result<(), Rejection> {
         let Some(blueprint) = &self.rules.blueprint else {
             return Ok(());
@@ -92,14 +92,14 @@ impl<'a> View<'a> {
         })
     }
 
-    /// A name that a node can have.
+    /// Returns a text value as a name if it is valid.
     pub(super) fn check_name(&self, property: &str, value: &Value) -> Result<EcoString, Rejection> {
         name(property, value, self.limits())
     }
 }
 
 impl<'a> TypeView<'a> {
-    /// What a new node of this type starts with.
+    /// Returns the initial properties of a new node.
     pub(super) fn defaults(&self) -> Properties {
         match self.kind {
             Kind::Known(known) => known.defaults(),
@@ -107,7 +107,7 @@ impl<'a> TypeView<'a> {
         }
     }
 
-    /// The property that a command names.
+    /// Resolves the property that a command names.
     pub(super) fn property(&self, reference: &EcoString) -> Result<PropertyView<'a>, Rejection> {
         let known = match self.kind {
             Kind::Known(known) => known.property(reference),
@@ -124,7 +124,8 @@ impl<'a> TypeView<'a> {
         }
     }
 
-    /// The same for one that may be left over from a file.
+    /// Resolves a property. Unknown references resolve to a free property, because a project file may have left it
+    /// over.
     pub(super) fn property_or_orphan(&self, reference: &EcoString) -> PropertyView<'a> {
         self.property(reference)
             .unwrap_or_else(|_| PropertyView::Free(reference.clone()))
@@ -171,7 +172,7 @@ impl PropertyView<'_> {
         }
     }
 
-    /// The value as it is kept, if the property can hold it.
+    /// Returns the value in its stored form if the property accepts it.
     pub(super) fn check(&self, value: &Value, view: &View<'_>) -> Result<Value, Rejection> {
         check_value(value, view.limits())?;
         match self {
@@ -188,7 +189,7 @@ impl PropertyView<'_> {
         }
     }
 
-    /// The value as a name, if this is the name.
+    /// Returns the value as a node name if it is valid.
     pub(super) fn check_name(&self, value: &Value, limits: &Limits) -> Result<EcoString, Rejection> {
         name(&self.word(), value, limits)
     }
@@ -211,7 +212,7 @@ fn name(property: &str, value: &Value, limits: &Limits) -> Result<EcoString, Rej
     }
 }
 
-/// The value for an error message: what it is if that is short, else what kind of thing it is.
+/// Formats a value for an error message: its JSON if that is short, or else its kind.
 fn shown(value: &Value) -> EcoString {
     const SHOWN_BYTES_MAX: usize = 60;
     if value.json_bytes() > SHOWN_BYTES_MAX {
