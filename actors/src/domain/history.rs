@@ -1,20 +1,21 @@
-//! Undo and redo: one history, folded from the log like everything else. It is never rewritten; taking a command back is
-//! a command of its own, whose events are the inverse ones.
+//! Undo and redo history of a session, folded from the log.
+//!
+//! The log is never rewritten. Undoing a command is a command of its own, whose events are the inverse events.
 //!
 //! ```text
-//!              ┌────── an undo, of whichever scope: out of its place ──────┐
-//!              │                                                           ▼
-//!   done   a1  b1  a2  b2  a3                                    undone   b3  a4
-//!              ▲                                                           │
-//!              └────── a redo: back into its old place ────────────────────┘
+//!              ┌──── an undo of either scope moves a step out of its place ────┐
+//!              │                                                               ▼
+//!   done   a1  b1  a2  b2  a3                                        undone   b3  a4
+//!              ▲                                                               │
+//!              └──── a redo moves the step back into its old place ────────────┘
 //! ```
 //!
-//! Each step belongs to its author. An undo of the session takes the last step that is done, an undo of one's own the
-//! last of one's own; a redo the last undone one of the session, or of one's own. So the steps of an author are always
-//! undone from the last to the first, and redone the other way.
+//! Each step belongs to the author of its command. An undo of the session takes the last step that is done, and an
+//! author's own undo takes the author's last step. A redo takes the last undone step of the session or of the author.
+//! The steps of an author are therefore always undone from the last to the first and redone in reverse.
 //!
-//! Which changes an undo comes to is decided on the document as it is then ([`super::decide`]), since others may have
-//! gone on from what the step left.
+//! The events of an undo are decided on the document at the time of the undo ([`super::decide`]), because other
+//! commands may have changed the step's results since.
 
 mod intent;
 mod stacks;
@@ -36,7 +37,7 @@ use super::{
     recorded::{Recorded, Target},
 };
 
-/// The stacks, held to their limits.
+/// Undo and redo stacks within the limits of depth and weight.
 #[derive(Debug, Default, PartialEq)]
 pub struct History {
     stacks: Stacks,
@@ -44,80 +45,80 @@ pub struct History {
 }
 
 impl History {
-    /// The history that had these stacks.
+    /// Restores the history from the stacks of a snapshot.
     #[must_use]
     pub fn restore(stacks: Stacks) -> Self {
         let weight_bytes = stacks.done.iter().chain(stacks.undone()).map(Step::weight_bytes).sum();
         Self { stacks, weight_bytes }
     }
 
-    /// The steps themselves.
+    /// Returns the stacks, to store them in a snapshot.
     #[must_use]
     pub const fn stacks(&self) -> &Stacks {
         &self.stacks
     }
 
-    /// The step that an undo of the session would take back.
+    /// Returns the step that an undo of the session takes.
     #[must_use]
     pub fn next_undo(&self) -> Option<&Step> {
         self.stacks.done.back()
     }
 
-    /// The step that a redo of the session would do again.
+    /// Returns the step that a redo of the session takes.
     #[must_use]
     pub fn next_redo(&self) -> Option<&Step> {
         self.stacks.session_undone().next_back()
     }
 
-    /// The step that an author's undo of their own would take back (U1).
+    /// Returns the step that an undo of the author's own steps takes (U1).
     #[must_use]
     pub fn next_undo_of(&self, author: &Author) -> Option<&Step> {
         let mut newest_first = self.stacks.done.iter().rev();
         newest_first.find(|step| step.author().as_ref() == Some(author))
     }
 
-    /// The step that an author's redo of their own would do again (U1).
+    /// Returns the step that a redo of the author's own steps takes (U1).
     #[must_use]
     pub fn next_redo_of(&self, author: &Author) -> Option<&Step> {
         self.stacks.last_undone_of(author)
     }
 
-    /// How many commands can be undone.
+    /// Returns the number of steps that can be undone.
     #[must_use]
     pub fn undo_depth(&self) -> usize {
         self.stacks.done.len()
     }
 
-    /// How many commands the session can redo. Linear in them.
+    /// Returns the number of steps that the session can redo. Takes time linear in the result.
     #[must_use]
     pub fn redo_depth(&self) -> usize {
         self.stacks.session_undone().count()
     }
 
-    /// How many commands their authors can redo, also those that the session cannot.
+    /// Returns the number of steps that can be redone, including steps that only their authors can redo.
     #[must_use]
     pub fn undone(&self) -> usize {
         self.stacks.undone_len()
     }
 
-    /// Whether the session has something to redo beside a step.
+    /// Returns true if the session can redo another step than the given one.
     pub(super) fn can_redo_beside(&self, step: &Step) -> bool {
         let mut undone = self.stacks.session_undone();
         undone.any(|other| !std::ptr::eq(other, step))
     }
 
-    /// Whether a step that is done again can be undone again: whether it is newer than all that was forgotten.
+    /// Returns true if a redone step can be undone again: the step is newer than every evicted step.
     pub(super) fn is_within_reach(&self, step: &Step) -> bool {
         step.first_seq() > self.stacks.forgotten_through
     }
 
-    /// About how many bytes of memory the steps hold.
+    /// Returns the estimated size of all steps, in bytes of memory.
     #[must_use]
     pub const fn weight_bytes(&self) -> usize {
         self.weight_bytes
     }
 
-    /// The step that an undo would take back, as its record or its command names it.
+    /// Returns the step that an undo of the scope takes.
     #[must_use]
     pub fn next_undo_in(&self, scope: Scope, author: Option<&Author>) -> Option<&Step> {
         match scope {
@@ -126,7 +127,7 @@ impl History {
         }
     }
 
-    /// The step that a redo would do again.
+    /// Returns the step that a redo of the scope takes.
     #[must_use]
     pub fn next_redo_in(&self, scope: Scope, author: Option<&Author>) -> Option<&Step> {
         match scope {
@@ -135,10 +136,11 @@ impl History {
         }
     }
 
-    /// Folds a record in; with the document before it if it replaced that.
+    /// Folds a record into the history. `before` is the previous document if the record replaced the whole document.
     ///
     /// # Errors
-    /// The `seq` of the record if it undoes or redoes something that is not next: the log is corrupt.
+    /// Returns the `seq` of the record if the record undoes or redoes another step than the next one: the log is
+    /// corrupt.
     pub(super) fn fold(
         &mut self,
         recorded: &Arc<Recorded>,
@@ -157,7 +159,7 @@ impl History {
         }
     }
 
-    /// Takes a record over for the step that has one of its own with the same text.
+    /// Replaces the record of the matching step by the given equal record, so that memory holds the record once.
     pub(super) fn share(&mut self, recorded: &Arc<Recorded>) {
         if let Some(step) = self.stacks.done_at(recorded.first_seq) {
             step.share(recorded);
@@ -172,7 +174,8 @@ impl History {
         limits: &Limits,
     ) -> Result<(), Seq> {
         if self.stacks.has_forgotten && self.stacks.find_done(target.command_id).is_none() {
-            // Beyond what is kept now, it can no longer be done again, nor can what was undone before it.
+            // The step was evicted under the present limits, so it cannot be redone, and neither can the steps undone
+            // before it.
             self.forget_undone(0);
             return Ok(());
         }
@@ -188,7 +191,7 @@ impl History {
 
     fn fold_redo(&mut self, redo: &Recorded, target: Target, limits: &Limits) -> Result<(), Seq> {
         if self.stacks.has_forgotten && self.stacks.find_undone(target.command_id).is_none() {
-            // It is done again and cannot be undone, nor can what is below it, wherever that is.
+            // The step was evicted under the present limits, so it cannot be undone, and neither can any older step.
             self.forget_done(0);
             self.stacks.forgotten_through = redo.first_seq;
             return Ok(());
@@ -203,8 +206,8 @@ impl History {
         Ok(())
     }
 
-    /// A new step. Its author goes on from here, and so does the session: what they had undone is overtaken (U6). What
-    /// others had undone stays theirs.
+    /// Adds a new step. The step invalidates the undone steps of its author, and the session can no longer redo older
+    /// undone steps (U6). The other authors can still redo their own.
     fn begin(&mut self, recorded: &Arc<Recorded>, before: Option<&Document>, limits: &Limits) {
         let author = recorded.origin.author();
         let overtaken = self.stacks.take_overtaken(author.as_ref(), recorded.first_seq);
@@ -212,11 +215,11 @@ impl History {
         let step = Step::new(recorded, before);
         self.weight_bytes += step.weight_bytes();
         self.stacks.put_done(step);
-        // What others could redo goes before what anybody could undo.
+        // Evicts steps that can be redone before steps that can be undone.
         while self.weight_bytes > limits.undo_bytes_max && self.stacks.undone_len() > 0 {
             self.forget_undone(self.stacks.undone_len() - 1);
         }
-        // The newest step stays, whatever its weight.
+        // The newest step is never evicted, whatever its weight.
         while self.weight_bytes > limits.undo_bytes_max && self.stacks.done.len() > 1 {
             self.forget_done(self.stacks.done.len() - 1);
         }
@@ -243,7 +246,7 @@ impl History {
         self.forget_done(limits.undo_depth_max);
     }
 
-    /// Forgets the oldest steps, until so many are left.
+    /// Evicts the oldest done steps until `left` are left.
     fn forget_done(&mut self, left: usize) {
         while self.stacks.done.len() > left {
             let Some(step) = self.stacks.done.pop_front() else {
@@ -255,7 +258,7 @@ impl History {
         }
     }
 
-    /// Forgets what was undone the longest ago, until so much is left.
+    /// Evicts the steps that were undone the longest ago until `left` are left.
     fn forget_undone(&mut self, left: usize) {
         while self.stacks.undone_len() > left {
             let Some(step) = self.stacks.take_oldest_undone() else {

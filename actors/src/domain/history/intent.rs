@@ -1,4 +1,4 @@
-//! What an undo or redo wants: the inverse of events, before anybody has looked whether it fits what is there now.
+//! Wanted changes of an undo or redo: the inverse of events, before they are checked against the present document.
 
 use std::collections::BTreeSet;
 
@@ -9,23 +9,23 @@ use crate::domain::{
     value::Value,
 };
 
-/// A change that is wanted, with what it expects to find.
+/// Wanted change, with the state that it expects to find.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::domain) enum Intent<'a> {
-    /// A node comes back.
+    /// Creates a deleted node again.
     Create {
         node_id: NodeId,
         parent_id: Option<NodeId>,
         index: usize,
         content: &'a NodeContent,
     },
-    /// A node goes, which should be there, be this, and have nothing under it.
+    /// Deletes a node. Expects the node with this parent and content, and without children.
     Delete {
         node_id: NodeId,
         parent_id: Option<NodeId>,
         content: &'a NodeContent,
     },
-    /// A node that should be under `from` goes elsewhere.
+    /// Moves a node to another place. Expects the node under `from`.
     Place {
         node_id: NodeId,
         from: Option<NodeId>,
@@ -33,29 +33,29 @@ pub(in crate::domain) enum Intent<'a> {
         index: usize,
         form: Form,
     },
-    /// A property that should be `written` becomes something else.
+    /// Sets or deletes a property. Expects the value `written`.
     Set {
         node_id: NodeId,
         property: &'a PropertyRef,
         written: Option<&'a Value>,
         to: Option<&'a Value>,
     },
-    /// The whole document becomes another.
+    /// Replaces the whole document. `None` stands for the empty document.
     Load { document: Option<&'a Document> },
 }
 
-/// Which events a change of place is told by.
+/// Events that express a change of place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::domain) enum Form {
-    /// Unlinked, then linked: a move.
+    /// An unlink and a link: a move.
     Pair,
-    /// Linked, if it is a root.
+    /// A link alone, if the node is a root.
     Link,
-    /// Unlinked, if it goes to the end of the roots.
+    /// An unlink alone, if the node goes to the end of the roots.
     Unlink,
 }
 
-/// A change of place as events tell it.
+/// Change of place, as expressed by events.
 struct Placed {
     node_id: NodeId,
     from: Option<NodeId>,
@@ -65,10 +65,11 @@ struct Placed {
     form: Form,
 }
 
-/// The change of place that the last of these events are, and how many they are.
+/// Returns the change of place that the last events express, and the number of these events.
 fn last_placed(events: &[Event]) -> Option<(Placed, usize)> {
     match events {
-        // A move is a pair, and so is its inverse: it does not go by way of its place among the roots.
+        // A move is a pair of events, and so is its inverse. The node's intermediate place among the roots does not
+        // matter.
         [
             ..,
             Event::NodeUnlinked {
@@ -134,14 +135,14 @@ fn last_placed(events: &[Event]) -> Option<(Placed, usize)> {
     }
 }
 
-/// What takes events back, the last one first.
+/// Returns the intents that reverse the events, the last event first.
 pub(super) fn inverse<'a>(events: &'a [Event], replaced: Option<&'a Document>) -> Vec<Intent<'a>> {
     let place = |placed: Placed| Intent::Place {
         node_id: placed.node_id,
         from: placed.to,
         to: placed.from,
         index: placed.from_index,
-        // What was linked goes back to its place among the roots; what was unlinked is a root by now.
+        // The inverse of a link restores the place among the roots. The inverse of an unlink starts from a root.
         form: match placed.form {
             Form::Pair | Form::Link => Form::Pair,
             Form::Unlink => Form::Link,
@@ -150,7 +151,8 @@ pub(super) fn inverse<'a>(events: &'a [Event], replaced: Option<&'a Document>) -
     last_to_first(events, place, |event| inverse_of(event, replaced))
 }
 
-/// An intent for each change of a place, however many events told it, and for each other event that has one.
+/// Returns an intent for each change of place, which takes one or two events, and the result of `other` for each other
+/// event.
 fn last_to_first<'a>(
     events: &'a [Event],
     place: impl Fn(Placed) -> Intent<'a>,
@@ -216,12 +218,12 @@ fn inverse_of<'a>(event: &'a Event, replaced: Option<&'a Document>) -> Option<In
             to: Some(before),
         },
         Event::ProjectLoaded { .. } => Intent::Load { document: replaced },
-        // The file stays as it was written; only the document goes back. Places are the caller's.
+        // A saved file stays as it was written, and only the document is reversed. The caller handles places.
         Event::ProjectSaved { .. } | Event::NodeLinked { .. } | Event::NodeUnlinked { .. } => return None,
     })
 }
 
-/// What does events again.
+/// Returns the intents that repeat the events.
 pub(super) fn forward(events: &[Event]) -> Vec<Intent<'_>> {
     let place = |placed: Placed| Intent::Place {
         node_id: placed.node_id,
@@ -287,8 +289,8 @@ fn forward_of(event: &Event) -> Option<Intent<'_>> {
     })
 }
 
-/// The same intents, told by the events that the original was told by: a link is done again as a link, which the undo,
-/// a move to the roots, does not show.
+/// Returns the intents in the form of the original events. The undo of a link is a plain move to the roots, so only the
+/// original shows that the redo has to be a link.
 pub(super) fn shaped_like<'a>(original: &[Event], mut intents: Vec<Intent<'a>>) -> Vec<Intent<'a>> {
     let (mut linked, mut unlinked) = (BTreeSet::new(), BTreeSet::new());
     let mut rest = original;

@@ -1,4 +1,4 @@
-//! The steps themselves: those that are done, and those that are undone.
+//! Stacks of done and undone steps.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,34 +10,37 @@ use crate::domain::{
     ids::{CommandId, Seq},
 };
 
-/// What can be undone and what can be redone.
+/// Steps that can be undone and steps that can be redone.
 ///
-/// There is one history, in which each step belongs to its author. What is undone is out of it, whoever undid it, and
-/// what is redone is back in its old place: so an undo and its redo leave the stacks as they were.
+/// There is one history, in which each step belongs to its author. An undo of either scope removes a step from the done
+/// stack, and a redo inserts the step at its old place. An undo and its redo therefore leave the stacks as they were.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Stored", into = "Stored")]
 pub struct Stacks {
-    /// In the order of the log.
+    /// Done steps in the order of the log.
     pub(super) done: VecDeque<Step>,
     undone: Undone,
-    /// Whether the limits have cost a step. A log that was written under higher ones goes on undoing beyond it.
+    /// True after the limits have evicted a step. A log that was written under higher limits contains undos of steps
+    /// beyond the eviction.
     pub(super) has_forgotten: bool,
-    /// The newest step that was forgotten while it was done. What is older and comes back is forgotten with it: what is
-    /// done is always the end of what would be under higher limits, so a log means the same under all of them.
+    /// Newest step that was evicted while it was done. An older step that is redone is evicted at once. The done stack
+    /// is thus always a suffix of the stack under higher limits, so a log has the same meaning under all limits.
     pub(super) forgotten_through: Seq,
 }
 
-/// Undone steps, in the order in which they were undone. A new command of an author forgets what that author had
-/// undone, and must not look at the others' for it: hence the second index.
+/// Undone steps in the order in which they were undone.
+///
+/// A new command of an author drops the author's undone steps. The second index finds them without a scan of the other
+/// authors' steps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Undone {
     steps: BTreeMap<Seq, Step>,
     by_author: BTreeMap<Option<Author>, VecDeque<Seq>>,
-    /// Where the last new step begins. What was undone before it is redone by its author only.
+    /// First `seq` of the newest step. Steps that were undone before it can be redone only by their authors.
     session_from: Seq,
 }
 
-/// The stacks as snapshots keep them, the next step of each last.
+/// Serialized form in snapshots. The next step of each stack is the last.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     undo: VecDeque<Step>,
@@ -61,7 +64,7 @@ impl From<Stored> for Stacks {
             ..Undone::default()
         };
         for (place, step) in (0..).zip(stored.redo) {
-            // Steps that were undone before the undo was kept come first, and there are fewer of them than events.
+            // Steps undone before records of undos were kept come first, and there are fewer of them than events.
             let at = step.undone_by().map_or(Seq(place), |undo| undo.first_seq);
             undone.insert(at, step);
         }
@@ -95,44 +98,44 @@ impl Stacks {
         self.undone().rfind(|step| step.is(command_id))
     }
 
-    /// The step that is done and begins at a place of the log.
+    /// Returns the done step whose record begins at `first_seq`.
     pub(super) fn done_at(&mut self, first_seq: Seq) -> Option<&mut Step> {
         let position = self.done.partition_point(|step| step.first_seq() < first_seq);
         self.done.get_mut(position).filter(|step| step.first_seq() == first_seq)
     }
 
-    /// Takes a step that is done out of the history.
+    /// Removes and returns a done step.
     pub(super) fn take_done(&mut self, command_id: CommandId) -> Option<Step> {
         let position = self.done.iter().rposition(|step| step.is(command_id))?;
         self.done.remove(position)
     }
 
-    /// Puts a step back into its old place.
+    /// Inserts a step at its old place in the log's order.
     pub(super) fn put_done(&mut self, step: Step) {
         let position = self.done.partition_point(|other| other.first_seq() < step.first_seq());
         self.done.insert(position, step);
     }
 
-    /// Adds a step that was undone at a place of the log.
+    /// Inserts a step that was undone at `at`.
     pub(super) fn put_undone(&mut self, at: Seq, step: Step) {
         self.undone.insert(at, step);
     }
 
-    /// Takes an undone step out.
+    /// Removes and returns an undone step.
     pub(super) fn take_undone(&mut self, command_id: CommandId) -> Option<Step> {
         let mut newest_first = self.undone.steps.iter().rev();
         let at = newest_first.find(|(_, step)| step.is(command_id)).map(|(at, _)| *at)?;
         self.undone.remove(at)
     }
 
-    /// Takes out the step that was undone the longest ago.
+    /// Removes and returns the step that was undone the longest ago.
     pub(super) fn take_oldest_undone(&mut self) -> Option<Step> {
         let at = *self.undone.steps.keys().next()?;
         self.undone.remove(at)
     }
 
-    /// Takes out what an author had undone: all of it, for a new command of theirs comes after it. Steps of nobody were
-    /// anybody's to redo, and whoever does something new goes on without them.
+    /// Removes and returns the undone steps that a new command of an author invalidates: all of the author's steps, and
+    /// all steps without an author, which any client could redo.
     pub(super) fn take_overtaken(&mut self, author: Option<&Author>, new_from: Seq) -> Vec<Step> {
         self.undone.session_from = new_from;
         let mut overtaken = self.undone.remove_all(&None);
@@ -142,7 +145,7 @@ impl Stacks {
         overtaken
     }
 
-    /// The undone steps, in the order in which they were undone.
+    /// Returns the undone steps in the order in which they were undone.
     pub(super) fn undone(&self) -> impl DoubleEndedIterator<Item = &Step> {
         self.undone.steps.values()
     }
@@ -151,13 +154,13 @@ impl Stacks {
         self.undone.steps.len()
     }
 
-    /// The undone steps that the session can redo, in the order in which they were undone.
+    /// Returns the undone steps that the session can redo, in the order in which they were undone.
     pub(super) fn session_undone(&self) -> impl DoubleEndedIterator<Item = &Step> {
         let steps = self.undone.steps.range(self.undone.session_from..);
         steps.map(|(_, step)| step)
     }
 
-    /// The last step of an author that was undone.
+    /// Returns the author's step that was undone last.
     pub(super) fn last_undone_of(&self, author: &Author) -> Option<&Step> {
         let of_author = self.undone.by_author.get(&Some(author.clone()))?;
         self.undone.steps.get(of_author.back()?)
@@ -176,7 +179,7 @@ impl Undone {
         let step = self.steps.remove(&at)?;
         let author = step.author();
         if let Some(of_author) = self.by_author.get_mut(&author) {
-            // It is the first or the last of its author's, but for a log that makes no sense.
+            // The step is the first or the last of its author's steps, except in a corrupt log.
             if of_author.front() == Some(&at) {
                 of_author.pop_front();
             } else {

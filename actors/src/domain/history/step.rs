@@ -1,4 +1,4 @@
-//! A step: a command that can be taken back, or done again.
+//! Step of the history: a command that can be undone or redone.
 
 use std::sync::Arc;
 
@@ -12,20 +12,20 @@ use crate::domain::{
     recorded::{Recorded, Target},
 };
 
-/// A command that can be taken back, or that was and can be done again.
+/// Command that can be undone, or that was undone and can be redone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     recorded: Arc<Recorded>,
-    /// What was there before a command that replaced the whole document: its event does not say. Few steps have one, and
-    /// no other makes room for it.
+    /// Document before a command that replaced the whole document, because the event does not contain it. Boxed,
+    /// because few steps have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replaced: Option<Box<Document>>,
-    /// The undo that took it back, if one did. A step that was undone before this was kept has none.
+    /// Undo that reversed the step, if the step is undone. `None` for a step that an older hub undid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     undone: Option<Box<Undone>>,
 }
 
-/// The undo of a step, with what it replaced.
+/// Record of an undo, with the document that the undo replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Undone {
     recorded: Arc<Recorded>,
@@ -46,14 +46,14 @@ impl Step {
         }
     }
 
-    /// Takes a record over that is equal to its own.
+    /// Replaces the step's record by the given one if both are equal, so that memory holds the record once.
     pub(super) fn share(&mut self, recorded: &Arc<Recorded>) {
         if self.recorded == *recorded {
             self.recorded = Arc::clone(recorded);
         }
     }
 
-    /// The same, taken back.
+    /// Marks the step as undone.
     pub(super) fn undone(self, undo: &Arc<Recorded>, before: Option<&Document>) -> Self {
         let undone = Undone {
             recorded: Arc::clone(undo),
@@ -65,20 +65,20 @@ impl Step {
         }
     }
 
-    /// The same, done again: it is what it was before it was taken back.
+    /// Marks the step as done again, in the state before its undo.
     pub(super) fn redone(self) -> Self {
         Self { undone: None, ..self }
     }
 
-    /// About how many bytes of memory it holds. Linear in its events, which a step is looked at for when it comes and
-    /// when it goes.
+    /// Returns the estimated size of the step, in bytes of memory. Takes time linear in the step's events, once at
+    /// insertion and once at removal.
     pub(super) fn weight_bytes(&self) -> usize {
         let undone = self.undone.as_deref();
         weight_bytes(&self.recorded, self.replaced.as_deref())
             + undone.map_or(0, |undo| weight_bytes(&undo.recorded, undo.replaced.as_deref()))
     }
 
-    /// Which command it is.
+    /// Returns the id and type of the step's command.
     #[must_use]
     pub fn target(&self) -> Target {
         Target {
@@ -87,19 +87,19 @@ impl Step {
         }
     }
 
-    /// Whose step it is, if the command said so.
+    /// Returns the author of the step's command, if it named one.
     #[must_use]
     pub fn author(&self) -> Option<Author> {
         self.recorded.origin.author()
     }
 
-    /// The record of the command.
+    /// Returns the record of the step's command.
     #[must_use]
     pub fn recorded(&self) -> &Arc<Recorded> {
         &self.recorded
     }
 
-    /// The record of the undo that took it back.
+    /// Returns the record of the undo that reversed the step.
     #[must_use]
     pub fn undone_by(&self) -> Option<&Arc<Recorded>> {
         self.undone.as_ref().map(|undo| &undo.recorded)
@@ -109,17 +109,18 @@ impl Step {
         self.recorded.command_id == command_id
     }
 
-    /// Its place in the log, which is its place among the steps.
+    /// Returns the first `seq` of the step's record, which orders the steps.
     pub(super) fn first_seq(&self) -> Seq {
         self.recorded.first_seq
     }
 
-    /// What takes it back.
+    /// Returns the intents that undo the step.
     pub(in crate::domain) fn undoing(&self) -> Vec<Intent<'_>> {
         intent::inverse(&self.recorded.events, self.replaced.as_deref())
     }
 
-    /// What does it again: the undo is taken back, so that the document is the one before the undo, whatever that did.
+    /// Returns the intents that redo the step. A redo reverses the undo, so it restores the document before the undo,
+    /// including all effects of a forced undo.
     pub(in crate::domain) fn redoing(&self) -> Vec<Intent<'_>> {
         let original = &self.recorded.events;
         match &self.undone {
@@ -136,7 +137,7 @@ impl Step {
 mod tests {
     use super::*;
 
-    /// A session keeps a thousand of them: what few of them have is kept elsewhere.
+    /// A session keeps up to 1,000 steps in memory, so rarely used parts are boxed.
     #[test]
     fn a_step_is_three_pointers() {
         assert_eq!(size_of::<Step>(), 3 * size_of::<usize>());

@@ -1,4 +1,4 @@
-//! Who changed what, as far as the history knows: the steps that are done, and the undos of those that are not.
+//! Attribution of changes to records: done steps, and the undos of undone steps.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,20 +9,20 @@ use crate::domain::{
     recorded::Recorded,
 };
 
-/// Something that a command can write.
+/// Part of the document that a command can write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::domain) enum Slot {
-    /// A property, or the name.
+    /// Property of a node, or its name.
     Property(NodeId, PropertyId),
-    /// Anything of a node.
+    /// Name and all properties of a node.
     Content(NodeId),
-    /// Where a node stands.
+    /// Parent and index of a node.
     Place(NodeId),
-    /// Whether there is such a node.
+    /// Existence of a node.
     Existence(NodeId),
-    /// What stands under a node.
+    /// Children of a node.
     Children(NodeId),
-    /// Anything.
+    /// Any part of the document.
     Document,
 }
 
@@ -67,7 +67,7 @@ impl Slot {
     }
 }
 
-/// Where nodes were put after a moment.
+/// Last record that placed each node since a given `seq`.
 #[derive(Debug, Default)]
 pub(in crate::domain) struct Places<'a> {
     nodes: BTreeMap<NodeId, &'a Recorded>,
@@ -75,7 +75,7 @@ pub(in crate::domain) struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    /// The last record that put a node somewhere.
+    /// Returns the last record that placed a node.
     pub(in crate::domain) fn of(&self, node_id: NodeId) -> Option<&'a Recorded> {
         let put = self.nodes.get(&node_id).copied();
         put.into_iter()
@@ -100,8 +100,9 @@ impl<'a> Places<'a> {
 }
 
 impl History {
-    /// What changed the document after a moment, other than a step and its undo: steps that came later and are done, and
-    /// undos of steps that had been done by then. (A step that came later and is undone has left no change.)
+    /// Returns the records that changed the document after `since`, except a step and its undo. These are the later
+    /// steps that are done, and the undos of steps that were done at `since`. A later step that is undone has left no
+    /// change.
     pub(in crate::domain) fn writers_since<'a>(
         &'a self,
         since: Seq,
@@ -121,9 +122,9 @@ impl History {
         })
     }
 
-    /// Of these, the last that wrote something.
+    /// Returns the last record after `since` that wrote a slot, except a step and its undo.
     pub(in crate::domain) fn last_writer_since(&self, since: Seq, step: &Step, slot: &Slot) -> Option<&Recorded> {
-        // Borrowed for as long as the history is, the step only for looking.
+        // The result borrows from the history only. The borrow of the step ends with the comparison.
         let mut last: Option<&Recorded> = None;
         let own = [Some(step.recorded()), step.undone_by()];
         let is_own = |recorded: &Recorded| own.iter().flatten().any(|own| own.command_id == recorded.command_id);
@@ -138,8 +139,8 @@ impl History {
         last
     }
 
-    /// Where nodes were put after a moment, by others than a step and its undo. One pass over what came later, for an
-    /// undo that has to know it; most do not.
+    /// Returns the placements of nodes after `since`, except by a step and its undo. Takes one pass over the later
+    /// records, so callers compute it only on demand.
     pub(in crate::domain) fn places_since<'a>(&'a self, since: Seq, step: &'a Step) -> Places<'a> {
         let mut later: Vec<&Recorded> = self.writers_since(since, step).map(AsRef::as_ref).collect();
         later.sort_by_key(|recorded| recorded.first_seq);
