@@ -1,15 +1,14 @@
 //! The graph: a forest of typed nodes with ordered children and ordered roots.
 //!
-//! It is always a forest (GR-1), parents and children always agree (GR-2), every node is reachable from a root once
-//! (GR-3): the operations here cannot break that, and refuse what would ([`Misfit`]). What a *user* may do is not
-//! decided here but in `decide`; these operations are what events mean.
+//! The graph is always a forest (GR-1), parents and children always agree (GR-2), and each node is reachable from a
+//! root exactly once (GR-3). Operations that would break these invariants are refused with a [`Misfit`]. The operations
+//! define the effect of events. The permissions of a *user* are decided in [`decide`](super::decide).
 //!
-//! Cloning costs nothing (the parts are shared and copied when written to), so a batch can be tried on a draft, and a
-//! snapshot for a reader is taken between two commands and encoded elsewhere. No operation walks more than the
-//! ancestors of a node, and these are bounded by the depth limit.
+//! Cloning is cheap, because clones share their parts until a write copies them. A batch is therefore tried on a draft,
+//! and a snapshot for a reader is taken between two commands and encoded elsewhere. No operation visits more nodes than
+//! the ancestors of a node, and the depth limit bounds their number.
 //!
-//! The [`StateHash`] is kept with every change: what a change takes away is subtracted, what it puts there is added
-//! (GR-12).
+//! The [`StateHash`] is updated with every change: removed records are subtracted, and new records are added (GR-12).
 
 mod heights;
 mod node;
@@ -32,40 +31,40 @@ use super::{
     value::Value,
 };
 
-/// Why an operation does not fit the graph. From a recorded log this means that the log is corrupt.
+/// Rule of the graph that an operation violates. For an event from a log, an error means that the log is corrupt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Misfit {
-    /// No such node.
+    /// The node does not exist.
     #[error("node {0} does not exist")]
     NoSuchNode(NodeId),
-    /// The id is taken.
+    /// The id belongs to an existing node.
     #[error("node {0} exists already")]
     NodeExists(NodeId),
     /// The node still has children.
     #[error("node {0} has children")]
     HasChildren(NodeId),
-    /// The node is not among the children (or roots) where it was said to be.
+    /// The node is not a child of the named parent, or not a root.
     #[error("node {child} is not a child of {parent:?}")]
     NotAChild {
-        /// The parent that was named; `None` for the roots.
+        /// Parent that the operation named. `None` for the roots.
         parent: Option<NodeId>,
-        /// The node.
+        /// Node that the operation named.
         child: NodeId,
     },
-    /// The index lies beyond the end of the siblings.
+    /// The index is greater than the number of siblings.
     #[error("index {index} lies beyond the {len} siblings")]
     IndexOutOfRange {
-        /// The index that was named.
+        /// Index that the operation named.
         index: usize,
-        /// How many siblings there are.
+        /// Number of siblings, and thus the highest valid index.
         len: usize,
     },
-    /// The new parent is the node itself or lies below it.
+    /// The new parent is the node itself or one of its descendants.
     #[error("node {0} would become its own ancestor")]
     Cycle(NodeId),
 }
 
-/// A forest of nodes.
+/// Forest of nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Graph {
     nodes: imbl::OrdMap<NodeId, Arc<Node>>,
@@ -74,48 +73,49 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// How many nodes there are.
+    /// Returns the number of nodes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if the graph has no nodes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 
-    /// The hash of all that clients know of it (P6). Kept, not computed.
+    /// Returns the hash of the parts of the graph that clients know (P6). Takes constant time, because every change
+    /// updates the hash.
     #[must_use]
     pub const fn state_hash(&self) -> StateHash {
         self.state_hash
     }
 
-    /// A node.
+    /// Returns a node by its id.
     #[must_use]
     pub fn node(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(&id).map(Arc::as_ref)
     }
 
-    /// Whether there is such a node.
+    /// Returns true if the node exists.
     #[must_use]
     pub fn contains(&self, id: NodeId) -> bool {
         self.nodes.contains_key(&id)
     }
 
-    /// All nodes, in the order of their ids.
+    /// Returns all nodes in the order of their ids.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
         self.nodes.iter().map(|(id, node)| (*id, node.as_ref()))
     }
 
-    /// The roots in order.
+    /// Returns the roots in order.
     #[must_use]
     pub const fn roots(&self) -> &Siblings {
         &self.roots
     }
 
-    /// The children of a node, or the roots. `None` if there is no such node.
+    /// Returns the children of a node, or the roots. `None` if the node does not exist.
     #[must_use]
     pub fn children(&self, parent: Option<NodeId>) -> Option<&Siblings> {
         match parent {
@@ -124,39 +124,40 @@ impl Graph {
         }
     }
 
-    /// The position of a node among its siblings. `None` if there is no such node.
+    /// Returns the index of a node among its siblings. `None` if the node does not exist.
     #[must_use]
     pub fn position(&self, id: NodeId) -> Option<usize> {
         self.children(self.node(id)?.parent)?.position(id)
     }
 
-    /// The node and its ancestors, the root last.
+    /// Returns the node and its ancestors up to the root.
     pub fn lineage(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
         let known = |id| self.node(id).map(|node| (id, node));
         std::iter::successors(known(id), move |(_, node)| known(node.parent?)).map(|(id, _)| id)
     }
 
-    /// Whether a node is another one or lies below it. Walks up from the node, unless nothing lies below the other.
+    /// Returns true if a node is another node or its descendant. Visits the ancestors of the node, unless the other
+    /// node is a leaf.
     #[must_use]
     pub fn is_within(&self, id: NodeId, other: NodeId) -> bool {
         let has_below = || self.node(other).is_some_and(|node| !node.is_leaf());
         id == other || (has_below() && self.lineage(id).any(|above| above == other))
     }
 
-    /// Levels from the root down to the node, both included. 0 if there is no such node.
+    /// Returns the number of levels from the root down to the node, both included. 0 if the node does not exist.
     #[must_use]
     pub fn depth(&self, id: NodeId) -> usize {
         self.lineage(id).count()
     }
 
-    /// Levels from the node down to its deepest descendant, both included. 0 if there is no such node. Kept with every
-    /// change, not counted.
+    /// Returns the number of levels from the node down to its deepest descendant, both included. 0 if the node does not
+    /// exist. Takes constant time, because every change updates the heights.
     #[must_use]
     pub fn height(&self, id: NodeId) -> usize {
         self.node(id).map_or(0, Node::height)
     }
 
-    /// Walks a subtree, or the whole forest, in document order without recursion.
+    /// Walks a subtree or the whole forest in document order, without recursion.
     pub fn walk(&self, from: Option<NodeId>) -> Walk<'_> {
         let first: Box<dyn Iterator<Item = NodeId> + '_> = match from {
             Some(id) => Box::new(std::iter::once(id)),
@@ -165,10 +166,10 @@ impl Graph {
         Walk::new(self, first)
     }
 
-    /// Adds a node without children.
+    /// Inserts a node without children.
     ///
     /// # Errors
-    /// If the id is taken, the parent does not exist or the index lies beyond the end.
+    /// Fails if the id belongs to an existing node, if the parent does not exist, or if the index is out of range.
     pub fn insert(
         &mut self,
         id: NodeId,
@@ -186,10 +187,10 @@ impl Graph {
         Ok(())
     }
 
-    /// Removes a node that has no children.
+    /// Removes a node without children.
     ///
     /// # Errors
-    /// If it does not exist or has children.
+    /// Fails if the node does not exist or has children.
     pub fn remove(&mut self, id: NodeId) -> Result<(), Misfit> {
         let node = self.node(id).ok_or(Misfit::NoSuchNode(id))?;
         if !node.is_leaf() {
@@ -202,10 +203,10 @@ impl Graph {
         Ok(())
     }
 
-    /// Takes a node from where it is (`parent: None`: the roots) to the end of the roots.
+    /// Moves a node from a parent (`None` for the roots) to the end of the roots.
     ///
     /// # Errors
-    /// If it is not there.
+    /// Fails if the node does not exist or has another parent.
     pub fn unlink(&mut self, parent: Option<NodeId>, child: NodeId) -> Result<(), Misfit> {
         self.check_child(parent, child)?;
         self.detach(child);
@@ -213,10 +214,12 @@ impl Graph {
         Ok(())
     }
 
-    /// Takes a root to a place under a parent, or among the roots. The index counts the siblings without the node.
+    /// Moves a root under a parent, or to another index among the roots. The index counts the siblings without the
+    /// node.
     ///
     /// # Errors
-    /// If the node is not a root, the parent does not exist or lies below the node, or the index lies beyond the end.
+    /// Fails if the node is not a root, if the parent does not exist or is a descendant of the node, or if the index is
+    /// out of range.
     pub fn link(&mut self, parent: Option<NodeId>, child: NodeId, index: usize) -> Result<(), Misfit> {
         self.check_child(None, child)?;
         match parent {
@@ -238,7 +241,7 @@ impl Graph {
     /// Renames a node.
     ///
     /// # Errors
-    /// If it does not exist.
+    /// Fails if the node does not exist.
     pub fn rename(&mut self, id: NodeId, name: EcoString) -> Result<(), Misfit> {
         let content = &mut self.node_mut(id)?.content;
         let before = StateHash::of_node(id, content);
@@ -249,10 +252,10 @@ impl Graph {
         Ok(())
     }
 
-    /// Sets a property, or takes it away.
+    /// Sets a property, or deletes it if the value is `None`.
     ///
     /// # Errors
-    /// If the node does not exist.
+    /// Fails if the node does not exist.
     pub fn set_property(&mut self, id: NodeId, property: &PropertyId, value: Option<Value>) -> Result<(), Misfit> {
         let hash = |value: &Value| StateHash::of_property(id, property, value);
         let after = value.as_ref().map(hash).unwrap_or_default();
@@ -266,13 +269,13 @@ impl Graph {
         Ok(())
     }
 
-    /// Marks a property of a node as one that the template does not know, or takes the mark away.
+    /// Marks a property of a node as unknown to the template, or removes the mark.
     ///
     /// # Errors
-    /// If the node does not exist.
+    /// Fails if the node does not exist.
     pub fn set_orphaned(&mut self, id: NodeId, property: &PropertyId, is_orphaned: bool) -> Result<(), Misfit> {
         let node = self.node(id).ok_or(Misfit::NoSuchNode(id))?;
-        // Most nodes have no mark, and need not be copied to find that out.
+        // Most nodes have no mark. The check avoids copying them.
         if is_orphaned || node.content.metadata.is_some() {
             set_orphaned(&mut self.node_mut(id)?.content.metadata, property, is_orphaned);
         }
@@ -302,7 +305,7 @@ impl Graph {
         }
     }
 
-    /// Puts a node that is nowhere into its place. The caller has checked that it fits.
+    /// Inserts a detached node into its place. The caller has checked that the node fits.
     fn attach(&mut self, id: NodeId, parent: Option<NodeId>, index: usize) {
         if let Ok(node) = self.node_mut(id) {
             node.parent = parent;
@@ -321,7 +324,7 @@ impl Graph {
         self.note_height(parent, None, self.height(id));
     }
 
-    /// Takes a node out of its place; the caller removes it or puts it elsewhere at once.
+    /// Detaches a node from its place. The caller removes or attaches the node immediately.
     fn detach(&mut self, id: NodeId) {
         let Some(parent) = self.node(id).map(Node::parent) else {
             return;
@@ -345,8 +348,8 @@ impl Graph {
             .map_or((None, None), |siblings| siblings.neighbours(id))
     }
 
-    /// Tells the ancestors that a child's height went from `before` (`None`: it is new) to `after` (0: it is gone), as
-    /// far up as that changes theirs.
+    /// Updates the heights of the ancestors after a child's height changed from `before` (`None` for a new child) to
+    /// `after` (0 for a removed child). Stops at the first ancestor whose height stays the same.
     fn note_height(&mut self, mut parent: Option<NodeId>, mut before: Option<usize>, mut after: usize) {
         while let Some(node) = parent.and_then(|id| self.node_mut(id).ok()) {
             let height = node.height();

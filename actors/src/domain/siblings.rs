@@ -1,25 +1,26 @@
-//! An ordered list of node ids that stays fast when it is long.
+//! Ordered list of node ids with fast access at any length.
 //!
-//! A project may hang tens of thousands of nodes under one parent, and no command may cost more than it touches. A
-//! plain vector would make "where is this child?" and "insert in the middle" a walk over all of them. Here the list is
-//! a row of chunks, and once there is more than one chunk an index tells in which chunk an id is: every operation
-//! looks at a few hundred ids at most, whatever the length.
+//! A project may have tens of thousands of nodes under one parent, and no command may cost more than the parts that it
+//! changes. In a plain vector, finding a child and inserting in the middle would visit all children. This list is a row
+//! of chunks. With more than one chunk, an index maps each id to its chunk. Every operation visits a few hundred ids at
+//! most, whatever the length.
 //!
-//! Cloning shares the chunks; a clone that changes copies the chunk it changes.
+//! Clones share the chunks. A clone that changes copies only the changed chunk.
 
 use ecow::EcoVec;
 
 use super::ids::NodeId;
 
-/// Ids in a chunk. Scanning 256 ids (4 KiB, one page) costs about as much as two look-ups in the index, so that
-/// smaller chunks would gain nothing, and 100,000 siblings are 400 to 800 chunks, whose lengths sum up as fast.
+/// Capacity of a chunk, in ids. Scanning 256 ids (4 KiB, one page) takes about as long as two lookups in the index, so
+/// smaller chunks would gain nothing. 100,000 siblings take 400 to 800 chunks, and summing their lengths is equally
+/// fast.
 const CHUNK_IDS_MAX: usize = 256;
 
 /// Ordered ids, each at most once.
 #[derive(Clone, Default)]
 pub struct Siblings {
     chunks: EcoVec<Chunk>,
-    /// As long as there is more than one chunk.
+    /// Chunk of each id. `Some` exactly if there is more than one chunk.
     index: Option<Box<Index>>,
 }
 
@@ -27,7 +28,7 @@ type ChunkKey = u32;
 
 #[derive(Clone, Default)]
 struct Index {
-    /// Which chunk an id is in.
+    /// Key of the chunk that contains an id.
     places: imbl::OrdMap<NodeId, ChunkKey>,
     next_key: ChunkKey,
 }
@@ -39,7 +40,7 @@ struct Chunk {
 }
 
 impl Siblings {
-    /// An empty list.
+    /// Returns an empty list.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -48,49 +49,51 @@ impl Siblings {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of ids.
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.index {
-            // All ids of all chunks are in it.
+            // The index contains all ids of all chunks.
             Some(index) => index.places.len(),
             None => self.before(self.chunks.len()),
         }
     }
 
-    /// Whether there are none.
+    /// Returns true if the list has no ids.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        // No chunk is empty.
+        // Chunks are never empty.
         self.chunks.is_empty()
     }
 
-    /// The ids in order.
+    /// Returns the ids in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = NodeId> + '_ {
         self.chunks.iter().flat_map(|chunk| chunk.ids.iter().copied())
     }
 
-    /// The id at a position.
+    /// Returns the id at an index.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<NodeId> {
         let (chunk, offset) = self.locate(index)?;
         self.chunks[chunk].ids.get(offset).copied()
     }
 
-    /// The position of an id.
+    /// Returns the index of an id.
     #[must_use]
     pub fn position(&self, id: NodeId) -> Option<usize> {
         let (chunk, offset) = self.find(id)?;
         Some(self.before(chunk) + offset)
     }
 
-    /// The ids right before and right behind one.
+    /// Returns the ids directly before and directly after an id. `None` at an end of the list, and for an id that is
+    /// not in the list.
     #[must_use]
     pub fn neighbours(&self, id: NodeId) -> (Option<NodeId>, Option<NodeId>) {
         let Some((chunk, offset)) = self.find(id) else {
             return (None, None);
         };
-        // No chunk is empty, so what is not in this one is at the end of the one beside it.
+        // Chunks are never empty, so a neighbour outside the chunk is the last id of the preceding or the first of the
+        // next chunk.
         let last_of = |chunk: &Chunk| chunk.ids.last().copied();
         let first_of = |chunk: &Chunk| chunk.ids.first().copied();
         let previous = match offset.checked_sub(1) {
@@ -101,7 +104,7 @@ impl Siblings {
         (previous, next.or_else(|| self.chunks.get(chunk + 1).and_then(first_of)))
     }
 
-    /// Puts an id that is not yet in the list at a position, at the end if the position lies beyond it.
+    /// Inserts an id that is not in the list. An index beyond the end appends the id.
     pub fn insert(&mut self, index: usize, id: NodeId) {
         debug_assert!(self.find(id).is_none(), "{id} is already in the list");
         let index = index.min(self.len());
@@ -118,12 +121,12 @@ impl Siblings {
         }
     }
 
-    /// Puts an id at the end.
+    /// Appends an id that is not in the list.
     pub fn push(&mut self, id: NodeId) {
         self.insert(self.len(), id);
     }
 
-    /// Takes an id out and tells where it was.
+    /// Removes an id and returns its index.
     pub fn remove(&mut self, id: NodeId) -> Option<usize> {
         let (chunk, offset) = self.find(id)?;
         let position = self.before(chunk) + offset;
@@ -135,12 +138,12 @@ impl Siblings {
         Some(position)
     }
 
-    /// Ids before a chunk.
+    /// Returns the number of ids before a chunk.
     fn before(&self, chunk: usize) -> usize {
         self.chunks[..chunk].iter().map(|chunk| chunk.ids.len()).sum()
     }
 
-    /// The chunk and the offset in it of a position.
+    /// Returns the chunk that contains an index, and the offset within the chunk.
     fn locate(&self, index: usize) -> Option<(usize, usize)> {
         let mut before = 0;
         for (at, chunk) in self.chunks.iter().enumerate() {
@@ -164,7 +167,7 @@ impl Siblings {
         Some((chunk, offset))
     }
 
-    /// The last chunk, or a new one behind it: lists that only grow have full chunks.
+    /// Returns the last chunk, or a new chunk if the last is full. Lists that only grow therefore have full chunks.
     fn chunk_to_append_to(&mut self) -> usize {
         if self.chunks.last().is_none_or(|last| last.ids.len() >= CHUNK_IDS_MAX) {
             self.add_chunk(self.chunks.len(), EcoVec::new());
@@ -172,7 +175,7 @@ impl Siblings {
         self.chunks.len() - 1
     }
 
-    /// The chunk of a position, cut in two if it is full.
+    /// Returns the chunk for an insertion at an index. A full chunk is split in halves.
     fn chunk_to_insert_into(&mut self, index: usize) -> usize {
         let Some((chunk, offset)) = self.locate(index) else {
             return self.chunk_to_append_to();
@@ -187,10 +190,10 @@ impl Siblings {
         if offset > CHUNK_IDS_MAX / 2 { chunk + 1 } else { chunk }
     }
 
-    /// Puts a chunk at a place in the row, with a key of its own, and from the second on into the index.
+    /// Inserts a chunk with a fresh key into the row. Creates the index with the second chunk.
     fn add_chunk(&mut self, at: usize, ids: EcoVec<NodeId>) {
         if self.chunks.is_empty() {
-            // The row has room for four chunks otherwise, and most lists need one.
+            // The default capacity is four chunks, and most lists need one.
             self.chunks = EcoVec::with_capacity(1);
         }
         if self.index.is_none() && self.chunks.len() == 1 {
@@ -205,8 +208,8 @@ impl Siblings {
         self.chunks.insert(at, chunk);
     }
 
-    /// After a removal: drops an empty chunk and joins a sparse one with the one behind it, so that many chunks mean
-    /// many ids. Joins only up to half a chunk, so that removing and inserting in turn does not split and join.
+    /// Restores the chunk sizes after a removal: drops an empty chunk, and merges a sparse chunk with the next one.
+    /// Merges only up to half a chunk, so that alternating removals and insertions do not merge and split repeatedly.
     fn tidy(&mut self, chunk: usize) {
         if self.chunks[chunk].ids.is_empty() {
             self.chunks.remove(chunk);
@@ -227,7 +230,7 @@ impl Siblings {
 }
 
 impl Index {
-    /// Gives a chunk a key that no other one has, and notes what is in it.
+    /// Gives a chunk a fresh key and indexes its ids.
     fn add(&mut self, chunk: &mut Chunk) {
         chunk.key = self.next_key;
         self.next_key = self.next_key.wrapping_add(1);
@@ -270,7 +273,7 @@ mod tests {
         NodeId::new(Uuid::from_u128(u128::from(number)))
     }
 
-    /// What the chunked list promises to be indistinguishable from.
+    /// Compares the list with a plain vector, its reference model.
     fn agrees(siblings: &Siblings, model: &[NodeId]) -> Result<(), TestCaseError> {
         prop_assert_eq!(siblings.iter().collect::<Vec<_>>(), model);
         prop_assert_eq!(siblings.len(), model.len());
@@ -297,7 +300,7 @@ mod tests {
     }
 
     proptest! {
-        /// Inserting and removing anywhere does what it does to a vector, through splits and joins of chunks.
+        /// Insertions and removals have the same results as on a vector, through splits and merges of chunks.
         #[test]
         fn behaves_like_a_vector(start in 0_u32..1_500, steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..900)) {
             let mut model: Vec<NodeId> = (0..start).map(id).collect();
@@ -324,7 +327,7 @@ mod tests {
         }
     }
 
-    /// A full chunk is cut in two for whatever place the new id goes to, the cut itself included.
+    /// A full chunk is split correctly for an insertion at each of its places, the split point included.
     #[test]
     fn every_place_of_a_full_chunk_can_be_inserted_at() {
         for at in 0..=CHUNK_IDS_MAX {

@@ -1,13 +1,13 @@
-//! How high nodes stand above their deepest descendants.
+//! Height of a node above its deepest descendant.
 
 use ecow::EcoVec;
 
-/// How many children have which height: tells a node's own height without looking at its children.
+/// Number of children by height, at index `height - 1`. The node's own height follows without a visit of the children.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Heights(EcoVec<u32>);
 
 impl Heights {
-    /// The node's own height: one more than that of its highest child.
+    /// Returns the node's height, in levels: one more than the greatest height of a child.
     pub(super) const fn height(&self) -> usize {
         self.0.len() + 1
     }

@@ -1,4 +1,4 @@
-//! A node: what it is, where it is, and what hangs below it.
+//! Node of the graph: content, parent and children.
 
 use std::sync::Arc;
 
@@ -13,23 +13,23 @@ use crate::domain::{
     value::{Value, present},
 };
 
-/// What a node is, apart from its place.
+/// Content of a node, independent of its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeContent {
-    /// The name, never empty.
+    /// Name, with at least one visible character.
     pub name: EcoString,
-    /// The type.
+    /// Type of the node.
     pub type_id: TypeId,
-    /// The properties that are set.
+    /// Properties that are set, without the name.
     #[serde(default, skip_serializing_if = "Properties::is_empty")]
     pub properties: Properties,
-    /// What a project file said about the node beyond what the hub understands; kept and written back.
+    /// Contents of a project file's node that the hub does not interpret. They are kept and written back.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Box<Value>>,
 }
 
 impl NodeContent {
-    /// Takes over from another what is the same, so that it is in memory once.
+    /// Replaces parts by equal parts of another content, so that memory holds each part once.
     pub(in crate::domain) fn share_with(&mut self, other: &Self) {
         if self.name == other.name {
             self.name.clone_from(&other.name);
@@ -43,17 +43,17 @@ impl NodeContent {
     }
 }
 
-/// A node in its place.
+/// Node with its place in the graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// What it is.
+    /// Name, type, properties and metadata.
     pub content: NodeContent,
     pub(super) parent: Option<NodeId>,
-    /// There is one exactly if there are children.
+    /// Children with their heights. `Some` exactly if the node has children.
     below: Option<Arc<Below>>,
 }
 
-/// What hangs below a node. Most nodes are leaves, which have none of it.
+/// Children of a node with their heights. Most nodes are leaves, which need no allocation for either.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Below {
     children: Siblings,
@@ -61,7 +61,7 @@ struct Below {
 }
 
 impl Node {
-    /// A node without children.
+    /// Returns a node without children.
     pub(super) const fn leaf(content: NodeContent, parent: Option<NodeId>) -> Self {
         Self {
             content,
@@ -70,13 +70,13 @@ impl Node {
         }
     }
 
-    /// The parent; `None` for a root.
+    /// Returns the parent. `None` for a root.
     #[must_use]
     pub const fn parent(&self) -> Option<NodeId> {
         self.parent
     }
 
-    /// The children in order.
+    /// Returns the children in order.
     #[must_use]
     pub fn children(&self) -> &Siblings {
         const NONE: &Siblings = &Siblings::new();
@@ -87,22 +87,22 @@ impl Node {
         self.below.is_none()
     }
 
-    /// Levels from here down to the deepest descendant, both included.
+    /// Returns the number of levels down to the deepest descendant, the node included.
     pub(super) fn height(&self) -> usize {
         self.below.as_ref().map_or(1, |below| below.heights.height())
     }
 
-    /// Puts a child among the others. Its height is noted afterwards.
+    /// Inserts a child. The caller updates the heights afterwards.
     pub(super) fn insert_child(&mut self, index: usize, child: NodeId) {
         self.below_mut().children.insert(index, child);
     }
 
-    /// Takes a child away. That its height is gone is noted afterwards.
+    /// Removes a child. The caller updates the heights afterwards.
     pub(super) fn remove_child(&mut self, child: NodeId) {
         self.below_mut().children.remove(child);
     }
 
-    /// Notes that a child's height went from `before` (`None`: it is new) to `after` (0: it is gone).
+    /// Updates a child's height from `before` (`None` for a new child) to `after` (0 for a removed child).
     pub(super) fn note_child_height(&mut self, before: Option<usize>, after: usize) {
         let below = self.below_mut();
         if let Some(before) = before {

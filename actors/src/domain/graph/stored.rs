@@ -1,4 +1,4 @@
-//! A graph as the log keeps it.
+//! Serialized form of a graph in the log.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::{Graph, NodeContent};
 use crate::domain::{ids::NodeId, siblings::Siblings};
 
-/// A node as the log keeps it.
+/// Serialized form of a node.
 #[derive(Serialize, Deserialize)]
 struct StoredNode {
     id: NodeId,
@@ -16,7 +16,7 @@ struct StoredNode {
     content: NodeContent,
 }
 
-/// Flat, in document order: no depth of a tree becomes a depth of JSON.
+/// Serializes the nodes as a flat list in document order, so the depth of a tree does not nest the JSON.
 impl Serialize for Graph {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let nodes = self.walk(None).nodes();
@@ -31,7 +31,7 @@ impl Serialize for Graph {
 impl<'de> Deserialize<'de> for Graph {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut graph = Self::default();
-        // Each node has been read with ids of its own; a graph has a few types and properties, and many nodes of them.
+        // Interns the ids: each node is decoded with its own copies, but a graph has few types and properties.
         let (mut types, mut properties) = (BTreeSet::new(), BTreeSet::new());
         for StoredNode {
             id,
@@ -48,7 +48,7 @@ impl<'de> Deserialize<'de> for Graph {
     }
 }
 
-/// Replaces an id by the same one that was seen before.
+/// Replaces an id by an equal id that was seen before, or remembers it.
 fn share<T: Ord + Clone>(seen: &mut BTreeSet<T>, id: &mut T) {
     match seen.get(id) {
         Some(known) => id.clone_from(known),

@@ -16,7 +16,7 @@ fn content(name: &str) -> NodeContent {
     }
 }
 
-/// 1 ─ 2 ─ 3, 1 ─ 4, 5
+/// Forest `1 ─ 2 ─ 3, 1 ─ 4, 5`.
 fn sample() -> Graph {
     let mut graph = Graph::default();
     for (number, parent, index) in [
@@ -41,7 +41,7 @@ fn order(graph: &Graph) -> Vec<String> {
         .collect()
 }
 
-/// Metadata that is null was written so, and is read so.
+/// Metadata `null` is preserved through serialization and differs from absent metadata.
 #[test]
 fn null_is_metadata_too() {
     for metadata in [None, Some(Value::Null)] {
@@ -100,7 +100,7 @@ fn heights_follow_every_change() {
     assert_eq!(graph.height(id(1)), 3);
 }
 
-/// However its last child went: equal graphs are equal in memory too.
+/// Equal graphs are equal in memory, in whichever order their children were removed.
 #[test]
 fn a_node_without_children_is_as_if_it_never_had_any() {
     let mut graph = sample();

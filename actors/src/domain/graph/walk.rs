@@ -1,24 +1,24 @@
-//! Going through a graph in the order of the tree.
+//! Traversal of a graph in document order.
 
 use super::{Graph, Node};
 use crate::domain::ids::NodeId;
 
-/// A step of [`Graph::walk`].
+/// Item of [`Graph::walk`].
 #[derive(Debug, Clone, Copy)]
 pub enum Step<'a> {
-    /// A node, before its children.
+    /// Start of a node, before its children.
     Enter(NodeId, &'a Node),
-    /// The same node, after its children.
+    /// End of a node, after its children.
     Leave(NodeId, &'a Node),
 }
 
-/// See [`Graph::walk`].
+/// Iterator of [`Graph::walk`].
 pub struct Walk<'a> {
     graph: &'a Graph,
     levels: Vec<Level<'a>>,
 }
 
-/// A node whose children are gone through, or none for those with which it begins; and the children that are left.
+/// Node whose children are being visited (`None` for the first level), and the children that are left.
 type Level<'a> = (Option<(NodeId, &'a Node)>, Box<dyn Iterator<Item = NodeId> + 'a>);
 
 impl<'a> Iterator for Walk<'a> {
