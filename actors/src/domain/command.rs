@@ -1,4 +1,4 @@
-//! What somebody wants: commands, and the context they come in.
+//! Commands: requested changes of a session, and the context that accompanies them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,150 +13,150 @@ use super::{
     value::Value,
 };
 
-/// A wish to change a session. Types and properties are named as the client named them, by slug or by id; `decide`
-/// resolves them.
+/// Requested change of a session. Types and properties are referenced as the client named them, by slug or by id.
+/// [`decide`](super::decide) resolves the references.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Command {
     /// Adds a node.
     CreateNode(CreateNode),
-    /// Removes a node and everything below it.
+    /// Deletes a node with its whole subtree.
     DeleteNode {
-        /// The top of what goes.
+        /// Root of the deleted subtree.
         node_id: NodeId,
     },
-    /// Hangs a root under a parent.
+    /// Links a root under a parent.
     LinkNode {
-        /// The new parent.
+        /// New parent of the root.
         parent_id: NodeId,
-        /// The root.
+        /// Root to link.
         child_id: NodeId,
-        /// Where among the parent's children; at the end if absent.
+        /// Index among the parent's children. `None` appends the node.
         index: Option<i64>,
     },
-    /// Makes a child a root, the last one.
+    /// Unlinks a child from its parent. The child becomes the last root.
     UnlinkNode {
-        /// The parent it has.
+        /// Present parent of the child.
         parent_id: NodeId,
-        /// The child.
+        /// Child to unlink.
         child_id: NodeId,
     },
-    /// Takes a node with everything below it to another place.
+    /// Moves a node with its subtree to another place.
     MoveNode {
-        /// The node.
+        /// Node to move.
         node_id: NodeId,
-        /// The new parent; `None`: to the roots.
+        /// New parent. `None` moves the node to the roots.
         new_parent_id: Option<NodeId>,
-        /// Where among the new siblings, counted without the node; at the end if absent.
+        /// Index among the new siblings, counted without the node. `None` appends the node.
         index: Option<i64>,
     },
-    /// Takes a node to another place among its siblings.
+    /// Moves a node to another index among its siblings.
     ReorderNode {
-        /// The node.
+        /// Node to move.
         node_id: NodeId,
-        /// Where, counted without the node.
+        /// Index among the siblings, counted without the node.
         new_index: i64,
     },
     /// Sets a property; the property `name` renames the node.
     UpdateProperty {
-        /// The node.
+        /// Node that has the property.
         node_id: NodeId,
-        /// The property, by slug or id.
+        /// Property by slug or id.
         property: EcoString,
-        /// What it becomes.
+        /// New value of the property.
         new_value: Value,
     },
-    /// Takes a property away.
+    /// Deletes a property of a node.
     DeleteProperty {
-        /// The node.
+        /// Node that has the property.
         node_id: NodeId,
-        /// The property, by slug or id.
+        /// Property by slug or id.
         property: EcoString,
     },
-    /// Several commands that apply together or not at all, and are one step of undo (P5).
+    /// Applies several commands together or not at all, as one step of undo (P5).
     Batch {
-        /// In order; later ones see what earlier ones did. Only commands on nodes: no batch, undo or redo, nothing that
-        /// replaces or writes the whole.
+        /// Commands in order, each decided on the result of the preceding ones. Only commands on nodes are allowed: no
+        /// batch, undo, redo, load, save or beginning of a project.
         commands: Vec<Command>,
     },
-    /// Takes a command back.
+    /// Undoes a command.
     Undo {
-        /// Whose.
+        /// Selects the commands among which the last one is undone.
         scope: Scope,
-        /// Whether what others did since is overridden, as far as it can be.
-        // Not written if it is not so: commands from before there was such a word have the fingerprints that they had.
+        /// Overrides later changes of others where possible.
+        // Omitted if false: fingerprints of commands from before this field stay the same.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         force: bool,
     },
-    /// Does an undone command again.
+    /// Redoes an undone command.
     Redo {
-        /// Whose.
+        /// Selects the commands among which the last undone one is redone.
         scope: Scope,
-        /// As for an undo.
+        /// Overrides later changes of others where possible.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         force: bool,
     },
     /// Replaces the whole graph.
     LoadGraph {
-        /// What it becomes; checked by the importer.
+        /// New graph, checked by the importer.
         graph: Graph,
-        /// What else the file holds; `None` keeps what the session has.
+        /// Other contents of the project file. `None` keeps the extras of the session.
         extras: Option<Extras>,
-        /// Whether it comes from the project's own file: then there is nothing to save.
+        /// True if the graph comes from the project's own file, which leaves nothing to save.
         from_file: bool,
-        /// The template that it comes with; `None` keeps the session's.
-        // Not written if there is none, so that fingerprints from before there was one stay.
+        /// Template of the graph. `None` keeps the template of the session.
+        // Omitted if `None`: fingerprints of commands from before this field stay the same.
         #[serde(skip_serializing_if = "Option::is_none")]
         template_id: Option<TemplateId>,
     },
-    /// Notes that the project was written to its file.
+    /// Records a completed save of the project.
     SaveProject {
-        /// The name of the file.
+        /// Name of the file.
         file: Arc<str>,
-        /// The state that was written: everything up to here.
+        /// Last `seq` that the file contains.
         through: Seq,
     },
-    /// Begins a project with the node its template begins with. Not a step of undo.
+    /// Begins a project with the root node of its template. Cannot be undone.
     CreateProject {
-        /// The root, as for `CreateNode`.
+        /// Root node, as for `CreateNode`.
         root: CreateNode,
     },
 }
 
-/// The node to be created.
+/// Description of a node to create.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CreateNode {
-    /// The type, by slug or id.
+    /// Type by slug or id.
     pub node_type: EcoString,
-    /// The name; [`CreateNode::DEFAULT_NAME`] if neither this nor a property `name` is given.
+    /// Name. Without a name and without a property `name`, the node is called [`CreateNode::DEFAULT_NAME`].
     pub name: Option<EcoString>,
-    /// The parent; `None` makes a root.
+    /// Parent. `None` creates a root.
     pub parent_id: Option<NodeId>,
-    /// Where among the siblings; at the end if absent.
+    /// Index among the siblings. `None` appends the node.
     pub index: Option<i64>,
     /// Properties by slug or id.
     pub properties: BTreeMap<EcoString, Value>,
-    /// The id, if the client minted one.
+    /// Id, if the client generated one. Otherwise the id is derived from the command's id.
     pub node_id: Option<NodeId>,
 }
 
 impl CreateNode {
-    /// What a node is called if nobody says.
+    /// Default name of a new node.
     pub const DEFAULT_NAME: &'static str = "New Node";
 }
 
-/// Whose commands an undo or redo is about.
+/// Selects the commands that an undo or redo chooses from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// The last command of the session, whoever sent it.
+    /// All commands of the session, of any author.
     #[default]
     Session,
-    /// The last command of whoever asks.
+    /// Commands of the author who sends the undo or redo.
     Mine,
 }
 
 impl Scope {
-    /// Whether it is the session, which nobody has to say.
+    /// Returns true for [`Scope::Session`], the default that serialized records omit.
     #[must_use]
     pub const fn is_session(&self) -> bool {
         matches!(self, Self::Session)
@@ -164,19 +164,19 @@ impl Scope {
 }
 
 impl Command {
-    /// An undo that overrides nothing.
+    /// Returns an undo without `force`.
     #[must_use]
     pub const fn undo(scope: Scope) -> Self {
         Self::Undo { scope, force: false }
     }
 
-    /// A redo that overrides nothing.
+    /// Returns a redo without `force`.
     #[must_use]
     pub const fn redo(scope: Scope) -> Self {
         Self::Redo { scope, force: false }
     }
 
-    /// Which kind of command it is.
+    /// Returns the type of the command.
     #[must_use]
     pub const fn kind(&self) -> CommandType {
         match self {
@@ -197,7 +197,7 @@ impl Command {
         }
     }
 
-    /// Whose commands an undo or redo is about; the session's for any other command.
+    /// Returns the scope of an undo or redo, and [`Scope::Session`] for any other command.
     #[must_use]
     pub const fn scope(&self) -> Scope {
         match self {
@@ -206,10 +206,10 @@ impl Command {
         }
     }
 
-    /// Tells whether two commands under one id are the same command (P4).
+    /// Returns a hash of the content, to tell a retry from another command under the same id (P4).
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        // Serializing a command cannot fail: its maps have text keys and nothing in it refuses.
+        // Serializing a command cannot fail: its maps have text keys, and every value of a command has a JSON form.
         let content = serde_json::to_vec(self).unwrap_or_default();
         let digest = Sha1::digest(&content);
         let mut first = [0; 8];
@@ -218,13 +218,15 @@ impl Command {
     }
 }
 
-/// The first 64 bits of the SHA-1 of a command's content. It tells a client's mistake from a retry; it is no defence
-/// against somebody who makes two commands collide, who would only fool himself.
+/// First 64 bits of the SHA-1 of a command's content.
+///
+/// Distinguishes a retry from an id that a client reuses by mistake. A deliberate collision affects only its producer,
+/// so collision resistance is unnecessary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(pub u64);
 
-/// The kinds of command, named as on the wire.
+/// Types of commands, named as on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is documented at the command of its name")]
 pub enum CommandType {
@@ -245,7 +247,7 @@ pub enum CommandType {
 }
 
 impl CommandType {
-    /// All of them, those of the wire's command table first.
+    /// All types. The types of the wire's command table come first.
     pub const ALL: [Self; 14] = [
         Self::CreateNode,
         Self::DeleteNode,
@@ -263,7 +265,7 @@ impl CommandType {
         Self::CreateProject,
     ];
 
-    /// The name on the wire.
+    /// Returns the name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -284,8 +286,8 @@ impl CommandType {
         }
     }
 
-    /// Whether it is a step that undo takes back. Beginning a project and writing its file are not: taking them back
-    /// would leave a project without a root, or a file that says something else.
+    /// Returns true if the command is a step of undo. Beginning a project and saving it are no steps: undoing them
+    /// would leave a project without a root, or a file that contradicts the history.
     #[must_use]
     pub const fn is_undoable(self) -> bool {
         match self {
@@ -310,29 +312,31 @@ impl std::fmt::Display for CommandType {
     }
 }
 
-/// Who sent a command.
+/// Sender of a command.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// The client, if it named itself or sent the command on its socket.
+    /// Client, if the request names one or arrived on a socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<ClientId>,
-    /// The user, if the hub knows one.
+    /// User, if the hub knows one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Arc<str>>,
 }
 
-/// Whom a command counts as one of, for undoing one's own. Folded from the log with everything else, so it is the same
-/// author after a reload, a reconnect or a restart, as long as the client keeps its id.
+/// Author of commands, for scope `mine` of undo and redo.
+///
+/// Folded from the log, so an author stays the same after a reload, a reconnect or a restart as long as the client
+/// keeps its id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Author {
-    /// A user, on whichever client.
+    /// User, on any client.
     User(Arc<str>),
-    /// A client whose user is not known.
+    /// Client whose user is not known.
     Client(ClientId),
 }
 
 impl Origin {
-    /// The author, if the origin names anybody.
+    /// Returns the user or else the client, and `None` if the origin names neither.
     #[must_use]
     pub fn author(&self) -> Option<Author> {
         let client = || self.client_id.clone().map(Author::Client);
@@ -340,15 +344,15 @@ impl Origin {
     }
 }
 
-/// What comes with a command: everything about the world outside that deciding may look at.
+/// Inputs of a decision beside the session and the command.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// The command's id.
+    /// Id of the command.
     pub command_id: CommandId,
-    /// Who sent it.
+    /// Sender of the command.
     pub origin: Origin,
-    /// When it was received.
+    /// Time at which the hub received the command.
     pub now: Timestamp,
-    /// If given: refuse if a node that the command touches changed after this.
+    /// Refuses the command if a node that it depends on changed after this `seq`. `None` skips the check.
     pub expected_seq: Option<Seq>,
 }

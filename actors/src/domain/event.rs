@@ -1,4 +1,4 @@
-//! What happened: events, each with what was before, so that each can be taken back.
+//! Events: applied changes, each with the previous value, so that each can be reversed.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,18 +11,18 @@ use super::{
     value::{Value, present},
 };
 
-/// What a project file holds beside the graph and the hub does not interpret; kept and written back.
+/// Contents of a project file beside the graph. The hub keeps them and writes them back without interpretation.
 pub type Extras = Arc<BTreeMap<EcoString, Value>>;
 
-/// What events change.
+/// State that events change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
-    /// The tree.
+    /// Forest of nodes.
     pub graph: Graph,
-    /// What else the project file holds.
+    /// Other contents of the project file.
     #[serde(default, skip_serializing_if = "no_extras")]
     pub extras: Extras,
-    /// The template that the graph came with; `None`: the one that the session began with.
+    /// Template that the graph was loaded with. `None` stands for the template that the session began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_id: Option<TemplateId>,
 }
@@ -31,117 +31,117 @@ fn no_extras(extras: &Extras) -> bool {
     extras.is_empty()
 }
 
-/// A property of a node, as events name it.
+/// Reference to a property of a node in an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PropertyRef {
-    /// The id.
+    /// Id of the property.
     pub id: PropertyId,
-    /// The template's slug, in a session with a template.
+    /// Slug of the property in the template. `None` in a session without a template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<EcoString>,
 }
 
 impl PropertyRef {
-    /// Whether this is the node's name, which is not kept among the properties.
+    /// Returns true if the property is the node's name, which is stored apart from the properties.
     #[must_use]
     pub fn is_name(&self) -> bool {
         self.key.as_deref().unwrap_or(self.id.as_str()) == PropertyId::NAME
     }
 }
 
-/// One change. One event is one `seq`, on the wire and in the log.
+/// Single change. Each event takes one `seq`, on the wire and in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// A node came to be.
+    /// A node was created.
     NodeCreated {
-        /// Its id.
+        /// Id of the node.
         node_id: NodeId,
-        /// Its parent; `None`: it is a root.
+        /// Parent of the node. `None` for a root.
         parent_id: Option<NodeId>,
-        /// Its position among its siblings.
+        /// Index among the siblings.
         index: usize,
-        /// What it is.
+        /// Name, type, properties and metadata of the node.
         content: NodeContent,
     },
-    /// A node without children went.
+    /// A node without children was deleted.
     NodeDeleted {
-        /// Its id.
+        /// Id of the node.
         node_id: NodeId,
-        /// The parent it had.
+        /// Previous parent. `None` for a root.
         parent_id: Option<NodeId>,
-        /// The position it had.
+        /// Previous index among the siblings.
         index: usize,
-        /// What it was.
+        /// Previous content of the node.
         content: NodeContent,
     },
-    /// A root went to its place under a parent, or among the roots.
+    /// A root was placed under a parent, or at another index among the roots.
     NodeLinked {
-        /// The parent; `None`: the roots.
+        /// New parent. `None` for the roots.
         parent_id: Option<NodeId>,
-        /// The node.
+        /// Node that was placed.
         child_id: NodeId,
-        /// Its position among its siblings.
+        /// Index among the new siblings.
         index: usize,
-        /// The position it had among the roots.
+        /// Previous index among the roots.
         root_index: usize,
     },
-    /// A node went to the end of the roots.
+    /// A node was moved to the end of the roots.
     NodeUnlinked {
-        /// The parent it had; `None`: it was a root.
+        /// Previous parent. `None` if the node was a root.
         parent_id: Option<NodeId>,
-        /// The node.
+        /// Node that was moved.
         child_id: NodeId,
-        /// The position it had.
+        /// Previous index among the siblings.
         index: usize,
     },
     /// A property was set.
     PropertyChanged {
-        /// The node.
+        /// Node that has the property.
         node_id: NodeId,
-        /// The property, or the name.
+        /// Property, or the name.
         property: PropertyRef,
-        /// What it was; `None`: it was not set.
+        /// Previous value. `None` if the property was not set.
         #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
         before: Option<Value>,
-        /// What it is.
+        /// New value.
         after: Value,
-        /// Whether it is one that the template does not know: an undo brought it back.
+        /// True if the template does not contain the property, which happens when an undo restores it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         orphaned: bool,
     },
-    /// A property was taken away.
+    /// A property was deleted.
     PropertyDeleted {
-        /// The node.
+        /// Node that had the property.
         node_id: NodeId,
-        /// The property.
+        /// Deleted property.
         property: PropertyRef,
-        /// What it was.
+        /// Previous value.
         before: Value,
     },
-    /// The project file was written.
+    /// The project was written to its file.
     ProjectSaved {
-        /// The name of the file.
+        /// Name of the file.
         file: Arc<str>,
-        /// The state that was written.
+        /// Last `seq` that the file contains.
         through: Seq,
     },
     /// The whole document was replaced.
     ProjectLoaded {
-        /// What it is.
+        /// New document.
         document: Document,
-        /// Whether the project's file says the same.
+        /// True if the project's file has the same content.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         from_file: bool,
     },
 }
 
 impl Event {
-    /// Makes it so.
+    /// Applies the event to a document.
     ///
     /// # Errors
-    /// If the event does not fit the document. It always fits the document it was decided on; from a log an error means
-    /// that the log is corrupt.
+    /// Fails if the event does not fit the document. An event always fits the document that it was decided on. For an
+    /// event from a log, an error means that the log is corrupt.
     pub fn apply(&self, document: &mut Document) -> Result<(), Misfit> {
         let graph = &mut document.graph;
         match self {
@@ -192,7 +192,8 @@ impl Event {
         }
     }
 
-    /// Takes over from a document what both say, so that it is in memory once. What the event says stays the same.
+    /// Replaces values by equal values of the document, so that memory holds each value once. The event's meaning is
+    /// unchanged.
     pub(super) fn share_with(&mut self, document: &Document) {
         match self {
             Self::NodeCreated { node_id, content, .. } => {
@@ -221,8 +222,8 @@ impl Event {
         }
     }
 
-    /// About how many bytes of memory it holds: what the history's limit is held against. Values that events share
-    /// count in each of them.
+    /// Returns the estimated size of the event, in bytes of memory, for the limits of history and replay window. Values
+    /// that several events share count in each event.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
         const SELF_BYTES: usize = size_of::<Event>();
@@ -247,7 +248,7 @@ fn content_bytes(content: &NodeContent) -> usize {
     content.name.len() + properties.sum::<usize>() + content.metadata.as_deref().map_or(0, Value::json_bytes)
 }
 
-/// As for [`Event::weight_bytes`]; walks the document, which only loading one does.
+/// As [`Event::weight_bytes`], for a document. Visits every node, so only events that load a document call it.
 pub(super) fn document_bytes(document: &Document) -> usize {
     const NODE_BYTES: usize = 200;
     document

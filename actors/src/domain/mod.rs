@@ -1,13 +1,13 @@
-//! The pure core: what a command means, whether it is allowed, what it changes.
+//! The pure core: commands, their checks and their effects on a session.
 //!
-//! Nothing here reads a clock, draws a random number, waits or logs; what it needs of the world comes in with each
-//! command ([`command::Context`]). So everything can be replayed, and everything is tested by millions of random
+//! The domain reads no clock, draws no random numbers, awaits nothing and logs nothing. All outside inputs arrive with
+//! the command in a [`command::Context`]. Decisions are therefore reproducible, and tests run millions of random
 //! commands.
 //!
 //! ```text
 //!  command + context ──▶ decide ──▶ Rejection            nothing has changed
 //!                          │
-//!                          ├──────▶ Answer               nothing to change, or done before
+//!                          ├──────▶ Answer               nothing to change, or a retry
 //!                          │
 //!                          └──────▶ Recorded ──▶ apply   live (`propose`, `carry_out`), and at each replay of the log
 //! ```

@@ -1,5 +1,5 @@
-//! The marks of what came with a file and the template does not know. They stand in a node's metadata and are no part of
-//! the state hash.
+//! Marks for types and properties from a project file that the template does not contain. The marks are part of a
+//! node's metadata and not part of the state hash.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -7,18 +7,18 @@ use ecow::EcoString;
 
 use super::{ids::PropertyId, value::Value};
 
-/// The mark of a node whose type the template does not have: `true`.
+/// Metadata key of the mark for a node with a type unknown to the template. The value is `true`.
 pub const ORPHANED: &str = "orphaned";
 
-/// The mark of a node that has properties which its type does not have: their ids in order, those that it has now.
+/// Metadata key of the list of properties unknown to the node's type. The value is a sorted list of the ids of present
+/// properties.
 pub const ORPHANED_PROPERTIES: &str = "orphaned_properties";
 
-/// Lists a property among the orphans of a node, or takes it off the list. A list that is empty is not there, and neither
-/// is metadata that is.
+/// Adds a property to a node's list of orphans or removes it. An empty list is removed, and so is empty metadata.
 pub(super) fn set_orphaned(metadata: &mut Option<Box<Value>>, property: &PropertyId, is_orphaned: bool) {
     let members = match metadata.as_deref() {
         Some(Value::Object(members)) => Some(members),
-        // Not an object: nothing that a mark could be put into.
+        // Metadata that is not an object cannot contain marks.
         Some(_) => return,
         None => None,
     };

@@ -1,4 +1,4 @@
-//! What the log keeps: one record for each command that changed something.
+//! Records of the log, one per command with changes.
 
 use std::sync::Arc;
 
@@ -11,67 +11,66 @@ use super::{
     state_hash::StateHash,
 };
 
-/// A command that was accepted, with everything that it changed. Atomic: a record is in the log whole or not at all
-/// (P5).
+/// Accepted command with all events that it caused. A record is in the log whole or not at all (P5).
 ///
-/// It takes a `seq` for each of its events and one more, its last, for the `command:executed` (`command:undo`,
-/// `command:redo`) that closes it on the wire.
+/// A record takes one `seq` for each event, and one more for the closing event on the wire: `command:executed`,
+/// `command:undo` or `command:redo`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
-    /// The command's id, unique within the session.
+    /// Id of the command, unique within the session.
     pub command_id: CommandId,
-    /// What kind of command it was; for an undo or redo, [`CommandType::Undo`] or [`CommandType::Redo`].
+    /// Type of the command. For an undo or redo, [`CommandType::Undo`] or [`CommandType::Redo`].
     pub command_type: CommandType,
-    /// Tells a retry from another command under the same id.
+    /// Hash of the command, to tell a retry from another command under the same id.
     pub fingerprint: Fingerprint,
-    /// What an undo or redo was of.
+    /// Command that an undo or redo acted on. `None` for other commands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
-    /// Among whose commands an undo or redo took the next.
+    /// Scope of an undo or redo.
     #[serde(default, skip_serializing_if = "Scope::is_session")]
     pub scope: Scope,
-    /// Who sent it.
+    /// Sender of the command.
     #[serde(default)]
     pub origin: Origin,
-    /// When it was received.
+    /// Time at which the hub received the command.
     pub timestamp: Timestamp,
-    /// The `seq` of its first event.
+    /// `seq` of the first event.
     pub first_seq: Seq,
-    /// What it changed, in order; never empty.
+    /// Events in order, never empty.
     #[serde(deserialize_with = "exact")]
     pub events: Vec<Event>,
-    /// What its sender was told.
+    /// Outcome that the receipt reports.
     pub outcome: Outcome,
 }
 
-/// The command that an undo took back, or a redo did again.
+/// Command that an undo or redo acted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    /// Its id.
+    /// Id of the command.
     pub command_id: CommandId,
-    /// Its kind.
+    /// Type of the command.
     pub command_type: CommandType,
 }
 
-/// What the sender of a command is told beside its `seq`.
+/// Outcome of a command, part of its receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// The nodes it was about: the node of a command on one node, those that a batch created.
+    /// Nodes that the command was about: the node of a command on one node, or the nodes that a batch created.
     #[serde(default, deserialize_with = "exact", skip_serializing_if = "Vec::is_empty")]
     pub node_ids: Vec<NodeId>,
-    /// Whether there is something to undo now.
+    /// True if the session can undo a step after the command.
     pub undo_available: bool,
-    /// Whether there is something to redo now.
+    /// True if the session can redo a step after the command.
     pub redo_available: bool,
-    /// Whether there are changes that no project file has.
+    /// True if there are changes that no project file contains.
     pub is_dirty: bool,
-    /// The hash of the graph after it (P6). Records from before there was one have none.
+    /// Hash of the graph after the command (P6). `None` in records of older hubs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_hash: Option<StateHash>,
 }
 
-/// Reads a list into no more room than it needs. A list that grows begins with room for four, most of these are of one,
-/// and a session keeps thousands of them.
+/// Deserializes a list without spare capacity. A growing list begins with a capacity of four. Most of these lists hold
+/// a single item, and a session keeps thousands of lists.
 fn exact<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     let mut list = Vec::deserialize(deserializer)?;
     list.shrink_to_fit();
@@ -79,32 +78,32 @@ fn exact<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
 }
 
 impl Recorded {
-    /// Whether it replaces the whole document.
+    /// Returns true if the record replaces the whole document.
     #[must_use]
     pub fn loads(&self) -> bool {
         let mut events = self.events.iter();
         events.any(|event| matches!(event, Event::ProjectLoaded { .. }))
     }
 
-    /// The `seq` of its last event on the wire, the one that closes it.
+    /// Returns the `seq` of the closing event on the wire.
     #[must_use]
     pub const fn seq(&self) -> Seq {
         self.first_seq.plus(self.events.len() as u64)
     }
 
-    /// How many `seq` it takes.
+    /// Returns the number of `seq` that the record takes: its events and the closing event.
     #[must_use]
     pub const fn len_on_wire(&self) -> usize {
         self.events.len() + 1
     }
 
-    /// About how many bytes of memory it holds: those of its events. What a limit in bytes is held against.
+    /// Returns the estimated size of the record with its events, in bytes of memory, for limits in bytes.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
         size_of::<Self>() + self.events.iter().map(Event::weight_bytes).sum::<usize>()
     }
 
-    /// The receipt for its sender.
+    /// Returns the receipt for the sender.
     #[must_use]
     pub fn receipt(&self) -> Receipt {
         Receipt {
@@ -118,20 +117,20 @@ impl Recorded {
     }
 }
 
-/// The answer to an accepted command.
+/// Answer to an accepted command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// The command's id.
+    /// Id of the command.
     pub command_id: CommandId,
-    /// Its kind.
+    /// Type of the command.
     pub command_type: CommandType,
-    /// The `seq` of its first event; `None` if it changed nothing.
+    /// `seq` of the first event. `None` if the command changed nothing.
     pub first_seq: Option<Seq>,
-    /// The `seq` of its last event; the session's current one if it changed nothing.
+    /// `seq` of the closing event, or the present `seq` of the session if the command changed nothing.
     pub seq: Seq,
-    /// What it came to.
+    /// Outcome of the command.
     pub outcome: Arc<Outcome>,
-    /// Whether the command had been applied before (P4).
+    /// True if the command had been applied before (P4).
     pub duplicate: bool,
 }
 
@@ -142,7 +141,7 @@ mod tests {
     use super::*;
     use crate::domain::{event::PropertyRef, ids::PropertyId, value::Value};
 
-    /// A record that was read is a record that is kept: it has no room to grow.
+    /// Deserialized records stay in memory for a long time, so they must not hold spare capacity.
     #[test]
     fn a_record_that_is_read_takes_no_more_room_than_it_needs() {
         let id = Uuid::from_u128(1);

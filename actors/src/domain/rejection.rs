@@ -1,4 +1,4 @@
-//! Why a command is refused. A refusal is a value, changes nothing (P5) and leaves no trace.
+//! Rejections: reasons for which a command is refused. A refusal is a value, changes nothing (P5) and is not recorded.
 
 use std::sync::Arc;
 
@@ -10,93 +10,93 @@ use super::{
     recorded::Recorded,
 };
 
-/// Why a command is refused. The texts are for people; [`Rejection::code`] is what programs look at.
+/// Reason for which a command is refused. The texts are for people, and [`Rejection::code`] is for programs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// The template has no such type.
+    /// The template does not contain the node type.
     #[error("the template has no node type {0:?}")]
     UnknownNodeType(EcoString),
-    /// The type has no such property.
+    /// The node type does not contain the property.
     #[error("node type {node_type:?} has no property {property:?}")]
     UnknownProperty {
-        /// The type's slug.
+        /// Slug of the type.
         node_type: EcoString,
-        /// What was named.
+        /// Property as the command named it.
         property: EcoString,
     },
-    /// No such node.
+    /// The node does not exist.
     #[error("node {0} does not exist")]
     NodeNotFound(NodeId),
     /// The property is not set.
     #[error("node {node_id} has no property {property:?}")]
     PropertyNotFound {
-        /// The node.
+        /// Node that the command named.
         node_id: NodeId,
-        /// What was named.
+        /// Property as the command named it.
         property: EcoString,
     },
-    /// The template does not let this type stand under that one.
+    /// The template does not allow the child type under the parent type.
     #[error("a node of type {child_type:?} may not stand under one of type {parent_type:?}")]
     ChildNotAllowed {
-        /// The parent's type.
+        /// Type of the parent.
         parent_type: EcoString,
-        /// The child's type.
+        /// Type of the child.
         child_type: EcoString,
     },
-    /// The id is taken.
+    /// The id belongs to an existing node.
     #[error("node {0} exists already")]
     NodeExists(NodeId),
-    /// The node has a parent.
+    /// The node already has a parent.
     #[error("node {child_id} is already linked, to {parent_id}")]
     AlreadyLinked {
-        /// The node.
+        /// Node that the command named.
         child_id: NodeId,
-        /// Its parent.
+        /// Present parent of the node.
         parent_id: NodeId,
     },
-    /// The node is not a child of that parent.
+    /// The node is not a child of the named parent.
     #[error("node {child_id} is not linked to {parent_id}")]
     NotLinked {
-        /// The node.
+        /// Node that the command named.
         child_id: NodeId,
-        /// What was named as its parent.
+        /// Parent that the command named.
         parent_id: NodeId,
     },
     /// The node would become its own ancestor.
     #[error("node {node_id} cannot go below itself, to {parent_id}")]
     Cycle {
-        /// The node.
+        /// Node that the command named.
         node_id: NodeId,
-        /// The parent that was named.
+        /// Parent that the command named.
         parent_id: NodeId,
     },
     /// The index is negative or lies beyond the siblings.
     #[error("index {index} is not between 0 and {max}")]
     IndexOutOfRange {
-        /// What was named.
+        /// Index that the command named.
         index: i64,
-        /// The highest there is.
+        /// Highest valid index.
         max: usize,
     },
-    /// The value does not fit the property.
+    /// The property does not accept the value.
     #[error("{property:?} must be {expected}, not {found}")]
     InvalidValue {
-        /// The property's slug or id.
+        /// Slug or id of the property.
         property: EcoString,
-        /// What would fit.
+        /// Description of the accepted values.
         expected: EcoString,
-        /// What was sent.
+        /// Description of the value that was sent.
         found: EcoString,
     },
-    /// Something is larger or more than the hub allows (P9).
+    /// A size or count exceeds a limit (P9).
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
-    /// The request makes no sense, whatever the state.
+    /// The request is malformed in any state of the session.
     #[error("{field}: {reason}")]
     InvalidRequest {
-        /// The field at fault.
+        /// Field that is malformed.
         field: &'static str,
-        /// What is wrong with it.
+        /// Reason, as a message for people.
         reason: EcoString,
     },
     /// There is nothing to undo.
@@ -105,86 +105,86 @@ pub enum Rejection {
     /// There is nothing to redo.
     #[error("there is nothing to redo")]
     NothingToRedo,
-    /// What was to be undone or redone is no longer as it was left.
+    /// A later change prevents the undo or redo.
     #[error("{}", .0.obstacle)]
     UndoConflict(Box<UndoConflict>),
-    /// The command id was used before, for something else (P4).
+    /// The command id belongs to another command (P4).
     #[error("command id {0} was used for another command")]
     CommandIdReused(CommandId),
-    /// A node that the command touches changed meanwhile.
+    /// A part of the document that the command depends on changed after `expected_seq`.
     #[error("{what} changed at {changed_seq}, after {expected_seq}")]
     Conflict {
-        /// What changed.
+        /// Part that changed.
         what: EcoString,
-        /// When it changed.
+        /// `seq` of the change.
         changed_seq: Seq,
-        /// What the client knew.
+        /// Last `seq` known to the client.
         expected_seq: Seq,
-        /// Where the session is.
+        /// Present `seq` of the session.
         current_seq: Seq,
-        /// Who changed it, if that is among what the session remembers.
+        /// Record of the change, if the replay window contains it.
         blocked_by: Option<Box<BlockedBy>>,
     },
-    /// A command of a batch is refused, and so the batch.
+    /// A command of a batch is refused, and the batch with it.
     #[error("command {index} of the batch: {rejection}")]
     InBatch {
-        /// Which, counted from 0.
+        /// Index of the command, counted from 0.
         index: usize,
-        /// Why.
+        /// Reason of the refusal.
         rejection: Box<Rejection>,
     },
 }
 
-/// What stands in the way of an undo or redo.
+/// Conflict that prevents an undo or redo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UndoConflict {
-    /// What it is.
+    /// State of the document that prevents the command.
     pub obstacle: Obstacle,
-    /// Who put it there, as far as that is known.
+    /// Command that caused the obstacle, if known.
     pub blocked_by: Option<BlockedBy>,
 }
 
-/// Something that is not as the command left it that is to be undone, or as the undo left it that is to be redone.
+/// Deviation from the state that the command left (for an undo) or that the undo left (for a redo).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
-    /// A property, or the name, has another value.
+    /// A property or the name has another value.
     #[error("property {property:?} of node {node_id} has changed since")]
     PropertyChanged {
-        /// The node.
+        /// Node that has the property.
         node_id: NodeId,
-        /// The property.
+        /// Property with another value.
         property: PropertyId,
     },
-    /// A node that would go is no longer what it was.
+    /// A node to delete has another content.
     #[error("node {0} has changed since")]
     NodeChanged(NodeId),
-    /// A node stands elsewhere.
+    /// A node is in another place.
     #[error("node {0} has been moved since")]
     NodeMoved(NodeId),
-    /// A node that would go has something under it.
+    /// A node to delete has children.
     #[error("node {0} has something under it now")]
     NodeOccupied(NodeId),
-    /// A node that is needed is gone. Cannot be overridden.
+    /// A required node has been deleted. Cannot be overridden.
     #[error("node {0} is gone")]
     NodeMissing(NodeId),
-    /// The id of a node that would come back is taken. Cannot be overridden.
+    /// The id of a node to restore belongs to an existing node. Cannot be overridden.
     #[error("node {0} is there already")]
     NodeTaken(NodeId),
-    /// A node would go below itself. Cannot be overridden.
+    /// A node would become its own ancestor. Cannot be overridden.
     #[error("node {node_id} would go below itself, to {parent_id}")]
     Cycle {
-        /// The node.
+        /// Node to move.
         node_id: NodeId,
-        /// Where it would go.
+        /// Parent to move the node under.
         parent_id: NodeId,
     },
-    /// The document that would be replaced has changed.
+    /// The document to replace has changed.
     #[error("the graph has changed since")]
     DocumentChanged,
 }
 
 impl Obstacle {
-    /// The node that it is about.
+    /// Returns the node that the obstacle is about. `None` for [`Self::DocumentChanged`].
     #[must_use]
     pub const fn node_id(&self) -> Option<NodeId> {
         match self {
@@ -200,16 +200,16 @@ impl Obstacle {
     }
 }
 
-/// The latest command that changed what stands in the way of another.
+/// Latest command that changed a part of the document which another command depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockedBy {
-    /// The client that sent it.
+    /// Client that sent the command.
     pub client_id: Option<ClientId>,
-    /// The user who sent it.
+    /// User that sent the command.
     pub user: Option<Arc<str>>,
-    /// Its id; `None` if it is known only when it was.
+    /// Id of the command. `None` if only the `seq` of the change is known.
     pub command_id: Option<CommandId>,
-    /// The `seq` of its last event.
+    /// `seq` of the command's closing event.
     pub seq: Seq,
 }
 
@@ -225,7 +225,8 @@ impl From<&Recorded> for BlockedBy {
 }
 
 impl Rejection {
-    /// Whether the request makes no sense, whatever the state. Nobody is told of such a command.
+    /// Returns true if the request is malformed in any state of the session. Subscribers are not notified of such a
+    /// command.
     #[must_use]
     pub fn is_malformed(&self) -> bool {
         match self {
@@ -235,7 +236,7 @@ impl Rejection {
         }
     }
 
-    /// The stable code on the wire.
+    /// Returns the stable code on the wire.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
