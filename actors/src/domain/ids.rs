@@ -1,8 +1,8 @@
-//! One type per kind of identifier, so that a node can never stand where a session is meant.
+//! One type per kind of identifier, so that the compiler tells a node id from a session id.
 //!
-//! Session, node and command ids are UUIDs: parsed from the hyphenated form in either case and written in lower
-//! case. Other spellings the `uuid` crate would take (braces, URN, no hyphens) are refused, so that one id has one
-//! spelling on the wire and in a file name.
+//! Session, node and command ids are UUIDs. They are parsed from the hyphenated form in either case and written in
+//! lower case. Other spellings that the `uuid` crate accepts (braces, URN, no hyphens) are refused, so that an id has
+//! one spelling on the wire and in a file name.
 
 use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
@@ -10,7 +10,7 @@ use ecow::EcoString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
-/// Why a text is not an identifier.
+/// Reason for which a text is not an identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// The text is not a hyphenated UUID.
@@ -19,18 +19,18 @@ pub enum IdError {
     /// The text is not eight hexadecimal digits.
     #[error("{0:?} is not an epoch (8 lowercase hexadecimal digits)")]
     NotAnEpoch(String),
-    /// The text is not a project's slug.
+    /// The text is not a project id.
     #[error("{0:?} is not a project id (1 to 64 of a-z, 0-9, '-' and '_', beginning with a letter or a digit)")]
     NotAProjectId(String),
-    /// The text is not a client's id.
+    /// The text is not a client id.
     #[error("{0:?} is not a client id (1 to 64 of A-Z, a-z, 0-9, '_' and '-')")]
     NotAClientId(String),
-    /// The text is not a template's id.
+    /// The text is not a template id.
     #[error("{0:?} is not a template id (1 to 64 of A-Z, a-z, 0-9, '_', '-' and '.', not beginning with a '.')")]
     NotATemplateId(String),
 }
 
-/// Parses the one spelling of a UUID that the protocol knows.
+/// Parses a UUID in the only spelling that the protocol allows.
 fn parse_uuid(text: &str) -> Result<Uuid, IdError> {
     if text.len() == uuid::fmt::Hyphenated::LENGTH
         && let Ok(uuid) = Uuid::try_parse(text)
@@ -40,7 +40,7 @@ fn parse_uuid(text: &str) -> Result<Uuid, IdError> {
     Err(IdError::NotAUuid(shorten(text)))
 }
 
-/// An error message quotes what was sent, but not a megabyte of it.
+/// Truncates a text for an error message, because a client may have sent megabytes.
 fn shorten(text: &str) -> String {
     const QUOTED_CHARS_MAX: usize = 80;
     text.chars().take(QUOTED_CHARS_MAX).collect()
@@ -69,8 +69,8 @@ macro_rules! uuid_id {
         #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct $name(Uuid);
 
-        /// The order of the bytes. As two numbers, since comparing bytes is a call, and a look-up in a map of ids does
-        /// little else.
+        /// Orders ids by their bytes. Compares them as 128-bit integers, because comparing bytes calls a function, and
+        /// a lookup in a map of ids consists mostly of comparisons.
         impl Ord for $name {
             fn cmp(&self, other: &Self) -> Ordering {
                 self.0.as_u128().cmp(&other.0.as_u128())
@@ -84,13 +84,13 @@ macro_rules! uuid_id {
         }
 
         impl $name {
-            /// Wraps a UUID, however it was made.
+            /// Wraps a UUID of any version.
             #[must_use]
             pub const fn new(uuid: Uuid) -> Self {
                 Self(uuid)
             }
 
-            /// The UUID itself.
+            /// Returns the wrapped UUID.
             #[must_use]
             pub const fn uuid(self) -> Uuid {
                 self.0
@@ -121,41 +121,41 @@ macro_rules! uuid_id {
 }
 
 uuid_id! {
-    /// One live project: one graph, one history, one log.
+    /// Id of a session: one live project with one graph, one history and one log.
     SessionId
 }
 uuid_id! {
-    /// A node of a graph, unique within its session.
+    /// Id of a node, unique within its session.
     NodeId
 }
 uuid_id! {
-    /// One command, chosen by the client or else by the hub; unique within its session (P4).
+    /// Id of a command, chosen by the client or else by the hub. Unique within its session (P4).
     CommandId
 }
 
 impl CommandId {
-    /// The id of the `ordinal`-th node that this command creates without naming one.
+    /// Returns the id of the `ordinal`-th node that the command creates without a given id.
     ///
-    /// Derived, not drawn: deciding needs no randomness, and deciding the same command again, as a retry after a
-    /// crash does, names the same nodes.
+    /// Derived instead of random, so that deciding needs no randomness. A retry of the command after a crash yields the
+    /// same ids.
     #[must_use]
     pub fn node(self, ordinal: u32) -> NodeId {
         NodeId(Uuid::new_v5(&self.0, &ordinal.to_be_bytes()))
     }
 }
 
-/// The identity of a session's log: it survives restarts and crashes, and changes only with the log itself.
+/// Identity of a session's log. Survives restarts and crashes, and changes only if the log is replaced.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(u32);
 
 impl Epoch {
-    /// Wraps the number; the caller draws it at random when a log begins.
+    /// Wraps a number, which the caller draws at random when a log begins.
     #[must_use]
     pub const fn new(number: u32) -> Self {
         Self(number)
     }
 
-    /// The number itself.
+    /// Returns the wrapped number.
     #[must_use]
     pub const fn number(self) -> u32 {
         self.0
@@ -190,17 +190,17 @@ impl FromStr for Epoch {
 
 text_form!(Epoch);
 
-/// The place of an event in its session's log: 1, 2, 3 … (P1). 0 is "before the first".
+/// Position of an event in its session's log: 1, 2, 3 … without gaps (P1). 0 stands before the first event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seq(pub u64);
 
 impl Seq {
-    /// Before the first event.
+    /// Position before the first event.
     pub const ZERO: Self = Self(0);
 
-    /// The place `count` events further on. There is none beyond the last: no session gets there, but a damaged log may
-    /// say so.
+    /// Returns the position `count` events later. Saturates at the maximum, which no session reaches but a damaged log
+    /// may claim.
     #[must_use]
     pub const fn plus(self, count: u64) -> Self {
         Self(self.0.saturating_add(count))
@@ -213,16 +213,16 @@ impl fmt::Display for Seq {
     }
 }
 
-/// A moment, in milliseconds since 1970-01-01T00:00:00Z; on the wire RFC 3339 with milliseconds and `Z`.
+/// Time in milliseconds since 1970-01-01T00:00:00Z. RFC 3339 with milliseconds and `Z` on the wire.
 ///
-/// The domain never reads a clock: moments come in with each command.
+/// The domain reads no clock. Times arrive with each command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A moment outside jiff's years (-9999 to 9999) comes from no clock; the nearest end stands for it.
+        // jiff supports the years -9999 to 9999. No clock returns a time outside, so the nearest limit is shown.
         let moment = jiff::Timestamp::from_millisecond(self.0).unwrap_or(if self.0 < 0 {
             jiff::Timestamp::MIN
         } else {
@@ -239,10 +239,10 @@ macro_rules! name_id {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// How many characters it may have.
+            /// Maximal length, in characters.
             pub const CHARS_MAX: usize = 64;
 
-            /// The id as text.
+            /// Returns the id as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -278,19 +278,19 @@ macro_rules! name_id {
 }
 
 name_id! {
-    /// A project's slug: unique in a hub, and the name of its file without the ending.
+    /// Id of a project, its slug. Unique in a hub, and the name of the project's file without the extension.
     ProjectId, NotAProjectId,
     |b| b.is_ascii_lowercase() || b.is_ascii_digit(),
     |b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_')
 }
 name_id! {
-    /// A client's own stable name, or the one the hub minted for it.
+    /// Id of a client, chosen by the client or else generated by the hub. Stable across reconnects.
     ClientId, NotAClientId,
     |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'),
     |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')
 }
 name_id! {
-    /// A template's file name without its ending: a name, never a path.
+    /// Id of a template, the name of its file without the extension. A name, never a path.
     TemplateId, NotATemplateId,
     |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'),
     |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')
@@ -304,12 +304,12 @@ macro_rules! shared_text {
         pub struct $name(EcoString);
 
         impl $name {
-            /// Wraps a text as it is.
+            /// Wraps a text without validation.
             pub fn new(text: impl Into<EcoString>) -> Self {
                 Self(text.into())
             }
 
-            /// The text.
+            /// Returns the id as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -331,16 +331,16 @@ macro_rules! shared_text {
 }
 
 shared_text! {
-    /// A node's type: the template's uuid in a session with one, else any non-empty text.
+    /// Type of a node: the template's uuid in a session with a template, or else any non-empty text.
     TypeId
 }
 shared_text! {
-    /// A property of a node: the template's uuid in a session with one, else any non-empty text.
+    /// Property of a node: the template's uuid in a session with a template, or else any non-empty text.
     PropertyId
 }
 
 impl PropertyId {
-    /// The property that is the node's name: setting it renames the node.
+    /// Property that stands for the node's name. Setting it renames the node.
     pub const NAME: &'static str = "name";
 }
 
@@ -365,7 +365,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Maps of ids and what is listed in their order were always in the order of the bytes.
+        /// Stored maps and lists are sorted by the bytes of the ids, so the order must not change.
         #[test]
         fn ids_are_in_the_order_of_their_bytes(one: [u8; 16], other: [u8; 16], same in 0_usize..16) {
             let other: [u8; 16] = std::array::from_fn(|at| if at < same { one[at] } else { other[at] });

@@ -1,6 +1,6 @@
-//! What is true of every session after every command, checked the slow way: by looking at everything.
+//! Invariants of every session after every command, checked exhaustively.
 //!
-//! The operations of the domain keep these by construction; tests call [`check`] after each step to see that they do.
+//! The operations of the domain keep the invariants by construction. Tests call [`check`] after each step.
 //!
 //! | id | invariant |
 //! |---|---|
@@ -8,14 +8,14 @@
 //! | GR-2 | parents and children agree, in both directions |
 //! | GR-3 | each node is reachable from the roots, once |
 //! | GR-4 | siblings are in one dense order: each stands at its position |
-//! | GR-5 | the heights that are kept are those that can be counted |
-//! | GR-6 | a node has a name that can be seen, and the name is not also a property |
-//! | GR-7 | the hash that is kept is the sum of the hashes of all records (P6) |
-//! | SE-1 | the records at hand are contiguous, none is empty, and the last one ends at the session's `seq` (P1) |
-//! | SE-2 | nothing changed after the session's `seq` |
-//! | SE-3 | each record at hand answers a retry, and the last one said what is true now (P4) |
-//! | HI-1 | what is next to undo or redo, for the session and for each author, fits the document or is refused as a conflict |
-//! | HI-2 | the steps weigh what they are said to weigh |
+//! | GR-5 | the stored heights equal the counted heights |
+//! | GR-6 | each node has a visible name, and the name is not also a property |
+//! | GR-7 | the stored hash is the sum of the hashes of all records (P6) |
+//! | SE-1 | the replay window is contiguous, has no empty record, and ends at the `seq` of the session (P1) |
+//! | SE-2 | no change is later than the session's `seq` |
+//! | SE-3 | each record of the replay window answers a retry, and the last outcome describes the present state (P4) |
+//! | HI-1 | the next undo and redo, of the session and of each author, fit the document or are refused as a conflict |
+//! | HI-2 | the stored weight of the history equals the weight of its steps |
 //! | LI-1 | no limit is exceeded (P9) |
 
 use std::collections::BTreeSet;
@@ -37,13 +37,13 @@ use super::{
     state_hash::StateHash,
 };
 
-/// An invariant that does not hold.
+/// Violated invariant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{invariant} is broken: {what}")]
 pub struct Broken {
-    /// The id of the invariant, such as `GR-1`.
+    /// Id of the invariant, such as `GR-1`.
     pub invariant: &'static str,
-    /// Where and how.
+    /// Description of the violation.
     pub what: String,
 }
 
@@ -57,10 +57,10 @@ fn ensure(holds: bool, invariant: &'static str, what: impl FnOnce() -> String) -
     })
 }
 
-/// Checks everything.
+/// Checks all invariants of a session.
 ///
 /// # Errors
-/// The first invariant that does not hold.
+/// Returns the first violated invariant.
 pub fn check(session: &Session) -> Result<(), Broken> {
     check_graph(&session.document().graph)?;
     check_contents(session)?;
@@ -72,7 +72,7 @@ pub fn check(session: &Session) -> Result<(), Broken> {
 /// Checks a graph by itself: GR-1 to GR-5, and GR-7.
 ///
 /// # Errors
-/// The first invariant that does not hold.
+/// Returns the first violated invariant.
 pub fn check_graph(graph: &Graph) -> Result<(), Broken> {
     check_siblings(graph.roots(), || "the roots".to_owned())?;
     for root in graph.roots().iter() {
@@ -82,7 +82,7 @@ pub fn check_graph(graph: &Graph) -> Result<(), Broken> {
         })?;
     }
     for (id, node) in graph.nodes() {
-        // One step more than there are nodes: enough to tell a cycle from a long way.
+        // A lineage longer than the number of nodes is a cycle.
         let top = graph.lineage(id).take(graph.len() + 1).last();
         let root = top.and_then(|top| graph.node(top)).map(Node::parent);
         ensure(root == Some(None), "GR-1", || format!("node {id} is below no root"))?;
@@ -101,7 +101,7 @@ pub fn check_graph(graph: &Graph) -> Result<(), Broken> {
     check_walk(graph)
 }
 
-/// GR-7.
+/// Checks GR-7.
 fn check_state_hash(graph: &Graph) -> Result<(), Broken> {
     let mut counted = StateHash::default();
     let mut add_all = |parent, siblings: &Siblings| {
@@ -122,7 +122,7 @@ fn check_state_hash(graph: &Graph) -> Result<(), Broken> {
     })
 }
 
-/// GR-4.
+/// Checks GR-4.
 fn check_siblings(siblings: &Siblings, whose: impl Fn() -> String) -> Result<(), Broken> {
     let counted = siblings.iter().count();
     ensure(counted == siblings.len(), "GR-4", || {
@@ -137,7 +137,7 @@ fn check_siblings(siblings: &Siblings, whose: impl Fn() -> String) -> Result<(),
     Ok(())
 }
 
-/// GR-3 and GR-5: one walk that meets every node once and measures on its way up.
+/// Checks GR-3 and GR-5 in one walk that meets each node once and measures the heights on the way up.
 fn check_walk(graph: &Graph) -> Result<(), Broken> {
     let mut seen = BTreeSet::new();
     let mut heights: Vec<usize> = Vec::new();
@@ -168,7 +168,7 @@ fn check_walk(graph: &Graph) -> Result<(), Broken> {
     })
 }
 
-/// GR-6.
+/// Checks GR-6.
 fn check_contents(session: &Session) -> Result<(), Broken> {
     let unlimited = Limits {
         name_chars_max: usize::MAX,
@@ -197,13 +197,13 @@ fn is_name(session: &Session, type_id: &str, property: &PropertyId) -> bool {
     property.as_str() == PropertyId::NAME || known.is_some_and(|known| known.id == *property)
 }
 
-/// The records at hand, oldest first.
+/// Returns the records of the replay window, oldest first.
 fn at_hand(session: &Session) -> Vec<&Recorded> {
     let reached = (0..=session.seq().0).find_map(|seq| session.since(Seq(seq)));
     reached.map_or_else(Vec::new, |records| records.map(AsRef::as_ref).collect())
 }
 
-/// SE-1 to SE-3.
+/// Checks SE-1 to SE-3.
 fn check_log(session: &Session) -> Result<(), Broken> {
     let records = at_hand(session);
     let ends = records.last().map_or(Seq::ZERO, |last| last.seq());
@@ -256,10 +256,10 @@ fn check_log(session: &Session) -> Result<(), Broken> {
     })
 }
 
-/// Checks undo and redo by themselves, of the session and of everybody who has sent a command at hand: HI-1 and HI-2.
+/// Checks undo and redo of the session and of each author in the replay window: HI-1 and HI-2.
 ///
 /// # Errors
-/// If one of them neither fits the document nor is refused for what stands in its way.
+/// Fails if an undo or redo neither fits the document nor is refused as a conflict.
 pub fn check_history(session: &Session) -> Result<(), Broken> {
     let history = session.history();
     let weighed = History::restore(history.stacks().clone()).weight_bytes();
@@ -313,7 +313,7 @@ fn check_turn(session: &Session, command: &Command, origin: &Origin) -> Result<(
     })
 }
 
-/// LI-1.
+/// Checks LI-1.
 fn check_limits(session: &Session) -> Result<(), Broken> {
     let limits = &session.rules().limits;
     let graph = &session.document().graph;
@@ -333,7 +333,7 @@ fn check_limits(session: &Session) -> Result<(), Broken> {
     at_most(history.undone(), limits.undo_depth_max, "undo_depth_max")?;
     let records = at_hand(session);
     let events = records.iter().map(|record| record.len_on_wire()).sum();
-    // The latest record is kept whatever its length.
+    // The replay window keeps the latest record whatever its length.
     let most = limits
         .replay_window_events
         .max(records.last().map_or(0, |last| last.len_on_wire()));

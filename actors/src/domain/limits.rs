@@ -1,30 +1,30 @@
-//! How large and how many things may be (P9).
+//! Limits on sizes and counts (P9).
 
 use super::value::Value;
 
-/// The limits of a session. The defaults are those of the protocol.
+/// Limits of a session. The defaults are the defaults of the protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Characters of a name.
+    /// Maximal length of a name, in characters.
     pub name_chars_max: usize,
-    /// Bytes of a property's value as JSON.
+    /// Maximal length of a property value as JSON, in bytes.
     pub value_bytes_max: usize,
-    /// Properties of a node.
+    /// Maximal number of properties of a node.
     pub properties_per_node_max: usize,
-    /// Levels of a tree.
+    /// Maximal depth of a tree, in levels.
     pub depth_max: usize,
-    /// Nodes of a session.
+    /// Maximal number of nodes of a session.
     pub nodes_max: usize,
-    /// Commands of a batch.
+    /// Maximal number of commands of a batch.
     pub batch_commands_max: usize,
-    /// Commands that can be undone.
+    /// Maximal number of steps that can be undone.
     pub undo_depth_max: usize,
-    /// Bytes, about, that what can be undone may hold. Only loading large graphs again and again gets there before
-    /// [`Self::undo_depth_max`].
+    /// Maximal weight of the history, in bytes of memory (estimated). Only repeated loads of large graphs reach this
+    /// limit before [`Self::undo_depth_max`].
     pub undo_bytes_max: usize,
-    /// Events that are kept at hand for clients that come back.
+    /// Maximal length of the replay window, in events.
     pub replay_window_events: usize,
-    /// Bytes, about, of the events that are kept at hand.
+    /// Maximal weight of the replay window, in bytes of memory (estimated).
     pub replay_window_bytes_max: usize,
 }
 
@@ -45,41 +45,41 @@ impl Default for Limits {
     }
 }
 
-/// Lists and objects within each other in one value. JSON parsers give up at a depth of their own, most of them between
-/// 100 and 1,000; a value must stay readable wherever it is put, in an event in a list in a file, so it gets half of the
+/// Maximal nesting depth of lists and objects in a value. JSON parsers have depth limits of their own, mostly between
+/// 100 and 1,000. A value has to stay readable within an event in a list in a file, so the limit is about half of the
 /// smallest.
 pub const VALUE_DEPTH_MAX: usize = 64;
 
-/// Something is larger or more than it may be.
+/// Excess of a size or count over a limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{found} is more than {limit} allows, which is {max}")]
 pub struct LimitExceeded {
-    /// The limit, by its name in the configuration.
+    /// Name of the limit in the configuration.
     pub limit: &'static str,
-    /// What it allows.
+    /// Allowed value.
     pub max: usize,
-    /// What there is.
+    /// Actual value.
     pub found: usize,
 }
 
-/// Why a text is not a name.
+/// Reason for which a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameFault {
-    /// It has nothing that can be seen.
+    /// The name has no visible character.
     #[error("must have a character that is not white space")]
     Blank,
-    /// It has a line break or the like.
+    /// The name has a control character, such as a line break.
     #[error("must have no control characters")]
     Control,
-    /// It is too long.
+    /// The name is too long.
     #[error(transparent)]
     TooLong(LimitExceeded),
 }
 
-/// Whether a text can be a node's name.
+/// Checks that a text is a valid node name.
 ///
 /// # Errors
-/// Says why not.
+/// Returns the violated rule.
 pub fn check_name(name: &str, limits: &Limits) -> Result<(), NameFault> {
     if name.chars().all(char::is_whitespace) {
         return Err(NameFault::Blank);
@@ -96,10 +96,10 @@ pub fn check_name(name: &str, limits: &Limits) -> Result<(), NameFault> {
     }
 }
 
-/// Whether a value is small and flat enough to be kept.
+/// Checks that the size and the depth of a value are within the limits.
 ///
 /// # Errors
-/// Says which limit it exceeds.
+/// Returns the exceeded limit.
 pub fn check_value(value: &Value, limits: &Limits) -> Result<(), LimitExceeded> {
     let (max, found) = (limits.value_bytes_max, value.json_bytes());
     if found > max {
@@ -112,10 +112,10 @@ pub fn check_value(value: &Value, limits: &Limits) -> Result<(), LimitExceeded> 
     check_depth(value)
 }
 
-/// Whether a value is flat enough to be kept.
+/// Checks that the depth of a value is within [`VALUE_DEPTH_MAX`].
 ///
 /// # Errors
-/// If it is not.
+/// Returns the exceeded limit.
 pub fn check_depth(value: &Value) -> Result<(), LimitExceeded> {
     let (max, found) = (VALUE_DEPTH_MAX, value.depth());
     if found > max {

@@ -1,4 +1,4 @@
-//! The properties of a node.
+//! Properties of a node.
 
 use std::fmt;
 
@@ -10,39 +10,40 @@ use serde::{
 
 use super::{ids::PropertyId, value::Value};
 
-/// A node's properties by id, in the order of the ids. The name is not one of them.
+/// Properties of a node in the order of their ids, without the name.
 ///
-/// One row in memory, which its clones share until one of them changes: the event that made a node and the node itself
-/// have the same one. Setting a property moves those behind it, at most as many as a node may have.
+/// Stored as a single sorted vector with copy-on-write: the event that created a node and the node itself share the
+/// vector until either changes. Setting a property shifts the properties after it, bounded by the limit of properties
+/// per node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Properties(EcoVec<(PropertyId, Value)>);
 
 impl Properties {
-    /// No properties.
+    /// Returns an empty list of properties.
     #[must_use]
     pub const fn new() -> Self {
         Self(EcoVec::new())
     }
 
-    /// How many there are.
+    /// Returns the number of properties.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no properties.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The value of a property, if it is set.
+    /// Returns the value of a property, if it is set.
     #[must_use]
     pub fn get(&self, id: &PropertyId) -> Option<&Value> {
         self.find(id).ok().map(|at| &self.0[at].1)
     }
 
-    /// Sets a property, and tells what it was.
+    /// Sets a property and returns the previous value.
     pub fn insert(&mut self, id: PropertyId, value: Value) -> Option<Value> {
         match self.find(&id) {
             Ok(at) => Some(std::mem::replace(&mut self.0.make_mut()[at].1, value)),
@@ -53,23 +54,23 @@ impl Properties {
         }
     }
 
-    /// Takes a property away, and tells what it was.
+    /// Deletes a property and returns its value.
     pub fn remove(&mut self, id: &PropertyId) -> Option<Value> {
         let at = self.find(id).ok()?;
         Some(self.0.remove(at).1)
     }
 
-    /// The properties in order.
+    /// Returns the properties in the order of their ids.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&PropertyId, &Value)> {
         self.0.iter().map(|(id, value)| (id, value))
     }
 
-    /// The ids in order.
+    /// Returns the ids in order.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &PropertyId> {
         self.0.iter().map(|(id, _)| id)
     }
 
-    /// Lets each id be replaced by one that is equal to it.
+    /// Visits each id mutably, for replacement by an equal id.
     pub(super) fn each_id_mut(&mut self, mut each: impl FnMut(&mut PropertyId)) {
         self.0.make_mut().iter_mut().for_each(|(id, _)| each(id));
     }
@@ -79,7 +80,7 @@ impl Properties {
     }
 }
 
-/// Of several values for one property the last counts, as in a map that they are inserted into.
+/// Collects properties. The last of several values for one property counts, as in a map.
 impl FromIterator<(PropertyId, Value)> for Properties {
     fn from_iter<I: IntoIterator<Item = (PropertyId, Value)>>(properties: I) -> Self {
         let mut list: Vec<_> = properties.into_iter().collect();
@@ -93,7 +94,7 @@ impl FromIterator<(PropertyId, Value)> for Properties {
                 is_same
             });
         }
-        // No more room than it takes.
+        // The conversion allocates no spare capacity.
         Self(list.into())
     }
 }
@@ -158,7 +159,7 @@ mod tests {
     }
 
     proptest! {
-        /// It is the map that it stands for, and its clones go on as they were.
+        /// Properties behave like a `BTreeMap`, and changes do not affect clones.
         #[test]
         fn properties_are_a_map(first in entries(), then in entries(), without in entries()) {
             let mut properties: Properties = first.iter().cloned().collect();

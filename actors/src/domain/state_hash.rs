@@ -1,12 +1,12 @@
-//! The hash of a graph, by which a client proves that its replica is the hub's (P6).
+//! Hash of a graph, with which a client verifies its replica (P6).
 //!
-//! The sum, modulo 2^64, of the hashes of the graph's *records*: one for what each node is, one for its place, one for
-//! each of its properties. A sum can be kept: what a change takes away is subtracted, what it puts there is added, and
-//! nothing else of the graph is looked at. Order is part of it without positions, which would change for all siblings
-//! behind: a place names the sibling before it.
+//! The hash is the sum, modulo 2^64, of the hashes of the graph's *records*: for each node one for its content, one for
+//! its place, and one for each of its properties. A sum can be updated: each change subtracts removed records and adds
+//! new records, without a visit of the rest of the graph. A place names the preceding sibling. Order is thereby part of
+//! the hash without indices, which would change for all later siblings.
 //!
-//! `docs/PROTOCOL.md` is the specification, with test vectors; clients in other languages are written after it. The
-//! hash finds accidents. It does not withstand somebody who makes two graphs of one hash on purpose.
+//! `docs/PROTOCOL.md` is the specification, with test vectors for clients in other languages. The hash detects
+//! accidental differences. It does not resist deliberate collisions.
 
 mod canonical;
 
@@ -25,23 +25,23 @@ use super::{
     value::Value,
 };
 
-/// The hash of a graph or of one of its records; 0 for an empty graph.
+/// Hash of a graph or of one of its records. 0 for an empty graph.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct StateHash(u64);
 
-/// Why a text is not a hash.
+/// Error for a text that is not a state hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a state hash (16 lowercase hexadecimal digits)")]
 pub struct NotAHash;
 
 impl StateHash {
-    /// Wraps the number.
+    /// Wraps a hash that was computed before.
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
 
-    /// The record of what a node is, apart from its place and its properties.
+    /// Hashes the record of a node's name and type.
     #[must_use]
     pub fn of_node(id: NodeId, content: &NodeContent) -> Self {
         let mut record = Record::of("node", id);
@@ -50,7 +50,7 @@ impl StateHash {
         record.end()
     }
 
-    /// The record of where a node is: under which parent, right behind which sibling.
+    /// Hashes the record of a node's place: its parent and the preceding sibling.
     #[must_use]
     pub fn of_place(id: NodeId, parent: Option<NodeId>, previous: Option<NodeId>) -> Self {
         let mut record = Record::of("place", id);
@@ -59,7 +59,7 @@ impl StateHash {
         record.end()
     }
 
-    /// The record of a property.
+    /// Hashes the record of a property.
     #[must_use]
     pub fn of_property(id: NodeId, property: &PropertyId, value: &Value) -> Self {
         let mut record = Record::of("property", id);
@@ -68,7 +68,7 @@ impl StateHash {
         record.end()
     }
 
-    /// All that a node is apart from its place: its own record and those of its properties.
+    /// Hashes a node's content: the sum of its own record and the records of its properties.
     #[must_use]
     pub fn of_content(id: NodeId, content: &NodeContent) -> Self {
         let mut sum = Self::of_node(id, content);
@@ -128,7 +128,7 @@ impl<'de> Deserialize<'de> for StateHash {
     }
 }
 
-/// A record, hashed as it is written: a JSON array that begins with its kind and the node.
+/// Record that is hashed while it is written: a JSON array that begins with the record's kind and the node's id.
 struct Record(Canonical<Fnv>);
 
 impl Record {
@@ -145,15 +145,15 @@ impl Record {
     }
 }
 
-/// FNV-1a of 64 bits: a line in any language, and as good as others once [`Self::finish`] has mixed it.
+/// 64-bit FNV-1a: one line in any language, and as good as other hashes after the mixing in [`Self::finish`].
 struct Fnv(u64);
 
 impl Fnv {
     const BEGIN: Self = Self(0xcbf2_9ce4_8422_2325);
     const PRIME: u64 = 0x100_0000_01b3;
 
-    /// The finalizer of MurmurHash3. The last bytes of a text reach few bits of an FNV hash, and sums of hashes that
-    /// differ in few bits collide easily; after it each bit depends on all.
+    /// Applies the finalizer of MurmurHash3. The last bytes of a text affect few bits of an FNV hash, and sums of
+    /// hashes that differ in few bits collide easily. After the finalizer each bit depends on all others.
     const fn finish(self) -> StateHash {
         let mut hash = self.0;
         hash ^= hash >> 33;

@@ -1,4 +1,4 @@
-//! What a property can hold: the values of JSON, with numbers kept as they were written.
+//! Property values: JSON values whose numbers keep their spelling.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -8,16 +8,16 @@ use serde::{
     de::{self, MapAccess, SeqAccess, Visitor},
 };
 
-/// A JSON value. Cloning it copies nothing but a pointer.
+/// JSON value. Clones share their contents.
 ///
-/// Objects are ordered by key: two objects with the same members are one value, however they were written.
+/// Objects are ordered by key, so two objects with the same members are equal, in whichever order they were written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     /// `null`
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// A number, exactly as it was written.
+    /// Number in its original spelling.
     Number(Number),
     /// A string.
     Text(EcoString),
@@ -27,18 +27,18 @@ pub enum Value {
     Object(Arc<BTreeMap<EcoString, Value>>),
 }
 
-/// A JSON number. `1`, `1.0` and `1e+0` are three numbers: what a client wrote is what every client reads, to the last
-/// digit, 64-bit integers and longer ones included.
+/// JSON number in its original spelling: `1`, `1.0` and `1e+0` are three numbers. Every client reads the digits that a
+/// client wrote, also those of integers beyond 64 bits.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Number {
-    /// An integer of 64 bits, the common case, without an allocation.
+    /// Integer of 64 bits, the common case, stored without an allocation.
     Int(i64),
-    /// Every other spelling.
+    /// Any other spelling.
     Exact(EcoString),
 }
 
 impl Number {
-    /// Whether the number is written as an integer.
+    /// Returns true if the number is written as an integer.
     #[must_use]
     pub fn is_integer(&self) -> bool {
         match self {
@@ -66,7 +66,7 @@ impl fmt::Debug for Number {
 impl From<&serde_json::Number> for Number {
     fn from(number: &serde_json::Number) -> Self {
         match number.as_i64() {
-            // "-0" reads as the integer 0 and must stay "-0".
+            // serde_json reads "-0" as the integer 0, but the spelling has to stay.
             Some(int) if int != 0 || number.as_str() == "0" => Self::Int(int),
             Some(_) | None => Self::Exact(number.as_str().into()),
         }
@@ -83,12 +83,12 @@ impl Serialize for Number {
 }
 
 impl Value {
-    /// A text value.
+    /// Returns a text value.
     pub fn text(text: impl Into<EcoString>) -> Self {
         Self::Text(text.into())
     }
 
-    /// The text, if it is one.
+    /// Returns the text of a text value.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -97,7 +97,7 @@ impl Value {
         }
     }
 
-    /// The kind of value, as an error message names it.
+    /// Returns the kind of the value for error messages.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -110,7 +110,7 @@ impl Value {
         }
     }
 
-    /// How many lists and objects are within each other.
+    /// Returns the nesting depth of lists and objects, 0 for a scalar.
     #[must_use]
     pub fn depth(&self) -> usize {
         match self {
@@ -120,8 +120,8 @@ impl Value {
         }
     }
 
-    /// The bytes of its JSON text without white space, give or take the escapes of strings: what limits are held
-    /// against. Cheaper than writing it, and never less than half of it.
+    /// Returns the length of the value's JSON without white space, in bytes, for the limits on sizes. Escapes in
+    /// strings are not counted. Cheaper than encoding the value, and never less than half of the encoded length.
     #[must_use]
     pub fn json_bytes(&self) -> usize {
         match self {
@@ -143,7 +143,7 @@ impl Value {
 }
 
 impl From<serde_json::Value> for Value {
-    // Recursion is bounded by the depth that the JSON parser let in.
+    // The JSON parser bounds the depth, and thereby the recursion.
     fn from(value: serde_json::Value) -> Self {
         match value {
             serde_json::Value::Null => Self::Null,
@@ -180,16 +180,17 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// A field that is there is `Some`, also when it is `null`: a property that was null is not one that was not set.
+/// Deserializes a field that is present as `Some`, also if it is `null`. A property that is null differs from a
+/// property that is not set.
 pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// Reads a value itself, and not by way of `serde_json::Value`: that one takes objects that begin with a key of
-/// `serde_json`'s own for something else, and then cannot read what was written.
+/// Reads a value directly instead of through `serde_json::Value`. The latter interprets objects that begin with one of
+/// `serde_json`'s private keys, and would then fail to read such a value back.
 struct ValueVisitor;
 
-/// How `serde_json` hands over a number: as an object with this one key, and the number as it was written.
+/// Key of the single-member object as which `serde_json` passes a number to a visitor. Its value is the spelling.
 const NUMBER_KEY: &str = "$serde_json::private::Number";
 
 impl ValueVisitor {
@@ -270,7 +271,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 }
 
-/// The number that an object stands for, if it is one that `serde_json` made of a number.
+/// Returns the number if the object is `serde_json`'s representation of a number.
 fn written_number(members: &BTreeMap<EcoString, Value>) -> Option<serde_json::Number> {
     let (key, value) = members.first_key_value()?;
     if members.len() > 1 || **key != *NUMBER_KEY {
@@ -320,8 +321,8 @@ mod tests {
         );
     }
 
-    /// An object is read as it was written, whatever its keys: also those that `serde_json` has for itself, which a
-    /// client can put into a value and which then must not make the log unreadable.
+    /// Objects keep their members under any keys, including the private keys of `serde_json`. A client can send those,
+    /// and the log has to stay readable.
     #[test]
     fn objects_have_whatever_keys_they_were_written_with() {
         for text in [

@@ -1,4 +1,4 @@
-//! JSON in the canonical form of RFC 8785: one text for each value, whoever writes it.
+//! JSON in the canonical form of RFC 8785: each value has one text, independent of the writer.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -9,10 +9,11 @@ use super::super::{
     value::{Number, Value},
 };
 
-/// Writes canonical JSON, without a copy of it in between. What it writes to takes everything.
+/// Writer of canonical JSON, without an intermediate copy. Errors of the underlying writer are ignored, because hashers
+/// and strings accept every write.
 pub(super) struct Canonical<W>(W);
 
-/// Integers up to here are doubles, and ECMAScript writes them with all their digits.
+/// Largest integer that a double represents exactly and that ECMAScript writes with all digits.
 const EXACT_INTEGER_MAX: u64 = 1 << 53;
 
 impl<W: Write> Canonical<W> {
@@ -24,18 +25,18 @@ impl<W: Write> Canonical<W> {
         self.0
     }
 
-    /// Writes JSON as it is.
+    /// Writes JSON unchanged.
     pub(super) fn raw(&mut self, json: &str) -> &mut Self {
         let _ = self.0.write_str(json);
         self
     }
 
-    /// Goes on to the next item of a list.
+    /// Writes the separator before the next item of a list.
     pub(super) fn next(&mut self) -> &mut Self {
         self.raw(",")
     }
 
-    /// The id of a node, or null.
+    /// Writes the id of a node, or null.
     pub(super) fn id(&mut self, id: Option<NodeId>) {
         match id {
             Some(id) => {
@@ -47,7 +48,8 @@ impl<W: Write> Canonical<W> {
         }
     }
 
-    /// A string, with the escapes of `JSON.stringify`: the two characters and the controls that need one, no other.
+    /// Writes a string with the escapes of `JSON.stringify`: quotation mark, backslash and control characters, no
+    /// others.
     pub(super) fn text(&mut self, text: &str) {
         self.raw("\"");
         let mut written = 0;
@@ -79,7 +81,7 @@ impl<W: Write> Canonical<W> {
         self.raw(short);
     }
 
-    /// Any value. Recursion is bounded by the depth of values, which is limited.
+    /// Writes a value. The depth limit of values bounds the recursion.
     pub(super) fn value(&mut self, value: &Value) {
         match value {
             Value::Null => drop(self.raw("null")),
@@ -92,8 +94,8 @@ impl<W: Write> Canonical<W> {
         }
     }
 
-    /// A number as a client has it that reads every number as the nearest double. What is beyond them is null, as
-    /// `JSON.stringify` has it.
+    /// Writes a number as seen by a client that reads every number as the nearest double. Numbers beyond the range of
+    /// doubles are written as null, as in `JSON.stringify`.
     fn number(&mut self, number: &Number) {
         let double = match number {
             Number::Int(int) if int.unsigned_abs() <= EXACT_INTEGER_MAX => {
@@ -102,7 +104,7 @@ impl<W: Write> Canonical<W> {
             }
             #[expect(clippy::cast_precision_loss, reason = "the nearest double is what is wanted")]
             Number::Int(int) => *int as f64,
-            // What JSON takes for a number, Rust does too, and rounds it the same way.
+            // Rust parses every JSON number, with the same rounding.
             Number::Exact(text) => text.parse().unwrap_or(f64::NAN),
         };
         if double.is_finite() {
@@ -123,8 +125,8 @@ impl<W: Write> Canonical<W> {
         self.raw("]");
     }
 
-    /// Members by their keys' UTF-16 code units. The map has them by code points, which is the same unless a key needs
-    /// a surrogate: then it comes before U+E000 to U+FFFF, and not behind.
+    /// Writes members in the order of the UTF-16 code units of their keys. The map orders them by code points. Both
+    /// orders differ only for keys with surrogates, which sort before U+E000 to U+FFFF in UTF-16.
     fn object(&mut self, members: &BTreeMap<EcoString, Value>) {
         const FOUR_BYTES: u8 = 0xf0;
         self.raw("{");
@@ -159,7 +161,7 @@ mod tests {
         out.into_inner()
     }
 
-    /// What JavaScript's `JSON.stringify(JSON.parse(json))` gives.
+    /// Expected values are the results of JavaScript's `JSON.stringify(JSON.parse(json))`.
     #[test]
     fn numbers_are_those_of_ecmascript() {
         for (json, expected) in [

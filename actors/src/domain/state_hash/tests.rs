@@ -1,5 +1,5 @@
-//! Vectors that were made by an implementation in another language. docs/PROTOCOL.md has more of them, which the hub
-//! and the listing in it are held against from outside.
+//! Test vectors from an implementation in another language. `docs/PROTOCOL.md` contains more vectors, against which
+//! integration tests check the hub and the listing in the document.
 
 use uuid::Uuid;
 
@@ -55,7 +55,7 @@ fn graphs_have_the_hashes_of_the_specification() {
     assert_eq!(hash(&roots(&[(2, "Other"), (1, "Root")])), "8c2e4952c5337aa1");
 }
 
-/// Values that every client reads as the same number have one hash, however they were written.
+/// Spellings that clients read as the same number have the same hash.
 #[test]
 fn a_value_is_what_its_readers_make_of_it() {
     let numbers = r#"{"numbers": [1,1.0,1e21,0.1,-0,1e400,1.50,9007199254740993,123456789012345678901234567890,1e-7]}"#;
@@ -67,7 +67,7 @@ fn a_value_is_what_its_readers_make_of_it() {
     }
 }
 
-/// What nobody outside is told is no part of it.
+/// Metadata is not sent to clients, so it is not part of the hash.
 #[test]
 fn metadata_is_not_hashed() {
     let mut graph = Graph::default();
@@ -79,7 +79,7 @@ fn metadata_is_not_hashed() {
     assert_eq!(graph.state_hash(), roots(&[(1, "Root")]).state_hash());
 }
 
-/// What is taken back is as if it had never been.
+/// A change and its inverse leave the hash unchanged.
 #[test]
 fn every_change_can_be_taken_back() {
     let mut graph = roots(&[(1, "Root"), (2, "Other"), (3, "Third")]);
