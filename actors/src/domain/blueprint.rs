@@ -1,7 +1,7 @@
-//! Blueprints: what a template says of the types of nodes, what may stand under what, and which properties there are.
+//! Blueprints: the node types, allowed children and properties of a template, in checked and indexed form.
 //!
-//! A blueprint is built once from a template's document and then only looked at. Types and properties go by slug in a
-//! template and by uuid on the wire; both are looked up without a scan.
+//! A blueprint is built once from a template's document and is then read-only. Types and properties are named by slug
+//! in a template and by uuid on the wire. Both are looked up in an index.
 
 mod build;
 pub mod document;
@@ -23,135 +23,137 @@ use super::{
 pub use build::TemplateError;
 pub use kind::{InvalidValue, PropertyKind, SelectOption};
 
-/// A template, checked and indexed.
+/// Checked and indexed template.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Blueprint {
     id: TemplateId,
-    /// Its uuid, if the template has one.
+    /// Uuid of the template. Optional in a template.
     pub uuid: Option<EcoString>,
-    /// Its name for people.
+    /// Display name of the template.
     pub name: EcoString,
-    /// Its version, as the template says it.
+    /// Version of the template, in the template's own spelling.
     pub version: EcoString,
-    /// What it is for.
+    /// Description for people, if the template has one.
     pub description: Option<EcoString>,
-    /// How a front end draws what blocks what; not interpreted.
+    /// Settings of the front end's view of blocking relations. Not interpreted.
     pub blocking_view: Option<Value>,
     types: Vec<NodeType>,
     root: usize,
-    /// Positions in `types` by slug and by uuid.
+    /// Positions in `types`, by slug and by uuid.
     index: BTreeMap<EcoString, usize>,
 }
 
-/// A type of node.
+/// Type of node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeType {
-    /// The uuid, which the wire and the log use.
+    /// Uuid, used on the wire and in the log.
     pub id: TypeId,
-    /// The slug, which the template uses.
+    /// Slug, used in the template.
     pub key: EcoString,
-    /// The name for people.
+    /// Display name of the type.
     pub name: EcoString,
-    /// Types that may stand under it, by slug or uuid as the template says; also ones that the template does not have.
+    /// Types that are allowed as children, by slug or uuid as in the template. May name types that the template does
+    /// not contain.
     pub allowed_children: Vec<EcoString>,
-    /// Types of assets that may stand under it.
+    /// Types of assets that are allowed as children, by slug or uuid as in the template.
     pub allowed_asset_types: Vec<EcoString>,
-    /// What it can do, also if only its slug says so.
+    /// Features of the type, including features that the slug implies.
     pub features: Vec<EcoString>,
-    /// How a front end draws it; not interpreted.
+    /// Appearance in a front end. Not interpreted.
     pub look: Look,
-    /// The uuid of the property that tells how far a node is.
+    /// Uuid of the property that shows the progress of a node.
     pub primary_status_property_id: Option<EcoString>,
     properties: Vec<PropertyType>,
     index: BTreeMap<EcoString, usize>,
     defaults: Properties,
 }
 
-/// How a front end draws a type.
+/// Appearance of a type in a front end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Look {
-    /// An icon's name.
+    /// Name of an icon.
     pub icon: Option<EcoString>,
-    /// A colour.
+    /// Colour in the template's own notation.
     pub color: Option<EcoString>,
-    /// A shape's name.
+    /// Name of a shape.
     pub shape: Option<EcoString>,
-    /// The kind of thing it is.
+    /// Kind of object that the type represents.
     pub base_type: Option<EcoString>,
 }
 
-/// A property of a type.
+/// Property of a type.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PropertyType {
-    /// The uuid, which the wire and the log use.
+    /// Uuid, used on the wire and in the log.
     pub id: PropertyId,
-    /// The slug, which the template uses: unique within the type.
+    /// Slug, used in the template. Unique within the type.
     pub key: EcoString,
-    /// What a front end knows it by; the slug, unless a feature added it beside an own one of that slug.
+    /// Name by which a front end recognizes the property. Equals the slug, unless a feature added the property beside
+    /// one of the template's own with the same slug.
     pub role: EcoString,
-    /// The name for people.
+    /// Display name of the property.
     pub name: EcoString,
-    /// What it can hold.
+    /// Kind of values that the property accepts.
     pub kind: PropertyKind,
-    /// Whether a person should fill it in; not enforced.
+    /// True if people should fill in the property. Not enforced.
     pub required: bool,
-    /// What a new node has.
+    /// Initial value in a new node.
     pub default: Option<Value>,
-    /// A set of indicators for its options.
+    /// Set of indicators for the options.
     pub indicator_set: Option<EcoString>,
-    /// The group that a front end shows it in.
+    /// Group in which a front end shows the property.
     pub ui_group: Option<EcoString>,
-    /// How a front end marks its text up; not interpreted.
+    /// Markup of the property's text in a front end. Not interpreted.
     pub markup_profile: Option<Value>,
-    /// As [`Self::markup_profile`].
+    /// Markup tokens, as [`Self::markup_profile`].
     pub markup_tokens: Option<Value>,
 }
 
 impl Blueprint {
-    /// Which template it is.
+    /// Returns the id of the template.
     #[must_use]
     pub const fn id(&self) -> &TemplateId {
         &self.id
     }
 
-    /// The type that a project begins with: the one with feature `is_root`, else the first.
+    /// Returns the type of a project's first node: the type with feature `is_root`, or else the first type.
     #[must_use]
     pub fn root_type(&self) -> &NodeType {
         &self.types[self.root]
     }
 
-    /// A type by slug or uuid.
+    /// Returns a type by its slug or uuid.
     #[must_use]
     pub fn node_type(&self, reference: &str) -> Option<&NodeType> {
         find(&self.index, reference).map(|at| &self.types[at])
     }
 
-    /// All types, in the template's order.
+    /// Returns all types in the template's order.
     pub fn node_types(&self) -> impl Iterator<Item = &NodeType> {
         self.types.iter()
     }
 }
 
 impl NodeType {
-    /// A property by slug or uuid.
+    /// Returns a property by its slug or uuid.
     #[must_use]
     pub fn property(&self, reference: &str) -> Option<&PropertyType> {
         find(&self.index, reference).map(|at| &self.properties[at])
     }
 
-    /// The property that is a node's name, if the template says something of it.
+    /// Returns the property that stands for the node's name, if the template defines one.
     #[must_use]
     pub fn name_property(&self) -> Option<&PropertyType> {
         self.property(PropertyId::NAME)
     }
 
-    /// All properties: the template's, then those that features add, feature by feature in the template's order.
+    /// Returns all properties: the template's own, then those of the features, in the template's order of features.
     pub fn properties(&self) -> impl Iterator<Item = &PropertyType> {
         self.properties.iter()
     }
 
-    /// Whether a node of another type may stand under one of this. An asset that is allowed is allowed as a child:
-    /// in the graph it is one.
+    /// Returns true if a node of the given type is allowed as a child. Allowed assets count as well, because assets are
+    /// children in the graph.
     #[must_use]
     pub fn allows_child(&self, child: &NodeType) -> bool {
         let means =
@@ -159,7 +161,8 @@ impl NodeType {
         self.allowed_children.iter().chain(&self.allowed_asset_types).any(means)
     }
 
-    /// What a new node has, apart from its name: each property's default, each select's first option.
+    /// Returns the initial properties of a new node without its name: each property's default, or a select's first
+    /// option.
     #[must_use]
     pub fn defaults(&self) -> Properties {
         self.defaults.clone()
@@ -167,16 +170,16 @@ impl NodeType {
 }
 
 impl PropertyType {
-    /// The value as it is kept, if the property can hold it: of a select, the option's id.
+    /// Returns the value in its stored form if the property accepts it. The stored form of a select is the option's id.
     ///
     /// # Errors
-    /// Says what the property can hold.
+    /// Returns a description of the accepted values.
     pub fn check(&self, value: &Value, node_exists: &dyn Fn(NodeId) -> bool) -> Result<Value, InvalidValue> {
         self.kind.check(value, node_exists)
     }
 }
 
-/// Slugs as they are; uuids in either case.
+/// Looks up a slug in its exact spelling, or a uuid in either case.
 fn find(index: &BTreeMap<EcoString, usize>, reference: &str) -> Option<usize> {
     let in_lower_case = || {
         let is_uuid = reference.len() == uuid::fmt::Hyphenated::LENGTH && Uuid::try_parse(reference).is_ok();
@@ -186,8 +189,8 @@ fn find(index: &BTreeMap<EcoString, usize>, reference: &str) -> Option<usize> {
     found.or_else(|| index.get(in_lower_case()?.as_str())).copied()
 }
 
-/// The uuid of something that the template gives none: the first half of a SHA-1, with no version or variant set. The
-/// predecessor's files use these.
+/// Returns the uuid of an item to which the template gives none: the first half of a SHA-1, without version and variant
+/// bits. Files of the predecessor contain these uuids.
 pub(crate) fn derived_uuid(namespace: &str, name: &str) -> Uuid {
     let digest = Sha1::digest(format!("{namespace}:{name}"));
     let mut bytes = [0; 16];
@@ -195,8 +198,8 @@ pub(crate) fn derived_uuid(namespace: &str, name: &str) -> Uuid {
     Uuid::from_bytes(bytes)
 }
 
-/// The id of the property that is the name of a type's nodes, if the template gives it none: files may name it though the
-/// template is not there.
+/// Returns the id of a type's name property if the template gives it none. Files may reference the id while the
+/// template is absent.
 #[must_use]
 pub fn derived_name_property(type_slug: &str) -> PropertyId {
     PropertyId::new(derived_uuid(&format!("property.{type_slug}"), PropertyId::NAME).to_string())

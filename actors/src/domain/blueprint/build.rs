@@ -1,4 +1,4 @@
-//! From a template's document to a blueprint: everything is checked, and every fault names its field.
+//! Conversion of a template's document into a blueprint. Checks every field and names the field of a fault.
 
 use std::collections::BTreeMap;
 
@@ -17,19 +17,19 @@ use crate::domain::{
     value::Value,
 };
 
-/// What is wrong with a template.
+/// Fault in a template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {reason}")]
 pub struct TemplateError {
-    /// The field, such as `node_types[2].properties[1].id`.
+    /// Field at fault, such as `node_types[2].properties[1].id`.
     pub path: String,
-    /// Where the thing begins that the field belongs to, counted from 1.
+    /// Line at which the enclosing item begins, counted from 1.
     pub line: Option<u64>,
-    /// What is wrong with it.
+    /// Reason, as a message for people.
     pub reason: String,
 }
 
-/// Where we are, for messages.
+/// Location in the template, for error messages.
 #[derive(Clone)]
 struct At {
     path: String,
@@ -84,7 +84,7 @@ impl Blueprint {
     /// Checks and indexes a template.
     ///
     /// # Errors
-    /// Names the field at fault.
+    /// Returns the first field at fault.
     pub fn build(id: TemplateId, document: TemplateDocument) -> Result<Self, TemplateError> {
         let at = At {
             path: String::new(),
@@ -117,7 +117,7 @@ impl Blueprint {
     }
 }
 
-/// Notes where a thing is, by slug and by uuid; neither may be taken.
+/// Indexes an item by its slug and its uuid. Both have to be unique.
 fn enter(
     at: &At,
     index: &mut BTreeMap<EcoString, usize>,
@@ -163,8 +163,8 @@ fn build_type(at: &At, document: &NodeTypeDocument) -> Result<NodeType, Template
     })
 }
 
-/// A reference to a property as everything outside the template has it, by uuid. One to a property that the type does not
-/// have stays as it was written.
+/// Returns a reference to a property by uuid, as used outside the template. A reference to a property that the type
+/// does not have is returned unchanged.
 fn by_uuid(reference: &EcoString, properties: &[PropertyType], index: &BTreeMap<EcoString, usize>) -> EcoString {
     let named = find(index, reference).map(|at| &properties[at]);
     let known = named.or_else(|| properties.iter().find(|property| property.role == *reference));
@@ -183,7 +183,7 @@ fn build_property(at: &At, type_slug: &str, document: &PropertyDocument) -> Resu
         document.options.as_deref().unwrap_or_default(),
     )?;
     let kind = PropertyKind::new(&word, options);
-    // A default that the property could not hold would make every node of the type one that cannot be edited back.
+    // A default that the property refuses would create nodes whose value could not be restored after an edit.
     let default = match &document.default {
         None | Some(Value::Null) => None,
         Some(value) => {

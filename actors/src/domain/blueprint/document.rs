@@ -1,96 +1,96 @@
-//! A template as its author wrote it, before it is checked. What reads files fills these in; `line` says where, for
-//! messages.
+//! Template in its original form, before it is checked. The reader of template files fills in these types. Each `line`
+//! is the position for error messages.
 
 use ecow::EcoString;
 
 use crate::domain::value::Value;
 
-/// A template.
+/// Document of a template.
 #[derive(Debug, Clone, Default)]
 pub struct TemplateDocument {
-    /// Required.
+    /// Display name. Required.
     pub name: Option<EcoString>,
-    /// "1.0" if absent.
+    /// Version. "1.0" if absent.
     pub version: Option<EcoString>,
-    /// What it is for.
+    /// Description for people.
     pub description: Option<EcoString>,
-    /// Its uuid.
+    /// Uuid of the template.
     pub uuid: Option<EcoString>,
-    /// Required, not empty.
+    /// Node types. At least one is required.
     pub node_types: Vec<NodeTypeDocument>,
-    /// Not interpreted.
+    /// Settings of a front end's view. Not interpreted.
     pub blocking_view: Option<Value>,
 }
 
-/// A node type.
+/// Document of a node type.
 #[derive(Debug, Clone, Default)]
 pub struct NodeTypeDocument {
-    /// Where it begins.
+    /// Line at which the type begins, counted from 1.
     pub line: Option<u64>,
-    /// Required: the slug.
+    /// Slug. Required.
     pub id: Option<EcoString>,
-    /// Required: the name for people.
+    /// Display name. Required.
     pub label: Option<EcoString>,
-    /// Derived if absent.
+    /// Uuid. Derived from the slug if absent.
     pub uuid: Option<EcoString>,
-    /// Slugs or uuids.
+    /// Allowed child types, by slug or uuid.
     pub allowed_children: Vec<EcoString>,
-    /// Slugs or uuids.
+    /// Allowed asset types, by slug or uuid.
     pub allowed_asset_types: Vec<EcoString>,
     /// Names of features.
     pub features: Vec<EcoString>,
-    /// Not interpreted.
+    /// Appearance in a front end. Not interpreted.
     pub look: super::Look,
-    /// Not interpreted.
+    /// Property that shows the progress of a node, by slug or uuid. Not interpreted.
     pub primary_status_property_id: Option<EcoString>,
-    /// The properties.
+    /// Own properties of the type, without those of its features.
     pub properties: Vec<PropertyDocument>,
 }
 
-/// A property.
+/// Document of a property.
 #[derive(Debug, Clone, Default)]
 pub struct PropertyDocument {
-    /// Where it begins.
+    /// Line at which the property begins, counted from 1.
     pub line: Option<u64>,
-    /// Required: the slug.
+    /// Slug. Required.
     pub id: Option<EcoString>,
-    /// Required: the name for people.
+    /// Display name. Required.
     pub label: Option<EcoString>,
-    /// Required: what it can hold.
+    /// Kind of values. Required.
     pub kind: Option<EcoString>,
-    /// Derived if absent.
+    /// Uuid. Derived from the slug if absent.
     pub uuid: Option<EcoString>,
-    /// What a front end knows it by; the slug if absent.
+    /// Name by which a front end recognizes the property. The slug if absent.
     pub role: Option<EcoString>,
-    /// Not enforced; false if absent.
+    /// True if people should fill in the property. Not enforced, false if absent.
     pub required: Option<bool>,
-    /// What a new node has.
+    /// Initial value in a new node.
     pub default: Option<Value>,
-    /// For a select.
+    /// Options of a select.
     pub options: Option<Vec<OptionDocument>>,
-    /// Not interpreted.
+    /// Set of indicators. Not interpreted.
     pub indicator_set: Option<EcoString>,
-    /// Not interpreted.
+    /// Group in a front end. Not interpreted.
     pub ui_group: Option<EcoString>,
-    /// Not interpreted.
+    /// Markup of text. Not interpreted.
     pub markup_profile: Option<Value>,
-    /// Not interpreted.
+    /// Markup tokens. Not interpreted.
     pub markup_tokens: Option<Value>,
-    /// A feature put it there when the template was saved: it is not put there again.
+    /// True if a feature added the property when the template was saved. The feature does not add it again.
     pub injected: bool,
-    /// The author says that it is the feature's property of that slug, and no property beside it.
+    /// True if the author declares the property to be the feature's property of the same slug, and not a separate one.
     pub locked: bool,
 }
 
-/// An option of a select.
+/// Document of a select's option.
 #[derive(Debug, Clone, Default)]
 pub struct OptionDocument {
-    /// Where it begins.
+    /// Line at which the option begins, counted from 1.
     pub line: Option<u64>,
-    /// Required: the name for people.
+    /// Display name. Required.
     pub name: Option<EcoString>,
-    /// Derived if absent.
+    /// Id. Derived from the name if absent.
     pub id: Option<EcoString>,
-    /// An indicator's name.
+    /// Name of an indicator.
     pub indicator_id: Option<EcoString>,
 }

@@ -1,7 +1,8 @@
-//! Properties that features add to a type: the predecessor's, with its words, its groups and its order.
+//! Properties that features add to a type, with the predecessor's names, groups and order.
 //!
-//! A feature's property and one of the template that stands for it are one property. A template says so with
-//! `system_locked`, or because a feature was saved into it (`_macro_injected`), or by the slug that only a feature gives.
+//! A feature's property and the template's property that represents it are a single property. A template declares this
+//! with `system_locked`, with `_macro_injected` after a feature was saved into the template, or by a slug that only a
+//! feature generates.
 
 use ecow::EcoString;
 
@@ -22,7 +23,7 @@ const DAYS: [&str; 7] = [
     "Sunday",
 ];
 
-/// The features of a type, each once. A type with the slug `person` is one, also if it does not say so.
+/// Returns the features of a type without duplicates. The slug `person` implies the feature `is_person`.
 pub(super) fn of_type(node_type: &NodeTypeDocument, slug: &str) -> Vec<EcoString> {
     let mut features: Vec<EcoString> = Vec::new();
     let implied = (slug == "person").then(|| PERSON.into());
@@ -34,8 +35,8 @@ pub(super) fn of_type(node_type: &NodeTypeDocument, slug: &str) -> Vec<EcoString
     features
 }
 
-/// The properties of a type: its own, then those that its features add, each with its number. The number of an own one is
-/// its place in the template, for messages.
+/// Returns the properties of a type, each with its number: its own properties, then those of its features. The number
+/// of an own property is its position in the template, for error messages.
 pub(super) fn complete(node_type: &NodeTypeDocument, features: &[EcoString]) -> Vec<(usize, PropertyDocument)> {
     let mut properties = node_type.properties.clone();
     for feature in features {
@@ -49,7 +50,7 @@ pub(super) fn complete(node_type: &NodeTypeDocument, features: &[EcoString]) -> 
         .collect()
 }
 
-/// Makes sure that a feature's property is there, once.
+/// Ensures that a feature's property is present exactly once.
 fn place(properties: &mut Vec<PropertyDocument>, feature: &str, property: PropertyDocument) {
     let Some(slug) = property.id.clone() else { return };
     let beside: EcoString = format!("_feat_{feature}_{slug}").into();
@@ -68,7 +69,7 @@ fn place(properties: &mut Vec<PropertyDocument>, feature: &str, property: Proper
     } else if own.locked || own.injected {
         fill(own, property);
     } else {
-        // The author's own property of that slug stays as it is, and the feature's goes by another one.
+        // The author's own property keeps its slug, and the feature's property gets a generated slug.
         let property = PropertyDocument {
             id: Some(beside.clone()),
             role: Some(slug),
@@ -81,7 +82,8 @@ fn place(properties: &mut Vec<PropertyDocument>, feature: &str, property: Proper
     }
 }
 
-/// A property that a feature was saved into the template as: it is what the feature says today, by the ids it has.
+/// Updates a property that a feature was saved into the template as: the feature's present definition, with the saved
+/// ids.
 fn refresh(own: &mut PropertyDocument, property: PropertyDocument) {
     let saved = own.options.take().unwrap_or_default();
     let with_saved_id = |option: OptionDocument| {
@@ -102,7 +104,7 @@ fn refresh(own: &mut PropertyDocument, property: PropertyDocument) {
     };
 }
 
-/// A property that stands for the feature's: what it leaves open is as the feature says.
+/// Completes a property that represents the feature's property: the feature defines every absent field.
 fn fill(own: &mut PropertyDocument, property: PropertyDocument) {
     let is_alike = own.kind == property.kind;
     own.options = own.options.take().or(property.options);
@@ -122,7 +124,7 @@ fn fill(own: &mut PropertyDocument, property: PropertyDocument) {
     own.ui_group = own.ui_group.take().or(property.ui_group);
 }
 
-/// What a feature put there that the type no longer has.
+/// Returns true for a saved property of a feature that the type no longer has.
 fn is_left_over(property: &PropertyDocument, features: &[EcoString]) -> bool {
     let is_of = |feature: &str| {
         let slugs = of_feature(feature).into_iter().map(|of_feature| of_feature.id);

@@ -1,47 +1,47 @@
-//! What properties can hold.
+//! Kinds of properties, and the values that each kind accepts.
 
 use ecow::EcoString;
 use jiff::civil::Date;
 
 use crate::domain::{ids::NodeId, value::Value};
 
-/// What a property can hold. `null` clears any of them.
+/// Kind of a property. `null` clears a property of any kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PropertyKind {
-    /// A string: `text`, `textarea`, `editor`.
+    /// String: `text`, `textarea`, `editor`.
     Text(EcoString),
-    /// A number, or a string that is one; an empty string clears it: `number`, `currency`.
+    /// Number, or a string that contains one: `number`, `currency`. An empty string clears the property.
     Number(EcoString),
-    /// A boolean.
+    /// Boolean.
     Checkbox,
-    /// A day, or an empty string.
+    /// Date as `YYYY-MM-DD`, or an empty string.
     Date,
-    /// One of some options, by id or name; kept as id.
+    /// Option of a list, by id or name. Stored as the id.
     Select(Vec<SelectOption>),
-    /// A node of the session, or a list of them.
+    /// Id of a node in the session, or a list of ids.
     NodeReference,
-    /// An object.
+    /// JSON object.
     Object,
-    /// A kind that the hub does not know: anything.
+    /// Kind that the hub does not know. Accepts any value.
     Other(EcoString),
 }
 
-/// An option of a select.
+/// Option of a select.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SelectOption {
-    /// What is kept.
+    /// Id, the stored value.
     pub id: EcoString,
-    /// What people see.
+    /// Display name.
     pub name: EcoString,
-    /// How a front end marks it.
+    /// Indicator in a front end.
     pub indicator_id: Option<EcoString>,
 }
 
-/// A value that a property cannot hold.
+/// Error for a value that a property does not accept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}")]
 pub struct InvalidValue {
-    /// What it can hold.
+    /// Description of the accepted values.
     pub expected: String,
 }
 
@@ -59,7 +59,7 @@ impl PropertyKind {
         }
     }
 
-    /// The word that a template has for it.
+    /// Returns the template's word for the kind.
     #[must_use]
     pub fn word(&self) -> &str {
         match self {
@@ -77,7 +77,7 @@ impl PropertyKind {
         match (self, value) {
             (Self::Other(_), _) | (_, Value::Null) => Ok(value.clone()),
             (Self::Text(_), _) => kept(matches!(value, Value::Text(_))),
-            // What a form sends for a field that was emptied.
+            // Forms send an empty string for an emptied field.
             (Self::Number(_), Value::Text(text)) if text.is_empty() => Ok(Value::Null),
             (Self::Number(_), Value::Text(text)) => kept(is_number(text)),
             (Self::Number(_), _) => kept(matches!(value, Value::Number(_))),
@@ -104,7 +104,7 @@ impl PropertyKind {
             Self::Object => "an object".to_owned(),
             Self::Other(_) => "anything".to_owned(),
             Self::Select(options) => {
-                // Enough to see what is meant; a list of hundreds helps nobody.
+                // Names enough options to recognize the list. A list of hundreds would not help.
                 const NAMED_MAX: usize = 12;
                 let names: Vec<_> = options
                     .iter()
@@ -119,13 +119,13 @@ impl PropertyKind {
     }
 }
 
-/// An option by its id; by its name, if no option has that id.
+/// Returns the option with the id, or else the option with the name.
 fn choose<'a>(options: &'a [SelectOption], text: &str) -> Option<&'a SelectOption> {
     let by_id = options.iter().find(|option| *option.id == *text);
     by_id.or_else(|| options.iter().find(|option| *option.name == *text))
 }
 
-/// A JSON number with nothing around it.
+/// Returns true if the text is a JSON number without surrounding white space.
 fn is_number(text: &str) -> bool {
     text.bytes()
         .next()
@@ -134,7 +134,7 @@ fn is_number(text: &str) -> bool {
 }
 
 fn is_date(text: &str) -> bool {
-    // jiff reads more spellings of a day than the protocol has.
+    // jiff accepts further spellings of a date that the protocol does not.
     const FORM: &str = "YYYY-MM-DD";
     text.is_empty() || (text.len() == FORM.len() && text.as_bytes()[4] == b'-' && text.parse::<Date>().is_ok())
 }
