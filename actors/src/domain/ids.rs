@@ -1,4 +1,4 @@
-//! One type per kind of identifier, so that the compiler tells a node id from a session id.
+//! A type per kind of identifier, so that the compiler tells a node id from a session id.
 //!
 //! Session, node and command ids are UUIDs. They are parsed from the hyphenated form in either case and written in
 //! lower case. Other spellings that the `uuid` crate accepts (braces, URN, no hyphens) are refused, so that an id has

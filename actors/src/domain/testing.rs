@@ -1,8 +1,8 @@
-//! Tools for tests of the domain and of what is built on it: sample templates and sessions, strategies for everything
-//! that is stored, random plans of commands, and a bench to run them on.
+//! Test support for the domain and the layers above it: sample templates and sessions, strategies for every stored
+//! type, random plans of commands, and a test session that runs them.
 //!
-//! Nothing here draws a random number or reads a clock: ids and times are counted, and choices come from the test's
-//! own generator. So a failing case is the same case again.
+//! Nothing here draws a random number or reads a clock. Ids and times are counted, and choices come from the test's own
+//! generator, so a failing case is reproducible.
 //!
 //! ```
 //! use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! A session on a bench: commands go in, records come out and are kept, ids and times are counted.
+//! Session under test with its log: commands go in, records come out, and ids and times are counted.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::domain::{
     session::{Genesis, ReplayError, Rules, Session},
 };
 
-/// When sessions of a bench begin; each command comes a second after the one before it.
+/// Time at which sessions under test begin. Each command arrives one second after the preceding one.
 pub const BEGINNING: Timestamp = Timestamp(1_764_000_000_000);
 
-/// A session, its log, and what was sent to it.
+/// Session with its log and the accepted commands.
 #[derive(Debug)]
 pub struct Bench {
     session: Session,
@@ -26,26 +26,26 @@ pub struct Bench {
     commands: u32,
 }
 
-/// A command as it was sent.
+/// Command as it was sent.
 #[derive(Debug, Clone)]
 pub struct Sent {
-    /// What was wanted.
+    /// Requested change.
     pub command: Command,
-    /// What came with it.
+    /// Id, sender and time of the command.
     pub context: Context,
 }
 
-/// A command that was sent, and what it came to.
+/// Command that was sent, with its result.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    /// What was sent.
+    /// Command as it was sent.
     pub sent: Sent,
-    /// What was decided; a change has been applied.
+    /// Decision or rejection. A change has been applied.
     pub result: Result<Decision, Rejection>,
 }
 
 impl Attempt {
-    /// The record, if it changed something.
+    /// Returns the record if the command changed the session.
     #[must_use]
     pub fn recorded(&self) -> Option<&Arc<Recorded>> {
         match &self.result {
@@ -56,7 +56,7 @@ impl Attempt {
 }
 
 impl Bench {
-    /// A session before its first command.
+    /// Creates a session before its first command.
     #[must_use]
     pub fn new(genesis: Genesis, rules: Rules) -> Self {
         Self {
@@ -67,10 +67,11 @@ impl Bench {
         }
     }
 
-    /// Goes on with a log of before. Commands get ids that no other bench gives.
+    /// Creates a session from an earlier log. Its commands get ids that differ from all ids of other sessions under
+    /// test.
     ///
     /// # Errors
-    /// If the log does not replay.
+    /// Fails if the log does not replay.
     pub fn resume(genesis: Genesis, rules: Rules, log: &[Arc<Recorded>]) -> Result<Self, ReplayError> {
         Ok(Self {
             session: Session::replay(genesis, rules, None, log.iter().cloned())?,
@@ -80,25 +81,26 @@ impl Bench {
         })
     }
 
-    /// The session.
+    /// Returns the session.
     #[must_use]
     pub const fn session(&self) -> &Session {
         &self.session
     }
 
-    /// Its log.
+    /// Returns the records of the session, oldest first.
     #[must_use]
     pub fn log(&self) -> &[Arc<Recorded>] {
         &self.log
     }
 
-    /// The commands that were sent here and changed something, oldest first.
+    /// Returns the commands that were sent here and changed the session, oldest first.
     #[must_use]
     pub fn accepted(&self) -> &[Sent] {
         &self.accepted
     }
 
-    /// What the `number`-th command comes with: an id, a time and one of three origins that nothing else has a say in.
+    /// Returns the context of the `number`-th command: an id, a time and one of three origins, all derived from the
+    /// number.
     #[must_use]
     pub fn context(number: u32) -> Context {
         let client = |name: &str| name.parse().ok();
@@ -123,28 +125,28 @@ impl Bench {
         }
     }
 
-    /// What the next command would come with.
+    /// Returns the context of the next command.
     #[must_use]
     pub fn next_context(&self) -> Context {
         Self::context(self.commands + 1)
     }
 
-    /// Sends a command with an id and a time of its own.
+    /// Sends a command with the next context.
     ///
     /// # Errors
-    /// If it is refused.
+    /// Returns the rejection if the command is refused.
     pub fn submit(&mut self, command: &Command) -> Result<Decision, Rejection> {
         let context = self.next_context();
         self.submit_with(command, &context)
     }
 
-    /// Sends a command with whatever comes with it.
+    /// Sends a command with the given context.
     ///
     /// # Errors
-    /// If it is refused.
+    /// Returns the rejection if the command is refused.
     ///
     /// # Panics
-    /// If what was decided does not fit the session it was decided on, which is what tests are to find out.
+    /// Panics if the decided events do not fit the session, which is a defect that tests look for.
     pub fn submit_with(&mut self, command: &Command, context: &Context) -> Result<Decision, Rejection> {
         self.commands += 1;
         let decision = match self.told_by_the_log(context.command_id) {
@@ -164,7 +166,8 @@ impl Bench {
         Ok(decision)
     }
 
-    /// The record of a command that the session no longer remembers: whoever runs a session asks its log (P4).
+    /// Returns the record of a command that the replay window no longer contains. A session actor asks its log as well
+    /// (P4).
     fn told_by_the_log(&self, command_id: CommandId) -> Option<Arc<Recorded>> {
         if self.session.remembers_everything() || self.session.recent(command_id).is_some() {
             return None;
@@ -175,26 +178,26 @@ impl Bench {
             .cloned()
     }
 
-    /// Makes a choice of a plan on the session as it is now, and sends the command.
+    /// Resolves a choice of a plan on the present session and sends the command.
     pub fn run(&mut self, choice: &Choice) -> Attempt {
         let sent = choice.resolve(self);
         let result = self.submit_with(&sent.command, &sent.context);
         Attempt { sent, result }
     }
 
-    /// The session that the log tells of.
+    /// Replays the log.
     ///
     /// # Errors
-    /// If the log does not replay, which is what tests are to find out.
+    /// Fails if the log does not replay, which is a defect that tests look for.
     pub fn replayed(&self) -> Result<Session, ReplayError> {
         let (genesis, rules) = (self.session.genesis().clone(), self.session.rules().clone());
         Session::replay(genesis, rules, None, self.log.iter().cloned())
     }
 
-    /// Goes on with the session that the log tells of, as after a crash.
+    /// Replaces the session by its replayed log, as after a crash.
     ///
     /// # Errors
-    /// As for [`Self::replayed`].
+    /// As [`Self::replayed`].
     pub fn restart(&mut self) -> Result<(), ReplayError> {
         self.session = self.replayed()?;
         Ok(())

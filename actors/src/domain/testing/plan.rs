@@ -1,7 +1,7 @@
-//! Random plans: lists of choices that become commands only when they are run, on the graph as it is then. So most of
-//! them mean something, however the test's generator shortens the plan; and some are refused on purpose.
+//! Random plans: lists of choices that are resolved to commands on the present graph when they run.
 //!
-//! The strategies are boxed: nested by value they would fill a test's stack.
+//! Most commands are therefore valid, also after the generator shrinks a plan, and some are invalid on purpose. The
+//! strategies are boxed, because nested by value they would overflow a test's stack.
 
 use ecow::EcoString;
 use proptest::{collection, option, prelude::*, sample::Index};
@@ -9,200 +9,200 @@ use proptest::{collection, option, prelude::*, sample::Index};
 use super::values::{document, name, text, value};
 use crate::domain::{event::Document, value::Value};
 
-/// A choice, to be made on a session ([`super::bench::Bench::run`]).
+/// Choice that is resolved on a session, as by [`super::bench::Bench::run`].
 #[derive(Debug, Clone)]
 pub enum Choice {
-    /// A command on the graph.
+    /// Command on the graph.
     Edit(Edit),
-    /// Several at once (P5).
+    /// Batch of commands (P5).
     Batch {
-        /// In order; each is made on what the ones before it lead to.
+        /// Edits in order, each resolved on the result of the preceding ones.
         edits: Vec<Edit>,
-        /// Whether those that would be refused, and the batch with them, stay in it.
+        /// Keeps refused edits in the batch, so that the whole batch is refused.
         keep_refused: bool,
     },
-    /// Takes the last command back.
+    /// Undo of the session.
     Undo,
-    /// Does the undone command again. If nothing is undone, an undo, for the next redo to have something to do.
+    /// Redo of the session. Becomes an undo if no step can be redone, so that the next redo finds a step.
     Redo {
-        /// Whether it is a redo also if nothing is undone.
+        /// Stays a redo even if no step can be redone.
         insist: bool,
     },
-    /// Notes that a project file was written, some events ago.
+    /// Save of the project at a past `seq`.
     Save(Index),
-    /// Replaces everything.
+    /// Replacement of the whole document.
     Load {
-        /// With what.
+        /// New document.
         document: Document,
-        /// Whether what is beside the graph stays as it is.
+        /// Keeps the extras of the session.
         keep_extras: bool,
     },
-    /// Sends a command again that was accepted before: a retry (P4).
+    /// Retry of an accepted command (P4).
     Resend(Index),
-    /// Sends another command under the id of one that was accepted before (P4).
+    /// Another command under the id of an accepted command (P4).
     Reuse(Index, Edit),
-    /// Sends a command that is to be refused if what it touches changed since.
+    /// Command with an `expected_seq`, refused if its part of the document changed since.
     Expecting(Index, Edit),
 }
 
-/// A command on the graph, with everything that it names left open.
+/// Command on the graph whose references are open until it is resolved.
 #[derive(Debug, Clone)]
 pub enum Edit {
     /// `CreateNode`
     Create {
-        /// The id.
+        /// Id of the new node.
         id: NewId,
-        /// The type.
+        /// Type of the new node.
         node_type: TypePick,
-        /// The parent; `None`: a root.
+        /// Parent of the new node. `None` creates a root.
         parent: Option<Pick>,
-        /// Where among the siblings.
+        /// Place among the siblings.
         place: Place,
-        /// The name; some cannot be one.
+        /// Name of the new node. Some names are invalid.
         name: Option<EcoString>,
-        /// Properties and what they become.
+        /// Initial properties.
         properties: Vec<(PropertyPick, ValuePick)>,
     },
     /// `DeleteNode`
     Delete(Pick),
     /// `LinkNode`
     Link {
-        /// Which root.
+        /// Root to link.
         child: Pick,
-        /// The parent.
+        /// Parent of the root.
         parent: Pick,
-        /// Where.
+        /// Place among the siblings.
         place: Place,
-        /// Whether the child may be one that is linked, and the parent one below it.
+        /// Allows a child that is already linked, and a parent below the child.
         careless: bool,
     },
     /// `UnlinkNode`
     Unlink {
-        /// Which child.
+        /// Child to unlink.
         child: Pick,
-        /// Another parent than its own.
+        /// Wrong parent. `None` names the child's own parent.
         stranger: Option<Pick>,
     },
     /// `MoveNode`
     Move {
-        /// The node.
+        /// Node to move.
         node: Pick,
-        /// The new parent; `None`: to the roots.
+        /// New parent. `None` moves the node to the roots.
         parent: Option<Pick>,
-        /// Where.
+        /// Place among the siblings.
         place: Place,
-        /// Whether the parent may be one below the node.
+        /// Allows a parent below the node.
         careless: bool,
     },
     /// `ReorderNode`
     Reorder {
-        /// The node.
+        /// Node to move.
         node: Pick,
-        /// Where.
+        /// Place among the siblings.
         place: Place,
     },
     /// `UpdateProperty`
     Update {
-        /// The node.
+        /// Node that has the property.
         node: Pick,
-        /// The property, or the name.
+        /// Property, or the name.
         property: PropertyPick,
-        /// What it becomes.
+        /// New value.
         value: ValuePick,
     },
     /// `DeleteProperty`
     DeleteProperty {
-        /// The node.
+        /// Node that has the property.
         node: Pick,
-        /// The property.
+        /// Property to delete.
         property: PropertyPick,
     },
 }
 
-/// A node.
+/// Reference to a node.
 #[derive(Debug, Clone, Copy)]
 pub enum Pick {
-    /// One that is there, if there is any.
+    /// Existing node, if there is any.
     Known(Index),
-    /// One that is not.
+    /// Id without a node.
     Unknown(u8),
 }
 
-/// The id of a node to be created.
+/// Id of a new node.
 #[derive(Debug, Clone, Copy)]
 pub enum NewId {
-    /// The command makes it.
+    /// Id derived from the command's id.
     Minted,
-    /// The client chose it; one of few, so that it comes back after a deletion.
+    /// Id chosen by the client, from a small set, so that deleted ids occur again.
     Chosen(u8),
-    /// The id of a node that is there.
+    /// Id of an existing node.
     Taken(Index),
 }
 
-/// The type of a node to be created, by slug or by uuid.
+/// Reference to a type, by slug or by uuid.
 #[derive(Debug, Clone, Copy)]
 pub struct TypePick {
-    /// Which.
+    /// Selected type.
     pub which: Which,
-    /// Whether it goes by uuid.
+    /// References the type by uuid instead of slug.
     pub by_id: bool,
 }
 
-/// Which type, or which property.
+/// Selection of a type or a property.
 #[derive(Debug, Clone, Copy)]
 pub enum Which {
-    /// One that fits: a type that the parent allows, a property that the type has.
+    /// Valid choice: a type that the parent allows, or a property that the type has.
     Fitting(Index),
-    /// A type that need not be allowed; a property that is set.
+    /// Existing choice: any type of the template, or a property that is set.
     Known(Index),
-    /// One that the template does not have.
+    /// Name that the template does not contain.
     Unknown,
 }
 
-/// A property, by slug or by uuid.
+/// Reference to a property, by slug or by uuid.
 #[derive(Debug, Clone, Copy)]
 pub struct PropertyPick {
-    /// Which.
+    /// Selected property.
     pub which: Which,
-    /// Whether it goes by uuid.
+    /// References the property by uuid instead of slug.
     pub by_id: bool,
 }
 
-/// What a property becomes.
+/// New value of a property.
 #[derive(Debug, Clone)]
 pub enum ValuePick {
-    /// Something that it can hold, made from this.
+    /// Value that the property accepts, derived from the given value.
     Fitting(Value, Index),
-    /// What it is already, if it is set.
+    /// Present value of the property, or null.
     Same,
-    /// Whatever this is.
+    /// Given value, valid or not.
     Any(Value),
 }
 
-/// A place among siblings.
+/// Place among siblings.
 #[derive(Debug, Clone, Copy)]
 pub enum Place {
-    /// The end.
+    /// End of the list.
     End,
-    /// One that there is.
+    /// Valid index.
     Within(Index),
-    /// One beyond the end.
+    /// Index beyond the end.
     Beyond(u8),
-    /// One before the beginning.
+    /// Negative index.
     Negative(i64),
 }
 
-/// A plan of that many choices.
+/// Generates a plan of `len` choices.
 pub fn plan(len: impl Into<collection::SizeRange>) -> impl Strategy<Value = Vec<Choice>> {
     collection::vec(choice(), len)
 }
 
-/// A plan of commands on the graph only: no undo, no loading, no retry.
+/// Generates `len` commands on the graph only: no undo, load or retry.
 pub fn edits(len: impl Into<collection::SizeRange>) -> impl Strategy<Value = Vec<Edit>> {
     collection::vec(edit(), len)
 }
 
-/// Any choice.
+/// Generates a choice of any variant.
 pub fn choice() -> BoxedStrategy<Choice> {
     prop_oneof![
         28 => edit().prop_map(Choice::Edit),
@@ -219,7 +219,7 @@ pub fn choice() -> BoxedStrategy<Choice> {
     .boxed()
 }
 
-/// Any command on the graph. More nodes are created than deleted.
+/// Generates a command on the graph. Creations are more frequent than deletions.
 pub fn edit() -> BoxedStrategy<Edit> {
     let create = (
         new_id(),

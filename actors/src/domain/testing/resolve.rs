@@ -1,4 +1,4 @@
-//! From a choice to a command, on the graph as it is.
+//! Resolution of choices to commands on the present graph.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,7 +23,7 @@ use crate::domain::{
 };
 
 impl Choice {
-    /// The command that it is on the bench's session, and what comes with it.
+    /// Returns the command and the context that the choice stands for on the present session.
     #[must_use]
     pub fn resolve(&self, bench: &Bench) -> Sent {
         let session = bench.session();
@@ -44,7 +44,7 @@ impl Choice {
             Self::Load { document, keep_extras } => Command::LoadGraph {
                 graph: document.graph.clone(),
                 extras: (!keep_extras).then(|| Arc::clone(&document.extras)),
-                // A document that brings its own extras is one from a file.
+                // A document with extras of its own comes from a file.
                 from_file: !keep_extras,
                 template_id: None,
             },
@@ -73,7 +73,7 @@ impl Choice {
     }
 }
 
-/// A `seq` up to the last.
+/// Returns a `seq` up to the last one.
 fn at(last: Seq, pick: Index) -> Seq {
     let reach = usize::try_from(last.0).unwrap_or(usize::MAX - 1) + 1;
     Seq(pick.index(reach) as u64)
@@ -83,7 +83,7 @@ fn chosen<T>(items: &[T], pick: Index) -> Option<&T> {
     if items.is_empty() { None } else { Some(pick.get(items)) }
 }
 
-/// Makes each choice on what the ones before it lead to.
+/// Resolves each edit on the result of the preceding ones.
 fn batch(session: &Session, command_id: CommandId, edits: &[Edit], keep_refused: bool) -> Command {
     let mut draft = Bench::new(session.genesis().clone(), session.rules().clone());
     let Document { graph, extras, .. } = session.document().clone();
@@ -101,7 +101,7 @@ fn batch(session: &Session, command_id: CommandId, edits: &[Edit], keep_refused:
     for edit in edits {
         let command = Here::new(draft.session().document(), session.rules()).command(edit);
         let mut tried = command.clone();
-        // The id that the batch will mint for it: later choices may name it.
+        // Id that the batch will derive for the node. Later choices may reference it.
         let mints = match &mut tried {
             Command::CreateNode(create) if create.node_id.is_none() => {
                 create.node_id = Some(command_id.node(minted));
@@ -119,7 +119,7 @@ fn batch(session: &Session, command_id: CommandId, edits: &[Edit], keep_refused:
 }
 
 impl Edit {
-    /// Whether it means something, or is meant to be refused, where there are no nodes.
+    /// Returns true if the edit can be resolved without nodes, or references an unknown node on purpose.
     const fn is_about_strangers(&self) -> bool {
         match self {
             Self::Create { .. } => true,
@@ -134,7 +134,7 @@ impl Edit {
     }
 }
 
-/// The graph that choices are made on.
+/// Graph and template that choices are resolved on.
 struct Here<'a> {
     graph: &'a Graph,
     blueprint: Option<&'a Blueprint>,
@@ -196,7 +196,7 @@ impl<'a> Here<'a> {
                 let node_id = self.node(*node);
                 let is_free = |id: NodeId, _: &Node| *careless || !self.is_within(id, node_id);
                 let has_free = self.graph.nodes().any(|(id, node)| is_free(id, node));
-                // Where there is nothing but itself, it stays among the roots.
+                // Without another node, the node stays among the roots.
                 let parent = parent.filter(|pick| matches!(pick, Pick::Unknown(_)) || has_free);
                 let new_parent_id = parent.map(|pick| self.node_that(pick, is_free));
                 let stays = self
@@ -235,7 +235,7 @@ impl<'a> Here<'a> {
         }
     }
 
-    /// What stands where a plan meets an empty graph: whatever it would do there, it needs a node first.
+    /// Returns the command for an edit that needs a node in an empty graph: the creation of a root.
     fn create_root(&self) -> Command {
         let first = self.blueprint.map(|blueprint| blueprint.root_type().key.clone());
         Command::CreateNode(CreateNode {
@@ -257,7 +257,7 @@ impl<'a> Here<'a> {
         name: Option<EcoString>,
         properties: &[(PropertyPick, ValuePick)],
     ) -> Command {
-        // Where there is nothing yet, a root.
+        // An empty graph has no parent to choose.
         let parent = parent.filter(|pick| matches!(pick, Pick::Unknown(_)) || !self.graph.is_empty());
         let parent_id = parent.map(|pick| self.node(pick));
         let node_type = self.node_type(parent_id, node_type);
@@ -295,7 +295,7 @@ impl<'a> Here<'a> {
         self.graph.lineage(id).any(|above| above == top)
     }
 
-    /// One of the nodes that are so; any node if none is.
+    /// Returns a node that satisfies the predicate, or any node if none does.
     fn node_that(&self, pick: Pick, is_so: impl Fn(NodeId, &Node) -> bool) -> NodeId {
         let index = match pick {
             Pick::Known(index) => index,
@@ -310,7 +310,7 @@ impl<'a> Here<'a> {
         self.graph.node(node_id).map(|node| &node.content)
     }
 
-    /// `own` of the siblings are the node itself.
+    /// Returns an index among the siblings, `own` of which are the node itself (0 or 1).
     fn index(&self, parent: Option<NodeId>, place: Place, own: usize) -> Option<i64> {
         let len = self.graph.children(parent).map_or(0, Siblings::len);
         let last = len.saturating_sub(own);
@@ -394,7 +394,7 @@ impl<'a> Here<'a> {
         }
     }
 
-    /// Something that a kind of property can hold, as like the value as possible.
+    /// Returns a value that the kind of property accepts, as similar to the given value as possible.
     fn fitting(&self, kind: &PropertyKind, value: &Value, pick: Index) -> Value {
         let number = pick.index(28);
         match (kind, value) {
@@ -427,7 +427,7 @@ impl<'a> Here<'a> {
     }
 }
 
-/// The id of a node that is never there.
+/// Returns an id that never belongs to a node.
 fn unknown(number: u8) -> NodeId {
     NodeId::new(Uuid::from_u128(0xdead_0000 | u128::from(number)))
 }

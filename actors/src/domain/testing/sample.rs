@@ -1,4 +1,4 @@
-//! A template that has one of everything, and sessions to begin with.
+//! Sample template with each kind of type and property, and initial sessions.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,15 +18,17 @@ use crate::domain::{
     value::{Number, Value},
 };
 
-/// The uuid of the type `task`, which the template gives; those of the other types are derived.
+/// Uuid of the type `task`, given by the template. The uuids of the other types are derived.
 pub const TASK: &str = "7a5c0000-0000-4000-8000-00000000000a";
 
-/// The uuid of the property `done` of a task, which the template gives; those of the others are derived.
+/// Uuid of a task's property `done`, given by the template. The uuids of the other properties are derived.
 pub const DONE: &str = "d0e00000-0000-4000-8000-00000000000b";
 
-/// The id of the option `High` of a task's priority, which the template gives; those of the others are derived.
+/// Id of the option `High` of a task's priority, given by the template. The ids of the other options are derived.
 pub const HIGH: &str = "high";
 
+/// Returns the sample template:
+///
 /// ```text
 ///  project (root) ─┬─ phase (may nest, scheduling) ─── task
 ///                  ├─ task ─┬─ task
@@ -78,7 +80,7 @@ fn property(id: &str, kind: &str) -> PropertyDocument {
     }
 }
 
-/// One of each kind.
+/// Returns a property of each kind.
 fn task_properties() -> Vec<PropertyDocument> {
     let option = |name: &str, id: Option<&str>| OptionDocument {
         line: None,
@@ -110,7 +112,7 @@ fn task_properties() -> Vec<PropertyDocument> {
     ]
 }
 
-/// The template, checked and indexed.
+/// Returns the checked and indexed sample template.
 #[must_use]
 pub fn blueprint() -> Arc<Blueprint> {
     let id = template_id();
@@ -121,7 +123,7 @@ fn template_id() -> TemplateId {
     "sample".parse().expect("the sample has a good id")
 }
 
-/// The beginning of a session that is about no project.
+/// Returns the header of a session without a project.
 #[must_use]
 pub const fn genesis() -> Genesis {
     Genesis {
@@ -132,7 +134,7 @@ pub const fn genesis() -> Genesis {
     }
 }
 
-/// The beginning of a session that is about a project of the sample's template.
+/// Returns the header of a session for a project with the sample template.
 #[must_use]
 pub fn project_genesis() -> Genesis {
     Genesis {
@@ -145,7 +147,7 @@ pub fn project_genesis() -> Genesis {
     }
 }
 
-/// Limits so tight that random plans run into each of them.
+/// Returns limits so low that random plans reach each of them.
 #[must_use]
 pub const fn tight_limits() -> Limits {
     Limits {
@@ -162,12 +164,12 @@ pub const fn tight_limits() -> Limits {
     }
 }
 
-/// The kinds of session that tests begin with.
+/// Initial kinds of sessions for tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setting {
-    /// Without a template: everything is allowed.
+    /// Session without a template: all types and properties are allowed.
     Free,
-    /// A project of the sample's template, which has its root node.
+    /// Project with the sample template and its root node.
     Project,
     /// As [`Self::Free`], with [`tight_limits`].
     TightFree,
@@ -176,20 +178,20 @@ pub enum Setting {
 }
 
 impl Setting {
-    /// All of them.
+    /// All settings.
     pub const ALL: [Self; 4] = [Self::Free, Self::Project, Self::TightFree, Self::TightProject];
 
-    /// Any of them.
+    /// Generates any setting.
     pub fn any() -> impl Strategy<Value = Self> {
         select(&Self::ALL[..])
     }
 
-    /// One with the limits that a hub has by itself.
+    /// Generates a setting with the default limits.
     pub fn roomy() -> impl Strategy<Value = Self> {
         select(&Self::ALL[..2])
     }
 
-    /// What sessions of the kind go by.
+    /// Returns template and limits of the setting.
     #[must_use]
     pub fn rules(self) -> Rules {
         let limits = match self {
@@ -206,10 +208,10 @@ impl Setting {
         }
     }
 
-    /// A session of the kind.
+    /// Returns a session under test for the setting.
     ///
     /// # Panics
-    /// If a project cannot begin with its root, which is what tests are to find out.
+    /// Panics if a project cannot begin with its root node, which is a defect that tests look for.
     #[must_use]
     pub fn bench(self) -> Bench {
         match self {
@@ -223,7 +225,7 @@ impl Setting {
     }
 }
 
-/// The command that a project of the sample's template begins with.
+/// Returns the command that begins a project with the sample template.
 #[must_use]
 pub fn begin_project() -> Command {
     Command::CreateProject {

@@ -1,5 +1,5 @@
-//! Strategies for everything that a log keeps. What they yield is well formed and need not make sense: an event may be
-//! about nodes that nobody created.
+//! Strategies for every type that a log stores. The values are well-formed but need not be consistent: an event may
+//! name nodes that were never created.
 
 use std::sync::Arc;
 
@@ -20,52 +20,52 @@ fn uuid() -> impl Strategy<Value = Uuid> {
     any::<u128>().prop_map(Uuid::from_u128)
 }
 
-/// Any node id; some again and again.
+/// Generates a node id. Some ids repeat.
 pub fn node_id() -> impl Strategy<Value = NodeId> {
     prop_oneof![(0_u128..4).prop_map(Uuid::from_u128), uuid()].prop_map(NodeId::new)
 }
 
-/// Any command id.
+/// Generates a command id.
 pub fn command_id() -> impl Strategy<Value = CommandId> {
     uuid().prop_map(CommandId::new)
 }
 
-/// Any session id.
+/// Generates a session id.
 pub fn session_id() -> impl Strategy<Value = SessionId> {
     uuid().prop_map(SessionId::new)
 }
 
-/// Any epoch.
+/// Generates an epoch.
 pub fn epoch() -> impl Strategy<Value = Epoch> {
     any::<u32>().prop_map(Epoch::new)
 }
 
-/// A place that a log can get to.
+/// Generates a `seq` that a log can reach.
 pub fn seq() -> impl Strategy<Value = Seq> {
     (0..u64::MAX / 2).prop_map(Seq)
 }
 
-/// Any moment.
+/// Generates a timestamp.
 pub fn timestamp() -> impl Strategy<Value = Timestamp> {
     any::<i64>().prop_map(Timestamp)
 }
 
-/// Any client id.
+/// Generates a client id.
 pub fn client_id() -> impl Strategy<Value = ClientId> {
     "[A-Za-z0-9_-]{1,64}".prop_map(|text| text.parse().expect("a client id"))
 }
 
-/// Any project id.
+/// Generates a project id.
 pub fn project_id() -> impl Strategy<Value = ProjectId> {
     "[a-z0-9][a-z0-9_-]{0,63}".prop_map(|text| text.parse().expect("a project id"))
 }
 
-/// Any template id.
+/// Generates a template id.
 pub fn template_id() -> impl Strategy<Value = TemplateId> {
     "[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}".prop_map(|text| text.parse().expect("a template id"))
 }
 
-/// Any sender.
+/// Generates the origin of a command.
 pub fn origin() -> impl Strategy<Value = Origin> {
     (option::of(client_id()), option::of(text())).prop_map(|(client_id, user)| Origin {
         client_id,
@@ -73,23 +73,23 @@ pub fn origin() -> impl Strategy<Value = Origin> {
     })
 }
 
-/// Any kind of command.
+/// Generates a command type.
 pub fn command_type() -> impl Strategy<Value = CommandType> {
     select(&CommandType::ALL[..])
 }
 
-/// Any fingerprint.
+/// Generates a fingerprint.
 pub fn fingerprint() -> impl Strategy<Value = Fingerprint> {
     any::<u64>().prop_map(Fingerprint)
 }
 
-/// Any property as events name it, or the name.
+/// Generates a property reference, or a reference to the name.
 pub fn property_ref() -> impl Strategy<Value = PropertyRef> {
     let key = option::of(prop_oneof![Just("name".into()), text()]);
     (free_property(), key).prop_map(|(id, key)| PropertyRef { id, key })
 }
 
-/// Any event.
+/// Generates an event of any variant.
 pub fn event() -> BoxedStrategy<Event> {
     let parent = || option::of(node_id());
     prop_oneof![
@@ -132,7 +132,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     })
 }
 
-/// Any scope.
+/// Generates a scope.
 pub fn scope() -> impl Strategy<Value = Scope> {
     select(&[Scope::Session, Scope::Mine][..])
 }
@@ -144,7 +144,7 @@ fn target() -> impl Strategy<Value = Target> {
     })
 }
 
-/// Any record.
+/// Generates a record.
 pub fn recorded() -> impl Strategy<Value = Recorded> {
     let command = (
         command_id(),
@@ -172,7 +172,7 @@ pub fn recorded() -> impl Strategy<Value = Recorded> {
     })
 }
 
-/// Records with places that follow each other, from 1 on. Whether they fit is another matter.
+/// Generates fewer than `records` records with contiguous `seq` from 1 on. Their events need not fit each other.
 pub fn log(records: usize) -> impl Strategy<Value = Vec<Arc<Recorded>>> {
     collection::vec(recorded(), 0..records).prop_map(|records| {
         let mut next = Seq(1);
@@ -188,7 +188,7 @@ pub fn log(records: usize) -> impl Strategy<Value = Vec<Arc<Recorded>>> {
     })
 }
 
-/// Any beginning of a session.
+/// Generates the header of a session.
 pub fn genesis() -> impl Strategy<Value = Genesis> {
     let project =
         (project_id(), name(), option::of(template_id())).prop_map(|(project_id, project_name, template_id)| Project {

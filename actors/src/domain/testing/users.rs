@@ -1,4 +1,4 @@
-//! Several people in one session, each of whom edits, undoes and redoes.
+//! Several users of one session who edit, undo and redo.
 //!
 //! ```
 //! use proptest::prelude::*;
@@ -25,32 +25,32 @@ use crate::domain::{
     rejection::Rejection,
 };
 
-/// Somebody who sends commands.
+/// Sender of commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum User {
-    /// Known by a client.
+    /// User known by a client id.
     Alice,
-    /// Known by another client.
+    /// User known by another client id.
     Bob,
-    /// Known by name, on one client.
+    /// User known by name, on one client.
     Carol,
-    /// The same by name, on another client.
+    /// The user `Carol` on another client.
     CarolElsewhere,
-    /// Says nothing of himself, and has nothing of his own.
+    /// Sender without client id and user, and therefore without own steps.
     Nobody,
 }
 
 impl User {
-    /// All of them.
+    /// All users.
     pub const ALL: [Self; 5] = [Self::Alice, Self::Bob, Self::Carol, Self::CarolElsewhere, Self::Nobody];
 
-    /// Any of them, nobody least often.
+    /// Generates a user. The anonymous sender is the least frequent.
     pub fn any() -> impl Strategy<Value = Self> + Clone {
         let named = &Self::ALL[..4];
         prop_oneof![9 => select(named), 1 => Just(Self::Nobody)]
     }
 
-    /// What the user's commands come with.
+    /// Returns the origin of the user's commands.
     #[must_use]
     pub fn origin(self) -> Origin {
         let (client, user) = match self {
@@ -67,47 +67,47 @@ impl User {
     }
 }
 
-/// What somebody does next.
+/// Next action of a user.
 #[derive(Debug, Clone)]
 pub struct Turn {
-    /// Who.
+    /// Acting user.
     pub user: User,
-    /// What.
+    /// Action of the user.
     pub deed: Deed,
 }
 
-/// Something that a user does.
+/// Action of a user.
 #[derive(Debug, Clone)]
 pub enum Deed {
-    /// A choice as in a plan of one.
+    /// Choice of a plan.
     Choice(Choice),
-    /// An undo.
+    /// Undo of a step.
     Undo {
-        /// Whose commands.
+        /// Scope of the undo.
         scope: Scope,
-        /// Whether others are overridden.
+        /// Overrides later changes of others.
         force: bool,
     },
-    /// A redo.
+    /// Redo of a step.
     Redo {
-        /// Whose commands.
+        /// Scope of the redo.
         scope: Scope,
-        /// Whether others are overridden.
+        /// Overrides later changes of others.
         force: bool,
     },
 }
 
-/// Either scope, one's own more often.
+/// Generates a scope, `mine` more often than `session`.
 pub fn scope() -> impl Strategy<Value = Scope> + Clone {
     prop_oneof![1 => Just(Scope::Session), 4 => Just(Scope::Mine)]
 }
 
-/// So many turns of several users.
+/// Generates `len` actions of several users.
 pub fn turns(len: impl Into<collection::SizeRange>) -> impl Strategy<Value = Vec<Turn>> {
     collection::vec(turn(), len)
 }
 
-/// Any turn. About one in three undoes or redoes something.
+/// Generates an action. At least two in five are an undo or redo.
 pub fn turn() -> BoxedStrategy<Turn> {
     let force = || proptest::bool::weighted(0.3);
     let deed = prop_oneof![
@@ -119,7 +119,7 @@ pub fn turn() -> BoxedStrategy<Turn> {
 }
 
 impl Turn {
-    /// The command that it is on the bench's session, and what comes with it.
+    /// Returns the command and the context that the action stands for on the present session.
     #[must_use]
     pub fn resolve(&self, bench: &Bench) -> Sent {
         let of_user = |sent: Sent| Sent {
@@ -130,7 +130,7 @@ impl Turn {
             ..sent
         };
         match &self.deed {
-            // A retry is what it was.
+            // A retry keeps its original sender.
             Deed::Choice(choice @ Choice::Resend(_)) => choice.resolve(bench),
             Deed::Choice(choice) => of_user(choice.resolve(bench)),
             Deed::Undo { scope, force } => {
@@ -151,10 +151,10 @@ fn next(bench: &Bench, command: Command) -> Sent {
 }
 
 impl Bench {
-    /// Sends a command of a user's with an id and a time of its own.
+    /// Sends a user's command with the next id and time.
     ///
     /// # Errors
-    /// If it is refused.
+    /// Returns the rejection if the command is refused.
     pub fn submit_as(&mut self, user: User, command: &Command) -> Result<Decision, Rejection> {
         let context = Context {
             origin: user.origin(),
@@ -163,7 +163,7 @@ impl Bench {
         self.submit_with(command, &context)
     }
 
-    /// Takes a turn on the session as it is now.
+    /// Resolves a user's action on the present session and sends the command.
     pub fn take_turn(&mut self, turn: &Turn) -> Attempt {
         let sent = turn.resolve(self);
         let result = self.submit_with(&sent.command, &sent.context);

@@ -1,4 +1,4 @@
-//! Strategies for what nodes hold.
+//! Strategies for node contents.
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
@@ -15,22 +15,22 @@ use crate::domain::{
     value::{Number, Value},
 };
 
-/// Texts that match a pattern.
+/// Generates texts that match a pattern.
 fn matching(pattern: &str) -> impl Strategy<Value = EcoString> + use<> {
     string_regex(pattern).expect("a pattern").prop_map(EcoString::from)
 }
 
-/// A short text: empty, of any script, with line breaks and what JSON escapes.
+/// Generates a short text: possibly empty, of several scripts, with line breaks and characters that JSON escapes.
 pub fn text() -> BoxedStrategy<EcoString> {
     matching("[a-zA-Z0-9 äß日😀\\\\\"/\n\t\u{1}]{0,10}").boxed()
 }
 
-/// A name that a node can have.
+/// Generates a valid node name.
 pub fn name() -> BoxedStrategy<EcoString> {
     matching("[A-Za-z0-9 äß日]{0,8}[A-Za-zäß日]").boxed()
 }
 
-/// A number as it may be written in JSON: most are small integers, some no machine can count with.
+/// Generates a number in a spelling of JSON. Most are small integers, and some exceed every machine type.
 pub fn number() -> BoxedStrategy<Number> {
     let written = matching("-?(0|[1-9][0-9]{0,24})(\\.[0-9]{1,12})?([eE][+-]?[0-9]{1,3})?");
     let exact = written.prop_map(|text| {
@@ -45,7 +45,7 @@ pub fn number() -> BoxedStrategy<Number> {
     .boxed()
 }
 
-/// A value without parts.
+/// Generates a value that is neither list nor object.
 pub fn scalar() -> BoxedStrategy<Value> {
     prop_oneof![
         1 => Just(Value::Null),
@@ -56,7 +56,7 @@ pub fn scalar() -> BoxedStrategy<Value> {
     .boxed()
 }
 
-/// Any value: lists and objects too, some of them with keys that JSON libraries keep for themselves.
+/// Generates any value, including lists and objects. Some keys are reserved by JSON libraries.
 pub fn value() -> BoxedStrategy<Value> {
     let object = |members: BTreeMap<EcoString, Value>| Value::Object(Arc::new(members));
     scalar()
@@ -83,22 +83,22 @@ fn peculiar_key() -> impl Strategy<Value = EcoString> {
     proptest::sample::select(KEYS).prop_map(EcoString::from)
 }
 
-/// The name of a type in a session without a template.
+/// Generates the name of a type for a session without a template.
 pub fn free_type() -> impl Strategy<Value = TypeId> + Clone {
     proptest::sample::select(&["alpha", "beta", "Gamma delta"][..]).prop_map(TypeId::new)
 }
 
-/// The name of a property in a session without a template.
+/// Generates the name of a property for a session without a template.
 pub fn free_property() -> impl Strategy<Value = PropertyId> + Clone {
     proptest::sample::select(&["color", "size", "due date", "größe", "notes"][..]).prop_map(PropertyId::new)
 }
 
-/// Some properties.
+/// Generates up to two properties.
 pub fn properties() -> impl Strategy<Value = Properties> {
     collection::btree_map(free_property(), scalar(), 0..3).prop_map(Properties::from_iter)
 }
 
-/// What a node is, as in a session without a template.
+/// Generates the content of a node for a session without a template.
 pub fn content() -> BoxedStrategy<NodeContent> {
     let metadata = option::weighted(0.1, value());
     (name(), free_type(), properties(), metadata)
@@ -111,7 +111,7 @@ pub fn content() -> BoxedStrategy<NodeContent> {
         .boxed()
 }
 
-/// A forest of so many nodes and of at most `depth` levels.
+/// Generates a forest with a number of nodes in the range and at most `depth` levels.
 pub fn graph(nodes: Range<usize>, depth: usize) -> impl Strategy<Value = Graph> {
     let node = (
         any::<u16>(),
@@ -122,7 +122,7 @@ pub fn graph(nodes: Range<usize>, depth: usize) -> impl Strategy<Value = Graph> 
     collection::vec(node, nodes).prop_map(move |nodes| {
         let mut graph = Graph::default();
         for (number, parent, place, content) in nodes {
-            // Ids far enough from each other to be in another order than the nodes, and never twice.
+            // Ids are unique, and their order differs from the order of the nodes.
             let id = NodeId::new(Uuid::from_u128((u128::from(number) << 64) | graph.len() as u128));
             let parents: Vec<_> = graph
                 .nodes()
@@ -141,12 +141,12 @@ pub fn graph(nodes: Range<usize>, depth: usize) -> impl Strategy<Value = Graph> 
     })
 }
 
-/// What a project file holds beside its graph.
+/// Generates the extras of a project file.
 pub fn extras() -> impl Strategy<Value = Extras> {
     collection::btree_map(text(), value(), 0..3).prop_map(Arc::new)
 }
 
-/// A small document.
+/// Generates a document of up to seven nodes.
 pub fn document() -> BoxedStrategy<Document> {
     (graph(0..8, 4), extras())
         .prop_map(|(graph, extras)| Document {
