@@ -1,4 +1,4 @@
-//! The commands to measure, and what comes before and after each.
+//! Commands to measure, each with its preparation and clean-up.
 
 use talus_actors::domain::{
     command::{Command, Scope},
@@ -9,7 +9,7 @@ use crate::subject::{create, node_id, update};
 
 const BATCH: usize = 100;
 
-/// A command, and what comes before and after it, so that the graph stays as large as it is.
+/// Command with preparation and clean-up, so that the graph keeps its size over all iterations.
 pub struct Case {
     pub name: &'static str,
     pub before: Vec<Command>,
@@ -17,7 +17,7 @@ pub struct Case {
     pub after: Vec<Command>,
 }
 
-/// On the last leaf, which is the last child of its parent.
+/// Returns the cases. Most act on the last leaf, which is the last child of its parent.
 pub fn cases(nodes: &[NodeId]) -> Vec<Case> {
     let (root, leaf) = (nodes[0], nodes[nodes.len() - 1]);
     let parent_id = nodes[(nodes.len() - 2) / 10];

@@ -1,4 +1,4 @@
-//! A session to measure on. Unlike the bench of the tests it keeps no log, which would grow with every iteration.
+//! Session to measure. Unlike the tests' session it keeps no log, which would grow with every iteration.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,19 +14,19 @@ use talus_actors::domain::{
 };
 use uuid::Uuid;
 
-/// Children of each node.
+/// Number of children of each node.
 const CHILDREN: usize = 10;
 const BATCH: usize = 1_000;
 
-/// See the [module](self).
+/// Session to measure, as described in the [module](self).
 pub struct Subject {
     pub session: Session,
-    /// The nodes; parents before children.
+    /// Nodes, parents before children.
     pub nodes: Vec<NodeId>,
     commands: u32,
 }
 
-/// What sessions go by here: no template, and room for large graphs.
+/// Returns the rules of measured sessions: no template, and limits for large graphs.
 pub fn rules() -> Rules {
     let limits = Limits {
         nodes_max: 200_000,
@@ -38,7 +38,7 @@ pub fn rules() -> Rules {
     }
 }
 
-/// The id of the node of that number.
+/// Returns the id of the `number`-th node.
 pub fn node_id(number: usize) -> NodeId {
     NodeId::new(Uuid::from_u128(0x4000_8000_0000_0000_0000 + number as u128))
 }
@@ -54,7 +54,7 @@ pub fn create(node_id: NodeId, parent_id: Option<NodeId>) -> Command {
     })
 }
 
-/// Sets a property to about 80 characters that have a number.
+/// Sets a property to a text of about 80 characters that contains a number.
 pub fn update(node_id: NodeId, number: usize) -> Command {
     Command::UpdateProperty {
         node_id,
@@ -64,7 +64,7 @@ pub fn update(node_id: NodeId, number: usize) -> Command {
 }
 
 impl Subject {
-    /// An empty session.
+    /// Creates an empty session.
     pub fn empty() -> Self {
         Self {
             session: Session::new(sample::genesis(), rules()),
@@ -73,7 +73,7 @@ impl Subject {
         }
     }
 
-    /// A tree of so many nodes, ten children to each.
+    /// Creates a session with a tree of `nodes` nodes, ten children to each.
     pub fn tree(nodes: usize) -> Self {
         let mut subject = Self::empty();
         subject.nodes = (0..nodes).map(node_id).collect();
@@ -88,7 +88,7 @@ impl Subject {
         subject
     }
 
-    /// Decides a command and applies what was decided, as a session's actor does.
+    /// Decides a command and applies the record, as a session actor does.
     pub fn submit(&mut self, command: &Command) -> Arc<Recorded> {
         self.commands += 1;
         let context = Bench::context(self.commands);

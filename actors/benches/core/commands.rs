@@ -1,5 +1,5 @@
-//! Deciding and applying, for each command, in graphs of three sizes. A command is taken back after each time, outside
-//! of what is measured, so that the graph stays as large as it is.
+//! Time to decide and apply each command, in graphs of three sizes. Each command is undone outside of the measured
+//! time, so that the graph keeps its size.
 
 use std::{hint::black_box, time::Duration};
 

@@ -1,5 +1,5 @@
-//! One event to the sockets of a room, by its actor, up to the sockets' queues: what the hub adds to what the sockets
-//! themselves cost.
+//! Time of a room actor to deliver an event to the queues of all sockets: the share of the hub, without the cost of the
+//! sockets.
 
 use std::{
     sync::{
@@ -34,10 +34,10 @@ use crate::{
 };
 
 const SOCKETS: [usize; 3] = [10, 1_000, 10_000];
-/// Longer than any measurement.
+/// Interval longer than any measurement.
 const NEVER: Duration = Duration::from_secs(86_400);
 
-/// Knows when every socket has had its packet.
+/// Counter of delivered packets, with a notification once every socket has its packet.
 struct Arrivals {
     expected: usize,
     count: AtomicUsize,
@@ -65,7 +65,7 @@ impl RoomSocket for Socket {
     fn release(&self, _: Release) {}
 }
 
-/// Makes the same packet of everything: encoding is measured where the wire is.
+/// Encoder that returns the same frame for every input. Encoding is measured in the benches of the wire.
 struct SamePacket(Frame);
 
 impl Encoder for SamePacket {
@@ -141,7 +141,7 @@ fn publish(runtime: &Runtime, room: &ActorRef<BroadcastMessage>, notice: &Comman
     runtime.block_on(arrivals.complete.notified());
 }
 
-/// A room that so many sockets are in.
+/// Starts a room with `sockets` members.
 async fn room(sockets: usize) -> (ActorRef<BroadcastMessage>, Arc<Arrivals>) {
     let genesis = sample::genesis();
     let data = to_raw_value(&"x".repeat(250)).expect("JSON");
@@ -176,7 +176,7 @@ async fn room(sockets: usize) -> (ActorRef<BroadcastMessage>, Arc<Arrivals>) {
         adopted.expect("the room lives");
     }
     arrivals.complete.notified().await;
-    // It answers in turn: everything from before is done.
+    // The actor handles messages in order, so its answer follows all earlier deliveries.
     let (reply, census) = Reply::new(None);
     room.cast(BroadcastMessage::Census(reply)).expect("the room lives");
     assert_eq!(answer(census).await.expect("it answers").len(), sockets);

@@ -1,4 +1,4 @@
-//! The state hash: of a value, as each change pays for it, and of a whole graph, as a snapshot does when it is read.
+//! Time to hash a value, as for each change, and a whole graph, as for each snapshot that is read.
 
 use std::hint::black_box;
 
@@ -34,7 +34,7 @@ pub fn measure(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// As a client does it; the hub keeps the sum.
+/// Computes the hash of a whole graph, as a client does. The hub updates the sum instead.
 fn whole(graph: &Graph) -> StateHash {
     let mut sum = StateHash::default();
     for parent in std::iter::once(None).chain(graph.nodes().map(|(id, _)| Some(id))) {

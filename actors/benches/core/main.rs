@@ -1,4 +1,4 @@
-//! What the core costs, one thing at a time: `cargo bench -p talus-actors --bench core -- [filter]`.
+//! Time of single operations of the core: `cargo bench -p talus-actors --bench core -- [filter]`.
 
 #[path = "../common/cases.rs"]
 mod cases;
@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
 
-/// Shorter than usual: there are many, and a machine that others use gets no steadier in five seconds.
+/// Creates a group with shorter times than criterion's defaults: there are many benches, and on a shared machine a
+/// longer measurement is no steadier.
 fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     let mut group = criterion.benchmark_group(name);
     group.warm_up_time(Duration::from_millis(300));

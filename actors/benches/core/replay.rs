@@ -1,4 +1,4 @@
-//! A session from its log, without a snapshot: what a restart costs.
+//! Time to replay a session from its log without a snapshot, as at a restart.
 
 use std::{hint::black_box, sync::Arc};
 
@@ -11,11 +11,11 @@ use crate::{
 };
 
 const EVENTS: u64 = 100_000;
-/// Measured too if the variable is set: it takes a while, and some gigabytes.
+/// Number of events that is measured as well if [`MANY`] is set. Takes several gigabytes of memory and a long time.
 const MANY_EVENTS: u64 = 1_000_000;
 const MANY: &str = "TALUS_BENCH_MANY";
 
-/// One command in so many creates a node; the others set a property.
+/// Interval of creations: one command in ten creates a node, and the others set a property.
 const CREATES: usize = 10;
 
 pub fn measure(criterion: &mut Criterion) {
@@ -23,7 +23,7 @@ pub fn measure(criterion: &mut Criterion) {
     group.sample_size(10);
     let many = std::env::var_os(MANY).map(|_| MANY_EVENTS);
     for events in [EVENTS].into_iter().chain(many) {
-        // Made only if it is measured, which a filter may prevent.
+        // Lazily created, because a filter may skip the measurement.
         let mut log = None;
         group.throughput(Throughput::Elements(events));
         group.bench_function(BenchmarkId::from_parameter(events), |bencher| {

@@ -1,5 +1,6 @@
-//! How many instructions the core takes, which is the same number each time: `cargo bench -p talus-actors --bench
-//! instructions -- [filter]`. Running it takes valgrind and the runner (docs/PERFORMANCE.md); building it takes neither.
+//! Number of instructions of the core's operations, reproducible over runs: `cargo bench -p talus-actors --bench
+//! instructions -- [filter]`. Running requires valgrind and its runner (`docs/PERFORMANCE.md`), building requires
+//! neither.
 
 #![allow(missing_docs, reason = "the macros make public items without any")]
 
@@ -23,8 +24,8 @@ use crate::{
     subject::{Subject, node_id},
 };
 
-/// A tree of so many nodes, just before the command of that name. It has been there once before, so that nothing is
-/// counted that only the first command pays for, such as the replay window's farewell to what made the tree.
+/// Returns a tree of `nodes` nodes right before the named command. The command has run once and has been undone, so
+/// that costs of a first command are not counted, such as the eviction of the tree's records from the replay window.
 fn before(name: &str, nodes: usize) -> (Subject, Command) {
     let mut subject = Subject::tree(nodes);
     let case = cases(&subject.nodes).into_iter().find(|case| case.name == name);
@@ -38,7 +39,7 @@ fn before(name: &str, nodes: usize) -> (Subject, Command) {
     (subject, command)
 }
 
-// Decides and applies. What comes in goes out again, so that dropping a graph does not count.
+// Decides and applies. Returns its input, so that dropping the graph is not counted.
 #[library_benchmark(setup = before)]
 #[benches::create_node(("CreateNode", 10), ("CreateNode", 1_000), ("CreateNode", 100_000))]
 #[benches::delete_node(("DeleteNode", 10), ("DeleteNode", 1_000), ("DeleteNode", 100_000))]
@@ -60,7 +61,7 @@ fn property(bytes: usize) -> (PropertyId, Value) {
     (PropertyId::new("description"), Value::text("x".repeat(bytes)))
 }
 
-// What setting a property pays once for the old value and once for the new.
+// Cost of a property's hash, paid for the old value and for the new value of each change.
 #[library_benchmark(setup = property)]
 #[benches::bytes(10, 80, 1_000)]
 fn of_property((property, value): (PropertyId, Value)) -> (PropertyId, Value, StateHash) {
@@ -68,7 +69,7 @@ fn of_property((property, value): (PropertyId, Value)) -> (PropertyId, Value, St
     (property, value, hash)
 }
 
-// What a place costs: coming to one pays it up to three times, and so does leaving one.
+// Cost of a place's hash, paid up to three times for each insertion and each removal.
 #[library_benchmark]
 #[bench::child(node_id(2), node_id(0), node_id(1))]
 fn of_place(id: NodeId, parent: NodeId, previous: NodeId) -> StateHash {
@@ -78,7 +79,7 @@ fn of_place(id: NodeId, parent: NodeId, previous: NodeId) -> StateHash {
 library_benchmark_group!(name = decide_and_apply, benchmarks = submit);
 library_benchmark_group!(name = state_hash, benchmarks = [of_property, of_place]);
 main!(
-    // Instructions only: to play a cache as well would double the time, and tell nothing certain.
+    // Counts instructions only. Simulating caches would double the time, and the result would not be reproducible.
     config = LibraryBenchmarkConfig::default().tool(Callgrind::with_args(["--cache-sim=no"])),
     library_benchmark_groups = [decide_and_apply, state_hash]
 );
