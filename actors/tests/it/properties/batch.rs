@@ -1,4 +1,4 @@
-//! Batches: all or nothing, and one step (P5).
+//! Properties of batches: atomicity, and one step of undo (P5).
 
 use proptest::{prelude::*, sample::Index};
 use talus_actors::domain::{
@@ -15,7 +15,7 @@ use talus_actors::domain::{
 };
 use uuid::Uuid;
 
-/// A session after a plan, and a batch that it accepts.
+/// Returns a session after a plan, and a batch that the session accepts.
 fn given(setting: Setting, plan: &[Choice], edits: &[Edit]) -> (Bench, Vec<Command>) {
     let mut bench = setting.bench();
     for choice in plan {
@@ -31,7 +31,7 @@ fn given(setting: Setting, plan: &[Choice], edits: &[Edit]) -> (Bench, Vec<Comma
     }
 }
 
-/// The same commands with the ids that the batch mints for the nodes that have none.
+/// Returns the same commands with explicit ids for all new nodes, as the batch derives them.
 fn with_minted_ids(commands: &[Command], batch_id: CommandId) -> Vec<Command> {
     let mut minted = 0..;
     let named = |command: &Command| match command.clone() {
@@ -47,7 +47,7 @@ fn with_minted_ids(commands: &[Command], batch_id: CommandId) -> Vec<Command> {
 }
 
 proptest! {
-    /// P5: a batch does what its commands do one by one, as one record and one step of undo.
+    /// P5: a batch has the effect of its single commands, as one record and one step of undo.
     #[test]
     fn a_batch_is_its_commands_in_one_step(
         setting in Setting::roomy(), plan in plan(0..20), edits in edits(0..12)
@@ -79,7 +79,7 @@ proptest! {
         }
     }
 
-    /// P5: one refused command refuses its batch, which names it and leaves no trace.
+    /// P5: one refused command refuses its batch. The rejection names the command, and the session is unchanged.
     #[test]
     fn a_refused_command_refuses_its_batch(
         setting in Setting::roomy(), plan in plan(0..20), edits in edits(0..8), at in any::<Index>()

@@ -1,4 +1,4 @@
-//! Exactly once (P4).
+//! Properties of idempotency (P4).
 
 use proptest::prelude::*;
 use talus_actors::domain::{
@@ -11,8 +11,8 @@ use talus_actors::domain::{
 };
 
 proptest! {
-    /// P4: every command that was accepted, sent again at any later time and by whomever, answers as it did the first
-    /// time and changes nothing; also after a restart.
+    /// P4: every accepted command that is sent again, at any later time, by any sender and after a restart, gets its
+    /// first receipt and changes nothing.
     #[test]
     fn a_retry_answers_as_the_first_time_and_changes_nothing(setting in Setting::any(), plan in plan(1..30)) {
         let mut bench = setting.bench();
@@ -25,7 +25,7 @@ proptest! {
         let sent = bench.accepted().to_vec();
         prop_assert_eq!(sent.len(), log.len());
         for (sent, first) in sent.into_iter().zip(first) {
-            // What a client knows, and who asks, may be another by now.
+            // Sender and known `seq` of a retry may differ from the original.
             let context = Context {
                 origin: Origin::default(),
                 expected_seq: Some(Seq::ZERO),
@@ -40,7 +40,7 @@ proptest! {
         prop_assert!(&bench.replayed()? == bench.session());
     }
 
-    /// P4: an id that was used answers to its own command and to no other.
+    /// P4: an id that was used accepts its own command and refuses every other one.
     #[test]
     fn a_used_id_refuses_every_other_command(setting in Setting::any(), plan in plan(2..16)) {
         let mut bench = setting.bench();
@@ -61,7 +61,7 @@ proptest! {
         }
     }
 
-    /// P4: a refused command, or one that changed nothing, leaves its id free.
+    /// P4: a refused command and a command without changes leave their id unused.
     #[test]
     fn an_id_is_used_only_by_a_change(setting in Setting::any(), plan in plan(1..30)) {
         let mut bench = setting.bench();
@@ -80,7 +80,7 @@ proptest! {
         }
     }
 
-    /// The same plan twice is the same log twice, to the last minted id: deciding depends on nothing else.
+    /// Running a plan twice yields the same log, including the derived ids: decisions have no hidden inputs.
     #[test]
     fn deciding_depends_on_nothing_else(setting in Setting::any(), plan in plan(1..30)) {
         let run = || {

@@ -1,4 +1,4 @@
-//! Undo and redo.
+//! Properties of undo and redo by a single user.
 
 use proptest::{prelude::*, sample::Index};
 use talus_actors::domain::{
@@ -20,8 +20,8 @@ fn changes(bench: &mut Bench, command: &Command) -> bool {
 }
 
 proptest! {
-    /// Undo leads back to the document before a command, redo to the one after it: places among siblings and roots,
-    /// names, properties that were not set, and what a load replaced.
+    /// Undo restores the document before a command, and redo the document after it. Covers places among siblings and
+    /// roots, names, properties that were not set, and replaced documents.
     #[test]
     fn undo_is_the_inverse_of_a_command_and_redo_of_undo(setting in Setting::any(), plan in plan(1..30)) {
         let mut bench = setting.bench();
@@ -42,12 +42,12 @@ proptest! {
         }
     }
 
-    /// Undo and redo walk back and forth through the documents that were, whatever comes between, as far as the limits
-    /// go; a new command forgets what was undone; and each names the command that it took back.
+    /// Undo and redo walk back and forth through earlier documents as far as the limits allow. A new command drops the
+    /// undone steps. Each undo and redo names the command of its step.
     #[test]
     fn undo_and_redo_walk_through_the_documents_that_were(setting in Setting::any(), plan in plan(1..50)) {
         let mut bench = setting.bench();
-        // The model: whole documents, each with the command that led away from it.
+        // Reference model: whole documents, each with the command that was applied to it.
         let (mut undo, mut redo) = (Vec::new(), Vec::new());
         for choice in &plan {
             let before = document(&bench);
@@ -74,14 +74,14 @@ proptest! {
                 }
             }
             let history = bench.session().history();
-            // The limits forget the oldest. How many they leave is another test's matter.
+            // The limits evict the oldest steps. Other tests check how many steps remain.
             prop_assert!(history.undo_depth() <= undo.len());
             undo.drain(..undo.len() - history.undo_depth());
             prop_assert_eq!(history.redo_depth(), redo.len());
         }
     }
 
-    /// Undoing everything leads to the first document, redoing everything to the last.
+    /// Undoing all steps restores the first document, and redoing all steps the last.
     #[test]
     fn undoing_and_redoing_everything_leads_there_and_back(setting in Setting::roomy(), plan in plan(1..40)) {
         let mut bench = setting.bench();
@@ -104,8 +104,8 @@ proptest! {
         prop_assert_eq!(document(&bench), last);
     }
 
-    /// A new command that changes something forgets what was undone; a refused one, a retry and one that changes
-    /// nothing do not.
+    /// A new command with changes drops the undone steps. A refused command, a retry and a command without changes keep
+    /// them.
     #[test]
     fn only_a_new_change_forgets_what_was_undone(
         setting in Setting::roomy(), plan in plan(2..30), undone in 1..5_usize, next in plan(1), which in any::<Index>()

@@ -1,4 +1,4 @@
-//! What holds for every sequence of commands, shown on random ones.
+//! Properties of every sequence of commands, tested with random plans.
 
 mod batch;
 mod exactly_once;

@@ -1,4 +1,4 @@
-//! The random plans themselves: properties are worth what the plans reach.
+//! Coverage of the random plans: the other properties prove only as much as the plans reach.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use talus_actors::domain::{
     testing::{plan::plan, sample::Setting},
 };
 
-/// What became of a number of choices.
+/// Results of a number of choices.
 #[derive(Debug, Default)]
 struct Tally {
     changed: BTreeMap<CommandType, u32>,
@@ -44,7 +44,7 @@ fn tally(settings: &[Setting], plans: u32) -> Tally {
     tally
 }
 
-/// Every kind of command is accepted in some plan, and every refusal that a session knows is met in one.
+/// Plans contain every accepted command type and every rejection of a session.
 #[test]
 fn plans_reach_every_command_and_every_refusal() {
     let tally = tally(&Setting::ALL, 120);
@@ -78,7 +78,7 @@ fn plans_reach_every_command_and_every_refusal() {
     assert!(tally.duplicates > 0 && tally.unchanged > 0, "{tally:#?}");
 }
 
-/// Most choices mean something: more than half of the commands change the session, where limits are those of a hub.
+/// More than half of the commands of a plan change the session under the default limits, and more than 5 % are refused.
 #[test]
 fn most_commands_of_a_plan_change_something() {
     let tally = tally(&[Setting::Free, Setting::Project], 40);

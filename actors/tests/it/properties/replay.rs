@@ -1,4 +1,4 @@
-//! The log is the truth: what it tells is what was.
+//! Properties of replay: a log rebuilds the session that wrote it.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ fn replay(bench: &Bench, log: impl IntoIterator<Item = Arc<Recorded>>) -> Result
     Session::replay(session.genesis().clone(), session.rules().clone(), None, log)
 }
 
-/// Damage to a log: what a bad disk, a bad copy or a bad migration could do.
+/// Damage to a log, as by a faulty disk, copy or migration.
 #[derive(Debug, Clone)]
 enum Damage {
     Lose(Index),
@@ -54,11 +54,11 @@ fn damage() -> impl Strategy<Value = Damage> {
 }
 
 impl Damage {
-    /// Damages a log of at least two records. Tells whether its places no longer follow each other.
+    /// Damages a log of at least two records. Returns true if the `seq` of the records are no longer contiguous.
     fn apply(&self, log: &mut Vec<Arc<Recorded>>) -> bool {
         let len = log.len();
         match self {
-            // The last one may be missing: that is a shorter log, not a damaged one.
+            // The last record stays, because a log without its last record is shorter but not damaged.
             Self::Lose(at) => drop(log.remove(at.index(len - 1))),
             Self::Double(at) => log.insert(at.index(len), Arc::clone(at.get(log))),
             Self::Swap(at) => log.swap(at.index(len - 1), at.index(len - 1) + 1),
@@ -82,8 +82,8 @@ impl Damage {
 }
 
 proptest! {
-    /// P8: replaying a log, written out and read back, leads to the very session that wrote it: document, `seq`,
-    /// undo and redo, what is dirty, when each node changed, every receipt and the replay window.
+    /// P8: replaying a serialized log rebuilds the session that wrote it: document, `seq`, undo and redo, unsaved
+    /// changes, last changes of nodes, receipts and replay window.
     #[test]
     fn a_log_tells_of_the_session_that_wrote_it(setting in Setting::any(), plan in plan(1..40)) {
         let bench = run(setting, &plan);
@@ -98,7 +98,7 @@ proptest! {
         prop_assert!(&replayed == bench.session(), "{:#?}\nis not\n{:#?}", replayed, bench.session());
     }
 
-    /// P8: a restart between any two commands changes nothing that comes after it, not even a receipt.
+    /// P8: a restart between any two commands changes neither later records nor receipts.
     #[test]
     fn a_restart_between_two_commands_changes_nothing(
         setting in Setting::any(), plan in plan(2..40), at in any::<Index>()
@@ -117,8 +117,8 @@ proptest! {
         prop_assert!(restarted.session() == straight.session());
     }
 
-    /// P8: a replay may begin with a snapshot of any moment, written out and read back, and with records from any earlier
-    /// place on: it leads to the very session that wrote the log, as far as its window reaches.
+    /// P8: replay from a serialized snapshot of any time, with records from any earlier position on, rebuilds the
+    /// session that wrote the log. Only the replay window depends on the first record.
     #[test]
     fn a_replay_may_begin_with_a_snapshot(
         setting in Setting::any(), plan in plan(2..40), at in any::<Index>(), from in any::<Index>()
@@ -145,7 +145,7 @@ proptest! {
         }
     }
 
-    /// The document of any moment is found from a snapshot before it, or from the beginning.
+    /// The document at any time can be rebuilt from an earlier snapshot, or from the first record.
     #[test]
     fn the_document_of_any_moment_is_found(setting in Setting::any(), plan in plan(1..30), at in any::<Index>()) {
         let mut bench = setting.bench();
@@ -161,7 +161,7 @@ proptest! {
         prop_assert_eq!(&document_at(None, bench.log(), *seq)?, document);
     }
 
-    /// A log cut off anywhere tells of an earlier moment of the session.
+    /// A prefix of a log rebuilds the session at an earlier time.
     #[test]
     fn a_shorter_log_tells_of_an_earlier_session(setting in Setting::any(), plan in plan(1..30), at in any::<Index>()) {
         let mut bench = setting.bench();
@@ -176,8 +176,8 @@ proptest! {
         prop_assert_eq!(earlier.seq(), *seq);
     }
 
-    /// A log is replayed whatever the limits of undoing are now: the document is the same, what is left of undo and redo
-    /// fits it, and the session goes on.
+    /// A log can be replayed under other limits of undo: the document is the same, the remaining undo and redo steps
+    /// fit it, and the session accepts further commands.
     #[test]
     fn a_log_is_replayed_whatever_can_be_undone(
         setting in Setting::any(), plan in plan(1..40), undo_depth_max in 1..6_usize, undo_bytes_max in 1..4_000_usize,
@@ -197,8 +197,7 @@ proptest! {
         prop_assert!(&bench.replayed()? == bench.session());
     }
 
-    /// P12: a damaged log is an error and never a panic. One whose places have a hole is always found out, and so is one
-    /// that leads to another graph.
+    /// P12: a damaged log causes an error and never a panic. A gap is always detected, and so is a different graph.
     #[test]
     fn a_damaged_log_is_refused_and_does_not_panic(
         setting in Setting::any(), plan in plan(5..30), damage in damage()
@@ -215,7 +214,7 @@ proptest! {
         }
     }
 
-    /// Records that nobody decided, in dense order: each is an error or a change, never a panic.
+    /// Random records with contiguous `seq` cause an error or a change, never a panic.
     #[test]
     fn a_log_of_noise_does_not_panic(log in stored::log(8)) {
         let bench = Setting::Free.bench();

@@ -1,4 +1,4 @@
-//! The events alone rebuild the graph (P6).
+//! Properties of replicas: the events alone rebuild the graph (P6).
 
 use proptest::{prelude::*, sample::Index};
 use talus_actors::domain::{
@@ -9,8 +9,8 @@ use talus_actors::domain::{
 use crate::replica::Replica;
 
 proptest! {
-    /// P6: a replica that knows only what the protocol says, and is told only what stands on the wire, has the same tree
-    /// after every command, undo and redo included.
+    /// P6: a replica that follows the protocol and receives only wire events has the same tree after every command,
+    /// including undo and redo.
     #[test]
     fn a_replica_by_the_protocol_has_the_same_tree(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
@@ -26,7 +26,7 @@ proptest! {
         }
     }
 
-    /// P6, P2: a replica that joins late, with a snapshot between any two commands, gets to the same tree.
+    /// P6, P2: a replica that joins with a snapshot between any two commands reaches the same tree.
     #[test]
     fn a_replica_that_joins_late_has_the_same_tree(setting in Setting::any(), plan in plan(1..40), at in any::<Index>()) {
         let mut bench = setting.bench();
@@ -45,7 +45,7 @@ proptest! {
         prop_assert_eq!(replica.tree(), Replica::of(&bench.session().document().graph).tree());
     }
 
-    /// P6: the document is nothing but its events, written out and read back, in order.
+    /// P6: applying the serialized events in order rebuilds the document.
     #[test]
     fn the_events_alone_are_the_document(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();

@@ -1,4 +1,4 @@
-//! What is written is read back as it was: every type that a log keeps.
+//! Round trips of every stored type through its serialized form.
 
 use std::fmt::Debug;
 
@@ -10,7 +10,7 @@ use talus_actors::domain::{
     value::{Number, Value},
 };
 
-/// Through JSON text, compact and indented, and through bytes.
+/// Checks the round trip through JSON text, compact and indented, and through bytes.
 fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) -> Result<(), TestCaseError> {
     let text = serde_json::to_string(value)?;
     prop_assert_eq!(&serde_json::from_str::<T>(&text)?, value, "{}", text);
@@ -23,13 +23,13 @@ fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) -> Resu
 }
 
 proptest! {
-    /// Values: every number to its last digit, every text, lists and objects with whatever keys.
+    /// Values: numbers keep all digits, and lists and objects with any keys are preserved.
     #[test]
     fn values(value in values::value()) {
         check(&value)?;
     }
 
-    /// Numbers stand in the text as they were written.
+    /// Numbers keep their spelling.
     #[test]
     fn numbers(number in values::number()) {
         prop_assert_eq!(serde_json::to_string(&number)?, number.to_string());
@@ -42,25 +42,25 @@ proptest! {
         }
     }
 
-    /// Documents, with order among siblings and roots.
+    /// Documents keep the order of siblings and roots.
     #[test]
     fn documents(document in values::document()) {
         check(&document)?;
     }
 
-    /// Records, with every kind of event.
+    /// Records with every kind of event are preserved.
     #[test]
     fn records(recorded in stored::recorded()) {
         check(&recorded)?;
     }
 
-    /// Beginnings of sessions.
+    /// Headers of sessions are preserved.
     #[test]
     fn beginnings(genesis in stored::genesis()) {
         check(&genesis)?;
     }
 
-    /// Ids and what else stands by itself.
+    /// Ids and other single values are preserved.
     #[test]
     fn ids(
         node in stored::node_id(), command in stored::command_id(), session in stored::session_id(),

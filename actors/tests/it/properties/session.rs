@@ -1,4 +1,4 @@
-//! What holds after every single command.
+//! Properties of a session after every single command.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,7 +16,7 @@ use talus_actors::domain::{
     testing::{bench::Bench, plan::plan, sample::Setting},
 };
 
-/// Everything of a session that a command could change, as far as it can be looked at cheaply.
+/// Returns the parts of a session that a command could change and that are cheap to compare.
 fn state(bench: &Bench) -> impl PartialEq + std::fmt::Debug + use<> {
     let session = bench.session();
     let history = session.history();
@@ -35,8 +35,7 @@ fn state(bench: &Bench) -> impl PartialEq + std::fmt::Debug + use<> {
 }
 
 proptest! {
-    /// The graph stays a forest in dense order, places in the log stay dense, limits are held: GR-1 to LI-1 after every
-    /// step.
+    /// All invariants, GR-1 to LI-1, hold after every command.
     #[test]
     fn invariants_hold_after_every_command(setting in Setting::any(), plan in plan(1..50)) {
         let mut bench = setting.bench();
@@ -47,7 +46,7 @@ proptest! {
         }
     }
 
-    /// P5: a refused command changes nothing, and is refused for the same reason if it is decided again.
+    /// P5: a refused command changes nothing, and deciding it again yields the same rejection.
     #[test]
     fn a_refusal_changes_nothing(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
@@ -63,8 +62,8 @@ proptest! {
         prop_assert!(&bench.replayed()? == bench.session(), "no refusal has left a trace");
     }
 
-    /// A command that changes nothing leaves no record, no step of undo and no time; its answer is where the session is.
-    /// And a command that has a record changed something.
+    /// A command without changes leaves no record and no step of undo, and its receipt states the present `seq`. A
+    /// command with a record changed the document.
     #[test]
     fn what_changes_nothing_leaves_no_record(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
@@ -86,7 +85,7 @@ proptest! {
         }
     }
 
-    /// What is there already is not done again: the same value, the same place, nothing at all.
+    /// A command that restates the present value or place changes nothing.
     #[test]
     fn doing_what_is_so_already_changes_nothing(setting in Setting::any(), plan in plan(1..25)) {
         let mut bench = setting.bench();
@@ -101,8 +100,8 @@ proptest! {
         prop_assert_eq!(state(&bench), before);
     }
 
-    /// P1: the events of all commands have the places 1, 2, 3 … without a gap; each command's are contiguous and end
-    /// with the one that its receipt names.
+    /// P1: the `seq` of all events are 1, 2, 3 … without a gap. The events of a command are contiguous, and its receipt
+    /// names the last one.
     #[test]
     fn places_are_dense_and_commands_contiguous(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
@@ -119,8 +118,8 @@ proptest! {
         }
     }
 
-    /// P2: from any place, the window gives exactly the records that hold the events after it, or says that it does not
-    /// reach so far; never a part of them. What it must keep it keeps, up to its limit.
+    /// P2: from any `seq`, the replay window returns exactly the records with later events, or nothing if it does not
+    /// reach back. The window keeps as many records as its limits require.
     #[test]
     fn the_window_has_no_hole(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
@@ -149,7 +148,7 @@ proptest! {
         }
     }
 
-    /// `expected_seq` looks at the right times: those at which the log says that a node or its children changed.
+    /// The `seq` that `expected_seq` is compared with equals the last change of a node or its children in the log.
     #[test]
     fn changes_are_known_by_when_they_happened(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
@@ -164,7 +163,7 @@ proptest! {
         }
     }
 
-    /// A session is dirty if something changed after the state that was last written to a file.
+    /// A session is dirty exactly if an event after the last saved state changed the document.
     #[test]
     fn dirty_means_changed_after_the_last_save(setting in Setting::any(), plan in plan(1..40), through in any::<Index>()) {
         let mut bench = setting.bench();
@@ -180,8 +179,8 @@ proptest! {
     }
 }
 
-/// Whether a command of the kind has a record only if it leaves another document: a batch may take back what it did,
-/// the graph that is loaded may be the same, and a save is about the file.
+/// Returns true if a command of the type has a record only if it changes the document. A batch may revert its own
+/// changes, a loaded graph may equal the present one, and a save only concerns the file.
 fn is_plain(kind: CommandType) -> bool {
     !matches!(
         kind,
@@ -189,7 +188,7 @@ fn is_plain(kind: CommandType) -> bool {
     )
 }
 
-/// Commands that say what is so already.
+/// Returns commands that restate the present values and places.
 fn what_is_so(document: &Document) -> Vec<Command> {
     let graph = &document.graph;
     let mut commands = vec![Command::Batch { commands: Vec::new() }];
@@ -217,7 +216,7 @@ fn what_is_so(document: &Document) -> Vec<Command> {
     commands
 }
 
-/// When each node and the list of roots last changed, by what the events say.
+/// Returns the last change of each node and of the list of roots, computed from the events.
 fn changes(log: &[Arc<Recorded>]) -> (BTreeMap<NodeId, Seq>, Seq) {
     let (mut nodes, mut roots) = (BTreeMap::new(), Seq::ZERO);
     for recorded in log {
@@ -233,7 +232,7 @@ fn changes(log: &[Arc<Recorded>]) -> (BTreeMap<NodeId, Seq>, Seq) {
                 | Event::NodeUnlinked {
                     child_id, parent_id, ..
                 } => {
-                    // It comes from the roots, or goes to them.
+                    // The node leaves or joins the roots.
                     roots = seq;
                     (*child_id, Some(*parent_id))
                 }
@@ -257,7 +256,7 @@ fn changes(log: &[Arc<Recorded>]) -> (BTreeMap<NodeId, Seq>, Seq) {
 }
 
 proptest! {
-    /// Carrying out a proposal is the same as applying the record of the decision, and makes the same record.
+    /// Carrying out a proposal and applying a decided record yield the same record and the same session.
     #[test]
     fn what_is_proposed_and_carried_out_is_what_is_decided_and_applied(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
@@ -273,7 +272,7 @@ proptest! {
                     let (carried_out, _) = other.carry_out(proposed).expect("it was proposed on it");
                     prop_assert_eq!(carried_out, recorded);
                 }
-                // What the log alone remembers, this one was not told.
+                // The session without a log does not know commands outside its replay window.
                 (Ok(Decision::Answer(Receipt { duplicate: true, .. })) | Err(Rejection::CommandIdReused(_)), _) => {}
                 (Ok(Decision::Answer(receipt)), Ok(Proposal::Answer(other))) => prop_assert_eq!(receipt, other),
                 (Err(rejection), Err(other)) => prop_assert_eq!(rejection, other),

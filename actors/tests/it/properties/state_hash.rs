@@ -1,5 +1,5 @@
-//! The hash tells whether two graphs are one (P6). That the hash that is kept is the sum of the records', and that each
-//! receipt has the one after it, is checked after every command by `invariants`.
+//! Properties of the state hash (P6). `invariants` checks after every command that the stored hash is the sum of the
+//! records' hashes, and that each receipt contains the hash after its command.
 
 use proptest::{prelude::*, sample::Index};
 use talus_actors::domain::{
@@ -17,7 +17,7 @@ fn hash(bench: &Bench) -> StateHash {
     bench.session().document().graph.state_hash()
 }
 
-/// What the answer to a command says.
+/// Returns the hash in the receipt of a command.
 fn answered(bench: &mut Bench, scope: fn() -> Command) -> Option<StateHash> {
     match bench.submit(&scope()) {
         Ok(Decision::Change(recorded)) => recorded.outcome.state_hash,
@@ -26,14 +26,14 @@ fn answered(bench: &mut Bench, scope: fn() -> Command) -> Option<StateHash> {
     }
 }
 
-/// The same graph, made without a history: each node last first, and then put into order.
+/// Returns an equal graph, built without history: nodes in reverse order as roots, then moved into place.
 fn built_otherwise(graph: &Graph) -> Graph {
     let mut other = Graph::default();
     let nodes: Vec<_> = graph.walk(None).nodes().collect();
     for (id, node) in &nodes {
         other.insert(*id, node.content.clone(), None, 0).expect("it is new");
     }
-    // Each has become a root; from the last to the first, each goes in front of its siblings.
+    // Every node is a root now. From the last to the first, each becomes the first of its siblings.
     for (id, node) in nodes.iter().rev() {
         other.link(node.parent(), *id, 0).expect("it is a root");
     }
@@ -41,7 +41,7 @@ fn built_otherwise(graph: &Graph) -> Graph {
 }
 
 proptest! {
-    /// P6: after every command the kept hash is the one that is counted from nothing, and the answer has it.
+    /// P6: after every command the stored hash equals the computed hash, and the record contains it.
     #[test]
     fn the_kept_hash_is_the_counted_one(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
@@ -54,7 +54,7 @@ proptest! {
         }
     }
 
-    /// P6: it depends on nothing but the graph, not on how that came to be.
+    /// P6: the hash depends only on the graph, not on its history.
     #[test]
     fn equal_graphs_have_equal_hashes_whatever_their_history(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
@@ -68,7 +68,7 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<Graph>(&text)?.state_hash(), graph.state_hash());
     }
 
-    /// P6: undo leads back to the hash before a command, redo to the one after it, and both say so.
+    /// P6: undo restores the hash before a command and redo the hash after it, and the receipts contain both.
     #[test]
     fn undo_and_redo_lead_back_to_the_hashes_that_were(setting in Setting::any(), plan in plan(1..30)) {
         let mut bench = setting.bench();
@@ -84,7 +84,7 @@ proptest! {
         }
     }
 
-    /// P6: order is part of it. Two siblings that change places change it, and changing back restores it.
+    /// P6: the hash depends on the order. Swapping two siblings changes it, and swapping back restores it.
     #[test]
     fn changing_places_changes_it(graph in graph(2..12, 4), at in any::<Index>()) {
         let lists = std::iter::once(graph.roots()).chain(graph.nodes().map(|(_, node)| node.children()));
@@ -105,7 +105,7 @@ proptest! {
         prop_assert_eq!(reorder(one, index), graph.state_hash());
     }
 
-    /// P6, P8: replay leads to the same hash, from the beginning and from a snapshot of any moment.
+    /// P6, P8: replay yields the same hash from the first record and from a snapshot of any time.
     #[test]
     fn replay_leads_to_the_same_hash(setting in Setting::any(), plan in plan(2..40), at in any::<Index>()) {
         let mut bench = setting.bench();
@@ -121,8 +121,7 @@ proptest! {
         }
     }
 
-    /// A command that changes nothing is answered with the hash that is there, and so is one that comes again with the
-    /// one it had.
+    /// The receipt of a command without changes contains the present hash.
     #[test]
     fn what_changes_nothing_is_answered_with_the_hash_that_is_there(setting in Setting::any(), plan in plan(1..30)) {
         let mut bench = setting.bench();

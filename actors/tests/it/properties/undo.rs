@@ -1,4 +1,4 @@
-//! Undo and redo by several people at once (U1 to U9).
+//! Properties of undo and redo by several users (U1 to U9).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,7 +49,7 @@ const fn redo(scope: Scope) -> Command {
     Command::redo(scope)
 }
 
-/// What a step wrote: nodes that it made, removed or moved, and properties that it set.
+/// Parts of a document that a step wrote: nodes that it created, deleted or moved, and properties that it set.
 #[derive(Default)]
 struct Touched {
     nodes: BTreeSet<NodeId>,
@@ -81,7 +81,7 @@ impl Touched {
         touched
     }
 
-    /// What is left of a document without it: places in the order of the tree, and content.
+    /// Returns the untouched part of a document: nodes with parent and content, in the order of the tree.
     fn rest(&self, document: &Document) -> Vec<(NodeId, Option<NodeId>, NodeContent)> {
         let nodes = document.graph.walk(None).nodes();
         let untouched = nodes.filter(|(id, _)| !self.nodes.contains(id));
@@ -98,14 +98,14 @@ impl Touched {
                 (id, node.parent(), content)
             })
             .collect();
-        // Siblings stay in the order of the tree; where their subtree stands moves with nodes that were touched.
+        // Siblings keep the order of the tree. The position of their subtree depends on touched nodes.
         rest.sort_by_key(|(_, parent, _)| *parent);
         rest
     }
 }
 
 proptest! {
-    /// The graph stays a graph, places stay dense, limits are held, whatever several people undo and redo.
+    /// All invariants hold after undo and redo by several users.
     #[test]
     fn invariants_hold_whoever_undoes_what(setting in Setting::any(), turns in turns(1..50)) {
         let mut bench = setting.bench();
@@ -115,7 +115,7 @@ proptest! {
         }
     }
 
-    /// U1: an undo or redo of one's own is of one's own.
+    /// U1: an undo or redo with scope `mine` acts on a step of its own author.
     #[test]
     fn mine_is_mine(setting in Setting::any(), turns in turns(1..50)) {
         let mut bench = setting.bench();
@@ -128,7 +128,7 @@ proptest! {
         }
     }
 
-    /// U2: an undo of one's own changes nothing that the step did not touch, unless it is forced.
+    /// U2: an undo with scope `mine` and without force changes only parts that its step wrote.
     #[test]
     fn an_undo_touches_only_what_its_step_touched(
         setting in Setting::any(), turns in turns(1..40), user in User::any()
@@ -147,7 +147,7 @@ proptest! {
         }
     }
 
-    /// U5: an undo and its redo leave document and history as they were, whatever the scope, forced or not.
+    /// U5: an undo and its redo leave document and history unchanged, in either scope and with or without force.
     #[test]
     fn undo_then_redo_is_the_identity(
         setting in Setting::roomy(), turns in turns(1..40), user in User::any(), scope in scope(), force: bool
@@ -164,7 +164,7 @@ proptest! {
         prop_assert_eq!(bench.session().history().weight_bytes(), weight);
     }
 
-    /// Undo a lot, then redo a lot: the document is unchanged.
+    /// A series of undos and the matching redos leave the document unchanged.
     #[test]
     fn undoing_a_lot_and_redoing_it_changes_nothing(
         setting in Setting::roomy(), turns in turns(1..40), undos in prop::collection::vec((User::any(), scope(), any::<bool>()), 1..20)
@@ -184,7 +184,7 @@ proptest! {
         prop_assert!(bench.session().history().stacks() == &stacks);
     }
 
-    /// The same while somebody else works elsewhere: neither sees anything of the other.
+    /// A series of undos and redos among the edits of another user affects only the own part of the graph.
     #[test]
     fn undoing_a_lot_next_to_others_changes_nothing(
         mine in prop::collection::vec(own_edit(), 1..15), theirs in prop::collection::vec(own_edit(), 1..40), few in 1..4_usize
@@ -214,7 +214,8 @@ proptest! {
         prop_assert_eq!(garden.plot(User::Alice), before);
     }
 
-    /// U6: a new command forgets what its author had undone, and what the session could redo; nobody else's.
+    /// U6: a new command drops the undone steps of its author and the redo of the session, and keeps those of the other
+    /// users.
     #[test]
     fn a_new_command_forgets_ones_own(setting in Setting::roomy(), turns in turns(1..40), user in User::any()) {
         let mut bench = after(setting, &turns);
@@ -235,7 +236,7 @@ proptest! {
         }
     }
 
-    /// P8: a log tells of the very history that was; also with a snapshot of any moment.
+    /// P8: replay rebuilds the history, from the first record and from a snapshot of any time.
     #[test]
     fn a_log_tells_of_the_history(setting in Setting::any(), turns in turns(2..50), at in any::<Index>()) {
         let (before, later) = turns.split_at(at.index(turns.len()));
@@ -253,7 +254,7 @@ proptest! {
         prop_assert!(&replayed == session, "{:#?}\nis not\n{:#?}", replayed, session);
     }
 
-    /// The log is replayed whatever can be undone now, less or more than when it was written.
+    /// A log can be replayed under lower and higher limits of undo than those that it was written under.
     #[test]
     fn a_log_is_replayed_whatever_can_be_undone(
         setting in Setting::any(), turns in turns(2..60), at in any::<Index>(), depths in prop::collection::vec(1..8_usize, 2),
@@ -275,7 +276,7 @@ proptest! {
         prop_assert_eq!(resumed.session().document(), bench.session().document());
     }
 
-    /// P6: the events alone rebuild the graph, whoever undoes what.
+    /// P6: the events alone rebuild the graph, with undo and redo by several users.
     #[test]
     fn a_replica_has_the_same_tree(setting in Setting::any(), turns in turns(1..50)) {
         let mut bench = setting.bench();
@@ -290,7 +291,7 @@ proptest! {
     }
 }
 
-/// Something that somebody does in their own part of the graph.
+/// Edit of a user within the user's own part of the graph.
 #[derive(Debug, Clone)]
 struct OwnEdit {
     kind: u8,
@@ -308,7 +309,7 @@ fn own_edit() -> impl Strategy<Value = OwnEdit> {
     })
 }
 
-/// A session in which everybody has a root of their own, which nobody else touches and they did not make.
+/// Session in which each user edits only below an own root. The roots are created by the anonymous user.
 struct Garden {
     bench: Bench,
 }
@@ -342,7 +343,7 @@ impl Garden {
         })
     }
 
-    /// Everything below somebody's root, in order.
+    /// Returns the subtree below a user's root, in document order.
     fn plot(&self, user: User) -> Plot {
         let graph = &self.bench.session().document().graph;
         let nodes = graph.walk(Some(Self::root(user))).nodes();
@@ -351,7 +352,7 @@ impl Garden {
             .collect()
     }
 
-    /// Sends a command of somebody's and sees that the other's part stays as it is.
+    /// Sends a user's command and checks that the other user's subtree is unchanged.
     fn turn(&mut self, user: User, command: &Command) -> bool {
         let others = |garden: &Self| Self::USERS.map(|other| (other != user).then(|| garden.plot(other)));
         let before = others(self);
@@ -394,7 +395,7 @@ impl Garden {
     }
 }
 
-/// The turns reach what they are about: undo and redo in both scopes, forced too, and refusals of them for a conflict.
+/// The generated turns contain undo and redo in both scopes, with and without force, and conflicts of both.
 #[test]
 fn turns_reach_every_kind_of_undo() {
     let mut runner = TestRunner::deterministic();
