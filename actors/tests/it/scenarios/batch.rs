@@ -1,4 +1,4 @@
-//! `Batch`: all or nothing, one step (P5)
+//! `Batch`: atomic, and one step of undo (P5)
 
 use serde_json::json;
 use talus_actors::domain::{command::Command, graph::Graph, testing::sample};
@@ -11,7 +11,7 @@ use super::{
     },
 };
 
-/// P5: later commands see what earlier ones did, and name the nodes that they created.
+/// P5: later commands of a batch see the effects of earlier ones and can reference the nodes that they created.
 #[test]
 fn later_commands_see_what_earlier_ones_did() {
     check([
@@ -41,7 +41,7 @@ fn later_commands_see_what_earlier_ones_did() {
     ]);
 }
 
-/// Nodes without an id of their own get one each, the same for a retry.
+/// New nodes without an id get a derived id each, the same for a retry.
 #[test]
 fn nodes_get_ids_of_their_own() {
     check([given([]).when(batch([nameless(), root("b"), nameless()])).then([
@@ -56,7 +56,7 @@ fn nodes_get_ids_of_their_own() {
     assert_eq!(recorded.outcome.node_ids, named, "the answer names what was created");
 }
 
-/// P5: the first command that is refused refuses the batch, and is named.
+/// P5: the first refused command refuses the batch, and the rejection names its index.
 #[test]
 fn one_refusal_refuses_all() {
     check([
@@ -81,7 +81,7 @@ fn one_refusal_refuses_all() {
     ]);
 }
 
-/// What is not a command on the graph is no part of a batch: it would not be one step of undo.
+/// Commands other than commands on the graph are refused in a batch, because they are not undone event by event.
 #[test]
 fn only_commands_on_the_graph_are_part_of_a_batch() {
     let refused = |message: &'static str, command: Command| {
@@ -108,7 +108,7 @@ fn only_commands_on_the_graph_are_part_of_a_batch() {
     assert!(!rejection.is_malformed(), "everybody is told of it");
 }
 
-/// A batch of nothing, or of what is so already, changes nothing.
+/// An empty batch and a batch without changes leave the session unchanged.
 #[test]
 fn a_batch_of_nothing_changes_nothing() {
     check([
@@ -122,7 +122,7 @@ fn a_batch_of_nothing_changes_nothing() {
     ]);
 }
 
-/// P5: undo takes the whole batch back, the last command first, and redo does the whole batch again.
+/// P5: undo reverses the whole batch, last command first, and redo repeats it.
 #[test]
 fn a_batch_is_one_step_of_undo() {
     let mut bench = free(&[root("a"), child("b", "a"), root("c")]);
@@ -151,7 +151,7 @@ fn a_batch_is_one_step_of_undo() {
     assert_eq!(record(&mut bench, &redo()).events, done.events);
 }
 
-/// An unlinking and a linking in one batch are taken back like the move that they are.
+/// An unlink and a link within one batch are undone as a move.
 #[test]
 fn an_unlinking_and_a_linking_are_taken_back() {
     let mut bench = free(&[root("a"), child("b", "a"), child("c", "a"), root("d")]);

@@ -1,4 +1,4 @@
-//! Templates: what is wrong with one is said with its place, and what it leaves open is filled in.
+//! Templates: faults are reported with their position, and absent fields get defaults.
 
 use ecow::EcoString;
 use talus_actors::domain::{
@@ -12,7 +12,7 @@ use talus_actors::domain::{
 
 type Edit = fn(&mut TemplateDocument);
 
-/// The sample with a change.
+/// Builds the sample template after an edit.
 fn build(edit: Edit) -> Result<Blueprint, TemplateError> {
     let mut document = sample::template();
     edit(&mut document);
@@ -31,7 +31,7 @@ fn options(document: &mut TemplateDocument) -> &mut Vec<OptionDocument> {
     property(document, 6).options.as_mut().expect("a select")
 }
 
-/// A fault names its field, and the line where the thing begins that it belongs to.
+/// A fault names its field and the first line of the enclosing item.
 #[test]
 fn a_fault_is_said_with_its_place() {
     let cases: [(Edit, &str); 17] = [
@@ -106,7 +106,7 @@ fn a_fault_is_said_with_its_place() {
     assert_eq!(of_type.expect_err("a fault").line, Some(12));
 }
 
-/// The root type is the one that says so, else the first.
+/// The root type is the type with feature `is_root`, or else the first type.
 #[test]
 fn the_root_type_is_the_one_that_says_so() {
     let root = |edit: Edit| build(edit).expect("sound").root_type().key.to_string();
@@ -121,7 +121,7 @@ fn the_root_type_is_the_one_that_says_so() {
     );
 }
 
-/// What a template does not say: its version, ids, an absent default.
+/// Absent version, ids and defaults are filled in.
 #[test]
 fn what_is_left_open_is_filled_in() {
     let blueprint = build(|t| property(t, 4).default = Some(Value::Null)).expect("sound");
@@ -148,8 +148,8 @@ fn what_is_left_open_is_filled_in() {
     assert_eq!(task.defaults().get(&priority.id), Some(&Value::text(ids[0])));
 }
 
-/// A property that a feature adds beside an own one goes by another slug, with the slug that it is known by as its
-/// role; one that an earlier version of the template was given is not given again.
+/// A feature's property beside an own property of the same slug gets another slug, and the feature's slug as its role.
+/// A property that an earlier version of the template contains is not added again.
 #[test]
 fn a_feature_does_not_take_the_place_of_an_own_property() {
     fn with_status(document: &mut TemplateDocument, injected: bool) {
@@ -181,7 +181,7 @@ fn a_feature_does_not_take_the_place_of_an_own_property() {
     );
 }
 
-/// Each feature adds what it is known for.
+/// Each feature adds its properties.
 #[test]
 fn features_add_what_they_are_known_for() {
     let count = |node_type: &str| {
@@ -194,7 +194,7 @@ fn features_add_what_they_are_known_for() {
     assert_eq!(count("part"), 0);
 }
 
-/// A type with a feature and properties of its own.
+/// Builds a template with one type that has a feature and own properties.
 fn with_feature(feature: &str, properties: Vec<PropertyDocument>) -> Blueprint {
     let document = TemplateDocument {
         name: Some("T".into()),
@@ -235,8 +235,8 @@ const SCHEDULE: [&str; 7] = [
     "status",
 ];
 
-/// The predecessor saves what a feature adds into the template. Such a template is read again, also with the property
-/// that goes by another slug because the author's has its own.
+/// The predecessor saves the properties of features into the template. Such a template is read without duplicates,
+/// including the property with another slug beside the author's own.
 #[test]
 fn saved_feature_property_is_not_added_again() {
     let saved = PropertyDocument {
@@ -261,7 +261,7 @@ fn saved_feature_property_is_not_added_again() {
     let expected = |first: [&'static str; 2]| [&first[..], &SCHEDULE[..6]].concat();
     let blueprint = with_feature("scheduling", vec![select(), saved.clone()]);
     assert_eq!(keys(&blueprint), expected(["status", "_feat_scheduling_status"]));
-    // In either order, and then with the feature's words of today and the ids that nodes have.
+    // In either order, with the feature's present definition and the saved ids.
     let blueprint = with_feature("scheduling", vec![saved, select()]);
     assert_eq!(keys(&blueprint), expected(["_feat_scheduling_status", "status"]));
     let property = blueprint
@@ -276,13 +276,14 @@ fn saved_feature_property_is_not_added_again() {
     let options: Vec<_> = options.iter().map(|option| (&*option.name, &*option.id)).collect();
     assert_eq!(options[2], ("Done", "d"));
     assert_eq!(options.len(), 3);
-    // What is meant by a slug is the property of that slug.
+    // A slug references the property with that slug.
     let status = blueprint.root_type().property("status").expect("there");
     let primary = blueprint.root_type().primary_status_property_id.as_deref();
     assert_eq!(primary, Some(status.id.as_str()));
 }
 
-/// A property with `system_locked` is the feature's: it has no twin, and what it leaves open is as the feature says.
+/// A property with `system_locked` represents the feature's property: there is no second one, and the feature fills in
+/// its absent fields.
 #[test]
 fn locked_property_is_the_features() {
     let locked = |property: PropertyDocument| PropertyDocument {
@@ -299,7 +300,7 @@ fn locked_property_is_the_features() {
                 default: Some(Value::text("7")),
                 ..own("capacity_tuesday", "Tuesday", "number")
             }),
-            // A default that the author's kind could not hold is not taken over.
+            // A default that the author's kind does not accept is ignored.
             locked(own("hourly_rate", "Rate", "date")),
         ],
     );
@@ -324,7 +325,7 @@ fn locked_property_is_the_features() {
     assert_eq!(told("capacity_monday"), expected("Monday", true, "Capacity", "8"));
     assert_eq!(told("capacity_tuesday"), expected("Tuesday", false, "Mine", "\"7\""));
     assert_eq!(told("hourly_rate"), expected("Rate", false, "Rates", ""));
-    // What features add: labels, groups, order.
+    // Properties of features: labels, groups, order.
     assert_eq!(
         told("capacity_sunday"),
         expected("Capacity Sunday (Hours)", true, "Capacity", "0")
@@ -358,7 +359,7 @@ fn locked_property_is_the_features() {
     }
 }
 
-/// What a feature was saved as goes with the feature; the author's own property of that slug does not.
+/// A saved property of a removed feature is removed, and the author's own property of the same slug stays.
 #[test]
 fn property_of_a_removed_feature_goes_with_it() {
     let saved = PropertyDocument {
@@ -371,7 +372,7 @@ fn property_of_a_removed_feature_goes_with_it() {
     assert_eq!(keys(&blueprint), expected);
 }
 
-/// Ids that are derived are those that logs and files have: a slug is all they are made of.
+/// Derived ids depend only on the slug, because logs and files contain them.
 #[test]
 fn derived_ids_of_feature_properties_stay() {
     let blueprint = with_feature("scheduling", Vec::new());

@@ -1,4 +1,4 @@
-//! Given these commands, when this one comes, then this happens.
+//! Test cases: given accepted commands, when a command arrives, then these events or this rejection follow.
 
 use std::panic::Location;
 
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::replica::Replica;
 
-/// The beginning of a case: commands that are all accepted.
+/// Begins a case with commands that have to be accepted.
 #[track_caller]
 pub fn given(commands: impl Into<Vec<Command>>) -> Given {
     Given {
@@ -66,20 +66,20 @@ impl Given {
 }
 
 impl When {
-    /// The command comes from somebody who knows the session as of that place.
+    /// Sends the command with an `expected_seq`.
     pub fn expecting(mut self, seq: u64) -> Self {
         self.expected_seq = Some(Seq(seq));
         self
     }
 
-    /// These events, and no others.
+    /// Expects exactly these events.
     pub fn then<const N: usize>(self, events: [&str; N]) -> Case {
         assert!(N > 0, "an accepted command that does nothing is `nothing`");
         let then = Then::Events(events.map(str::to_owned).to_vec());
         Case { when: self, then }
     }
 
-    /// Accepted, and nothing changes.
+    /// Expects that the command is accepted without changes.
     pub const fn nothing(self) -> Case {
         Case {
             when: self,
@@ -87,7 +87,7 @@ impl When {
         }
     }
 
-    /// Accepted; what it does is told elsewhere.
+    /// Expects that the command is accepted. The events are checked elsewhere.
     pub const fn accepted(self) -> Case {
         Case {
             when: self,
@@ -95,7 +95,7 @@ impl When {
         }
     }
 
-    /// Refused with that code, and with these words for people.
+    /// Expects a rejection with this code and this message.
     pub fn refused(self, code: &'static str, message: &str) -> Case {
         let then = Then::Refused(code, message.to_owned());
         Case { when: self, then }
@@ -107,13 +107,13 @@ pub fn check<const N: usize>(cases: [Case; N]) {
     check_with(&Setting::Free.rules(), cases);
 }
 
-/// Checks cases in sessions of the sample's template.
+/// Checks cases in sessions with the sample template.
 pub fn check_with_template<const N: usize>(cases: [Case; N]) {
     check_with(&Setting::Project.rules(), cases);
 }
 
-/// Checks cases, and in each what holds for all: that undo and redo lead there and back, that a replay and a replica
-/// agree, and that a refusal leaves no trace.
+/// Checks cases and their common invariants: undo and redo are inverse, a replay and a replica agree, and a refusal
+/// changes nothing.
 pub fn check_with<const N: usize>(rules: &Rules, cases: [Case; N]) {
     for case in cases {
         check_one(rules, case);
@@ -189,7 +189,7 @@ fn check_what_always_holds(bench: &Bench, at: &Location<'_>) {
     assert_eq!(replica.tree(), expected.tree(), "{at}: a replica has another tree");
 }
 
-/// A session to which these commands have been sent, all of which it accepted.
+/// Returns a session that has accepted these commands.
 pub fn bench(rules: &Rules, commands: &[Command]) -> Bench {
     let genesis = match rules.blueprint {
         Some(_) => sample::project_genesis(),
@@ -204,12 +204,12 @@ pub fn bench(rules: &Rules, commands: &[Command]) -> Bench {
     bench
 }
 
-/// The same in a session without a template.
+/// Returns a session without a template that has accepted these commands.
 pub fn free(commands: &[Command]) -> Bench {
     bench(&Setting::Free.rules(), commands)
 }
 
-/// The record of a command that changes something.
+/// Returns the record of a command that has to change the session.
 pub fn record(bench: &mut Bench, command: &Command) -> std::sync::Arc<Recorded> {
     match bench.submit(command) {
         Ok(Decision::Change(recorded)) => recorded,
@@ -217,12 +217,12 @@ pub fn record(bench: &mut Bench, command: &Command) -> std::sync::Arc<Recorded> 
     }
 }
 
-/// Events in lines.
+/// Formats events, one per line.
 pub fn told(events: &[Event]) -> Vec<String> {
     events.iter().map(tell).collect()
 }
 
-/// The code of a refusal.
+/// Returns the code of a rejection.
 pub fn code(result: Result<Decision, Rejection>) -> &'static str {
     result.map_or_else(|rejection| rejection.code(), |_| "accepted")
 }

@@ -1,4 +1,4 @@
-//! Commands in few words. Nodes are called by one letter.
+//! Short constructors of commands. Nodes are named by a single letter.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use talus_actors::domain::{
 };
 use uuid::Uuid;
 
-/// The node of that letter.
+/// Returns the id of the node with the letter.
 pub fn node(letter: &str) -> NodeId {
     let letter = letter.bytes().next().expect("a letter");
     NodeId::new(Uuid::from_u128(
@@ -18,7 +18,7 @@ pub fn node(letter: &str) -> NodeId {
     ))
 }
 
-/// A node of type `t` that is called by its letter, at the end of the roots.
+/// Creates a node of type `t`, named by its letter, as the last root.
 pub fn root(letter: &str) -> Command {
     Command::CreateNode(CreateNode {
         node_type: "t".into(),
@@ -30,12 +30,12 @@ pub fn root(letter: &str) -> Command {
     })
 }
 
-/// The same at the end of a node's children.
+/// Creates the same node as the last child of a parent.
 pub fn child(letter: &str, parent: &str) -> Command {
     edit(root(letter), |create| create.parent_id = Some(node(parent)))
 }
 
-/// A node with nothing but a type.
+/// Creates a node with only a type.
 pub fn nameless() -> Command {
     edit(root("a"), |create| (create.name, create.node_id) = (None, None))
 }
@@ -127,15 +127,15 @@ pub const fn load(graph: Graph) -> Command {
     }
 }
 
-/// What can be said of a command beyond the usual.
+/// Modifiers of a command.
 pub trait Said {
-    /// At that place among the siblings.
+    /// Sets the index among the siblings.
     fn at(self, index: i64) -> Command;
-    /// Of that type.
+    /// Sets the type.
     fn of(self, node_type: &str) -> Command;
-    /// Called so.
+    /// Sets the name.
     fn named(self, name: &str) -> Command;
-    /// With that property.
+    /// Adds a property.
     fn with(self, property: &str, value: Json) -> Command;
 }
 

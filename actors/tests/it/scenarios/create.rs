@@ -7,7 +7,7 @@ use super::{
     commands::{Said, child, nameless, node, root, to_roots},
 };
 
-/// A root goes to the end of the roots, or to the place that is named.
+/// A new root is appended to the roots, or inserted at the given index.
 #[test]
 fn a_root_has_its_place_among_the_roots() {
     check([
@@ -27,7 +27,8 @@ fn a_root_has_its_place_among_the_roots() {
     ]);
 }
 
-/// A child goes to the end of its parent's children, or to the place that is named: one event, no linking.
+/// A new child is appended to its parent's children, or inserted at the given index, with a single event and without a
+/// link.
 #[test]
 fn a_child_has_its_place_among_the_children() {
     check([
@@ -46,7 +47,7 @@ fn a_child_has_its_place_among_the_children() {
     ]);
 }
 
-/// A node is called as it is said, by `name` before a property `name`; else it is a `New Node`. The name is no property.
+/// The field `name` takes precedence over a property `name`, and the default is `New Node`. The name is not a property.
 #[test]
 fn a_node_has_one_name() {
     check([
@@ -68,7 +69,8 @@ fn a_node_has_one_name() {
     ]);
 }
 
-/// A name has a character that can be seen and none that controls; both names that are given must be names.
+/// A name needs a visible character and must not contain control characters. The field and the property are both
+/// checked.
 #[test]
 fn what_is_no_name_is_refused() {
     check([
@@ -93,7 +95,7 @@ fn what_is_no_name_is_refused() {
     ]);
 }
 
-/// Without a template every type and every property goes, as it is named; null is a value.
+/// Without a template every type and property is allowed, under any name. Null is a value.
 #[test]
 fn without_a_template_everything_is_allowed() {
     check([
@@ -106,7 +108,7 @@ fn without_a_template_everything_is_allowed() {
     ]);
 }
 
-/// A parent that is not there, an id that is taken, a place that is not there.
+/// An unknown parent, a taken id and an invalid index are refused.
 #[test]
 fn what_cannot_be_created_is_refused() {
     check([
@@ -138,7 +140,7 @@ fn what_cannot_be_created_is_refused() {
     ]);
 }
 
-/// The answer names the node that was created, whoever chose its id.
+/// The receipt names the created node, with a given or a derived id.
 #[test]
 fn the_answer_names_the_node() {
     let mut bench = free(&[]);
@@ -153,7 +155,7 @@ fn the_answer_names_the_node() {
     );
 }
 
-/// A node with 1,000 siblings goes to its place like one with two.
+/// Indices are correct among 1,000 siblings.
 #[test]
 fn places_are_right_among_a_thousand_siblings() {
     let mut commands = vec![root("a")];

@@ -7,8 +7,8 @@ use super::{
     commands::{Said, child, delete, node, redo, root, set, undo},
 };
 
-/// A node goes with everything below it, one event each: children before their parents, and the last before the first,
-/// so that each is told with the place that it had.
+/// A deletion emits one event for each node of the subtree: children before parents and the last sibling first, so that
+/// each event states the node's original index.
 #[test]
 fn the_subtree_goes_children_first() {
     check([
@@ -48,7 +48,7 @@ fn the_subtree_goes_children_first() {
     ]);
 }
 
-/// Everything that a node was is told, for undo to bring it back.
+/// The event of a deletion contains the node's whole content, for undo.
 #[test]
 fn what_a_node_was_is_told() {
     check([
@@ -58,7 +58,7 @@ fn what_a_node_was_is_told() {
     ]);
 }
 
-/// Undo brings all of it back, parents first, each in its place; redo takes it away again.
+/// Undo creates the subtree again, parents first and in place. Redo deletes it again.
 #[test]
 fn undo_brings_the_subtree_back_in_place() {
     let mut bench = free(&[
@@ -83,7 +83,7 @@ fn undo_brings_the_subtree_back_in_place() {
     assert_eq!(record(&mut bench, &redo()).events, deleted.events);
 }
 
-/// What is not there cannot be deleted, also if it was there once; its id is free again.
+/// Deleting an unknown or already deleted node is refused. The id of a deleted node can be used again.
 #[test]
 fn what_is_not_there_is_refused() {
     check([

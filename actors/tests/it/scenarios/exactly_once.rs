@@ -1,4 +1,4 @@
-//! The same command again, and another one under the same id (P4).
+//! Retries of a command, and other commands under the same id (P4)
 
 use serde_json::json;
 use talus_actors::domain::{
@@ -24,7 +24,7 @@ fn again(bench: &mut Bench, command: &Command, context: &Context) -> Receipt {
     }
 }
 
-/// P4: the first outcome, word for word, and that it is one of before; whatever has happened since.
+/// P4: a retry gets the exact first receipt, marked as duplicate, whatever has happened since.
 #[test]
 fn a_retry_gets_the_first_answer() {
     let mut bench = free(&[root("a")]);
@@ -50,7 +50,7 @@ fn a_retry_gets_the_first_answer() {
     );
 }
 
-/// P4: who asks, when, and what he knows are no part of the command.
+/// P4: the sender, the time and the `expected_seq` of a retry may differ.
 #[test]
 fn a_retry_is_known_by_its_content() {
     let mut bench = free(&[]);
@@ -69,7 +69,7 @@ fn a_retry_is_known_by_its_content() {
     assert!(again(&mut bench, &root("a"), &later).duplicate);
 }
 
-/// P4: an undo that is sent again takes nothing more back.
+/// P4: a retried undo does not undo another step.
 #[test]
 fn a_retried_undo_takes_nothing_more_back() {
     let mut bench = free(&[root("a"), root("b")]);
@@ -80,7 +80,7 @@ fn a_retried_undo_takes_nothing_more_back() {
     assert_eq!(code(bench.submit_with(&redo(), &context)), "COMMAND_ID_REUSED");
 }
 
-/// P4: the least difference makes another command, and that is refused under a used id.
+/// P4: any difference in content makes another command, which is refused under a used id.
 #[test]
 fn the_least_difference_is_another_command() {
     let pairs = [
@@ -123,7 +123,7 @@ fn the_least_difference_is_another_command() {
     );
 }
 
-/// The order in which the members of an object or the properties of a node were written is no difference.
+/// The order of an object's members and of a node's properties is not a difference.
 #[test]
 fn the_order_of_members_is_no_difference() {
     let parse = |text: &str| set("a", "x", text.parse().expect("JSON"));
@@ -133,7 +133,7 @@ fn the_order_of_members_is_no_difference() {
     );
 }
 
-/// P4: a refused command leaves its id free, and is decided again when it comes again.
+/// P4: the id of a refused command stays unused, and a retry is decided again.
 #[test]
 fn a_refused_command_may_be_sent_again() {
     let mut bench = free(&[]);
@@ -145,7 +145,7 @@ fn a_refused_command_may_be_sent_again() {
     assert!(again(&mut bench, &command, &context).duplicate);
 }
 
-/// A command that changed nothing leaves no trace: sent again, it is simply decided again.
+/// A command without changes is not recorded, so a retry is decided again.
 #[test]
 fn a_command_that_changed_nothing_is_decided_again() {
     let mut bench = free(&[root("a"), set("a", "x", json!(1))]);

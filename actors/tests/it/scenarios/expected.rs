@@ -1,4 +1,4 @@
-//! `expected_seq`: a command is refused if what it touches changed since, and only then.
+//! `expected_seq`: a command is refused exactly if the parts that it depends on changed since.
 
 use serde_json::json;
 use talus_actors::domain::{command::Command, graph::Graph, ids::Seq, rejection::Rejection};
@@ -10,7 +10,7 @@ use super::{
     },
 };
 
-/// What somebody saw: at 14,
+/// Forest that the client saw at `seq` 14:
 ///
 /// ```text
 ///  a ─┬─ b ─── d      x
@@ -30,7 +30,7 @@ fn seen() -> Vec<Command> {
     ]
 }
 
-/// Since then, this happened: is this command still right?
+/// Sends a command with `expected_seq` 14 after another change.
 fn after(since: Command, command: Command) -> super::case::When {
     given([seen(), vec![since]].concat()).when(command).expecting(SEEN)
 }
@@ -39,12 +39,12 @@ fn fine(since: Command, command: Command) -> Case {
     after(since, command).accepted()
 }
 
-/// The change is one event at 15, and the session at 16.
+/// Expects a conflict. The change is the event at 15, and the session is at 16.
 fn conflict(since: Command, command: Command, what: &str) -> Case {
     after(since, command).refused("CONFLICT", &format!("{what} changed at 15, after 14"))
 }
 
-/// Setting and deleting a property looks at the node: its properties, its name, its place and its children.
+/// Setting and deleting a property depends on the node: its properties, name, place and children.
 #[test]
 fn properties_look_at_the_node() {
     check([
@@ -58,7 +58,7 @@ fn properties_look_at_the_node() {
     ]);
 }
 
-/// Creating looks at the parent, or at the roots.
+/// Creating a node depends on the parent, or on the list of roots.
 #[test]
 fn creating_looks_at_the_parent() {
     check([
@@ -73,7 +73,7 @@ fn creating_looks_at_the_parent() {
     ]);
 }
 
-/// Deleting and ordering look at the node and at its parent.
+/// Deleting and reordering depend on the node and its parent.
 #[test]
 fn deleting_and_ordering_look_at_the_node_and_its_parent() {
     check([
@@ -90,7 +90,7 @@ fn deleting_and_ordering_look_at_the_node_and_its_parent() {
     ]);
 }
 
-/// Linking and unlinking look at the child and at the parent that is named.
+/// Linking and unlinking depend on the child and the named parent.
 #[test]
 fn linking_looks_at_both() {
     check([
@@ -103,7 +103,7 @@ fn linking_looks_at_both() {
     ]);
 }
 
-/// Moving looks at the node, at its parent and at the new one, the roots included.
+/// Moving depends on the node, its present parent and the new parent, or on the list of roots.
 #[test]
 fn moving_looks_at_all_three() {
     check([
@@ -117,7 +117,7 @@ fn moving_looks_at_all_three() {
     ]);
 }
 
-/// A batch looks at what its commands look at; undo, redo, loading and saving look at everything.
+/// A batch depends on the parts that its commands depend on. Undo, redo, load and save depend on the whole session.
 #[test]
 fn the_others_look_at_everything() {
     check([
@@ -132,7 +132,7 @@ fn the_others_look_at_everything() {
     ]);
 }
 
-/// A load changes everything; a save and an event before what was seen change nothing.
+/// A load changes every part. A save and an event before `expected_seq` change none.
 #[test]
 fn what_changed_before_does_not_matter() {
     let graph = free(&seen()).session().document().graph.clone();
@@ -160,8 +160,8 @@ fn what_changed_before_does_not_matter() {
     ]);
 }
 
-/// A command that is wrong anyway is refused for that, unless what it touches changed; and one on a node that is gone
-/// says that it is gone.
+/// A conflict takes precedence over other reasons of refusal. A command on a deleted node is refused because the node
+/// does not exist.
 #[test]
 fn a_conflict_comes_before_other_reasons() {
     check([
@@ -170,7 +170,7 @@ fn a_conflict_comes_before_other_reasons() {
     ]);
 }
 
-/// A conflict says for programs where the session is, and who was there first.
+/// A conflict contains the present `seq` and the conflicting command, for programs.
 #[test]
 fn a_conflict_says_where_the_session_is() {
     let mut bench = free(&[seen(), vec![root("n"), set("n", "size", json!(1))]].concat());

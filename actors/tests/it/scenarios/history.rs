@@ -16,7 +16,7 @@ use super::{
     commands::{batch, child, delete, node, redo, root, save, set, undo},
 };
 
-/// Where there is nothing to take back or to do again, there is nothing to take back or to do again.
+/// Undo and redo are refused if there is no step.
 #[test]
 fn there_must_be_something_to_undo() {
     check([
@@ -41,7 +41,7 @@ fn there_must_be_something_to_undo() {
     ]);
 }
 
-/// The last command goes first, and comes back last.
+/// Undo takes the last command first, and redo takes the command that was undone last.
 #[test]
 fn the_last_command_goes_first() {
     let two = || [root("a"), set("a", "x", json!(1))];
@@ -59,7 +59,7 @@ fn the_last_command_goes_first() {
     ]);
 }
 
-/// An undo or redo is a command of its own, which names the one it is of; its answer names no node.
+/// An undo or redo is a command of its own that names the command of its step. Its receipt names no node.
 #[test]
 fn an_undo_names_the_command_it_takes_back() {
     let mut bench = free(&[]);
@@ -77,7 +77,7 @@ fn an_undo_names_the_command_it_takes_back() {
     assert!(ids[0] != ids[1] && ids[1] != ids[2]);
 }
 
-/// Each answer says whether there is something to undo and to redo after it.
+/// Each receipt states if a step can be undone or redone afterwards.
 #[test]
 fn answers_say_what_can_be_undone() {
     let mut bench = free(&[]);
@@ -97,7 +97,7 @@ fn answers_say_what_can_be_undone() {
     }
 }
 
-/// Writing the file is no step: it is neither taken back, nor does it forget what was undone.
+/// A save is not a step: it cannot be undone, and it keeps the undone steps.
 #[test]
 fn a_save_is_no_step() {
     check([
@@ -128,7 +128,7 @@ fn undo_all(bench: &mut Bench) -> usize {
     count
 }
 
-/// P9: exactly so many commands can be undone as the limit says, the last ones.
+/// P9: exactly the last `undo_depth_max` commands can be undone.
 #[test]
 fn exactly_the_undo_depth_can_be_undone() {
     let rules = limited(Limits {
@@ -157,7 +157,7 @@ fn exactly_the_undo_depth_can_be_undone() {
     assert_eq!(undo_all(&mut bench), 3);
 }
 
-/// P9: with the default limit, 1,000 of 1,001 commands can be undone.
+/// P9: under the default limit, 1,000 of 1,001 commands can be undone.
 #[test]
 fn a_thousand_commands_can_be_undone() {
     let commands: Vec<_> = (0..1_000).map(|number| set("a", "x", json!(number))).collect();
@@ -169,7 +169,7 @@ fn a_thousand_commands_can_be_undone() {
     );
 }
 
-/// P9: what can be undone holds no more than its bytes, but always the last command, whatever it weighs.
+/// P9: the history weighs at most `undo_bytes_max`, but always contains the last command, whatever its weight.
 #[test]
 fn what_can_be_undone_has_a_weight() {
     let rules = limited(Limits {
@@ -194,8 +194,8 @@ fn what_can_be_undone_has_a_weight() {
     );
 }
 
-/// A log is replayed by whatever limits there are now, also if more commands were undone than can be undone now: what
-/// is beyond the limit is forgotten, and what is left can be undone.
+/// A log can be replayed under a lower limit, even if it undoes more commands than the limit allows. Steps beyond the
+/// limit are evicted, and the remaining steps can be undone.
 #[test]
 fn a_log_outlives_a_lower_undo_depth() {
     let commands = [
@@ -237,7 +237,7 @@ fn a_log_outlives_a_lower_undo_depth() {
     }
 }
 
-/// The first node of a project is no step of undo.
+/// The first node of a project is not a step of undo.
 #[test]
 fn the_beginning_of_a_project_is_no_step() {
     let mut bench = Setting::Project.bench();

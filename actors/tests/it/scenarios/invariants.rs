@@ -1,4 +1,4 @@
-//! The invariants find what is broken, as far as it can be broken from outside.
+//! The invariant checks detect violations, as far as violations can be produced through the public interface.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::{
     commands::{child, load, node, root},
 };
 
-/// A session with a loaded graph, which nobody has checked.
+/// Returns the violated invariant of a session with an unchecked, loaded graph.
 fn broken_by(setting: Setting, graph: Graph) -> &'static str {
     let mut bench = setting.bench();
     bench.submit(&load(graph)).expect("loading is always allowed");

@@ -1,4 +1,5 @@
-//! Limits (P9): what is at a limit goes, one more is refused and says which limit and how much it allows.
+//! Limits (P9): a value at a limit is accepted. A value beyond it is refused with the limit's name and its allowed
+//! value.
 
 use std::sync::Arc;
 
@@ -60,7 +61,7 @@ fn names() {
     ]);
 }
 
-/// Values are counted in bytes of JSON, and in levels.
+/// Values are counted in bytes of JSON and in levels.
 #[test]
 fn values() {
     let nested = |levels: usize| -> Json {
@@ -87,7 +88,7 @@ fn values() {
     ]);
 }
 
-/// Properties of a node: setting one that is there is no more than before, and the name is none.
+/// Properties of a node: overwriting one does not increase the count, and the name does not count.
 #[test]
 fn properties() {
     let two = || [root("a").with("x", json!(1)).with("y", json!(2))];
@@ -114,7 +115,7 @@ fn properties() {
     ]);
 }
 
-/// A template's defaults count among a node's properties.
+/// A template's defaults count as properties of a node.
 #[test]
 fn properties_by_default() {
     let rules = Rules {
@@ -129,7 +130,7 @@ fn properties_by_default() {
     );
 }
 
-/// Depth counts the levels of what is moved, however it gets there; and what stays at its depth may be moved.
+/// The depth limit applies to moved subtrees, by any command. A subtree that stays at its depth can be moved.
 #[test]
 fn depth() {
     let line = || [root("a"), child("b", "a"), child("c", "b")];
@@ -150,7 +151,7 @@ fn depth() {
     ]);
 }
 
-/// Nodes of a session: one that goes makes room for another.
+/// Nodes of a session: deleting a node makes room for another.
 #[test]
 fn nodes() {
     let four = || [root("a"), root("b"), root("c"), root("d")];
@@ -166,7 +167,7 @@ fn nodes() {
     ]);
 }
 
-/// Commands of a batch.
+/// Number of commands in a batch.
 #[test]
 fn batches() {
     check([
@@ -177,7 +178,7 @@ fn batches() {
     ]);
 }
 
-/// A refusal says for programs which limit it is, what it allows and what there is.
+/// A rejection contains the limit, its allowed value and the actual value, for programs.
 #[test]
 fn a_refusal_names_its_limit() {
     let mut bench = bench(&rules(small()), &[]);
@@ -189,14 +190,14 @@ fn a_refusal_names_its_limit() {
     }
 }
 
-/// Undo brings back what was within the limits when it was done, also if it fills them.
+/// Undo can restore a state that reaches the limits.
 #[test]
 fn undo_fits_into_the_limits() {
     let four = [root("a"), child("b", "a"), child("c", "b"), root("d")];
     check([given([&four[..], &[delete("a")]].concat()).when(undo()).accepted()]);
 }
 
-/// The limits of a hub by itself are those of the protocol.
+/// The default limits are the limits of the protocol.
 #[test]
 fn defaults_are_the_protocols() {
     let limits = Limits::default();

@@ -5,8 +5,8 @@ use super::{
     commands::{Said, child, link, node, redo, root, undo, unlink},
 };
 
-/// A root goes to the end of the children, or to the place that is named; where it stood among the roots is told, for
-/// undo.
+/// A linked root is appended to the children, or inserted at the given index. The event contains its former index among
+/// the roots, for undo.
 #[test]
 fn a_root_goes_under_a_parent() {
     check([
@@ -25,7 +25,7 @@ fn a_root_goes_under_a_parent() {
     ]);
 }
 
-/// A node has one parent and is not below itself; both must be there, and so must the place.
+/// A node has at most one parent and cannot be linked below itself. Unknown nodes and invalid indices are refused.
 #[test]
 fn what_cannot_be_linked_is_refused() {
     check([
@@ -56,7 +56,7 @@ fn what_cannot_be_linked_is_refused() {
     ]);
 }
 
-/// A child becomes the last root.
+/// An unlinked child becomes the last root.
 #[test]
 fn an_unlinked_child_goes_to_the_end_of_the_roots() {
     check([given([root("a"), child("b", "a"), child("c", "a"), root("d")])
@@ -94,8 +94,8 @@ fn what_is_not_linked_cannot_be_unlinked() {
     ]);
 }
 
-/// Undo of a link brings the root back to where it stood among the roots, in two events; undo of an unlinking brings
-/// the child back to its place.
+/// Undo of a link moves the root back to its former index, in two events. Undo of an unlink moves the child back to its
+/// former index.
 #[test]
 fn undo_brings_a_node_back_to_its_place() {
     let mut bench = free(&[root("a"), root("b"), root("c"), child("d", "c")]);

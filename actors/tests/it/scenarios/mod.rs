@@ -1,4 +1,4 @@
-//! One command on a given session, and exactly what it comes to. Cases are data; [`case::check`] is what runs them.
+//! Single commands on a given session with their exact results. Cases are data and run by [`case::check`].
 
 mod batch;
 mod blueprint;

@@ -16,7 +16,7 @@ use super::{
     commands::{child, load, node, redo, root, save, set, undo},
 };
 
-/// The graph that these commands make.
+/// Returns the graph that these commands create.
 fn graph(commands: &[Command]) -> Graph {
     free(commands).session().document().graph.clone()
 }
@@ -25,7 +25,7 @@ fn extras(view: &str) -> Extras {
     Arc::new(BTreeMap::from([("expanded".into(), Value::text(view))]))
 }
 
-/// A project begins with the template's root type and its defaults.
+/// A project begins with the template's root type and its default properties.
 #[test]
 fn a_project_begins_with_its_root() {
     check_with_template([given([])
@@ -36,7 +36,7 @@ fn a_project_begins_with_its_root() {
     assert_eq!(begun.outcome.node_ids.len(), 1, "the answer names the root");
 }
 
-/// A save is told with the name of the file, and changes no node.
+/// A save emits an event with the file's name and changes no node.
 #[test]
 fn a_save_is_an_event() {
     check([
@@ -49,8 +49,7 @@ fn a_save_is_an_event() {
     ]);
 }
 
-/// A session is dirty if there are commands after the state that was written; what came while the file was written is
-/// such a command.
+/// A session is dirty if there are changes after the saved state, including changes during the write of the file.
 #[test]
 fn dirty_is_what_no_file_has() {
     let mut bench = free(&[]);
@@ -78,7 +77,7 @@ fn dirty_is_what_no_file_has() {
     }
 }
 
-/// Loading replaces the whole graph; undo brings back the one before it, redo the loaded one.
+/// A load replaces the whole graph. Undo restores the previous graph, and redo the loaded one.
 #[test]
 fn a_load_replaces_everything_and_can_be_undone() {
     let loaded = graph(&[root("x"), child("y", "x"), root("z")]);
@@ -104,7 +103,7 @@ fn a_load_replaces_everything_and_can_be_undone() {
     );
 }
 
-/// What a file holds beside its graph is replaced with it, or stays as it is if the graph comes without.
+/// Extras of a file replace the session's extras. A load without extras keeps them.
 #[test]
 fn what_is_beside_the_graph_goes_with_it() {
     let mut bench = free(&[root("a")]);
@@ -137,7 +136,7 @@ fn what_is_beside_the_graph_goes_with_it() {
     );
 }
 
-/// Nodes of a loaded graph are nodes like any other.
+/// Nodes of a loaded graph accept commands.
 #[test]
 fn a_loaded_graph_goes_on() {
     let loaded = || load(graph(&[root("x"), child("y", "x")]));

@@ -12,7 +12,7 @@ fn number(text: &str) -> Json {
     text.parse().expect("a number")
 }
 
-/// The hub's own value of before is told: nothing if there was none, which is not null.
+/// Events contain the previous value in the hub. A property that was not set has none, which differs from null.
 #[test]
 fn what_was_before_is_told() {
     check([
@@ -34,7 +34,7 @@ fn what_was_before_is_told() {
     ]);
 }
 
-/// What is so already is no change; numbers that are written differently are different.
+/// Setting an equal value changes nothing. Numbers with different spellings differ.
 #[test]
 fn the_same_value_changes_nothing() {
     check([
@@ -54,7 +54,7 @@ fn the_same_value_changes_nothing() {
     ]);
 }
 
-/// Numbers keep their digits, however many.
+/// Numbers keep all of their digits.
 #[test]
 fn numbers_keep_their_digits() {
     check([
@@ -67,7 +67,7 @@ fn numbers_keep_their_digits() {
     ]);
 }
 
-/// The property `name` is the node's name, and nothing else.
+/// Setting the property `name` only renames the node.
 #[test]
 fn setting_the_name_renames() {
     check([
@@ -106,7 +106,7 @@ fn setting_the_name_renames() {
     );
 }
 
-/// A property that is deleted is not set any more: not null, gone.
+/// A deleted property is absent, not null.
 #[test]
 fn a_deleted_property_is_gone() {
     check([
@@ -132,7 +132,7 @@ fn a_deleted_property_is_gone() {
     ]);
 }
 
-/// Nodes must be there.
+/// Properties of unknown nodes are refused.
 #[test]
 fn properties_are_of_nodes_that_are_there() {
     check([
@@ -145,7 +145,7 @@ fn properties_are_of_nodes_that_are_there() {
     ]);
 }
 
-/// Undo of a new property deletes it, undo of a deletion sets it, undo of a change changes it back.
+/// Undo deletes a new property, sets a deleted one, and restores a changed one.
 #[test]
 fn undo_leaves_a_property_as_it_was() {
     let mut bench = free(&[root("a")]);

@@ -5,7 +5,7 @@ use super::{
     commands::{Said, child, node, relocate, reorder, root, to_roots, undo},
 };
 
-/// A move is told as a pair: unlinked, then linked. In between the node is the last root.
+/// A move emits an unlink and a link. Between both events the node is the last root.
 #[test]
 fn a_move_is_a_pair_of_events() {
     check([
@@ -30,7 +30,7 @@ fn a_move_is_a_pair_of_events() {
     ]);
 }
 
-/// The place counts the siblings without the node itself, so that it is where the node stands afterwards.
+/// The index counts the siblings without the node, so it equals the node's index after the move.
 #[test]
 fn a_place_counts_the_siblings_without_the_node() {
     let three = || [root("a"), child("b", "a"), child("c", "a"), child("d", "a")];
@@ -82,7 +82,7 @@ fn roots_are_ordered_too() {
     ]);
 }
 
-/// To go where one stands is nothing.
+/// A move to the present place changes nothing.
 #[test]
 fn going_where_one_is_changes_nothing() {
     let family = || [root("a"), child("b", "a"), child("c", "a"), root("d")];
@@ -97,7 +97,7 @@ fn going_where_one_is_changes_nothing() {
     ]);
 }
 
-/// Nothing goes below itself, to what is not there, or to a place that is not there.
+/// A move below the node itself, to an unknown node or to an invalid index is refused.
 #[test]
 fn what_cannot_be_moved_is_refused() {
     let line = || [root("a"), child("b", "a"), child("c", "b")];
@@ -135,7 +135,7 @@ fn what_cannot_be_moved_is_refused() {
     ]);
 }
 
-/// Undo of a move is a move back: to the old place, not to the end, and not by way of a place of its own.
+/// Undo of a move is a move back to the former index, without an intermediate index among the roots.
 #[test]
 fn undo_of_a_move_is_a_move_back() {
     let mut bench = free(&[root("a"), child("b", "a"), child("c", "a"), root("d"), child("e", "d")]);
@@ -160,7 +160,7 @@ fn undo_of_a_move_is_a_move_back() {
     assert_eq!(order, ["a", "b", "c", "d", "e"].map(node));
 }
 
-/// The answer names the node that was moved.
+/// The receipt names the moved node.
 #[test]
 fn the_answer_names_the_node() {
     let mut bench = free(&[root("a"), root("b")]);

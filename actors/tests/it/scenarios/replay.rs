@@ -1,4 +1,4 @@
-//! Replaying a log that is not sound: it says where and why, and never panics.
+//! Replay of corrupt logs: returns the position and the reason, and never panics.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use super::{
     commands::{child, node, redo, root, set, undo},
 };
 
-/// A log of five records of one event each, at 1, 3, 5, 7 and 9.
+/// Returns a log of five records with one event each, at 1, 3, 5, 7 and 9.
 fn log() -> Vec<Recorded> {
     let bench = free(&[root("a"), child("b", "a"), set("b", "x", json!(1)), undo(), redo()]);
     bench.log().iter().map(|recorded| Recorded::clone(recorded)).collect()
@@ -48,7 +48,7 @@ fn a_sound_log_is_replayed() {
     assert_eq!(replay(Vec::new()).expect("sound").seq(), Seq::ZERO);
 }
 
-/// A record that does not follow the one before it: one is missing, doubled, out of order, or short of an event.
+/// A missing, duplicate or reordered record and a missing event are reported as a gap.
 #[test]
 fn a_hole_is_found() {
     let without = |index: usize| {
@@ -69,7 +69,7 @@ fn a_hole_is_found() {
     short[1]
         .events
         .extend(log()[1].events.iter().chain(&log()[2].events).cloned());
-    // With its hash it would be refused before that.
+    // Without this line the hash would be reported first.
     short[1].outcome.state_hash = None;
     assert_eq!(error(short), gap(5, 5));
     let mut late = log();
@@ -78,7 +78,7 @@ fn a_hole_is_found() {
     assert_eq!(gap(4, 7).to_string(), "the record at 7 does not follow 4");
 }
 
-/// A record without events never was written.
+/// A record without events is reported.
 #[test]
 fn an_empty_record_is_found() {
     let mut log = log();
@@ -96,7 +96,7 @@ fn content() -> NodeContent {
     }
 }
 
-/// An event that does not fit what is there, at its place and with the reason, whatever its kind.
+/// An event that does not fit the state is reported with its `seq` and the reason, for each kind of event.
 #[test]
 fn an_event_that_does_not_fit_is_found() {
     let (a, b, x) = (node("a"), node("b"), node("x"));
@@ -182,7 +182,7 @@ fn an_event_that_does_not_fit_is_found() {
     );
 }
 
-/// An undo or redo of something that was not next, or of nothing.
+/// An undo or redo of another step than the next one is reported.
 #[test]
 fn an_undo_of_something_else_is_found() {
     let change = |index: usize, change: &dyn Fn(&mut Recorded)| {
@@ -194,7 +194,7 @@ fn an_undo_of_something_else_is_found() {
         command_id: log()[0].command_id,
         command_type: CommandType::CreateNode,
     };
-    // The undo at 7 of the first command, and not of the last; or of none; or of another kind.
+    // The undo at 7 names the first command instead of the last, or no command, or another type.
     assert_eq!(
         error(change(3, &|undo| undo.target = Some(first))),
         ReplayError::History(Seq(7))
@@ -218,7 +218,7 @@ fn an_undo_of_something_else_is_found() {
         error(change(4, &|redo| redo.target = None)),
         ReplayError::History(Seq(9))
     );
-    // An undo, or a redo, where there is nothing.
+    // An undo or redo with an empty history.
     let nothing_to_undo = |record: &mut Recorded| {
         record.command_type = CommandType::Undo;
         record.target = Some(first);
@@ -229,7 +229,7 @@ fn an_undo_of_something_else_is_found() {
         record.target = Some(first);
     };
     assert_eq!(error(change(0, &nothing_to_redo)), ReplayError::History(Seq(1)));
-    // After a new command nothing is left to redo.
+    // After a new command no step can be redone.
     let forgotten = change(3, &|undo| undo.command_type = CommandType::UpdateProperty);
     assert_eq!(error(forgotten), ReplayError::History(Seq(9)));
     assert_eq!(
@@ -238,7 +238,7 @@ fn an_undo_of_something_else_is_found() {
     );
 }
 
-/// Two sessions with the same log are the same session, whoever replays it.
+/// Replaying the same log twice yields equal sessions.
 #[test]
 fn a_replay_is_the_session() {
     let bench: Bench = free(&[root("a"), child("b", "a"), undo()]);

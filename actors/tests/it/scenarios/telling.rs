@@ -1,4 +1,4 @@
-//! Events in one line each, with all that they hold:
+//! Text form of events: one line each, with all fields:
 //!
 //! ```text
 //!  created b at a[0]: t "b" {color: "red"}      deleted b at a[0]: t "b"
@@ -7,8 +7,8 @@
 //!  saved demo.json through 7                    loaded 3 nodes
 //! ```
 //!
-//! Nodes go by their letter, those with an id that a command minted by its number and theirs, such as `<3.0>`. What
-//! goes by a uuid of the sample's template stands in braces: the type `{task}`, the property `{task.done}`, the option
+//! Nodes are named by their letter, and nodes with a derived id by the numbers of command and node, such as `<3.0>`.
+//! Uuids of the sample template are shown in braces: the type `{task}`, the property `{task.done}`, the option
 //! `{task.priority=Low}`.
 
 use std::fmt::Write as _;
@@ -82,7 +82,7 @@ pub fn tell(event: &Event) -> String {
     shorten(&line)
 }
 
-/// Puts letters and words in the place of uuids.
+/// Replaces uuids by letters and names.
 pub fn shorten(text: &str) -> String {
     let mut short = text.to_owned();
     let mut replace = |uuid: &str, word: &str| {

@@ -1,4 +1,4 @@
-//! Sessions with a template: what it says is held.
+//! Sessions with a template: commands are checked against it.
 
 use serde_json::{Value as Json, json};
 use talus_actors::domain::{
@@ -12,7 +12,7 @@ use super::{
     commands::{Said, child, delete, link, load, nameless, node, relocate, reorder, root, set, to_roots, unset},
 };
 
-/// A project, called a, with a task, called b.
+/// Creates a project `a` with a task `b`.
 fn project() -> Vec<Command> {
     vec![root("a").of("project"), child("b", "a").of("task")]
 }
@@ -23,7 +23,7 @@ fn uuid_of(node_type: &str, property: &str) -> String {
     node_type.property(property).expect("a property").id.to_string()
 }
 
-/// A type goes in by slug or uuid, in either case, and comes out as uuid. A new node has each property's default and
+/// A type is accepted by slug or uuid, in either case, and emitted as uuid. A new node gets each property's default and
 /// each select's first option.
 #[test]
 fn a_type_goes_by_slug_or_uuid_and_brings_its_defaults() {
@@ -47,7 +47,7 @@ fn a_type_goes_by_slug_or_uuid_and_brings_its_defaults() {
     ]);
 }
 
-/// What features add is there like what the template says itself.
+/// Properties of features are accepted like the template's own.
 #[test]
 fn features_bring_their_properties() {
     check_with_template([
@@ -69,7 +69,7 @@ fn features_bring_their_properties() {
     ]);
 }
 
-/// What is given at creation replaces the default; a property goes in by slug or uuid, but not by both.
+/// Initial properties replace the defaults. A property is accepted by slug or uuid, but not by both at once.
 #[test]
 fn properties_are_given_by_slug_or_uuid() {
     check_with_template([
@@ -101,7 +101,7 @@ fn properties_are_given_by_slug_or_uuid() {
     ]);
 }
 
-/// On the wire a property is its uuid, with the slug beside it.
+/// Events name a property by uuid, together with its slug.
 #[test]
 fn a_property_is_told_with_uuid_and_slug() {
     let told = ["b.{task.done}/done: false -> true"];
@@ -129,7 +129,7 @@ fn a_property_is_told_with_uuid_and_slug() {
     ]);
 }
 
-/// The name is the name, by slug or uuid, also of a type that says nothing about it.
+/// The name is accepted by slug or uuid, also for a type without a name property.
 #[test]
 fn the_name_goes_by_slug_or_uuid() {
     let told = [r#"b.{task.name}/name: "b" -> "Bolt""#];
@@ -154,7 +154,7 @@ fn the_name_goes_by_slug_or_uuid() {
     ]);
 }
 
-/// A value that a property cannot hold is refused with what it can hold; null clears any of them.
+/// A value that the property does not accept is refused with the accepted values. Null clears a property of any kind.
 #[test]
 fn what_a_property_cannot_hold_is_refused() {
     let refused = |property: &str, value: Json, message: &str| -> Case {
@@ -211,7 +211,7 @@ fn what_a_property_cannot_hold_is_refused() {
     ]);
 }
 
-/// An option goes in by id or name and is kept by its id.
+/// An option is accepted by id or name and stored by its id.
 #[test]
 fn an_option_is_kept_by_its_id() {
     check_with_template([
@@ -228,7 +228,7 @@ fn an_option_is_kept_by_its_id() {
     ]);
 }
 
-/// A reference is to a node that is there; it stays when that one goes.
+/// A node reference has to name an existing node. It stays after that node is deleted.
 #[test]
 fn a_reference_is_to_a_node_that_is_there() {
     let (a, c) = (node("a").to_string(), node("c").to_string());
@@ -252,7 +252,7 @@ fn a_reference_is_to_a_node_that_is_there() {
     ]);
 }
 
-/// A type stands only under types that allow it, however it gets there: as a child or as an asset, by slug or uuid.
+/// A node is only accepted under a type that allows it, by any command: as a child or an asset, by slug or uuid.
 #[test]
 fn a_type_stands_only_where_it_may() {
     let message = r#"a node of type "part" may not stand under one of type "project""#;
@@ -288,7 +288,7 @@ fn a_type_stands_only_where_it_may() {
     ]);
 }
 
-/// A graph with types and properties that the template does not have: what a file of another template holds.
+/// Loads a graph with types and properties that the template does not contain, as from a file of another template.
 fn strange() -> Command {
     let made = super::case::free(&[
         root("a").of("project"),
@@ -297,14 +297,14 @@ fn strange() -> Command {
         child("d", "b").of("starship"),
     ]);
     let mut graph = made.session().document().graph.clone();
-    // As reading a file marks it: the type of "c" is known and does not have the property.
+    // Marked as by the reader of files: the type of "c" is known, but does not have the property.
     let marked = graph.set_orphaned(node("c"), &PropertyId::new("warp"), true);
     marked.expect("it is there");
     load(graph)
 }
 
-/// What a loaded graph has beyond the template stays, can be moved where it stands, renamed and deleted; nothing can be
-/// added to it.
+/// Unknown types and properties of a loaded graph stay. Their nodes can be moved within their parent, renamed and
+/// deleted, but not extended.
 #[test]
 fn what_the_template_does_not_have_stays() {
     check_with_template([

@@ -1,4 +1,4 @@
-//! `Undo` and `Redo` of one's own, with others around (U1 to U9).
+//! `Undo` and `Redo` with scope `mine`, among changes of others (U1 to U9).
 
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ const fn last_again() -> Command {
     Command::redo(Scope::Session)
 }
 
-/// A session, and what several people do in it.
+/// Session with the actions of several users.
 struct Story {
     bench: Bench,
 }
@@ -79,7 +79,7 @@ impl Story {
         story
     }
 
-    /// Something that is accepted and changes something.
+    /// Sends a command that has to change the session.
     #[track_caller]
     fn turn(&mut self, user: User, command: &Command) -> Arc<Recorded> {
         let decision = self.bench.submit_as(user, command);
@@ -91,7 +91,7 @@ impl Story {
         recorded
     }
 
-    /// The same, with exactly these events.
+    /// Sends a command that has to emit exactly these events.
     #[track_caller]
     fn tells<const N: usize>(&mut self, user: User, command: &Command, events: [&str; N]) -> &mut Self {
         let recorded = self.turn(user, command);
@@ -107,7 +107,7 @@ impl Story {
         decision.expect_err("it is refused")
     }
 
-    /// Refused because of what one of the records did, the first of which is 0; and how that is said.
+    /// Expects a conflict with the record at an index, counted from 0, and its message.
     #[track_caller]
     fn blocked(&mut self, user: User, command: &Command, message: &str, by: usize) -> &mut Self {
         let rejection = self.refused(user, command);
@@ -136,7 +136,7 @@ impl Story {
     }
 }
 
-/// U1: each undoes what they did last, whatever the others did meanwhile.
+/// U1: each user's undo takes the user's own last command, whatever others did since.
 #[test]
 fn an_undo_takes_ones_own_last_command() {
     let mut story = Story::of([
@@ -156,7 +156,7 @@ fn an_undo_takes_ones_own_last_command() {
         .tells(Bob, &mine_again(), ["b.x: nothing -> 2"]);
 }
 
-/// U1: who is known by name has the same commands on every client; who says nothing has none of his own.
+/// U1: a named user has the same steps on every client. An anonymous sender has no own steps.
 #[test]
 fn ones_own_are_the_users_or_else_the_clients() {
     let mut story = Story::of([(Carol, root("a")), (Nobody, root("b")), (Alice, root("c"))]);
@@ -174,7 +174,7 @@ fn ones_own_are_the_users_or_else_the_clients() {
         .tells(Carol, &mine_again(), [r#"created a at roots[0]: t "a""#]);
 }
 
-/// U1: what is one's own is folded from the log, and is in the snapshot.
+/// U1: own steps are folded from the log and are part of the snapshot.
 #[test]
 fn ones_own_outlives_a_restart() {
     let mut story = Story::of([
@@ -200,7 +200,8 @@ fn ones_own_outlives_a_restart() {
     );
 }
 
-/// U2: a property goes back only from what one set it to. Who set it since is told; force goes over it.
+/// U2: a property is restored only if it still has the value that the step wrote. The conflict names the later author,
+/// and force overrides it.
 #[test]
 fn a_property_goes_back_from_what_one_wrote() {
     let start = || {
@@ -214,25 +215,25 @@ fn a_property_goes_back_from_what_one_wrote() {
     start()
         .blocked(Alice, &mine(), changed, 2)
         .tells(Alice, &by_force(), ["a.x: 2 -> 0"])
-        // It is Bob now whose value is gone.
+        // Now Bob's value has been overridden.
         .blocked(Bob, &mine(), changed, 3)
         .tells(Alice, &mine_again(), ["a.x: 0 -> 2"])
         .blocked(Alice, &mine(), changed, 2)
         .tells(Bob, &mine(), ["a.x: 2 -> 1"])
         .tells(Alice, &mine(), ["a.x: 1 -> 0"]);
-    // Other properties, and the same of other nodes, are nobody's concern.
+    // Other properties, and the same property of other nodes, do not conflict.
     let mut story = start();
     story.turn(Bob, &mine());
     story.turn(Bob, &set("a", "y", json!(3)));
     story.tells(Alice, &mine(), ["a.x: 1 -> 0"]);
-    // The last who wrote it is told, not the first.
+    // The conflict names the last author, not the first.
     let mut story = start();
     story.turn(Carol, &set("a", "x", json!(3)));
     story.turn(Bob, &set("a", "y", json!(3)));
     story.blocked(Alice, &mine(), changed, 3);
 }
 
-/// U2: so does a name, and a property that was taken away.
+/// U2: the same holds for names and for deleted properties.
 #[test]
 fn names_and_deleted_properties_are_values_too() {
     let mut story = Story::of([
@@ -249,7 +250,7 @@ fn names_and_deleted_properties_are_values_too() {
         .tells(Alice, &by_force(), [r#"a.name: "B" -> "a""#]);
 }
 
-/// U2: what somebody took away that was not there before is set and taken away again, for the undo to be one.
+/// U2: an undo of a property that another user has already deleted sets and deletes it, so that the undo has a record.
 #[test]
 fn an_undo_that_comes_to_nothing_is_an_undo() {
     let mut story = Story::of([
@@ -268,7 +269,7 @@ fn an_undo_that_comes_to_nothing_is_an_undo() {
     story.tells(Bob, &mine(), ["a.x: nothing -> 1"]);
 }
 
-/// U2: a change to a node that was deleted since cannot be taken back, not by force either, until the node is back.
+/// U2: a change to a node that was deleted since cannot be undone, even with force, until the node is restored.
 #[test]
 fn what_is_gone_does_not_go_back() {
     for change in [set("b", "x", json!(1)), reorder("b", 0), to_roots("b"), child("c", "b")] {
@@ -295,8 +296,8 @@ fn what_is_gone_does_not_go_back() {
     }
 }
 
-/// U3: a subtree comes back with its ids and in its places, however others went on; at the end if there are not so many
-/// siblings any more.
+/// U3: a subtree is restored with its ids and at its indices, whatever others did since, or at the end if there are
+/// fewer siblings.
 #[test]
 fn a_deleted_subtree_comes_back() {
     let start = || {
@@ -327,7 +328,7 @@ fn a_deleted_subtree_comes_back() {
     assert_eq!(told(&recorded.events[..1]), [r#"created a at p[0]: t "a""#]);
 }
 
-/// U3: if the parent is gone, or the id is taken, the conflict says which.
+/// U3: a deleted parent or a taken id is named in the conflict.
 #[test]
 fn a_deleted_node_needs_its_parent_and_its_id() {
     let start = || Story::of([(Nobody, root("p")), (Nobody, child("a", "p")), (Alice, delete("a"))]);
@@ -348,7 +349,7 @@ fn a_deleted_node_needs_its_parent_and_its_id() {
     );
 }
 
-/// U3, P9: what comes back must find room.
+/// U3, P9: a restored node has to fit within the limits.
 #[test]
 fn what_comes_back_holds_the_limits() {
     let limits = Limits {
@@ -373,7 +374,7 @@ fn what_comes_back_holds_the_limits() {
     }
 }
 
-/// U4: a node that somebody else has changed, moved, or put something under stays, and they are told of.
+/// U4: a created node that another user changed, moved or added children to stays, and the conflict names that user.
 #[test]
 fn a_created_node_goes_if_nobody_took_it_up() {
     let start = || {
@@ -396,22 +397,22 @@ fn a_created_node_goes_if_nobody_took_it_up() {
         story.turn(Bob, &change);
         let before = story.document();
         story.blocked(Alice, &mine(), message, 4);
-        // By force it goes with what is under it, and a redo brings all of it back.
+        // With force the node is deleted with its subtree, and a redo restores the subtree.
         story.turn(Alice, &by_force());
         assert!(!story.document().graph.contains(node("a")));
         story.turn(Alice, &mine_again());
         assert_eq!(story.document(), before);
-        // Once they have taken it back, nobody is in the way.
+        // After the other users have undone their changes, there is no conflict.
         story.turn(Bob, &mine());
         story.tells(Alice, &mine(), [r#"deleted a at p[0]: t "a""#]);
     }
-    // Siblings are no matter.
+    // Changes of siblings do not conflict.
     let mut story = start();
     story.turn(Bob, &child("b", "p").at(0));
     story.tells(Alice, &mine(), [r#"deleted a at p[1]: t "a""#]);
 }
 
-/// U4: by force, everything under it goes too.
+/// U4: with force, the whole subtree is deleted.
 #[test]
 fn by_force_a_created_node_takes_along_what_is_under_it() {
     let mut story = Story::of([
@@ -444,7 +445,7 @@ fn by_force_a_created_node_takes_along_what_is_under_it() {
         );
 }
 
-/// A move goes back unless somebody moved the node on, also if only among its siblings.
+/// A move is undone unless another user moved the node again, also among its siblings.
 #[test]
 fn a_move_goes_back_if_nobody_moved_on() {
     let start = || {
@@ -473,7 +474,7 @@ fn a_move_goes_back_if_nobody_moved_on() {
         story.turn(Alice, &mine_again());
         assert_eq!(story.document(), before);
     }
-    // What happened to the node otherwise, and around it, is no matter.
+    // Other changes of the node and of its surroundings do not conflict.
     let mut story = start();
     story.turn(
         Bob,
@@ -484,7 +485,7 @@ fn a_move_goes_back_if_nobody_moved_on() {
         &mine(),
         ["unlinked a from q[0]", "linked a to p[0], was roots[3]"],
     );
-    // Where it was must be there, and not be below it.
+    // The former parent has to exist and must not be below the node.
     let mut story = start();
     story.turn(Bob, &delete("p"));
     story.blocked(Alice, &by_force(), "node p is gone", 3);
@@ -494,7 +495,7 @@ fn a_move_goes_back_if_nobody_moved_on() {
     story.blocked(Alice, &by_force(), "node a would go below itself, to p", 3);
 }
 
-/// Who moved a node among its siblings, and whose move was gone over by force, is in nobody's way by surprise.
+/// A forced undo and a reordering of siblings count as changes for later undos.
 #[test]
 fn a_forced_undo_counts_as_a_change_too() {
     let mut story = Story::of([
@@ -512,7 +513,7 @@ fn a_forced_undo_counts_as_a_change_too() {
     );
 }
 
-/// U5: an undo and its redo leave everything as it was: the graph, what can be undone, and in which order.
+/// U5: an undo and its redo leave graph and history unchanged.
 #[test]
 fn undo_and_redo_are_the_identity() {
     let mut story = Story::of([
@@ -533,7 +534,7 @@ fn undo_and_redo_are_the_identity() {
     story.tells(Alice, &last(), ["b.x: 1 -> gone"]);
 }
 
-/// U5: a redo is told like the command that it does again, where that was a link or the end of one.
+/// U5: a redo emits the same kinds of events as the original link or unlink.
 #[test]
 fn a_redo_is_told_like_its_command() {
     let given = [(Nobody, root("a")), (Nobody, root("b")), (Nobody, child("c", "a"))];
@@ -554,7 +555,7 @@ fn a_redo_is_told_like_its_command() {
     }
 }
 
-/// A redo finds what the undo left, or is refused just as an undo is.
+/// A redo requires the state that the undo left, or is refused like an undo.
 #[test]
 fn a_redo_clobbers_nothing_either() {
     let mut story = Story::of([
@@ -595,7 +596,7 @@ fn a_redo_clobbers_nothing_either() {
         );
 }
 
-/// U6: a new command forgets what its author had undone, and not what others had; the session can redo none of it.
+/// U6: a new command drops the undone steps of its author and keeps those of others. The session can redo none of them.
 #[test]
 fn a_new_command_forgets_ones_own_redo() {
     let mut story = Story::of([
@@ -614,7 +615,7 @@ fn a_new_command_forgets_ones_own_redo() {
         .code(Alice, &mine_again(), "NOTHING_TO_REDO");
 }
 
-/// U6: what nobody did is forgotten with the next command, whoever's.
+/// U6: undone steps of an anonymous sender are dropped with the next command of any user.
 #[test]
 fn what_is_nobodys_is_redone_by_the_session_only() {
     let mut story = Story::of([(Nobody, root("a")), (Alice, last())]);
@@ -626,7 +627,7 @@ fn what_is_nobodys_is_redone_by_the_session_only() {
     assert_eq!(story.bench.session().history().undone(), 0);
 }
 
-/// U7: it is a command of its own, with the graph events of what it changes, and names what it is of.
+/// U7: an undo is a command of its own with graph events, and names the command of its step.
 #[test]
 fn an_undo_of_ones_own_is_a_record() {
     let mut story = Story::of([(Alice, root("a")), (Bob, root("b"))]);
@@ -640,7 +641,7 @@ fn an_undo_of_ones_own_is_a_record() {
     }
 }
 
-/// U8: a batch is one step: all of it goes back, or none.
+/// U8: a batch is one step: it is undone as a whole or not at all.
 #[test]
 fn a_batch_is_one_step() {
     let mut story = Story::of([
@@ -666,7 +667,7 @@ fn a_batch_is_one_step() {
     story.code(Alice, &mine_again(), "NOTHING_TO_REDO");
 }
 
-/// U8: what a batch did to a node and undid again is nobody else's change.
+/// U8: changes of a node within one batch do not conflict with each other.
 #[test]
 fn a_batch_finds_what_it_did_itself() {
     let mut story = Story::of([
@@ -694,8 +695,8 @@ fn a_batch_finds_what_it_did_itself() {
     assert_eq!(story.document(), before);
 }
 
-/// U9: both scopes work on one history. The session takes the last command that is not undone, whoever's and whoever
-/// undid others, and what it takes is its author's to redo.
+/// U9: both scopes work on one history. The session's undo takes the last done step of any author, including after
+/// undos of others, and its author can redo the step.
 #[test]
 fn the_session_takes_the_last_that_is_left() {
     let mut story = Story::of([
@@ -707,7 +708,7 @@ fn the_session_takes_the_last_that_is_left() {
     assert_eq!(story.depths(), (2, 1));
     story.tells(Alice, &last(), [r#"deleted b at roots[1]: t "b""#]);
     story.code(Bob, &mine(), "NOTHING_TO_UNDO");
-    // The last that was undone comes back first, whoever asks.
+    // Any user redoes the step that was undone last.
     story
         .tells(Carol, &last_again(), [r#"created b at roots[1]: t "b""#])
         .tells(Carol, &last_again(), [r#"created c at roots[2]: t "c""#])
@@ -718,7 +719,8 @@ fn the_session_takes_the_last_that_is_left() {
     assert_eq!(story.depths(), (3, 0));
 }
 
-/// U9: also the session's undo finds what its step left, or is refused: what is below it may have been undone by force.
+/// U9: the session's undo also requires the state that its step left, because an earlier step may have been undone by
+/// force.
 #[test]
 fn the_session_clobbers_nothing_either() {
     let mut story = Story::of([
@@ -736,7 +738,7 @@ fn the_session_clobbers_nothing_either() {
     story.tells(Carol, &by_force, ["a.x: 0 -> 1"]);
 }
 
-/// U9: also without force: what is below may be gone.
+/// U9: the same without force, because an earlier step may have been undone.
 #[test]
 fn the_session_needs_what_its_step_needs() {
     let mut story = Story::of([
@@ -750,7 +752,7 @@ fn the_session_needs_what_its_step_needs() {
     story.tells(Carol, &last(), [r#"created a at p[0]: t "a""#]);
 }
 
-/// Loading another graph is a step too; taking it back would take away what others did in it.
+/// A load is a step. Its undo would discard later changes of others.
 #[test]
 fn a_load_goes_back_if_nobody_went_on() {
     let start = || Story::of([(Bob, root("a")), (Alice, load(Graph::default()))]);
@@ -763,11 +765,11 @@ fn a_load_goes_back_if_nobody_went_on() {
         .tells(Alice, &by_force(), ["loaded 1 nodes"])
         .tells(Alice, &mine_again(), ["loaded 1 nodes"]);
     assert_eq!(story.document(), before);
-    // And what was done before a load meets what was loaded.
+    // A step before a load conflicts with the loaded graph.
     start().blocked(Bob, &mine(), "node a is gone", 1);
 }
 
-/// P9: exactly as many commands can be undone as the limit says, over all authors: those that came last.
+/// P9: exactly the last `undo_depth_max` commands can be undone, over all authors.
 #[test]
 fn the_undo_depth_is_the_sessions() {
     let limits = Limits {
@@ -789,15 +791,16 @@ fn the_undo_depth_is_the_sessions() {
     for letter in ["u", "v", "w"] {
         story.turn(Bob, &root(letter));
     }
-    // What others do does not cost what one has undone; done again, it is older than what can be undone.
+    // Commands of others do not evict undone steps. A redone step that is older than every step that can be undone is
+    // evicted.
     story
         .tells(Alice, &mine_again(), [r#"created b at roots[1]: t "b""#])
         .code(Alice, &mine(), "NOTHING_TO_UNDO");
     assert_eq!(story.depths(), (3, 0));
 }
 
-/// LOG-5: a log means the same if more can be undone now than when it was written: what came back and was beyond reach
-/// then was not next then.
+/// LOG-5: a log has the same meaning under a higher limit: a redone step that was beyond the limit at the time was not
+/// the next step then.
 #[test]
 fn a_log_outlives_a_higher_undo_depth() {
     let limits = Limits {
@@ -825,7 +828,7 @@ fn a_log_outlives_a_higher_undo_depth() {
     Bench::resume(genesis, Setting::Free.rules(), story.bench.log()).expect("it is a sound log");
 }
 
-/// P9: what everybody has undone is bounded too, by number and by weight, and the oldest goes first.
+/// P9: the undone steps of all users are bounded in number and weight, and the oldest is evicted first.
 #[test]
 fn what_is_undone_has_limits() {
     let limits = Limits {
@@ -859,7 +862,7 @@ fn what_is_undone_has_limits() {
     assert!(story.bench.session().history().undo_depth() > 1);
 }
 
-/// P4: an undo that is sent again is not another undo, and with force it is another command.
+/// P4: a retried undo does not undo another step, and an undo with force is another command.
 #[test]
 fn an_undo_is_done_once() {
     let mut story = Story::of([(Alice, root("a")), (Alice, root("b"))]);
@@ -877,7 +880,7 @@ fn an_undo_is_done_once() {
         let refused = story.bench.submit_with(&other, &context).expect_err("it is another");
         assert_eq!(refused.code(), "COMMAND_ID_REUSED");
     }
-    // Commands from before there were scopes and force are the same by their fingerprint.
+    // Fingerprints of commands from before scope and force stay the same.
     assert_eq!(
         serde_json::to_value(last()).expect("JSON"),
         json!({"Undo": {"scope": "session"}})
@@ -886,8 +889,8 @@ fn an_undo_is_done_once() {
     assert_eq!(by_force, json!({"Undo": {"scope": "mine", "force": true}}));
 }
 
-/// Who is in the way is told as far as it is known: from the latest records if the history has forgotten them, and else
-/// at least when it was.
+/// The conflict names the blocking command as far as it is known: from the replay window after the history has evicted
+/// the step, and otherwise at least its `seq`.
 #[test]
 fn who_is_in_the_way_may_be_long_ago() {
     let limits = |window| Limits {
@@ -903,7 +906,7 @@ fn who_is_in_the_way_may_be_long_ago() {
                 (Bob, set("a", "x", json!(2))),
                 (Alice, by_force()),
                 (Bob, root("b")),
-                // Her undo is forgotten with this.
+                // The new command drops Alice's undone step.
                 (Alice, root("c")),
             ],
         );
@@ -919,7 +922,7 @@ fn who_is_in_the_way_may_be_long_ago() {
     }
 }
 
-/// The graph as it is and one more root, which Alice loads.
+/// Loads the present graph with an additional root, as Alice.
 fn loaded_beside(story: &Story, letter: &str) -> Command {
     let mut graph = story.document().graph;
     let content = graph.node(node("a")).expect("it is there").content.clone();
@@ -928,8 +931,8 @@ fn loaded_beside(story: &Story, letter: &str) -> Command {
     load(graph)
 }
 
-/// U2: a step that was undone before a load and is done again after it is a change that the load did not make, though it
-/// is back in a place before it.
+/// U2: a step that was undone before a load and redone after it conflicts with the undo of the load, although its place
+/// in the history is before the load.
 #[test]
 fn a_load_does_not_go_back_over_what_was_redone_since() {
     let mut story = Story::of([
@@ -947,7 +950,7 @@ fn a_load_does_not_go_back_over_what_was_redone_since() {
     story.turn(Alice, &mine());
 }
 
-/// U2: nor over an undo that nobody remembers, since its author has gone on.
+/// U2: an undo whose step was dropped by a new command of its author conflicts with the undo of a load as well.
 #[test]
 fn a_load_does_not_go_back_over_an_undo_that_is_forgotten() {
     let mut story = Story::of([
@@ -965,7 +968,7 @@ fn a_load_does_not_go_back_over_an_undo_that_is_forgotten() {
     story.turn(Alice, &mine());
 }
 
-/// P9: a deletion that is undone holds the limits also if what it was deleted from was moved by a redo meanwhile.
+/// P9: an undone deletion respects the limits, also if a redo has moved the parent meanwhile.
 #[test]
 fn what_comes_back_under_what_was_redone_holds_the_limits() {
     let limits = Limits {

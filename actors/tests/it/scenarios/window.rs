@@ -1,4 +1,4 @@
-//! The replay window: what a client that comes back can be given (P2).
+//! The replay window: records for clients that resume (P2).
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::{
     commands::{batch, root, set},
 };
 
-/// Where the records begin that hold what came after a place; `None` if the window does not reach so far.
+/// Returns the first `seq` of each record after `seq`, or `None` if the window does not reach back.
 fn since(bench: &Bench, seq: u64) -> Option<Vec<u64>> {
     let records = bench.session().since(Seq(seq))?;
     Some(records.map(|recorded| recorded.first_seq.0).collect())
@@ -28,7 +28,8 @@ fn windowed(replay_window_events: usize, commands: usize) -> Bench {
     bench(&rules, &[vec![root("a")], sets].concat())
 }
 
-/// P2: the records that hold the events after a place, also one within a record; none if nothing was missed.
+/// P2: the window returns the records with the events after a `seq`, also within a record, and none if nothing was
+/// missed.
 #[test]
 fn it_gives_what_was_missed() {
     let bench = free(&[
@@ -44,7 +45,7 @@ fn it_gives_what_was_missed() {
     assert_eq!(since(&bench, 7), Some(vec![]));
 }
 
-/// A place that was never reached is not known, however far away.
+/// A `seq` beyond the last one is out of reach.
 #[test]
 fn what_never_was_is_not_known() {
     for bench in [free(&[]), free(&[root("a")])] {
@@ -56,7 +57,7 @@ fn what_never_was_is_not_known() {
     }
 }
 
-/// P9: it keeps whole records of so many events as the limit says, and says if it does not reach so far (P2).
+/// P9: the window keeps whole records up to its limit of events. A `seq` before them is out of reach (P2).
 #[test]
 fn it_is_bounded() {
     let bench = windowed(10, 20);
@@ -68,8 +69,7 @@ fn it_is_bounded() {
     assert_eq!(since(&odd, 34), Some(vec![35, 37, 39, 41]));
 }
 
-/// P9: it keeps no more bytes than its limit, however few the events; who missed more is told that it does not reach so
-/// far (P2).
+/// P9: the window keeps at most its limit of bytes, however few the events. A `seq` before them is out of reach (P2).
 #[test]
 fn window_is_bounded_in_bytes() {
     const BYTES_MAX: usize = 64 * 1024;
@@ -84,7 +84,7 @@ fn window_is_bounded_in_bytes() {
     let sets: Vec<_> = (0..20).map(|number| set("a", "x", text(number))).collect();
     let mut bench = bench(&rules, &[vec![root("a")], sets].concat());
     assert_eq!(bench.session().seq(), Seq(42));
-    // Each has the value before it and the one after it: three are 60,000 bytes, four are 80,000.
+    // Each record contains the previous and the new value: three records take 60,000 bytes, four take 80,000.
     assert!(bench.session().window_bytes() <= BYTES_MAX);
     assert_eq!(since(&bench, 36), Some(vec![37, 39, 41]));
     assert_eq!(since(&bench, 35), None);
@@ -114,7 +114,7 @@ fn it_keeps_the_latest_record() {
     assert_eq!(since(&bench, 7), None);
 }
 
-/// After a replay it reaches as far as before.
+/// A replay restores the same window.
 #[test]
 fn a_replay_fills_it_again() {
     let mut bench = windowed(10, 20);
