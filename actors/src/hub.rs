@@ -23,7 +23,6 @@ use tracing::Span;
 use crate::{
     admission::{Gate, Permit},
     broadcast_actor,
-    directory::{Directory, DirectoryWriter, SessionHandle},
     domain::{
         command::{Command, Context},
         ids::SessionId,
@@ -31,6 +30,7 @@ use crate::{
     },
     fan_out::{Encoder, Member, MemberId, PresenceList},
     log::{EventLog, LogError},
+    registry::{Registry, RegistryWriter, SessionHandle},
     reply::{self, Lost, Reply},
     session_actor::{
         BlueprintSource, Position, Refusal, ResyncRequest, SessionMessage, SessionResources, Submission, Submitted,
@@ -91,7 +91,7 @@ pub struct Hub(Arc<Inner>);
 
 struct Inner {
     supervisor: ActorRef<SupervisorMessage>,
-    directory: Directory,
+    registry: Registry,
     log: Arc<dyn EventLog>,
     gate: Gate,
     in_flight_per_session_max: usize,
@@ -121,7 +121,7 @@ impl Hub {
         let stored = log.list().await?;
         let in_flight_per_session_max = settings.supervision.in_flight_per_session_max;
         let events = broadcast::Sender::new(EVENTS_KEPT_MAX);
-        let directory = Directory::default();
+        let registry = Registry::default();
         let presence_clients_max = settings.supervision.presence_clients_max;
         let resources = SessionResources {
             log: Arc::clone(&log),
@@ -138,7 +138,7 @@ impl Hub {
             settings: settings.supervision,
             resources,
             encoder,
-            directory: DirectoryWriter::new(directory.clone()),
+            registry: RegistryWriter::new(registry.clone()),
             stored,
             events: events.clone(),
         };
@@ -147,7 +147,7 @@ impl Hub {
             .map_err(|failure| LogError::Io(failure.to_string()))?;
         Ok(Self(Arc::new(Inner {
             supervisor,
-            directory,
+            registry,
             log,
             gate: Gate::new(settings.in_flight_max),
             in_flight_per_session_max,
@@ -241,7 +241,7 @@ impl Hub {
     /// Sends a sync to a member of the room.
     pub fn resync(&self, session_id: SessionId, member: MemberId, request: ResyncRequest) {
         // Without an actor nothing is lost: the next actor syncs all members.
-        if let Some(handle) = self.0.directory.find(session_id) {
+        if let Some(handle) = self.0.registry.find(session_id) {
             let _ = handle.actor.cast(SessionMessage::Resync(member, request));
         }
     }
@@ -250,7 +250,7 @@ impl Hub {
     /// [`Presence::set`](crate::fan_out::Presence::set) returns true if the notice is needed.
     pub fn presence_changed(&self, session_id: SessionId, member: MemberId) {
         // Without an actor nothing is lost: the room reads the presence of all members that the next actor hands over.
-        if let Some(handle) = self.0.directory.find(session_id) {
+        if let Some(handle) = self.0.registry.find(session_id) {
             let _ = handle.actor.cast(SessionMessage::PresenceChanged(member));
         }
     }
@@ -326,7 +326,7 @@ impl Hub {
     /// Returns the actor of a session: from the registry, or from the supervisor if the registry has no actor or
     /// `gone`.
     async fn find(&self, session_id: SessionId, gone: Option<ActorId>) -> Result<SessionHandle, HubError> {
-        if let Some(handle) = self.0.directory.find(session_id)
+        if let Some(handle) = self.0.registry.find(session_id)
             && Some(handle.actor.get_id()) != gone
         {
             return Ok(handle);

@@ -16,13 +16,13 @@ pub mod admission;
 #[cfg(feature = "runtime")]
 pub mod broadcast_actor;
 #[cfg(feature = "runtime")]
-mod directory;
-#[cfg(feature = "runtime")]
 pub mod fan_out;
 #[cfg(feature = "runtime")]
 pub mod hub;
 #[cfg(feature = "runtime")]
 pub mod log;
+#[cfg(feature = "runtime")]
+mod registry;
 #[cfg(feature = "runtime")]
 pub mod reply;
 #[cfg(feature = "runtime")]

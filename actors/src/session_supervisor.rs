@@ -18,13 +18,13 @@ use tokio::sync::broadcast;
 
 use crate::{
     broadcast_actor::{BroadcastActor, BroadcastArguments, BroadcastMessage, Farewell},
-    directory::{DirectoryWriter, SessionHandle},
     domain::{
         ids::{ProjectId, SessionId, Timestamp},
         session::Genesis,
     },
     fan_out::{Encoder, Room},
     log::{AppendError, LogError, StoredHead},
+    registry::{RegistryWriter, SessionHandle},
     reply::Reply,
     session_actor::{
         ByOperator, SessionActor, SessionArguments, SessionMessage, SessionResources, Snapshot, StartError,
@@ -162,7 +162,7 @@ pub(crate) struct SupervisorArguments {
     pub(crate) resources: SessionResources,
     /// Encoder of packets; `None`: no sockets are served.
     pub(crate) encoder: Option<Arc<dyn Encoder>>,
-    pub(crate) directory: DirectoryWriter,
+    pub(crate) registry: RegistryWriter,
     pub(crate) stored: Vec<StoredHead>,
     pub(crate) events: broadcast::Sender<Arc<SupervisionEvent>>,
 }
@@ -174,7 +174,7 @@ pub(crate) struct SupervisorState {
     settings: SupervisionSettings,
     resources: SessionResources,
     encoder: Option<Arc<dyn Encoder>>,
-    directory: DirectoryWriter,
+    registry: RegistryWriter,
     index: Index,
     /// Session and role of each child actor.
     children: BTreeMap<ActorId, (SessionId, Child)>,
@@ -248,7 +248,7 @@ impl Actor for SessionSupervisor {
             settings,
             resources,
             encoder,
-            directory,
+            registry,
             stored,
             events,
         } = arguments;
@@ -258,7 +258,7 @@ impl Actor for SessionSupervisor {
             settings,
             resources,
             encoder,
-            directory,
+            registry,
             index: Index::of(stored),
             children: BTreeMap::new(),
             draining: None,
@@ -368,7 +368,7 @@ impl SupervisorState {
         let Some(mut entry) = self.index.remove(session_id) else {
             return;
         };
-        self.directory.remove(session_id);
+        self.registry.remove(session_id);
         entry.answer_all(&FindError::NotFound);
         entry.close_room(Farewell::Deleted);
         match entry.life {
@@ -452,7 +452,7 @@ impl SupervisorState {
         entry.life = Life::Awake(handle.clone());
         // Registered before any caller is answered: the caller's next message takes the direct way, and must not
         // overtake earlier ones.
-        self.directory.insert(session_id, handle.clone());
+        self.registry.insert(session_id, handle.clone());
         for caller in callers {
             caller.send(Ok(handle.clone()));
         }
@@ -551,7 +551,7 @@ impl SupervisorState {
     }
 
     fn session_ended(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId) {
-        self.directory.remove(session_id);
+        self.registry.remove(session_id);
         let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };
@@ -574,7 +574,7 @@ impl SupervisorState {
 
     /// Restarts a failed session from the log, until its restart budget is spent.
     fn failed(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId, failure: &Failure) {
-        self.directory.remove(session_id);
+        self.registry.remove(session_id);
         let settings = &self.settings;
         let Some(entry) = self.index.get_mut(session_id) else {
             return;

@@ -16,11 +16,11 @@ use tracing::Span;
 use super::{ATTEMPTS_MAX, Hub, HubError};
 use crate::{
     admission::{Gate, Permit},
-    directory::SessionHandle,
     domain::{
         command::{Command, Context},
         ids::SessionId,
     },
+    registry::SessionHandle,
     reply::{self, Lost, Reply},
     session_actor::{Refusal, SessionMessage, Submission, Submitted},
 };
@@ -180,7 +180,7 @@ impl Runner {
         if self.waiting.is_empty() || !self.came_back.is_empty() {
             return None;
         }
-        let known = self.hub.0.directory.find(self.session_id);
+        let known = self.hub.0.registry.find(self.session_id);
         let same = known.filter(|handle| nothing_under_way || self.sent_to == Some(handle.actor.get_id()));
         let handle = match same {
             Some(handle) => handle,

@@ -59,7 +59,7 @@ impl Hub {
     async fn inspect(&self, branch: Branch) -> Inspected {
         let mut inside = None;
         // A passivated session stays passivated: an inspection loads no session.
-        if let Some(handle) = self.0.directory.find(branch.session_id) {
+        if let Some(handle) = self.0.registry.find(branch.session_id) {
             let (reply, answer) = Reply::new(None);
             let _ = handle.actor.cast(SessionMessage::Inspect(reply));
             let told = tokio::time::timeout(INSPECTION, reply::answer(answer)).await;
@@ -84,7 +84,7 @@ impl Hub {
     /// # Errors
     /// If the session does not exist or cannot be reached.
     pub async fn passivate(&self, session_id: SessionId) -> Result<bool, HubError> {
-        let Some(handle) = self.0.directory.find(session_id) else {
+        let Some(handle) = self.0.registry.find(session_id) else {
             // Without an actor the session is passivated already, provided that it exists.
             return self.branch(session_id).await.map(|_| true);
         };

@@ -178,7 +178,7 @@ impl Hub {
             .await?;
         for summary in &mut page.sessions {
             let session_id = summary.genesis.session_id;
-            if self.0.directory.find(session_id).is_some()
+            if self.0.registry.find(session_id).is_some()
                 && let Ok(snapshot) = self.snapshot(session_id).await
             {
                 summary.update(&snapshot);

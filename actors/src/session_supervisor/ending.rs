@@ -51,7 +51,7 @@ impl SupervisorState {
         let awake = matches!(&entry.life, Life::Awake(handle) if handle.actor.get_id() == actor);
         if awake {
             entry.life = Life::FallingAsleep;
-            self.directory.remove(session_id);
+            self.registry.remove(session_id);
         }
     }
 
@@ -68,7 +68,7 @@ impl SupervisorState {
         match &entry.life {
             Life::Awake(handle) => {
                 let actor = handle.actor.clone();
-                self.directory.remove(session_id);
+                self.registry.remove(session_id);
                 // A failed cast means that the actor has ended; its supervision event completes the deletion.
                 let _ = actor.cast(SessionMessage::Stop(Stop::Delete));
                 entry.answer_all(&FindError::NotFound);
@@ -91,7 +91,7 @@ impl SupervisorState {
             entry.answer_all(&FindError::Draining);
             match &entry.life {
                 Life::Awake(handle) => {
-                    self.directory.remove(session_id);
+                    self.registry.remove(session_id);
                     let _ = handle.actor.cast(SessionMessage::Stop(Stop::Drain { reconnect_ms }));
                 }
                 // The session is not restarted, so its sockets are released now.

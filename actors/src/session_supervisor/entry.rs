@@ -13,12 +13,12 @@ use super::FindError;
 use crate::{
     admission::Gate,
     broadcast_actor::{BroadcastMessage, Departing, Farewell},
-    directory::SessionHandle,
     domain::{
         ids::{Seq, Timestamp},
         session::Genesis,
     },
     log::StoredHead,
+    registry::SessionHandle,
     reply::Reply,
     session_actor::{Roll, Snapshot},
     world::now,

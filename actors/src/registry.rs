@@ -22,42 +22,42 @@ type Entries = imbl::OrdMap<SessionId, SessionHandle>;
 
 /// Read side of the registry. Clones share the entries.
 #[derive(Clone, Default)]
-pub(crate) struct Directory(Arc<ArcSwap<Entries>>);
+pub(crate) struct Registry(Arc<ArcSwap<Entries>>);
 
-impl Directory {
+impl Registry {
     pub(crate) fn find(&self, session_id: SessionId) -> Option<SessionHandle> {
         self.0.load().get(&session_id).cloned()
     }
 }
 
 /// Write side of the registry: exactly one exists.
-pub(crate) struct DirectoryWriter {
+pub(crate) struct RegistryWriter {
     entries: Entries,
-    shown: Directory,
+    published: Registry,
 }
 
-impl DirectoryWriter {
-    pub(crate) fn new(shown: Directory) -> Self {
+impl RegistryWriter {
+    pub(crate) fn new(published: Registry) -> Self {
         Self {
             entries: Entries::new(),
-            shown,
+            published,
         }
     }
 
     pub(crate) fn insert(&mut self, session_id: SessionId, handle: SessionHandle) {
         self.entries.insert(session_id, handle);
-        self.show();
+        self.publish();
     }
 
     pub(crate) fn remove(&mut self, session_id: SessionId) {
         if self.entries.remove(&session_id).is_some() {
-            self.show();
+            self.publish();
         }
     }
 
     /// Publishes the current entries. The map is persistent: a clone shares all its nodes, whatever the number of
     /// entries.
-    fn show(&self) {
-        self.shown.0.store(Arc::new(self.entries.clone()));
+    fn publish(&self) {
+        self.published.0.store(Arc::new(self.entries.clone()));
     }
 }
