@@ -31,7 +31,7 @@ use crate::{
     fan_out::{Encoder, Member, MemberId, PresenceList},
     log::{EventLog, LogError},
     registry::{Registry, RegistryWriter, SessionHandle},
-    reply::{self, Lost, Reply},
+    reply::{self, Reply, ReplyError},
     session_actor::{
         BlueprintSource, Position, Refusal, ResyncRequest, SessionMessage, SessionResources, Submission, Submitted,
     },
@@ -312,12 +312,12 @@ impl Hub {
                 Retry::Ungated | Retry::UntilDone => (None, None),
             };
             let (reply, answer) = Reply::new(permit);
-            // A cast that fails drops the message with its reply, which then reports [`Lost::NotStarted`].
+            // A cast that fails drops the message with its reply, which then reports [`ReplyError::NotHandled`].
             let _ = handle.actor.cast(message(reply));
             match (reply::answer(answer).await, retry) {
                 (Ok(answer), _) => return Ok(answer),
-                (Err(Lost::Unknown), Retry::IfNotStarted) => return Err(HubError::OutcomeUnknown),
-                (Err(Lost::NotStarted | Lost::Unknown), _) => gone = Some(handle.actor.get_id()),
+                (Err(ReplyError::Interrupted), Retry::IfNotStarted) => return Err(HubError::OutcomeUnknown),
+                (Err(ReplyError::NotHandled | ReplyError::Interrupted), _) => gone = Some(handle.actor.get_id()),
             }
         }
         Err(HubError::OutcomeUnknown)

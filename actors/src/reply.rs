@@ -11,28 +11,28 @@ use crate::admission::Permit;
 
 /// Reason why a message has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
+pub enum ReplyError {
     /// The actor dropped the message before handling it. Nothing changed, and the message can be sent again.
-    NotStarted,
+    NotHandled,
     /// The actor ended while handling the message. The outcome is unknown.
-    Unknown,
+    Interrupted,
 }
 
 /// Sender of the answer to one message. Holds the message's permit until the answer is sent.
 #[derive(Debug)]
 pub struct Reply<T> {
-    sender: Option<oneshot::Sender<Result<T, Lost>>>,
+    sender: Option<oneshot::Sender<Result<T, ReplyError>>>,
     started: bool,
     permit: Option<Permit>,
 }
 
 /// Receiver of the answer to one message.
-pub type Answer<T> = oneshot::Receiver<Result<T, Lost>>;
+pub type ReplyReceiver<T> = oneshot::Receiver<Result<T, ReplyError>>;
 
 impl<T> Reply<T> {
     /// Creates a connected pair of sender and receiver.
     #[must_use]
-    pub fn new(permit: Option<Permit>) -> (Self, Answer<T>) {
+    pub fn new(permit: Option<Permit>) -> (Self, ReplyReceiver<T>) {
         let (sender, answer) = oneshot::channel();
         (
             Self {
@@ -44,7 +44,7 @@ impl<T> Reply<T> {
         )
     }
 
-    /// Marks the message as being handled: from now on, dropping the reply means [`Lost::Unknown`].
+    /// Marks the message as being handled: from now on, dropping the reply means [`ReplyError::Interrupted`].
     pub fn start(&mut self) {
         self.started = true;
     }
@@ -57,11 +57,11 @@ impl<T> Reply<T> {
 
     /// Sends the answer. A receiver that is gone is not an error.
     pub fn send(mut self, answer: T) {
-        self.tell(Ok(answer));
+        self.resolve(Ok(answer));
     }
 
     /// Releases the permit before sending, so that a caller that has its answer can send the next message at once.
-    fn tell(&mut self, answer: Result<T, Lost>) {
+    fn resolve(&mut self, answer: Result<T, ReplyError>) {
         self.permit = None;
         if let Some(sender) = self.sender.take() {
             let _ = sender.send(answer);
@@ -71,7 +71,11 @@ impl<T> Reply<T> {
 
 impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
-        self.tell(Err(if self.started { Lost::Unknown } else { Lost::NotStarted }));
+        self.resolve(Err(if self.started {
+            ReplyError::Interrupted
+        } else {
+            ReplyError::NotHandled
+        }));
     }
 }
 
@@ -79,9 +83,9 @@ impl<T> Drop for Reply<T> {
 ///
 /// # Errors
 /// If the reply was dropped without an answer.
-pub async fn answer<T>(answer: Answer<T>) -> Result<T, Lost> {
+pub async fn answer<T>(answer: ReplyReceiver<T>) -> Result<T, ReplyError> {
     // A dropped `Reply` always sends. A channel that closes without a message means that its reply was leaked.
-    answer.await.unwrap_or(Err(Lost::Unknown))
+    answer.await.unwrap_or(Err(ReplyError::Interrupted))
 }
 
 #[cfg(test)]
@@ -136,12 +140,12 @@ mod tests {
     async fn dropped_reply_reports_if_it_was_started() {
         let (reply, waiting) = Reply::<()>::new(None);
         drop(reply);
-        assert_eq!(answer(waiting).await, Err(Lost::NotStarted));
+        assert_eq!(answer(waiting).await, Err(ReplyError::NotHandled));
 
         let (mut reply, waiting) = Reply::<()>::new(None);
         reply.start();
         drop(reply);
-        assert_eq!(answer(waiting).await, Err(Lost::Unknown));
+        assert_eq!(answer(waiting).await, Err(ReplyError::Interrupted));
 
         let (mut reply, waiting) = Reply::new(None);
         reply.start();

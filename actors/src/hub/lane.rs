@@ -21,7 +21,7 @@ use crate::{
         ids::SessionId,
     },
     registry::SessionHandle,
-    reply::{self, Lost, Reply},
+    reply::{self, Reply, ReplyError},
     session_actor::{Refusal, SessionMessage, Submission, Submitted},
 };
 
@@ -54,7 +54,7 @@ impl Job {
     }
 }
 
-type Told = Result<Result<Submitted, Refusal>, Lost>;
+type Told = Result<Result<Submitted, Refusal>, ReplyError>;
 
 impl Lane {
     /// Creates a lane to a session. A lane admits as many commands as may be in flight in a session.
@@ -164,12 +164,12 @@ impl Runner {
         let answer = match told {
             Ok(Ok(submitted)) => Ok(submitted),
             Ok(Err(Refusal { rejection, seq })) => Err(HubError::Rejected { rejection, seq }),
-            Err(Lost::NotStarted) if job.attempts + 1 < ATTEMPTS_MAX => {
+            Err(ReplyError::NotHandled) if job.attempts + 1 < ATTEMPTS_MAX => {
                 job.attempts += 1;
                 self.came_back.push_back(job);
                 return;
             }
-            Err(Lost::NotStarted | Lost::Unknown) => Err(HubError::OutcomeUnknown),
+            Err(ReplyError::NotHandled | ReplyError::Interrupted) => Err(HubError::OutcomeUnknown),
         };
         job.answer(answer);
     }
@@ -221,7 +221,7 @@ impl Runner {
                     reply,
                     span: job.span.clone(),
                 };
-                // A cast that fails drops the message with its reply, which then reports [`Lost::NotStarted`].
+                // A cast that fails drops the message with its reply, which then reports [`ReplyError::NotHandled`].
                 let _ = handle.actor.cast(SessionMessage::Submit(submission));
                 return Some(async move {
                     let told = reply::answer(answer).await;
