@@ -188,12 +188,12 @@ impl Hub {
         context: Context,
         span: Span,
     ) -> Result<Submitted, HubError> {
-        let _global = self.enter()?;
+        let _global = self.admit()?;
         if let Some(reason) = self.0.log.refuses() {
             return Err(HubError::LogRefuses { reason });
         }
         let answer = self
-            .ask(session_id, Retry::IfNotStarted, |reply| {
+            .ask(session_id, Retry::IfUnhandled, |reply| {
                 SessionMessage::Submit(Submission {
                     command: Arc::clone(&command),
                     context: context.clone(),
@@ -210,7 +210,7 @@ impl Hub {
     /// # Errors
     /// If the session does not exist or cannot be reached.
     pub async fn wake(&self, session_id: SessionId) -> Result<(), HubError> {
-        let _global = self.enter()?;
+        let _global = self.admit()?;
         self.find(session_id, None).await.map(drop)
     }
 
@@ -260,9 +260,9 @@ impl Hub {
     /// # Errors
     /// If the session cannot be reached.
     pub async fn who(&self, session_id: SessionId) -> Result<PresenceList, HubError> {
-        let _global = self.enter()?;
-        let everybody = self.ask(session_id, Retry::Always, SessionMessage::Who).await?;
-        Ok(broadcast_actor::list(everybody.values(), self.0.presence_clients_max))
+        let _global = self.admit()?;
+        let members = self.ask(session_id, Retry::Always, SessionMessage::Who).await?;
+        Ok(broadcast_actor::list(members.values(), self.0.presence_clients_max))
     }
 
     /// Removes a socket from a room. Returns after the removal, without regard to the limits of work in flight.
@@ -282,7 +282,7 @@ impl Hub {
         let _ = self.supervise(SupervisorMessage::Drain).await;
     }
 
-    fn enter(&self) -> Result<Permit, HubError> {
+    fn admit(&self) -> Result<Permit, HubError> {
         if self.is_draining() {
             return Err(HubError::Draining);
         }
@@ -307,8 +307,8 @@ impl Hub {
             attempts += 1;
             let handle = self.find(session_id, gone).await?;
             let (permit, _own_permit) = match retry {
-                Retry::IfNotStarted | Retry::Always => (Some(handle.enter()?), None),
-                Retry::WhileWaiting => (None, Some(handle.enter()?)),
+                Retry::IfUnhandled | Retry::Always => (Some(handle.admit()?), None),
+                Retry::WhileWaiting => (None, Some(handle.admit()?)),
                 Retry::Ungated | Retry::UntilDone => (None, None),
             };
             let (reply, answer) = Reply::new(permit);
@@ -316,7 +316,7 @@ impl Hub {
             let _ = handle.actor.cast(message(reply));
             match (reply::answer(answer).await, retry) {
                 (Ok(answer), _) => return Ok(answer),
-                (Err(ReplyError::Interrupted), Retry::IfNotStarted) => return Err(HubError::OutcomeUnknown),
+                (Err(ReplyError::Interrupted), Retry::IfUnhandled) => return Err(HubError::OutcomeUnknown),
                 (Err(ReplyError::NotHandled | ReplyError::Interrupted), _) => gone = Some(handle.actor.get_id()),
             }
         }
@@ -338,7 +338,7 @@ impl Hub {
                 reply,
             })
             .await?;
-        found.map_err(|error| operations::found_error(session_id, error))
+        found.map_err(|error| operations::find_error(session_id, error))
     }
 
     async fn supervise<T>(&self, message: impl FnOnce(Reply<T>) -> SupervisorMessage) -> Result<T, HubError> {
@@ -350,7 +350,7 @@ impl Hub {
 }
 
 impl SessionHandle {
-    fn enter(&self) -> Result<Permit, HubError> {
+    fn admit(&self) -> Result<Permit, HubError> {
         self.gate.try_enter().ok_or(HubError::Overloaded {
             limit: "in_flight_per_session_max",
             max: self.gate.max(),
@@ -362,7 +362,7 @@ impl SessionHandle {
 #[derive(Clone, Copy)]
 enum Retry {
     /// Repeats only an unhandled message, because a handled one may have changed the session. Needs a permit.
-    IfNotStarted,
+    IfUnhandled,
     /// Repeats the message, which is idempotent. Needs a permit.
     Always,
     /// As `Always`, but the permit belongs to the waiting caller and not to the message: the actor keeps the message

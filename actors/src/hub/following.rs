@@ -44,7 +44,7 @@ impl Hub {
     }
 
     async fn progress(&self, session_id: SessionId) -> Result<watch::Receiver<Seq>, HubError> {
-        let _global = self.enter()?;
+        let _global = self.admit()?;
         self.ask(session_id, Retry::Always, SessionMessage::Follow).await
     }
 }

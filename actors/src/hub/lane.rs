@@ -54,7 +54,7 @@ impl Job {
     }
 }
 
-type Told = Result<Result<Submitted, Refusal>, ReplyError>;
+type SubmitOutcome = Result<Result<Submitted, Refusal>, ReplyError>;
 
 impl Lane {
     /// Creates a lane to a session. A lane admits as many commands as may be in flight in a session.
@@ -68,7 +68,7 @@ impl Lane {
             hub: hub.clone(),
             session_id,
             waiting: VecDeque::new(),
-            came_back: VecDeque::new(),
+            returned: VecDeque::new(),
             sent_to: None,
         };
         tokio::spawn(runner.run(inbox));
@@ -91,7 +91,7 @@ impl Lane {
         span: Span,
     ) -> impl Future<Output = Result<Submitted, HubError>> + Send + use<> {
         let (done, answer) = oneshot::channel();
-        let refused = self.enter().map(|permits| {
+        let refused = self.admit().map(|permits| {
             let job = Job {
                 command,
                 context,
@@ -110,8 +110,8 @@ impl Lane {
         }
     }
 
-    fn enter(&self) -> Result<(Permit, Permit), HubError> {
-        let global = self.hub.enter()?;
+    fn admit(&self) -> Result<(Permit, Permit), HubError> {
+        let global = self.hub.admit()?;
         let own = self.gate.try_enter().ok_or(HubError::Overloaded {
             limit: "in_flight_per_session_max",
             max: self.gate.max(),
@@ -127,46 +127,46 @@ struct Runner {
     /// Commands that were not sent yet.
     waiting: VecDeque<Box<Job>>,
     /// Commands that an actor returned unhandled; each precedes all of `waiting`.
-    came_back: VecDeque<Box<Job>>,
+    returned: VecDeque<Box<Job>>,
     /// Actor that holds the commands in flight.
     sent_to: Option<ActorId>,
 }
 
 impl Runner {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Box<Job>>) {
-        let mut under_way = FuturesOrdered::new();
+        let mut in_flight = FuturesOrdered::new();
         let mut open = true;
-        while open || !under_way.is_empty() {
+        while open || !in_flight.is_empty() {
             tokio::select! {
                 job = inbox.recv(), if open => match job {
                     Some(job) => self.waiting.push_back(job),
                     None => open = false,
                 },
-                Some((job, told)) = under_way.next(), if !under_way.is_empty() => self.heard(job, told),
+                Some((job, outcome)) = in_flight.next(), if !in_flight.is_empty() => self.handle_answer(job, outcome),
             }
             // Returned commands are sent before waiting ones, and only after every command in flight has been answered
             // or returned.
-            if !self.came_back.is_empty() && under_way.is_empty() {
-                std::mem::swap(&mut self.waiting, &mut self.came_back);
-                self.waiting.append(&mut self.came_back);
-                self.find_next().await;
+            if !self.returned.is_empty() && in_flight.is_empty() {
+                std::mem::swap(&mut self.waiting, &mut self.returned);
+                self.waiting.append(&mut self.returned);
+                self.find_next_actor().await;
             }
-            while let Some((job, handle)) = self.next(under_way.is_empty()).await {
+            while let Some((job, handle)) = self.next(in_flight.is_empty()).await {
                 if let Some(sent) = self.send(job, &handle) {
-                    under_way.push_back(sent);
+                    in_flight.push_back(sent);
                 }
             }
         }
     }
 
     /// Answers a command, or queues the command again if the actor returned it unhandled.
-    fn heard(&mut self, mut job: Box<Job>, told: Told) {
-        let answer = match told {
+    fn handle_answer(&mut self, mut job: Box<Job>, outcome: SubmitOutcome) {
+        let answer = match outcome {
             Ok(Ok(submitted)) => Ok(submitted),
             Ok(Err(Refusal { rejection, seq })) => Err(HubError::Rejected { rejection, seq }),
             Err(ReplyError::NotHandled) if job.attempts + 1 < ATTEMPTS_MAX => {
                 job.attempts += 1;
-                self.came_back.push_back(job);
+                self.returned.push_back(job);
                 return;
             }
             Err(ReplyError::NotHandled | ReplyError::Interrupted) => Err(HubError::OutcomeUnknown),
@@ -176,22 +176,22 @@ impl Runner {
 
     /// Returns the next command and its actor. As long as commands are in flight, only the actor that holds them
     /// qualifies.
-    async fn next(&mut self, nothing_under_way: bool) -> Option<(Box<Job>, SessionHandle)> {
-        if self.waiting.is_empty() || !self.came_back.is_empty() {
+    async fn next(&mut self, is_idle: bool) -> Option<(Box<Job>, SessionHandle)> {
+        if self.waiting.is_empty() || !self.returned.is_empty() {
             return None;
         }
         let known = self.hub.0.registry.find(self.session_id);
-        let same = known.filter(|handle| nothing_under_way || self.sent_to == Some(handle.actor.get_id()));
+        let same = known.filter(|handle| is_idle || self.sent_to == Some(handle.actor.get_id()));
         let handle = match same {
             Some(handle) => handle,
-            None if nothing_under_way => self.find_next().await?,
+            None if is_idle => self.find_next_actor().await?,
             None => return None,
         };
         self.waiting.pop_front().map(|job| (job, handle))
     }
 
     /// Returns the actor that follows the ended one. If there is none, answers all waiting commands with the error.
-    async fn find_next(&mut self) -> Option<SessionHandle> {
+    async fn find_next_actor(&mut self) -> Option<SessionHandle> {
         match self.hub.find(self.session_id, self.sent_to).await {
             Ok(handle) => Some(handle),
             Err(error) => {
@@ -208,8 +208,8 @@ impl Runner {
         &mut self,
         job: Box<Job>,
         handle: &SessionHandle,
-    ) -> Option<impl Future<Output = (Box<Job>, Told)> + use<>> {
-        let refused = match (self.hub.log_refuses(), handle.enter()) {
+    ) -> Option<impl Future<Output = (Box<Job>, SubmitOutcome)> + use<>> {
+        let refused = match (self.hub.log_refuses(), handle.admit()) {
             (Some(reason), _) => HubError::LogRefuses { reason },
             (None, Err(error)) => error,
             (None, Ok(permit)) => {
@@ -224,8 +224,8 @@ impl Runner {
                 // A cast that fails drops the message with its reply, which then reports [`ReplyError::NotHandled`].
                 let _ = handle.actor.cast(SessionMessage::Submit(submission));
                 return Some(async move {
-                    let told = reply::answer(answer).await;
-                    (job, told)
+                    let outcome = reply::answer(answer).await;
+                    (job, outcome)
                 });
             }
         };

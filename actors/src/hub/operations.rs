@@ -15,7 +15,7 @@ use crate::{
 
 /// Timeout of an inspection: an actor that decides a large batch is busy for a while, and an operator must not wait for
 /// it.
-const INSPECTION: Duration = Duration::from_millis(500);
+const INSPECTION_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Session in the supervision tree, with a view of its actor.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,8 +62,8 @@ impl Hub {
         if let Some(handle) = self.0.registry.find(branch.session_id) {
             let (reply, answer) = Reply::new(None);
             let _ = handle.actor.cast(SessionMessage::Inspect(reply));
-            let told = tokio::time::timeout(INSPECTION, reply::answer(answer)).await;
-            inside = told.ok().and_then(Result::ok);
+            let inspection = tokio::time::timeout(INSPECTION_TIMEOUT, reply::answer(answer)).await;
+            inside = inspection.ok().and_then(Result::ok);
         }
         Inspected { branch, inside }
     }
@@ -76,7 +76,7 @@ impl Hub {
         let done = self
             .supervise(|reply| SupervisorMessage::Operate(session_id, operation, reply))
             .await?;
-        done.map_err(|error| found_error(session_id, error))
+        done.map_err(|error| find_error(session_id, error))
     }
 
     /// Passivates an idle session. Returns false if the session is in use.
@@ -119,7 +119,7 @@ impl Hub {
     }
 }
 
-pub(super) fn found_error(session_id: SessionId, error: FindError) -> HubError {
+pub(super) fn find_error(session_id: SessionId, error: FindError) -> HubError {
     match error {
         FindError::NotFound => HubError::SessionNotFound(session_id),
         FindError::Quarantined { reason } => HubError::Quarantined { session_id, reason },

@@ -71,12 +71,16 @@ impl Hub {
     }
 
     async fn read(&self, session_id: SessionId, min_seq: Option<Seq>) -> Result<Snapshot, HubError> {
-        let _global = self.enter()?;
-        self.read_entered(session_id, min_seq).await
+        let _global = self.admit()?;
+        self.read_admitted(session_id, min_seq).await
     }
 
     /// Reads for a caller that holds a permit of the hub.
-    pub(super) async fn read_entered(&self, session_id: SessionId, min_seq: Option<Seq>) -> Result<Snapshot, HubError> {
+    pub(super) async fn read_admitted(
+        &self,
+        session_id: SessionId,
+        min_seq: Option<Seq>,
+    ) -> Result<Snapshot, HubError> {
         let retry = if min_seq.is_some() {
             Retry::WhileWaiting
         } else {
@@ -100,7 +104,7 @@ impl Hub {
         max: impl Into<PageMax>,
     ) -> Result<Vec<Arc<Recorded>>, HubError> {
         let records = self.0.log.read(session_id, after, max.into()).await;
-        let records = self.undamaged(session_id, records)?;
+        let records = self.quarantine_if_corrupt(session_id, records)?;
         records.ok_or(HubError::SessionNotFound(session_id))
     }
 
@@ -115,9 +119,9 @@ impl Hub {
         max: impl Into<PageMax>,
     ) -> Result<Page<Told>, HubError> {
         let before = before.unwrap_or(Seq(u64::MAX));
-        let told = self.0.log.read_back(session_id, before, max.into()).await;
-        let told = self.undamaged(session_id, told)?;
-        let items = told.ok_or(HubError::SessionNotFound(session_id))?;
+        let entries = self.0.log.read_back(session_id, before, max.into()).await;
+        let entries = self.quarantine_if_corrupt(session_id, entries)?;
+        let items = entries.ok_or(HubError::SessionNotFound(session_id))?;
         // The first command of a session has `first_seq` 1, and all commands before an item end before it.
         let more = items.last().is_some_and(|oldest| oldest.recorded.first_seq > Seq(1));
         Ok(Page { items, more })
@@ -133,7 +137,7 @@ impl Hub {
         command_id: CommandId,
     ) -> Result<Option<Arc<Recorded>>, HubError> {
         let found = self.0.log.find(session_id, vec![command_id]).await;
-        Ok(self.undamaged(session_id, found)?.pop())
+        Ok(self.quarantine_if_corrupt(session_id, found)?.pop())
     }
 
     /// Returns the document of a session right after event `at`, whatever followed.
@@ -151,9 +155,9 @@ impl Hub {
             };
             return reached.then_some(snapshot.document).ok_or(not_reached);
         }
-        let _global = self.enter()?;
+        let _global = self.admit()?;
         let stored = self.0.log.open_at(session_id, at).await;
-        let stored = self.undamaged(session_id, stored)?;
+        let stored = self.quarantine_if_corrupt(session_id, stored)?;
         let stored = stored.ok_or(HubError::SessionNotFound(session_id))?;
         let replay = move || document_at(stored.snapshot.as_ref(), &stored.records, at);
         let replayed = tokio::task::spawn_blocking(replay).await;
@@ -161,12 +165,12 @@ impl Hub {
             Ok(replayed) => replayed.map_err(|error| LogError::Corrupt(error.to_string())),
             Err(panic) => Err(LogError::Corrupt(panic.to_string())),
         };
-        self.undamaged(session_id, replayed)
+        self.quarantine_if_corrupt(session_id, replayed)
     }
 
     /// Passes on an answer of the log. Damage quarantines the session: its state in memory could contradict the log on
     /// disk (P12).
-    fn undamaged<T>(&self, session_id: SessionId, answer: Result<T, LogError>) -> Result<T, HubError> {
+    fn quarantine_if_corrupt<T>(&self, session_id: SessionId, answer: Result<T, LogError>) -> Result<T, HubError> {
         if let Err(LogError::Corrupt(reason)) = &answer {
             let damaged = SupervisorMessage::Damaged(session_id, reason.as_str().into());
             let _ = self.0.supervisor.cast(damaged);

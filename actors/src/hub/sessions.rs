@@ -80,11 +80,11 @@ impl Hub {
     /// As [`Hub::create`].
     pub async fn create_as(&self, chosen: Chosen, new: NewSession) -> Result<(Genesis, Option<Receipt>), HubError> {
         let hub = self.clone();
-        to_the_end(async move { hub.create_now(chosen, new).await }).await
+        run_to_completion(async move { hub.create_now(chosen, new).await }).await
     }
 
     async fn create_now(&self, chosen: Chosen, new: NewSession) -> Result<(Genesis, Option<Receipt>), HubError> {
-        let _global = self.enter()?;
+        let _global = self.admit()?;
         if let Some(reason) = self.log_refuses() {
             return Err(HubError::LogRefuses { reason });
         }
@@ -138,7 +138,7 @@ impl Hub {
     /// Runs to completion if the caller goes away: no log stays behind to become a session again at the next start.
     pub async fn delete(&self, session_id: SessionId) -> Result<(), HubError> {
         let hub = self.clone();
-        to_the_end(async move { hub.delete_now(session_id).await }).await
+        run_to_completion(async move { hub.delete_now(session_id).await }).await
     }
 
     async fn delete_now(&self, session_id: SessionId) -> Result<(), HubError> {
@@ -221,12 +221,12 @@ impl Hub {
     /// # Errors
     /// If the session cannot be reached.
     pub async fn begin_save(&self, session_id: SessionId) -> Result<SaveLease, HubError> {
-        let _global = self.enter()?;
+        let _global = self.admit()?;
         let handle = self.find(session_id, None).await?;
-        let waiting = handle.enter()?;
+        let waiting = handle.admit()?;
         let turn = handle.saving.acquire_owned().await;
         drop(waiting);
-        let snapshot = self.read_entered(session_id, None).await?;
+        let snapshot = self.read_admitted(session_id, None).await?;
         // The semaphore is never closed. An error would mean that the session is gone, although it has just been read.
         let turn = turn.map_err(|_| HubError::SessionNotFound(session_id))?;
         Ok(SaveLease { snapshot, _turn: turn })
@@ -234,7 +234,7 @@ impl Hub {
 }
 
 /// Runs `work` in a task of its own, which continues if the caller goes away.
-async fn to_the_end<T: Send + 'static>(
+async fn run_to_completion<T: Send + 'static>(
     work: impl Future<Output = Result<T, HubError>> + Send + 'static,
 ) -> Result<T, HubError> {
     let done = tokio::spawn(work.in_current_span()).await;
