@@ -53,7 +53,7 @@ pub enum BroadcastMessage {
     /// Notes that the presence state of a member changed.
     PresenceChanged(MemberId),
     /// Lists the members.
-    Census(Reply<Vec<Member>>),
+    ListMembers(Reply<Vec<Member>>),
     /// Removes a socket.
     Leave(MemberId, Arc<str>, Timestamp),
     /// Sends the reason to every socket and releases all sockets.
@@ -194,7 +194,7 @@ impl Actor for BroadcastActor {
                 state.sync(id, &sync, body.as_ref());
             }
             BroadcastMessage::PresenceChanged(id) => state.presence.changed(id),
-            BroadcastMessage::Census(reply) => {
+            BroadcastMessage::ListMembers(reply) => {
                 reply.send(state.members.values().map(|seat| seat.member.clone()).collect());
             }
             BroadcastMessage::Leave(id, reason, now) => state.leave(id, &reason, now),

@@ -52,7 +52,7 @@ use crate::{
 
 pub use fault::{ByOperator, Fault};
 pub use inspect::Inspection;
-pub use members::{Everybody, Roll};
+pub use members::{MemberRegistry, MemberSet};
 
 /// Messages of a session actor.
 pub enum SessionMessage {
@@ -75,7 +75,7 @@ pub enum SessionMessage {
     /// Notifies the room of a changed presence state.
     PresenceChanged(MemberId),
     /// Lists the members of the room.
-    Who(Reply<Everybody>),
+    ListMembers(Reply<MemberSet>),
     /// Removes a member from the room. The text is the reason that is published.
     Leave(MemberId, Arc<str>, Timestamp, Reply<()>),
     /// Reports the end of the append in flight.
@@ -269,7 +269,7 @@ pub struct SessionArguments {
     /// Broadcast actor of the room; `None` if the hub serves no sockets.
     pub room: Option<ActorRef<BroadcastMessage>>,
     /// Members that a failed predecessor of the actor left in the room.
-    pub roll: Roll,
+    pub member_registry: MemberRegistry,
     /// Shared resources.
     pub resources: SessionResources,
 }
@@ -335,14 +335,14 @@ impl Actor for SessionActor {
         let SessionArguments {
             session_id,
             room,
-            roll,
+            member_registry,
             resources,
         } = arguments;
         let (session, snapshot_seq) = open(session_id, &resources).await?;
         // Two sources of members: the room knows a member that a failed actor had admitted without recording it
         // elsewhere; the roll knows the members of a room that failed too.
-        let mut members = census(room.as_ref()).await;
-        members.extend(roll.members());
+        let mut members = list_members(room.as_ref()).await;
+        members.extend(member_registry.members());
         members.sort_by_key(|member| member.id);
         members.dedup_by_key(|member| member.id);
         tracing::info!(%session_id, seq = session.seq().0, nodes = session.document().graph.len(), "session started");
@@ -363,7 +363,7 @@ impl Actor for SessionActor {
             }),
             resources,
             room,
-            members: members::Members::new(roll),
+            members: members::Members::new(member_registry),
             waiting: VecDeque::new(),
             outbox: Vec::new(),
             append_in_flight: false,
@@ -491,11 +491,11 @@ async fn open(
 }
 
 /// Returns the members that the room's actor has.
-async fn census(room: Option<&ActorRef<BroadcastMessage>>) -> Vec<Member> {
+async fn list_members(room: Option<&ActorRef<BroadcastMessage>>) -> Vec<Member> {
     let Some(room) = room else { return Vec::new() };
     let (reply, members) = Reply::new(None);
     // A room that has stopped has no members.
-    let _ = room.cast(BroadcastMessage::Census(reply));
+    let _ = room.cast(BroadcastMessage::ListMembers(reply));
     reply::answer(members).await.unwrap_or_default()
 }
 

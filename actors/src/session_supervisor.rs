@@ -423,7 +423,7 @@ impl SupervisorState {
         let arguments = SessionArguments {
             session_id,
             room,
-            roll: usage.roll.clone(),
+            member_registry: usage.member_registry.clone(),
             resources: self.resources.clone(),
         };
         let spawned = ActorRuntime::spawn_linked_instant(None, SessionActor, arguments, myself.get_cell());

@@ -177,9 +177,9 @@ async fn room(sockets: usize) -> (ActorRef<BroadcastMessage>, Arc<Arrivals>) {
     }
     arrivals.complete.notified().await;
     // The actor handles messages in order, so its answer follows all earlier deliveries.
-    let (reply, census) = Reply::new(None);
-    room.cast(BroadcastMessage::Census(reply)).expect("the room lives");
-    assert_eq!(answer(census).await.expect("it answers").len(), sockets);
+    let (reply, members) = Reply::new(None);
+    room.cast(BroadcastMessage::ListMembers(reply)).expect("the room lives");
+    assert_eq!(answer(members).await.expect("it answers").len(), sockets);
     (room, arrivals)
 }
 

@@ -131,7 +131,7 @@ impl SessionState {
                         .push(Effect::Publish(BroadcastMessage::PresenceChanged(member)));
                 }
             }
-            SessionMessage::Who(reply) => {
+            SessionMessage::ListMembers(reply) => {
                 self.last_access = now();
                 self.reply_later(reply, |state| state.members.all());
             }

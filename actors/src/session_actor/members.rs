@@ -11,19 +11,19 @@ use crate::fan_out::{Member, MemberId};
 /// to its actor: sockets stay connected while both the session's actor and the room's actor restart, and no other part
 /// knows the sockets then. The session's actor is the only writer.
 #[derive(Clone, Default)]
-pub struct Roll(Arc<ArcSwap<OrdMap<MemberId, Member>>>);
+pub struct MemberRegistry(Arc<ArcSwap<OrdMap<MemberId, Member>>>);
 
 /// Members at one moment. Taking a copy is cheap: it shares its entries with the actor until either changes.
-pub type Everybody = OrdMap<MemberId, Member>;
+pub type MemberSet = OrdMap<MemberId, Member>;
 
-/// Members as the actor sees them. Each change is written to the [`Roll`] at once, because a failing actor cannot write
+/// Members as the actor sees them. Each change is written to the [`MemberRegistry`] at once, because a failing actor cannot write
 /// any more.
 pub(super) struct Members {
     now: OrdMap<MemberId, Member>,
-    roll: Roll,
+    member_registry: MemberRegistry,
 }
 
-impl Roll {
+impl MemberRegistry {
     /// Returns the registered members.
     pub(crate) fn members(&self) -> impl Iterator<Item = Member> + use<> {
         let members = OrdMap::clone(&self.0.load());
@@ -33,10 +33,10 @@ impl Roll {
 
 impl Members {
     /// Creates an empty member list. The registered members are added when the actor adopts them.
-    pub(super) fn new(roll: Roll) -> Self {
+    pub(super) fn new(member_registry: MemberRegistry) -> Self {
         Self {
             now: OrdMap::new(),
-            roll,
+            member_registry,
         }
     }
 
@@ -52,7 +52,7 @@ impl Members {
         self.now.contains_key(&id)
     }
 
-    pub(super) fn all(&self) -> Everybody {
+    pub(super) fn all(&self) -> MemberSet {
         self.now.clone()
     }
 
@@ -78,6 +78,6 @@ impl Members {
     /// Publishes the current members. The map is persistent: a clone shares all its nodes, whatever the number of
     /// members.
     fn show(&self) {
-        self.roll.0.store(Arc::new(self.now.clone()));
+        self.member_registry.0.store(Arc::new(self.now.clone()));
     }
 }

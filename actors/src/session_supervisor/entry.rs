@@ -20,7 +20,7 @@ use crate::{
     log::StoredHead,
     registry::SessionHandle,
     reply::Reply,
-    session_actor::{Roll, Snapshot},
+    session_actor::{MemberRegistry, Snapshot},
     world::now,
 };
 
@@ -60,7 +60,7 @@ pub(super) struct Entry {
 /// Data of a session that was used, or operated on, since the hub started.
 pub(super) struct Usage {
     pub(super) room: Option<ActorRef<BroadcastMessage>>,
-    pub(super) roll: Roll,
+    pub(super) member_registry: MemberRegistry,
     /// Callers that wait for the session to run. Bounded by the permits that the callers hold.
     pub(super) callers: Vec<Reply<Result<SessionHandle, FindError>>>,
     /// Reason to quarantine the session as soon as its actor has ended; `None`: no quarantine.
@@ -147,7 +147,7 @@ impl Entry {
     /// started room does not know.
     pub(super) fn close_room(&mut self, why: Farewell) {
         let Some(usage) = &mut self.usage else { return };
-        let departing = Departing::new(why, now(), std::mem::take(&mut usage.roll).members());
+        let departing = Departing::new(why, now(), std::mem::take(&mut usage.member_registry).members());
         if let Some(room) = usage.room.take() {
             let _ = room.cast(BroadcastMessage::Close(departing));
             // Messages that the room already has are still handled.
@@ -174,7 +174,7 @@ impl Default for Usage {
     fn default() -> Self {
         Self {
             room: None,
-            roll: Roll::default(),
+            member_registry: MemberRegistry::default(),
             callers: Vec::new(),
             condemned: None,
             started_at: None,
