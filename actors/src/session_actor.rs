@@ -17,9 +17,9 @@
 //! from the log (P8). Callers with a command in the group are told that the outcome is unknown. The next actor serves
 //! the waiting commands, unnoticed by their callers.
 
+mod bloom_filter;
+mod dedup;
 mod fault;
-mod filter;
-mod forgotten;
 mod group;
 mod inspect;
 mod lookup;
@@ -308,7 +308,7 @@ pub struct SessionState {
     /// `seq` up to which all events are durable.
     durable_seq: Seq,
     lookups: lookup::Lookups,
-    forgotten: forgotten::Forgotten,
+    dedup: dedup::Dedup,
     fault: Option<Fault>,
     /// Publishes `durable_seq` to followers.
     progress: watch::Sender<Seq>,
@@ -348,7 +348,7 @@ impl Actor for SessionActor {
         tracing::info!(%session_id, seq = session.seq().0, nodes = session.document().graph.len(), "session started");
         resources.stats.sessions_loaded.add(1);
         let durable_seq = session.seq();
-        let forgotten = forgotten::Forgotten::new(
+        let dedup = dedup::Dedup::new(
             session.remembers_everything(),
             new_filter_key(),
             resources.command_filter_bytes_max,
@@ -368,7 +368,7 @@ impl Actor for SessionActor {
             outbox: Vec::new(),
             append_in_flight: false,
             lookups: lookup::Lookups::default(),
-            forgotten,
+            dedup,
             fault: None,
             progress: watch::Sender::new(durable_seq),
             snapshot_seq,
@@ -376,7 +376,7 @@ impl Actor for SessionActor {
             template_due: false,
             stopping: false,
         };
-        state.adopt(members);
+        state.resubscribe_members(members);
         Ok(state)
     }
 
@@ -391,7 +391,7 @@ impl Actor for SessionActor {
                 result.inspect_err(|_| state.resources.stats.append_failures.increment())?;
                 state.append_in_flight = false;
                 state.durable_seq = state.session.seq();
-                state.release();
+                state.flush_outbox();
                 state.progress.send_replace(state.durable_seq);
                 state.snapshot_if_due();
                 state.stop_if_asked(&myself);
@@ -399,10 +399,10 @@ impl Actor for SessionActor {
             SessionMessage::Found(found) => {
                 state.lookups.found(found?);
                 if state.waiting.is_empty() {
-                    state.lookups.nothing_waits();
+                    state.lookups.clear();
                 }
                 state.ask_log(&myself);
-                state.read_forgotten(&myself);
+                state.read_ids(&myself);
             }
             SessionMessage::RoomCaughtUp => {}
             SessionMessage::IdsRead(page) => state.page_read(&myself, page),
@@ -410,9 +410,9 @@ impl Actor for SessionActor {
                 state.room = Some(room);
                 if sockets_stay {
                     let members = state.members.take();
-                    state.adopt(members);
+                    state.resubscribe_members(members);
                 } else {
-                    state.dismiss();
+                    state.disconnect_members();
                 }
             }
             // Operators are answered at once, because they ask when the session is blocked.
@@ -430,7 +430,7 @@ impl Actor for SessionActor {
             }
         }
         while !state.append_in_flight && !state.stopping && state.is_ready(&myself) {
-            state.turn(&myself)?;
+            state.run_group(&myself)?;
             state.follow_template().await;
         }
         Ok(())

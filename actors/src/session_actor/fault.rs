@@ -37,7 +37,7 @@ impl SessionState {
         clippy::panic,
         reason = "an operator asked for it, and fault injection is switched on"
     )]
-    pub(super) fn fail_if(&mut self, fault: Fault) {
+    pub(super) fn panic_if(&mut self, fault: Fault) {
         if self.fault == Some(fault) {
             self.fault = None;
             panic!("injected: {fault:?}");

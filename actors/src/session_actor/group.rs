@@ -31,7 +31,7 @@ const SNAPSHOT_EVENTS_PER_NODE: u64 = 4;
 /// Effect that leaves the actor once all earlier decisions are durable.
 pub(super) enum Effect {
     /// Reply or other effect outside the room.
-    Tell(Box<dyn FnOnce() + Send>),
+    Direct(Box<dyn FnOnce() + Send>),
     /// Outcome of a command for the room. Consecutive outcomes are published as one message.
     Command(Told),
     /// Any other message to the room.
@@ -40,7 +40,7 @@ pub(super) enum Effect {
 
 impl SessionState {
     /// Handles waiting messages in order as one group, and starts one append for all their records.
-    pub(super) fn turn(&mut self, myself: &ActorRef<SessionMessage>) -> Result<(), ActorProcessingErr> {
+    pub(super) fn run_group(&mut self, myself: &ActorRef<SessionMessage>) -> Result<(), ActorProcessingErr> {
         let expected = self.session.seq();
         let mut records = Vec::new();
         for _ in 0..self.resources.group_commands_max {
@@ -48,13 +48,13 @@ impl SessionState {
                 break;
             }
             let Some(message) = self.waiting.pop_front() else { break };
-            records.extend(self.process(message)?);
+            records.extend(self.handle_queued(message)?);
             if self.stopping || self.template_due {
                 break;
             }
         }
         if records.is_empty() {
-            self.release();
+            self.flush_outbox();
         } else {
             self.append_in_flight = true;
             let events = records.iter().map(|record| record.len_on_wire() as u64).sum();
@@ -80,11 +80,11 @@ impl SessionState {
     }
 
     /// Releases the effects that are durable now, in order for the room and in order for each caller.
-    pub(super) fn release(&mut self) {
+    pub(super) fn flush_outbox(&mut self) {
         let mut commands = Vec::new();
         for effect in std::mem::take(&mut self.outbox) {
             match effect {
-                Effect::Tell(send) => send(),
+                Effect::Direct(send) => send(),
                 Effect::Command(told) => commands.push(told),
                 Effect::Publish(message) => {
                     self.publish_commands(&mut commands);
@@ -103,7 +103,7 @@ impl SessionState {
     }
 
     /// Handles one message of a group. Returns the record to append; effects go to the outbox.
-    fn process(&mut self, message: SessionMessage) -> Result<Option<Arc<Recorded>>, ActorProcessingErr> {
+    fn handle_queued(&mut self, message: SessionMessage) -> Result<Option<Arc<Recorded>>, ActorProcessingErr> {
         match message {
             SessionMessage::Submit(submission) => {
                 self.last_access = submission.context.now;
@@ -114,13 +114,13 @@ impl SessionState {
                 match request.min_seq {
                     Some(seq) if seq > self.session.seq() => self.readers.push((seq, request.reply)),
                     Some(_) | None => {
-                        self.reply_later(request.reply, |state| snapshot(&state.session, state.members.len()));
+                        self.queue_reply(request.reply, |state| snapshot(&state.session, state.members.len()));
                     }
                 }
             }
             SessionMessage::Follow(reply) => {
                 self.last_access = now();
-                self.reply_later(reply, |state| state.progress.subscribe());
+                self.queue_reply(reply, |state| state.progress.subscribe());
             }
             SessionMessage::Join(member, position, now, reply) => self.join(member, position, now, reply),
             SessionMessage::Resync(member, request) => self.resync(member, request),
@@ -133,7 +133,7 @@ impl SessionState {
             }
             SessionMessage::ListMembers(reply) => {
                 self.last_access = now();
-                self.reply_later(reply, |state| state.members.all());
+                self.queue_reply(reply, |state| state.members.all());
             }
             SessionMessage::Leave(member, reason, now, reply) => {
                 if self.members.remove(member) {
@@ -141,15 +141,15 @@ impl SessionState {
                     self.outbox
                         .push(Effect::Publish(BroadcastMessage::Leave(member, reason, now)));
                 }
-                self.reply_later(reply, |_| ());
+                self.queue_reply(reply, |_| ());
             }
             SessionMessage::Passivate { idle_since, reply } => {
                 let idle = self.is_idle(idle_since);
                 self.stopping = idle;
                 if idle {
-                    self.snapshot_for_later();
+                    self.snapshot_before_passivation();
                 }
-                self.reply_later(reply, |state| idle.then(|| snapshot(&state.session, 0)));
+                self.queue_reply(reply, |state| idle.then(|| snapshot(&state.session, 0)));
             }
             SessionMessage::Stop(how) => self.stop(&how),
             // Handled on arrival, so never queued in `waiting`.
@@ -174,16 +174,16 @@ impl SessionState {
         } = submission;
         reply.start();
         let entered = span.clone().entered();
-        self.fail_if(Fault::PanicDecide);
+        self.panic_if(Fault::PanicDecide);
         let decided = match self.lookups.take(context.command_id) {
             Some(recorded) => again(&recorded, &command).map(Proposal::Answer),
             None => propose(&self.session, &command, &context),
         };
         let (answer, notice, record) = match decided {
             Ok(Proposal::Change(proposed)) => {
-                self.fail_if(Fault::PanicApply);
-                let (recorded, forgotten) = self.session.carry_out(proposed)?;
-                self.forgotten.extend(forgotten);
+                self.panic_if(Fault::PanicApply);
+                let (recorded, evicted) = self.session.carry_out(proposed)?;
+                self.dedup.extend(evicted);
                 self.template_due |= recorded.loads();
                 tracing::debug!(
                     first_seq = recorded.first_seq.0,
@@ -206,21 +206,21 @@ impl SessionState {
                     seq: self.session.seq(),
                 };
                 // A command that is malformed in any state concerns only its sender (ROOM-5).
-                let told = (!rejection.is_malformed()).then_some(Verdict::Refused(rejection));
-                (Err(refusal), told, None)
+                let published = (!rejection.is_malformed()).then_some(Verdict::Refused(rejection));
+                (Err(refusal), published, None)
             }
         };
         drop(entered);
         let epoch = self.session.genesis().epoch;
         let answer = answer.map(|receipt| Submitted { receipt, epoch });
-        self.outbox.push(Effect::Tell(Box::new(move || reply.send(answer))));
+        self.outbox.push(Effect::Direct(Box::new(move || reply.send(answer))));
         if let Some(verdict) = notice {
-            self.notify(&command, context, verdict, span);
+            self.publish_outcome(&command, context, verdict, span);
         }
         Ok(record)
     }
 
-    fn notify(&mut self, command: &Command, context: Context, verdict: Verdict, span: Span) {
+    fn publish_outcome(&mut self, command: &Command, context: Context, verdict: Verdict, span: Span) {
         if self.members.is_empty() {
             return;
         }
@@ -244,12 +244,12 @@ impl SessionState {
         let max = self.resources.sockets_per_session_max;
         let full = self.members.len() >= max && !self.members.contains(member.id);
         if full || self.room.is_none() {
-            return self.reply_later(reply, move |_| Err(RoomFull { max }));
+            return self.queue_reply(reply, move |_| Err(RoomFull { max }));
         }
         let sync = Arc::new(self.sync(position, None, SyncReason::FirstJoin, now));
         self.members.insert(member.clone());
         self.outbox.push(Effect::Publish(BroadcastMessage::Join(member, sync)));
-        self.reply_later(reply, |_| Ok(()));
+        self.queue_reply(reply, |_| Ok(()));
     }
 
     fn resync(&mut self, member: MemberId, request: ResyncRequest) {
@@ -261,7 +261,7 @@ impl SessionState {
     }
 
     /// Takes over the members of a room. Each member gets a sync.
-    pub(super) fn adopt(&mut self, members: Vec<Member>) {
+    pub(super) fn resubscribe_members(&mut self, members: Vec<Member>) {
         let sync = Arc::new(self.sync(None, Some(SyncReason::RoomRestarted), SyncReason::RoomRestarted, now()));
         for member in members {
             self.members.insert(member.clone());
@@ -269,21 +269,21 @@ impl SessionState {
                 .push(Effect::Publish(BroadcastMessage::Adopt(member, Arc::clone(&sync))));
         }
         if !self.append_in_flight {
-            self.release();
+            self.flush_outbox();
         }
     }
 
     /// Disconnects the members of a room. The clients reconnect by themselves.
-    pub(super) fn dismiss(&mut self) {
+    pub(super) fn disconnect_members(&mut self) {
         for member in self.members.take() {
             // The new room may yet get the member: a join of the member may precede the leave in the outbox.
             let leave = BroadcastMessage::Leave(member.id, "room_failed".into(), now());
             self.outbox.push(Effect::Publish(leave));
             let release = move || member.socket.release(Release::CloseTransport);
-            self.outbox.push(Effect::Tell(Box::new(release)));
+            self.outbox.push(Effect::Direct(Box::new(release)));
         }
         if !self.append_in_flight {
-            self.release();
+            self.flush_outbox();
         }
     }
 
@@ -293,13 +293,13 @@ impl SessionState {
         &self,
         position: Option<Position>,
         forced: Option<SyncReason>,
-        unplaced: SyncReason,
+        default_reason: SyncReason,
         now: Timestamp,
     ) -> Sync {
         let session = &self.session;
         let (reason, events) = match (forced, position) {
             (Some(reason), _) => (reason, None),
-            (None, None) => (unplaced, None),
+            (None, None) => (default_reason, None),
             (None, Some(at)) if at.epoch != Some(session.genesis().epoch) => (SyncReason::EpochChanged, None),
             (None, Some(at)) if at.seq > session.seq() => (SyncReason::AheadOfLog, None),
             (None, Some(at)) => match session.since(at.seq) {
@@ -329,7 +329,7 @@ impl SessionState {
     }
 
     /// Writes a snapshot before passivation if a quarter of the usual events followed the last one.
-    fn snapshot_for_later(&mut self) {
+    fn snapshot_before_passivation(&mut self) {
         self.snapshot_after(self.snapshot_every() / 4);
     }
 
@@ -369,10 +369,10 @@ impl SessionState {
     }
 
     /// Computes the answer from the current state and puts it into the outbox.
-    fn reply_later<T: Send + 'static>(&mut self, mut reply: Reply<T>, answer: impl FnOnce(&Self) -> T) {
+    fn queue_reply<T: Send + 'static>(&mut self, mut reply: Reply<T>, answer: impl FnOnce(&Self) -> T) {
         reply.start();
         let answer = answer(self);
-        self.outbox.push(Effect::Tell(Box::new(move || reply.send(answer))));
+        self.outbox.push(Effect::Direct(Box::new(move || reply.send(answer))));
     }
 
     fn answer_readers(&mut self) {

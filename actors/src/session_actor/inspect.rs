@@ -43,7 +43,7 @@ impl SessionState {
     pub(super) fn inspect(&self) -> Inspection {
         let session = &self.session;
         let graph: &Graph = &session.document().graph;
-        let command_filter_bytes = self.forgotten.bytes();
+        let command_filter_bytes = self.dedup.bytes();
         let memory_bytes =
             graph.len() * NODE_BYTES + session.window_bytes() + session.history().weight_bytes() + command_filter_bytes;
         Inspection {

@@ -1,7 +1,7 @@
 //! Lookup of commands that the log may hold (P4).
 //!
 //! The session remembers its latest commands; older commands are known only to the log. Most ids are nevertheless
-//! certain to be new ([`super::forgotten`]). The actor asks the log about the other ids as soon as the command arrives,
+//! certain to be new ([`super::dedup`]). The actor asks the log about the other ids as soon as the command arrives,
 //! during the append before it, so that the answer is usually there when the command is handled. One query covers
 //! several ids. Commands never overtake each other because of a lookup: a group ends before a command whose lookup is
 //! pending.
@@ -32,36 +32,36 @@ pub struct Found {
 pub(super) struct Lookups {
     to_ask: Vec<CommandId>,
     in_flight: bool,
-    known: BTreeMap<CommandId, (Option<Arc<Recorded>>, Seq)>,
+    answers: BTreeMap<CommandId, (Option<Arc<Recorded>>, Seq)>,
 }
 
 impl Lookups {
     pub(super) fn found(&mut self, found: Found) {
         self.in_flight = false;
         for id in found.commands {
-            self.known.insert(id, (None, found.as_of));
+            self.answers.insert(id, (None, found.as_of));
         }
         for record in found.records {
-            self.known.insert(record.command_id, (Some(record), found.as_of));
+            self.answers.insert(record.command_id, (Some(record), found.as_of));
         }
     }
 
     /// Drops the remaining answers once no message waits. They belong to commands that proved to be new while the query
     /// was running, and were handled without the answer.
-    pub(super) fn nothing_waits(&mut self) {
-        self.known.clear();
+    pub(super) fn clear(&mut self) {
+        self.answers.clear();
     }
 
     /// Returns the record of a command that is about to be decided.
     pub(super) fn take(&mut self, command: CommandId) -> Option<Arc<Recorded>> {
-        self.known.remove(&command)?.0
+        self.answers.remove(&command)?.0
     }
 }
 
 impl SessionState {
     /// Queues a lookup of a command that may be in the log.
     pub(super) fn look_up(&mut self, myself: &ActorRef<SessionMessage>, command: CommandId) {
-        if self.is_known(command) || self.lookups.to_ask.contains(&command) {
+        if self.is_resolved(command) || self.lookups.to_ask.contains(&command) {
             return;
         }
         self.lookups.to_ask.push(command);
@@ -78,7 +78,7 @@ impl SessionState {
         if self.backlog.is_full() {
             return false;
         }
-        if self.is_known(command) {
+        if self.is_resolved(command) {
             return true;
         }
         if !self.lookups.in_flight {
@@ -88,14 +88,14 @@ impl SessionState {
     }
 
     /// Returns true if the session can tell without further lookup whether the command was accepted before.
-    fn is_known(&self, command: CommandId) -> bool {
+    fn is_resolved(&self, command: CommandId) -> bool {
         let session = &self.session;
-        if session.remembers_everything() || session.recent(command).is_some() || self.forgotten.has_not(command) {
+        if session.remembers_everything() || session.recent(command).is_some() || self.dedup.is_new(command) {
             return true;
         }
         // A negative answer is valid as long as the session remembers all commands after `as_of`.
         self.lookups
-            .known
+            .answers
             .get(&command)
             .is_some_and(|(recorded, as_of)| recorded.is_some() || session.since(*as_of).is_some())
     }

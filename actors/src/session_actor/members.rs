@@ -58,26 +58,26 @@ impl Members {
 
     pub(super) fn insert(&mut self, member: Member) {
         self.now.insert(member.id, member);
-        self.show();
+        self.publish();
     }
 
     /// Removes a member. Returns false if `id` is not a member.
     pub(super) fn remove(&mut self, id: MemberId) -> bool {
-        let was_one = self.now.remove(&id).is_some();
-        self.show();
-        was_one
+        let was_member = self.now.remove(&id).is_some();
+        self.publish();
+        was_member
     }
 
     /// Removes and returns all members.
     pub(super) fn take(&mut self) -> Vec<Member> {
         let all = std::mem::take(&mut self.now);
-        self.show();
+        self.publish();
         all.into_iter().map(|(_, member)| member).collect()
     }
 
     /// Publishes the current members. The map is persistent: a clone shares all its nodes, whatever the number of
     /// members.
-    fn show(&self) {
+    fn publish(&self) {
         self.member_registry.0.store(Arc::new(self.now.clone()));
     }
 }

@@ -22,10 +22,10 @@ const BYTES_PER_ID: usize = 2;
 
 /// Overfill factor of the last filter once the memory limit is reached: the filter takes this multiple of the ids that
 /// it is designed for. At a factor of 3 the false-positive rate is one third, and each further id gains little.
-const OVERFULL: usize = 3;
+const OVERFILL: usize = 3;
 
 /// Growable Bloom filter; see the [module](self).
-pub(super) struct Filter {
+pub(super) struct GrowableBloomFilter {
     key: u128,
     bytes_max: usize,
     layers: Vec<Layer>,
@@ -52,7 +52,7 @@ impl Layer {
     }
 }
 
-impl Filter {
+impl GrowableBloomFilter {
     /// Creates an empty filter. An empty filter takes no memory; a filter never takes more than `bytes_max`.
     pub(super) const fn new(key: u128, bytes_max: usize) -> Self {
         Self {
@@ -103,7 +103,7 @@ impl Filter {
             self.layers.push(Layer::new(bytes, self.key));
         }
         let last = self.layers.last_mut()?;
-        (last.ids < last.ids_max * OVERFULL).then_some(last)
+        (last.ids < last.ids_max * OVERFILL).then_some(last)
     }
 
     /// Returns the size of the next layer in bytes; `None` at the memory limit. A remainder that is too small for
@@ -134,7 +134,7 @@ mod tests {
     }
 
     /// Returns the number of false positives among 10,000 ids that were never inserted.
-    fn mistaken(filter: &Filter) -> usize {
+    fn mistaken(filter: &GrowableBloomFilter) -> usize {
         (0..10_000)
             .filter(|&number| filter.may_contain(id(u64::MAX - number)))
             .count()
@@ -150,7 +150,7 @@ mod tests {
             ids in proptest::collection::vec(any::<u128>(), 0..300),
             close in 0_u64..3_000,
         ) {
-            let mut filter = Filter::new(key, bytes_max);
+            let mut filter = GrowableBloomFilter::new(key, bytes_max);
             let ids: Vec<_> = ids.into_iter().map(|id| CommandId::new(Uuid::from_u128(id))).chain((0..close).map(id)).collect();
             let taken = ids.iter().take_while(|&&id| filter.insert(id).is_ok()).count();
             prop_assert!(filter.bytes() <= bytes_max);
@@ -166,7 +166,7 @@ mod tests {
     /// first layer.
     #[test]
     fn filter_grows_with_its_ids() {
-        let mut filter = Filter::new(7, 1_048_576);
+        let mut filter = GrowableBloomFilter::new(7, 1_048_576);
         assert_eq!((filter.bytes(), mistaken(&filter)), (0, 0));
         for number in 1..=40_000_usize {
             filter.insert(id(number as u64)).expect("there is room");
@@ -181,7 +181,7 @@ mod tests {
     /// filter is full.
     #[test]
     fn false_positives_are_rare_below_capacity() {
-        let mut filter = Filter::new(7, 65_536);
+        let mut filter = GrowableBloomFilter::new(7, 65_536);
         for number in 0..32_768 {
             filter.insert(id(number)).expect("there is room");
         }
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn false_positives_depend_on_the_key() {
         let full = |key| {
-            let mut filter = Filter::new(key, FIRST_BYTES);
+            let mut filter = GrowableBloomFilter::new(key, FIRST_BYTES);
             (0..).take_while(|&number| filter.insert(id(number)).is_ok()).count();
             (0..10_000)
                 .filter(|&number| filter.may_contain(id(u64::MAX - number)))
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn filter_without_memory_is_full_at_once() {
         for bytes_max in [0, 7] {
-            let mut filter = Filter::new(7, bytes_max);
+            let mut filter = GrowableBloomFilter::new(7, bytes_max);
             assert_eq!((filter.insert(id(1)), filter.bytes()), (Err(Full), 0));
             assert!(!filter.may_contain(id(1)));
         }

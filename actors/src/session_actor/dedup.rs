@@ -1,7 +1,7 @@
 //! Deduplication of commands older than the replay window (P4).
 //!
 //! Nearly every command is new, and asking the log about each would cost more than all other work on the command except
-//! the append. A [`Filter`] therefore holds the ids of all commands that left the replay window. An id in neither the
+//! the append. A [`GrowableBloomFilter`] therefore holds the ids of all commands that left the replay window. An id in neither the
 //! window nor the filter was never accepted. An id that the filter may contain is looked up in the log
 //! ([`super::lookup`]).
 //!
@@ -21,7 +21,7 @@ use ractor::ActorRef;
 
 use super::{
     SessionMessage, SessionState,
-    filter::{Filter, Full},
+    bloom_filter::{Full, GrowableBloomFilter},
 };
 use crate::{domain::ids::CommandId, log::LogError};
 
@@ -33,61 +33,61 @@ const PAGE_IDS: usize = 1_000;
 const RETRY_LOOKUPS: usize = 64;
 
 /// Deduplication state of a session; see the [module](self).
-pub(super) struct Forgotten {
-    filter: Filter,
-    reading: Reading,
+pub(super) struct Dedup {
+    filter: GrowableBloomFilter,
+    reading: IdReading,
 }
 
 /// Progress of reading the ids from before this actor.
-enum Reading {
+enum IdReading {
     /// All ids are in the filter.
     Complete,
     /// The next page is requested after `lookups` further answered lookups.
     Due { after: Option<CommandId>, lookups: usize },
     /// The request for the page after `after` is in flight.
-    UnderWay { after: Option<CommandId> },
+    InFlight { after: Option<CommandId> },
     /// The session has more ids than the filter can usefully hold.
-    GivenUp,
+    Disabled,
 }
 
 /// Page of command ids in ascending order, after a given id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Page {
+pub(super) struct IdPage {
     after: Option<CommandId>,
 }
 
-impl Forgotten {
+impl Dedup {
     /// Creates the state of a new session, or of a loaded session whose ids have to be read.
     pub(super) const fn new(remembers_everything: bool, key: u128, bytes_max: usize) -> Self {
         let reading = if remembers_everything {
-            Reading::Complete
+            IdReading::Complete
         } else {
-            Reading::Due {
+            IdReading::Due {
                 after: None,
                 lookups: 0,
             }
         };
         Self {
-            filter: Filter::new(key, bytes_max),
+            filter: GrowableBloomFilter::new(key, bytes_max),
             reading,
         }
     }
 
     /// Returns true if `command` is certainly not among the commands that left the window.
-    pub(super) fn has_not(&self, command: CommandId) -> bool {
-        matches!(self.reading, Reading::Complete) && !self.filter.may_contain(command)
+    pub(super) fn is_new(&self, command: CommandId) -> bool {
+        matches!(self.reading, IdReading::Complete) && !self.filter.may_contain(command)
     }
 
     /// Adds commands that leave the window. Ids are added also while pages are being read, since the pages do not
     /// contain commands that the log did not have yet.
     pub(super) fn extend(&mut self, commands: impl IntoIterator<Item = CommandId>) {
-        if matches!(self.reading, Reading::GivenUp) {
+        if matches!(self.reading, IdReading::Disabled) {
             return;
         }
         for command in commands {
             if let Err(Full) = self.filter.insert(command) {
                 self.filter.clear();
-                self.reading = Reading::GivenUp;
+                self.reading = IdReading::Disabled;
                 return;
             }
         }
@@ -99,28 +99,28 @@ impl Forgotten {
     }
 
     /// Counts an answered lookup. Returns the page to request now, if any.
-    pub(super) const fn lookup_answered(&mut self) -> Option<Page> {
+    pub(super) const fn lookup_answered(&mut self) -> Option<IdPage> {
         match &mut self.reading {
-            Reading::Due { after, lookups: 0 } => {
+            IdReading::Due { after, lookups: 0 } => {
                 let after = *after;
-                self.reading = Reading::UnderWay { after };
-                Some(Page { after })
+                self.reading = IdReading::InFlight { after };
+                Some(IdPage { after })
             }
-            Reading::Due { lookups, .. } => {
+            IdReading::Due { lookups, .. } => {
                 *lookups -= 1;
                 None
             }
-            Reading::Complete | Reading::UnderWay { .. } | Reading::GivenUp => None,
+            IdReading::Complete | IdReading::InFlight { .. } | IdReading::Disabled => None,
         }
     }
 
     /// Adds the ids of a page, or schedules a retry. Returns the next page to request, if any.
-    pub(super) fn page_read(&mut self, page: Result<Vec<CommandId>, LogError>) -> Option<Page> {
-        let Reading::UnderWay { after } = self.reading else {
+    pub(super) fn page_read(&mut self, page: Result<Vec<CommandId>, LogError>) -> Option<IdPage> {
+        let IdReading::InFlight { after } = self.reading else {
             return None;
         };
         let Ok(ids) = page else {
-            self.reading = Reading::Due {
+            self.reading = IdReading::Due {
                 after,
                 lookups: RETRY_LOOKUPS,
             };
@@ -128,22 +128,22 @@ impl Forgotten {
         };
         let next = ids.last().copied().filter(|_| ids.len() == PAGE_IDS);
         self.reading = match next {
-            Some(_) => Reading::UnderWay { after: next },
-            None => Reading::Complete,
+            Some(_) => IdReading::InFlight { after: next },
+            None => IdReading::Complete,
         };
         self.extend(ids);
         match self.reading {
-            Reading::UnderWay { after } => Some(Page { after }),
-            Reading::Complete | Reading::Due { .. } | Reading::GivenUp => None,
+            IdReading::InFlight { after } => Some(IdPage { after }),
+            IdReading::Complete | IdReading::Due { .. } | IdReading::Disabled => None,
         }
     }
 }
 
 impl SessionState {
     /// Starts or continues to read the ids from before this actor.
-    pub(super) fn read_forgotten(&mut self, myself: &ActorRef<SessionMessage>) {
-        if let Some(page) = self.forgotten.lookup_answered() {
-            self.ask_page(myself, page);
+    pub(super) fn read_ids(&mut self, myself: &ActorRef<SessionMessage>) {
+        if let Some(page) = self.dedup.lookup_answered() {
+            self.request_page(myself, page);
         }
     }
 
@@ -158,12 +158,12 @@ impl SessionState {
         if let Err(error) = &page {
             tracing::warn!(%session_id, %error, "ids of older commands cannot be read now; each is looked up");
         }
-        if let Some(page) = self.forgotten.page_read(page) {
-            self.ask_page(myself, page);
+        if let Some(page) = self.dedup.page_read(page) {
+            self.request_page(myself, page);
         }
     }
 
-    fn ask_page(&self, myself: &ActorRef<SessionMessage>, page: Page) {
+    fn request_page(&self, myself: &ActorRef<SessionMessage>, page: IdPage) {
         let session_id = self.session.genesis().session_id;
         let asked = self.resources.log.command_ids(session_id, page.after, PAGE_IDS);
         let myself = myself.clone();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     /// Returns a page as the log does.
-    fn page(log: &BTreeSet<CommandId>, page: Page) -> Vec<CommandId> {
+    fn page(log: &BTreeSet<CommandId>, page: IdPage) -> Vec<CommandId> {
         let beyond = log.iter().filter(|&&id| page.after.is_none_or(|after| id > after));
         beyond.copied().take(PAGE_IDS).collect()
     }
@@ -210,29 +210,29 @@ mod tests {
         ) {
             let mut log: BTreeSet<_> = (0..before).map(id).collect();
             let mut accepted = before;
-            let mut forgotten = Forgotten::new(before == 0, KEY, BYTES_MAX);
-            let mut asked = forgotten.lookup_answered();
+            let mut dedup = Dedup::new(before == 0, KEY, BYTES_MAX);
+            let mut asked = dedup.lookup_answered();
             for (more, durable, comes) in steps {
                 let new: Vec<_> = (accepted..accepted + more).map(id).collect();
                 accepted += more;
-                forgotten.extend(new.iter().copied());
+                dedup.extend(new.iter().copied());
                 if durable {
                     log.extend(new);
                 }
                 if let Some(wanted) = asked.take() {
                     let answer = if comes { Ok(page(&log, wanted)) } else { Err(LogError::Io(String::new())) };
-                    asked = forgotten.page_read(answer);
+                    asked = dedup.page_read(answer);
                 }
-                prop_assert!(!(0..accepted).any(|number| forgotten.has_not(id(number))));
+                prop_assert!(!(0..accepted).any(|number| dedup.is_new(id(number))));
             }
             for _ in 0..=RETRY_LOOKUPS {
-                asked = asked.or_else(|| forgotten.lookup_answered());
+                asked = asked.or_else(|| dedup.lookup_answered());
             }
             while let Some(wanted) = asked {
-                asked = forgotten.page_read(Ok(page(&log, wanted)));
+                asked = dedup.page_read(Ok(page(&log, wanted)));
             }
-            prop_assert!(!(0..accepted).any(|number| forgotten.has_not(id(number))));
-            let certain = (accepted..accepted + 1_000).filter(|&number| forgotten.has_not(id(number))).count();
+            prop_assert!(!(0..accepted).any(|number| dedup.is_new(id(number))));
+            let certain = (accepted..accepted + 1_000).filter(|&number| dedup.is_new(id(number))).count();
             prop_assert!(certain > 950, "{} of 1,000 are certain", certain);
         }
     }
@@ -240,9 +240,9 @@ mod tests {
     /// A session that started with this actor reads no page and takes no memory before a command leaves the window.
     #[test]
     fn new_session_reads_no_page_and_takes_no_memory() {
-        let mut forgotten = Forgotten::new(true, KEY, BYTES_MAX);
-        assert!(forgotten.has_not(id(1)));
-        assert_eq!((forgotten.lookup_answered(), forgotten.bytes()), (None, 0));
+        let mut dedup = Dedup::new(true, KEY, BYTES_MAX);
+        assert!(dedup.is_new(id(1)));
+        assert_eq!((dedup.lookup_answered(), dedup.bytes()), (None, 0));
     }
 
     /// A page that cannot be read is requested again, from the same id, after a number of lookups. Until then no id is
@@ -250,35 +250,35 @@ mod tests {
     #[test]
     fn failed_page_is_requested_again_later() {
         let log: BTreeSet<_> = (0..1_500).map(id).collect();
-        let mut forgotten = Forgotten::new(false, KEY, BYTES_MAX);
-        let first = forgotten.lookup_answered().expect("the first page");
-        assert_eq!(forgotten.lookup_answered(), None, "one at a time");
-        let second = forgotten.page_read(Ok(page(&log, first))).expect("the second page");
-        assert_eq!(forgotten.page_read(Err(LogError::Io(String::new()))), None);
+        let mut dedup = Dedup::new(false, KEY, BYTES_MAX);
+        let first = dedup.lookup_answered().expect("the first page");
+        assert_eq!(dedup.lookup_answered(), None, "one at a time");
+        let second = dedup.page_read(Ok(page(&log, first))).expect("the second page");
+        assert_eq!(dedup.page_read(Err(LogError::Io(String::new()))), None);
         for _ in 0..RETRY_LOOKUPS {
-            assert_eq!(forgotten.lookup_answered(), None);
+            assert_eq!(dedup.lookup_answered(), None);
         }
-        assert!(!forgotten.has_not(id(9_999)));
-        assert_eq!(forgotten.lookup_answered(), Some(second));
-        assert_eq!(forgotten.page_read(Ok(page(&log, second))), None);
-        assert!(forgotten.has_not(id(9_999)) && !forgotten.has_not(id(1_499)));
+        assert!(!dedup.is_new(id(9_999)));
+        assert_eq!(dedup.lookup_answered(), Some(second));
+        assert_eq!(dedup.page_read(Ok(page(&log, second))), None);
+        assert!(dedup.is_new(id(9_999)) && !dedup.is_new(id(1_499)));
     }
 
     /// P9: a session with more commands than the filter can hold drops the filter and reads no further page.
     #[test]
     fn filter_is_dropped_at_its_capacity() {
         let log: BTreeSet<_> = (0..5_000).map(id).collect();
-        let mut forgotten = Forgotten::new(false, KEY, 1_024);
-        let mut asked = forgotten.lookup_answered();
+        let mut dedup = Dedup::new(false, KEY, 1_024);
+        let mut asked = dedup.lookup_answered();
         let mut pages = 0;
         while let Some(wanted) = asked {
-            asked = forgotten.page_read(Ok(page(&log, wanted)));
+            asked = dedup.page_read(Ok(page(&log, wanted)));
             pages += 1;
         }
         assert!(pages < 5, "{pages} pages");
-        assert_eq!((forgotten.lookup_answered(), forgotten.bytes()), (None, 0));
-        forgotten.extend([id(1)]);
-        assert!(!forgotten.has_not(id(9_999)), "everything is looked up");
-        assert_eq!(forgotten.bytes(), 0);
+        assert_eq!((dedup.lookup_answered(), dedup.bytes()), (None, 0));
+        dedup.extend([id(1)]);
+        assert!(!dedup.is_new(id(9_999)), "everything is looked up");
+        assert_eq!(dedup.bytes(), 0);
     }
 }
