@@ -4,11 +4,11 @@
 //! two publications. Each room has its own actor, so a large or slow room delays no other room (P7). The actor decides
 //! nothing about the session and no command waits for it: a failed room fails no command (P10).
 
-mod backlog;
-mod departing;
-mod pacing;
+mod credits;
 mod presence;
-mod seat;
+mod socket_shutdown;
+mod subscriber;
+mod sync_limiter;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -28,21 +28,21 @@ use crate::{
     world::{instant, now},
 };
 
-pub(crate) use backlog::Backlog;
-pub use backlog::Underway;
-pub use departing::{Departing, Farewell};
+pub(crate) use credits::DeliveryCredits;
+pub use credits::HeldCredits;
 pub(crate) use presence::list;
+pub use socket_shutdown::{CloseReason, SocketShutdown};
 
 use self::{
-    pacing::{PACE, Pacing},
     presence::RoomPresence,
-    seat::Seat,
+    subscriber::Subscriber,
+    sync_limiter::{SYNC_CHECK_INTERVAL, SyncLimiter},
 };
 
 /// Messages of a broadcast actor.
 pub enum BroadcastMessage {
     /// Publishes commands of one group in log order, each with its outcome.
-    Commands(Vec<Told>),
+    Commands(Vec<CommandOutcome>),
     /// Adds a socket, which gets the sync. The other members are notified.
     Join(Member, Arc<Sync>),
     /// Sends a sync to a member.
@@ -57,11 +57,11 @@ pub enum BroadcastMessage {
     /// Removes a socket.
     Leave(MemberId, Arc<str>, Timestamp),
     /// Sends the reason to every socket and releases all sockets.
-    Close(Departing),
+    Close(SocketShutdown),
     /// Sends every socket the current `seq`, after a quiet interval.
     Tick,
     /// Checks whether deferred large syncs can be granted.
-    Pace,
+    CheckSyncs,
     /// Publishes the gathered changes of presence.
     TellPresence,
     /// Panics, on an operator's request.
@@ -69,13 +69,13 @@ pub enum BroadcastMessage {
 }
 
 /// Command with its outcome, for publication.
-pub struct Told {
+pub struct CommandOutcome {
     /// Outcome of the command.
     pub notice: CommandNotice,
     /// Span of the command, from edge to fan-out.
     pub span: Span,
     /// Delivery credits of the command, returned on drop; `None` in a room without credits.
-    pub underway: Option<Underway>,
+    pub credits: Option<HeldCredits>,
 }
 
 /// Arguments of a broadcast actor.
@@ -106,7 +106,7 @@ pub struct BroadcastState {
     room: Room,
     encoder: Arc<dyn Encoder>,
     stats: Arc<Stats>,
-    members: BTreeMap<MemberId, Seat>,
+    members: BTreeMap<MemberId, Subscriber>,
     /// Last encoded snapshot with its `seq`, until the session changes. Many sockets that join at once share the
     /// encoding.
     snapshot: Option<(Seq, SyncBody)>,
@@ -115,16 +115,16 @@ pub struct BroadcastState {
     tick_interval: Duration,
     /// Last published event since the last tick, with the hash of the graph there. `Some` means that a tick is
     /// scheduled.
-    untold: Option<(Seq, Option<StateHash>)>,
-    pacing: Pacing,
+    pending_tick: Option<(Seq, Option<StateHash>)>,
+    sync_limiter: SyncLimiter,
     /// True while a check of the large syncs is scheduled.
-    is_pacing: bool,
+    is_check_scheduled: bool,
     events_packet_bytes_max: usize,
     sync_bytes_in_flight_max: usize,
     presence: RoomPresence,
     presence_interval: Duration,
     /// True while a publication of presence is scheduled.
-    is_gathering: bool,
+    is_presence_scheduled: bool,
 }
 
 /// Number of nodes or records from which encoding moves to a blocking thread: about a millisecond of work.
@@ -158,14 +158,14 @@ impl Actor for BroadcastActor {
             snapshot: None,
             snapshot_bytes: 0,
             tick_interval,
-            untold: None,
-            pacing: Pacing::new(sync_bytes_in_flight_max),
-            is_pacing: false,
+            pending_tick: None,
+            sync_limiter: SyncLimiter::new(sync_bytes_in_flight_max),
+            is_check_scheduled: false,
             events_packet_bytes_max,
             sync_bytes_in_flight_max,
             presence: RoomPresence::new(presence_clients_max),
             presence_interval,
-            is_gathering: false,
+            is_presence_scheduled: false,
         })
     }
 
@@ -176,38 +176,44 @@ impl Actor for BroadcastActor {
         state: &mut BroadcastState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            BroadcastMessage::Commands(told) => state.publish(&myself, &told).await,
+            BroadcastMessage::Commands(outcomes) => state.publish(&myself, &outcomes).await,
             BroadcastMessage::Join(member, sync) => {
-                let body = state.let_out(member.id, &sync).await;
+                let body = state.prepare_sync(member.id, &sync).await;
                 state.join(member, &sync, body.as_ref());
             }
             BroadcastMessage::Resync(id, sync) => {
                 if state.members.contains_key(&id) {
-                    let body = state.let_out(id, &sync).await;
+                    let body = state.prepare_sync(id, &sync).await;
                     state.sync(id, &sync, body.as_ref());
                 }
             }
             BroadcastMessage::Adopt(member, sync) => {
-                let body = state.let_out(member.id, &sync).await;
+                let body = state.prepare_sync(member.id, &sync).await;
                 state.presence.adopted(&member);
-                let id = state.seat(member, false);
+                let id = state.add_subscriber(member, false);
                 state.sync(id, &sync, body.as_ref());
             }
             BroadcastMessage::PresenceChanged(id) => state.presence.changed(id),
             BroadcastMessage::ListMembers(reply) => {
-                reply.send(state.members.values().map(|seat| seat.member.clone()).collect());
+                reply.send(
+                    state
+                        .members
+                        .values()
+                        .map(|subscriber| subscriber.member.clone())
+                        .collect(),
+                );
             }
             BroadcastMessage::Leave(id, reason, now) => state.leave(id, &reason, now),
-            BroadcastMessage::Close(departing) => state.close(departing),
+            BroadcastMessage::Close(shutdown) => state.close(shutdown),
             BroadcastMessage::Tick => state.tick(),
-            BroadcastMessage::Pace => state.pace(),
+            BroadcastMessage::CheckSyncs => state.grant_syncs(),
             BroadcastMessage::TellPresence => state.tell_presence(),
             BroadcastMessage::Fail => injected(),
         }
-        if state.pacing.is_busy() && !std::mem::replace(&mut state.is_pacing, true) {
-            myself.send_after(PACE, || BroadcastMessage::Pace);
+        if state.sync_limiter.is_busy() && !std::mem::replace(&mut state.is_check_scheduled, true) {
+            myself.send_after(SYNC_CHECK_INTERVAL, || BroadcastMessage::CheckSyncs);
         }
-        if state.presence.is_pending() && !std::mem::replace(&mut state.is_gathering, true) {
+        if state.presence.is_pending() && !std::mem::replace(&mut state.is_presence_scheduled, true) {
             myself.send_after(state.presence_interval, || BroadcastMessage::TellPresence);
         }
         Ok(())
@@ -218,48 +224,48 @@ impl BroadcastState {
     /// Encodes the commands of a group and delivers them in portions of whole commands, each at most one batched packet
     /// (P9). The actor yields between portions, so that the sockets can send: a group may have more packets than a
     /// queue has room for, and must not make a fast socket lag.
-    async fn publish(&mut self, myself: &ActorRef<BroadcastMessage>, told: &[Told]) {
+    async fn publish(&mut self, myself: &ActorRef<BroadcastMessage>, outcomes: &[CommandOutcome]) {
         if self.members.is_empty() {
             return;
         }
-        self.note_last_of(myself, told);
+        self.schedule_tick(myself, outcomes);
         let (mut frames, mut bytes) = (Vec::new(), 0);
-        for Told { notice, span, .. } in told {
-            let of_command = span.in_scope(|| self.encode(notice));
-            let more: usize = of_command.iter().map(|frame| frame.data.get().len()).sum();
+        for CommandOutcome { notice, span, .. } in outcomes {
+            let command_frames = span.in_scope(|| self.encode(notice));
+            let more: usize = command_frames.iter().map(|frame| frame.data.get().len()).sum();
             if bytes + more > self.events_packet_bytes_max && !frames.is_empty() {
-                self.hand_on(&frames);
+                self.deliver(&frames);
                 frames.clear();
                 bytes = 0;
                 tokio::task::yield_now().await;
             }
-            frames.extend(of_command);
+            frames.extend(command_frames);
             bytes += more;
         }
-        self.hand_on(&frames);
+        self.deliver(&frames);
     }
 
     /// Delivers packets of whole commands, one socket after the other: packets that are queued together are sent
     /// together. The batched packet is encoded at most once, and only if a socket takes batches.
-    fn hand_on(&mut self, frames: &[Frame]) {
-        let mut together = None;
-        for seat in self.members.values_mut() {
-            match seat.member.frames {
+    fn deliver(&mut self, frames: &[Frame]) {
+        let mut batch = None;
+        for subscriber in self.members.values_mut() {
+            match subscriber.member.frames {
                 Frames::Single => {
                     for frame in frames {
-                        seat.send(frame, &self.stats);
+                        subscriber.send(frame, &self.stats);
                     }
                 }
                 Frames::Batched => {
-                    let frame = together.get_or_insert_with(|| self.encoder.together(&self.room, frames));
-                    seat.send(frame, &self.stats);
+                    let frame = batch.get_or_insert_with(|| self.encoder.together(&self.room, frames));
+                    subscriber.send(frame, &self.stats);
                 }
             }
         }
     }
 
-    fn note_last_of(&mut self, myself: &ActorRef<BroadcastMessage>, told: &[Told]) {
-        let last = told.iter().rev().find_map(|told| match &told.notice.verdict {
+    fn schedule_tick(&mut self, myself: &ActorRef<BroadcastMessage>, outcomes: &[CommandOutcome]) {
+        let last = outcomes.iter().rev().find_map(|outcome| match &outcome.notice.verdict {
             Verdict::Applied(recorded) => Some(recorded),
             Verdict::Unchanged(_) | Verdict::Refused(_) => None,
         });
@@ -267,8 +273,8 @@ impl BroadcastState {
         self.snapshot = None;
         // One tick covers all events within an interval: only the last event of a burst is followed by no event that
         // would reveal its loss.
-        let told = (recorded.seq(), recorded.outcome.state_hash);
-        if self.untold.replace(told).is_none() {
+        let tick = (recorded.seq(), recorded.outcome.state_hash);
+        if self.pending_tick.replace(tick).is_none() {
             myself.send_after(self.tick_interval, || BroadcastMessage::Tick);
         }
     }
@@ -282,22 +288,26 @@ impl BroadcastState {
     fn join(&mut self, member: Member, sync: &Sync, body: Option<&SyncBody>) {
         let info = member.info.clone();
         self.presence.joined(&member);
-        let id = self.seat(member, true);
+        let id = self.add_subscriber(member, true);
         self.sync(id, sync, body);
         let frame = self
             .encoder
             .connected(&self.room, &info, self.members.len(), sync.timestamp);
         self.tell_all(&frame);
-        if let Some(seat) = self.members.get_mut(&id) {
-            seat.is_unannounced = seat.waits;
+        if let Some(subscriber) = self.members.get_mut(&id) {
+            subscriber.join_unpublished = subscriber.awaits_sync;
         }
     }
 
-    fn seat(&mut self, member: Member, is_new: bool) -> MemberId {
+    fn add_subscriber(&mut self, member: Member, needs_presence_list: bool) -> MemberId {
         let id = member.id;
-        let is_new = is_new || self.members.get(&id).is_some_and(|seat| seat.is_new);
-        let seat = Seat::new(member, is_new);
-        if self.members.insert(id, seat).is_none() {
+        let needs_presence_list = needs_presence_list
+            || self
+                .members
+                .get(&id)
+                .is_some_and(|subscriber| subscriber.needs_presence_list);
+        let subscriber = Subscriber::new(member, needs_presence_list);
+        if self.members.insert(id, subscriber).is_none() {
             self.stats.members.add(1);
         }
         id
@@ -306,35 +316,37 @@ impl BroadcastState {
     /// Sends a sync to a member. Without a body the member waits until the sync is granted.
     fn sync(&mut self, id: MemberId, sync: &Sync, body: Option<&SyncBody>) {
         let members = self.members.len();
-        let Some(seat) = self.members.get_mut(&id) else { return };
-        let missed = seat.waits || seat.behind > 0;
-        seat.waits = body.is_none();
+        let Some(subscriber) = self.members.get_mut(&id) else {
+            return;
+        };
+        let missed = subscriber.awaits_sync || subscriber.refusals > 0;
+        subscriber.awaits_sync = body.is_none();
         let Some(body) = body else { return };
-        let info = &seat.member.info;
+        let info = &subscriber.member.info;
         let frame = self.encoder.sync(&self.room, sync, body, info, members);
-        let is_taken = seat.resync(&frame, sync.seq, &self.stats);
-        self.pacing
-            .given(id, if is_taken { body.0.get().len() } else { 0 }, instant());
-        if seat.is_new && seat.behind == 0 {
-            let here = self.presence.list_for(&seat.member.info.client_id);
+        let is_queued = subscriber.resync(&frame, sync.seq, &self.stats);
+        self.sync_limiter
+            .record_sent(id, if is_queued { body.0.get().len() } else { 0 }, instant());
+        if subscriber.needs_presence_list && subscriber.refusals == 0 {
+            let here = self.presence.list_for(&subscriber.member.info.client_id);
             let frame = self
                 .encoder
                 .presence_state(&self.room, &here.clients, here.total, sync.timestamp);
-            seat.is_new = !seat.send(&frame, &self.stats);
+            subscriber.needs_presence_list = !subscriber.send(&frame, &self.stats);
         } else if missed {
-            self.presence.missed(id);
+            self.presence.mark_stale(id);
         }
-        if std::mem::take(&mut seat.is_unannounced) {
-            let info = &seat.member.info;
+        if std::mem::take(&mut subscriber.join_unpublished) {
+            let info = &subscriber.member.info;
             let frame = self.encoder.connected(&self.room, info, members, sync.timestamp);
-            seat.send(&frame, &self.stats);
+            subscriber.send(&frame, &self.stats);
         }
     }
 
     /// Publishes the changes of presence to all members, and the full list to stale members. A large list goes to a
     /// limited number of stale members at a time.
     fn tell_presence(&mut self) {
-        self.is_gathering = false;
+        self.is_presence_scheduled = false;
         let diff = self.presence.diff();
         if self.members.is_empty() {
             return;
@@ -346,43 +358,47 @@ impl BroadcastState {
                 .presence_state(&self.room, &here.clients, here.total, now());
             let at_once = self.sync_bytes_in_flight_max / frame.data.get().len().max(1);
             for id in self.presence.take_stale(at_once.max(1)) {
-                if let Some(seat) = self.members.get_mut(&id) {
-                    seat.send(&frame, &self.stats);
+                if let Some(subscriber) = self.members.get_mut(&id) {
+                    subscriber.send(&frame, &self.stats);
                 }
             }
         }
         if !diff.is_empty() {
             let frame = self.encoder.presence_diff(&self.room, &diff, now());
-            for (id, seat) in &mut self.members {
+            for (id, subscriber) in &mut self.members {
                 if !self.presence.is_stale(*id) {
-                    seat.send(&frame, &self.stats);
+                    subscriber.send(&frame, &self.stats);
                 }
             }
         }
     }
 
     /// Grants deferred syncs as far as their bytes fit.
-    fn pace(&mut self) {
-        self.is_pacing = false;
+    fn grant_syncs(&mut self) {
+        self.is_check_scheduled = false;
         let (members, now) = (&self.members, instant());
-        let has_taken = |id| members.get(&id).is_none_or(|seat| seat.member.socket.has_taken_all());
-        while let Some((id, due)) = self.pacing.next(now, has_taken) {
-            if let Some(seat) = members.get(&id) {
-                seat.member.socket.sync_is_due(due);
+        let has_taken = |id| {
+            members
+                .get(&id)
+                .is_none_or(|subscriber| subscriber.member.socket.has_taken_all())
+        };
+        while let Some((id, due)) = self.sync_limiter.next_grant(now, has_taken) {
+            if let Some(subscriber) = members.get(&id) {
+                subscriber.member.socket.sync_is_due(due);
             }
         }
     }
 
     /// Returns the body of a sync that can be sent now; `None` if the sync is too large at the moment and was deferred.
-    async fn let_out(&mut self, id: MemberId, sync: &Arc<Sync>) -> Option<SyncBody> {
+    async fn prepare_sync(&mut self, id: MemberId, sync: &Arc<Sync>) -> Option<SyncBody> {
         let due = SyncDue::of(sync, self.room.epoch);
         // A snapshot that would be deferred is not encoded just to measure its size: the previous size is the estimate.
         let is_snapshot = matches!(sync.content, SyncContent::Snapshot(_));
-        if is_snapshot && !self.pacing.admit(id, self.snapshot_bytes, due) {
+        if is_snapshot && !self.sync_limiter.admit(id, self.snapshot_bytes, due) {
             return None;
         }
         let body = self.body(sync).await;
-        self.pacing.admit(id, body.0.get().len(), due).then_some(body)
+        self.sync_limiter.admit(id, body.0.get().len(), due).then_some(body)
     }
 
     /// Returns the body of a sync. Long encoding runs on a blocking thread: the room waits, other rooms do not.
@@ -412,13 +428,15 @@ impl BroadcastState {
     }
 
     fn leave(&mut self, id: MemberId, reason: &str, now: Timestamp) {
-        let Some(seat) = self.members.remove(&id) else { return };
-        self.pacing.forget(id);
+        let Some(subscriber) = self.members.remove(&id) else {
+            return;
+        };
+        self.sync_limiter.remove(id);
         self.presence.left(id);
         self.stats.members.add(-1);
         let frame = self
             .encoder
-            .disconnected(&self.room, &seat.member.info, self.members.len(), reason, now);
+            .disconnected(&self.room, &subscriber.member.info, self.members.len(), reason, now);
         self.tell_all(&frame);
         if self.members.is_empty() {
             self.snapshot = None;
@@ -426,26 +444,26 @@ impl BroadcastState {
     }
 
     fn tick(&mut self) {
-        if let Some((seq, state_hash)) = self.untold.take() {
+        if let Some((seq, state_hash)) = self.pending_tick.take() {
             let frame = self.encoder.tick(&self.room, seq, state_hash, now());
             self.tell_all(&frame);
         }
     }
 
     fn tell_all(&mut self, frame: &Frame) {
-        for seat in self.members.values_mut() {
-            seat.send(frame, &self.stats);
+        for subscriber in self.members.values_mut() {
+            subscriber.send(frame, &self.stats);
         }
     }
 
-    /// Sends the reason to all members. Dropping `departing` releases the sockets.
-    fn close(&mut self, mut departing: Departing) {
-        for (id, seat) in std::mem::take(&mut self.members) {
+    /// Sends the reason to all members. Dropping `shutdown` releases the sockets.
+    fn close(&mut self, mut shutdown: SocketShutdown) {
+        for (id, subscriber) in std::mem::take(&mut self.members) {
             self.presence.left(id);
             self.stats.members.add(-1);
-            departing.add(seat.member);
+            shutdown.add(subscriber.member);
         }
-        departing.tell(&*self.encoder, &self.room);
+        shutdown.tell(&*self.encoder, &self.room);
     }
 }
 

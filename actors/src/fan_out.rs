@@ -222,14 +222,14 @@ pub struct Presence(Arc<PresenceCell>);
 
 #[derive(Debug, Default)]
 struct PresenceCell {
-    said: ArcSwapOption<Said>,
+    latest: ArcSwapOption<PresenceUpdate>,
     /// True while a notice is on its way. The room reads the latest state when the notice arrives.
-    is_told: AtomicBool,
+    is_notified: AtomicBool,
 }
 
 /// Latest presence state of a socket.
 #[derive(Debug, Clone)]
-pub(crate) struct Said {
+pub(crate) struct PresenceUpdate {
     pub(crate) state: Option<PresenceState>,
     /// Time of the update. Of two sockets of one client, the later update counts.
     pub(crate) at: Instant,
@@ -240,23 +240,23 @@ impl Presence {
     /// notice is already on its way.
     #[must_use]
     pub fn set(&self, state: Option<PresenceState>) -> bool {
-        let said = Said { state, at: instant() };
-        self.0.said.store(Some(Arc::new(said)));
+        let update = PresenceUpdate { state, at: instant() };
+        self.0.latest.store(Some(Arc::new(update)));
         // The swap follows the store: a writer that finds the flag set relies on the room, and the room clears the flag
         // before reading the state.
-        !self.0.is_told.swap(true, Ordering::AcqRel)
+        !self.0.is_notified.swap(true, Ordering::AcqRel)
     }
 
     /// Returns the state for the room and clears the flag: the next update needs a new notice.
-    pub(crate) fn take(&self) -> Option<Arc<Said>> {
+    pub(crate) fn take(&self) -> Option<Arc<PresenceUpdate>> {
         // A swap instead of a store: the read must see every state that was stored before the flag was set.
-        self.0.is_told.swap(false, Ordering::AcqRel);
-        self.said()
+        self.0.is_notified.swap(false, Ordering::AcqRel);
+        self.load()
     }
 
     /// Returns the state without clearing the flag, for readers other than the room.
-    pub(crate) fn said(&self) -> Option<Arc<Said>> {
-        self.0.said.load_full()
+    pub(crate) fn load(&self) -> Option<Arc<PresenceUpdate>> {
+        self.0.latest.load_full()
     }
 }
 

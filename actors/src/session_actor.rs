@@ -32,7 +32,7 @@ use tokio::sync::watch;
 use tracing::Span;
 
 use crate::{
-    broadcast_actor::{Backlog, BroadcastMessage},
+    broadcast_actor::{BroadcastMessage, DeliveryCredits},
     domain::{
         blueprint::Blueprint,
         command::{Command, Context},
@@ -301,7 +301,7 @@ pub struct SessionState {
     room: Option<ActorRef<BroadcastMessage>>,
     members: members::Members,
     /// Undelivered commands of the room.
-    backlog: Backlog,
+    credits: DeliveryCredits,
     waiting: VecDeque<SessionMessage>,
     outbox: Vec<group::Effect>,
     append_in_flight: bool,
@@ -357,7 +357,7 @@ impl Actor for SessionActor {
             last_access: now(),
             durable_seq,
             session,
-            backlog: Backlog::new(resources.room_deliveries_waiting_max, move || {
+            credits: DeliveryCredits::new(resources.room_deliveries_waiting_max, move || {
                 // An actor that has stopped needs no wake-up.
                 let _ = myself.cast(SessionMessage::RoomCaughtUp);
             }),

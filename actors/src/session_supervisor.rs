@@ -17,7 +17,7 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRunti
 use tokio::sync::broadcast;
 
 use crate::{
-    broadcast_actor::{BroadcastActor, BroadcastArguments, BroadcastMessage, Farewell},
+    broadcast_actor::{BroadcastActor, BroadcastArguments, BroadcastMessage, CloseReason},
     domain::{
         ids::{ProjectId, SessionId, Timestamp},
         session::Genesis,
@@ -370,7 +370,7 @@ impl SupervisorState {
         };
         self.registry.remove(session_id);
         entry.answer_all(&FindError::NotFound);
-        entry.close_room(Farewell::Deleted);
+        entry.close_room(CloseReason::Deleted);
         match entry.life {
             Life::Quarantined { .. } => self.resources.stats.sessions_quarantined.add(-1),
             Life::Deleting(reply) => {

@@ -13,7 +13,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use ractor::{Actor, ActorRef};
 use serde_json::value::{RawValue, to_raw_value};
 use talus_actors::{
-    broadcast_actor::{BroadcastActor, BroadcastArguments, BroadcastMessage, Told},
+    broadcast_actor::{BroadcastActor, BroadcastArguments, BroadcastMessage, CommandOutcome},
     domain::{
         ids::{Seq, Timestamp},
         state_hash::StateHash,
@@ -131,12 +131,12 @@ pub fn measure(criterion: &mut Criterion) {
 
 fn publish(runtime: &Runtime, room: &ActorRef<BroadcastMessage>, notice: &CommandNotice, arrivals: &Arrivals) {
     arrivals.count.store(0, Ordering::Relaxed);
-    let told = Told {
+    let outcome = CommandOutcome {
         notice: notice.clone(),
         span: Span::none(),
-        underway: None,
+        credits: None,
     };
-    let sent = room.cast(BroadcastMessage::Commands(vec![told]));
+    let sent = room.cast(BroadcastMessage::Commands(vec![outcome]));
     sent.expect("the room lives");
     runtime.block_on(arrivals.complete.notified());
 }

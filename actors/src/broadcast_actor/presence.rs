@@ -16,7 +16,10 @@ use std::{
 
 use crate::{
     domain::ids::ClientId,
-    fan_out::{Member, MemberId, MemberInfo, Presence, PresenceDiff, PresenceEntry, PresenceList, PresenceState, Said},
+    fan_out::{
+        Member, MemberId, MemberInfo, Presence, PresenceDiff, PresenceEntry, PresenceList, PresenceState,
+        PresenceUpdate,
+    },
 };
 
 /// Presence state machine of a room; see the [module](self).
@@ -31,11 +34,11 @@ pub(super) struct RoomPresence {
     next_arrival: Arrival,
     is_in_use: bool,
     /// Sockets with an unread state.
-    spoke: BTreeSet<MemberId>,
+    unread: BTreeSet<MemberId>,
     /// Clients whose published entry may be outdated.
     changed: BTreeSet<ClientId>,
     /// Published entries.
-    told: BTreeMap<ClientId, Told>,
+    published: BTreeMap<ClientId, KnownPresence>,
     /// Sockets that missed packets and get the full list.
     stale: BTreeSet<MemberId>,
 }
@@ -46,7 +49,7 @@ struct Socket {
     info: MemberInfo,
     presence: Presence,
     /// State that was read last.
-    said: Option<Arc<Said>>,
+    update: Option<Arc<PresenceUpdate>>,
 }
 
 struct Client {
@@ -54,12 +57,12 @@ struct Client {
     sockets: BTreeSet<MemberId>,
 }
 
-struct Told {
+struct KnownPresence {
     state: Option<PresenceState>,
     /// True if all members know the entry; false if only some newer members do.
-    by_all: bool,
+    known_to_all: bool,
     /// False if some newer members may know a different entry.
-    is_even: bool,
+    is_uniform: bool,
 }
 
 impl RoomPresence {
@@ -72,17 +75,17 @@ impl RoomPresence {
             unlisted: BTreeMap::new(),
             next_arrival: 0,
             is_in_use: false,
-            spoke: BTreeSet::new(),
+            unread: BTreeSet::new(),
             changed: BTreeSet::new(),
-            told: BTreeMap::new(),
+            published: BTreeMap::new(),
             stale: BTreeSet::new(),
         }
     }
 
     /// Adds a socket.
     pub(super) fn joined(&mut self, member: &Member) {
-        self.take_in(member);
-        self.note(&member.info.client_id);
+        self.add_socket(member);
+        self.mark_changed(&member.info.client_id);
     }
 
     /// Adds a socket that was in the room before. Its client is not published as new, and the socket gets the full
@@ -92,14 +95,14 @@ impl RoomPresence {
         if !self.is_in_use && !self.sockets.contains_key(&member.id) {
             self.begin_use();
         }
-        self.take_in(member);
+        self.add_socket(member);
         let client_id = &member.info.client_id;
-        if self.is_in_use && !self.told.contains_key(client_id) && self.is_listed(client_id) {
-            let told = Told::to_all(self.entry(client_id).and_then(|entry| entry.state));
-            self.told.insert(client_id.clone(), told);
+        if self.is_in_use && !self.published.contains_key(client_id) && self.is_listed(client_id) {
+            let published = KnownPresence::to_all(self.entry(client_id).and_then(|entry| entry.state));
+            self.published.insert(client_id.clone(), published);
         }
-        self.note(client_id);
-        self.missed(member.id);
+        self.mark_changed(client_id);
+        self.mark_stale(member.id);
     }
 
     /// Notes that the state of a socket changed. The state is read at publication.
@@ -110,7 +113,7 @@ impl RoomPresence {
         if !self.is_in_use {
             self.begin_use();
         }
-        self.spoke.insert(id);
+        self.unread.insert(id);
     }
 
     /// Removes a socket.
@@ -118,7 +121,7 @@ impl RoomPresence {
         let Some(Socket { info, .. }) = self.sockets.remove(&id) else {
             return;
         };
-        self.spoke.remove(&id);
+        self.unread.remove(&id);
         self.stale.remove(&id);
         let Some(client) = self.clients.get_mut(&info.client_id) else {
             return;
@@ -129,14 +132,14 @@ impl RoomPresence {
             self.clients.remove(&info.client_id);
             self.unlisted.remove(&arrival);
             if self.listed.remove(&arrival).is_some() {
-                self.list_another();
+                self.list_next();
             }
         }
-        self.note(&info.client_id);
+        self.mark_changed(&info.client_id);
     }
 
     /// Marks a socket that missed packets: it gets the full list with the next publication.
-    pub(super) fn missed(&mut self, id: MemberId) {
+    pub(super) fn mark_stale(&mut self, id: MemberId) {
         if self.is_in_use {
             self.stale.insert(id);
         }
@@ -144,17 +147,17 @@ impl RoomPresence {
 
     /// Returns true if there is something to publish.
     pub(super) fn is_pending(&self) -> bool {
-        !(self.spoke.is_empty() && self.changed.is_empty() && self.stale.is_empty())
+        !(self.unread.is_empty() && self.changed.is_empty() && self.stale.is_empty())
     }
 
     /// Returns the full list for a new member. The new member learns of changes before their publication, and has to be
     /// told of a client that leaves before that.
     pub(super) fn list_for(&mut self, newcomer: &ClientId) -> PresenceList {
         for client_id in &self.changed {
-            if let Some(told) = self.told.get_mut(client_id) {
-                told.is_even = false;
+            if let Some(published) = self.published.get_mut(client_id) {
+                published.is_uniform = false;
             } else if client_id != newcomer && self.is_listed(client_id) {
-                self.told.insert(client_id.clone(), Told::to_some());
+                self.published.insert(client_id.clone(), KnownPresence::to_some());
             }
         }
         self.list()
@@ -171,21 +174,22 @@ impl RoomPresence {
 
     /// Returns the changes since the last publication and marks them as published.
     pub(super) fn diff(&mut self) -> PresenceDiff {
-        self.hear();
+        self.read_states();
         let mut diff = PresenceDiff::default();
         for client_id in std::mem::take(&mut self.changed) {
-            let told = self.told.remove(&client_id);
+            let published = self.published.remove(&client_id);
             let entry = self.entry(&client_id).filter(|_| self.is_listed(&client_id));
             let Some(entry) = entry else {
-                if told.is_some() {
+                if published.is_some() {
                     diff.leaves.push(client_id);
                 }
                 continue;
             };
-            self.told.insert(client_id, Told::to_all(entry.state.clone()));
-            match told {
-                Some(told) if told.by_all => {
-                    if !told.is_even || !same(told.state.as_ref(), entry.state.as_ref()) {
+            self.published
+                .insert(client_id, KnownPresence::to_all(entry.state.clone()));
+            match published {
+                Some(published) if published.known_to_all => {
+                    if !published.is_uniform || !same(published.state.as_ref(), entry.state.as_ref()) {
                         diff.updates.push(entry);
                     }
                 }
@@ -218,23 +222,25 @@ impl RoomPresence {
         self.is_in_use = true;
         self.stale = self.sockets.keys().copied().collect();
         let listed = self.listed.values().cloned();
-        self.told = listed.map(|client_id| (client_id, Told::to_all(None))).collect();
+        self.published = listed
+            .map(|client_id| (client_id, KnownPresence::to_all(None)))
+            .collect();
     }
 
     /// Adds a socket with the state that it sent before joining.
-    fn take_in(&mut self, member: &Member) {
-        let said = member.presence.take();
-        if said.is_some() && !self.is_in_use {
+    fn add_socket(&mut self, member: &Member) {
+        let update = member.presence.take();
+        if update.is_some() && !self.is_in_use {
             self.begin_use();
         }
-        self.seat(member, said);
+        self.insert_socket(member, update);
     }
 
-    fn seat(&mut self, member: &Member, said: Option<Arc<Said>>) {
+    fn insert_socket(&mut self, member: &Member, update: Option<Arc<PresenceUpdate>>) {
         let info = member.info.clone();
         let client_id = info.client_id.clone();
         let presence = member.presence.clone();
-        self.sockets.insert(member.id, Socket { info, presence, said });
+        self.sockets.insert(member.id, Socket { info, presence, update });
         if let Some(client) = self.clients.get_mut(&client_id) {
             client.sockets.insert(member.id);
             return;
@@ -244,31 +250,31 @@ impl RoomPresence {
         let sockets = BTreeSet::from([member.id]);
         self.clients.insert(client_id.clone(), Client { arrival, sockets });
         self.unlisted.insert(arrival, client_id);
-        self.list_another();
+        self.list_next();
     }
 
     /// Lists the first unlisted client if there is room.
-    fn list_another(&mut self) {
+    fn list_next(&mut self) {
         if self.listed.len() < self.clients_max
             && let Some((arrival, client_id)) = self.unlisted.pop_first()
         {
-            self.note(&client_id);
+            self.mark_changed(&client_id);
             self.listed.insert(arrival, client_id);
         }
     }
 
     /// Marks a client's entry as possibly outdated.
-    fn note(&mut self, client_id: &ClientId) {
+    fn mark_changed(&mut self, client_id: &ClientId) {
         if self.is_in_use {
             self.changed.insert(client_id.clone());
         }
     }
 
     /// Reads the unread states.
-    fn hear(&mut self) {
-        for id in std::mem::take(&mut self.spoke) {
+    fn read_states(&mut self) {
+        for id in std::mem::take(&mut self.unread) {
             if let Some(socket) = self.sockets.get_mut(&id) {
-                socket.said = socket.presence.take();
+                socket.update = socket.presence.take();
                 let client_id = socket.info.client_id.clone();
                 self.changed.insert(client_id);
             }
@@ -283,30 +289,30 @@ impl RoomPresence {
     fn entry(&self, client_id: &ClientId) -> Option<PresenceEntry> {
         let client = self.clients.get(client_id)?;
         let sockets = || client.sockets.iter().filter_map(|id| self.sockets.get(id));
-        let spoke_last = sockets()
-            .filter_map(|socket| socket.said.as_ref())
-            .max_by_key(|said| said.at);
+        let latest = sockets()
+            .filter_map(|socket| socket.update.as_ref())
+            .max_by_key(|update| update.at);
         Some(PresenceEntry {
             info: sockets().next_back()?.info.clone(),
-            state: spoke_last.and_then(|said| said.state.clone()),
+            state: latest.and_then(|update| update.state.clone()),
         })
     }
 }
 
-impl Told {
+impl KnownPresence {
     const fn to_all(state: Option<PresenceState>) -> Self {
         Self {
             state,
-            by_all: true,
-            is_even: true,
+            known_to_all: true,
+            is_uniform: true,
         }
     }
 
     const fn to_some() -> Self {
         Self {
             state: None,
-            by_all: false,
-            is_even: false,
+            known_to_all: false,
+            is_uniform: false,
         }
     }
 }
@@ -319,7 +325,7 @@ fn same(one: Option<&PresenceState>, other: Option<&PresenceState>) -> bool {
 pub(crate) fn list<'a>(members: impl IntoIterator<Item = &'a Member>, clients_max: usize) -> PresenceList {
     let mut room = RoomPresence::new(clients_max);
     for member in members {
-        room.seat(member, member.presence.said());
+        room.insert_socket(member, member.presence.load());
     }
     room.list()
 }

@@ -10,7 +10,7 @@ use super::{
     snapshot,
 };
 use crate::{
-    broadcast_actor::{BroadcastMessage, Departing, Farewell, Told},
+    broadcast_actor::{BroadcastMessage, CloseReason, CommandOutcome, SocketShutdown},
     domain::{
         command::{Command, Context},
         decide::{Proposal, again, propose},
@@ -33,7 +33,7 @@ pub(super) enum Effect {
     /// Reply or other effect outside the room.
     Direct(Box<dyn FnOnce() + Send>),
     /// Outcome of a command for the room. Consecutive outcomes are published as one message.
-    Command(Told),
+    Command(CommandOutcome),
     /// Any other message to the room.
     Publish(BroadcastMessage),
 }
@@ -85,7 +85,7 @@ impl SessionState {
         for effect in std::mem::take(&mut self.outbox) {
             match effect {
                 Effect::Direct(send) => send(),
-                Effect::Command(told) => commands.push(told),
+                Effect::Command(outcome) => commands.push(outcome),
                 Effect::Publish(message) => {
                     self.publish_commands(&mut commands);
                     self.publish(message);
@@ -235,8 +235,9 @@ impl SessionState {
             timestamp: context.now,
             verdict,
         };
-        let underway = Some(self.backlog.enter(self.members.len()));
-        self.outbox.push(Effect::Command(Told { notice, span, underway }));
+        let credits = Some(self.credits.take(self.members.len()));
+        self.outbox
+            .push(Effect::Command(CommandOutcome { notice, span, credits }));
     }
 
     fn join(&mut self, member: Member, position: Option<Position>, now: Timestamp, reply: Reply<Result<(), RoomFull>>) {
@@ -360,12 +361,12 @@ impl SessionState {
 
     fn stop(&mut self, how: &Stop) {
         self.stopping = true;
-        let why = match *how {
-            Stop::Delete => Farewell::Deleted,
-            Stop::Drain { reconnect_ms } => Farewell::Draining { reconnect_ms },
+        let reason = match *how {
+            Stop::Delete => CloseReason::Deleted,
+            Stop::Drain { reconnect_ms } => CloseReason::Draining { reconnect_ms },
         };
-        let departing = Departing::new(why, now(), self.members.take());
-        self.outbox.push(Effect::Publish(BroadcastMessage::Close(departing)));
+        let shutdown = SocketShutdown::new(reason, now(), self.members.take());
+        self.outbox.push(Effect::Publish(BroadcastMessage::Close(shutdown)));
     }
 
     /// Computes the answer from the current state and puts it into the outbox.
@@ -384,7 +385,7 @@ impl SessionState {
     }
 
     /// Publishes the outcomes of consecutive commands, if there are any.
-    fn publish_commands(&self, commands: &mut Vec<Told>) {
+    fn publish_commands(&self, commands: &mut Vec<CommandOutcome>) {
         if !commands.is_empty() {
             self.publish(BroadcastMessage::Commands(std::mem::take(commands)));
         }

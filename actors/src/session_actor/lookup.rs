@@ -75,7 +75,7 @@ impl SessionState {
             Some(SessionMessage::Submit(submission)) => submission.context.command_id,
             Some(_) => return true,
         };
-        if self.backlog.is_full() {
+        if self.credits.is_full() {
             return false;
         }
         if self.is_resolved(command) {

@@ -4,7 +4,7 @@ use ractor::{ActorId, ActorRef};
 
 use super::{FindError, Life, SupervisionSettings, SupervisorMessage, SupervisorState};
 use crate::{
-    broadcast_actor::Farewell,
+    broadcast_actor::CloseReason,
     domain::ids::{SessionId, Timestamp},
     hub::operations::ALWAYS_IDLE,
     reply::Reply,
@@ -143,8 +143,8 @@ fn put_to_sleep(
 
 /// Returns the reason for releasing the sockets of a session that is unavailable for a while: the clients reconnect by
 /// themselves.
-pub(super) const fn farewell(settings: &SupervisionSettings) -> Farewell {
-    Farewell::Draining {
+pub(super) const fn farewell(settings: &SupervisionSettings) -> CloseReason {
+    CloseReason::Draining {
         reconnect_ms: settings.reconnect_ms,
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::FindError;
 use crate::{
     admission::Gate,
-    broadcast_actor::{BroadcastMessage, Departing, Farewell},
+    broadcast_actor::{BroadcastMessage, CloseReason, SocketShutdown},
     domain::{
         ids::{Seq, Timestamp},
         session::Genesis,
@@ -145,11 +145,11 @@ impl Entry {
 
     /// Closes the room: all its sockets are notified and released, including registered members that a failed or newly
     /// started room does not know.
-    pub(super) fn close_room(&mut self, why: Farewell) {
+    pub(super) fn close_room(&mut self, reason: CloseReason) {
         let Some(usage) = &mut self.usage else { return };
-        let departing = Departing::new(why, now(), std::mem::take(&mut usage.member_registry).members());
+        let shutdown = SocketShutdown::new(reason, now(), std::mem::take(&mut usage.member_registry).members());
         if let Some(room) = usage.room.take() {
-            let _ = room.cast(BroadcastMessage::Close(departing));
+            let _ = room.cast(BroadcastMessage::Close(shutdown));
             // Messages that the room already has are still handled.
             let _ = room.drain();
         }

@@ -95,7 +95,7 @@ fn unused_room_gathers_no_changes() {
     let mut room = room_of(&[&ann, &bob]);
     room.left(bob.id);
     room.joined(&bob);
-    room.missed(bob.id);
+    room.mark_stale(bob.id);
     assert!(!room.is_pending());
     assert_eq!(shown(&room.list().clients), ["ann -", "bob -"]);
     assert_diff(&mut room, &[], &[], &[]);
@@ -277,7 +277,7 @@ fn empty_room_keeps_no_state() {
     room.left(ann.id);
     room.left(bob.id);
     room.diff();
-    let empty = room.sockets.is_empty() && room.clients.is_empty() && room.told.is_empty();
+    let empty = room.sockets.is_empty() && room.clients.is_empty() && room.published.is_empty();
     assert!(empty && room.listed.is_empty() && room.unlisted.is_empty() && !room.is_pending());
 }
 
@@ -313,17 +313,17 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Scene {
     room: RoomPresence,
     clients_max: usize,
-    seats: BTreeMap<MemberId, Seat>,
+    replicas: BTreeMap<MemberId, Replica>,
     next_id: u64,
 }
 
-struct Seat {
+struct Replica {
     member: Member,
     knows: BTreeMap<String, String>,
     is_behind: bool,
 }
 
-impl Seat {
+impl Replica {
     fn is_told(&mut self, list: &PresenceList) {
         self.knows = known(&list.clients);
     }
@@ -348,8 +348,8 @@ fn known(entries: &[PresenceEntry]) -> BTreeMap<String, String> {
 impl Scene {
     /// Returns the socket at a place, if there is one. Two places share a client.
     fn at(&self, place: u64) -> Option<MemberId> {
-        let seats = self.seats.keys().copied();
-        seats.into_iter().find(|id| id.0 % 8 == place)
+        let replicas = self.replicas.keys().copied();
+        replicas.into_iter().find(|id| id.0 % 8 == place)
     }
 
     fn step(&mut self, step: &Step) {
@@ -357,26 +357,26 @@ impl Scene {
             Step::Join(place) if self.at(place).is_none() => self.join(place),
             Step::Leave(place) => {
                 if let Some(id) = self.at(place) {
-                    self.seats.remove(&id);
+                    self.replicas.remove(&id);
                     self.room.left(id);
                 }
             }
             Step::Say(place, what) => {
                 if let Some(id) = self.at(place) {
                     let text = if what == 0 { "-".to_owned() } else { what.to_string() };
-                    says(&mut self.room, &self.seats[&id].member, &text);
+                    says(&mut self.room, &self.replicas[&id].member, &text);
                 }
             }
             Step::FallBehind(place) => {
-                if let Some(seat) = self.at(place).and_then(|id| self.seats.get_mut(&id)) {
-                    seat.is_behind = true;
+                if let Some(replica) = self.at(place).and_then(|id| self.replicas.get_mut(&id)) {
+                    replica.is_behind = true;
                 }
             }
             Step::Resync(place) => {
-                if let Some(seat) = self.at(place).and_then(|id| self.seats.get_mut(&id))
-                    && std::mem::take(&mut seat.is_behind)
+                if let Some(replica) = self.at(place).and_then(|id| self.replicas.get_mut(&id))
+                    && std::mem::take(&mut replica.is_behind)
                 {
-                    self.room.missed(seat.member.id);
+                    self.room.mark_stale(replica.member.id);
                 }
             }
             Step::Tell { stale_max } => self.tell(stale_max),
@@ -393,19 +393,19 @@ impl Scene {
         self.next_id += 8;
         let member = socket(self.next_id + place, &format!("c{}", place / 2));
         self.room.joined(&member);
-        let mut seat = Seat {
+        let mut replica = Replica {
             knows: BTreeMap::new(),
             is_behind: false,
             member,
         };
-        seat.is_told(&self.room.list_for(&seat.member.info.client_id));
-        self.seats.insert(seat.member.id, seat);
+        replica.is_told(&self.room.list_for(&replica.member.info.client_id));
+        self.replicas.insert(replica.member.id, replica);
     }
 
     fn adopt(&mut self) {
-        for seat in self.seats.values_mut() {
-            seat.is_behind = false;
-            self.room.adopted(&seat.member);
+        for replica in self.replicas.values_mut() {
+            replica.is_behind = false;
+            self.room.adopted(&replica.member);
         }
     }
 
@@ -413,14 +413,14 @@ impl Scene {
         let diff = self.room.diff();
         let list = self.room.list();
         for id in self.room.take_stale(stale_max) {
-            let seat = self.seats.get_mut(&id).expect("only sockets that are here");
-            if !seat.is_behind {
-                seat.is_told(&list);
+            let replica = self.replicas.get_mut(&id).expect("only sockets that are here");
+            if !replica.is_behind {
+                replica.is_told(&list);
             }
         }
-        for (id, seat) in &mut self.seats {
-            if !seat.is_behind && !self.room.is_stale(*id) {
-                seat.is_told_diff(&diff);
+        for (id, replica) in &mut self.replicas {
+            if !replica.is_behind && !self.room.is_stale(*id) {
+                replica.is_told_diff(&diff);
             }
         }
     }
@@ -430,10 +430,10 @@ impl Scene {
         for place in 0..8 {
             self.step(&Step::Resync(place));
         }
-        let Some(id) = self.seats.keys().next().copied() else {
+        let Some(id) = self.replicas.keys().next().copied() else {
             return;
         };
-        says(&mut self.room, &self.seats[&id].member, "\"last\"");
+        says(&mut self.room, &self.replicas[&id].member, "\"last\"");
         while self.room.is_pending() {
             self.tell(1);
         }
@@ -444,16 +444,16 @@ proptest! {
     /// After any history all members know the same list, and the list agrees with the sockets' states.
     #[test]
     fn replicas_converge_after_any_history(steps in steps(), clients_max in prop_oneof![Just(2_usize), Just(100)]) {
-        let mut scene = Scene { room: RoomPresence::new(clients_max), clients_max, seats: BTreeMap::new(), next_id: 0 };
+        let mut scene = Scene { room: RoomPresence::new(clients_max), clients_max, replicas: BTreeMap::new(), next_id: 0 };
         for step in &steps {
             scene.step(step);
         }
         scene.settle();
         let listed = known(&scene.room.list().clients);
-        for seat in scene.seats.values() {
-            prop_assert_eq!(&seat.knows, &listed, "{:?}", seat.member.id);
+        for replica in scene.replicas.values() {
+            prop_assert_eq!(&replica.knows, &listed, "{:?}", replica.member.id);
         }
-        let said = list(scene.seats.values().map(|seat| &seat.member), 100);
+        let said = list(scene.replicas.values().map(|replica| &replica.member), 100);
         let said_of = known(&said.clients);
         prop_assert_eq!(listed.len(), said.total.min(clients_max));
         prop_assert_eq!(scene.room.list().total, said.total);

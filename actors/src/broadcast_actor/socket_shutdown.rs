@@ -9,7 +9,7 @@ use crate::{
 
 /// Reason to release the sockets of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Farewell {
+pub enum CloseReason {
     /// The session was deleted.
     Deleted,
     /// The hub shuts down, or the session is unavailable for a while.
@@ -21,18 +21,18 @@ pub enum Farewell {
 
 /// Sockets to release. Dropping this value releases the sockets, so the release happens even if the room's actor fails,
 /// has stopped, or never knew of a socket: after a failure of the room no other part would release its sockets.
-pub struct Departing {
-    why: Farewell,
+pub struct SocketShutdown {
+    reason: CloseReason,
     now: Timestamp,
     members: BTreeMap<MemberId, Member>,
 }
 
-impl Departing {
+impl SocketShutdown {
     /// Creates a shutdown of `members`. The room adds the sockets that it knows.
     #[must_use]
-    pub fn new(why: Farewell, now: Timestamp, members: impl IntoIterator<Item = Member>) -> Self {
+    pub fn new(reason: CloseReason, now: Timestamp, members: impl IntoIterator<Item = Member>) -> Self {
         let members = members.into_iter().map(|member| (member.id, member)).collect();
-        Self { why, now, members }
+        Self { reason, now, members }
     }
 
     /// Adds a socket. Adding the same socket again has no effect.
@@ -43,9 +43,9 @@ impl Departing {
     /// Sends the reason to each socket.
     pub(super) fn tell(&self, encoder: &dyn Encoder, room: &Room) {
         for member in self.members.values() {
-            let frame = match self.why {
-                Farewell::Deleted => encoder.disconnected(room, &member.info, 0, "session_deleted", self.now),
-                Farewell::Draining {
+            let frame = match self.reason {
+                CloseReason::Deleted => encoder.disconnected(room, &member.info, 0, "session_deleted", self.now),
+                CloseReason::Draining {
                     reconnect_ms: (min_ms, max_ms),
                 } => encoder.draining(room, spread(member.id, min_ms, max_ms), self.now),
             };
@@ -54,11 +54,11 @@ impl Departing {
     }
 }
 
-impl Drop for Departing {
+impl Drop for SocketShutdown {
     fn drop(&mut self) {
-        let how = match self.why {
-            Farewell::Deleted => Release::SessionDeleted,
-            Farewell::Draining { .. } => Release::CloseTransport,
+        let how = match self.reason {
+            CloseReason::Deleted => Release::SessionDeleted,
+            CloseReason::Draining { .. } => Release::CloseTransport,
         };
         for member in self.members.values() {
             member.socket.release(how);

@@ -6,36 +6,36 @@ use crate::{
     stats::Stats,
 };
 
-pub(super) struct Seat {
+pub(super) struct Subscriber {
     pub(super) member: Member,
     /// `seq` of the last event that the socket's queue took.
     delivered: Seq,
     /// Consecutive refusals by the full queue; 0 while the socket keeps up.
-    pub(super) behind: u32,
+    pub(super) refusals: u32,
     /// True while the socket waits for a deferred sync. The socket gets no other packet.
-    pub(super) waits: bool,
+    pub(super) awaits_sync: bool,
     /// True until the socket's own join is published to it, after its first sync.
-    pub(super) is_unannounced: bool,
+    pub(super) join_unpublished: bool,
     /// True until the socket got the presence list, right after its first sync.
-    pub(super) is_new: bool,
+    pub(super) needs_presence_list: bool,
 }
 
-impl Seat {
-    pub(super) const fn new(member: Member, is_new: bool) -> Self {
+impl Subscriber {
+    pub(super) const fn new(member: Member, needs_presence_list: bool) -> Self {
         Self {
             member,
             delivered: Seq::ZERO,
-            behind: 0,
-            waits: false,
-            is_unannounced: false,
-            is_new,
+            refusals: 0,
+            awaits_sync: false,
+            join_unpublished: false,
+            needs_presence_list,
         }
     }
 
     /// Queues a packet. A lagging or waiting socket has missed a packet, so it gets none before a sync. Returns true if
     /// the packet was queued.
     pub(super) fn send(&mut self, frame: &Frame, stats: &Stats) -> bool {
-        if self.behind > 0 || self.waits {
+        if self.refusals > 0 || self.awaits_sync {
             return false;
         }
         match self.member.socket.send(frame) {
@@ -57,7 +57,7 @@ impl Seat {
         match self.member.socket.send(frame) {
             Ok(()) => {
                 stats.packets_delivered.increment();
-                (self.delivered, self.behind) = (seq, 0);
+                (self.delivered, self.refusals) = (seq, 0);
                 true
             }
             Err(SendError::Full) => {
@@ -70,10 +70,10 @@ impl Seat {
 
     fn fall_behind(&mut self, stats: &Stats) {
         stats.packets_dropped.increment();
-        if self.behind == 0 {
+        if self.refusals == 0 {
             stats.slow_consumers.increment();
         }
-        self.member.socket.fell_behind(self.delivered, self.behind);
-        self.behind += 1;
+        self.member.socket.fell_behind(self.delivered, self.refusals);
+        self.refusals += 1;
     }
 }

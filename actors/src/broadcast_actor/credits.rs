@@ -12,41 +12,41 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-/// Counter of undelivered work. Owned by the session; each publication carries its share as [`Underway`].
-pub(crate) struct Backlog(Arc<Shared>);
+/// Counter of undelivered work. Owned by the session; each publication carries its share as [`HeldCredits`].
+pub(crate) struct DeliveryCredits(Arc<Shared>);
 
 struct Shared {
     deliveries: AtomicUsize,
     max: usize,
     /// True while the session waits for room.
-    is_awaited: AtomicBool,
+    is_session_waiting: AtomicBool,
     /// Wakes the session. Must not block.
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
 /// Credits of one published command: one per receiving socket. Dropped after the delivery or with a failed room.
-pub struct Underway {
+pub struct HeldCredits {
     deliveries: usize,
-    of: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
-impl Backlog {
+impl DeliveryCredits {
     /// Creates a counter that is full at `max` deliveries. `wake` is called when the counter has room again after
-    /// [`Backlog::is_full`] returned true.
+    /// [`DeliveryCredits::is_full`] returned true.
     pub(crate) fn new(max: usize, wake: impl Fn() + Send + Sync + 'static) -> Self {
         Self(Arc::new(Shared {
             deliveries: AtomicUsize::new(0),
             max,
-            is_awaited: AtomicBool::new(false),
+            is_session_waiting: AtomicBool::new(false),
             wake: Box::new(wake),
         }))
     }
 
     /// Takes `deliveries` credits for one command.
-    pub(crate) fn enter(&self, deliveries: usize) -> Underway {
+    pub(crate) fn take(&self, deliveries: usize) -> HeldCredits {
         self.0.deliveries.fetch_add(deliveries, Ordering::SeqCst);
-        let of = Arc::clone(&self.0);
-        Underway { deliveries, of }
+        let shared = Arc::clone(&self.0);
+        HeldCredits { deliveries, shared }
     }
 
     /// Returns the number of credits that are out.
@@ -59,28 +59,28 @@ impl Backlog {
         let Shared {
             deliveries,
             max,
-            is_awaited,
+            is_session_waiting,
             ..
         } = &*self.0;
         if deliveries.load(Ordering::SeqCst) < *max {
             return false;
         }
-        is_awaited.store(true, Ordering::SeqCst);
+        is_session_waiting.store(true, Ordering::SeqCst);
         // Second check: credits that were returned between the first load and the store did not see the flag.
         deliveries.load(Ordering::SeqCst) >= *max
     }
 }
 
-impl Drop for Underway {
+impl Drop for HeldCredits {
     fn drop(&mut self) {
         let Shared {
             deliveries,
             max,
-            is_awaited,
+            is_session_waiting,
             wake,
-        } = &*self.of;
+        } = &*self.shared;
         let left = deliveries.fetch_sub(self.deliveries, Ordering::SeqCst) - self.deliveries;
-        if left < *max && is_awaited.swap(false, Ordering::SeqCst) {
+        if left < *max && is_session_waiting.swap(false, Ordering::SeqCst) {
             wake();
         }
     }
