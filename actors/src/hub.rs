@@ -334,7 +334,7 @@ impl Hub {
         let found = self
             .supervise(|reply| SupervisorMessage::Find {
                 session_id,
-                but: gone,
+                ended: gone,
                 reply,
             })
             .await?;

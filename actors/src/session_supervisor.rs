@@ -33,8 +33,8 @@ use crate::{
     world::{instant, now},
 };
 
-use ending::farewell;
-use entry::Life;
+use ending::unavailable_reason;
+use entry::Lifecycle;
 use index::Index;
 use operations::report_start;
 
@@ -46,13 +46,13 @@ pub(crate) enum SupervisorMessage {
     /// Reserves the ids of a new session and of its project, before the log is created.
     Reserve(Genesis, Reply<Result<(), ReserveError>>),
     /// Reports that the log was created: the session can be used.
-    Begun(SessionId, Reply<()>),
+    Created(SessionId, Reply<()>),
     /// Reports that the log could not be created.
-    Forget(SessionId, Reply<()>),
+    CreateFailed(SessionId, Reply<()>),
     /// Returns a session's actor other than `but`, which the caller found ended.
     Find {
         session_id: SessionId,
-        but: Option<ActorId>,
+        ended: Option<ActorId>,
         reply: Reply<Result<SessionHandle, FindError>>,
     },
     /// Reports that an actor serves, since this time.
@@ -81,7 +81,7 @@ pub(crate) enum SupervisorMessage {
     List {
         offset: usize,
         limit: usize,
-        reply: Reply<Page>,
+        reply: Reply<SummaryPage>,
     },
     /// Deletes a session. The caller deletes the log after the answer.
     Delete(SessionId, Reply<Result<(), FindError>>),
@@ -102,7 +102,7 @@ pub(crate) enum SupervisorMessage {
 
 /// Page of the sessions, in order of creation.
 #[derive(Debug, Clone)]
-pub struct Page {
+pub struct SummaryPage {
     /// Last known state of each session, without asking its actor.
     pub sessions: Vec<Summary>,
     /// Number of all sessions.
@@ -183,7 +183,7 @@ pub(crate) struct SupervisorState {
 }
 
 /// Failure of an actor.
-struct Failure {
+struct ActorFailure {
     text: Arc<str>,
     cause: Cause,
 }
@@ -200,7 +200,7 @@ enum Cause {
     Operator,
 }
 
-impl Failure {
+impl ActorFailure {
     fn new(error: &ActorProcessingErr) -> Self {
         let cause = if error.is::<ByOperator>() {
             Cause::Operator
@@ -259,7 +259,7 @@ impl Actor for SessionSupervisor {
             resources,
             encoder,
             registry,
-            index: Index::of(stored),
+            index: Index::new(stored),
             children: BTreeMap::new(),
             draining: None,
             events,
@@ -274,15 +274,19 @@ impl Actor for SessionSupervisor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             SupervisorMessage::Reserve(genesis, reply) => reply.send(state.reserve(genesis)),
-            SupervisorMessage::Begun(session_id, reply) => {
-                state.begun(&myself, session_id);
+            SupervisorMessage::Created(session_id, reply) => {
+                state.created(&myself, session_id);
                 reply.send(());
             }
-            SupervisorMessage::Forget(session_id, reply) => {
+            SupervisorMessage::CreateFailed(session_id, reply) => {
                 state.forget(session_id);
                 reply.send(());
             }
-            SupervisorMessage::Find { session_id, but, reply } => state.find(&myself, session_id, but, reply),
+            SupervisorMessage::Find {
+                session_id,
+                ended,
+                reply,
+            } => state.find(&myself, session_id, ended, reply),
             SupervisorMessage::StartFailed(session_id, actor, error) => {
                 state.start_failed(&myself, session_id, actor, &error);
             }
@@ -322,7 +326,7 @@ impl Actor for SessionSupervisor {
         match event {
             ractor::SupervisionEvent::ActorTerminated(cell, ..) => state.ended(&myself, &cell, None),
             ractor::SupervisionEvent::ActorFailed(cell, error) => {
-                state.ended(&myself, &cell, Some(Failure::new(&error)));
+                state.ended(&myself, &cell, Some(ActorFailure::new(&error)));
             }
             ractor::SupervisionEvent::ActorStarted(_) | ractor::SupervisionEvent::ProcessGroupChanged(_) => {}
         }
@@ -332,9 +336,12 @@ impl Actor for SessionSupervisor {
 
 impl SupervisorState {
     /// Makes a session with a new log available and listed.
-    fn begun(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId) {
+    fn created(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId) {
         // Callers that looked for the session in the meantime are waiting.
-        let wanted = self.index.begin(session_id).is_some_and(|entry| entry.has_callers());
+        let wanted = self
+            .index
+            .mark_created(session_id)
+            .is_some_and(|entry| entry.has_callers());
         if wanted && self.draining.is_none() {
             self.start(myself, session_id);
         }
@@ -359,7 +366,7 @@ impl SupervisorState {
         if self.index.len() >= max {
             return Err(ReserveError::TooMany { max });
         }
-        self.index.enter(StoredHead::new(genesis));
+        self.index.reserve(StoredHead::new(genesis));
         Ok(())
     }
 
@@ -372,12 +379,16 @@ impl SupervisorState {
         entry.answer_all(&FindError::NotFound);
         entry.close_room(CloseReason::Deleted);
         match entry.life {
-            Life::Quarantined { .. } => self.resources.stats.sessions_quarantined.add(-1),
-            Life::Deleting(reply) => {
+            Lifecycle::Quarantined { .. } => self.resources.stats.sessions_quarantined.add(-1),
+            Lifecycle::Deleting(reply) => {
                 reply.send(Ok(()));
-                self.tell(session_id, EventKind::Deleted);
+                self.emit(session_id, EventKind::Deleted);
             }
-            Life::Beginning | Life::Asleep | Life::Awake(_) | Life::FallingAsleep | Life::Restarting => {}
+            Lifecycle::Creating
+            | Lifecycle::Passivated
+            | Lifecycle::Running(_)
+            | Lifecycle::Passivating
+            | Lifecycle::Restarting => {}
         }
     }
 
@@ -385,7 +396,7 @@ impl SupervisorState {
         &mut self,
         myself: &ActorRef<SupervisorMessage>,
         session_id: SessionId,
-        but: Option<ActorId>,
+        ended: Option<ActorId>,
         reply: Reply<Result<SessionHandle, FindError>>,
     ) {
         if self.draining.is_some() {
@@ -395,20 +406,20 @@ impl SupervisorState {
             return reply.send(Err(FindError::NotFound));
         };
         match &entry.life {
-            Life::Awake(handle) if Some(handle.actor.get_id()) != but => reply.send(Ok(handle.clone())),
+            Lifecycle::Running(handle) if Some(handle.actor.get_id()) != ended => reply.send(Ok(handle.clone())),
             // Either the actor that the caller knows has ended and the supervision event is on its way, or the session
             // is about to start.
-            Life::Awake(_) | Life::Beginning | Life::Restarting | Life::FallingAsleep => {
+            Lifecycle::Running(_) | Lifecycle::Creating | Lifecycle::Restarting | Lifecycle::Passivating => {
                 entry.usage_mut().callers.push(reply);
             }
-            Life::Asleep => {
+            Lifecycle::Passivated => {
                 entry.usage_mut().callers.push(reply);
                 self.start(myself, session_id);
             }
-            Life::Quarantined { reason } => reply.send(Err(FindError::Quarantined {
+            Lifecycle::Quarantined { reason } => reply.send(Err(FindError::Quarantined {
                 reason: Arc::clone(reason),
             })),
-            Life::Deleting(..) => reply.send(Err(FindError::NotFound)),
+            Lifecycle::Deleting(..) => reply.send(Err(FindError::NotFound)),
         }
     }
 
@@ -449,7 +460,7 @@ impl SupervisorState {
             saving: Arc::clone(&usage.saving),
         };
         let callers = mem::take(&mut usage.callers);
-        entry.life = Life::Awake(handle.clone());
+        entry.life = Lifecycle::Running(handle.clone());
         // Registered before any caller is answered: the caller's next message takes the direct way, and must not
         // overtake earlier ones.
         self.registry.insert(session_id, handle.clone());
@@ -502,10 +513,10 @@ impl SupervisorState {
             self.forget(session_id);
             return self.finish_drain();
         }
-        self.failed(myself, session_id, &Failure::of(error));
+        self.failed(myself, session_id, &ActorFailure::of(error));
     }
 
-    fn ended(&mut self, myself: &ActorRef<SupervisorMessage>, cell: &ActorCell, failure: Option<Failure>) {
+    fn ended(&mut self, myself: &ActorRef<SupervisorMessage>, cell: &ActorCell, failure: Option<ActorFailure>) {
         match (self.children.remove(&cell.get_id()), failure) {
             (None, _) => {}
             (Some((session_id, Child::Room)), failure) => self.room_ended(myself, session_id, cell.get_id(), failure),
@@ -522,7 +533,7 @@ impl SupervisorState {
         myself: &ActorRef<SupervisorMessage>,
         session_id: SessionId,
         actor: ActorId,
-        failure: Option<Failure>,
+        failure: Option<ActorFailure>,
     ) {
         self.finish_drain();
         let Some(entry) = self.index.get_mut(session_id) else {
@@ -532,7 +543,9 @@ impl SupervisorState {
         if usage.room.take_if(|room| room.get_id() == actor).is_none() {
             return;
         }
-        let Some(Failure { text, .. }) = failure else { return };
+        let Some(ActorFailure { text, .. }) = failure else {
+            return;
+        };
         tracing::error!(%session_id, failure = %text, "a room's actor failed");
         self.resources.stats.broadcast_restarts.increment();
         let told = SupervisionEvent {
@@ -541,9 +554,11 @@ impl SupervisorState {
             kind: EventKind::RoomRestarted(text),
         };
         let _ = self.events.send(Arc::new(told));
-        let recent = usage.room_failures.note(instant(), self.settings.restart_window);
+        let recent = usage.room_failures.record(instant(), self.settings.restart_window);
         let sockets_stay = recent <= self.settings.restarts_max;
-        let Life::Awake(handle) = &entry.life else { return };
+        let Lifecycle::Running(handle) = &entry.life else {
+            return;
+        };
         let session = handle.actor.clone();
         if let Some(room) = self.room(myself, session_id) {
             let _ = session.cast(SessionMessage::RoomReplaced { room, sockets_stay });
@@ -555,17 +570,17 @@ impl SupervisorState {
         let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };
-        if let Life::Deleting(_) = entry.life {
+        if let Lifecycle::Deleting(_) = entry.life {
             self.forget(session_id);
             return self.finish_drain();
         }
-        if let Some(reason) = entry.usage_mut().condemned.take() {
+        if let Some(reason) = entry.usage_mut().quarantine_reason.take() {
             tracing::error!(%session_id, failure = %reason, "session quarantined");
             self.quarantine(session_id, &reason);
             return self.finish_drain();
         }
-        entry.close_room(farewell(&self.settings));
-        entry.life = Life::Asleep;
+        entry.close_room(unavailable_reason(&self.settings));
+        entry.life = Lifecycle::Passivated;
         if entry.has_callers() && self.draining.is_none() {
             self.start(myself, session_id);
         }
@@ -573,16 +588,16 @@ impl SupervisorState {
     }
 
     /// Restarts a failed session from the log, until its restart budget is spent.
-    fn failed(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId, failure: &Failure) {
+    fn failed(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId, failure: &ActorFailure) {
         self.registry.remove(session_id);
         let settings = &self.settings;
         let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };
-        if let Life::Deleting(_) = entry.life {
+        if let Lifecycle::Deleting(_) = entry.life {
             return self.session_ended(myself, session_id);
         }
-        let Failure { text, cause } = failure;
+        let ActorFailure { text, cause } = failure;
         let usage = entry.usage_mut();
         usage.failed_at.get_or_insert(instant());
         if *cause != Cause::Operator {
@@ -590,15 +605,18 @@ impl SupervisorState {
             usage.restarts += 1;
         }
         let recent = match cause {
-            Cause::Session | Cause::Damage => usage.failures.note(instant(), settings.restart_window),
+            Cause::Session | Cause::Damage => usage.failures.record(instant(), settings.restart_window),
             // Not charged to the session, but an immediate retry would fail too.
             Cause::LogRefused => 2,
             Cause::Operator => 0,
         };
         let is_hopeless = *cause == Cause::Damage || (*cause == Cause::Session && recent > settings.restarts_max);
-        let condemned = usage.condemned.take().or_else(|| is_hopeless.then(|| Arc::clone(text)));
-        self.tell(session_id, EventKind::Failed(Arc::clone(text)));
-        if let Some(reason) = condemned {
+        let quarantine_reason = usage
+            .quarantine_reason
+            .take()
+            .or_else(|| is_hopeless.then(|| Arc::clone(text)));
+        self.emit(session_id, EventKind::Failed(Arc::clone(text)));
+        if let Some(reason) = quarantine_reason {
             if *reason == *operations::BY_OPERATOR {
                 tracing::info!(%session_id, %reason, "session quarantined");
             } else {
@@ -622,7 +640,7 @@ impl SupervisorState {
             tracing::error!(%session_id, failure = %text, failures = recent, restart_in_ms = delay.as_millis(), "a session failed");
             self.resources.stats.session_restarts.increment();
         }
-        entry.life = Life::Restarting;
+        entry.life = Lifecycle::Restarting;
         if delay.is_zero() {
             self.restart(myself, session_id);
         } else {
@@ -634,22 +652,22 @@ impl SupervisorState {
         let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };
-        if !matches!(entry.life, Life::Restarting) {
+        if !matches!(entry.life, Lifecycle::Restarting) {
             return;
         }
         if self.draining.is_some() {
-            entry.life = Life::Asleep;
-            entry.close_room(farewell(&self.settings));
+            entry.life = Lifecycle::Passivated;
+            entry.close_room(unavailable_reason(&self.settings));
             return self.finish_drain();
         }
         self.start(myself, session_id);
     }
 
-    fn page(&self, offset: usize, limit: usize) -> Page {
+    fn page(&self, offset: usize, limit: usize) -> SummaryPage {
         let entries = self.index.page(offset, limit).filter_map(|id| self.index.get(id));
-        Page {
+        SummaryPage {
             sessions: entries.map(|entry| entry.summary.clone()).collect(),
-            total: self.index.begun(),
+            total: self.index.created_len(),
         }
     }
 }

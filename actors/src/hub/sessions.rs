@@ -105,11 +105,11 @@ impl Hub {
             ReserveError::Draining => HubError::Draining,
         })?;
         if let Err(error) = self.0.log.create(genesis.clone()).await {
-            self.supervise(|reply| SupervisorMessage::Forget(session_id, reply))
+            self.supervise(|reply| SupervisorMessage::CreateFailed(session_id, reply))
                 .await?;
             return Err(error.into());
         }
-        self.supervise(|reply| SupervisorMessage::Begun(session_id, reply))
+        self.supervise(|reply| SupervisorMessage::Created(session_id, reply))
             .await?;
         let Some(first) = new.first else {
             return Ok((genesis, None));

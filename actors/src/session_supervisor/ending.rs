@@ -2,7 +2,7 @@
 
 use ractor::{ActorId, ActorRef};
 
-use super::{FindError, Life, SupervisionSettings, SupervisorMessage, SupervisorState};
+use super::{FindError, Lifecycle, SupervisionSettings, SupervisorMessage, SupervisorState};
 use crate::{
     broadcast_actor::CloseReason,
     domain::ids::{SessionId, Timestamp},
@@ -18,8 +18,8 @@ impl SupervisorState {
         let idle_ms = i64::try_from(self.settings.idle_timeout.as_millis()).unwrap_or(i64::MAX);
         let idle_since = Timestamp(now().0.saturating_sub(idle_ms));
         for (session_id, entry) in self.index.iter() {
-            if let Life::Awake(handle) = &entry.life {
-                put_to_sleep(myself, session_id, &handle.actor, idle_since, None);
+            if let Lifecycle::Running(handle) = &entry.life {
+                request_passivation(myself, session_id, &handle.actor, idle_since, None);
             }
         }
     }
@@ -32,8 +32,8 @@ impl SupervisorState {
         reply: Reply<bool>,
     ) {
         match self.index.get(session_id).map(|entry| &entry.life) {
-            Some(Life::Awake(handle)) if handle.actor.get_id() == actor => {
-                put_to_sleep(myself, session_id, &handle.actor, ALWAYS_IDLE, Some(reply));
+            Some(Lifecycle::Running(handle)) if handle.actor.get_id() == actor => {
+                request_passivation(myself, session_id, &handle.actor, ALWAYS_IDLE, Some(reply));
             }
             // The actor has ended already, or was replaced.
             _ => reply.send(false),
@@ -43,22 +43,22 @@ impl SupervisorState {
     /// Records that a session's actor passivated itself. The supervision event may have arrived earlier, and the
     /// session may be running again.
     pub(super) fn passivated(&mut self, session_id: SessionId, actor: ActorId, snapshot: &Snapshot) {
-        self.noted_passivation(session_id);
+        self.report_passivation(session_id);
         let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };
         entry.summary.update(snapshot);
-        let awake = matches!(&entry.life, Life::Awake(handle) if handle.actor.get_id() == actor);
-        if awake {
-            entry.life = Life::FallingAsleep;
+        let is_running = matches!(&entry.life, Lifecycle::Running(handle) if handle.actor.get_id() == actor);
+        if is_running {
+            entry.life = Lifecycle::Passivating;
             self.registry.remove(session_id);
         }
     }
 
-    fn noted_passivation(&self, session_id: SessionId) {
+    fn report_passivation(&self, session_id: SessionId) {
         self.resources.stats.passivations.increment();
         tracing::info!(%session_id, "session passivated");
-        self.tell(session_id, EventKind::Passivated);
+        self.emit(session_id, EventKind::Passivated);
     }
 
     pub(super) fn delete(&mut self, session_id: SessionId, reply: Reply<Result<(), FindError>>) {
@@ -66,19 +66,19 @@ impl SupervisorState {
             return reply.send(Err(FindError::NotFound));
         };
         match &entry.life {
-            Life::Awake(handle) => {
+            Lifecycle::Running(handle) => {
                 let actor = handle.actor.clone();
                 self.registry.remove(session_id);
                 // A failed cast means that the actor has ended; its supervision event completes the deletion.
                 let _ = actor.cast(SessionMessage::Stop(Stop::Delete));
                 entry.answer_all(&FindError::NotFound);
-                entry.life = Life::Deleting(reply);
+                entry.life = Lifecycle::Deleting(reply);
             }
-            Life::FallingAsleep => entry.life = Life::Deleting(reply),
-            Life::Beginning | Life::Deleting(_) => reply.send(Err(FindError::NotFound)),
-            Life::Asleep | Life::Restarting | Life::Quarantined { .. } => {
+            Lifecycle::Passivating => entry.life = Lifecycle::Deleting(reply),
+            Lifecycle::Creating | Lifecycle::Deleting(_) => reply.send(Err(FindError::NotFound)),
+            Lifecycle::Passivated | Lifecycle::Restarting | Lifecycle::Quarantined { .. } => {
                 self.forget(session_id);
-                self.tell(session_id, EventKind::Deleted);
+                self.emit(session_id, EventKind::Deleted);
                 reply.send(Ok(()));
             }
         }
@@ -90,17 +90,20 @@ impl SupervisorState {
         for (session_id, entry) in self.index.iter_mut() {
             entry.answer_all(&FindError::Draining);
             match &entry.life {
-                Life::Awake(handle) => {
+                Lifecycle::Running(handle) => {
                     self.registry.remove(session_id);
                     let _ = handle.actor.cast(SessionMessage::Stop(Stop::Drain { reconnect_ms }));
                 }
                 // The session is not restarted, so its sockets are released now.
-                Life::Restarting => {
-                    entry.life = Life::Asleep;
-                    entry.close_room(farewell(&self.settings));
+                Lifecycle::Restarting => {
+                    entry.life = Lifecycle::Passivated;
+                    entry.close_room(unavailable_reason(&self.settings));
                 }
-                Life::Beginning | Life::Asleep | Life::FallingAsleep | Life::Quarantined { .. } | Life::Deleting(_) => {
-                }
+                Lifecycle::Creating
+                | Lifecycle::Passivated
+                | Lifecycle::Passivating
+                | Lifecycle::Quarantined { .. }
+                | Lifecycle::Deleting(_) => {}
             }
         }
         self.finish_drain();
@@ -117,7 +120,7 @@ impl SupervisorState {
 }
 
 /// Asks a session actor to stop if it is idle since `idle_since`, and reports the result to the supervisor.
-fn put_to_sleep(
+fn request_passivation(
     supervisor: &ActorRef<SupervisorMessage>,
     session_id: SessionId,
     actor: &ActorRef<SessionMessage>,
@@ -143,7 +146,7 @@ fn put_to_sleep(
 
 /// Returns the reason for releasing the sockets of a session that is unavailable for a while: the clients reconnect by
 /// themselves.
-pub(super) const fn farewell(settings: &SupervisionSettings) -> CloseReason {
+pub(super) const fn unavailable_reason(settings: &SupervisionSettings) -> CloseReason {
     CloseReason::Draining {
         reconnect_ms: settings.reconnect_ms,
     }

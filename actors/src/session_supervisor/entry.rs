@@ -53,7 +53,7 @@ pub(super) struct Entry {
     pub(super) summary: Summary,
     /// Position in order of creation; `None` before the log exists.
     number: Option<u64>,
-    pub(super) life: Life,
+    pub(super) life: Lifecycle,
     usage: Option<Box<Usage>>,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Usage {
     /// Callers that wait for the session to run. Bounded by the permits that the callers hold.
     pub(super) callers: Vec<Reply<Result<SessionHandle, FindError>>>,
     /// Reason to quarantine the session as soon as its actor has ended; `None`: no quarantine.
-    pub(super) condemned: Option<Arc<str>>,
+    pub(super) quarantine_reason: Option<Arc<str>>,
     /// Time at which the actor started to serve.
     pub(super) started_at: Option<Timestamp>,
     /// Time at which the actor failed; `None` while the session serves.
@@ -85,15 +85,15 @@ pub(super) struct Usage {
 #[derive(Default)]
 pub(super) struct Failures(VecDeque<Instant>);
 
-pub(super) enum Life {
+pub(super) enum Lifecycle {
     /// The ids are reserved and the log is being created. The session is not visible yet.
-    Beginning,
+    Creating,
     /// The session is in the log only.
-    Asleep,
+    Passivated,
     /// The session has an actor.
-    Awake(SessionHandle),
+    Running(SessionHandle),
     /// The idle actor is stopping.
-    FallingAsleep,
+    Passivating,
     /// The actor failed and the next one is about to start.
     Restarting,
     /// The session failed too often.
@@ -103,7 +103,7 @@ pub(super) enum Life {
 }
 
 impl Entry {
-    pub(super) fn beginning(head: StoredHead) -> Self {
+    pub(super) fn reserved(head: StoredHead) -> Self {
         Self {
             summary: Summary {
                 genesis: head.genesis,
@@ -113,7 +113,7 @@ impl Entry {
                 active_clients: 0,
             },
             number: None,
-            life: Life::Beginning,
+            life: Lifecycle::Creating,
             usage: None,
         }
     }
@@ -124,9 +124,9 @@ impl Entry {
     }
 
     /// Marks the session as created, at this position.
-    pub(super) fn begin(&mut self, number: u64) {
+    pub(super) fn mark_created(&mut self, number: u64) {
         self.number = Some(number);
-        self.life = Life::Asleep;
+        self.life = Lifecycle::Passivated;
     }
 
     /// Returns the usage data; `None` if the session was never used.
@@ -176,7 +176,7 @@ impl Default for Usage {
             room: None,
             member_registry: MemberRegistry::default(),
             callers: Vec::new(),
-            condemned: None,
+            quarantine_reason: None,
             started_at: None,
             failed_at: None,
             restarts: 0,
@@ -191,12 +191,12 @@ impl Default for Usage {
 
 impl Failures {
     /// Clears the history of failures.
-    pub(super) fn forgive(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.0.clear();
     }
 
     /// Records a failure and returns the number of failures within the window.
-    pub(super) fn note(&mut self, now: Instant, window: Duration) -> usize {
+    pub(super) fn record(&mut self, now: Instant, window: Duration) -> usize {
         self.0.push_back(now);
         while self.0.front().is_some_and(|&first| now.duration_since(first) > window) {
             self.0.pop_front();

@@ -23,12 +23,12 @@ pub(super) struct Index {
 
 impl Index {
     /// Creates the index of the sessions in a log, in order of creation.
-    pub(super) fn of(stored: Vec<StoredHead>) -> Self {
+    pub(super) fn new(stored: Vec<StoredHead>) -> Self {
         let mut index = Self::default();
         for head in stored {
             let session_id = head.genesis.session_id;
-            index.enter(head);
-            index.begin(session_id);
+            index.reserve(head);
+            index.mark_created(session_id);
         }
         // Incremental insertion leaves the nodes of a B-tree a third empty, or half empty in ascending order.
         // Rebuilding the maps fills the nodes, and the index stays mostly unchanged afterwards.
@@ -44,7 +44,7 @@ impl Index {
     }
 
     /// Returns the number of created sessions.
-    pub(super) fn begun(&self) -> usize {
+    pub(super) fn created_len(&self) -> usize {
         self.order.len()
     }
 
@@ -65,21 +65,21 @@ impl Index {
     }
 
     /// Reserves the ids of a session and of its project.
-    pub(super) fn enter(&mut self, head: StoredHead) {
+    pub(super) fn reserve(&mut self, head: StoredHead) {
         let session_id = head.genesis.session_id;
         if let Some(project) = &head.genesis.project {
             self.projects.insert(project.project_id.clone(), session_id);
         }
-        self.sessions.insert(session_id, Entry::beginning(head));
+        self.sessions.insert(session_id, Entry::reserved(head));
     }
 
     /// Marks a session as created and assigns its position.
-    pub(super) fn begin(&mut self, session_id: SessionId) -> Option<&mut Entry> {
+    pub(super) fn mark_created(&mut self, session_id: SessionId) -> Option<&mut Entry> {
         let entry = self.sessions.get_mut(&session_id)?;
         let number = self.next_number;
         self.next_number += 1;
         self.order.insert(number, session_id);
-        entry.begin(number);
+        entry.mark_created(number);
         Some(entry)
     }
 
@@ -107,8 +107,8 @@ impl Index {
     }
 
     pub(super) fn projects(&self) -> BTreeMap<ProjectId, Genesis> {
-        let begun = |project_id: &ProjectId| Some((project_id.clone(), self.project(project_id)?.clone()));
-        self.projects.keys().filter_map(begun).collect()
+        let created = |project_id: &ProjectId| Some((project_id.clone(), self.project(project_id)?.clone()));
+        self.projects.keys().filter_map(created).collect()
     }
 
     /// Returns a page of the created sessions, in order.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ractor::ActorRef;
 
-use super::{FindError, Life, SupervisorMessage, SupervisorState, farewell};
+use super::{FindError, Lifecycle, SupervisorMessage, SupervisorState, unavailable_reason};
 use crate::{
     domain::ids::{SessionId, Timestamp},
     reply::Reply,
@@ -30,7 +30,7 @@ pub enum Operation {
 impl SupervisorState {
     /// Publishes a supervision event. Without a listener the event is dropped; a slow listener is told how many events
     /// it missed.
-    pub(super) fn tell(&self, session_id: SessionId, kind: EventKind) {
+    pub(super) fn emit(&self, session_id: SessionId, kind: EventKind) {
         let event = SupervisionEvent {
             at: now(),
             session_id,
@@ -47,13 +47,13 @@ impl SupervisorState {
     pub(super) fn branch(&self, session_id: SessionId) -> Option<Branch> {
         let entry = self.index.get(session_id)?;
         let (state, handle) = match &entry.life {
-            Life::Beginning => return None,
-            Life::Asleep => (BranchState::Asleep, None),
-            Life::Awake(handle) => (BranchState::Running, Some(handle)),
-            Life::FallingAsleep => (BranchState::Passivating, None),
-            Life::Restarting => (BranchState::Restarting, None),
-            Life::Quarantined { .. } => (BranchState::Quarantined, None),
-            Life::Deleting(_) => (BranchState::Deleting, None),
+            Lifecycle::Creating => return None,
+            Lifecycle::Passivated => (BranchState::Asleep, None),
+            Lifecycle::Running(handle) => (BranchState::Running, Some(handle)),
+            Lifecycle::Passivating => (BranchState::Passivating, None),
+            Lifecycle::Restarting => (BranchState::Restarting, None),
+            Lifecycle::Quarantined { .. } => (BranchState::Quarantined, None),
+            Lifecycle::Deleting(_) => (BranchState::Deleting, None),
         };
         let usage = entry.usage();
         Some(Branch {
@@ -75,35 +75,42 @@ impl SupervisorState {
             return reply.send(Err(FindError::NotFound));
         };
         match (operation, &entry.life) {
-            (Operation::Restart, Life::Awake(handle)) => {
+            (Operation::Restart, Lifecycle::Running(handle)) => {
                 let _ = handle.actor.cast(SessionMessage::Fail("restarted it"));
             }
-            (Operation::Quarantine, Life::Awake(handle)) => {
+            (Operation::Quarantine, Lifecycle::Running(handle)) => {
                 let _ = handle.actor.cast(SessionMessage::Fail("quarantined it"));
-                entry.usage_mut().condemned = Some(BY_OPERATOR.into());
+                entry.usage_mut().quarantine_reason = Some(BY_OPERATOR.into());
             }
-            (Operation::Quarantine, Life::Asleep | Life::Restarting) => {
+            (Operation::Quarantine, Lifecycle::Passivated | Lifecycle::Restarting) => {
                 self.quarantine(session_id, &BY_OPERATOR.into());
             }
-            (Operation::Release, Life::Quarantined { .. }) => {
-                entry.life = Life::Asleep;
+            (Operation::Release, Lifecycle::Quarantined { .. }) => {
+                entry.life = Lifecycle::Passivated;
                 let usage = entry.usage_mut();
-                usage.failures.forgive();
-                usage.room_failures.forgive();
+                usage.failures.clear();
+                usage.room_failures.clear();
                 self.resources.stats.sessions_quarantined.add(-1);
-                self.tell(session_id, EventKind::Released);
+                self.emit(session_id, EventKind::Released);
             }
-            (Operation::Restart | Operation::Quarantine, Life::Quarantined { reason }) => {
+            (Operation::Restart | Operation::Quarantine, Lifecycle::Quarantined { reason }) => {
                 let reason = Arc::clone(reason);
                 return reply.send(Err(FindError::Quarantined { reason }));
             }
-            (_, Life::Beginning) => return reply.send(Err(FindError::NotFound)),
+            (_, Lifecycle::Creating) => return reply.send(Err(FindError::NotFound)),
             // The session is about to end, or is already in the requested state.
-            (Operation::Restart, Life::Asleep | Life::FallingAsleep | Life::Restarting | Life::Deleting(_))
-            | (Operation::Quarantine, Life::FallingAsleep | Life::Deleting(_))
+            (
+                Operation::Restart,
+                Lifecycle::Passivated | Lifecycle::Passivating | Lifecycle::Restarting | Lifecycle::Deleting(_),
+            )
+            | (Operation::Quarantine, Lifecycle::Passivating | Lifecycle::Deleting(_))
             | (
                 Operation::Release,
-                Life::Asleep | Life::Awake(_) | Life::FallingAsleep | Life::Restarting | Life::Deleting(_),
+                Lifecycle::Passivated
+                | Lifecycle::Running(_)
+                | Lifecycle::Passivating
+                | Lifecycle::Restarting
+                | Lifecycle::Deleting(_),
             ) => {}
         }
         reply.send(Ok(()));
@@ -116,37 +123,37 @@ impl SupervisorState {
             return;
         };
         match &entry.life {
-            Life::Awake(handle) => {
+            Lifecycle::Running(handle) => {
                 let _ = handle.actor.cast(SessionMessage::Fail("ended it: its log is damaged"));
-                entry.usage_mut().condemned = Some(Arc::clone(reason));
+                entry.usage_mut().quarantine_reason = Some(Arc::clone(reason));
             }
-            Life::FallingAsleep => entry.usage_mut().condemned = Some(Arc::clone(reason)),
-            Life::Asleep | Life::Restarting => {
+            Lifecycle::Passivating => entry.usage_mut().quarantine_reason = Some(Arc::clone(reason)),
+            Lifecycle::Passivated | Lifecycle::Restarting => {
                 tracing::error!(%session_id, failure = %reason, "session quarantined");
                 self.quarantine(session_id, reason);
             }
             // The session serves no caller, or is about to end.
-            Life::Beginning | Life::Quarantined { .. } | Life::Deleting(_) => {}
+            Lifecycle::Creating | Lifecycle::Quarantined { .. } | Lifecycle::Deleting(_) => {}
         }
     }
 
     /// Quarantines a session: callers get the reason, and its sockets are released and get the reason when they
     /// reconnect.
     pub(super) fn quarantine(&mut self, session_id: SessionId, reason: &Arc<str>) {
-        let farewell = farewell(&self.settings);
+        let close_reason = unavailable_reason(&self.settings);
         let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };
-        entry.usage_mut().condemned = None;
-        entry.life = Life::Quarantined {
+        entry.usage_mut().quarantine_reason = None;
+        entry.life = Lifecycle::Quarantined {
             reason: Arc::clone(reason),
         };
         entry.answer_all(&FindError::Quarantined {
             reason: Arc::clone(reason),
         });
-        entry.close_room(farewell);
+        entry.close_room(close_reason);
         self.resources.stats.sessions_quarantined.add(1);
-        self.tell(session_id, EventKind::Quarantined(Arc::clone(reason)));
+        self.emit(session_id, EventKind::Quarantined(Arc::clone(reason)));
     }
 
     /// Records that a session's actor has replayed its log and serves.
@@ -160,7 +167,7 @@ impl SupervisorState {
             None => EventKind::Started,
             Some(failed) => EventKind::Restarted(crate::world::instant().saturating_duration_since(failed)),
         };
-        self.tell(session_id, kind);
+        self.emit(session_id, kind);
     }
 }
 
