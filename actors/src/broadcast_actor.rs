@@ -58,7 +58,7 @@ pub enum BroadcastMessage {
     Leave(MemberId, Arc<str>, Timestamp),
     /// Sends the reason to every socket and releases all sockets.
     Close(SocketShutdown),
-    /// Sends every socket the current `seq`, after a quiet interval.
+    /// Sends every socket the `seq` of the last event, at the end of a tick interval.
     Tick,
     /// Checks whether deferred large syncs can be granted.
     CheckSyncs,
@@ -84,7 +84,7 @@ pub struct BroadcastArguments {
     pub room: Room,
     /// Encoder of packets.
     pub encoder: Arc<dyn Encoder>,
-    /// Delay of a tick after the first event that it covers.
+    /// Delay between the first event since the last tick and the next tick.
     pub tick_interval: Duration,
     /// Maximum size of a batched packet in bytes, unless a single command is larger.
     pub events_packet_bytes_max: usize,
@@ -475,10 +475,7 @@ impl Drop for BroadcastState {
     }
 }
 
-#[expect(
-    clippy::panic,
-    reason = "an operator asked for it, and fault injection is switched on"
-)]
+#[expect(clippy::panic, reason = "requested by an operator, with fault injection enabled")]
 fn injected() {
     panic!("injected: PanicBroadcast");
 }

@@ -26,7 +26,7 @@ use crate::{
     world::instant,
 };
 
-/// Packet that is encoded once and shared by all its receivers.
+/// Packet, encoded once and shared by all receivers.
 #[derive(Debug, Clone)]
 pub struct Frame {
     /// Name of the Socket.IO event.
@@ -148,7 +148,7 @@ pub enum SyncContent {
     },
 }
 
-/// Request that a socket has to make once its deferred sync is granted.
+/// Request for a deferred sync, to be made by the socket after the grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncDue {
     /// Request for the whole document, with this reason.
@@ -190,7 +190,7 @@ pub struct MemberId(pub u64);
 pub enum Frames {
     /// One packet per event.
     Single,
-    /// One packet for all events that are published together.
+    /// One packet for all events of one publication.
     Batched,
 }
 
@@ -302,7 +302,7 @@ impl PresenceDiff {
 pub enum SendError {
     /// The socket's queue is full. Later packets may fit again.
     Full,
-    /// The socket is closed. Its leave message is on its way.
+    /// The socket is closed. The leave message is on the way.
     Closed,
 }
 

@@ -312,7 +312,7 @@ impl Hub {
                 Retry::Ungated | Retry::UntilDone => (None, None),
             };
             let (reply, answer) = Reply::new(permit);
-            // A cast that fails drops the message with its reply, which then reports [`ReplyError::NotHandled`].
+            // A failed cast drops the message with the reply, which then reports [`ReplyError::NotHandled`].
             let _ = handle.actor.cast(message(reply));
             match (reply::answer(answer).await, retry) {
                 (Ok(answer), _) => return Ok(answer),

@@ -7,7 +7,7 @@
 //! - [`session_actor`]: one actor per session, which decides, applies and appends commands;
 //! - [`broadcast_actor`]: one actor per room, which owns the sockets of a session;
 //! - [`session_supervisor`]: starts, finds, restarts and passivates session actors;
-//! - [`hub::Hub`]: the handle that the edges hold.
+//! - [`hub::Hub`]: handle of the hub for the edges.
 
 pub mod domain;
 

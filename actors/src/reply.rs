@@ -1,9 +1,9 @@
-//! Reply channels that report a lost reply.
+//! Reply channels with a report of lost replies.
 //!
-//! An actor that stops or panics drops its mailbox and its state, and with them the reply channels. A plain channel
-//! tells the caller only that no answer will come. A command needs to know more: a message that was still in the
-//! mailbox has changed nothing and can be sent again; a command that was being decided may be in the log or not. A
-//! [`Reply`] tells the two cases apart when it is dropped.
+//! A stopping or panicking actor drops mailbox and state, and with them the reply channels. A plain channel tells the
+//! caller only that no answer will come. A command needs to know more: a message that was still in the mailbox has
+//! changed nothing and can be sent again; a command that was being decided may be in the log or not. A [`Reply`] tells
+//! the two cases apart when it is dropped.
 
 use tokio::sync::oneshot;
 
@@ -60,7 +60,7 @@ impl<T> Reply<T> {
         self.resolve(Ok(answer));
     }
 
-    /// Releases the permit before sending, so that a caller that has its answer can send the next message at once.
+    /// Releases the permit before sending, so that the caller can send the next message as soon as the answer arrives.
     fn resolve(&mut self, answer: Result<T, ReplyError>) {
         self.permit = None;
         if let Some(sender) = self.sender.take() {
@@ -84,7 +84,7 @@ impl<T> Drop for Reply<T> {
 /// # Errors
 /// If the reply was dropped without an answer.
 pub async fn answer<T>(answer: ReplyReceiver<T>) -> Result<T, ReplyError> {
-    // A dropped `Reply` always sends. A channel that closes without a message means that its reply was leaked.
+    // A dropped `Reply` always sends. A channel without a message means that the reply was leaked.
     answer.await.unwrap_or(Err(ReplyError::Interrupted))
 }
 
@@ -131,7 +131,7 @@ mod tests {
             assert_eq!(
                 woken.1.load(Ordering::Relaxed),
                 0,
-                "the permit is back before the answer is there"
+                "the permit is released before the answer arrives"
             );
         }
     }

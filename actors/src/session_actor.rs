@@ -82,7 +82,7 @@ pub enum SessionMessage {
     Appended(Result<(), AppendError>),
     /// Delivers the log's records of the commands that were looked up.
     Found(Result<lookup::Found, LogError>),
-    /// Reports that the room has fallen below its limit of undelivered commands.
+    /// Reports that the room is below the limit of undelivered commands again.
     RoomCaughtUp,
     /// Delivers the next page of command ids from before this actor; `None`: the session has no log.
     IdsRead(Result<Option<Vec<CommandId>>, LogError>),
@@ -116,7 +116,7 @@ pub struct Submission {
     pub span: Span,
 }
 
-/// Accepted command and the log that holds it.
+/// Accepted command with the epoch of its log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submitted {
     /// Outcome of the command.
@@ -230,14 +230,14 @@ pub enum Stop {
 
 /// Source of the templates of starting sessions.
 pub trait BlueprintSource: Send + Sync + 'static {
-    /// Returns the blueprint with this id; `None` if it cannot be loaded.
+    /// Returns the blueprint `id`; `None` if the template cannot be loaded.
     fn blueprint(
         &self,
         id: &crate::domain::ids::TemplateId,
     ) -> futures_util::future::BoxFuture<'static, Option<Arc<Blueprint>>>;
 }
 
-/// Resources that all session actors share.
+/// Resources shared by all session actors.
 #[derive(Clone)]
 pub struct SessionResources {
     /// Event log of all sessions.
@@ -339,8 +339,8 @@ impl Actor for SessionActor {
             resources,
         } = arguments;
         let (session, snapshot_seq) = open(session_id, &resources).await?;
-        // Two sources of members: the room knows a member that a failed actor had admitted without recording it
-        // elsewhere; the roll knows the members of a room that failed too.
+        // Two sources of members: the room still has a member whose leave the failed actor could not publish, and the
+        // registry has the members of a room that failed too.
         let mut members = list_members(room.as_ref()).await;
         members.extend(member_registry.members());
         members.sort_by_key(|member| member.id);

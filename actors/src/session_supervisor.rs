@@ -1,5 +1,5 @@
-//! Supervisor of all sessions: starts a session on demand, restarts it after a failure, passivates it when idle, and
-//! stops it when the hub shuts down.
+//! Supervisor of all sessions: starts sessions on demand, restarts failed sessions, passivates idle sessions, and stops
+//! all sessions when the hub shuts down.
 //!
 //! A session is a pair of actors: its own and its room's. Both are children of the supervisor, so that neither ends the
 //! other. Each session has its own restart budget: a session that fails repeatedly is quarantined without effect on
@@ -49,25 +49,25 @@ pub(crate) enum SupervisorMessage {
     Created(SessionId, Reply<()>),
     /// Reports that the log could not be created.
     CreateFailed(SessionId, Reply<()>),
-    /// Returns a session's actor other than `but`, which the caller found ended.
+    /// Returns a session's actor other than `ended`, which the caller found to have ended.
     Find {
         session_id: SessionId,
         ended: Option<ActorId>,
         reply: Reply<Result<SessionHandle, FindError>>,
     },
-    /// Reports that an actor serves, since this time.
+    /// Reports the time since which an actor serves.
     Started(SessionId, Timestamp),
     /// Reports that an actor could not start.
     StartFailed(SessionId, ActorId, Arc<StartError>),
     /// Restarts a failed session after its delay.
     Restart(SessionId),
-    /// Reports that a session is being passivated, with its final state.
+    /// Reports the passivation of a session, with the final state.
     Passivated(SessionId, ActorId, Box<Snapshot>),
     /// Reports damage that was read in a session's log.
     Damaged(SessionId, Arc<str>),
     /// Passivates all idle sessions.
     Sweep,
-    /// Passivates one session if it is unused. The answer is true if it is.
+    /// Passivates one unused session. The answer is false if the session is in use.
     Passivate {
         session_id: SessionId,
         actor: ActorId,
@@ -87,7 +87,7 @@ pub(crate) enum SupervisorMessage {
     Delete(SessionId, Reply<Result<(), FindError>>),
     /// Stops all sessions.
     Drain(Reply<()>),
-    /// Returns a page of the supervision tree, or one branch of it.
+    /// Returns a page or one branch of the supervision tree.
     Branches {
         offset: usize,
         limit: usize,
@@ -144,7 +144,7 @@ pub struct SupervisionSettings {
     pub in_flight_per_session_max: usize,
     /// Window for the clients' reconnects after a drain: minimum and maximum delay in milliseconds.
     pub reconnect_ms: (u64, u64),
-    /// Delay of a tick after the first event that it covers.
+    /// Delay between the first event since the last tick and the next tick.
     pub tick_interval: Duration,
     /// Maximum size of a batched packet in bytes, unless a single command is larger.
     pub events_packet_bytes_max: usize,
@@ -546,7 +546,7 @@ impl SupervisorState {
         let Some(ActorFailure { text, .. }) = failure else {
             return;
         };
-        tracing::error!(%session_id, failure = %text, "a room's actor failed");
+        tracing::error!(%session_id, failure = %text, "room actor failed");
         self.resources.stats.broadcast_restarts.increment();
         let told = SupervisionEvent {
             at: now(),
@@ -635,7 +635,7 @@ impl SupervisorState {
             settings.restart_backoff * (1 << (recent - 2).min(16))
         };
         if *cause == Cause::Operator {
-            tracing::info!(%session_id, "an operator restarted a session");
+            tracing::info!(%session_id, "session restarted by an operator");
         } else {
             tracing::error!(%session_id, failure = %text, failures = recent, restart_in_ms = delay.as_millis(), "a session failed");
             self.resources.stats.session_restarts.increment();

@@ -25,7 +25,7 @@ stats! {
     packets_dropped: Counter,
     /// Transitions of a socket to lagging, each followed by a resync.
     slow_consumers: Counter,
-    /// Reports of a client that its replica diverges from the session.
+    /// Reports of clients about a diverging replica.
     divergences: Counter,
     /// Publications that found no running broadcast actor.
     broadcast_failures: Counter,

@@ -106,7 +106,7 @@ pub struct Branch {
     pub in_flight: usize,
 }
 
-/// Lifecycle state of a session, as its supervisor sees it.
+/// Lifecycle state of a session, as seen by the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BranchState {
     /// The session is in the log only.

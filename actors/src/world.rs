@@ -1,7 +1,7 @@
 //! Clock and random ids: the only module above the `runtime` line that reads clocks and draws random numbers.
 #![expect(
     clippy::disallowed_methods,
-    reason = "this is where the actors get them from; the domain gets them passed in"
+    reason = "only source of time and randomness for the actors; the domain gets both as arguments"
 )]
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

@@ -1,13 +1,13 @@
-//! Presence of a room: an IO-less state machine that decides which client has to be told what.
+//! Presence of a room: an IO-less state machine that computes lists and diffs of the present clients.
 //!
 //! Changes are gathered and published together, at most once per interval. Until the first client sends a presence
 //! state nothing is gathered, because joins and leaves are published separately. The first state puts the room *in
 //! use*. A room that takes over the sockets of another room is in use from the start: a client with a state may have
 //! left unnoticed.
 //!
-//! The state of a socket is in its own [`Presence`] cell and is read at publication. The room therefore gathers only
-//! who changed, not the states. The sockets with one client id are one client, with the state that was sent last by any
-//! of its sockets.
+//! The state of a socket is in its own [`Presence`] cell and is read at publication. The room therefore gathers the ids
+//! of changed sockets, not the states. Sockets with the same client id are one client, with the latest state of all
+//! these sockets.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -138,7 +138,7 @@ impl RoomPresence {
         self.mark_changed(&info.client_id);
     }
 
-    /// Marks a socket that missed packets: it gets the full list with the next publication.
+    /// Marks a socket after missed packets: the socket gets the full list with the next publication.
     pub(super) fn mark_stale(&mut self, id: MemberId) {
         if self.is_in_use {
             self.stale.insert(id);
@@ -150,8 +150,8 @@ impl RoomPresence {
         !(self.unread.is_empty() && self.changed.is_empty() && self.stale.is_empty())
     }
 
-    /// Returns the full list for a new member. The new member learns of changes before their publication, and has to be
-    /// told of a client that leaves before that.
+    /// Returns the full list for a new member. The new member sees unpublished changes, so a listed client that leaves
+    /// before the publication is published as a leave.
     pub(super) fn list_for(&mut self, newcomer: &ClientId) -> PresenceList {
         for client_id in &self.changed {
             if let Some(published) = self.published.get_mut(client_id) {
@@ -227,7 +227,7 @@ impl RoomPresence {
             .collect();
     }
 
-    /// Adds a socket with the state that it sent before joining.
+    /// Adds a socket with the state sent before the join.
     fn add_socket(&mut self, member: &Member) {
         let update = member.presence.take();
         if update.is_some() && !self.is_in_use {
@@ -321,7 +321,7 @@ fn same(one: Option<&PresenceState>, other: Option<&PresenceState>) -> bool {
     one.map(|state| state.get()) == other.map(|state| state.get())
 }
 
-/// Returns the presence list of `members`, as their room would list them.
+/// Returns the presence list of a room with these members.
 pub(crate) fn list<'a>(members: impl IntoIterator<Item = &'a Member>, clients_max: usize) -> PresenceList {
     let mut room = RoomPresence::new(clients_max);
     for member in members {

@@ -28,7 +28,7 @@ pub struct SocketShutdown {
 }
 
 impl SocketShutdown {
-    /// Creates a shutdown of `members`. The room adds the sockets that it knows.
+    /// Creates a shutdown of `members`. The room adds the sockets known to the room.
     #[must_use]
     pub fn new(reason: CloseReason, now: Timestamp, members: impl IntoIterator<Item = Member>) -> Self {
         let members = members.into_iter().map(|member| (member.id, member)).collect();

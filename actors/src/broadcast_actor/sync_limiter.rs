@@ -4,8 +4,8 @@
 //! At most `bytes_max` bytes of large syncs are in flight at a time. A socket beyond the limit waits: it gets no
 //! packets, as a lagging socket, until its sync is granted. Its edge then requests a fresh sync from the session.
 //!
-//! Each waiting socket is charged the size that its sync had when it was deferred. If the fresh sync is much larger,
-//! the socket waits again, first in the queue, until the new size fits.
+//! Each waiting socket is charged the size of its sync at the time of deferral. If the fresh sync is much larger, the
+//! socket waits again, first in the queue, until the new size fits.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -32,7 +32,7 @@ const GROWTH_DIVISOR: usize = 4;
 pub(super) struct SyncLimiter {
     bytes_max: usize,
     in_flight: BTreeMap<MemberId, Share>,
-    /// Granted syncs that were not sent yet.
+    /// Granted but unsent syncs.
     granted: BTreeMap<MemberId, Share>,
     waiting: VecDeque<Waiting>,
 }
@@ -116,7 +116,7 @@ impl SyncLimiter {
         Some((id, what))
     }
 
-    /// Removes a socket that left the room.
+    /// Removes a socket after its leave.
     pub(super) fn remove(&mut self, id: MemberId) {
         self.in_flight.remove(&id);
         self.granted.remove(&id);
@@ -193,11 +193,11 @@ mod tests {
         let (mut limiter, now) = (SyncLimiter::new(6_400), instant());
         let admitted: Vec<u64> = (1..=4).filter(|&id| sent(&mut limiter, id, 3_000, now)).collect();
         assert_eq!(admitted, [1, 2], "two fit");
-        assert!(sent(&mut limiter, 5, 100, now), "a small one never waits");
-        assert_eq!(grants(&mut limiter, now, |_| false), [0; 0], "nobody has taken his");
-        assert_eq!(grants(&mut limiter, now, |id| id.0 == 1), [3], "one has");
-        assert!(!sent(&mut limiter, 6, 3_000, now), "nobody overtakes");
-        assert!(sent(&mut limiter, 3, 3_000, now), "it was its turn");
+        assert!(sent(&mut limiter, 5, 100, now), "a small sync never waits");
+        assert_eq!(grants(&mut limiter, now, |_| false), [0; 0], "no sync was delivered");
+        assert_eq!(grants(&mut limiter, now, |id| id.0 == 1), [3], "one sync was delivered");
+        assert!(!sent(&mut limiter, 6, 3_000, now), "no overtaking");
+        assert!(sent(&mut limiter, 3, 3_000, now), "granted");
         assert_eq!(grants(&mut limiter, now, |id| id.0 == 2), [4]);
         limiter.remove(MemberId(4));
         assert_eq!(grants(&mut limiter, now, |_| true), [6]);
@@ -206,16 +206,13 @@ mod tests {
     #[test]
     fn stalled_socket_releases_its_share() {
         let (mut limiter, now) = (SyncLimiter::new(100), instant());
-        assert!(
-            sent(&mut limiter, 1, 5_000, now),
-            "what is too large for all goes alone"
-        );
+        assert!(sent(&mut limiter, 1, 5_000, now), "an oversized sync is sent alone");
         assert!(!sent(&mut limiter, 2, 5_000, now));
         assert_eq!(grants(&mut limiter, now, |_| false), [0; 0]);
         let later = now + IN_FLIGHT_MAX;
-        assert_eq!(grants(&mut limiter, later, |_| false), [2], "it has stalled");
+        assert_eq!(grants(&mut limiter, later, |_| false), [2], "socket 1 has stalled");
         assert_eq!(grants(&mut limiter, later + IN_FLIGHT_MAX, |_| true), [0; 0]);
-        assert!(!limiter.is_busy(), "nor one whose sync never came");
+        assert!(!limiter.is_busy(), "the granted sync timed out");
     }
 
     #[test]
@@ -243,9 +240,9 @@ mod tests {
         for id in 2..40 {
             assert!(!sent(&mut limiter, id, 6_000, now));
         }
-        assert!(!limiter.admit(MemberId(40), 500, since(1)), "large, and it waits");
+        assert!(!limiter.admit(MemberId(40), 500, since(1)), "large, so deferred");
         for id in 2..40 {
-            assert_eq!(grants(&mut limiter, now, |_| true), [id], "one fits");
+            assert_eq!(grants(&mut limiter, now, |_| true), [id], "one sync fits");
             assert!(sent(&mut limiter, id, 6_000, now));
         }
         assert_eq!(limiter.next_grant(now, |_| true), Some((MemberId(40), since(1))));
@@ -260,25 +257,22 @@ mod tests {
             assert!(!limiter.admit(MemberId(id), 1_000, since(1)));
         }
         assert_eq!(grants(&mut limiter, now, |_| true), [2, 3, 4, 5]);
-        assert!(sent(&mut limiter, 2, 1_250, now), "a little more is let pass");
-        assert!(!sent(&mut limiter, 3, 6_000, now), "much more is not");
-        assert!(sent(&mut limiter, 4, 2_000, now), "unless there is room");
+        assert!(sent(&mut limiter, 2, 1_250, now), "a little growth is tolerated");
+        assert!(!sent(&mut limiter, 3, 6_000, now), "large growth is not");
+        assert!(sent(&mut limiter, 4, 2_000, now), "unless the sync fits");
         assert!(sent(&mut limiter, 5, 1_000, now));
         assert!(!sent(&mut limiter, 6, 1_000, now));
         assert_eq!(
             grants(&mut limiter, now, |id| id.0 != 5),
             [0; 0],
-            "it comes first, and has no room"
+            "socket 3 is first and does not fit"
         );
         assert_eq!(limiter.next_grant(now, |_| true), Some((MemberId(3), JOIN)));
-        assert!(
-            sent(&mut limiter, 3, 9_000, now),
-            "alone it has room, whatever it became"
-        );
+        assert!(sent(&mut limiter, 3, 9_000, now), "a lone sync always fits");
         assert_eq!(
             grants(&mut limiter, now, |_| false),
             [0; 0],
-            "and is counted as what it is"
+            "counted with its actual size"
         );
         assert_eq!(grants(&mut limiter, now, |_| true), [6]);
     }
@@ -294,11 +288,11 @@ mod tests {
         assert_eq!(grants(&mut limiter, now, |_| true), [3]);
         assert!(limiter.admit(MemberId(3), 100, JOIN));
         limiter.record_sent(MemberId(3), 0, now);
-        assert!(!limiter.is_busy(), "its turn is over");
+        assert!(!limiter.is_busy(), "the grant is used up");
 
         assert!(sent(&mut limiter, 4, 60, now));
         assert!(limiter.admit(MemberId(4), 40, JOIN));
         limiter.record_sent(MemberId(4), 0, now);
-        assert!(!sent(&mut limiter, 5, 60, now), "what it took before is");
+        assert!(!sent(&mut limiter, 5, 60, now), "the earlier sync is");
     }
 }

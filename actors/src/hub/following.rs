@@ -84,7 +84,7 @@ impl Follower {
         }
     }
 
-    /// Returns the session that is followed.
+    /// Returns the id of the followed session.
     #[must_use]
     pub const fn session_id(&self) -> SessionId {
         self.session_id

@@ -25,8 +25,7 @@ use crate::{
     session_actor::{Refusal, SessionMessage, Submission, Submitted},
 };
 
-/// Ordered stream of one sender's commands to one session. Dropping the lane does not discard commands that were
-/// submitted.
+/// Ordered stream of the commands of one sender to one session. Dropping the lane discards no submitted command.
 pub struct Lane {
     hub: Hub,
     gate: Gate,
@@ -45,8 +44,8 @@ struct Job {
 }
 
 impl Job {
-    /// Sends the answer. The permits are released first, so that a caller that has its answer can send the next command
-    /// at once. A receiver that is gone is not an error.
+    /// Sends the answer. The permits are released first, so that the caller can send the next command as soon as the
+    /// answer arrives. A receiver that is gone is not an error.
     fn answer(self, answer: Result<Submitted, HubError>) {
         let Self { done, permits, .. } = self;
         drop(permits);
@@ -124,7 +123,7 @@ impl Lane {
 struct Runner {
     hub: Hub,
     session_id: SessionId,
-    /// Commands that were not sent yet.
+    /// Unsent commands, in order.
     waiting: VecDeque<Box<Job>>,
     /// Commands that an actor returned unhandled; each precedes all of `waiting`.
     returned: VecDeque<Box<Job>>,
@@ -221,7 +220,7 @@ impl Runner {
                     reply,
                     span: job.span.clone(),
                 };
-                // A cast that fails drops the message with its reply, which then reports [`ReplyError::NotHandled`].
+                // A failed cast drops the message with the reply, which then reports [`ReplyError::NotHandled`].
                 let _ = handle.actor.cast(SessionMessage::Submit(submission));
                 return Some(async move {
                     let outcome = reply::answer(answer).await;

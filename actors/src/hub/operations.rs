@@ -20,7 +20,7 @@ const INSPECTION_TIMEOUT: Duration = Duration::from_millis(500);
 /// Session in the supervision tree, with a view of its actor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspected {
-    /// State as the supervisor sees it.
+    /// State as seen by the supervisor.
     pub branch: Branch,
     /// View of the actor; `None` if there is no actor or the actor does not answer in time.
     pub inside: Option<Inspection>,
@@ -45,7 +45,7 @@ impl Hub {
         Ok((futures_util::future::join_all(inspected).await, total))
     }
 
-    /// Returns one session of the tree.
+    /// Returns a session of the tree.
     ///
     /// # Errors
     /// If the session does not exist.
@@ -85,7 +85,7 @@ impl Hub {
     /// If the session does not exist or cannot be reached.
     pub async fn passivate(&self, session_id: SessionId) -> Result<bool, HubError> {
         let Some(handle) = self.0.registry.find(session_id) else {
-            // Without an actor the session is passivated already, provided that it exists.
+            // Without an actor the session is passivated already, or does not exist.
             return self.branch(session_id).await.map(|_| true);
         };
         let (reply, passivated) = Reply::new(None);

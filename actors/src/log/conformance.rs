@@ -82,18 +82,14 @@ pub async fn create_succeeds_once_and_keeps_the_header(log: &impl EventLog) {
     let again = genesis(1, false);
     assert!(
         log.create(again).await.is_err(),
-        "the id is taken, whatever else is said"
+        "the id is in use, whatever the other fields"
     );
     let stored = log
         .open(session_id(1), usize::MAX)
         .await
         .expect("readable")
         .expect("created");
-    assert_eq!(
-        stored.genesis,
-        genesis(1, true),
-        "and the one that has it stays as it was"
-    );
+    assert_eq!(stored.genesis, genesis(1, true), "the existing session is unchanged");
 }
 
 /// Reading a session without a log is not an error; appending to one is.
@@ -128,7 +124,7 @@ pub async fn records_round_trip(log: &impl EventLog) {
     assert_eq!(
         append(log, two, Seq::ZERO, &all).await,
         Ok(()),
-        "all of them as one group"
+        "all records as one group"
     );
     assert_eq!(opened(log, two).await, all);
 }
@@ -157,7 +153,7 @@ pub async fn append_with_another_seq_conflicts_and_changes_nothing(log: &impl Ev
     assert_eq!(
         append(log, session, actual, &next).await,
         Ok(()),
-        "and the log can be written to as before"
+        "the log accepts appends as before"
     );
 }
 
@@ -182,7 +178,7 @@ pub async fn concurrent_appends_have_one_winner(log: &impl EventLog) {
             Err(other) => unreachable!("{other}"),
         }
     }
-    assert_eq!(winners.len(), 1, "one of {} gets in", groups.len());
+    assert_eq!(winners.len(), 1, "one of {} succeeds", groups.len());
     assert_eq!(opened(log, session).await, *winners[0]);
 }
 
@@ -248,7 +244,7 @@ pub async fn read_begins_with_the_record_of_the_next_event(log: &impl EventLog) 
         assert_eq!(
             read(log, session, after, 1).await.first(),
             rest.first(),
-            "after {after}, one at least if there is one"
+            "after {after}, at least one record"
         );
     }
     for beyond in [end(&all).plus(1), Seq(u64::MAX)] {
@@ -267,11 +263,7 @@ pub async fn read_back_pages_hold_every_record_once(log: &impl EventLog) {
             assert!(page.len() <= records_max, "{} of {records_max}", page.len());
             let Some(last) = page.last() else { break };
             let left = all.len() - followed.len();
-            assert_eq!(
-                page.len(),
-                left.min(records_max),
-                "a page is full unless it is the last"
-            );
+            assert_eq!(page.len(), left.min(records_max), "every page but the last is full");
             before = last.seq();
             followed.extend(page);
         }
@@ -320,7 +312,7 @@ pub async fn command_ids_are_paged_once_each_and_in_order(log: &impl EventLog) {
     assert_eq!(
         command_ids(log, session_id(3), None, 10).await,
         [],
-        "a session without commands has none"
+        "a session without commands has no ids"
     );
 }
 
@@ -376,7 +368,7 @@ pub async fn sessions_are_listed_in_order_of_creation(log: &impl EventLog) {
     assert_eq!(
         log.list().await,
         Ok([5, 9, 3, 7, 1].map(head).to_vec()),
-        "one that begins again is the latest"
+        "a session created again is the latest"
     );
 }
 
@@ -385,7 +377,7 @@ pub async fn deleted_session_is_gone_and_its_id_is_free(log: &impl EventLog) {
     let (gone, all) = filled(log, 1).await;
     let (other, others) = filled(log, 2).await;
     assert_eq!(log.delete(gone).await, Ok(()));
-    assert_eq!(log.delete(gone).await, Ok(()), "twice is no error");
+    assert_eq!(log.delete(gone).await, Ok(()), "a second deletion is no error");
 
     assert!(log.open(gone, usize::MAX).await.expect("readable").is_none());
     assert_eq!(log.read(gone, Seq::ZERO, 10.into()).await, Ok(None));
@@ -430,11 +422,7 @@ pub async fn concurrent_sessions_stay_separate(log: &impl EventLog) {
         }
         let (session, records) = &all[at];
         let so_far = opened(log, *session).await;
-        assert_eq!(
-            so_far,
-            records[..so_far.len()],
-            "what is read meanwhile is a beginning of it"
-        );
+        assert_eq!(so_far, records[..so_far.len()], "a concurrent read returns a prefix");
     }
     while let Some(answer) = answers.join_next().await {
         assert_eq!(answer.expect("no panic").expect("answered"), Ok(()));

@@ -26,9 +26,9 @@ pub use memory::MemoryLog;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
     /// Another writer appended first.
-    #[error("the log is at {actual}, not at {expected}")]
+    #[error("the log ends at {actual}, not at {expected}")]
     Conflict {
-        /// Last `seq` that the writer believed in.
+        /// Last `seq`, as expected by the writer.
         expected: Seq,
         /// Last `seq` of the log.
         actual: Seq,
@@ -37,7 +37,7 @@ pub enum AppendError {
     #[error("there is no log of this session")]
     NoSuchLog,
     /// The log refuses appends at the moment: the disk is full, or too many appends are queued. Nothing was appended.
-    #[error("the log takes nothing now: {0}")]
+    #[error("the log refuses appends: {0}")]
     Refused(String),
     /// Writing failed. Nothing was appended, as far as the log can tell.
     #[error("the log cannot be written: {0}")]
@@ -81,7 +81,7 @@ pub struct Done(Option<Tell>);
 type Tell = Box<dyn FnOnce(Result<(), AppendError>) + Send>;
 
 impl Done {
-    /// Creates a callback that calls `tell` once. The log calls it from any of its threads, so it must not block.
+    /// Creates a callback that calls `tell` once. The log may call `tell` from any thread, so `tell` must not block.
     pub fn new(tell: impl FnOnce(Result<(), AppendError>) + Send + 'static) -> Self {
         Self(Some(Box::new(tell)))
     }
@@ -127,7 +127,7 @@ pub struct Told {
     pub undone: bool,
 }
 
-/// Summary of a log that is available without reading its records.
+/// Summary of a log, available without reading the records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredHead {
     /// Header of the session.
@@ -193,11 +193,11 @@ pub trait EventLog: Send + Sync + 'static {
     fn open_at(&self, session_id: SessionId, at: Seq) -> Answer<Option<Stored>>;
 
     /// Reads the records that hold the events after `after`, oldest first, up to `max`, which counts events. Returns at
-    /// least one record if there is one.
+    /// least one record, unless none follows.
     fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> Answer<Option<Vec<Arc<Recorded>>>>;
 
     /// Reads records that end before `before`, newest first, up to `max`, which counts records. Returns at least one
-    /// record if there is one, unless `max.items` is 0.
+    /// record if there are any, unless `max.items` is 0.
     fn read_back(&self, session_id: SessionId, before: Seq, max: PageMax) -> Answer<Option<Vec<Told>>>;
 
     /// Returns the records of those commands that the log has, in any order (P4).

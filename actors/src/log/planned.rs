@@ -52,7 +52,7 @@ pub struct PlannedLog {
     ids_held: watch::Receiver<bool>,
 }
 
-/// Handle of a test that controls a [`PlannedLog`].
+/// Handle of a test for controlling a [`PlannedLog`].
 pub struct Plan {
     orders: Arc<Orders>,
     held: mpsc::UnboundedReceiver<HeldAppend>,
@@ -212,7 +212,7 @@ impl HeldAppend {
         self.meet(Fate::Commit);
     }
 
-    /// Gives the append this fate. Holding a held append again loses it.
+    /// Gives the append this fate. Holding a held append again means [`Fate::Lose`].
     pub fn meet(self, fate: Fate) {
         let Self { append, inner } = self;
         match fate {
@@ -297,7 +297,7 @@ impl EventLog for PlannedLog {
     ) -> Answer<Option<Vec<CommandId>>> {
         self.orders.id_pages.fetch_add(1, Ordering::Relaxed);
         if take_one(&self.orders.id_failures) {
-            let error = LogError::Io("the plan has it fail".to_owned());
+            let error = LogError::Io("failed by the plan".to_owned());
             return std::future::ready(Err(error)).boxed();
         }
         let (inner, mut held) = (Arc::clone(&self.inner), self.ids_held.clone());

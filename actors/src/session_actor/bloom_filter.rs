@@ -106,8 +106,8 @@ impl GrowableBloomFilter {
         (last.ids < last.ids_max * OVERFILL).then_some(last)
     }
 
-    /// Returns the size of the next layer in bytes; `None` at the memory limit. A remainder that is too small for
-    /// another layer is added to this one.
+    /// Returns the size of the next layer in bytes; `None` at the memory limit. A remainder below the size of another
+    /// layer is added to this layer.
     fn next_bytes(&self) -> Option<usize> {
         let wanted = self.layers.last().map_or(FIRST_BYTES, |last| last.bytes() * GROWTH);
         // Rounded down to 8 bytes, the word size of the bits.
@@ -174,7 +174,7 @@ mod tests {
             assert!(bytes <= FIRST_BYTES + 10 * number, "{bytes} for {number}");
         }
         filter.insert(id(1)).expect("there is room");
-        assert_eq!(filter.bytes(), 86_016, "the same again takes nothing");
+        assert_eq!(filter.bytes(), 86_016, "a repeated id takes no memory");
     }
 
     /// At the designed number of ids at most 1 in 200 is a false positive. The rate rises with further ids until the
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(filter.bytes(), 65_536);
         assert!(mistaken(&filter) < 50, "{} of 10,000", mistaken(&filter));
         for number in 32_768..45_000 {
-            filter.insert(id(number)).expect("it takes more than it is made for");
+            filter.insert(id(number)).expect("overfilling is allowed");
         }
         assert!(mistaken(&filter) < 200, "{} of 10,000", mistaken(&filter));
         let full_at = (45_000..).find(|&number| filter.insert(id(number)).is_err());

@@ -156,7 +156,7 @@ impl SessionState {
         let session_id = self.session.genesis().session_id;
         let page = page.and_then(|ids| ids.ok_or_else(|| LogError::Io("there is no log of this session".to_owned())));
         if let Err(error) = &page {
-            tracing::warn!(%session_id, %error, "ids of older commands cannot be read now; each is looked up");
+            tracing::warn!(%session_id, %error, "ids of older commands cannot be read, so each command is looked up");
         }
         if let Some(page) = self.dedup.page_read(page) {
             self.request_page(myself, page);
@@ -168,7 +168,7 @@ impl SessionState {
         let asked = self.resources.log.command_ids(session_id, page.after, PAGE_IDS);
         let myself = myself.clone();
         tokio::spawn(async move {
-            // An actor that is gone needs no page, and its successor reads its own.
+            // A failed actor needs no page, and the successor reads all pages again.
             let _ = myself.cast(SessionMessage::IdsRead(asked.await));
         });
     }
@@ -233,7 +233,7 @@ mod tests {
             }
             prop_assert!(!(0..accepted).any(|number| dedup.is_new(id(number))));
             let certain = (accepted..accepted + 1_000).filter(|&number| dedup.is_new(id(number))).count();
-            prop_assert!(certain > 950, "{} of 1,000 are certain", certain);
+            prop_assert!(certain > 950, "{} of 1,000 are certain to be new", certain);
         }
     }
 
@@ -252,7 +252,7 @@ mod tests {
         let log: BTreeSet<_> = (0..1_500).map(id).collect();
         let mut dedup = Dedup::new(false, KEY, BYTES_MAX);
         let first = dedup.lookup_answered().expect("the first page");
-        assert_eq!(dedup.lookup_answered(), None, "one at a time");
+        assert_eq!(dedup.lookup_answered(), None, "one page at a time");
         let second = dedup.page_read(Ok(page(&log, first))).expect("the second page");
         assert_eq!(dedup.page_read(Err(LogError::Io(String::new()))), None);
         for _ in 0..RETRY_LOOKUPS {
@@ -278,7 +278,7 @@ mod tests {
         assert!(pages < 5, "{pages} pages");
         assert_eq!((dedup.lookup_answered(), dedup.bytes()), (None, 0));
         dedup.extend([id(1)]);
-        assert!(!dedup.is_new(id(9_999)), "everything is looked up");
+        assert!(!dedup.is_new(id(9_999)), "every command is looked up");
         assert_eq!(dedup.bytes(), 0);
     }
 }

@@ -7,7 +7,7 @@ use ractor::ActorProcessingErr;
 use super::SessionState;
 use crate::log::{Append, AppendError, EventLog};
 
-/// Fault that affects the next command, once.
+/// Fault for the next command, injected once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Deciding panics. The command is not written.
@@ -33,10 +33,7 @@ pub struct ByOperator(pub &'static str);
 
 impl SessionState {
     /// Panics if `fault` was injected.
-    #[expect(
-        clippy::panic,
-        reason = "an operator asked for it, and fault injection is switched on"
-    )]
+    #[expect(clippy::panic, reason = "requested by an operator, with fault injection enabled")]
     pub(super) fn panic_if(&mut self, fault: Fault) {
         if self.fault == Some(fault) {
             self.fault = None;

@@ -1,4 +1,4 @@
-//! Group commit: messages that are handled between two appends, and their effects.
+//! Group commit: handling of the messages between two appends, and release of the effects.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub(super) enum Effect {
 }
 
 impl SessionState {
-    /// Handles waiting messages in order as one group, and starts one append for all their records.
+    /// Handles waiting messages in order as one group, and starts one append for all records of the group.
     pub(super) fn run_group(&mut self, myself: &ActorRef<SessionMessage>) -> Result<(), ActorProcessingErr> {
         let expected = self.session.seq();
         let mut records = Vec::new();
@@ -63,7 +63,7 @@ impl SessionState {
                 if result.is_ok() {
                     stats.events_published.add(events);
                 }
-                // An actor that is gone has failed, and its successor reads the log.
+                // A stopped actor has failed, and the successor reads the log.
                 let _ = myself.cast(SessionMessage::Appended(result));
             });
             let session_id = self.session.genesis().session_id;
@@ -125,7 +125,7 @@ impl SessionState {
             SessionMessage::Join(member, position, now, reply) => self.join(member, position, now, reply),
             SessionMessage::Resync(member, request) => self.resync(member, request),
             SessionMessage::PresenceChanged(member) => {
-                // A socket that has not joined yet brings its state along when it joins.
+                // A socket outside the room brings its state along with the join.
                 if self.members.contains(member) {
                     self.outbox
                         .push(Effect::Publish(BroadcastMessage::PresenceChanged(member)));
@@ -205,7 +205,7 @@ impl SessionState {
                     rejection: rejection.clone(),
                     seq: self.session.seq(),
                 };
-                // A command that is malformed in any state concerns only its sender (ROOM-5).
+                // A malformed command concerns only the sender (ROOM-5).
                 let published = (!rejection.is_malformed()).then_some(Verdict::Refused(rejection));
                 (Err(refusal), published, None)
             }
@@ -397,7 +397,7 @@ impl SessionState {
         let Some(room) = &self.room else { return };
         if room.cast(message).is_err() {
             self.resources.stats.broadcast_failures.increment();
-            tracing::warn!(session_id = %self.session.genesis().session_id, "the room's actor took no message");
+            tracing::warn!(session_id = %self.session.genesis().session_id, "room actor gone, message dropped");
         }
     }
 }

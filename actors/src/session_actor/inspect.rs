@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::SessionState;
 use crate::domain::{graph::Graph, ids::Seq};
 
-/// Internal state of a session actor at one moment, serialized for operators as it is.
+/// Internal state of a session actor at one moment, serialized for operators without conversion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Inspection {
     /// `seq` of the last event that was decided.
@@ -14,7 +14,7 @@ pub struct Inspection {
     pub durable_seq: Seq,
     /// `seq` of the latest snapshot.
     pub snapshot_seq: Seq,
-    /// Messages that wait to be handled.
+    /// Messages in the waiting queue.
     pub waiting: usize,
     /// True while an append is in flight.
     pub append_in_flight: bool,

@@ -2,9 +2,8 @@
 //!
 //! The session remembers its latest commands; older commands are known only to the log. Most ids are nevertheless
 //! certain to be new ([`super::dedup`]). The actor asks the log about the other ids as soon as the command arrives,
-//! during the append before it, so that the answer is usually there when the command is handled. One query covers
-//! several ids. Commands never overtake each other because of a lookup: a group ends before a command whose lookup is
-//! pending.
+//! during the append before it, so that the answer is usually there in time. One query covers several ids. Commands
+//! never overtake each other because of a lookup: a group ends before a command whose lookup is pending.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,7 +19,7 @@ use crate::domain::{
 pub struct Found {
     /// Ids in the query.
     commands: Vec<CommandId>,
-    /// Records of those ids that the log has.
+    /// Records found in the log.
     records: Vec<Arc<Recorded>>,
     /// Lower bound of the `seq` up to which the log was searched.
     as_of: Seq,
@@ -117,7 +116,7 @@ impl SessionState {
                 records,
                 as_of,
             });
-            // An actor that is gone has failed, and its successor asks again.
+            // A stopped actor has failed, and the successor asks again.
             let _ = myself.cast(SessionMessage::Found(found));
         });
     }

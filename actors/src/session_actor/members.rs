@@ -13,11 +13,11 @@ use crate::fan_out::{Member, MemberId};
 #[derive(Clone, Default)]
 pub struct MemberRegistry(Arc<ArcSwap<OrdMap<MemberId, Member>>>);
 
-/// Members at one moment. Taking a copy is cheap: it shares its entries with the actor until either changes.
+/// Members at one moment. Taking a copy is cheap: the entries are shared with the actor until either side changes.
 pub type MemberSet = OrdMap<MemberId, Member>;
 
-/// Members as the actor sees them. Each change is written to the [`MemberRegistry`] at once, because a failing actor cannot write
-/// any more.
+/// Members as the actor sees them. Each change is written to the [`MemberRegistry`] at once, because a failing actor
+/// cannot write any more.
 pub(super) struct Members {
     now: OrdMap<MemberId, Member>,
     member_registry: MemberRegistry,

@@ -129,7 +129,7 @@ fn request_passivation(
 ) {
     let (reply, answer) = Reply::new(None);
     let id = actor.get_id();
-    // A failed cast means that the actor has ended; the dropped reply reports it.
+    // A failed cast means that the actor has ended, which the dropped reply reports.
     let _ = actor.cast(SessionMessage::Passivate { idle_since, reply });
     let supervisor = supervisor.clone();
     tokio::spawn(async move {

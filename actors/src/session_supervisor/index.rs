@@ -83,7 +83,7 @@ impl Index {
         Some(entry)
     }
 
-    /// Removes a session and frees its id and its project's.
+    /// Removes a session and frees the ids of session and project.
     pub(super) fn remove(&mut self, session_id: SessionId) -> Option<Entry> {
         let entry = self.sessions.remove(&session_id)?;
         if let Some(number) = entry.number() {

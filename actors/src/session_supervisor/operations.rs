@@ -156,7 +156,7 @@ impl SupervisorState {
         self.emit(session_id, EventKind::Quarantined(Arc::clone(reason)));
     }
 
-    /// Records that a session's actor has replayed its log and serves.
+    /// Records that a session's actor has replayed the log and serves.
     pub(super) fn started(&mut self, session_id: SessionId, at: Timestamp) {
         let Some(entry) = self.index.get_mut(session_id) else {
             return;
@@ -171,15 +171,12 @@ impl SupervisorState {
     }
 }
 
-#[expect(
-    clippy::panic,
-    reason = "an operator asked for it, and fault injection is switched on"
-)]
+#[expect(clippy::panic, reason = "requested by an operator, with fault injection enabled")]
 pub(super) fn panic_on_purpose() {
     panic!("injected: PanicSupervisor");
 }
 
-/// Reports to the supervisor that an actor serves, or why it does not.
+/// Reports the result of an actor's start to the supervisor.
 pub(super) fn report_start(
     supervisor: &ActorRef<SupervisorMessage>,
     session_id: SessionId,

@@ -124,7 +124,7 @@ fn changes_of_an_interval_are_merged() {
     room.left(bob.id);
     assert_diff(&mut room, &["cat -"], &["ann 9"], &["bob"]);
     assert!(!room.is_pending());
-    assert!(says(&mut room, &ann, "10"), "and told again, once that was read");
+    assert!(says(&mut room, &ann, "10"), "notified again after the state was read");
     assert_diff(&mut room, &[], &["ann 10"], &[]);
 }
 
@@ -228,13 +228,13 @@ fn adopted_sockets_get_the_full_list_and_no_join() {
     let _ = bob.presence.set(state("1"));
     let mut room = RoomPresence::new(100);
     room.adopted(&ann);
-    assert!(room.is_stale(ann.id), "she may know of somebody who is gone");
+    assert!(room.is_stale(ann.id), "the list of ann may hold a client that left");
     room.adopted(&bob);
-    assert!(bob.presence.set(state("2")), "the room has read what was said before");
+    assert!(bob.presence.set(state("2")), "the room has read the earlier state");
     room.changed(bob.id);
     assert_diff(&mut room, &[], &["bob 2"], &[]);
     assert_eq!(room.take_stale(1), [ann.id]);
-    assert!(room.is_stale(bob.id) && room.is_pending(), "his turn is later");
+    assert!(room.is_stale(bob.id) && room.is_pending(), "bob is served later");
     assert_eq!(room.take_stale(1), [bob.id]);
     room.adopted(&ann);
     room.adopted(&bob);
@@ -242,7 +242,7 @@ fn adopted_sockets_get_the_full_list_and_no_join() {
     assert_eq!(
         room.take_stale(9),
         [ann.id, bob.id],
-        "a session that began again hands over those who are there"
+        "a restarted session hands over the present sockets"
     );
 }
 
@@ -251,10 +251,10 @@ fn session_restart_does_not_put_a_room_in_use() {
     let (ann, bob) = (socket(1, "ann"), socket(2, "bob"));
     let mut room = room_of(&[&ann, &bob]);
     room.adopted(&ann);
-    assert!(!room.is_pending(), "nothing was missed, and nobody has said anything");
+    assert!(!room.is_pending(), "no packet was missed and no state was sent");
     let _ = bob.presence.set(state("1"));
     room.adopted(&bob);
-    assert_eq!(room.take_stale(9), [ann.id, bob.id], "the notice of that was lost");
+    assert_eq!(room.take_stale(9), [ann.id, bob.id], "the notice was lost");
     assert_diff(&mut room, &[], &["bob 1"], &[]);
 }
 
@@ -263,7 +263,7 @@ fn state_sent_before_joining_is_read_at_the_join() {
     let ann = socket(1, "ann");
     let mut room = RoomPresence::new(100);
     assert!(says(&mut room, &ann, "1"));
-    assert!(!room.is_pending(), "nobody of that name is here");
+    assert!(!room.is_pending(), "the client has not joined");
     room.joined(&ann);
     assert_eq!(shown(&room.list_for(&ann.info.client_id).clients), ["ann 1"]);
     assert!(ann.presence.set(state("2")), "the next time is told again");
@@ -413,7 +413,7 @@ impl Scene {
         let diff = self.room.diff();
         let list = self.room.list();
         for id in self.room.take_stale(stale_max) {
-            let replica = self.replicas.get_mut(&id).expect("only sockets that are here");
+            let replica = self.replicas.get_mut(&id).expect("only present sockets");
             if !replica.is_behind {
                 replica.is_told(&list);
             }

@@ -76,7 +76,7 @@ impl Writer {
         let Decision::Change(recorded) = decision else {
             unreachable!("each command of the round changes something");
         };
-        self.session.apply(&recorded).expect("what was decided fits");
+        self.session.apply(&recorded).expect("the record applies");
         recorded
     }
 
@@ -125,7 +125,7 @@ impl Writer {
             5 => Command::undo(Scope::Session),
             6 => Command::redo(Scope::Session),
             7 => Command::DeleteProperty {
-                node_id: self.any_root().expect("there is one"),
+                node_id: self.any_root().expect("a root"),
                 property: "note".into(),
             },
             8 => Command::SaveProject {
@@ -165,7 +165,7 @@ fn create(node_id: NodeId, parent_id: Option<NodeId>, name: &str, properties: &[
 
 fn update(node_id: Option<NodeId>, property: &str, json: &str) -> Command {
     Command::UpdateProperty {
-        node_id: node_id.expect("there is one"),
+        node_id: node_id.expect("a root"),
         property: property.into(),
         new_value: value(json),
     }

@@ -52,7 +52,7 @@ pub fn delete_nothing() -> Command {
     }
 }
 
-/// Returns a command that changes nothing: an empty batch.
+/// Returns a command without effect: an empty batch.
 pub fn change_nothing() -> Command {
     Command::Batch { commands: Vec::new() }
 }

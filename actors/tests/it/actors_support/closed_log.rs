@@ -1,4 +1,4 @@
-//! Log that fails every call except `list`.
+//! Log whose calls all fail, except `list`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Encoder with readable packets that counts its calls and panics on request.
+//! Encoder with readable packets, call counters and panics on request.
 
 use std::sync::{
     Arc,
@@ -26,11 +26,11 @@ pub struct TestEncoder {
     pub joint: AtomicUsize,
     /// Number of encoded sync bodies.
     pub bodies: AtomicUsize,
-    /// Panics that are still due, one per command.
+    /// Pending panics, one per command.
     pub command_panics: AtomicUsize,
-    /// Panics that are still due, one per batched packet.
+    /// Pending panics, one per batched packet.
     pub joint_panics: AtomicUsize,
-    /// Panics that are still due, one per sync body.
+    /// Pending panics, one per sync body.
     pub body_panics: AtomicUsize,
     /// True while rooms are blocked.
     is_held: AtomicBool,
@@ -71,7 +71,7 @@ impl TestEncoder {
     }
 }
 
-/// Guard that blocks rooms until it is dropped.
+/// Guard: rooms are blocked until the drop.
 pub struct Still<'a>(&'a AtomicBool);
 
 impl Drop for Still<'_> {

@@ -42,7 +42,7 @@ pub struct Setup {
     pub blueprints: Arc<dyn BlueprintSource>,
     /// True if sockets are served.
     pub realtime: bool,
-    /// Log that the planned log wraps.
+    /// Log behind the planned log.
     pub inner: Arc<dyn EventLog>,
 }
 
@@ -133,7 +133,7 @@ impl World {
     /// Creates and loads a session.
     pub async fn session(&self) -> Session {
         let session = self.create(NewSession::default()).await;
-        self.hub.wake(session.id).await.expect("it starts");
+        self.hub.wake(session.id).await.expect("the session starts");
         session
     }
 

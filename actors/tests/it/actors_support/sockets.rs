@@ -1,4 +1,4 @@
-//! Sockets that record all operations on them, and that can be full or closed.
+//! Recording sockets, which can be full or closed.
 
 use std::sync::{
     Arc,
@@ -30,7 +30,7 @@ pub enum Note {
     Released(Release),
 }
 
-/// Packet as a client reads it.
+/// Packet, as read by a client.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Packet {
     pub event: &'static str,
@@ -41,7 +41,7 @@ pub struct Packet {
 /// Events of the test encoder for commands.
 const EVENTS: [&str; 4] = ["command:executing", "graph", "command:executed", "command:failed"];
 
-/// Socket, as its room sees it.
+/// Socket, as the room sees it.
 pub struct TestSocket {
     notes: mpsc::UnboundedSender<Note>,
     /// Packets that still fit into the queue. Only the test frees space.
@@ -194,7 +194,7 @@ impl Client {
     pub async fn takes_its_turn(&mut self) {
         match self.note().await {
             Note::Due(due) => self.ask(due),
-            other => unreachable!("{other:?}, where its turn was due"),
+            other => unreachable!("{other:?}, where a grant was due"),
         }
     }
 
@@ -296,15 +296,15 @@ pub fn assert_gapless(packets: &[Packet], from: Seq, to: Seq) {
             let expected: Vec<u64> = (at.0 + 1..=packet.place().expect("a sync has a place").0).collect();
             if let Some(seqs) = seqs {
                 let seqs: Vec<u64> = seqs.iter().filter_map(Json::as_u64).collect();
-                assert_eq!(seqs, expected, "the sync gives what is missing");
+                assert_eq!(seqs, expected, "the sync contains the missing events");
             }
             let place = packet.place().expect("a sync has a place");
-            assert!(place >= at, "nothing takes a client back: {packets:?}");
+            assert!(place >= at, "no packet moves a client back: {packets:?}");
             at = place;
         } else if let Some(seq) = packet.seq {
             assert_eq!(seq, at.plus(1), "the next event of {packets:?}");
             at = seq;
         }
     }
-    assert_eq!(at, to, "it ends where it should: {packets:?}");
+    assert_eq!(at, to, "the last `seq` of {packets:?}");
 }

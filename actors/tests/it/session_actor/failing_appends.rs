@@ -57,7 +57,7 @@ async fn session_continues_from_the_log_after_a_failed_append() {
             (there.plus(2), session.epoch),
             "{fate:?}"
         );
-        assert!(!behind.receipt.duplicate, "{fate:?}: it was never decided before");
+        assert!(!behind.receipt.duplicate, "{fate:?}: not decided before");
         assert_eq!(read_behind.answer().await.expect("read").seq, there.plus(2), "{fate:?}");
 
         let again = session.submit_as(id, command.clone()).await.expect("accepted").receipt;
@@ -201,7 +201,7 @@ async fn actor_panic_is_handled_as_a_failure() {
     session.added().await;
     let panicked = AtomicBool::new(false);
     world.plan.decide_by(move |_| {
-        assert!(panicked.swap(true, Ordering::Relaxed), "the test told the log to panic");
+        assert!(panicked.swap(true, Ordering::Relaxed), "panic requested by the test");
         Fate::Commit
     });
     let (id, command) = (new_command_id(), create_node(new_node_id()));
@@ -263,7 +263,11 @@ async fn session_adopts_records_of_another_writer() {
     });
     written.await.expect("answered").expect("appended");
 
-    assert_eq!(session.add().await, Err(HubError::OutcomeUnknown), "it conflicts");
+    assert_eq!(
+        session.add().await,
+        Err(HubError::OutcomeUnknown),
+        "the append conflicts"
+    );
     assert_eq!(session.added().await, Seq(6));
     let snapshot = session.snapshot().await.expect("read");
     assert!(snapshot.document.graph.contains(elsewhere));

@@ -64,13 +64,13 @@ async fn join_amid_commands_is_gapless() {
             let packets = client.until_seq(end).await;
             let joined_at = packets[0].place().expect("the first is a sync");
             assert!(packets[0].is_sync("first_join"), "{packets:?}");
-            assert_eq!(joined_at, Seq(2 * place as u64), "it joined after what was sent before");
+            assert_eq!(joined_at, Seq(2 * place as u64), "joined after the earlier commands");
             assert_gapless(&packets, Seq::ZERO, end);
             let seen = early.until_seq(end).await;
             assert_gapless(&seen, Seq::ZERO, end);
             let mut expected = order(&seen);
             expected.retain(|&seq, _| seq > joined_at);
-            assert_eq!(order(&packets), expected, "both see the same");
+            assert_eq!(order(&packets), expected, "both see the same events");
         }
     }
 }
@@ -108,7 +108,7 @@ async fn reconnecting_sockets_see_the_same_order() {
                 within(client.join(position)).await.expect("there is room");
                 let stay_until = Seq(end.0.min(reached.0 + 20 + 13 * number));
                 let packets = client.until_seq(stay_until).await;
-                let last = packets.last().and_then(Packet::place).expect("it has a place");
+                let last = packets.last().and_then(Packet::place).expect("a packet with a place");
                 assert_gapless(&packets, reached, last);
                 assert_eq!(
                     packets[0].data["reason"],
@@ -277,7 +277,7 @@ async fn joins_and_leaves_are_published_with_the_member_count() {
     assert_eq!(
         here.data["clients"],
         serde_json::json!([["ada", null], ["bob", null]]),
-        "who says nothing is here too"
+        "a client without a state is listed too"
     );
     let heard = ada.packet().await;
     assert_eq!(heard, *own);
@@ -296,12 +296,12 @@ async fn joins_and_leaves_are_published_with_the_member_count() {
         (&"bob".into(), &1.into())
     );
     assert_eq!(gone.data["reason"], "ping_timeout");
-    assert_eq!(bob.events_so_far(), [""; 0], "who left hears nothing");
+    assert_eq!(bob.events_so_far(), [""; 0], "a client that left gets no packet");
     assert_eq!(world.stats().members.get(), 1);
 
     bob.leave("ping_timeout").await;
     ada.leave("client_disconnect").await;
-    assert_eq!(ada.events_so_far(), [""; 0], "to leave twice is to leave once");
+    assert_eq!(ada.events_so_far(), [""; 0], "a second leave has no effect");
     assert_eq!(session.snapshot().await.expect("read").active_clients, 0);
     crate::actors_support::until(|| world.stats().members.get() == 0).await;
 }
@@ -324,7 +324,7 @@ async fn full_room_refuses_joins_until_a_member_leaves() {
     assert_eq!(
         session.client("fourth").join(None).await,
         Err(full),
-        "its leaving frees nobody's place"
+        "the leave of a refused socket frees no place"
     );
 
     first.leave("client_disconnect").await;
@@ -409,11 +409,11 @@ async fn repeated_join_keeps_one_place() {
         .await;
     let session = world.session().await;
     let mut client: Client = session.joined("ada").await;
-    client.join(None).await.expect("it is in");
+    client.join(None).await.expect("a member joins again");
     assert_eq!(client.packet().await.data["members"], 1);
     assert_eq!(session.snapshot().await.expect("read").active_clients, 1);
     let other = session.joined("bob").await;
-    client.join(None).await.expect("it is in, though the room is full");
+    client.join(None).await.expect("a member joins a full room again");
     other.leave("client_disconnect").await;
     assert_eq!(session.snapshot().await.expect("read").active_clients, 1);
 }
@@ -429,7 +429,7 @@ async fn malformed_command_sends_no_events() {
     };
     let undo_within = Command::Batch { commands: vec![UNDO] };
     for malformed in [nested, undo_within] {
-        let refused = session.submit(malformed).await.expect_err("it makes no sense");
+        let refused = session.submit(malformed).await.expect_err("malformed");
         assert!(
             matches!(refused, HubError::Rejected { ref rejection, .. } if rejection.is_malformed()),
             "{refused}"

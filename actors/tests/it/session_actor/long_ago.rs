@@ -29,7 +29,7 @@ struct Sent {
 async fn send(session: &Session) -> Sent {
     let (id, command) = (new_command_id(), create_node(new_node_id()));
     let first = within(session.submit_as(id, command.clone())).await.expect("accepted");
-    assert!(!first.receipt.duplicate, "it is new");
+    assert!(!first.receipt.duplicate, "a new command");
     let first = first.receipt;
     Sent { id, command, first }
 }
@@ -55,7 +55,7 @@ async fn assert_known(session: &Session, sent: &Sent) {
 async fn restart(session: &Session) {
     let mut events = session.hub.supervision_events();
     let done = session.hub.operate(session.id, Operation::Restart);
-    within(done).await.expect("it is there");
+    within(done).await.expect("the session exists");
     let restarted = async { while !matches!(events.recv().await.expect("told").kind, EventKind::Restarted(_)) {} };
     within(restarted).await;
 }
@@ -103,7 +103,7 @@ async fn lookups_continue_after_a_restart_until_all_ids_are_read() {
         let mut sent = send_many(&session, count).await;
         restart(&session).await;
         session.snapshot().await.expect("read");
-        assert_eq!(world.plan.id_pages(), 0, "who only looks reads nothing");
+        assert_eq!(world.plan.id_pages(), 0, "a read requests no page");
 
         world.plan.hold_ids(true);
         let before = world.plan.sought();
@@ -122,7 +122,7 @@ async fn lookups_continue_after_a_restart_until_all_ids_are_read() {
         assert_eq!(
             world.plan.sought(),
             before + sent.len(),
-            "each of long ago is looked up"
+            "each old command is looked up"
         );
     }
 }
@@ -138,7 +138,7 @@ async fn failed_id_page_is_read_later() {
     let before = world.plan.sought();
     sent.extend(send_many(&session, 60).await);
     assert_eq!(world.plan.sought(), before + 60, "each is looked up");
-    assert_eq!(world.plan.id_pages(), 1, "and the log is left alone with the rest");
+    assert_eq!(world.plan.id_pages(), 1, "no further page is requested");
     for sent in &sent {
         assert_known(&session, sent).await;
     }
@@ -155,8 +155,10 @@ async fn filter_takes_no_memory_before_a_command_leaves_the_window() {
         let world = setup.start().await;
         let session = world.session().await;
         let bytes = async || {
-            let inspected = within(session.hub.branch(session.id)).await.expect("it is there");
-            inspected.inside.expect("it is awake").command_filter_bytes
+            let inspected = within(session.hub.branch(session.id))
+                .await
+                .expect("the session exists");
+            inspected.inside.expect("the session runs").command_filter_bytes
         };
         let first = send(&session).await;
         assert_eq!(bytes().await, 0);
@@ -219,7 +221,7 @@ impl Model {
                 let Some(at) = (!self.accepted.is_empty()).then(|| which.index(self.accepted.len())) else {
                     return;
                 };
-                let sent = self.accepted.values().nth(at).expect("one of them");
+                let sent = self.accepted.values().nth(at).expect("an accepted command");
                 let (id, command, behind) = self.begin();
                 assert_known(&self.session, sent).await;
                 let first = behind.answer().await.expect("accepted").receipt;
@@ -252,13 +254,13 @@ impl Model {
                 // A passivated session has no actor to restart.
                 within(self.session.hub.wake(self.session.id))
                     .await
-                    .expect("it is there");
+                    .expect("the session exists");
                 restart(&self.session).await;
             }
             Step::Sleep => {
                 within(self.session.hub.passivate(self.session.id))
                     .await
-                    .expect("it is there");
+                    .expect("the session exists");
             }
             Step::NoIds(fails, hold) => {
                 self.world.plan.ids_fail(fails);

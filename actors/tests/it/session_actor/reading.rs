@@ -39,11 +39,7 @@ async fn read_waits_for_its_min_seq() {
     session.added().await;
     for (seq, reader) in readers {
         let there = reader.answer().await.expect("reached").seq;
-        assert_eq!(
-            there,
-            Seq(2 * seq.div_ceil(2)),
-            "as soon as the command was done that has {seq}"
-        );
+        assert_eq!(there, Seq(2 * seq.div_ceil(2)), "at the end of the command with {seq}");
     }
 }
 

@@ -36,7 +36,7 @@ async fn save_lease_waits_for_durability() {
     assert_eq!(
         save.answer().await.expect("lent").snapshot.seq,
         Seq(2),
-        "what the log has"
+        "the state of the log"
     );
 }
 
@@ -56,11 +56,7 @@ async fn save_leases_are_exclusive_and_in_order() {
 
     drop(first);
     let second = second.answer().await.expect("lent");
-    assert_eq!(
-        second.snapshot.seq,
-        Seq(2),
-        "the session as it is when the right is lent"
-    );
+    assert_eq!(second.snapshot.seq, Seq(2), "the state at the grant");
     settle().await;
     assert!(third.is_waiting());
 
@@ -112,10 +108,7 @@ async fn commands_continue_during_a_save() {
         through: lease.snapshot.seq,
     };
     let saved = session.submit(save.clone()).await.expect("accepted");
-    assert!(
-        saved.receipt.outcome.is_dirty,
-        "it changed since the state that was written"
-    );
+    assert!(saved.receipt.outcome.is_dirty, "changed since the saved state");
     drop(lease);
 
     let lease = begin_save(&session).answer().await.expect("lent");
