@@ -50,7 +50,7 @@ use crate::{
     world::{new_filter_key, now},
 };
 
-pub use fault::{ByOperator, Fault};
+pub use fault::{Fault, OperatorRequest};
 pub use inspect::Inspection;
 pub use members::{MemberRegistry, MemberSet};
 

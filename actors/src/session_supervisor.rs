@@ -27,7 +27,7 @@ use crate::{
     registry::{RegistryWriter, SessionHandle},
     reply::Reply,
     session_actor::{
-        ByOperator, SessionActor, SessionArguments, SessionMessage, SessionResources, Snapshot, StartError,
+        OperatorRequest, SessionActor, SessionArguments, SessionMessage, SessionResources, Snapshot, StartError,
     },
     supervision::{Branch, EventKind, SupervisionEvent},
     world::{instant, now},
@@ -202,7 +202,7 @@ enum Cause {
 
 impl ActorFailure {
     fn new(error: &ActorProcessingErr) -> Self {
-        let cause = if error.is::<ByOperator>() {
+        let cause = if error.is::<OperatorRequest>() {
             Cause::Operator
         } else if matches!(error.downcast_ref(), Some(AppendError::Refused(_))) {
             Cause::LogRefused

@@ -44,7 +44,7 @@ pub struct Chosen {
 pub struct SaveLease {
     /// State of the session when the lease was granted: the state to write, which is durable (P3).
     pub snapshot: Snapshot,
-    _turn: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// Result of a cleanup.
@@ -224,12 +224,15 @@ impl Hub {
         let _global = self.admit()?;
         let handle = self.find(session_id, None).await?;
         let waiting = handle.admit()?;
-        let turn = handle.saving.acquire_owned().await;
+        let permit = handle.saving.acquire_owned().await;
         drop(waiting);
         let snapshot = self.read_admitted(session_id, None).await?;
         // The semaphore is never closed. An error would mean that the session is gone, although it has just been read.
-        let turn = turn.map_err(|_| HubError::SessionNotFound(session_id))?;
-        Ok(SaveLease { snapshot, _turn: turn })
+        let permit = permit.map_err(|_| HubError::SessionNotFound(session_id))?;
+        Ok(SaveLease {
+            snapshot,
+            _permit: permit,
+        })
     }
 }
 

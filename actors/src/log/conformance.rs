@@ -451,9 +451,14 @@ fn end(records: &[Arc<Recorded>]) -> Seq {
     records.last().map_or(Seq::ZERO, |record| record.seq())
 }
 
-type Answer = oneshot::Receiver<Result<(), AppendError>>;
+type AppendReceiver = oneshot::Receiver<Result<(), AppendError>>;
 
-fn start_append(log: &impl EventLog, session_id: SessionId, expected: Seq, records: &[Arc<Recorded>]) -> Answer {
+fn start_append(
+    log: &impl EventLog,
+    session_id: SessionId,
+    expected: Seq,
+    records: &[Arc<Recorded>],
+) -> AppendReceiver {
     let (answer, answered) = oneshot::channel();
     log.append(Append {
         session_id,

@@ -74,8 +74,8 @@ impl MemoryLog {
             let _ = reply.send(request(logs));
         });
         let _ = self.requests.send(request);
-        let gone = || LogError::Io("the log's thread has ended".to_owned());
-        async move { answer.await.unwrap_or_else(|_| Err(gone())) }.boxed()
+        let stopped = || LogError::Io("the log's thread has ended".to_owned());
+        async move { answer.await.unwrap_or_else(|_| Err(stopped())) }.boxed()
     }
 }
 
@@ -135,7 +135,7 @@ impl Log {
         let start = self.index_after(after);
         let records = self.records[start..].iter();
         records
-            .take_while(fitting(max, Recorded::len_on_wire))
+            .take_while(page_filter(max, Recorded::len_on_wire))
             .cloned()
             .collect()
     }
@@ -147,7 +147,7 @@ impl Log {
             undone: self.undone.contains(&recorded.command_id),
         };
         let records = self.records[..end].iter().rev().take(max.items);
-        records.take_while(fitting(max, |_| 1)).map(told).collect()
+        records.take_while(page_filter(max, |_| 1)).map(told).collect()
     }
 
     fn find(&self, commands: &[CommandId]) -> Vec<Arc<Recorded>> {
@@ -163,7 +163,7 @@ impl Log {
 }
 
 /// Returns a predicate that accepts consecutive records as long as they fit into a page.
-fn fitting(max: PageMax, items_of: impl Fn(&Recorded) -> usize) -> impl FnMut(&&Arc<Recorded>) -> bool {
+fn page_filter(max: PageMax, items_of: impl Fn(&Recorded) -> usize) -> impl FnMut(&&Arc<Recorded>) -> bool {
     let (mut items, mut bytes) = (0_usize, 0_usize);
     move |record| {
         let first = items == 0;

@@ -76,9 +76,9 @@ pub struct Append {
 }
 
 /// Completion callback of an append. Dropping the callback without a call reports [`AppendError::Unknown`].
-pub struct Done(Option<Tell>);
+pub struct Done(Option<Callback>);
 
-type Tell = Box<dyn FnOnce(Result<(), AppendError>) + Send>;
+type Callback = Box<dyn FnOnce(Result<(), AppendError>) + Send>;
 
 impl Done {
     /// Creates a callback that calls `tell` once. The log may call `tell` from any thread, so `tell` must not block.

@@ -69,7 +69,7 @@ struct Orders {
     open_failures: AtomicUsize,
     appends: AtomicUsize,
     /// Number of command ids that were looked up.
-    sought: AtomicUsize,
+    lookups: AtomicUsize,
     id_pages: AtomicUsize,
     /// Number of id pages that are still to fail.
     id_failures: AtomicUsize,
@@ -93,7 +93,7 @@ impl PlannedLog {
             open_error: ArcSwapOption::empty(),
             open_failures: AtomicUsize::new(0),
             appends: AtomicUsize::new(0),
-            sought: AtomicUsize::new(0),
+            lookups: AtomicUsize::new(0),
             id_pages: AtomicUsize::new(0),
             id_failures: AtomicUsize::new(0),
         });
@@ -167,8 +167,8 @@ impl Plan {
 
     /// Returns the number of command ids that were looked up.
     #[must_use]
-    pub fn sought(&self) -> usize {
-        self.orders.sought.load(Ordering::Relaxed)
+    pub fn lookups(&self) -> usize {
+        self.orders.lookups.load(Ordering::Relaxed)
     }
 
     /// Returns the number of id pages that were requested.
@@ -183,7 +183,7 @@ impl Plan {
     }
 
     /// Makes the next `count` requests for id pages, for any session, fail.
-    pub fn ids_fail(&self, count: usize) {
+    pub fn fail_id_pages(&self, count: usize) {
         self.orders.id_failures.store(count, Ordering::Relaxed);
     }
 }
@@ -236,7 +236,7 @@ fn commit(log: &dyn EventLog, append: Append, then: impl FnOnce(Done) + Send + '
 }
 
 /// Decrements a counter. Returns false if the counter was 0.
-fn take_one(left: &AtomicUsize) -> bool {
+fn take_failure(left: &AtomicUsize) -> bool {
     left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
         .is_ok()
 }
@@ -265,7 +265,7 @@ impl EventLog for PlannedLog {
     }
 
     fn open(&self, session_id: SessionId, window_events: usize) -> Answer<Option<Stored>> {
-        let fails = take_one(&self.orders.open_failures);
+        let fails = take_failure(&self.orders.open_failures);
         match self.orders.open_error.load_full() {
             Some(error) if fails => std::future::ready(Err((*error).clone())).boxed(),
             Some(_) | None => self.inner.open(session_id, window_events),
@@ -285,7 +285,7 @@ impl EventLog for PlannedLog {
     }
 
     fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<Recorded>>> {
-        self.orders.sought.fetch_add(commands.len(), Ordering::Relaxed);
+        self.orders.lookups.fetch_add(commands.len(), Ordering::Relaxed);
         self.inner.find(session_id, commands)
     }
 
@@ -296,7 +296,7 @@ impl EventLog for PlannedLog {
         ids_max: usize,
     ) -> Answer<Option<Vec<CommandId>>> {
         self.orders.id_pages.fetch_add(1, Ordering::Relaxed);
-        if take_one(&self.orders.id_failures) {
+        if take_failure(&self.orders.id_failures) {
             let error = LogError::Io("failed by the plan".to_owned());
             return std::future::ready(Err(error)).boxed();
         }

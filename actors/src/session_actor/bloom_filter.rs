@@ -134,7 +134,7 @@ mod tests {
     }
 
     /// Returns the number of false positives among 10,000 ids that were never inserted.
-    fn mistaken(filter: &GrowableBloomFilter) -> usize {
+    fn false_positives(filter: &GrowableBloomFilter) -> usize {
         (0..10_000)
             .filter(|&number| filter.may_contain(id(u64::MAX - number)))
             .count()
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn filter_grows_with_its_ids() {
         let mut filter = GrowableBloomFilter::new(7, 1_048_576);
-        assert_eq!((filter.bytes(), mistaken(&filter)), (0, 0));
+        assert_eq!((filter.bytes(), false_positives(&filter)), (0, 0));
         for number in 1..=40_000_usize {
             filter.insert(id(number as u64)).expect("there is room");
             let bytes = filter.bytes();
@@ -186,14 +186,18 @@ mod tests {
             filter.insert(id(number)).expect("there is room");
         }
         assert_eq!(filter.bytes(), 65_536);
-        assert!(mistaken(&filter) < 50, "{} of 10,000", mistaken(&filter));
+        assert!(false_positives(&filter) < 50, "{} of 10,000", false_positives(&filter));
         for number in 32_768..45_000 {
             filter.insert(id(number)).expect("overfilling is allowed");
         }
-        assert!(mistaken(&filter) < 200, "{} of 10,000", mistaken(&filter));
+        assert!(false_positives(&filter) < 200, "{} of 10,000", false_positives(&filter));
         let full_at = (45_000..).find(|&number| filter.insert(id(number)).is_err());
         assert!(full_at.is_some_and(|ids| ids > 2 * 32_768), "{full_at:?}");
-        assert!((2_000..4_500).contains(&mistaken(&filter)), "{}", mistaken(&filter));
+        assert!(
+            (2_000..4_500).contains(&false_positives(&filter)),
+            "{}",
+            false_positives(&filter)
+        );
         assert_eq!(filter.bytes(), 65_536);
     }
 

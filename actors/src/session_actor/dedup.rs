@@ -165,11 +165,11 @@ impl SessionState {
 
     fn request_page(&self, myself: &ActorRef<SessionMessage>, page: IdPage) {
         let session_id = self.session.genesis().session_id;
-        let asked = self.resources.log.command_ids(session_id, page.after, PAGE_IDS);
+        let query = self.resources.log.command_ids(session_id, page.after, PAGE_IDS);
         let myself = myself.clone();
         tokio::spawn(async move {
             // A failed actor needs no page, and the successor reads all pages again.
-            let _ = myself.cast(SessionMessage::IdsRead(asked.await));
+            let _ = myself.cast(SessionMessage::IdsRead(query.await));
         });
     }
 }

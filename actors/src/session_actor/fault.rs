@@ -29,7 +29,7 @@ pub enum Fault {
 /// Failure that an operator requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("an operator {0}")]
-pub struct ByOperator(pub &'static str);
+pub struct OperatorRequest(pub &'static str);
 
 impl SessionState {
     /// Panics if `fault` was injected.
@@ -72,5 +72,5 @@ fn append_later(log: Arc<dyn EventLog>, append: Append, delay: Duration) {
 
 /// Returns the error that ends the actor as a failure does.
 pub(super) fn fail(reason: &'static str) -> ActorProcessingErr {
-    Box::new(ByOperator(reason))
+    Box::new(OperatorRequest(reason))
 }

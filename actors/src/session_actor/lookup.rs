@@ -108,10 +108,10 @@ impl SessionState {
         let commands = std::mem::take(&mut self.lookups.to_ask);
         let as_of = self.durable_seq;
         let session_id = self.session.genesis().session_id;
-        let asked = self.resources.log.find(session_id, commands.clone());
+        let query = self.resources.log.find(session_id, commands.clone());
         let myself = myself.clone();
         tokio::spawn(async move {
-            let found = asked.await.map(|records| Found {
+            let found = query.await.map(|records| Found {
                 commands,
                 records,
                 as_of,

@@ -125,7 +125,7 @@ fn request_passivation(
     session_id: SessionId,
     actor: &ActorRef<SessionMessage>,
     idle_since: Timestamp,
-    asked: Option<Reply<bool>>,
+    caller: Option<Reply<bool>>,
 ) {
     let (reply, answer) = Reply::new(None);
     let id = actor.get_id();
@@ -133,13 +133,13 @@ fn request_passivation(
     let _ = actor.cast(SessionMessage::Passivate { idle_since, reply });
     let supervisor = supervisor.clone();
     tokio::spawn(async move {
-        let left = crate::reply::answer(answer).await.ok().flatten();
-        let goes = left.is_some();
-        if let Some(snapshot) = left {
+        let snapshot = crate::reply::answer(answer).await.ok().flatten();
+        let is_passivating = snapshot.is_some();
+        if let Some(snapshot) = snapshot {
             let _ = supervisor.cast(SupervisorMessage::Passivated(session_id, id, Box::new(snapshot)));
         }
-        if let Some(asked) = asked {
-            asked.send(goes);
+        if let Some(caller) = caller {
+            caller.send(is_passivating);
         }
     });
 }

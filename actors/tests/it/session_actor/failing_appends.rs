@@ -15,7 +15,7 @@ use crate::actors_support::{
 };
 
 /// Returns every unsuccessful fate of an append, and whether its group is in the log.
-fn bad_ends() -> [(Fate, bool); 7] {
+fn unsuccessful_fates() -> [(Fate, bool); 7] {
     let conflict = AppendError::Conflict {
         expected: Seq(2),
         actual: Seq(9),
@@ -36,7 +36,7 @@ fn bad_ends() -> [(Fate, bool); 7] {
 /// append reached the log or not.
 #[tokio::test]
 async fn session_continues_from_the_log_after_a_failed_append() {
-    for (fate, appended) in bad_ends() {
+    for (fate, appended) in unsuccessful_fates() {
         let mut world = World::start().await;
         let session = world.session().await;
         assert_eq!(session.added().await, Seq(2));
@@ -50,19 +50,23 @@ async fn session_continues_from_the_log_after_a_failed_append() {
         append.meet(fate.clone());
 
         assert_eq!(in_doubt.answer().await, Err(HubError::OutcomeUnknown), "{fate:?}");
-        let there = if appended { Seq(4) } else { Seq(2) };
+        let reached = if appended { Seq(4) } else { Seq(2) };
         let behind = behind.answer().await.expect("served by the next actor");
         assert_eq!(
             (behind.receipt.seq, behind.epoch),
-            (there.plus(2), session.epoch),
+            (reached.plus(2), session.epoch),
             "{fate:?}"
         );
         assert!(!behind.receipt.duplicate, "{fate:?}: not decided before");
-        assert_eq!(read_behind.answer().await.expect("read").seq, there.plus(2), "{fate:?}");
+        assert_eq!(
+            read_behind.answer().await.expect("read").seq,
+            reached.plus(2),
+            "{fate:?}"
+        );
 
         let again = session.submit_as(id, command.clone()).await.expect("accepted").receipt;
         assert_eq!(again.duplicate, appended, "{fate:?}");
-        assert_eq!(again.seq, if appended { there } else { there.plus(4) }, "{fate:?}");
+        assert_eq!(again.seq, if appended { reached } else { reached.plus(4) }, "{fate:?}");
         let once_more = session.submit_as(id, command).await.expect("accepted").receipt;
         assert_eq!((once_more.duplicate, once_more.seq), (true, again.seq), "{fate:?}");
 
@@ -168,7 +172,7 @@ async fn pending_reads_and_saves_survive_an_actor_failure() {
 /// events, and no join or leave is published.
 #[tokio::test]
 async fn sockets_stay_in_the_room_during_a_session_restart() {
-    for (fate, appended) in bad_ends() {
+    for (fate, appended) in unsuccessful_fates() {
         let world = World::start().await;
         let session = world.session().await;
         let mut ada = session.joined("ada").await;
@@ -176,13 +180,13 @@ async fn sockets_stay_in_the_room_during_a_session_restart() {
         ada.until("session:connected").await;
         world.plan.next([fate.clone()]);
         assert_eq!(session.add().await, Err(HubError::OutcomeUnknown));
-        let there = if appended { Seq(2) } else { Seq(0) };
+        let reached = if appended { Seq(2) } else { Seq(0) };
         let end = session.added().await;
-        assert_eq!(end, there.plus(2));
+        assert_eq!(end, reached.plus(2));
         for client in [&mut ada, &mut bob] {
             let packets = client.until_seq(end).await;
             assert!(packets[0].is_sync("room_restarted"), "{fate:?}: {packets:?}");
-            assert_eq!(packets[0].place(), Some(there), "{fate:?}");
+            assert_eq!(packets[0].place(), Some(reached), "{fate:?}");
             assert_eq!(packets[0].data["members"], 2, "{fate:?}");
             assert_gapless(&packets, Seq(0), end);
         }

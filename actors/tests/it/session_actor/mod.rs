@@ -1,9 +1,9 @@
 //! Session actor: timing, order and receivers of its effects.
 
+mod deduplication;
 mod durability;
 mod failing_appends;
 mod groups;
 mod joining;
-mod long_ago;
 mod reading;
 mod saving;

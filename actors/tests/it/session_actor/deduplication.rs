@@ -15,7 +15,7 @@ use talus_actors::{
 use crate::actors_support::{Session, Setup, Underway, World, create_node, new_node_id, within};
 
 /// Returns parameters of a session that remembers only its latest command.
-fn forgetful() -> Setup {
+fn one_command_window() -> Setup {
     Setup::new().with(|settings| settings.limits.replay_window_events = 2)
 }
 
@@ -43,7 +43,7 @@ async fn send_many(session: &Session, count: usize) -> Vec<Sent> {
 }
 
 /// Asserts that a retry returns the first receipt, marked as a duplicate.
-async fn assert_known(session: &Session, sent: &Sent) {
+async fn assert_duplicate(session: &Session, sent: &Sent) {
     let again = within(session.submit_as(sent.id, sent.command.clone())).await;
     let expected = Receipt {
         duplicate: true,
@@ -61,12 +61,12 @@ async fn restart(session: &Session) {
 }
 
 /// Sends new commands until the log is no longer asked about them.
-async fn until_nothing_is_asked(world: &World, session: &Session) {
+async fn until_no_lookup(world: &World, session: &Session) {
     within(async {
         loop {
-            let before = world.plan.sought();
+            let before = world.plan.lookups();
             send(session).await;
-            if world.plan.sought() == before {
+            if world.plan.lookups() == before {
                 break;
             }
         }
@@ -78,17 +78,17 @@ async fn until_nothing_is_asked(world: &World, session: &Session) {
 /// retry of an old command, which gets its first receipt.
 #[tokio::test]
 async fn log_is_asked_only_about_old_commands() {
-    let world = forgetful().start().await;
+    let world = one_command_window().start().await;
     let session = world.session().await;
     let sent = send_many(&session, 100).await;
-    assert_eq!((world.plan.sought(), world.plan.id_pages()), (0, 0), "all were new");
-    assert_known(&session, &sent[0]).await;
-    assert_eq!(world.plan.sought(), 1);
+    assert_eq!((world.plan.lookups(), world.plan.id_pages()), (0, 0), "all were new");
+    assert_duplicate(&session, &sent[0]).await;
+    assert_eq!(world.plan.lookups(), 1);
     let latest = sent.last().expect("a hundred");
-    assert_known(&session, latest).await;
-    assert_eq!(world.plan.sought(), 1, "the latest is remembered");
+    assert_duplicate(&session, latest).await;
+    assert_eq!(world.plan.lookups(), 1, "the latest is remembered");
     for sent in &sent {
-        assert_known(&session, sent).await;
+        assert_duplicate(&session, sent).await;
     }
     assert_eq!(session.snapshot().await.expect("read").seq, latest.first.seq);
 }
@@ -98,7 +98,7 @@ async fn log_is_asked_only_about_old_commands() {
 #[tokio::test]
 async fn lookups_continue_after_a_restart_until_all_ids_are_read() {
     for count in [50, 1_000, 1_050] {
-        let world = forgetful().start().await;
+        let world = one_command_window().start().await;
         let session = world.session().await;
         let mut sent = send_many(&session, count).await;
         restart(&session).await;
@@ -106,21 +106,21 @@ async fn lookups_continue_after_a_restart_until_all_ids_are_read() {
         assert_eq!(world.plan.id_pages(), 0, "a read requests no page");
 
         world.plan.hold_ids(true);
-        let before = world.plan.sought();
+        let before = world.plan.lookups();
         sent.extend(send_many(&session, 10).await);
-        assert_eq!(world.plan.sought(), before + 10, "each is looked up");
+        assert_eq!(world.plan.lookups(), before + 10, "each is looked up");
         assert_eq!(world.plan.id_pages(), 1);
-        assert_known(&session, &sent[0]).await;
+        assert_duplicate(&session, &sent[0]).await;
 
         world.plan.hold_ids(false);
-        until_nothing_is_asked(&world, &session).await;
+        until_no_lookup(&world, &session).await;
         assert_eq!(world.plan.id_pages(), count / 1_000 + 1);
-        let before = world.plan.sought();
+        let before = world.plan.lookups();
         for sent in &sent {
-            assert_known(&session, sent).await;
+            assert_duplicate(&session, sent).await;
         }
         assert_eq!(
-            world.plan.sought(),
+            world.plan.lookups(),
             before + sent.len(),
             "each old command is looked up"
         );
@@ -130,19 +130,19 @@ async fn lookups_continue_after_a_restart_until_all_ids_are_read() {
 /// Ids that cannot be read cost only the time for lookups. The page is read again later.
 #[tokio::test]
 async fn failed_id_page_is_read_later() {
-    let world = forgetful().start().await;
+    let world = one_command_window().start().await;
     let session = world.session().await;
     let mut sent = send_many(&session, 20).await;
     restart(&session).await;
-    world.plan.ids_fail(1);
-    let before = world.plan.sought();
+    world.plan.fail_id_pages(1);
+    let before = world.plan.lookups();
     sent.extend(send_many(&session, 60).await);
-    assert_eq!(world.plan.sought(), before + 60, "each is looked up");
+    assert_eq!(world.plan.lookups(), before + 60, "each is looked up");
     assert_eq!(world.plan.id_pages(), 1, "no further page is requested");
     for sent in &sent {
-        assert_known(&session, sent).await;
+        assert_duplicate(&session, sent).await;
     }
-    until_nothing_is_asked(&world, &session).await;
+    until_no_lookup(&world, &session).await;
     assert_eq!(world.plan.id_pages(), 2);
 }
 
@@ -151,7 +151,7 @@ async fn failed_id_page_is_read_later() {
 #[tokio::test]
 async fn filter_takes_no_memory_before_a_command_leaves_the_window() {
     for (bytes_max, taken) in [(1_048_576, 4_096), (0, 0)] {
-        let setup = forgetful().with(|settings| settings.command_filter_bytes_max = bytes_max);
+        let setup = one_command_window().with(|settings| settings.command_filter_bytes_max = bytes_max);
         let world = setup.start().await;
         let session = world.session().await;
         let bytes = async || {
@@ -164,7 +164,7 @@ async fn filter_takes_no_memory_before_a_command_leaves_the_window() {
         assert_eq!(bytes().await, 0);
         send(&session).await;
         assert_eq!(bytes().await, taken);
-        assert_known(&session, &first).await;
+        assert_duplicate(&session, &first).await;
     }
 }
 
@@ -223,7 +223,7 @@ impl Model {
                 };
                 let sent = self.accepted.values().nth(at).expect("an accepted command");
                 let (id, command, behind) = self.begin();
-                assert_known(&self.session, sent).await;
+                assert_duplicate(&self.session, sent).await;
                 let first = behind.answer().await.expect("accepted").receipt;
                 self.accept(id, command, first);
             }
@@ -263,7 +263,7 @@ impl Model {
                     .expect("the session exists");
             }
             Step::NoIds(fails, hold) => {
-                self.world.plan.ids_fail(fails);
+                self.world.plan.fail_id_pages(fails);
                 self.world.plan.hold_ids(hold);
             }
         }
@@ -330,7 +330,7 @@ proptest! {
                 model.run(step).await;
             }
             for sent in model.accepted.values() {
-                assert_known(&model.session, sent).await;
+                assert_duplicate(&model.session, sent).await;
             }
             model.assert_log().await;
         });
