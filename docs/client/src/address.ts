@@ -9,10 +9,10 @@ export interface Address {
 const SCHEMES: Readonly<Record<string, string>> = { "http:": "http:", "https:": "https:", "ws:": "http:", "wss:": "https:" };
 
 /**
- * Reads the address of a hub. A trailing slash means nothing; a path is the sub-path under which a proxy has the hub.
- * Without an address it is where the page is from, and an address that begins with a slash is a path there.
+ * Parses the address of a hub. A trailing slash has no meaning. A path is the sub-path under which a proxy has the hub.
+ * In a page, the default is the page's origin, and an address that begins with a slash is a path there.
  *
- * Throws a `TypeError` for anything else: another scheme, credentials, a query, a fragment.
+ * Throws a `TypeError` for any other address: another scheme, credentials, a query, a fragment.
  */
 export function addressOf(url = ""): Address {
   const wrong = (why: string): TypeError =>

@@ -25,48 +25,48 @@ import type { Change, TreeNode } from "./replica.js";
 import { signal, type Unsubscribe } from "./signal.js";
 
 /**
- * How much what is shown can be relied on:
- * - `connecting`: nothing is there yet;
- * - `live`: it is what everybody has;
- * - `catching-up`: connected, and waiting for what was missed;
- * - `stale`: the connection is lost and will be tried again;
- * - `offline`: it will not be, since the client was closed or not let in, or the machine has no network.
+ * State of the replica:
+ * - `connecting`: there is no graph yet;
+ * - `live`: the graph equals the hub's;
+ * - `catching-up`: connected, and waiting for missed events;
+ * - `stale`: the connection is lost and the client reconnects by itself;
+ * - `offline`: no reconnect is attempted, since the client was closed or not admitted, or the machine has no network.
  */
 export type Status = "connecting" | "live" | "catching-up" | "stale" | "offline";
 
 export interface ConnectOptions {
   /**
-   * Where the hub is, such as `https://hub.example`, or `https://example/hub` behind a proxy that has it under a path; in
-   * a page, by default where the page is from.
+   * Address of the hub, such as `https://hub.example`, or `https://example/hub` behind a proxy that has the hub under a
+   * path. In a page, the default is the page's origin.
    */
   url?: string;
   sessionId: string;
-  /** A name of the client's own choosing, 1 to 64 of `A-Za-z0-9_-`. Keep it, and "mine" survives a reload. */
+  /** Stable name of the client, by its own choice, 1 to 64 of `A-Za-z0-9_-`. With a kept name undo survives a reload. */
   clientId?: string;
   token?: string;
-  /** By default a websocket, and long polling where there can be none. */
+  /** By default a websocket, and long polling where no websocket is possible. */
   transports?: ("websocket" | "polling")[];
-  /** Whether the events of commands come one by one, or several as one packet, which is less work for both ends. */
+  /** Delivery of the events of commands: one packet each (the default), or several in a packet, less work at both ends. */
   frames?: "single" | "batched";
-  /** How long an answer may take before the command is sent again, in milliseconds. */
+  /** Time without an answer after which a command is sent again, in milliseconds. By default 10,000. */
   answerTimeoutMs?: number;
-  /** How often a command is sent that gets no answer, or one that says to send it again, before it is rejected. */
+  /** Most attempts for a command that gets no answer, or an answer that allows sending it again. By default 10. */
   attemptsMax?: number;
-  /** The most commands without an answer. One more is rejected with `OUTBOX_FULL`. */
+  /** Most commands without an answer. A further command is rejected with `OUTBOX_FULL`. By default 1,000. */
   pendingMax?: number;
 }
 
 export interface ExecuteOptions {
-  /** Refuse the command if what it touches has changed after this. */
+  /** Refuses the command with `CONFLICT` if the nodes that it touches changed after this `seq`. */
   expectedSeq?: number;
-  /** Whether to show what it will probably do before the hub has said so. By default yes. */
+  /** Shows the probable effect of the command before the hub has confirmed it. By default true. */
   optimistic?: boolean;
 }
 
 export interface HistoryOptions {
-  /** Whose last step: by default one's own. */
+  /** Owner of the step: `mine`, the default, is the last step of this client, `session` of any client. */
   scope?: "mine" | "session";
-  /** Also over what others did since. */
+  /** Overrides later changes of others, where that is possible. */
   force?: boolean;
 }
 
@@ -74,29 +74,29 @@ export interface Client {
   readonly graph: { readonly roots: readonly TreeNode[] };
   node(id: string): TreeNode | undefined;
   onChange(listener: (change: Change) => void): Unsubscribe;
-  /** Each event, after it was applied; those that were missed too. */
+  /** Calls the listener for each event, after the event was applied; also for missed events. */
   onEvent(listener: (event: HubEvent) => void): Unsubscribe;
 
   execute<T extends CommandType>(type: T, data: CommandData[T], options?: ExecuteOptions): Promise<Answer>;
   batch(commands: InBatch[], options?: ExecuteOptions): Promise<Answer>;
   undo(options?: HistoryOptions): Promise<Answer>;
   redo(options?: HistoryOptions): Promise<Answer>;
-  /** Commands that have no answer yet. */
+  /** Number of commands without an answer. */
   readonly pending: number;
 
   readonly presence: Presence;
   readonly status: Status;
   onStatus(listener: (status: Status) => void): Unsubscribe;
-  /** Why the status is `offline`, if the hub said so. */
+  /** Error that ended the client. Undefined while the client is open, also if it is `offline` without a network. */
   readonly error: HubError | undefined;
-  /** Its own name: the one that it chose, or else was given. */
+  /** Name of this client: the chosen name, or the name that the hub gave. Undefined until either is known. */
   readonly clientId: string | undefined;
   readonly position: Position | undefined;
-  /** What the hub takes at most; unknown before the graph is there. */
+  /** Limits of the hub. Undefined until the graph is loaded. */
   readonly limits: ClientLimits | undefined;
-  /** Resolves when the graph is there for the first time. */
+  /** Resolves when the graph is loaded. Rejects with `error` if the client ends first. */
   ready(): Promise<void>;
-  /** Ends it. Commands without an answer are rejected with `CLOSED`; they may happen all the same. */
+  /** Closes the client. Commands without an answer are rejected with `CLOSED`; the hub may apply them all the same. */
   close(): void;
 }
 
@@ -109,18 +109,18 @@ interface Sent {
 }
 type Received = { [K in keyof Events]: (data: Events[K]) => void };
 
-/** What ends a command's events. */
+/** Events that end a command. */
 const ENDS: ReadonlySet<string> = new Set(["command:executed", "command:undo", "command:redo"]);
 const ANSWER_TIMEOUT_MS = 10_000;
 const ATTEMPTS_MAX = 10;
 const PENDING_MAX = 1_000;
-/** More than what a message or a body has beside the payload: the event's name, the namespace, the number of the ack. */
+/** Most bytes of a message or body beside the payload: the event's name, the namespace, the id of the acknowledgement. */
 const ENVELOPE_BYTES = 128;
-/** How a websocket and a request over HTTP say that a message was too long. */
+/** Close code of a websocket and status of HTTP for a message that was too long. */
 const TOO_LONG: readonly unknown[] = [1009, 413];
-/** How long to stay away from a hub that has no room, or goes away. */
+/** Delay before a reconnect after `OVERLOADED` or `DRAINING`, in milliseconds; a random delay of up to as much is added. */
 const TURNED_AWAY_MS = 2_000;
-/** How much of the delay before a reconnect is left to chance, so that a crowd does not come back as one. */
+/** Random share of the delay before a reconnect, so that many clients do not reconnect at the same time. */
 const JITTER = 0.5;
 
 const hasNetwork = (): boolean => typeof navigator !== "object" || navigator.onLine !== false;
@@ -128,7 +128,7 @@ const hasNetwork = (): boolean => typeof navigator !== "object" || navigator.onL
 const tooLong = (limit: string, max?: number): HubError =>
   new HubError("LIMIT_EXCEEDED", `this is longer than ${limit}`, max === undefined ? { limit } : { limit, max });
 
-/** Joins a session and stays in it, until it is closed. Throws a `TypeError` if `url` is no address of a hub. */
+/** Joins a session, and rejoins it until the client is closed. Throws a `TypeError` if `url` is no address of a hub. */
 export function connect(options: ConnectOptions): Client {
   const { sessionId: session_id, token, frames, transports = ["websocket", "polling"] } = options;
   const { answerTimeoutMs = ANSWER_TIMEOUT_MS, attemptsMax = ATTEMPTS_MAX, pendingMax = PENDING_MAX } = options;
@@ -136,7 +136,7 @@ export function connect(options: ConnectOptions): Client {
   let limits: ClientLimits | undefined;
   let { clientId } = options;
   let position: Position | undefined;
-  /** The events of a command that has not ended yet. A command is shown whole or not at all, so they wait. */
+  /** Events of a command that has not ended yet. They wait for its end, since a command is shown whole or not at all. */
   let begun: HubEvent[] = [];
   let asked = false;
   let joined = false;
@@ -181,7 +181,7 @@ export function connect(options: ConnectOptions): Client {
     },
   );
 
-  /** Sends a command that is too long for the socket as a request. */
+  /** Sends a command over REST that is too long for a message of the socket. */
   async function post({ payload }: Outgoing): Promise<unknown> {
     const response = await fetch(`${origin}${path}/api/v1/commands/execute`, {
       method: "POST",
@@ -189,7 +189,7 @@ export function connect(options: ConnectOptions): Client {
       body: JSON.stringify({ ...payload, session_id }),
       signal: AbortSignal.timeout(answerTimeoutMs),
     });
-    // A proxy on the way has limits and answers of its own.
+    // A proxy may refuse the body with its own limit and an answer that is not the hub's.
     if (!TOO_LONG.includes(response.status)) return response.json();
     const { code, message } = tooLong("body_bytes_max");
     return { error: { code, message } };
@@ -201,7 +201,7 @@ export function connect(options: ConnectOptions): Client {
     statuses.emit(next);
   }
 
-  /** Asks for what is missing, once until it comes. */
+  /** Requests a sync, unless a requested sync is still due. */
   function resync(reason?: string): void {
     if (asked || !joined) return;
     asked = true;
@@ -229,7 +229,7 @@ export function connect(options: ConnectOptions): Client {
     become(hasNetwork() ? (position ? "stale" : "connecting") : "offline");
   }
 
-  /** Takes sequenced events over as far as they follow. */
+  /** Appends a sequenced event if its `seq` is the next, and applies the command at its last event. Resyncs at a gap. */
   function take(event: HubEvent): void {
     const { data } = event;
     if (!position || !("seq" in data)) return;
@@ -253,11 +253,11 @@ export function connect(options: ConnectOptions): Client {
     const first = !joined;
     [joined, asked, begun] = [true, false, []];
     limits = data.limits;
-    // A name that the hub gave is kept, so that "mine" survives a reconnect.
+    // A name that the hub gave is kept, so that the undo of this client survives a reconnect.
     clientId = client_id;
-    // `events` are those that are sequenced: the types say that each goes with its name.
+    // The events of a sync are sequenced events, which the types cannot relate to their names.
     for (const missed of (data.events ?? []) as HubEvent[]) take(missed);
-    // A sync with a hole in it would be the hub's fault; another one has been asked for.
+    // A sync with a gap would be a bug of the hub; `take` has requested another sync.
     if (asked) return;
     begun = [];
     outbox.confirm(new Set(), () => {
@@ -290,7 +290,7 @@ export function connect(options: ConnectOptions): Client {
         break;
       case "session:draining": {
         const { reconnect_in_ms } = told.data;
-        // Each client has a delay of its own, so this one is to be kept to the millisecond.
+        // The hub spreads the delays of its clients, so this delay is used without a random share.
         manager.reconnectionDelay(reconnect_in_ms);
         manager.reconnectionDelayMax(reconnect_in_ms);
         manager.randomizationFactor(0);
@@ -303,7 +303,7 @@ export function connect(options: ConnectOptions): Client {
         presence.differ(told.data);
         break;
       default:
-        // Events with a place are told when their command is whole.
+        // Listeners receive sequenced events after the last event of their command.
         if ("seq" in told.data) return take(told);
     }
     events.emit(told);
@@ -311,31 +311,31 @@ export function connect(options: ConnectOptions): Client {
   socket.onAny((event: string, data: unknown) => data && typeof data === "object" && hear({ event, data } as HubEvent));
   socket.on("connect", () => position && become("catching-up"));
   socket.on("disconnect", (reason, details) => {
-    // A close frame has the code in its context; a request that failed has the status as its description.
+    // A close frame has its code in `context`; a failed request has its status in `description`.
     const { context, description } = (details ?? {}) as { context?: { code?: unknown }; description?: unknown };
     if (TOO_LONG.includes(context?.code) || TOO_LONG.includes(description)) {
       outbox.refuse(one => (isLong(one) ? undefined : tooLong("message_bytes_max")));
     }
-    // The hub sends a client away for good only if its session is no more.
+    // The hub disconnects a client from the namespace only if its session was deleted.
     if (reason === "io server disconnect") {
       giveUp(new HubError("INVALID_SESSION", "the session was deleted"));
     } else if (!error) lost();
   });
   socket.on("connect_error", ({ message }) => {
     lost();
-    // If the transport failed the socket tries again by itself. If the hub refused, its word is the message.
+    // After a failure of the transport the socket reconnects by itself. After a refusal, the message is the hub's code.
     if (socket.active) return;
     if (message === "OVERLOADED" || message === "DRAINING") {
       retry = setTimeout(() => socket.connect(), TURNED_AWAY_MS * (1 + Math.random()));
     } else giveUp(new HubError(message as ErrorCode, `the hub does not let this client in: ${message}`));
   });
 
-  /** The network is back: no need to wait for the next attempt. */
+  /** Reconnects at once when the network is back, without waiting for the next attempt. */
   const online = (): void => {
     if (socket.connected || error) return;
     socket.disconnect().connect();
   };
-  /** It is gone: better to know now than by a ping that does not come, which takes most of a minute. */
+  /** Closes the connection at once when the network is gone: a missing ping would show that only after most of a minute. */
   const offline = (): void => void manager.engine?.close();
   const network = globalThis as Partial<Pick<Window, "addEventListener" | "removeEventListener">>;
   network.addEventListener?.("online", online);
@@ -345,7 +345,7 @@ export function connect(options: ConnectOptions): Client {
     return submit(event, () => ({ scope, force }), false);
   }
 
-  /** What is wrong with a command rejects its promise, before anybody else has heard of it. */
+  /** Queues a command. A command that cannot be encoded rejects the promise, before the command is shown or sent. */
   async function submit(event: CommandEvent, payload: () => object, optimistic: boolean): Promise<Answer> {
     if (error) throw error;
     const id = newId();
@@ -407,7 +407,7 @@ export function connect(options: ConnectOptions): Client {
   return client;
 }
 
-/** Nodes get their ids here: so the guess and what comes of it are the same node, and later commands can name it. */
+/** Adds ids to created nodes, so that the predicted node is the confirmed node, and later commands can name the node. */
 function named(command: AnyCommand): AnyCommand {
   const { command_type, data } = command;
   switch (command_type) {

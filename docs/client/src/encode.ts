@@ -2,14 +2,14 @@ import { HubError } from "./errors.js";
 
 const utf8 = new TextEncoder();
 
-/** Length of a text in bytes of UTF-8. */
+/** Length of a text in UTF-8, in bytes. */
 export const bytesOf = (text: string): number => utf8.encode(text).length;
 
 /**
- * Encodes what a function makes as JSON. Throws `INVALID_REQUEST` for what JSON has no word for and would otherwise be
- * lost or stop the sender: BigInt, functions, symbols, `NaN`, infinities, binary data, maps and sets, cycles, a `toJSON`
- * that throws, `undefined` in a list or as a new value, and what cannot even be made. Any other field that is `undefined`
- * is left out, as JSON does.
+ * Encodes the result of a function as JSON. Throws `INVALID_REQUEST` for values that JSON cannot represent, which would
+ * otherwise be lost or stop the sender: BigInt, functions, symbols, `NaN`, infinities, binary data, maps and sets,
+ * cycles, a `toJSON` that throws, `undefined` in a list or as a new value. Throws the same if the function throws. Any
+ * other field that is `undefined` is omitted, as in `JSON.stringify`.
  */
 export function encode(make: () => unknown): string {
   try {

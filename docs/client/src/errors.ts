@@ -1,14 +1,14 @@
 import type { ErrorCode, Json, WireError } from "./protocol.js";
 
-/** Why a command did not happen, or why the client gave up. `code` is stable, `message` is for people. */
+/** Error of a command that was not applied, or of a client that ended. `code` is stable, `message` is for people. */
 export class HubError extends Error {
   override readonly name = "HubError";
   /**
-   * The library's own: `CLOSED`, as `close()` was called before there was an answer, and `OUTBOX_FULL`, as too many
-   * commands have none.
+   * Code of the hub, or of the library: `CLOSED` if `close()` was called before the answer, `OUTBOX_FULL` if too many
+   * commands have no answer.
    */
   readonly code: ErrorCode | "CLOSED" | "OUTBOX_FULL";
-  /** What the error says beside its code, such as `node_id` or `blocked_by`. */
+  /** Other fields of the error, such as `node_id` or `blocked_by`. */
   readonly details: Readonly<Record<string, Json>>;
 
   constructor(code: ErrorCode | "CLOSED" | "OUTBOX_FULL", message: string, details: Record<string, Json> = {}) {

@@ -4,7 +4,7 @@ const utf8 = new TextEncoder();
 const TWO_32 = 2 ** 32;
 const mod64 = (n: bigint): bigint => BigInt.asUintN(64, n);
 
-/** The canonical text of a value (RFC 8785). */
+/** Canonical text of a value (RFC 8785). */
 export function canonical(value: Json): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
   if (value === null || typeof value !== "object") return JSON.stringify(value);
@@ -12,7 +12,7 @@ export function canonical(value: Json): string {
   return `{${Object.keys(value).sort().map(field).join()}}`;
 }
 
-/** The hash of a record. FNV-1a is kept in two halves of 32 bits, which is many times faster than with a BigInt. */
+/** Hash of a record. FNV-1a is kept in two halves of 32 bits, which is many times faster than with a BigInt. */
 export function recordHash(record: Json[]): bigint {
   let high = 0xcbf29ce4;
   let low = 0x84222325;
@@ -31,19 +31,19 @@ export function recordHash(record: Json[]): bigint {
 interface Known {
   name: string;
   properties: Record<string, Json>;
-  /** Where it stands: parent and sibling before. */
+  /** Ids of the parent and of the previous sibling. */
   place: string;
   hash: bigint;
 }
 
-/** What was found of nodes, as long as they are: a tick costs the hashes of what changed since the one before. */
+/** Hashes by node, kept as long as the node: a tick costs only the hashes of nodes that changed since the last tick. */
 const known = new WeakMap<WireNode, Known>();
 
 function nodeHash(node: WireNode, previous: string | null): bigint {
   const { id, name, blueprint_type_id, parent_id, properties } = node;
   const place = `${parent_id} ${previous}`;
   const found = known.get(node);
-  // Properties are replaced and never changed in place, so it is enough that they are the same object.
+  // Properties are replaced and never changed in place, so the same object means the same properties.
   if (found?.properties === properties && found.name === name && found.place === place) return found.hash;
   let hash = recordHash(["node", id, blueprint_type_id, name]) + recordHash(["place", id, parent_id, previous]);
   for (const key in properties) hash += recordHash(["property", id, key, properties[key] ?? null]);
@@ -61,5 +61,5 @@ function sum(siblings: readonly WireNode[]): bigint {
   return mod64(total);
 }
 
-/** The hash of a graph, as the hub tells it. */
+/** State hash of a graph: 16 hexadecimal digits, equal to the hub's `state_hash` of the same graph. */
 export const stateHash = (roots: readonly WireNode[]): string => sum(roots).toString(16).padStart(16, "0");

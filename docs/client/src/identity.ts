@@ -1,24 +1,25 @@
 import { newId } from "./ids.js";
 
 /**
- * How long a page waits for the lock of the name that it found. A page that is reloaded gets it as soon as the page
- * before is gone; a duplicated tab never does.
+ * Time that a page waits for the lock of a stored name, in milliseconds. A reloaded page gets the lock as soon as the
+ * previous page is gone; a duplicated tab never gets the lock.
  */
 const WAIT_MS = 500;
 
 interface Said {
   claim?: string;
-  /** The nonce of the claim that is refused. */
+  /** Nonce of the refused claim. */
   taken?: string;
 }
 
 const names = new Map<string, Promise<string>>();
 
 /**
- * Name of this browser window for `connect({clientId})`. It survives a reload, so that "mine" does too, and no two
- * windows have the same: a duplicated tab is given a copy of `sessionStorage`, so a name that is found there counts only
- * if no other window holds it. The holder is known by a Web Lock, or by an answer on a BroadcastChannel for pages without
- * locks (plain http from another machine). With neither, or without storage, each load has a new name.
+ * Returns the name of this browser window for `connect({clientId})`. The name survives a reload, so the undo of this
+ * window does too, and no two windows have the same name. A duplicated tab starts with a copy of `sessionStorage`, so a
+ * stored name counts only if no other window holds the name. The holder is found by a Web Lock, or by an answer on a
+ * BroadcastChannel in pages without locks (plain http from another machine). With neither mechanism, or without storage,
+ * each load has a new name.
  *
  * `key` is the key in `sessionStorage`.
  */
@@ -35,7 +36,7 @@ async function find(key: string): Promise<string> {
   try {
     sessionStorage.setItem(key, made);
   } catch {
-    // Storage is full or forbidden: the name lasts as long as the page.
+    // Storage is full or forbidden: the name lasts only as long as the page.
   }
   void hold(`${key}:${made}`);
   return made;
@@ -49,7 +50,7 @@ function stored(key: string): string | null {
   }
 }
 
-/** Holds a name until the page goes; `false` if another window holds it, or if that cannot be known. */
+/** Holds a name until the page is unloaded. Resolves to `false` if another window holds the name or cannot be asked. */
 function hold(name: string): Promise<boolean> {
   const { locks } = navigator as Partial<Navigator>;
   if (locks) {
@@ -63,7 +64,7 @@ function hold(name: string): Promise<boolean> {
     });
   }
   if (typeof BroadcastChannel !== "function") return Promise.resolve(false);
-  // The lowest nonce wins if two claim at once. A holder's is empty.
+  // Of two claims at the same time the lowest nonce wins. The nonce of a holder is empty, so a holder always wins.
   let nonce = newId();
   const channel = new BroadcastChannel(name);
   return new Promise(done => {

@@ -4,15 +4,15 @@ import type { Graph, HubEvent } from "./protocol.js";
 import { Replica, type Back, type Change } from "./replica.js";
 import { signal } from "./signal.js";
 
-/** A command that has been foreseen, until the hub says what really happened. */
+/** Prediction of a command's effect, until the hub confirms or refuses the command. */
 export interface Foreseen {
   command?: AnyCommand;
   back?: Back | undefined;
 }
 
 /**
- * The graph as it is shown: what the hub has confirmed, with the client's own unconfirmed commands on top. There is one
- * graph and not two. Whatever is confirmed is applied below the guesses: they are taken back, and made again after it.
+ * Shown graph: the confirmed state of the hub, with predictions of the client's unconfirmed commands on top. There is a
+ * single graph. Confirmed events are applied below the predictions: these are taken back, and made again afterwards.
  */
 export class Model {
   readonly changed = signal<Change>();
@@ -20,13 +20,16 @@ export class Model {
   #foreseen: Foreseen[] = [];
   #telling = false;
 
-  /** Shows what a command will probably do. */
+  /** Shows the probable effect of a command. */
   foresee(one: Foreseen): void {
     this.#foreseen.push(one);
     this.#guess(one);
   }
 
-  /** Forgets guesses: they were refused, or what is applied in `confirm` replaces them. */
+  /**
+   * Runs `apply` on the confirmed state, without predictions, then predicts again. Drops the predictions for which `gone`
+   * is true: of refused commands, or replaced by `apply`.
+   */
   confirm(gone: (one: Foreseen) => boolean, apply?: () => void): void {
     for (const one of [...this.#foreseen].reverse()) one.back?.();
     apply?.();
@@ -42,7 +45,7 @@ export class Model {
     this.replica.load(graph);
   }
 
-  /** The hash of what is confirmed. */
+  /** State hash of the confirmed graph. */
   hash(): string {
     let hash = "";
     this.confirm(
@@ -56,12 +59,12 @@ export class Model {
     try {
       one.back = one.command && foresee(this.replica, one.command);
     } catch {
-      // A command of a shape that the hub will refuse: there is nothing to show.
+      // The command is malformed, and the hub will refuse it: there is no effect to show.
       one.back = undefined;
     }
   }
 
-  /** Listeners are told once for everything that happens in one go, when it is over. */
+  /** Calls the listeners in a microtask, once for all changes of the current task. */
   #later(): void {
     if (this.#telling) return;
     this.#telling = true;

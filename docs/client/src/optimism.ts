@@ -1,12 +1,12 @@
 import type { CommandData, CommandType } from "./protocol.js";
 import type { Back, Replica } from "./replica.js";
 
-/** A command with the data that belongs to its type. */
+/** Command with the data of its type. */
 export type AnyCommand = { [K in CommandType]: { command_type: K; data: CommandData[K] } }[CommandType];
 
 /**
- * Does to the replica what the hub will do if it accepts the command. What would be refused, or has happened already,
- * changes nothing: the hub decides, and this only guesses.
+ * Applies the probable effect of a command to the replica. A command that the hub would refuse, or whose effect is there
+ * already, changes nothing: the hub decides, and this function only predicts.
  */
 export function foresee(replica: Replica, { command_type, data }: AnyCommand): Back | undefined {
   const move = (id: string, parent_id: string | null, index?: number): Back | undefined =>
@@ -37,7 +37,7 @@ export function foresee(replica: Replica, { command_type, data }: AnyCommand): B
       try {
         for (const command of data.commands as AnyCommand[]) backs.push(foresee(replica, command));
       } catch (error) {
-        // Nothing of it is shown, rather than the part before what is wrong.
+        // A batch is shown whole or not at all, so the commands before the malformed command are taken back.
         back();
         throw error;
       }

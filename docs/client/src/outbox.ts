@@ -4,34 +4,34 @@ import type { Foreseen, Model } from "./model.js";
 import type { AnyCommand } from "./optimism.js";
 import type { Answer, ErrorCode, Position, Refusal } from "./protocol.js";
 
-/** How a command is sent. */
+/** Event name under which a command is sent. */
 export type CommandEvent = "command:execute" | "command:undo" | "command:redo";
 
-/** A command as it is sent. */
+/** Encoded command. */
 export interface Outgoing {
   readonly event: CommandEvent;
   readonly payload: object;
-  /** Length of the payload as JSON. */
+  /** Length of the payload as JSON, in bytes. */
   readonly bytes: number;
 }
 
-/** The way to the hub. */
+/** Transport of commands to the hub. */
 export interface Carrier {
-  /** Sends once. Anything but an answer comes back if none came, whatever the reason. */
+  /** Sends a command once. `answered` gets `undefined` or another value without the shape of an answer if none came. */
   send(one: Outgoing, answered: (reply?: unknown) => void): void;
-  /** Why the hub would never take it, as far as that is known before it is sent. */
+  /** Returns the error for a command that the hub would always refuse, as far as that is known before sending. */
   unfit(one: Outgoing): HubError | undefined;
-  /** How far the graph is. */
+  /** Position of the graph. Undefined before the first sync. */
   position(): Position | undefined;
 }
 
-/** Bounds of what waits and of how often it is tried. */
+/** Bounds of the queue and of the attempts for each command. */
 export interface OutboxLimits {
   readonly pendingMax: number;
   readonly attemptsMax: number;
 }
 
-/** What says that the same command may be sent again: nothing has happened, or nobody knows. */
+/** Codes after which the same command may be sent again: the command was not applied, or its outcome is unknown. */
 const AGAIN: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["OUTCOME_UNKNOWN", "OVERLOADED", "DRAINING"]);
 
 const BACKOFF_MIN_MS = 100;
@@ -45,7 +45,7 @@ interface Waiting extends Foreseen, Outgoing {
   readonly reject: (error: HubError) => void;
 }
 
-/** Reads an answer. What has the shape of none counts as no answer. */
+/** Reads an answer. A reply without the shape of an answer counts as no answer. */
 function answerOf(reply: unknown): Answer | Refusal | undefined {
   const { success, epoch, seq, error } = (reply ?? {}) as Partial<Answer> & Partial<Refusal>;
   const known = success ? typeof epoch === "string" && typeof seq === "number" : typeof error?.code === "string";
@@ -53,10 +53,10 @@ function answerOf(reply: unknown): Answer | Refusal | undefined {
 }
 
 /**
- * Commands on their way. One at a time is under way, so that they stay in order also where one has to be sent again; it
- * is sent with the same id until there is an answer, so it happens once however often it is sent. Nothing that one
- * command is stops those after it: what cannot be sent is refused, and what is not answered is given up after so many
- * attempts.
+ * Queue of commands for the hub. One command at a time is under way, so the commands stay in order also if one has to be
+ * sent again. A command is sent with the same id until there is an answer, so the hub applies it once however often it is
+ * sent. No command blocks the commands behind it: a command that cannot be sent is refused, and a command without an
+ * answer is rejected after `attemptsMax` attempts.
  */
 export class Outbox {
   readonly #waiting: Waiting[] = [];
@@ -77,10 +77,10 @@ export class Outbox {
     return this.#waiting.length;
   }
 
-  /** Takes a command of which `text` is the payload as JSON. */
+  /** Queues a command. `text` is its payload as JSON. */
   add(id: string, event: CommandEvent, text: string, optimistic: boolean): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      // Read back, it is what the hub will see, and nothing that the caller changes later.
+      // The parsed text is a copy that equals what the hub receives, also if the caller changes its object later.
       const payload = JSON.parse(text) as AnyCommand;
       const one: Waiting = { id, event, payload, bytes: bytesOf(text), attempts: 0, resolve, reject };
       const { pendingMax } = this.#limits;
@@ -93,7 +93,7 @@ export class Outbox {
     });
   }
 
-  /** Whether commands can be sent now. */
+  /** Starts (`true`) or stops (`false`) sending. */
   open(is: boolean): void {
     this.#open = is;
     clearTimeout(this.#timer);
@@ -102,25 +102,25 @@ export class Outbox {
   }
 
   /**
-   * Applies what the hub has confirmed. The guesses that it replaces go: those of the commands that end in it, and those
-   * of commands that were answered and are behind it.
+   * Runs `apply` with the confirmed events, and drops the predictions that these replace: of the commands in `ended`, and
+   * of answered commands whose `seq` the graph has reached.
    */
   confirm(ended: ReadonlySet<string>, apply?: () => void): void {
     this.#model.confirm(one => ended.has((one as Waiting).id) || this.#isShown(one as Waiting), apply);
-    // Whoever waits for an answer gets it when the graph shows what the command did.
+    // The promise of a command resolves when the graph shows the command's effect.
     for (const one of this.#waiting.filter(one => this.#isShown(one))) {
       this.#waiting.splice(this.#waiting.indexOf(one), 1);
       if (one.answer) one.resolve(one.answer);
     }
   }
 
-  /** Refuses what is under way, if something is wrong with it. */
+  /** Rejects the command under way if `why` returns an error. */
   refuse(why: (one: Outgoing) => HubError | undefined): void {
     const error = this.#underWay && why(this.#underWay);
     if (this.#underWay && error) this.#refused(this.#underWay, error);
   }
 
-  /** Nothing will be answered any more. */
+  /** Stops sending and rejects all commands. */
   fail(error: HubError): void {
     this.open(false);
     for (const one of [...this.#waiting]) this.#refused(one, error);
@@ -143,13 +143,13 @@ export class Outbox {
     const one = this.#waiting.find(waiting => !waiting.answer);
     if (!one) return;
     this.#underWay = one;
-    // The hub may have come back with other limits than it had when the command was taken.
+    // After a reconnect the hub may have other limits than when the command was queued.
     const why = this.#carrier.unfit(one);
     const attempt = ++one.attempts;
     try {
       if (why) throw why;
       this.#carrier.send(one, reply => {
-        // An answer to an earlier attempt, or to what was given up, is about nothing that is under way.
+        // A late answer, to an earlier attempt or to a rejected command, is ignored.
         if (this.#underWay === one && one.attempts === attempt) this.#answered(one, answerOf(reply));
       });
     } catch (error) {

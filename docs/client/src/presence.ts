@@ -1,16 +1,16 @@
 import type { Json, PresenceDiff, PresenceState, PresentClient } from "./protocol.js";
 import { signal, type Unsubscribe } from "./signal.js";
 
-/** Who is here and what they look at. Nothing of it is kept anywhere: it is gone with the connection. */
+/** Clients in the session and their states. Presence is not stored: it ends with the connection. */
 export interface Presence {
-  /** Tells the others what this client looks at, now and after each reconnect. Throws if it is not JSON, or too long. */
+  /** Sends the state of this client, now and after each reconnect. Throws if the state is not JSON, or is too long. */
   set(state: Json): void;
-  /** Everybody but this client, by `client_id`. */
+  /** Listed clients without this client, one entry for each `client_id`. */
   readonly others: readonly PresentClient[];
   onChange(listener: (others: readonly PresentClient[]) => void): Unsubscribe;
 }
 
-/** Keeps the list of who is here. */
+/** List of the clients in the session, kept up to date by presence events. */
 export class Here implements Presence {
   #clients = new Map<string, PresentClient>();
   #mine: Json | undefined;
@@ -34,13 +34,13 @@ export class Here implements Presence {
     this.#mine = state;
   }
 
-  /** The hub forgets with the connection what this client said of itself. */
+  /** Sends the state again after a reconnect, since the hub drops the state with the connection. */
   again(): void {
     if (this.#mine === undefined) return;
     try {
       this.#send(this.#mine);
     } catch {
-      // The hub has come back with a smaller limit, or the page has changed the object since: the others see nothing.
+      // The hub has a smaller limit now, or the page has changed the object since: the others see no state.
     }
   }
 

@@ -1,22 +1,22 @@
 import type { Graph, HubEvent, Json, WireNode } from "./protocol.js";
 
-/** A node of the graph. It is live: what it says changes as events come in, and only the library changes it. */
+/** Node of the graph. The object is live: its fields change as events come in, and only the library changes them. */
 export interface TreeNode {
   readonly id: string;
   readonly name: string;
   readonly blueprint_type_id: string;
   readonly parent_id: string | null;
-  /** Replaced, never changed in place: two reads that are the same object are the same properties. */
+  /** Replaced, never changed in place: the same object means the same properties. */
   readonly properties: Readonly<Record<string, Json>>;
   readonly metadata?: Json;
   readonly children: readonly TreeNode[];
 }
 
-/** What changed since the last time that listeners were told. */
+/** Changes since the last call of the listeners. */
 export interface Change {
-  /** The whole graph was replaced: draw everything anew. The lists below are empty then. */
+  /** True if the whole graph was replaced: draw everything anew. The lists below are empty then. */
   readonly reset: boolean;
-  /** The list of roots changed. */
+  /** True if the list of roots changed. */
   readonly roots: boolean;
   readonly created: readonly string[];
   /** Nodes whose name, properties, parent or list of children changed. */
@@ -24,13 +24,13 @@ export interface Change {
   readonly deleted: readonly string[];
 }
 
-/** Takes one step back. Steps are taken back in the opposite order, so each finds what it left. */
+/** Reverts one step. Steps are reverted in the opposite order, so each finds the state that it left. */
 export type Back = () => void;
 
-/** The key under which the list of roots is watched, beside the ids of nodes. */
+/** Key of the list of roots, beside the ids of nodes. */
 const ROOTS = "";
 
-/** A graph that is kept up to date by events alone. Each step tells how to take it back. */
+/** Graph that is kept up to date by events alone. Each step returns its inverse. */
 export class Replica {
   roots: WireNode[] = [];
   readonly nodes = new Map<string, WireNode>();
@@ -38,7 +38,7 @@ export class Replica {
   #reset = false;
   readonly #touched: () => void;
 
-  /** `touched` is called at each step: something may have to be told. */
+  /** `touched` is called at each step, after which listeners may be due. */
   constructor(touched: () => void) {
     this.#touched = touched;
   }
@@ -51,7 +51,7 @@ export class Replica {
     this.#touched();
   }
 
-  /** Applies an event that changes the graph; others change nothing. */
+  /** Applies an event. Events that do not concern the graph have no effect. */
   apply({ event, data }: HubEvent): void {
     switch (event) {
       case "graph:node-created": {
@@ -83,13 +83,13 @@ export class Replica {
     }
   }
 
-  /** Whether the node is the other one or stands above it. */
+  /** Returns true if `id` is `below` or an ancestor of `below`. */
   isAbove(id: string, below: string | null): boolean {
     for (let at = below; at !== null; at = this.nodes.get(at)?.parent_id ?? null) if (at === id) return true;
     return false;
   }
 
-  /** Puts a node, and what is below it, where it is to be. */
+  /** Inserts a node with its subtree, by default as the last child. */
   insert(node: WireNode, parent_id: string | null, index?: number): Back | undefined {
     const siblings = this.#siblings(parent_id);
     if (!siblings) return;
@@ -103,7 +103,7 @@ export class Replica {
     return () => this.remove(node.id);
   }
 
-  /** Takes a node away, and what is below it. */
+  /** Removes a node with its subtree. */
   remove(id: string): Back | undefined {
     const node = this.nodes.get(id);
     if (!node) return;
@@ -116,7 +116,7 @@ export class Replica {
     return () => this.insert(node, parent_id, index);
   }
 
-  /** Puts a node elsewhere; `index` is counted without it. */
+  /** Moves a node. `index` is counted without the node itself. */
   move(id: string, parent_id: string | null, index?: number): Back | undefined {
     const node = this.nodes.get(id);
     const siblings = this.#siblings(parent_id);
@@ -130,7 +130,7 @@ export class Replica {
     return () => this.move(id, from, at);
   }
 
-  /** Sets a property, or the name if that is its key. */
+  /** Sets a property, or the name if `key` is `name`. */
   set(id: string, key: string, property_id: string, value: Json): Back | undefined {
     const node = this.nodes.get(id);
     if (!node) return;
@@ -151,7 +151,7 @@ export class Replica {
     return () => this.#restore(id, name, properties);
   }
 
-  /** What is different from the last time that this was asked; nothing if it is all as it was. */
+  /** Returns the changes since the last call, or undefined if there are none. */
   changes(): Change | undefined {
     const [before, reset] = [this.#before, this.#reset];
     this.#before = new Map();
@@ -169,7 +169,7 @@ export class Replica {
     return different ? change : undefined;
   }
 
-  /** Lists a property in `metadata.orphaned_properties`, or takes it off: one that the template does not know. */
+  /** Adds a property that the template does not know to `metadata.orphaned_properties`, or removes it from there. */
   #mark(id: string, property_id: string, orphaned: boolean): void {
     const node = this.nodes.get(id);
     if (!node) return;
@@ -208,7 +208,7 @@ export class Replica {
     }
   }
 
-  /** Remembers how something is before it changes. Steps that are taken back leave no trace in what is told. */
+  /** Records the state of a node or of the roots before a change, so that reverted steps are not reported as changes. */
   #touch(id: string | null): void {
     const key = id ?? ROOTS;
     if (!this.#before.has(key)) this.#before.set(key, this.#look(key));

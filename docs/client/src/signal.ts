@@ -1,7 +1,7 @@
-/** Takes a listener back. */
+/** Removes the listener. */
 export type Unsubscribe = () => void;
 
-/** Somebody to be told, and the telling. */
+/** Subscription of listeners to values, and the emission of values. */
 export interface Signal<T> {
   readonly on: (listener: (value: T) => void) => Unsubscribe;
   readonly emit: (value: T) => void;
@@ -11,7 +11,7 @@ export function signal<T>(): Signal<T> {
   const listeners = new Set<(value: T) => void>();
   return {
     on(listener) {
-      // A function of its own for each subscription: the same listener may be added twice and taken back once.
+      // Each subscription has its own function, so the same listener may be added twice and removed once.
       const own = (value: T): void => listener(value);
       listeners.add(own);
       return () => void listeners.delete(own);
@@ -21,7 +21,7 @@ export function signal<T>(): Signal<T> {
         try {
           listener(value);
         } catch (error) {
-          // A listener that throws is the page's bug: it must be seen, and must not stop the replica.
+          // An error of a listener is a bug of the page: it must be reported, and must not stop the replica.
           setTimeout(() => {
             throw error;
           });
