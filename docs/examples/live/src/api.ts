@@ -1,4 +1,4 @@
-/** What the page reads over REST: which projects there are, and what their templates allow. */
+/** Requests over REST: projects, templates, and the node types of a template. */
 
 export interface Property {
   id: string;
@@ -42,7 +42,7 @@ export const begin = async (template_id: string, project_name: string): Promise<
 export const open = async (project_id: string): Promise<string> =>
   (await call<{ session_id: string }>(`/projects/${project_id}/open`, {})).session_id;
 
-/** The types of a session's template, by id; none if it has no template. */
+/** Returns the project's name and the node types of its template, by id. Without a template there are no types. */
 export async function typesOf(session: string): Promise<{ name: string; types: Map<string, NodeType> }> {
   const info = await call<{ project_name: string | null; template_id: string | null }>(`/sessions/${session}/info`);
   const schema = info.template_id && (await call<{ node_types: NodeType[] }>(`/templates/${info.template_id}/schema`));

@@ -5,7 +5,7 @@ import { make } from "./dom.js";
 
 type Field = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement;
 
-/** The name and the properties of the selected node. What somebody is typing into is left alone until they are done. */
+/** Form with the name and the properties of the selected node. The focused field is not redrawn while a user types. */
 export class Details {
   readonly element = make("form", { class: "details", "aria-label": "Selected node", onsubmit: event => event.preventDefault() });
   readonly #set: (id: string, property_id: string, value: Json) => void;
@@ -18,7 +18,7 @@ export class Details {
 
   draw(node: TreeNode | undefined, type: NodeType | undefined): void {
     const properties = node ? (type?.properties ?? untyped(node)) : [];
-    // Others may add a property, so what is shown is known by its node and its fields.
+    // Other clients may add a property, so the form is rebuilt if the node or its list of properties is another.
     const shown = node && [node.id, ...properties.map(({ id }) => id)].join();
     if (shown !== this.#shown) {
       this.#shown = shown;
@@ -35,7 +35,7 @@ export class Details {
     }
   }
 
-  /** Lets the person change the name. */
+  /** Focuses the field of the name and selects its text. */
   rename(): void {
     const name = this.#fields.get("name")?.field;
     name?.focus();
@@ -58,14 +58,14 @@ export class Details {
   }
 }
 
-/** What the hub is told of what was typed: texts as they are, numbers as such, and nothing as nothing. */
+/** Converts typed text to a value: numbers to numbers, empty fields of other types than text to null. */
 function valueOf(type: string, text: string): Json {
   if (["text", "textarea", "editor"].includes(type)) return text;
   if (text === "") return null;
   return type === "number" || type === "currency" ? Number(text) : text;
 }
 
-/** The properties of a node of no template: those that it has. */
+/** Lists the properties of a node without a template: the properties that are set. */
 const untyped = (node: TreeNode): Property[] =>
   Object.keys(node.properties).map(id => ({ id, key: id, name: id, type: "text", options: [] }));
 

@@ -1,6 +1,6 @@
 type Child = Node | string;
 
-/** Makes an element. What begins with `on` is a listener; `true` and `false` are there or not; the rest is text. */
+/** Creates an element. A function is a listener, a boolean sets or omits the attribute, a string is its value. */
 export function make<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   attributes: Record<string, string | boolean | ((event: Event) => void)> = {},
@@ -16,18 +16,18 @@ export function make<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** Makes an element's children these, in this order, and leaves alone those that are in their place. */
+/** Replaces the children of an element, in the given order, without touching the children that are in their place. */
 export function arrange(parent: Element, children: readonly Element[]): void {
   const focused = document.activeElement;
   for (const old of [...parent.children]) if (!children.includes(old)) old.remove();
   children.forEach((child, index) => {
     if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null);
   });
-  // An element that is moved loses the focus, which the person at the keyboard does not expect.
+  // A moved element loses the focus, which a user at the keyboard does not expect.
   if (focused instanceof HTMLElement && focused !== document.activeElement && focused.isConnected) focused.focus();
 }
 
-/** A colour of somebody's own, always the same. */
+/** Returns a colour for a name, always the same. */
 export function colourOf(name: string): string {
   let hash = 7;
   for (const char of name) hash = (hash * 31 + (char.codePointAt(0) ?? 0)) % 360;
@@ -36,7 +36,7 @@ export function colourOf(name: string): string {
 
 let gone: ReturnType<typeof setTimeout> | undefined;
 
-/** Says something that nobody has to answer. */
+/** Shows a message for 6 s. */
 export function say(text: string): void {
   const place = document.querySelector("#said") ?? document.body.appendChild(make("p", { id: "said", role: "alert" }));
   place.textContent = text;

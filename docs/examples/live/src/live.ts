@@ -6,7 +6,7 @@ import { make, say } from "./dom.js";
 import { badge, myName, others } from "./people.js";
 import { Tree } from "./tree.js";
 
-/** What the pill says of each status. */
+/** Text for each status. */
 const STATUS = {
   connecting: "Connecting…",
   live: "Live",
@@ -15,22 +15,22 @@ const STATUS = {
   offline: "Offline",
 };
 
-/** The page of a session. */
+/** Draws the page of a session. */
 export async function live(session: string): Promise<void> {
-  // Two windows side by side are two people here, each with an undo of their own, which survives a reload.
+  // Two windows are two clients, each with its own undo, which survives a reload.
   const client = connect({ sessionId: session, clientId: await windowClientId() });
   let types = new Map<string, NodeType>();
   let selected: string | undefined;
-  /** Where the selection stood, should its node go: the one above takes its place. */
+  /** Order of the nodes when last drawn. If the selected node is deleted, the nearest node above it is selected. */
   let before: string[] = [];
 
   const node = (): TreeNode | undefined => (selected ? client.node(selected) : undefined);
   const siblings = (of: TreeNode): readonly TreeNode[] =>
     of.parent_id === null ? client.graph.roots : (client.node(of.parent_id)?.children ?? []);
 
-  // What people do.
+  // Commands.
 
-  /** A command that the hub refuses is told of; the graph is as before by then. */
+  /** Shows the message of a refused command. The library has taken its effect back by then. */
   const attempt = (command: Promise<Answer>): void => void command.catch((error: unknown) => say(refusal(error)));
   const set = (node_id: string, property_id: string, new_value: Json): void =>
     attempt(client.execute("UpdateProperty", { node_id, property_id, new_value }));
@@ -38,7 +38,7 @@ export async function live(session: string): Promise<void> {
     attempt(client.execute("MoveNode", { node_id, new_parent_id, ...(index === undefined ? {} : { index }) }));
 
   function add(under: TreeNode | undefined, blueprint_type_id: string, after?: TreeNode): void {
-    // The id is made here, so that the node can be selected before the hub has heard of it.
+    // The id is generated here, so that the node can be selected before the hub has received the command.
     const node_id = newId();
     const index = after && siblings(after).indexOf(after) + 1;
     const name = `New ${types.get(blueprint_type_id)?.name ?? "node"}`;
@@ -92,7 +92,7 @@ export async function live(session: string): Promise<void> {
     });
   }
 
-  // What they see.
+  // View.
 
   const status = make("span", { role: "status", class: "status" });
   const title = make("h1", {}, "…");
@@ -142,7 +142,7 @@ export async function live(session: string): Promise<void> {
 
   function draw(): void {
     if (selected && !client.node(selected) && client.status !== "connecting") {
-      // Somebody deleted it: the nearest above that is still there is next.
+      // Another client has deleted the node: select the nearest node above it that still exists.
       const upTo = before.slice(0, Math.max(before.indexOf(selected), 0)).reverse();
       selected = upTo.find(id => client.node(id)) ?? client.graph.roots[0]?.id;
     }
@@ -224,7 +224,7 @@ export async function live(session: string): Promise<void> {
   addEventListener("keydown", event => {
     const typing = event.target instanceof HTMLInputElement || event.target instanceof HTMLTextAreaElement;
     const z = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z";
-    // What is being typed has an undo of its own.
+    // A text field has its own undo.
     if (!z || typing) return;
     event.preventDefault();
     history(event.shiftKey ? "redo" : "undo");

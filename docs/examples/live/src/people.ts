@@ -2,15 +2,15 @@ import type { Client, Json } from "@talus-hub/client";
 
 import { colourOf, make } from "./dom.js";
 
-/** What each window says of itself. */
+/** Presence state of another window. */
 export interface Person {
   client_id: string;
   name: string;
-  /** The node that they have selected. */
+  /** Selected node. Null if no node is selected. */
   node_id: string | null;
 }
 
-/** Reads what another client says of itself: it may be another program, so nothing is taken for granted. */
+/** Reads the presence state of another client. The state is validated, since the client may be a different program. */
 function read(client_id: string, state: Json): Person {
   const said = state && typeof state === "object" && !Array.isArray(state) ? state : {};
   const { name, node_id } = said;
@@ -23,14 +23,14 @@ function read(client_id: string, state: Json): Person {
 
 export const others = (client: Client): Person[] => client.presence.others.map(({ client_id, state }) => read(client_id, state));
 
-/** A small sign of somebody. */
+/** Creates the badge of a person: the initial, or the whole name. */
 export function badge({ client_id, name }: Person, whole = false): HTMLElement {
   const sign = make("span", { class: "badge", title: name }, whole ? name : name.slice(0, 1).toUpperCase());
   sign.style.setProperty("--who", colourOf(client_id));
   return sign;
 }
 
-/** The name of whoever sits here, which the next page of theirs knows too. */
+/** Name of the user, kept in `localStorage` for the next page. */
 export const myName = {
   get: (): string => localStorage.getItem("name") ?? "",
   set: (name: string): void => localStorage.setItem("name", name),

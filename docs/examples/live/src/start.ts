@@ -1,7 +1,7 @@
 import * as api from "./api.js";
 import { make, say } from "./dom.js";
 
-/** The page without a session: the projects that there are, and a new one. */
+/** Draws the page without a session: the list of projects, and a form for a new project. */
 export async function start(): Promise<void> {
   const enter = (session: string): void => void (location.search = `?session=${session}`);
   const failed = (error: unknown): void => say(String(error));

@@ -12,15 +12,15 @@ interface Row {
   below: HTMLUListElement;
 }
 
-/** What the person at the tree wants. */
+/** Actions of the user on the tree. */
 export interface TreeWishes {
   select(id: string): void;
-  /** Put a node under another, at the end. */
+  /** Moves a node under another, as its last child. */
   moveUnder(id: string, parent: string): void;
   key(event: KeyboardEvent): void;
 }
 
-/** The tree, drawn once and then changed where the graph changes. */
+/** Tree of the graph. Rows are created once and updated where the graph changes. */
 export class Tree {
   readonly element = make("ul", { role: "tree", "aria-label": "Project", class: "tree" });
   readonly #rows = new Map<string, Row>();
@@ -33,7 +33,7 @@ export class Tree {
     this.element.addEventListener("keydown", event => wishes.key(event));
   }
 
-  /** `kindOf` tells what to call the type of a node. */
+  /** Updates the rows. `kindOf` returns the name of a node's type. */
   draw(selected: string | undefined, kindOf: (node: TreeNode) => string): void {
     const people = others(this.#client);
     const seen = new Set<string>();
@@ -65,7 +65,7 @@ export class Tree {
     this.#rows.get(id)?.item.focus();
   }
 
-  /** The ids as they stand on the page, from top to bottom. */
+  /** Returns the ids of the rows, from top to bottom. */
   order(): string[] {
     return [...this.element.querySelectorAll<HTMLElement>("[role=treeitem]")].map(item => item.dataset["id"] ?? "");
   }
