@@ -1,4 +1,4 @@
-//! The hub as a whole: what it stands on, how it listens, how it goes.
+//! The hub as a whole: the parts that it starts, its listeners and its shutdown.
 
 mod collector;
 mod shutdown;
@@ -48,7 +48,7 @@ use crate::{
 
 pub use shutdown::ServeError;
 
-/// Why the hub cannot start. Each is one line for the operator.
+/// Error that keeps the hub from starting. Each variant is one line for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be listened on.
@@ -56,31 +56,31 @@ pub enum StartError {
     Listen {
         /// Keys of the configuration that name the address.
         key: &'static str,
-        /// Where.
+        /// Address that was to be listened on, as host and port.
         address: String,
-        /// Why not.
+        /// Error of the system.
         error: io::Error,
     },
-    /// The templates cannot be read.
+    /// The templates directory cannot be read.
     #[error("templates.dir: {0}")]
     Templates(String),
-    /// The pages that are to be served cannot be read.
+    /// The directory of static pages (`server.pages_dir`) cannot be read.
     #[error("server.pages_dir: {0}")]
     Pages(String),
-    /// The data directory cannot be used.
+    /// The data directory (`data.dir`) cannot be opened or written.
     #[error("data.dir: {0}")]
     Data(String),
-    /// The log cannot be read.
+    /// The event log cannot be read or started.
     #[error("the log cannot be read: {0}")]
     Log(#[from] LogError),
 }
 
-/// What a hub and the process around it have to do with each other.
+/// Connections between a hub and the process that runs the hub.
 pub struct Surroundings {
-    /// Count of log lines that were lost, for the metrics.
+    /// Number of log lines that were lost, exported as a metric.
     pub lost_lines: LostLines,
-    /// Called once if the disk failed such that nothing in memory can be trusted. The hub writes nothing any more; the
-    /// binary ends its process. By default it is logged.
+    /// Called once after a disk failure that makes the state in memory untrustworthy. The hub writes nothing after the
+    /// call; the binary ends its process. The default logs the failure.
     pub on_fatal: OnFatal,
 }
 
@@ -88,12 +88,12 @@ impl Default for Surroundings {
     fn default() -> Self {
         Self {
             lost_lines: LostLines::default(),
-            on_fatal: Box::new(|reason| tracing::error!(reason, "the disk failed: the hub has to be started again")),
+            on_fatal: Box::new(|reason| tracing::error!(reason, "the disk failed: start the hub again")),
         }
     }
 }
 
-/// A hub that listens and does not serve yet.
+/// A hub whose listeners are bound and that does not serve yet.
 pub struct App {
     listener: TcpListener,
     address: SocketAddr,
@@ -105,18 +105,18 @@ pub struct App {
 }
 
 impl App {
-    /// Reads what the hub stands on, and listens.
+    /// Opens the log, the templates and the projects, starts the actors, and binds the listeners.
     ///
     /// # Errors
-    /// Says in one line what is missing.
+    /// Returns the first part that cannot be opened, as one line for the operator.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         Self::start_in(config, Surroundings::default()).await
     }
 
-    /// The same, as part of a process that is more than a hub.
+    /// Starts as [`Self::start`] does, with the connections to a surrounding process.
     ///
     /// # Errors
-    /// As [`Self::start`].
+    /// Returns the same errors as [`Self::start`].
     pub async fn start_in(config: Config, surroundings: Surroundings) -> Result<Self, StartError> {
         let Surroundings { lost_lines, on_fatal } = surroundings;
         let config = Arc::new(config);
@@ -173,23 +173,24 @@ impl App {
         })
     }
 
-    /// Where it listens.
+    /// Address of the clients' listener, with the port that the system chose for port 0.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where operators are listened to; `None`: nowhere.
+    /// Address of the operators' listener. `None`: `ops.listen` is empty.
     #[must_use]
     pub fn ops_address(&self) -> Option<SocketAddr> {
         self.ops.as_ref().map(|(_, address)| *address)
     }
 
-    /// Serves until `stop`, then goes in order: takes on nothing new, finishes what is under way, tells the sockets, and
-    /// closes them, then cuts what is left.
+    /// Serves until `stop` resolves, then shuts down in order: refuses new work, finishes the work under way, notifies
+    /// the sockets and closes them, then cuts the connections that are left.
     ///
     /// # Errors
-    /// If that takes longer than its grace, or the root of the actors fails.
+    /// Returns an error if the shutdown takes longer than its grace, or if the root of the actors or the writer of the
+    /// log fails.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
         let Self {
             listener,
@@ -227,17 +228,17 @@ impl App {
             );
             tokio::spawn(listener::serve(listener, routes, connections.clone()));
         }
-        // Any of these ends the serving: a signal, an operator, a failure that nothing inside can mend.
+        // Three things end the serving: a signal, an operator's request, and a failure that no part inside can mend.
         tokio::select! {
             () = stop => state.stop.cancel(),
             () = state.stop.cancelled() => {}
             () = state.hub.root_ended() => {
-                tracing::error!("the supervisor of all sessions failed: the process ends");
+                tracing::error!("the supervisor of all sessions failed, ending the process");
                 connections.cancel();
                 return Err(ServeError::RootFailed);
             }
             () = writer_ended(sqlite.as_ref()) => {
-                tracing::error!("the writer of the log failed: the process ends");
+                tracing::error!("the writer of the log failed, ending the process");
                 connections.cancel();
                 return Err(ServeError::WriterFailed);
             }
@@ -259,13 +260,13 @@ fn doors(config: &Config, connections_max: usize) -> Doors {
     )
 }
 
-/// What the connections of a listener have in common.
+/// Builds the settings that all connections of one listener share.
 fn settings(name: &'static str, state: &AppState) -> listener::Settings {
     let (server, realtime) = (&state.config.server, &state.config.realtime);
     listener::Settings {
         name,
         timeouts: Timeouts::new(server),
-        // A peer that is gone does not even answer a ping.
+        // A dead peer does not answer a ping, so unacknowledged bytes may wait for as long as a ping may take.
         unacknowledged_max: realtime.ping_interval() + realtime.ping_timeout(),
         head_bytes_max: server.head_bytes_max,
         receiving: state.receiving.clone(),
@@ -273,12 +274,13 @@ fn settings(name: &'static str, state: &AppState) -> listener::Settings {
     }
 }
 
-/// The log, and the same once more if it is one that wants to be closed.
+/// Opens the log. The second value is the same log if the log has to be closed at the end.
 fn open_log(config: &Config, on_fatal: OnFatal) -> Result<(Arc<dyn EventLog>, Option<SqliteLog>), StartError> {
     match config.data.storage {
         Storage::Sqlite => {
             let options = storage::Options {
-                // The log's text of a record is longer than the record, which has the last word on what is kept.
+                // The text of a record in the log is longer than the record. The limit on decoded records decides what
+                // is kept.
                 window_bytes_max: Some(config.limits.replay_window_bytes_max.saturating_mul(2)),
                 ..storage::Options::default()
             };
@@ -293,11 +295,12 @@ fn open_log(config: &Config, on_fatal: OnFatal) -> Result<(Arc<dyn EventLog>, Op
     }
 }
 
-/// Connections that may wait to be accepted. When all clients come at once, each one beyond that tries again after one
-/// second, then two, then four. It is as much as Linux lets wait by default (`net.core.somaxconn`); less if it allows less.
+/// Connections that may wait to be accepted. When all clients connect at once, a connection beyond the limit is retried
+/// by its client's kernel after 1 s, 2 s and 4 s. The number is the default of Linux (`net.core.somaxconn`); the kernel
+/// applies its own limit if that is lower.
 const BACKLOG: i32 = 4_096;
 
-/// A host and a port as one text; an IPv6 address in brackets.
+/// Formats a host and a port as one address, with an IPv6 address in brackets.
 fn format_address(host: &str, port: u16) -> String {
     if host.contains(':') {
         format!("[{host}]:{port}")
@@ -306,7 +309,7 @@ fn format_address(host: &str, port: u16) -> String {
     }
 }
 
-/// Notes how long sessions that failed served nobody.
+/// Records the time from each session's failure to its recovery.
 async fn observe_recoveries(mut events: broadcast::Receiver<Arc<SupervisionEvent>>, metrics: Metrics) {
     loop {
         match events.recv().await {
@@ -328,21 +331,21 @@ async fn writer_ended(sqlite: Option<&SqliteLog>) {
     }
 }
 
-/// Usual address of the operators' listener.
+/// Default address of the operators' listener.
 const OPS_ADDRESS: &str = "127.0.0.1:5001";
 
-/// Address if the usual one is taken, as it is where a second hub runs.
+/// Address for the operators' listener while the default address is taken by another hub.
 const OPS_ADDRESS_FREE: &str = "127.0.0.1:0";
 
-/// Listens to operators where `ops.listen` says. An address that the configuration names is listened on or the start
-/// fails; the usual one is no reason for a second hub not to start.
+/// Binds the operators' listener as `ops.listen` says. An address named by the configuration has to be free. A taken
+/// default address does not keep a second hub from starting: the system chooses another port.
 async fn listen_to_operators(address: &str) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
     match address {
         "" => Ok(None),
         "auto" => match listen("ops.listen", OPS_ADDRESS).await {
             Err(StartError::Listen { error, .. }) if error.kind() == io::ErrorKind::AddrInUse => {
                 let listening = listen("ops.listen", OPS_ADDRESS_FREE).await?;
-                tracing::warn!(taken = OPS_ADDRESS, instead = %listening.1, "the usual address of operators is taken");
+                tracing::warn!(taken = OPS_ADDRESS, instead = %listening.1, "the default address for operators is taken");
                 Ok(Some(listening))
             }
             listening => listening.map(Some),
@@ -358,7 +361,7 @@ async fn listen(key: &'static str, address: &str) -> Result<(TcpListener, Socket
         error,
     };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
-    // Once more, since the runtime's own number is a quarter of that.
+    // The runtime has already called `listen` with a quarter of this backlog. A second call replaces the number.
     SockRef::from(&listener).listen(BACKLOG).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
@@ -442,8 +445,8 @@ async fn start_hub(
     .await
 }
 
-/// The directory that is there unless an operator names one adds to what the binary has; one that an operator names says
-/// what there is, and so has to be there.
+/// Builds the settings of the template store. The default directory adds to the built-in templates and may be missing.
+/// A directory named by an operator replaces the built-in templates, so it has to exist.
 fn template_settings(templates: &config::Templates) -> TemplateSettings {
     TemplateSettings {
         dir: templates.dir.clone(),
@@ -468,7 +471,7 @@ fn limits(config: &config::Limits) -> Limits {
     }
 }
 
-/// The templates on disk, as sessions find them when they start.
+/// Reads the templates on disk for sessions that start.
 struct Blueprints(Arc<TemplateStore>);
 
 impl BlueprintSource for Blueprints {
@@ -478,7 +481,9 @@ impl BlueprintSource for Blueprints {
             let named = id.clone();
             let loaded = tokio::task::spawn_blocking(move || templates.load(&id)).await.ok()?;
             loaded
-                .inspect_err(|error| tracing::warn!(template_id = %named, %error, "a session has no template"))
+                .inspect_err(
+                    |error| tracing::warn!(template_id = %named, %error, "the template of a session cannot be loaded"),
+                )
                 .ok()
         }
         .boxed()

@@ -1,4 +1,4 @@
-//! The command line: what to do, and the few keys of the configuration that are worth a flag.
+//! The command line: the commands, and the few configuration keys that have a flag.
 
 use std::path::PathBuf;
 
@@ -14,15 +14,15 @@ use crate::exit::Exit;
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
 #[command(name = "talus-hub", version, after_help = Exit::help())]
 pub struct Cli {
-    /// The flags, which may stand before or after the command.
+    /// Flags, which may stand before or after the command.
     #[command(flatten)]
     pub flags: Flags,
-    /// What to do; `None` is [`Command::Run`].
+    /// Command to execute; `None` is [`Command::Run`].
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// The keys of the configuration that have a flag.
+/// Configuration keys that have a flag. `None`: the flag is not given.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct Flags {
     /// Read this configuration file (TOML); without it no file is read
@@ -38,7 +38,7 @@ pub struct Flags {
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub ops_listen: Option<String>,
     /// Keep the data in this directory [data.dir]
-    // A String, as the key is one: a path that is not Unicode is refused by the parser.
+    // A String, since the key is a String: the parser refuses a path that is not Unicode.
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub data_dir: Option<String>,
     /// Write log lines in this format [log.format]
@@ -46,15 +46,15 @@ pub struct Flags {
     pub log_format: Option<LogFormat>,
 }
 
-/// What the binary can do.
+/// Commands of the binary.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Run the hub (what happens without a command, too)
+    /// Run the hub (the default without a command)
     Run,
     /// Look at the configuration without running the hub
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Replay the log of the data directory, or of a backup, and say what is wrong with it
+    /// Replay the log of the data directory, or of a backup, and report its faults
     Verify {
         /// A backup; without one, the data directory, on which no hub may run
         #[arg(value_hint = ValueHint::FilePath)]
@@ -68,23 +68,24 @@ pub enum Command {
     },
     /// Copy the log of the data directory to a new file, also while a hub runs on it
     Backup {
-        /// Where to; must not exist
+        /// Path of the new file; must not exist
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
     },
 }
 
-/// What can be done with the configuration.
+/// Commands on the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum ConfigCommand {
     /// Print the effective configuration as TOML, with every key and its meaning
     Print,
-    /// Say whether the configuration is valid, or else everything that is wrong with it
+    /// Report that the configuration is valid, or every fault in it
     Check,
 }
 
 impl Flags {
-    /// Where the configuration is read from with these flags: their file, the process's environment, themselves.
+    /// Returns the sources of the configuration with these flags: the file that they name, the environment of the
+    /// process, and the flags themselves.
     #[must_use]
     pub fn sources(&self) -> Sources {
         let flag = |name, key, text: Option<String>| text.map(|text| Flag { name, key, text });

@@ -1,34 +1,34 @@
-//! How the process ends: one exit code per cause, so that a supervisor or a script can tell them apart.
+//! Exit codes of the process: one code per cause, so that a supervisor or a script can tell the causes apart.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-/// Why the process ends. The numbers are part of the public interface and never change their meaning.
+/// Cause of the end of the process. The numbers are part of the public interface and never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// All done.
+    /// The command succeeded.
     Ok = 0,
-    /// A bug, or something outside the hub that no other code names. The log says what.
+    /// A bug, or a fault outside the hub that no other code names. The log names the cause.
     Internal = 1,
-    /// The command line is wrong. The argument parser ends the process with this code by itself.
+    /// The command line is wrong. The argument parser exits with this code on its own.
     Usage = 2,
-    /// The configuration is wrong: start again after correcting it.
+    /// The configuration is wrong. Correct the configuration, then start again.
     Configuration = 3,
     /// The address cannot be listened on; most often the port is in use.
     CannotListen = 4,
-    /// The directory of the templates cannot be read.
+    /// The templates directory cannot be read.
     TemplatesUnreadable = 5,
-    /// The data directory cannot be used: not writable, corrupt, or another hub has it.
+    /// The data directory cannot be used: not writable, corrupt, or used by another hub.
     DataDirectoryUnusable = 6,
-    /// The shutdown did not finish within `server.shutdown_grace_ms`. What was acknowledged is on disk all the same.
+    /// The shutdown did not finish within `server.shutdown_grace_ms`. Acknowledged commands are on disk.
     ShutdownOverran = 7,
-    /// The disk failed while the hub ran. What was acknowledged is on it; start again when it is well.
+    /// The disk failed while the hub ran. Acknowledged commands are on disk. Start again after the disk is repaired.
     StorageFailed = 8,
 }
 
 impl Exit {
-    /// Every exit, in the order of its code.
+    /// All exits, in the order of their codes.
     pub const ALL: [Self; 9] = [
         Self::Ok,
         Self::Internal,
@@ -41,13 +41,13 @@ impl Exit {
         Self::StorageFailed,
     ];
 
-    /// The number the process ends with.
+    /// Returns the number with which the process ends.
     #[must_use]
     pub fn code(self) -> u8 {
         self as u8
     }
 
-    /// What the code says, in a few words for the command line's help.
+    /// Returns the meaning of the code in a few words, for the help of the command line.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
@@ -63,7 +63,7 @@ impl Exit {
         }
     }
 
-    /// The table of all codes for the command line's help.
+    /// Returns the table of all codes, for the help of the command line.
     #[must_use]
     pub fn help() -> String {
         let mut help = String::from("Exit codes:");

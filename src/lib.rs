@@ -1,8 +1,8 @@
 //! Talus Hub: the real-time server of Talus Tally.
 //!
-//! Commands come in over REST, are decided by the actor of their session, and go out as events over Socket.IO, in one
-//! order for everybody. The pure domain and the actors are the crate `talus-actors`; this one is what is around them:
-//! the edges ([`http`], [`socket`]), the protocol ([`wire`]), files ([`projects`], [`templates`]), and the process.
+//! Commands arrive over REST, are decided by the actor of their session, and leave as events over Socket.IO, in one
+//! order for all clients. The pure domain and the actors are the crate `talus-actors`. This crate surrounds them: the
+//! edges ([`http`], [`socket`]), the protocol ([`wire`]), files ([`projects`], [`templates`]), and the process.
 
 pub mod app;
 pub mod budget;

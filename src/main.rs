@@ -1,4 +1,4 @@
-//! The binary `talus-hub`: reads the command line and the configuration, and does what it is told.
+//! The binary `talus-hub`: reads the command line and the configuration, and executes the command.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,7 +13,7 @@ use talus_hub::listener::descriptors;
 use talus_hub::telemetry::{self, LostLines, complain};
 use talus_hub::{signal, storage};
 
-/// What one thread takes and another frees goes back without a lock (docs/adr/0020).
+/// Memory that one thread allocates and another frees is returned without a lock (docs/adr/0020).
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says what is wrong with a log, a line each.
+/// Reports each fault of a log on its own line.
 fn verify(dir: &std::path::Path, file: Option<&std::path::Path>) -> ExitCode {
     let progress = progress();
     let verified = match file {
@@ -90,7 +90,7 @@ fn restore(dir: &std::path::Path, file: &std::path::Path) -> ExitCode {
     }
 }
 
-/// Shows sessions that are done, on a terminal.
+/// Shows on a terminal the number of sessions that are processed.
 fn progress() -> impl Fn(usize, usize) {
     let bar = indicatif::ProgressBar::new(0);
     move |done, total| {
@@ -102,7 +102,7 @@ fn progress() -> impl Fn(usize, usize) {
     }
 }
 
-/// Runs the hub until it is told to stop.
+/// Runs the hub until a request to stop.
 fn serve(config: Config) -> ExitCode {
     let log = match telemetry::init(&config.log) {
         Ok(log) => log,
@@ -118,13 +118,13 @@ fn serve(config: Config) -> ExitCode {
         Err(error) => return fail(&format!("the runtime cannot start: {error}")),
     };
     let exit = runtime.block_on(run(config, log.lost()));
-    // What is left are reads of files that nobody waits for any more.
+    // Blocking file reads may still run; no task waits for their results.
     runtime.shutdown_background();
     exit.into()
 }
 
 async fn run(config: Config, lost_lines: LostLines) -> Exit {
-    // First of all: whoever reads that it listens may ask it to stop at once.
+    // Comes first: a process that reads the line "listening" may send a signal at once.
     let stop = signal::asked_to_stop();
     signal::survive_file_limits();
     let data_dir = config.data.dir.display().to_string();
@@ -156,13 +156,15 @@ async fn run(config: Config, lost_lines: LostLines) -> Exit {
     }
 }
 
-/// After a failed flush the system's memory and the disk say different things, and only a new process reads the disk.
+/// Ends the process. After a failed flush the page cache and the disk may differ, and only a new process reads the
+/// disk.
 fn end_process(reason: &str) {
     complain(&format!("error: the disk failed: {reason}"));
     std::process::exit(i32::from(Exit::StorageFailed.code()));
 }
 
-/// Address for a browser on this machine: one that listens on every interface is not one to connect to.
+/// Returns an address that a browser on this machine can connect to. An unspecified address (all interfaces) is
+/// replaced by the loopback address.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
@@ -183,7 +185,7 @@ fn start_failed(error: &StartError) -> Exit {
     }
 }
 
-/// Says every fault on a line of its own.
+/// Reports each fault of the configuration on its own line.
 fn refuse(error: &LoadError) -> ExitCode {
     for fault in &error.faults {
         complain(&format!("error: {fault}"));
@@ -196,7 +198,7 @@ fn fail(message: &str) -> ExitCode {
     Exit::Internal.into()
 }
 
-/// Writes to standard output. A reader that has seen enough (`| head`) is no failure.
+/// Writes to standard output. A closed pipe (`| head`) is no failure.
 fn say(text: &str) -> ExitCode {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -1,15 +1,15 @@
-//! What tells the process to stop.
+//! Signals that the process handles.
 
 use std::future::Future;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Listens from the call on, and is done when the process is asked to stop: SIGTERM from a supervisor, SIGINT from a
-/// terminal, SIGHUP from a terminal that closes. The configuration is read once, so there is nothing that SIGHUP could
-/// have read again. Until somebody listens, a signal kills the process as if there were no shutdown at all.
+/// Installs the signal handlers at the call. The future resolves at a request to stop: SIGTERM from a supervisor,
+/// SIGINT from a terminal, or SIGHUP from a terminal that closes. The configuration is read once at start, so SIGHUP
+/// has no configuration to reload. Before the call a signal kills the process without a shutdown.
 ///
 /// # Panics
-/// Outside of a runtime.
+/// Panics outside of a runtime.
 pub fn asked_to_stop() -> impl Future<Output = ()> + Send + 'static {
     let (terminate, interrupt, hang_up) = (
         signal(SignalKind::terminate()),
@@ -18,7 +18,7 @@ pub fn asked_to_stop() -> impl Future<Output = ()> + Send + 'static {
     );
     async move {
         let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)) = (terminate, interrupt, hang_up) else {
-            tracing::error!("signals cannot be listened to; only a kill will stop the hub");
+            tracing::error!("signal handlers cannot be installed; only SIGKILL stops the hub");
             return std::future::pending().await;
         };
         tokio::select! {
@@ -32,14 +32,14 @@ pub fn asked_to_stop() -> impl Future<Output = ()> + Send + 'static {
 /// Number of `SIGXFSZ`, on Linux and the BSDs alike.
 const SIGXFSZ: i32 = 25;
 
-/// Lets a write beyond the limit on the size of files (`ulimit -f`) fail with `EFBIG`, which is a full disk, instead of
-/// ending the process.
+/// Makes a write beyond the file size limit (`ulimit -f`) fail with `EFBIG`, which is handled as a full disk, instead
+/// of ending the process.
 ///
 /// # Panics
-/// Outside of a runtime.
+/// Panics outside of a runtime.
 pub fn survive_file_limits() {
-    // A handler stays when whoever asked for it has gone.
+    // The handler stays installed after its listener is dropped.
     if let Err(error) = signal(SignalKind::from_raw(SIGXFSZ)) {
-        tracing::warn!(%error, "a limit on the size of files would end the process");
+        tracing::warn!(%error, "SIGXFSZ cannot be handled; a file size limit would end the process");
     }
 }

@@ -1,4 +1,4 @@
-//! A command on its way from an edge to the hub and back: in a span of its own, and counted.
+//! Span and metrics of a command on its way from an edge to the hub and back.
 
 use std::time::Instant;
 
@@ -18,17 +18,17 @@ use crate::{
     wire::{answer::CommandAnswer, error::Failure},
 };
 
-/// See the [module](self).
+/// Span and start time of one command; see the [module](self).
 #[derive(Debug)]
 pub struct Tracked {
     kind: CommandType,
     started: Instant,
-    /// The span, which goes with the command to the fan-out.
+    /// Span of the command, which accompanies the command to the fan-out.
     pub span: Span,
 }
 
 impl Tracked {
-    /// A command that sets out.
+    /// Starts the span and the clock of a command.
     #[must_use]
     pub fn begin(session_id: SessionId, command: &Command, context: &Context) -> Self {
         let kind = command.kind();
@@ -40,10 +40,10 @@ impl Tracked {
         }
     }
 
-    /// What it came to, as its sender is told.
+    /// Records the outcome of the command, and converts the outcome to the answer for the sender.
     ///
     /// # Errors
-    /// If it was refused, or its outcome is unknown.
+    /// Returns an error if the command was refused, or if its outcome is unknown.
     pub fn end(self, metrics: &Metrics, result: Result<Submitted, HubError>) -> Result<CommandAnswer, Failure> {
         let result = self.span.in_scope(|| result.map_err(Failure::from));
         let outcome = match &result {
@@ -56,7 +56,7 @@ impl Tracked {
     }
 }
 
-/// What comes with a command that has just been received.
+/// Builds the context of a command that has just been received. A command without an id gets a new id.
 #[must_use]
 pub fn context(command_id: Option<CommandId>, origin: Origin, expected_seq: Option<Seq>) -> Context {
     Context {

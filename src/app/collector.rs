@@ -1,4 +1,4 @@
-//! The hub's own counters, as metrics.
+//! Collectors that export the hub's own counters as metrics.
 
 use std::{fmt, sync::Arc};
 
@@ -102,7 +102,7 @@ impl Collector for StatsCollector {
     }
 }
 
-/// What readers hold.
+/// Exports the memory held by readers of large answers.
 #[derive(Debug)]
 pub(super) struct ReadingCollector(pub(super) Reading);
 

@@ -1,4 +1,4 @@
-//! Going in order, within a grace.
+//! Shutdown in order, within a grace period.
 
 use std::time::Duration;
 
@@ -10,33 +10,35 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{http::AppState, socket::Sockets};
 
-/// How long transports stay open after the sockets were told, so that the last packets get out, and how long they may
-/// take to close. A client that is alive has fetched its packets within a few round trips, also by polling.
+/// Time for which transports stay open after the sockets were notified, so that the last packets are delivered, and
+/// time for which transports may take to close. A live client fetches its packets within a few round trips, by polling
+/// also.
 const FLUSH: Duration = Duration::from_millis(300);
 
-/// How long closing may take when finishing has used up the grace: what is left then is only cut, which takes no time.
+/// Minimum time for closing after the drain has used up the grace. Connections that are left then are only cut, which
+/// takes no time.
 const CLOSE_AT_LEAST: Duration = Duration::from_secs(1);
 
-/// Reason why serving did not end in order. What was acknowledged is kept all the same.
+/// Reason why serving did not end in order. Acknowledged commands are kept in each case.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// Finishing and closing took longer than `server.shutdown_grace_ms`.
     #[error("the shutdown did not finish within {grace:?}")]
     ShutdownOverran {
-        /// The configured grace.
+        /// Configured grace, from `server.shutdown_grace_ms`.
         grace: Duration,
     },
-    /// The root of the actors has failed, and all sessions with it.
+    /// The root of the actors has failed, and all sessions have failed with the root.
     #[error("the supervisor of all sessions failed: start the hub again, and report the panic in its log")]
     RootFailed,
-    /// The thread that writes the log has panicked: nothing can be acknowledged any more.
+    /// The thread that writes the log has panicked, so no command can be acknowledged.
     #[error("the writer of the log failed: start the hub again, and report the panic in its log")]
     WriterFailed,
 }
 
-/// Lets sessions finish, tells sockets, then closes: a hub that drains takes on nothing new, but goes on accepting
-/// connections for a moment, since a client that polls comes for its last packets by a new one. In the end it cuts every
-/// connection that is left: a client that does not read would keep the server for as long as it likes.
+/// Drains the sessions, notifies the sockets, then closes. A draining hub refuses new work and accepts connections for
+/// a moment longer, since a polling client fetches its last packets by a new connection. At the end every connection
+/// that is left is cut: a client that does not read would otherwise keep the server running without limit.
 pub(super) async fn shut_down(
     state: &AppState,
     sockets: Option<Sockets>,
@@ -53,7 +55,8 @@ pub(super) async fn shut_down(
     if told {
         tokio::time::sleep(flush).await;
     }
-    // First: a client that came back to a namespace that is closed would take it for an error, and stop for good.
+    // Closing the listener comes before closing the namespace: a client that reconnects to a closed namespace would get
+    // an error and stop reconnecting.
     closing.cancel();
     if let Some(sockets) = sockets {
         let _ = tokio::time::timeout(flush, sockets.close()).await;
