@@ -1,14 +1,14 @@
-//! Byte budgets: bounds on what all connections together may make the hub keep.
+//! Byte budgets: bounds on the bytes that all connections together may make the hub keep.
 //!
-//! A limit on one message or one answer says nothing about a thousand of them at a time. A budget is shared by everything
-//! that keeps bytes for the same reason (request bodies that are not complete, answers that are not written), and each
-//! holder reserves what it keeps. Dropping a reservation gives its bytes back.
+//! A limit on one message or one answer does not bound a thousand of them at a time. One budget covers all bytes that
+//! are kept for the same reason (request bodies that are not complete, answers that are not written), and each holder
+//! reserves the bytes that it keeps. Dropping a reservation returns its bytes.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bytes that may be kept at one time, shared by its clones.
+/// Number of bytes that may be kept at one time. Clones share the same budget.
 #[derive(Debug, Clone)]
 pub struct ByteBudget {
     free: Arc<Semaphore>,
@@ -16,7 +16,7 @@ pub struct ByteBudget {
 }
 
 impl ByteBudget {
-    /// Budget of `max` bytes; at most `u32::MAX`, which is above what the configuration allows.
+    /// Creates a budget of `max` bytes, at most `u32::MAX`, which is above the range that the configuration allows.
     #[must_use]
     pub fn new(max: usize) -> Self {
         let max = max.min(u32::MAX as usize);
@@ -32,13 +32,13 @@ impl ByteBudget {
         self.max
     }
 
-    /// Bytes that nothing has reserved.
+    /// Bytes that are not reserved.
     #[must_use]
     pub fn free(&self) -> usize {
         self.free.available_permits()
     }
 
-    /// Reserves bytes if that many are free. `None`: they are not, and nothing is reserved.
+    /// Reserves bytes if that many are free. `None`: fewer are free, and no bytes are reserved.
     #[must_use]
     pub fn try_reserve(&self, bytes: usize) -> Option<Reservation> {
         let permits = u32::try_from(bytes).ok()?;
@@ -46,8 +46,9 @@ impl ByteBudget {
         Some(Reservation(permit))
     }
 
-    /// Reserves bytes, after those that asked before, as soon as that many are free. More than the whole budget counts as
-    /// the whole, so that one large holder proceeds alone instead of never.
+    /// Waits until that many bytes are free, then reserves them. Waiting reservations are served in order of arrival. A
+    /// reservation of more than the whole budget reserves the whole, so that a large holder proceeds alone instead of
+    /// never.
     pub async fn reserve(&self, bytes: usize) -> Reservation {
         let permits = u32::try_from(bytes.min(self.max)).unwrap_or(u32::MAX);
         match Arc::clone(&self.free).acquire_many_owned(permits).await {
@@ -58,23 +59,23 @@ impl ByteBudget {
     }
 }
 
-/// Bytes of a [`ByteBudget`], given back when this is dropped.
+/// Bytes of a [`ByteBudget`]. Dropping the reservation returns the bytes.
 #[derive(Debug)]
 pub struct Reservation(OwnedSemaphorePermit);
 
 impl Reservation {
-    /// Bytes that are reserved.
+    /// Number of reserved bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.0.num_permits()
     }
 
-    /// Adds another reservation of the same budget to this one.
+    /// Adds another reservation of the same budget to this reservation.
     pub fn merge(&mut self, other: Self) {
         self.0.merge(other.0);
     }
 
-    /// Gives some of the bytes back, all of them if it holds fewer.
+    /// Returns some of the bytes, or all of them if the reservation holds fewer.
     pub fn release(&mut self, bytes: usize) {
         drop(self.0.split(bytes.min(self.bytes())));
     }
@@ -86,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// P9: what is reserved is never more than the budget, and comes back in the parts in which it is given back.
+    /// P9: the reserved bytes never exceed the budget, and return in the parts in which they are released.
     #[test]
     fn byte_budget_bounds_reservations() {
         let budget = ByteBudget::new(10);
@@ -100,7 +101,7 @@ mod tests {
         assert_eq!((held.bytes(), budget.free()), (0, 10));
     }
 
-    /// P9: a holder of more than the budget waits until nothing else is held, then proceeds.
+    /// P9: a reservation larger than the budget waits until no other bytes are reserved, then proceeds.
     #[test]
     fn byte_budget_lets_oversized_holders_proceed_alone() {
         let budget = ByteBudget::new(10);

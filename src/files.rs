@@ -1,4 +1,4 @@
-//! Reading files that operators put there: only regular ones, and of bounded size.
+//! Reads files that an operator provides: regular files only, of bounded size.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -7,35 +7,35 @@ use std::{
     path::Path,
 };
 
-/// Why a file cannot be read.
+/// Reason why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadFileError {
-    /// There is no entry of that name.
+    /// The path has no directory entry.
     #[error("there is no such file")]
     NotFound,
-    /// It is a link, and its target is not there.
+    /// The path is a symbolic link whose target does not exist.
     #[error("it is a link to a file that does not exist")]
     Dangling,
-    /// It is something else than a regular file.
+    /// The path is a directory, fifo, socket or device, as named.
     #[error("it is {0}, not a file")]
     NotAFile(&'static str),
-    /// It is larger than allowed.
+    /// The file is larger than the limit.
     #[error("the file is larger than {max} bytes")]
     TooLarge {
-        /// The limit in bytes.
+        /// Limit in bytes.
         max: u64,
     },
-    /// It cannot be read.
+    /// The system refuses to open or read the file.
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
 }
 
-/// Reads a regular file of at most `bytes_max` bytes. Links are followed.
+/// Reads a regular file of at most `bytes_max` bytes. Symbolic links are followed.
 ///
-/// Never waits for another process: a fifo without a writer, a device or a socket is refused, not opened and read.
+/// Never waits for another process: a fifo without a writer, a device or a socket is refused before it is read.
 ///
 /// # Errors
-/// If there is no such file, if it is none, if it is too large, or if the system refuses.
+/// Returns an error if the path does not exist, is not a regular file, is larger than `bytes_max`, or cannot be read.
 pub fn read_regular(path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFileError> {
     let found = fs::metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound if fs::symlink_metadata(path).is_ok() => ReadFileError::Dangling,
@@ -43,7 +43,8 @@ pub fn read_regular(path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFileErro
         _ => ReadFileError::Io(error),
     })?;
     check_regular(&found)?;
-    // The entry may have been replaced since: an open that would wait does not, and what was opened is looked at again.
+    // The entry may have been replaced after the first check. A non-blocking open does not wait for a writer, and the
+    // opened file is checked again.
     let non_blocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file: File = OpenOptions::new().read(true).custom_flags(non_blocking).open(path)?;
     check_regular(&file.metadata()?)?;
@@ -74,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    /// P9: only a file of bounded size is read, and nothing that could make a reader wait for ever.
+    /// P9: only regular files of bounded size are read. Paths on which a read could wait without end are refused.
     #[test]
     fn read_regular_refuses_what_is_no_bounded_file() {
         let dir = tempfile::tempdir().expect("a temporary folder");

@@ -1,7 +1,8 @@
-//! Metrics for operators, in a registry of the hub's own: two hubs in one process do not share them.
+//! Metrics for operators, in a registry that belongs to one hub: two hubs in one process do not share metrics.
 //!
-//! A label value makes a time series that lives as long as the process, so no label may be of a client's choosing (P9).
-//! The types see to that: names are `&'static str`, a route is the router's own pattern, a method one of the known.
+//! Each label value makes a time series that lives as long as the process, so no label value may be chosen by a client
+//! (P9). The types enforce the rule: names are `&'static str`, a route is the pattern of the router, and a method is
+//! one of the known methods.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,22 +18,22 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-/// The media type of what [`Metrics::render`] gives.
+/// Media type of the output of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Every name begins with this and an underscore, also those of collectors.
+/// Prefix of every metric name, those of collectors included. An underscore follows.
 const PREFIX: &str = "hub";
 
-/// Upper bounds of the buckets of a command's duration, in seconds: from 0.1 ms, where a command without contention is,
-/// to 5 s, where every client has long given up; each about twice the one before.
+/// Upper bounds of the buckets for the duration of a command, in seconds. They range from 0.1 ms, the time of a command
+/// without contention, to 5 s, after which every client has given up. Each bound is about twice the bound before.
 const SECONDS: [f64; 15] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 ];
 
-/// The label of a request that no route matches: its path is the client's choice.
+/// Label of a request that no route matches. The path of that request is the client's choice.
 const UNMATCHED: &str = "unmatched";
 
-/// A handle to the hub's metrics. Clones share them.
+/// Handle to the hub's metrics. Clones share the registry.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     shared: Arc<Shared>,
@@ -59,7 +60,7 @@ struct ListenerName {
     listener: &'static str,
 }
 
-/// An open connection as it is counted, until it is dropped.
+/// Guard that counts one open connection until it is dropped.
 #[derive(Debug)]
 pub struct OpenConnection(Gauge);
 
@@ -69,18 +70,18 @@ impl Drop for OpenConnection {
     }
 }
 
-/// Reason that the hub ends a connection, or refuses a post, of a client.
+/// Reason for which the hub ends a client's connection or refuses a client's post.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SocketCut {
-    /// It took nothing of what waited for it.
+    /// The client took none of the bytes that waited to be written.
     NotReading,
-    /// A message exceeds its limit.
+    /// A message exceeds its size limit.
     MessageTooLarge,
-    /// A message was not finished in time.
+    /// A message was not complete in time.
     MessageTimeout,
-    /// Unfinished messages take all memory that they may.
+    /// Incomplete messages use up the budget of received bytes.
     ReceivingFull,
-    /// It broke the protocol of websockets.
+    /// The client violated the WebSocket protocol.
     Protocol,
 }
 
@@ -133,8 +134,8 @@ struct Request {
 }
 
 impl Metrics {
-    /// Metrics of which nothing has been observed, and what `collectors` add at each scrape. Their names get the prefix
-    /// `hub_` too.
+    /// Creates metrics without observations. `collectors` add their metrics at each scrape, under the same prefix
+    /// `hub_`.
     #[must_use]
     pub fn new(collectors: Vec<Box<dyn Collector>>) -> Self {
         let mut registry = Registry::with_prefix(PREFIX);
@@ -227,7 +228,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a command and how long its answer took. `outcome` is `ok`, `duplicate`, or the error code.
+    /// Counts a command and records the time to its answer. `outcome` is `ok`, `duplicate`, or the error code.
     pub fn observe_command(&self, command_type: &'static str, outcome: &'static str, elapsed: Duration) {
         self.shared
             .commands
@@ -239,12 +240,12 @@ impl Metrics {
             .observe(elapsed.as_secs_f64());
     }
 
-    /// Notes how long a session that failed served nobody.
+    /// Records the time from a session's failure to its recovery.
     pub fn observe_recovery(&self, elapsed: Duration) {
         self.shared.recovery_seconds.observe(elapsed.as_secs_f64());
     }
 
-    /// Counts an open connection for as long as what it returns is there.
+    /// Counts an open connection until the returned guard is dropped.
     #[must_use]
     pub fn connection_opened(&self, listener: &'static str) -> OpenConnection {
         let open = self
@@ -256,42 +257,42 @@ impl Metrics {
         OpenConnection(open)
     }
 
-    /// Notes how much is being received, which is asked for when the metrics are.
+    /// Sets the number of bytes that are being received. The caller reads the number at each scrape.
     pub fn observe_receiving(&self, bytes: usize) {
         self.shared
             .receiving_bytes
             .set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    /// Counts a connection, or a part of one, that was refused by a limit on what connections may take.
+    /// Counts a connection, or a request on a connection, that a limit on connections refused.
     pub fn observe_refused_connection(&self, listener: &'static str, limit: &'static str) {
         let refused = RefusedConnection { listener, limit };
         self.shared.refused_connections.get_or_create(&refused).inc();
     }
 
-    /// Counts a connection whose peer took longer than it may.
+    /// Counts a connection that was closed because its peer exceeded a timeout.
     pub fn observe_expired_connection(&self, listener: &'static str, kind: &'static str) {
         let expired = ExpiredConnection { listener, kind };
         self.shared.expired_connections.get_or_create(&expired).inc();
     }
 
-    /// Counts a connection that the hub ends.
+    /// Counts a connection that the hub ended.
     pub fn observe_socket_cut(&self, reason: SocketCut) {
         self.shared.sockets_cut.get_or_create(&SocketCutLabel { reason }).inc();
     }
 
-    /// Counts an upgrade that did not succeed.
+    /// Counts an upgrade to a websocket that did not succeed.
     pub fn observe_upgrade_given_up(&self) {
         self.shared.upgrades_given_up.inc();
     }
 
-    /// Bytes that wait to be written to websockets.
+    /// Returns the gauge of bytes that wait to be written to websockets.
     #[must_use]
     pub fn unwritten_bytes(&self) -> Gauge {
         self.shared.unwritten_bytes.clone()
     }
 
-    /// Counts an answered HTTP request. `route` is the pattern that matched (`/sessions/{id}`), if any did.
+    /// Counts an answered HTTP request. `route` is the matched pattern (`/sessions/{id}`); `None`: no route matched.
     pub fn observe_request(&self, method: &Method, route: Option<&MatchedPath>, status: StatusCode) {
         let route = route.map_or(UNMATCHED, MatchedPath::as_str).to_owned();
         let request = Request {
@@ -302,11 +303,11 @@ impl Metrics {
         self.shared.http_requests.get_or_create(&request).inc();
     }
 
-    /// Everything as OpenMetrics text, to be served as [`CONTENT_TYPE`].
+    /// Renders all metrics as OpenMetrics text, to be served as [`CONTENT_TYPE`].
     ///
     /// # Errors
     ///
-    /// If a collector fails.
+    /// Returns an error if a collector fails.
     pub fn render(&self) -> Result<String, fmt::Error> {
         let mut out = String::new();
         text::encode(&mut out, &self.shared.registry)?;
@@ -320,7 +321,7 @@ impl Default for Metrics {
     }
 }
 
-/// HTTP lets a client invent methods.
+/// Returns the label of a method. Unknown methods share one label, since HTTP lets a client invent methods.
 fn known_method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -355,7 +356,7 @@ mod tests {
         assert!(text.lines().any(|l| l == line), "no line {line:?} in\n{text}");
     }
 
-    /// A collector of one gauge, like those that other parts of the hub bring along.
+    /// Collector of one gauge, in the place of the collectors of other parts of the hub.
     #[derive(Debug)]
     struct Seven;
 

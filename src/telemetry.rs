@@ -1,6 +1,6 @@
-//! Logging: one subscriber for the process, installed by `main` and nowhere else. It is the only global of the hub.
+//! Logging: one subscriber for the process, installed by `main` only. The subscriber is the only global of the hub.
 //!
-//! Lines go to standard error; standard output belongs to what a command prints.
+//! Log lines go to standard error. Standard output is reserved for the output of commands.
 
 mod lines;
 
@@ -20,34 +20,34 @@ use crate::config::{Log, LogFormat};
 
 pub use self::lines::{FlushOnDrop, LostLines, complain};
 
-/// The string in `log.level` is no filter.
+/// Error of a `log.level` that is not a filter.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{directive:?} must be a level (off, error, warn, info, debug, trace) or module=level, separated by commas")]
 pub struct FilterError {
-    /// The part that is wrong.
+    /// Directive that is wrong.
     pub directive: String,
 }
 
-/// Logging could not be set up.
+/// Reason why logging cannot be set up.
 #[derive(Debug, Error)]
 pub enum InitError {
-    /// The filter is wrong; a loaded configuration never has a wrong one.
+    /// The filter is wrong. A loaded configuration never holds a wrong filter.
     #[error(transparent)]
     Filter(#[from] FilterError),
-    /// There is a subscriber already.
+    /// The process has a subscriber already.
     #[error("logging is set up already: {0}")]
     Twice(#[from] TryInitError),
-    /// The thread that writes lines cannot start.
+    /// The thread that writes log lines cannot start.
     #[error("logging cannot start: {0}")]
     Thread(#[from] io::Error),
 }
 
-/// Installs the process's subscriber, and has panics logged as lines like all others. To be called once, by `main`, which
-/// keeps the value until it ends.
+/// Installs the subscriber of the process, and a panic hook that logs panics as ordinary lines. `main` calls this
+/// function once, and keeps the returned value until the process ends.
 ///
 /// # Errors
 ///
-/// If the filter is wrong or a subscriber is installed already.
+/// Returns an error if the filter is wrong, if a subscriber is installed already, or if the writer thread cannot start.
 pub fn init(log: &Log) -> Result<FlushOnDrop, InitError> {
     let terminal = stderr().is_terminal();
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -55,7 +55,7 @@ pub fn init(log: &Log) -> Result<FlushOnDrop, InitError> {
     let filter = filter(&log.level)?;
     let lines = Lines::start(stderr(), log.waiting_bytes_max)?;
     subscriber(filter, shape, lines.clone()).try_init()?;
-    // The standard hook writes by itself: it would wait for a reader that has stopped reading.
+    // The default hook writes to standard error itself and would block on a reader that has stopped reading.
     std::panic::set_hook(Box::new(log_panic));
     Ok(FlushOnDrop(lines))
 }
@@ -74,17 +74,18 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     }
 }
 
-/// Libraries that log what they carry, and write a line at ERROR for packets that any client can send, as often as it
-/// sends them. What people write to each other is not for the log, and a log must not be filled from outside: they say
-/// something only if they are named.
+/// Libraries that are silent unless `log.level` names them. They log payloads, and write a line at ERROR for packets
+/// that any client can send at any rate. Contents of clients do not belong into the log, and no client may fill the
+/// log.
 const TALKATIVE: [&str; 2] = ["engineioxide", "socketioxide"];
 
-/// Reads a filter such as `info` or `warn,talus_hub=debug`, in the syntax of [`EnvFilter`] with one exception: a word
-/// by itself must be a level. `EnvFilter` takes any other word for a module, so that `inof` would log next to nothing.
+/// Parses a filter such as `info` or `warn,talus_hub=debug`, in the syntax of [`EnvFilter`] with one exception: a word
+/// without `=` must be a level. `EnvFilter` takes any other word for a module, so that `inof` would disable nearly all
+/// logging.
 ///
 /// # Errors
 ///
-/// If a part of `level` is no directive.
+/// Returns the first part of `level` that is not a directive.
 pub fn filter(level: &str) -> Result<EnvFilter, FilterError> {
     let wrong = |directive: &str| FilterError {
         directive: directive.to_owned(),
@@ -104,7 +105,7 @@ pub fn filter(level: &str) -> Result<EnvFilter, FilterError> {
     Ok(filter)
 }
 
-/// What a log line looks like, once the terminal is known.
+/// Format of a log line, resolved for the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Text { colour: bool },
@@ -127,14 +128,14 @@ fn subscriber<W>(filter: EnvFilter, shape: Shape, writer: W) -> Box<dyn Subscrib
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // Reporting that a line could not be written would be one more line that cannot be, and panics then.
+    // Reporting a failed write would write one more line, which would fail too and panic.
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
         .log_internal_errors(false);
     match shape {
         Shape::Text { colour } => Box::new(builder.with_ansi(colour).finish()),
-        // The list of spans has the current one too, and fields of an outer span (the trace id) with it.
+        // The list of spans includes the current span and the fields of outer spans (the trace id).
         Shape::Json => Box::new(
             builder
                 .json()
@@ -154,7 +155,8 @@ mod tests {
 
     use super::*;
 
-    /// What is written to a real file while `log` runs under a subscriber of that filter and shape.
+    /// Returns the text that is written to a real file while `log` runs under a subscriber with the given filter and
+    /// format.
     fn written(level: &str, shape: Shape, log: impl FnOnce()) -> String {
         let file: Arc<File> = Arc::new(tempfile::tempfile().expect("a temporary file"));
         let subscriber = subscriber(filter(level).expect("a valid filter"), shape, Arc::clone(&file));

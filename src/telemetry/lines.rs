@@ -1,12 +1,12 @@
-//! Log lines on their way to standard error.
+//! Queue of log lines on their way to standard error.
 //!
-//! Writing to standard error can fail (the reader of a pipe has gone, a disk is full) and can block for ever (the reader
-//! has stopped reading). Neither may reach the code that logs: an actor that panics or waits over a log line takes its
-//! sessions with it (P8). So lines go through a queue with a bound in bytes to a thread that alone writes. A line that
-//! does not fit into the queue, or that cannot be written, is lost and counted.
+//! A write to standard error can fail (the reader of a pipe has exited, a disk is full) and can block for ever (the
+//! reader has stopped reading). Neither may affect the code that logs: an actor that panics or blocks over a log line
+//! stops its sessions (P8). So lines pass through a queue with a bound in bytes to a thread that alone writes. A line
+//! that does not fit into the queue, or that cannot be written, is lost and counted.
 //!
-//! A non-blocking writer of a library was tried: its way of reporting a full queue is to print, which blocks or panics
-//! in exactly these cases.
+//! A library's non-blocking writer is no alternative: that writer reports a full queue by printing, which blocks or
+//! panics in exactly these cases.
 
 use std::{
     io::{self, Write},
@@ -21,15 +21,15 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Longest wait for the queue to be written when the process ends. A reader that lives takes the queue in a moment.
+/// Maximum wait for the queue to be written when the process ends. A live reader drains the queue within milliseconds.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
-/// Count of log lines that were lost. Clones share it.
+/// Counter of lost log lines. Clones share the counter.
 #[derive(Debug, Clone, Default)]
 pub struct LostLines(Arc<AtomicU64>);
 
 impl LostLines {
-    /// Lines lost since the process began.
+    /// Returns the number of lines lost since the process began.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -45,7 +45,7 @@ enum Job {
     Flush(mpsc::Sender<()>),
 }
 
-/// Queue of log lines. Clones share it.
+/// Queue of log lines. Clones share the queue.
 #[derive(Debug, Clone)]
 pub(super) struct Lines {
     jobs: mpsc::Sender<Job>,
@@ -55,7 +55,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Starts the thread that writes to `out`. At most `waiting_bytes_max` bytes wait for it.
+    /// Starts the thread that writes to `out`. At most `waiting_bytes_max` bytes wait in the queue.
     pub(super) fn start(mut out: impl Write + Send + 'static, waiting_bytes_max: usize) -> io::Result<Self> {
         let (jobs, inbox) = mpsc::channel();
         let lines = Self {
@@ -74,7 +74,7 @@ impl Lines {
                         }
                         waiting_bytes.fetch_sub(line.len(), Ordering::Relaxed);
                     }
-                    // A caller that has stopped waiting needs no answer.
+                    // A caller that has stopped waiting has dropped its receiver.
                     Job::Flush(done) => drop(done.send(())),
                 }
             }
@@ -96,7 +96,7 @@ impl Lines {
         }
     }
 
-    /// Waits until the lines so far are written or lost, at most [`FLUSH_MAX`].
+    /// Waits until the lines queued so far are written or lost, for [`FLUSH_MAX`] at most.
     fn flush(&self) {
         let (done, flushed) = mpsc::channel();
         if self.jobs.send(Job::Flush(done)).is_ok() {
@@ -113,7 +113,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// Writer of one line, which the subscriber formats first and hands over whole.
+/// Writer of one line. The subscriber formats the line first and writes the whole line in one call.
 pub(super) struct Line<'a>(&'a Lines);
 
 impl Write for Line<'_> {
@@ -127,12 +127,12 @@ impl Write for Line<'_> {
     }
 }
 
-/// Writes what is queued when it is dropped, before the process ends.
+/// Guard that writes the queued lines when it is dropped, before the process ends.
 #[derive(Debug)]
 pub struct FlushOnDrop(pub(super) Lines);
 
 impl FlushOnDrop {
-    /// Count of the lines that were lost.
+    /// Returns the counter of lost lines.
     #[must_use]
     pub fn lost(&self) -> LostLines {
         self.0.lost().clone()
@@ -145,8 +145,8 @@ impl Drop for FlushOnDrop {
     }
 }
 
-/// Writes a line to standard error for the operator, at the end or before logging begins. Failures are ignored and a
-/// stalled reader is not waited for longer than a second: the process ends with its code either way.
+/// Writes a line to standard error for the operator, before logging begins or when the process ends. Failures are
+/// ignored, and a stalled reader is waited for one second at most: the process ends with its exit code in each case.
 pub fn complain(line: &str) {
     if let Ok(lines) = Lines::start(io::stderr(), usize::MAX) {
         lines.push(format!("{line}\n").as_bytes());
@@ -158,7 +158,7 @@ pub fn complain(line: &str) {
 mod tests {
     use super::*;
 
-    /// Output that fails, or that waits for permission for each write.
+    /// Output that fails, or that waits for a permit before each write.
     struct Output {
         permits: Option<mpsc::Receiver<()>>,
     }
@@ -179,7 +179,7 @@ mod tests {
         }
     }
 
-    /// P8: a line that cannot be written is lost and counted, and whoever logs it is told of no error.
+    /// P8: a line that cannot be written is lost and counted, and the caller that logs gets no error.
     #[test]
     fn lines_that_cannot_be_written_are_lost_and_counted() {
         let lines = Lines::start(Output { permits: None }, 1_000).expect("a thread");
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(lines.lost().get(), 2);
     }
 
-    /// P9: an output that takes nothing holds nobody up, and no more than the bound waits for it.
+    /// P9: an output that accepts no bytes blocks no caller, and the bytes that wait stay within the bound.
     #[test]
     fn a_stalled_output_bounds_the_queue_and_blocks_no_caller() {
         let (permit, permits) = mpsc::channel();
@@ -197,13 +197,13 @@ mod tests {
         for _ in 0..4 {
             lines.make_writer().write_all(b"abcd").expect("never fails");
         }
-        assert_eq!(lines.lost().get(), 2, "two of four bytes each fit into eight");
+        assert_eq!(lines.lost().get(), 2, "two lines of 4 bytes fit into 8 bytes");
         for _ in 0..2 {
-            permit.send(()).expect("the thread lives");
+            permit.send(()).expect("the thread runs");
         }
         lines.flush();
         lines.make_writer().write_all(b"abcd").expect("never fails");
-        assert_eq!(lines.lost().get(), 2, "there is room again");
+        assert_eq!(lines.lost().get(), 2, "the queue has room again");
         drop(permit);
     }
 }
