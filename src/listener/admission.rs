@@ -1,4 +1,4 @@
-//! How many connections there may be: in all, and from one address.
+//! Limits on the number of connections: in all, and from one address.
 
 use std::{
     collections::HashMap,
@@ -8,13 +8,14 @@ use std::{
 use ipnet::IpNet;
 use talus_actors::admission::{Gate, Permit};
 
-/// Addresses that are remembered beyond twice the number of open connections, before those without any are forgotten.
+/// Addresses that are kept beyond twice the number of open connections, before addresses without connections are
+/// evicted.
 const FORGOTTEN_AT: usize = 64;
 
-/// Bits of an IPv6 address that tell one client from another: providers give each a network of that size.
+/// Bits of an IPv6 address that identify a client: providers assign each client a network of that prefix length.
 const IPV6_CLIENT_BITS: u8 = 64;
 
-/// Limits on connections, and the addresses that only the first of them is for.
+/// Limits on the number of connections, in all and per address.
 #[derive(Debug)]
 pub struct Doors {
     all: Gate,
@@ -23,7 +24,7 @@ pub struct Doors {
     trusted: Vec<IpNet>,
 }
 
-/// The place of an open connection, until it is dropped.
+/// Permits of an open connection, released on drop.
 #[derive(Debug)]
 pub(super) struct Place {
     _all: Permit,
@@ -31,8 +32,8 @@ pub(super) struct Place {
 }
 
 impl Doors {
-    /// Lets in as many as the gate does, and so many of one address. Proxies stand for many clients: their addresses,
-    /// and this machine's own, are not counted by themselves.
+    /// Admits as many connections as `all` does, and `per_address_max` of one address. Loopback addresses and `trusted`
+    /// networks have no limit per address, since a proxy connects for many clients.
     #[must_use]
     pub fn new(all: Gate, per_address_max: usize, trusted: Vec<IpNet>) -> Self {
         Self {
@@ -43,7 +44,7 @@ impl Doors {
         }
     }
 
-    /// Lets a connection in, or names the limit that it is beyond.
+    /// Admits a connection, or returns the configuration key of the exceeded limit.
     pub(super) fn enter(&mut self, address: IpAddr) -> Result<Place, &'static str> {
         let all = self.all.try_enter().ok_or("connections_max")?;
         let address = address.to_canonical();
@@ -69,7 +70,7 @@ impl Doors {
     }
 }
 
-/// The address that stands for a client: its own, or the network that it was given.
+/// Returns the address by which a client is counted: its IPv4 address, or its IPv6 network.
 fn client_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -90,7 +91,7 @@ mod tests {
         doors.enter(address.parse().expect("an address"))
     }
 
-    /// P9: connections are counted in all and by address, and a place that is left is free again.
+    /// P9: connections are counted in all and by address, and a dropped place is free again.
     #[test]
     fn connections_are_limited_in_all_and_by_address() {
         let mut doors = doors(3, 2, &[]);
@@ -106,7 +107,7 @@ mod tests {
         enter(&mut doors, "192.0.2.1").expect("its place is free again");
     }
 
-    /// P9: a client cannot pass for several by writing its address otherwise, nor by the addresses of its own network.
+    /// P9: a client counts as one whether it uses an IPv4-mapped address or other addresses of its own IPv6 network.
     #[test]
     fn one_client_has_one_address() {
         let mut doors = doors(100, 1, &[]);
@@ -117,7 +118,7 @@ mod tests {
         enter(&mut doors, "2001:db8:0:2::1").expect("another network");
     }
 
-    /// Clients behind a reverse proxy share its address, which the limit for one address must not count.
+    /// Clients behind a reverse proxy share the proxy's address, so that address has no limit.
     #[test]
     fn proxies_and_this_machine_are_exempt_from_the_limit_by_address() {
         let mut doors = doors(100, 1, &["10.0.0.0/8", "2001:db8::/32"]);
@@ -138,7 +139,7 @@ mod tests {
         assert!(doors.by_address.is_empty());
     }
 
-    /// P9: addresses that have no connection any more take no memory for long.
+    /// P9: addresses without connections are evicted, so that their memory is bounded.
     #[test]
     fn addresses_without_connections_are_forgotten() {
         let mut doors = doors(100, 1, &[]);

@@ -1,7 +1,8 @@
-//! A request's body while it is received: bounded in time, and in what all bodies together may keep.
+//! Body of a request while it is received: bounded in time, and in the bytes that all bodies together may keep.
 //!
-//! Handlers, the Socket.IO library and whatever else reads a body see it end with an error. What the client is told is
-//! decided by the [`Receipt`], which stays with the request: no reader has to tell one failure from another.
+//! Every reader of a body (handlers, the transport of Socket.IO) sees a body that exceeds a bound end with an error.
+//! The answer to the client is decided by the [`Receipt`], which stays with the request, so no reader has to
+//! distinguish one failure from another.
 
 use std::{
     future::Future as _,
@@ -24,30 +25,30 @@ use tokio::{
 use super::{Settings, life::Expired};
 use crate::budget::Reservation;
 
-/// Bytes of a body that are no part of the budget of what is received. They are bounded by the number of connections,
-/// and an ordinary command is not longer: others that fill the budget do not keep it out (P7).
+/// Bytes of a body that are not charged to the budget of received bytes. The number of connections bounds them. An
+/// ordinary command is not longer than that, so clients that fill the budget do not block ordinary commands (P7).
 const BODY_BYTES_FREE: usize = 4 * 1024;
 
-/// Bytes that a piece of a body takes beside its content, in whatever gathers the pieces.
+/// Overhead in bytes of one frame of a body, in the buffer of the reader that collects the frames.
 const FRAME_BYTES: usize = 64;
 
-/// What became of a body.
+/// State of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum BodyFate {
-    /// Nothing has asked for it.
+    /// No reader has polled the body.
     Unread = 0,
-    /// It is being read.
+    /// A reader waits for the body.
     Receiving = 1,
-    /// It was read to its end, or as far as its reader wanted.
+    /// The body was read to its end, or its reader dropped it.
     Ended = 2,
-    /// It did not come in time.
+    /// The body did not arrive in time.
     TimedOut = 3,
-    /// All bodies together were too large.
+    /// The bytes of all bodies together exceeded the budget.
     OverBudget = 4,
 }
 
-/// How far a request's body has come. An extension of the requests that have one.
+/// Progress of a request's body. Extension of each request that has a body.
 #[derive(Debug)]
 pub struct Receipt {
     began: Instant,
@@ -66,7 +67,7 @@ impl Receipt {
         }
     }
 
-    /// What became of it so far.
+    /// Returns the state of the body so far.
     #[must_use]
     pub fn fate(&self) -> BodyFate {
         match self.fate.load(Ordering::Acquire) {
@@ -78,13 +79,13 @@ impl Receipt {
         }
     }
 
-    /// When the client was done with its part; the beginning, if nothing waited for it.
+    /// Returns the time at which the body ended; the start of the request if no reader waited for the body.
     #[must_use]
     pub fn ended_at(&self) -> Instant {
         self.began + Duration::from_millis(self.ended_ms.load(Ordering::Relaxed))
     }
 
-    /// Bytes that all unfinished requests together may have.
+    /// Bytes that all incomplete requests together may have.
     #[must_use]
     pub const fn budget(&self) -> usize {
         self.budget
@@ -97,16 +98,16 @@ impl Receipt {
     }
 }
 
-/// Why a body ended before its end.
+/// Reason why a body ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// The connection ended, or the body is malformed.
     #[error(transparent)]
     Broken(#[from] hyper::Error),
-    /// It did not come in time.
+    /// The body did not arrive in time.
     #[error("the body did not come in time")]
     TimedOut,
-    /// All bodies together were too large.
+    /// The bytes of all bodies together exceeded the budget.
     #[error("too much is being received")]
     OverBudget,
 }
@@ -120,12 +121,12 @@ pub struct ReceivedBody {
     reserved: Option<Reservation>,
     receipt: Arc<Receipt>,
     settings: Arc<Settings>,
-    /// Takes back what is not read.
+    /// Returns an unread body to its connection on drop.
     unread: Option<oneshot::Sender<Incoming>>,
 }
 
 impl ReceivedBody {
-    /// A body, its receipt, and where its rest arrives if it is dropped before its end.
+    /// Wraps a body. Returns its receipt, and the receiver of the unread rest if the body is dropped before its end.
     pub(super) fn new(body: Incoming, settings: &Arc<Settings>) -> (Self, Arc<Receipt>, oneshot::Receiver<Incoming>) {
         let receipt = Arc::new(Receipt::new(settings.receiving.max()));
         let (unread, rest) = oneshot::channel();
@@ -141,7 +142,7 @@ impl ReceivedBody {
         (received, receipt, rest)
     }
 
-    /// Reserves what a piece takes. False: all bodies together are too large.
+    /// Reserves the bytes of one frame. False: all bodies together exceed the budget.
     fn reserve(&mut self, bytes: usize) -> bool {
         self.bytes += bytes + FRAME_BYTES;
         let due = self.bytes.saturating_sub(BODY_BYTES_FREE);
@@ -172,7 +173,7 @@ impl ReceivedBody {
 
     fn hand_back(&mut self) {
         if let (Some(body), Some(unread)) = (self.body.take(), self.unread.take()) {
-            // If the connection is gone, so is the rest.
+            // A closed connection has dropped its receiver, and needs no rest.
             let _ = unread.send(body);
         }
     }
@@ -238,7 +239,7 @@ impl Drop for ReceivedBody {
     }
 }
 
-/// Time that was waited for a client. Time in which nothing asked for the body is the hub's own, and does not count.
+/// Total time of waits for a client. Time in which no reader polls the body is the hub's own and does not count.
 #[derive(Debug, Default)]
 struct Clock {
     timer: Option<Pin<Box<Sleep>>>,
@@ -247,7 +248,7 @@ struct Clock {
 }
 
 impl Clock {
-    /// Ends once one wait, or all of them together, took too long.
+    /// Resolves once a single wait, or the sum of all waits, exceeds its limit.
     fn wait(&mut self, cx: &mut Context<'_>, once: Duration, in_all: Duration) -> Poll<()> {
         let now = Instant::now();
         let since = *self.waiting_since.get_or_insert(now);
@@ -259,7 +260,7 @@ impl Clock {
         timer.as_mut().poll(cx)
     }
 
-    /// Something came.
+    /// Ends the current wait: a frame arrived.
     fn stop(&mut self) {
         if let Some(since) = self.waiting_since.take() {
             self.waited += since.elapsed();

@@ -1,37 +1,38 @@
-//! File descriptors: how many connections they allow.
+//! File descriptors, and the number of connections that they allow.
 //!
-//! Each connection takes one. Without any left, nothing can be accepted, no file can be opened, and an operator cannot
-//! even see that. So fewer connections are let in than there are descriptors, and operators have theirs.
+//! Each connection takes one descriptor. A process without free descriptors cannot accept a connection or open a file,
+//! and an operator cannot connect to see the cause. So the hub admits fewer connections than it has descriptors, and
+//! reserves some for operators.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 
-/// Descriptors kept for files and everything that is no connection: the log and its readers, templates, projects, the
-/// runtime's own, and connections that are accepted to be refused.
+/// Descriptors reserved for other uses than connections: the log and its readers, templates, projects, the runtime, and
+/// connections that are accepted to be refused.
 const RESERVE: usize = 64;
 
-/// A further part of all descriptors that is kept, since a larger hub also reads more files at a time; at most
-/// [`RESERVE_SHARED_MAX`].
+/// Divisor of all descriptors for a further reserve, since a larger hub also reads more files at a time;
+/// [`RESERVE_SHARED_MAX`] at most.
 const RESERVE_SHARE: usize = 16;
 
-/// See [`RESERVE_SHARE`].
+/// Upper bound of the further reserve; see [`RESERVE_SHARE`].
 const RESERVE_SHARED_MAX: usize = 1024;
 
-/// Of all descriptors, one in so many may be an operator's connection.
+/// Divisor of all descriptors for the connections of operators.
 const OPERATORS_SHARE: usize = 16;
 
-/// Connections that may be open at one time.
+/// Maximum numbers of open connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caps {
-    /// Of clients.
+    /// Connections of clients.
     pub clients: usize,
-    /// Of operators.
+    /// Connections of operators.
     pub operators: usize,
 }
 
-/// Raises the limit of descriptors to the highest that the process may have. Many systems begin with 1,024, which is
-/// meant for programs that cannot count beyond.
+/// Raises the soft limit of descriptors to the hard limit. Many systems start with 1,024, for programs that use
+/// `select`.
 pub fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -41,18 +42,18 @@ pub fn raise_limit() {
     if raised != limit
         && let Err(error) = setrlimit(Resource::Nofile, raised)
     {
-        tracing::debug!(%error, "the limit of open files could not be raised");
+        tracing::debug!(%error, "the limit on open files could not be raised");
     }
 }
 
 impl Caps {
-    /// Those that the configuration asks for, as far as the process's descriptors allow them.
+    /// Returns the numbers that the configuration asks for, as far as the descriptors of the process allow them.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         caps_within(config, descriptors())
     }
 
-    /// Says how many there may be, with a warning if those of clients are fewer than the configuration asks for.
+    /// Logs the numbers, with a warning if clients get fewer connections than the configuration asks for.
     pub fn log(self, config: &Config) {
         let (descriptors, Self { clients, operators }) = (descriptors(), self);
         if clients < config.server.connections_max {
@@ -64,7 +65,7 @@ impl Caps {
     }
 }
 
-/// Descriptors that the process may have; `None`: no limit.
+/// Returns the number of descriptors that the process may open; `None`: no limit.
 fn descriptors() -> Option<usize> {
     let limit = getrlimit(Resource::Nofile).current;
     limit.and_then(|limit| usize::try_from(limit).ok())
@@ -77,7 +78,7 @@ fn caps_within(config: &Config, limit: Option<usize>) -> Caps {
     };
     let operators = operators.min((limit / OPERATORS_SHARE).max(1));
     let reserve = RESERVE + (limit / RESERVE_SHARE).min(RESERVE_SHARED_MAX);
-    // A connection that is sent a page has its file too.
+    // A connection that is sent a page has an open file too.
     let each = if config.server.pages_dir.as_os_str().is_empty() {
         1
     } else {
@@ -94,7 +95,7 @@ fn caps_within(config: &Config, limit: Option<usize>) -> Caps {
 mod tests {
     use super::*;
 
-    /// P9: whatever the limit, clients cannot take the descriptors of operators and files.
+    /// P9: for every limit of descriptors, clients cannot take the descriptors of operators and files.
     #[test]
     fn clients_never_get_the_last_descriptors() {
         let mut config = Config::default();

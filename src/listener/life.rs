@@ -1,9 +1,9 @@
-//! The phase of a connection, and how long it may stay in it.
+//! Phase of a connection, and its timeout in each phase.
 //!
-//! HTTP leaves three silences to a client: before its first byte, in the middle of a head, and between two requests. Each
-//! keeps a descriptor and some memory of the hub for nothing, so each has a time. A request that is under way has none
-//! here: its body has times of its own, its answer is written against another, and a long poll or a stream of events may
-//! stay silent for as long as it likes.
+//! HTTP allows a client three silences: before its first byte, within a head, and between two requests. Each silence
+//! keeps a descriptor and memory of the hub for no work, so each has a timeout. A request under way has no timeout
+//! here: its body has its own timeouts, its answer has a timeout for writes, and a long poll or an event stream may
+//! stay silent without limit.
 
 use std::{
     fmt,
@@ -18,25 +18,25 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::config::Server;
 
-/// Times that a connection is given. Each is for one silence of its peer.
+/// Timeouts of a connection. Each limits one silence of the peer.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// From the accept to the first byte.
+    /// Time from the accept to the first byte.
     pub first_byte: Duration,
-    /// From the first byte of a head to its last.
+    /// Time from the first byte of a head to its last.
     pub head: Duration,
-    /// From one answer to the first byte of the next request.
+    /// Time from one answer to the first byte of the next request.
     pub keep_alive: Duration,
-    /// From one byte of a body to the next.
+    /// Time from one byte of a body to the next.
     pub body_stall: Duration,
-    /// From the first wait for a body to its last byte, waits of the hub left out.
+    /// Time from the first wait for a body to its last byte, without the time in which the hub does not read.
     pub body: Duration,
-    /// From a write that the peer leaves no room for to the first byte that it takes.
+    /// Time from a write for which the send buffer has no room to the first byte that the peer takes.
     pub write_stall: Duration,
 }
 
 impl Timeouts {
-    /// Those of the configuration.
+    /// Reads the timeouts from the configuration.
     #[must_use]
     pub fn new(server: &Server) -> Self {
         Self {
@@ -50,23 +50,23 @@ impl Timeouts {
     }
 }
 
-/// The time that a connection exceeded, as metrics name it.
+/// Timeout that a connection exceeded; the value of a metric's label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Expired {
-    /// No byte ever came.
+    /// No byte arrived.
     FirstByte,
-    /// A head that did not come to its end.
+    /// A head was not complete in time.
     Head,
-    /// No further request.
+    /// No further request arrived.
     KeepAlive,
-    /// A body that did not come to its end.
+    /// A body was not complete in time.
     Body,
-    /// Bytes that the peer did not take.
+    /// The peer took none of the written bytes.
     Write,
 }
 
 impl Expired {
-    /// The word of the metric's label.
+    /// Returns the value of the metric's label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -94,8 +94,9 @@ enum Phase {
     Idle = 3,
 }
 
-/// Phase of one connection and when it began, in one word: the two lowest bits, and milliseconds since the accept. All
-/// changes come from the task that serves the connection, so nothing is published through it.
+/// Phase of one connection and start of the phase, in one word: the phase in the two lowest bits, above them
+/// milliseconds since the accept. Only the task that serves the connection changes the word, so relaxed ordering
+/// suffices.
 #[derive(Debug)]
 pub(super) struct Life {
     began: Instant,
@@ -110,24 +111,24 @@ impl Life {
         }
     }
 
-    /// Bytes came. Outside of a request they begin a head, and the first ones count.
+    /// Records received bytes. Outside of a request the first bytes begin a head; later bytes do not change the phase.
     pub(super) fn bytes_came(&self) {
         if matches!(self.phase(), Phase::Silent | Phase::Idle) {
             self.enter(Phase::Head);
         }
     }
 
-    /// The head of a request is complete.
+    /// Records a complete head of a request.
     pub(super) fn request_began(&self) {
         self.enter(Phase::Busy);
     }
 
-    /// The answer is complete, or was given up.
+    /// Records that the answer is complete or was dropped.
     pub(super) fn answer_ended(&self) {
         self.enter(Phase::Idle);
     }
 
-    /// A head is on its way.
+    /// Returns true while a head is incomplete.
     pub(super) fn is_in_head(&self) -> bool {
         self.phase() == Phase::Head
     }
@@ -146,7 +147,7 @@ impl Life {
         }
     }
 
-    /// When the phase has lasted too long, if it may.
+    /// Returns the end of the phase's timeout. `None`: the phase has no timeout.
     fn deadline(&self, timeouts: &Timeouts) -> Option<(Instant, Expired)> {
         let (time, expired) = match self.phase() {
             Phase::Silent => (timeouts.first_byte, Expired::FirstByte),
@@ -159,9 +160,9 @@ impl Life {
     }
 }
 
-/// Ends when a connection has been in a phase for too long. It is polled after the connection, which alone changes the
-/// phase. Its timer is set anew only for a deadline that is earlier; one that turns out to be later is found when the
-/// timer fires, so that a busy connection does not touch it.
+/// Resolves when a connection exceeds the timeout of its phase. The future is polled after the connection, which alone
+/// changes the phase. The timer is reset early only for an earlier deadline. A later deadline is found when the timer
+/// fires, so that a busy connection does not reset the timer for each request.
 pub(super) struct Expiry<'a> {
     life: &'a Life,
     timeouts: Timeouts,
@@ -207,7 +208,7 @@ mod tests {
         write_stall: Duration::from_secs(32),
     };
 
-    /// P9: each silence has its own time, later bytes of a head do not prolong it, and a request has none.
+    /// P9: each silence has its own timeout, later bytes of a head do not extend the timeout, and a request has none.
     #[tokio::test]
     async fn phases_have_deadlines_and_requests_have_none() {
         let life = Life::new();
@@ -227,7 +228,7 @@ mod tests {
         assert_eq!(expires(), Some(Expired::Head));
     }
 
-    /// P9: a deadline that became earlier is kept, although the timer was set for a later one.
+    /// P9: a deadline that becomes earlier is kept, although the timer was set for a later deadline.
     #[tokio::test]
     async fn an_expiry_follows_the_phase() {
         let life = Life::new();

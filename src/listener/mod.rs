@@ -1,15 +1,16 @@
-//! Accepting connections, bounding them, and being able to cut them.
+//! Accepts connections, limits their number, and makes them abortable.
 //!
-//! A websocket whose peer has stopped reading cannot be closed from above: its writer waits in a write that nothing
-//! interrupts, so it would keep its queue, its place in the room and the shutdown. So every connection has a switch
-//! that makes its reads and writes fail, from which everything above it falls down by itself. A websocket that began by
-//! polling comes by another connection than the one its socket knows; for those, and for every other answer that is not
-//! taken, the stream itself gives up when a write makes no progress for a while.
+//! A websocket whose peer has stopped reading cannot be closed by its owner: its writer waits in a write that cannot be
+//! interrupted, and would keep its queue, its place in the room and the shutdown. So every connection has a
+//! cancellation token that makes its reads and writes fail, which ends every layer above. A websocket that began by
+//! polling uses another connection than the connection known to its socket. For such websockets, and for every other
+//! answer that is not read, the stream itself fails a write that makes no progress for `write_stall`.
 //!
-//! A connection that sends nothing, or half of something, has a time for that (`life`), and a request's body another
-//! (`body`). How many connections there may be is for `admission`.
+//! A connection that sends no bytes, or an incomplete request, has timeouts (`life`), as has the body of a request
+//! (`body`). The module `admission` limits the number of connections.
 //!
-//! Nagle's algorithm is off: with it, a small packet waits for the acknowledgement of the one before, up to 40 ms.
+//! Nagle's algorithm is off: with Nagle's algorithm, a small packet waits for the acknowledgement of the packet before,
+//! up to 40 ms.
 
 mod admission;
 mod body;
@@ -36,24 +37,23 @@ pub use life::{Expired, Timeouts};
 pub use serve::serve;
 pub use stream::{Connection, Stream};
 
-/// How long nothing is accepted after the system could not give a connection: with no descriptor left, the next attempt
-/// would fail at once, and so on without end.
+/// Pause after a failed accept. Without free descriptors the next attempt would fail at once, in a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What all connections of a listener have in common.
+/// Settings that all connections of a listener share.
 #[derive(Debug)]
 pub struct Settings {
-    /// The listener's name in metrics.
+    /// Name of the listener in metrics.
     pub name: &'static str,
-    /// Times that a connection is given.
+    /// Timeouts of a connection.
     pub timeouts: Timeouts,
-    /// The longest that the system waits for an acknowledgement, where it can do that.
+    /// Maximum wait of the kernel for an acknowledgement (`TCP_USER_TIMEOUT`, on Linux only).
     pub unacknowledged_max: Duration,
-    /// The largest head of a request, in bytes.
+    /// Maximum size of a request's head in bytes.
     pub head_bytes_max: usize,
-    /// Bytes of unfinished requests, over all connections.
+    /// Budget of bytes of incomplete requests, over all connections.
     pub receiving: ByteBudget,
-    /// What is counted.
+    /// Metrics that count connections, refusals and timeouts.
     pub metrics: Metrics,
 }
 
@@ -67,7 +67,7 @@ impl Settings {
     }
 }
 
-/// Accepts connections that can be cut, each by itself or all together.
+/// Accepts connections that can be aborted, each on its own or all together.
 #[derive(Debug)]
 pub struct Listener {
     inner: TcpListener,
@@ -77,7 +77,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Accepts on a bound socket. Cancelling `all` cuts every connection that came from it.
+    /// Accepts on a bound socket. Cancelling `all` aborts every accepted connection.
     #[must_use]
     pub fn new(inner: TcpListener, all: CancellationToken, doors: Doors, settings: Settings) -> Self {
         Self {
@@ -88,7 +88,7 @@ impl Listener {
         }
     }
 
-    /// The next connection that is within the limits. Those beyond them are refused and closed meanwhile.
+    /// Returns the next connection within the limits. Connections beyond the limits are refused and closed meanwhile.
     pub async fn accept(&mut self) -> (Stream, Connection) {
         loop {
             let (inner, peer) = match self.inner.accept().await {
@@ -117,10 +117,10 @@ impl Listener {
         }
     }
 
-    /// Where it listens.
+    /// Returns the address of the listener.
     ///
     /// # Errors
-    /// If the system does not say.
+    /// Returns the error of the system.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
     }
@@ -133,7 +133,7 @@ impl Listener {
     }
 }
 
-/// The peer went away before it was accepted, which says nothing of the next one.
+/// Returns true if the peer disconnected before the accept. The error concerns that connection only.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -141,7 +141,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Says so and closes, without waiting for anything: what is refused must cost less than it costs to ask.
+/// Answers with an error and closes, without waiting: a refusal must cost the hub less than it costs the client.
 fn refuse(stream: TcpStream, limit: &'static str) {
     let failure = Failure::new("OVERLOADED", "there are too many connections").with("limit", limit);
     let body = failure.body().to_string();
@@ -151,8 +151,8 @@ fn refuse(stream: TcpStream, limit: &'static str) {
         body.len()
     );
     let Ok(mut stream) = stream.into_std() else { return };
-    // A send buffer that is empty has room for this. What came already is read, since unread bytes would turn the close
-    // into a reset, which may overtake the answer. Neither waits.
+    // An empty send buffer has room for the answer. Received bytes are read, since unread bytes would turn the close
+    // into a reset, which may overtake the answer. Neither call blocks.
     let _ = stream.write(answer.as_bytes());
     let _ = stream.read(&mut [0; 4_096]);
     let _ = stream.shutdown(Shutdown::Write);
@@ -166,7 +166,7 @@ mod tests {
 
     use super::*;
 
-    /// A listener on a free port, with times that no test waits for.
+    /// Starts a listener on a free port, with timeouts of an hour, which no test reaches.
     async fn listener(all: CancellationToken, change: impl FnOnce(&mut Timeouts)) -> Listener {
         let bound = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let hour = Duration::from_secs(3_600);
@@ -203,17 +203,17 @@ mod tests {
         let (client, stream, connection) = connected(&mut listener).await;
         let (mut reader, mut writer) = tokio::io::split(stream);
         let reading = tokio::spawn(async move { reader.read_u8().await });
-        // The client reads nothing, so this ends up waiting for it.
+        // The client reads no bytes, so the write ends up waiting for the client.
         let writing = tokio::spawn(async move { while writer.write_all(&[0; 65_536]).await.is_ok() {} });
         connection.abort();
         let failed = reading.await.expect("no panic").expect_err("the read fails");
         assert_eq!(failed.kind(), io::ErrorKind::ConnectionAborted);
         writing.await.expect("the write fails");
-        assert!(!all.is_cancelled(), "the others live on");
+        assert!(!all.is_cancelled(), "other connections stay open");
         drop(client);
     }
 
-    /// P9: a peer that acknowledges everything and reads nothing is given up, in both directions.
+    /// P9: a peer that acknowledges bytes without reading them is disconnected, in both directions.
     #[tokio::test]
     async fn a_write_without_progress_ends_the_connection() {
         let mut listener = listener(CancellationToken::new(), |timeouts| {

@@ -1,4 +1,4 @@
-//! Serving connections: HTTP/1.1 until they end, or become a websocket.
+//! Serves connections: HTTP/1.1 until a connection ends or becomes a websocket.
 
 use std::{
     convert::Infallible,
@@ -33,19 +33,20 @@ use super::{
 };
 use crate::wire::error::Failure;
 
-/// How much of a body that nothing wants is read and thrown away, in bytes. A client that is told while it is still
-/// sending, and whose connection is then closed, does not get to hear of it: most clients read no answer before they are
-/// done. This is sixteen times the default of `server.body_bytes_max`, so honest mistakes are within it.
+/// Bytes of an unwanted body that are read and discarded. Most clients read no answer before they have sent the whole
+/// request, so an answer followed by a close in the middle of the request is lost. The limit is sixteen times the
+/// default of `server.body_bytes_max`, which covers honest mistakes.
 const DISCARDED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// How long that may take.
+/// Maximum time for discarding the rest of a body.
 const DISCARDING_MAX: Duration = Duration::from_secs(5);
 
-/// Serves what the listener accepts until `closing`; then the requests that are under way, and ends when all connections
-/// have.
+/// Serves accepted connections until `closing`, then finishes the requests under way. Returns when all connections have
+/// ended.
 pub async fn serve(mut listener: Listener, router: Router, closing: CancellationToken) {
     let mut http = http1::Builder::new();
-    // The silences between and in heads have times of their own, which the library's one cannot tell apart.
+    // The phases of a connection have their own timeouts (`life`). The timeout of the library does not distinguish
+    // between a silence before a head and within a head.
     http.header_read_timeout(None)
         .max_header_size(listener.settings.head_bytes_max);
     let connections = TaskTracker::new();
@@ -85,7 +86,7 @@ async fn serve_one(
             biased;
             ended = served.as_mut() => {
                 if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection ended");
+                    tracing::debug!(%error, "a connection failed");
                 }
                 return;
             }
@@ -93,16 +94,16 @@ async fn serve_one(
                 is_closing = true;
                 served.as_mut().graceful_shutdown();
             }
-            // Last: the connection has just been polled, so what it is at is up to date.
+            // Polled last: the connection has just been polled, so its phase is current.
             expired = &mut expiry => {
-                tracing::debug!(%expired, "a connection was silent for too long");
+                tracing::debug!(%expired, "a connection exceeded a timeout");
                 return shared.settings.expired(expired);
             }
         }
     }
 }
 
-/// The requests of one connection.
+/// Service for the requests of one connection.
 struct Requests {
     router: Router,
     connection: Connection,
@@ -150,7 +151,7 @@ impl Service<Request<Incoming>> for Requests {
 }
 
 impl Requests {
-    /// Bounds the request's body, if there is one.
+    /// Wraps the body of a request in its bounds, if the request has a body.
     fn bounded(&self, request: Request<Incoming>) -> (Request<AxumBody>, Option<Rest>) {
         let (mut parts, body) = request.into_parts();
         if body.is_end_stream() {
@@ -163,8 +164,8 @@ impl Requests {
     }
 }
 
-/// Checks that a request names one host, as a host is written. Proxies and caches in front of the hub take a request
-/// without one, or with two, for that of another host.
+/// Checks that a request names exactly one valid host. Proxies and caches in front of the hub may route a request with
+/// no host, or with two hosts, to another host.
 fn check_host<B>(request: &Request<B>) -> Result<(), Failure> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let refused = |reason: &str| Err(Failure::invalid_field("Host", reason));
@@ -181,20 +182,20 @@ fn is_host(text: &[u8]) -> bool {
     Authority::try_from(text).is_ok_and(|host| {
         let port = host.as_str().strip_prefix(host.host()).unwrap_or_default();
         let port_is_valid = port.is_empty() || port == ":" || host.port_u16().is_some();
-        // A comma is what two headers look like once something has joined them.
+        // A comma is a sign of two headers that a proxy has joined.
         !host.host().is_empty() && !text.iter().any(|byte| b"@,".contains(byte)) && port_is_valid
     })
 }
 
-/// The rest of a body that was not read to its end.
+/// Unread rest of a body.
 struct Rest {
     receipt: Arc<Receipt>,
     unread: oneshot::Receiver<Incoming>,
 }
 
 impl Rest {
-    /// Reads it off, so that the connection can carry the next request. False: it is too long, comes too slowly, or waits
-    /// to be asked for; then the connection has to end.
+    /// Reads the rest off, so that the connection can carry the next request. False: the rest is too long, too slow, or
+    /// was never sent because the client waits for `100 Continue`. The connection has to end then.
     async fn read_off(mut self, asks_first: bool) -> bool {
         let Ok(body) = self.unread.try_recv() else {
             return false;
@@ -210,7 +211,7 @@ impl Rest {
     }
 }
 
-/// Reads a body to its end. False: it has none within the limit.
+/// Reads a body to its end. False: the body failed or exceeds the limit.
 async fn discard(mut body: Incoming) -> bool {
     let mut discarded = 0;
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
@@ -223,7 +224,7 @@ async fn discard(mut body: Incoming) -> bool {
     true
 }
 
-/// The body of an answer; when it is dropped, the connection is between two requests.
+/// Body of an answer. Dropping the body moves the connection to the idle phase.
 struct AnswerBody {
     body: AxumBody,
     connection: Option<Connection>,

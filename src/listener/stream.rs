@@ -1,4 +1,4 @@
-//! A connection that can be cut, and that gives up a peer that takes nothing.
+//! Stream of a connection that can be aborted, and that disconnects a peer that takes no bytes.
 
 use std::{
     future::Future as _,
@@ -22,19 +22,19 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use super::{Settings, admission::Place, life::Expired, life::Life};
 use crate::{budget::Reservation, metrics::OpenConnection};
 
-/// Bytes of a head that are no part of the budget of what is received: a request without large headers is read also
-/// while the budget is used up. It is as much as the first read of a connection may take anyway.
+/// Bytes of a head that are not charged to the budget of received bytes, so that a request without large headers is
+/// read while the budget is used up. The first read of a connection may take as many bytes.
 const HEAD_BYTES_FREE: usize = 8 * 1024;
 
-/// A connection, as handlers see it.
+/// Handle to a connection, for handlers.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// Who is at the other end.
+    /// Address of the peer.
     pub peer: SocketAddr,
     pub(super) shared: Arc<Shared>,
 }
 
-/// State of a connection that both its stream and what is above it have.
+/// State that the stream of a connection shares with its handles.
 #[derive(Debug)]
 pub(super) struct Shared {
     switch: CancellationToken,
@@ -44,24 +44,24 @@ pub(super) struct Shared {
 }
 
 impl Connection {
-    /// Cuts the connection. What is not written yet is lost.
+    /// Aborts the connection. Bytes that are not written yet are lost.
     pub fn abort(&self) {
         self.shared.switch.cancel();
     }
 
-    /// Bytes that the system has taken from it so far.
+    /// Returns the number of bytes that the kernel has accepted from the connection so far.
     #[must_use]
     pub fn written_bytes(&self) -> u64 {
         self.shared.written_bytes.load(Ordering::Relaxed)
     }
 }
 
-/// A connection that can be cut.
+/// Byte stream of a connection that can be aborted.
 #[derive(Debug)]
 pub struct Stream {
     inner: TcpStream,
     shared: Arc<Shared>,
-    /// One for each direction: a websocket is read by one task and written by another, and both have to wake up.
+    /// A future for each direction: a websocket is read by one task and written by another, and both have to wake up.
     read_cut: Cut,
     write_cut: Cut,
     stall: Stall,
@@ -73,7 +73,7 @@ pub struct Stream {
 type Cut = Pin<Box<WaitForCancellationFutureOwned>>;
 
 impl Stream {
-    /// The stream of an accepted connection, and the handle to it.
+    /// Builds the stream of an accepted connection, and the handle to the connection.
     pub(super) fn new(
         inner: TcpStream,
         peer: SocketAddr,
@@ -102,7 +102,7 @@ impl Stream {
         (stream, Connection { peer, shared })
     }
 
-    /// Counts what was written, and gives the peer up if it has taken nothing for too long.
+    /// Counts written bytes. Disconnects the peer after a write without progress for `write_stall`.
     fn written(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
             Poll::Ready(Ok(bytes)) => {
@@ -124,7 +124,7 @@ impl Stream {
     }
 }
 
-/// Fails if the connection is cut; else the task is woken when it is.
+/// Fails if the connection is aborted; otherwise registers the task to be woken by the abort.
 fn check(cut: &mut Cut, cx: &mut Context<'_>) -> io::Result<()> {
     match cut.as_mut().poll(cx) {
         Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -132,8 +132,8 @@ fn check(cut: &mut Cut, cx: &mut Context<'_>) -> io::Result<()> {
     }
 }
 
-/// How long a write has been waiting for room. The kernel has a time of its own for a peer that acknowledges nothing;
-/// one that acknowledges and reads nothing is only found here, whatever the system.
+/// Time for which a write has waited for room. The kernel has a timeout for a peer that does not acknowledge. A peer
+/// that acknowledges and does not read is found only here, on every system.
 #[derive(Debug, Default)]
 struct Stall {
     timer: Option<Pin<Box<Sleep>>>,
@@ -141,7 +141,7 @@ struct Stall {
 }
 
 impl Stall {
-    /// Notes a write that could not go on. True if the first such since the last progress is too long ago.
+    /// Records a blocked write. True: the first blocked write since the last progress is past its deadline.
     fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> bool {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if !self.is_waiting {
@@ -152,7 +152,7 @@ impl Stall {
     }
 }
 
-/// Bytes that came and are no whole head yet, which stay in a buffer until they are.
+/// Bytes of an incomplete head, which stay in a buffer until the head is complete.
 #[derive(Debug, Default)]
 struct Head {
     bytes: usize,
@@ -160,7 +160,7 @@ struct Head {
 }
 
 impl Head {
-    /// Reserves what the head takes by now. False: all connections together have received too much that is not complete.
+    /// Reserves the bytes of the head so far. False: the budget of received bytes is used up.
     fn reserve(&mut self, settings: &Settings) -> bool {
         let due = self.bytes.saturating_sub(HEAD_BYTES_FREE);
         let held = self.reserved.as_ref().map_or(0, Reservation::bytes);
@@ -183,7 +183,8 @@ impl AsyncRead for Stream {
         if !this.shared.life.is_in_head() {
             this.head = Head::default();
         } else if !this.head.reserve(&this.shared.settings) {
-            // What came before was not enough: bytes of a body that came together with its head are none of the head's.
+            // The bytes before this read did not complete the head. Bytes of a body that arrived in the same read as
+            // the end of a head are not charged to the head.
             this.shared.settings.refused("receiving_bytes_max");
             return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
         }
