@@ -1,14 +1,14 @@
-//! What can be wrong with a configuration: one line each, naming the key, the value and what is allowed.
+//! Faults of a configuration. The text of each is one line that names the key, the value and the allowed values.
 
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// The configuration cannot be used. Carries every fault that was found, not only the first.
+/// Error of a configuration that cannot be used. Carries every fault that was found, not only the first.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{}", lines(faults))]
 pub struct LoadError {
-    /// At least one.
+    /// Faults in the order of the layers; at least one.
     pub faults: Vec<Fault>,
 }
 
@@ -23,69 +23,70 @@ fn lines(faults: &[Fault]) -> String {
     lines.join("\n")
 }
 
-/// One thing that is wrong. Its text is one line.
+/// Fault of a configuration. Its text is one line.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Fault {
     /// The file given by `--config` cannot be read.
     #[error("cannot read the configuration file {path:?}: {reason}")]
     Unreadable {
-        /// The file as given.
+        /// Path of the file, as given.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         reason: String,
     },
     /// The file given by `--config` is not TOML.
     #[error("{path:?} is not valid TOML: {reason}")]
     Syntax {
-        /// The file as given.
+        /// Path of the file, as given.
         path: PathBuf,
-        /// Where and why.
+        /// Position and reason of the parse error.
         reason: String,
     },
     /// The environment cannot be read, for example because a value is not Unicode.
     #[error("cannot read the environment: {reason}")]
     Environment {
-        /// Which variable, and why.
+        /// Name of the variable, and the reason.
         reason: String,
     },
-    /// There is no such key; most often it is misspelt.
+    /// The key does not exist; most often it is misspelt.
     #[error("unknown key `{key}` ({origin}): {known}")]
     UnknownKey {
-        /// The key with its section, as in `server.prot`.
+        /// Key with its section, as in `server.prot`.
         key: String,
-        /// The file, variable or flag it is from.
+        /// File, variable or flag that sets the key.
         origin: String,
-        /// The keys there are.
+        /// Keys or sections that exist.
         known: String,
     },
-    /// The value is of a wrong kind or outside its range.
+    /// The value has the wrong type or is outside its range.
     #[error("`{key}` = {value} ({origin}): {allowed}")]
     BadValue {
-        /// The key with its section.
+        /// Key with its section.
         key: String,
-        /// The value as it would stand in a file.
+        /// Value in the notation of a file.
         value: String,
-        /// The file, variable or flag it is from.
+        /// File, variable or flag that sets the value.
         origin: String,
-        /// What is allowed.
+        /// Allowed values.
         allowed: String,
     },
-    /// Two values, each allowed by itself, contradict each other.
+    /// Two values, each allowed on its own, contradict each other.
     #[error("`{key}` = {value}: must be at most `{other_key}` = {other_value}")]
     Contradiction {
-        /// The key that is too large.
+        /// Key whose value is too large.
         key: &'static str,
-        /// Its value.
+        /// Value of `key`.
         value: u64,
-        /// The key that bounds it.
+        /// Key whose value is the upper bound.
         other_key: &'static str,
-        /// Its value.
+        /// Value of `other_key`.
         other_value: u64,
     },
-    /// Every layer is valid by itself but the result does not fit this machine (such as a size beyond its word).
+    /// Each layer is valid on its own, but the result does not fit this machine (for example a size beyond its word
+    /// size).
     #[error("the configuration cannot be used: {reason}")]
     Unfit {
-        /// The key, and why.
+        /// Key, and the reason.
         reason: String,
     },
 }

@@ -1,8 +1,8 @@
-//! The layers above the defaults, each checked by itself before they are merged, so that a fault names the file,
-//! variable or flag it is from.
+//! Layers above the defaults. Each layer is checked before the layers are merged, so that a fault names the file,
+//! variable or flag that sets the value.
 //!
-//! The `config` crate collects (TOML, environment) and merges. Between the two stands [`Layer`], because the crate
-//! alone converts values of a wrong kind in silence and forgets which variable a value is from.
+//! The `config` crate collects (TOML, environment) and merges. [`Layer`] stands between the two steps, because the
+//! crate alone converts values of a wrong type silently and does not record the variable of a value.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -14,29 +14,29 @@ use super::schema::Schema;
 use super::setting::Setting;
 use super::{DEFAULT_TOML, ENVIRONMENT_PREFIX};
 
-/// Where a configuration is read from. The default is the process's environment and nothing else.
+/// Sources of a configuration. The default reads the environment of the process only.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// The file given by `--config`. Without it no file is read.
+    /// File given by `--config`. `None`: no file is read.
     pub file: Option<PathBuf>,
-    /// The environment; `None` is the process's own.
+    /// Variables by name. `None`: the environment of the process.
     pub environment: Option<HashMap<String, String>>,
-    /// What the command line sets.
+    /// Keys set by the command line.
     pub flags: Vec<Flag>,
 }
 
-/// A key set by a flag of the command line.
+/// Key set by a flag of the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flag {
-    /// The flag as typed, such as `--port`.
+    /// Name of the flag, such as `--port`.
     pub name: &'static str,
-    /// The key it sets, such as `server.port`.
+    /// Key that the flag sets, such as `server.port`.
     pub key: &'static str,
-    /// The value as typed.
+    /// Value as typed.
     pub text: String,
 }
 
-/// Merges the defaults and all of `sources`.
+/// Merges the defaults with all layers of `sources`.
 pub(super) fn merge(sources: &Sources) -> Result<::config::Config, LoadError> {
     let schema = Schema::of_defaults();
     let layers = [
@@ -63,7 +63,7 @@ pub(super) fn merge(sources: &Sources) -> Result<::config::Config, LoadError> {
     })
 }
 
-/// What one source sets: values of the right kind and range by their dotted key, and what was wrong.
+/// Values that one source sets, by their dotted key and within their type and range, and the faults of the source.
 #[derive(Debug, Clone, Default)]
 struct Layer {
     values: BTreeMap<String, Value>,
@@ -91,7 +91,7 @@ impl Layer {
             .separator("__")
             .source(variables);
         match environment.collect() {
-            // In the order of the keys, since the environment has none and the faults should.
+            // Sorted by key: the environment has no order, and the order of the faults must be stable.
             Ok(variables) => {
                 for (key, value) in variables.into_iter().collect::<BTreeMap<_, _>>() {
                     let name = format!("{ENVIRONMENT_PREFIX}_{}", key.to_uppercase().replace('.', "__"));
@@ -145,7 +145,7 @@ impl Source for Layer {
     }
 }
 
-/// Reads exactly `path`: the crate's own file source would also try the name with other endings.
+/// Reads exactly `path`. The file source of the crate would also try the name with other extensions.
 fn read_toml(path: &Path) -> Result<BTreeMap<String, Value>, Fault> {
     let text = std::fs::read_to_string(path).map_err(|error| Fault::Unreadable {
         path: path.to_owned(),
@@ -160,7 +160,7 @@ fn read_toml(path: &Path) -> Result<BTreeMap<String, Value>, Fault> {
     }
 }
 
-/// A parse error in one line: place and reason, without the excerpt of the file (lines 2 to 4) in between.
+/// Formats a parse error as one line: position and reason, without the excerpt of the file (lines 2 to 4) in between.
 fn on_one_line(error: &str) -> String {
     let lines: Vec<&str> = error
         .lines()

@@ -1,16 +1,17 @@
-//! The configuration: what an operator can set, and nothing that he cannot.
+//! The configuration: every key that an operator can set.
 //!
-//! Four layers, each winning over the one before, key by key:
+//! The layers, in ascending priority, are merged key by key:
 //!
 //! ```text
 //! config/default.toml < --config FILE < TALUS_HUB_SECTION__KEY < --host --port --ops-listen --data-dir --log-format
 //! ```
 //!
-//! Strict, because a key that is silently ignored is an outage later: an unknown key, a value of a wrong kind or out of
-//! range is a [`Fault`] that names key, value, place and what is allowed, in whichever layer it stands and even if a
-//! higher layer would hide it. All faults are reported at once.
+//! Loading is strict, because a key that is silently ignored causes a failure later. An unknown key, a value of a wrong
+//! type or a value out of range is a [`Fault`] that names the key, the value, the source and the allowed values. A
+//! fault counts in every layer, even if a higher layer overrides the value. All faults are reported at once.
 //!
-//! Loading reads the file and the environment and changes nothing; whether directories exist is for others to find out.
+//! Loading reads the file and the environment and changes no state. The parts that use a directory check that it
+//! exists.
 
 mod fault;
 mod layers;
@@ -34,37 +35,37 @@ pub use sections::{
     Cors, Data, Limits, Log, LogFormat, Ops, Projects, Realtime, Rest, Server, Sessions, Storage, Templates,
 };
 
-/// The defaults, and the operator's reference for every key.
+/// Defaults, and the operator's reference for every key.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
 
-/// Every environment variable of ours begins with this and an underscore.
+/// Prefix of every environment variable of the hub. An underscore follows.
 pub const ENVIRONMENT_PREFIX: &str = "TALUS_HUB";
 
-/// A complete configuration. [`Config::default`] is the embedded one, without file, environment or flags.
+/// A complete configuration. [`Config::default`] is the embedded configuration, without file, environment or flags.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The HTTP server.
+    /// HTTP server.
     pub server: Server,
-    /// Where the log is.
+    /// Storage of the log.
     pub data: Data,
     /// Saved project files.
     pub projects: Projects,
-    /// The blueprints of projects.
+    /// Blueprints of projects.
     pub templates: Templates,
-    /// Which web pages may use the hub.
+    /// Web pages that may use the hub.
     pub cors: Cors,
-    /// The REST API.
+    /// REST API.
     pub rest: Rest,
     /// Socket.IO.
     pub realtime: Realtime,
-    /// What one client or one session may ask of the hub.
+    /// Limits on the demands of one client or one session.
     pub limits: Limits,
-    /// The life of a session's actor.
+    /// Lifecycle of a session's actor.
     pub sessions: Sessions,
-    /// What is logged, and how.
+    /// Level and format of log lines.
     pub log: Log,
-    /// What operators see and do.
+    /// Interface for operators.
     pub ops: Ops,
 }
 
@@ -73,7 +74,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Every fault of every layer; or, if each layer is valid by itself, every contradiction in the result.
+    /// Returns every fault of every layer. If each layer is valid on its own, returns every contradiction in the
+    /// result.
     pub fn load(sources: &Sources) -> Result<Self, LoadError> {
         let config: Self = layers::merge(sources)?
             .try_deserialize()
@@ -88,16 +90,18 @@ impl Config {
         }
     }
 
-    /// The whole configuration as TOML with the comments of the defaults: itself a valid configuration file.
+    /// Prints the whole configuration as TOML with the comments of the defaults. The text is a valid configuration
+    /// file.
     ///
     /// # Errors
     ///
-    /// If a value was set in code that TOML cannot hold, such as a number beyond 63 bits; a loaded one has none.
+    /// Returns an error if code has set a value that TOML cannot hold, such as a number beyond 63 bits. A loaded
+    /// configuration has no such value.
     pub fn to_toml(&self) -> Result<String, toml_edit::ser::Error> {
         print::to_toml(self)
     }
 
-    /// The directory of project files: `projects.dir`, which starts at `data.dir` unless it is absolute.
+    /// Directory of project files: `projects.dir`, relative to `data.dir` unless absolute.
     #[must_use]
     pub fn projects_dir(&self) -> PathBuf {
         self.data.dir.join(&self.projects.dir)

@@ -1,16 +1,16 @@
-//! Networks of proxies: an address, or an address and how many of its bits count.
+//! Networks of proxies: an address, or an address with a prefix length.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// Reads an entry of `server.trusted_proxies`.
+/// Parses an entry of `server.trusted_proxies`.
 pub(super) fn read(text: &str) -> Option<IpNet> {
     let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
     text.parse().ok().or_else(address)
 }
 
-/// Checks an entry; `Err` says what is allowed.
+/// Checks an entry. `Err` names the allowed form.
 pub(super) fn check(text: &str) -> Result<(), String> {
     read(text)
         .map(drop)

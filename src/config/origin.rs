@@ -1,10 +1,11 @@
-//! An origin of web pages, exactly as browsers send it in the `Origin` header.
+//! Web origins, exactly as browsers send them in the `Origin` header.
 
 use axum::http::Uri;
 
 const EXAMPLE: &str = r#"must be scheme://host[:port] without a path, such as "https://tracker.example""#;
 
-/// Checks that `text` is what a browser would send, byte by byte, since it is compared so. `Err` says what is allowed.
+/// Checks that `text` is an origin byte by byte as a browser sends it, since origins are compared as bytes. `Err` names
+/// the allowed form.
 pub(super) fn check(text: &str) -> Result<(), String> {
     if text.contains('*') {
         return Err(format!(
@@ -18,7 +19,7 @@ pub(super) fn check(text: &str) -> Result<(), String> {
     Err(format!("{text:?} would never match: browsers send {sent:?}"))
 }
 
-/// What a browser sends for a page at `text`: lower case, no default port, no path.
+/// Returns the origin that a browser sends for a page at `text`: lower case, without default port and path.
 fn as_sent(text: &str) -> Option<String> {
     let uri: Uri = text.parse().ok()?;
     let scheme = uri.scheme_str()?.to_ascii_lowercase();
@@ -26,7 +27,7 @@ fn as_sent(text: &str) -> Option<String> {
     let without_user = uri.authority()?.as_str().rsplit('@').next()?;
     let port = match without_user.strip_prefix(host)?.strip_prefix(':') {
         None => None,
-        // Not `Uri::port_u16`, which takes a port that is no number of 16 bits for none.
+        // `Uri::port_u16` is not used: it returns `None` for a port beyond 16 bits.
         Some(port) => Some(port.parse::<u16>().ok()?),
     };
     let port = match (scheme.as_str(), port) {

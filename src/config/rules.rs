@@ -1,6 +1,6 @@
-//! What a value must be beyond its kind.
+//! Rules for values beyond their type.
 //!
-//! The range of a number follows from the end of its name, so that a new key has one from the start.
+//! The suffix of a key's name determines the range of a number, so that every new key has a range.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -15,17 +15,17 @@ use super::sections::{LogFormat, Storage};
 use super::setting::Setting;
 use crate::telemetry;
 
-/// 30 days, in milliseconds: far beyond any use, far below what adding to a clock could overflow.
+/// 30 days in milliseconds: above every useful duration, and below the point where adding to a clock overflows.
 const MILLISECONDS_MAX: i64 = 30 * 24 * 60 * 60 * 1000;
-/// 1 GiB: also a size on a machine of 32 bits.
+/// 1 GiB: representable as a size on a machine of 32 bits.
 const BYTES_MAX: i64 = 1 << 30;
-/// For everything that is counted: below the largest semaphore of a machine of 32 bits.
+/// Upper bound of counts: below the largest semaphore of a machine of 32 bits.
 const COUNT_MAX: i64 = 100_000_000;
 
-/// More threads than the largest machine has processors serve nobody faster.
+/// Upper bound of threads: more than the processors of the largest machine, beyond which threads add no speed.
 const WORKER_THREADS_MAX: i64 = 1024;
 
-/// Checks one value by itself; `Err` says what is allowed.
+/// Checks one value on its own. `Err` names the allowed values.
 pub(super) fn check(key: &str, setting: &Setting) -> Result<(), String> {
     match setting {
         Setting::Boolean(_) => Ok(()),
@@ -39,7 +39,7 @@ pub(super) fn check(key: &str, setting: &Setting) -> Result<(), String> {
     }
 }
 
-/// Checks what involves two values.
+/// Checks the rules that involve two values.
 pub(super) fn contradictions(config: &Config) -> Vec<Fault> {
     let (server, rest, realtime) = (&config.server, &config.rest, &config.realtime);
     let receiving = ("server.receiving_bytes_max", server.receiving_bytes_max as u64);
@@ -73,11 +73,11 @@ fn at_most((key, value): (&'static str, u64), (other_key, other_value): (&'stati
 fn range(key: &str) -> RangeInclusive<i64> {
     match key {
         "server.port" => 0..=i64::from(u16::MAX),
-        // Zero has a meaning for these: do not wait.
+        // Zero: do not wait.
         "server.shutdown_grace_ms" | "rest.min_seq_wait_ms" | "sessions.restart_backoff_ms" => 0..=MILLISECONDS_MAX,
         // Zero: as many as there are processors.
         "server.worker_threads" => 0..=WORKER_THREADS_MAX,
-        // And for these: none.
+        // Zero: none.
         "limits.command_filter_bytes_max" => 0..=BYTES_MAX,
         "rest.compressions_max" => 0..=COUNT_MAX,
         _ if key.ends_with("_ms") => 1..=MILLISECONDS_MAX,
@@ -106,7 +106,7 @@ fn check_text(key: &str, text: &str) -> Result<(), String> {
             .map_err(|_| "must be one of sqlite, memory".to_owned()),
         "server.pages_dir" => Ok(()),
         "log.level" => telemetry::filter(text).map(drop).map_err(|error| error.to_string()),
-        // The others are directories.
+        // All other text keys are directories.
         _ if text.is_empty() => Err("must be the path of a directory".to_owned()),
         _ => Ok(()),
     }

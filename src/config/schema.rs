@@ -1,4 +1,4 @@
-//! The keys there are and their kinds, taken from the embedded defaults: a key exists if it has a default.
+//! Keys and their types, taken from the embedded defaults: a key exists if it has a default.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use super::rules;
 use super::setting::{Setting, describe};
 use super::{DEFAULT_TOML, ENVIRONMENT_PREFIX};
 
-/// Every default by section and name.
+/// Defaults by section and name.
 #[derive(Debug)]
 pub(super) struct Schema {
     sections: BTreeMap<String, BTreeMap<String, Setting>>,
 }
 
 impl Schema {
-    /// The schema that the embedded defaults describe.
+    /// Builds the schema from the embedded defaults.
     pub(super) fn of_defaults() -> Self {
         let defaults = File::from_str(DEFAULT_TOML, FileFormat::Toml)
             .collect()
@@ -32,7 +32,7 @@ impl Schema {
         self.sections.contains_key(section)
     }
 
-    /// Every default with its dotted key.
+    /// Returns every default with its dotted key.
     #[cfg(test)]
     pub(super) fn entries(&self) -> impl Iterator<Item = (String, &Setting)> {
         self.sections.iter().flat_map(|(section, keys)| {
@@ -41,7 +41,7 @@ impl Schema {
         })
     }
 
-    /// The value of `key` in a file, if the key exists and the value is of its kind and range.
+    /// Checks the value of `key` from a file: the key exists, and the value has its type and is in its range.
     pub(super) fn accept(&self, key: &str, kind: &ValueKind, origin: &str) -> Result<Setting, Fault> {
         let default = self.default_of(key, &describe(kind), origin)?;
         match Setting::from_kind(kind) {
@@ -55,7 +55,8 @@ impl Schema {
         }
     }
 
-    /// The value of `key` in a variable or flag, if the key exists and `text` reads as its kind and is in its range.
+    /// Parses the value of `key` from a variable or flag: the key exists, and `text` parses as its type and is in its
+    /// range.
     pub(super) fn read(&self, key: &str, text: &str, origin: &str) -> Result<Setting, Fault> {
         let default = self.default_of(key, &format!("{text:?}"), origin)?;
         match default.read_alike(text) {

@@ -1,7 +1,8 @@
-//! The sections of the configuration, one struct each. The meaning of a key for operators is in `config/default.toml`;
-//! here is what the code may rely on. Values of a loaded configuration are within the ranges of `rules`.
+//! Sections of the configuration, one struct each. `config/default.toml` explains each key to operators; the docs here
+//! state the guarantees for code. Values of a loaded configuration are within the ranges of `rules`.
 //!
-//! Durations stay whole milliseconds, as written, and have an accessor without the `_ms` that gives the [`Duration`].
+//! Durations are stored as whole milliseconds, as written. An accessor without the suffix `_ms` returns the
+//! [`Duration`].
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,48 +17,48 @@ use super::network;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
-    /// The IP address (IPv6 without brackets) or host name to listen on.
+    /// IP address (IPv6 without brackets) or host name to listen on.
     pub host: String,
-    /// The TCP port to listen on; 0 lets the system choose.
+    /// TCP port to listen on; 0 lets the system choose.
     pub port: u16,
-    /// Host names by which the hub may be addressed, beside those that follow from other keys.
+    /// Host names by which the hub may be addressed, in addition to the names that follow from other keys.
     pub hosts: Vec<String>,
-    /// The longest request body, in bytes.
+    /// Maximum size of a request body in bytes.
     pub body_bytes_max: usize,
-    /// Bytes of unfinished requests and messages, over all connections.
+    /// Maximum bytes of incomplete requests and messages, over all connections.
     pub receiving_bytes_max: usize,
-    /// The largest head of a request, in bytes.
+    /// Maximum size of a request's head in bytes.
     pub head_bytes_max: usize,
-    /// How long a request may take, in milliseconds.
+    /// Maximum duration of a request in milliseconds.
     pub request_timeout_ms: u64,
-    /// The most connections of clients.
+    /// Maximum number of connections of clients.
     pub connections_max: usize,
-    /// The most connections of one address.
+    /// Maximum number of connections of one address.
     pub connections_per_address_max: usize,
-    /// Addresses and networks of proxies; each parses as one.
+    /// Addresses and networks of proxies; each parses as an address or a network.
     pub trusted_proxies: Vec<String>,
-    /// How long a connection may take to send its first byte, in milliseconds.
+    /// Maximum time to the first byte of a connection, in milliseconds.
     pub first_byte_timeout_ms: u64,
-    /// How long a head may take, in milliseconds.
+    /// Maximum time from the first byte of a head to its last, in milliseconds.
     pub head_timeout_ms: u64,
-    /// How long a connection may stand idle, in milliseconds.
+    /// Maximum idle time of a connection between two requests, in milliseconds.
     pub keep_alive_timeout_ms: u64,
-    /// How long a body may stop, in milliseconds.
+    /// Maximum wait for the next byte of a body, in milliseconds.
     pub body_stall_timeout_ms: u64,
-    /// How long a body may be waited for, in milliseconds.
+    /// Maximum wait for a whole body, in milliseconds.
     pub body_timeout_ms: u64,
-    /// How long a write may wait for room, in milliseconds.
+    /// Maximum wait of a write for room, in milliseconds.
     pub write_stall_timeout_ms: u64,
-    /// Longest time of a whole shutdown, in milliseconds; 0 does not wait.
+    /// Maximum duration of a shutdown in milliseconds; 0 does not wait.
     pub shutdown_grace_ms: u64,
-    /// The directory of web pages that are served at `/`; empty: none are.
+    /// Directory of web pages that are served at `/`; empty: no pages are served.
     pub pages_dir: PathBuf,
-    /// Threads that serve; 0: as many as there are processors.
+    /// Worker threads of the runtime; 0: as many as there are processors.
     pub worker_threads: usize,
 }
 
 impl Server {
-    /// Threads that serve; `None`: as many as there are processors.
+    /// Worker threads of the runtime; `None`: as many as there are processors.
     #[must_use]
     pub const fn worker_threads(&self) -> Option<usize> {
         match self.worker_threads {
@@ -66,13 +67,13 @@ impl Server {
         }
     }
 
-    /// How long a request may take.
+    /// Maximum duration of a request.
     #[must_use]
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
     }
 
-    /// Networks of the proxies; an address is a network of its own.
+    /// Networks of the proxies. A single address is a network of one address.
     #[must_use]
     pub fn trusted_networks(&self) -> Vec<IpNet> {
         self.trusted_proxies
@@ -81,35 +82,35 @@ impl Server {
             .collect()
     }
 
-    /// Longest time of a whole shutdown; zero does not wait.
+    /// Maximum duration of a shutdown; zero does not wait.
     #[must_use]
     pub fn shutdown_grace(&self) -> Duration {
         Duration::from_millis(self.shutdown_grace_ms)
     }
 }
 
-/// `[data]`: where the hub keeps what must survive it.
+/// `[data]`: storage of the data that survives a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// The directory of the log; relative to the working directory.
+    /// Directory of the log; relative to the working directory.
     pub dir: PathBuf,
-    /// What keeps the log.
+    /// Medium of the log.
     pub storage: Storage,
 }
 
-/// What keeps the log.
+/// Medium of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Storage {
-    /// A file in the data directory. What is acknowledged is on the disk (P3).
+    /// A file in the data directory. Acknowledged commands are on the disk (P3).
     Sqlite,
-    /// The process's memory: for trying things out. Everything is gone when it ends.
+    /// Memory of the process, for trials. The log is lost when the process ends.
     Memory,
 }
 
 impl Storage {
-    /// The word that stands for it in a file, a variable or a flag.
+    /// Returns the word for the variant in a file, a variable or a flag.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -123,31 +124,32 @@ impl Storage {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Projects {
-    /// The directory as written; [`Config::projects_dir`](super::Config::projects_dir) is the one to open.
+    /// Directory as written. [`Config::projects_dir`](super::Config::projects_dir) returns the directory to open.
     pub dir: PathBuf,
-    /// The largest project file that is read or written, in bytes.
+    /// Maximum size in bytes of a project file that is read or written.
     pub file_bytes_max: usize,
 }
 
-/// `[templates]`: the blueprints of projects.
+/// `[templates]`: blueprints of projects.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Templates {
-    /// The directory of the `<template id>.yaml` files; relative to the working directory.
+    /// Directory of the `<template id>.yaml` files; relative to the working directory.
     pub dir: PathBuf,
-    /// The largest template file that is read, in bytes.
+    /// Maximum size in bytes of a template file that is read.
     pub file_bytes_max: usize,
-    /// The most template files that are listed.
+    /// Maximum number of template files that are listed.
     pub files_max: usize,
 }
 
-/// `[cors]`: which web pages may use the hub. Holds for REST and, since no CORS rule protects them, for websockets too.
+/// `[cors]`: web pages that may use the hub. The section applies to REST, and to websockets too, since CORS does not
+/// protect websockets.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cors {
-    /// Whether every port of localhost, 127.0.0.1 and `[::1]` is let in, over http and https.
+    /// True: every port of localhost, 127.0.0.1 and `[::1]` is an allowed origin, over http and https.
     pub allow_localhost: bool,
-    /// Further origins, each exactly as a browser sends it in the `Origin` header: compare bytes.
+    /// Further origins, each exactly as a browser sends it in the `Origin` header. Origins are compared as bytes.
     pub origins: Vec<String>,
 }
 
@@ -155,38 +157,38 @@ pub struct Cors {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rest {
-    /// Whether every answer to a command carries the graph.
+    /// True: every answer to a command carries the graph.
     pub return_graph: bool,
-    /// How long a read with `min_seq` waits, in milliseconds.
+    /// Maximum wait of a read with `min_seq`, in milliseconds.
     pub min_seq_wait_ms: u64,
-    /// The most items in one page.
+    /// Maximum number of items in one page.
     pub page_items_max: usize,
-    /// The items in one page unless the request says otherwise; at most `page_items_max`.
+    /// Number of items in one page without `?limit=`; at most `page_items_max`.
     pub page_items_default: usize,
-    /// The most streams of events that are open at one time.
+    /// Maximum number of open event streams.
     pub streams_max: usize,
-    /// Size in bytes from which on an answer is compressed for clients that accept it.
+    /// Minimum size in bytes of an answer that is compressed for clients that accept compression.
     pub compression_bytes_min: usize,
-    /// Answers that are compressed at one time; 0: none.
+    /// Maximum number of answers that are compressed at one time; 0: no compression.
     pub compressions_max: usize,
-    /// Bytes of answers that are made and not yet written, of all readers together.
+    /// Maximum bytes of answers that are encoded and not yet written, over all readers.
     pub reading_bytes_max: usize,
-    /// Readers that read the log or encode at one time.
+    /// Maximum number of readers that read the log or encode at one time.
     pub readers_max: usize,
-    /// Documents that readers have for themselves at one time.
+    /// Maximum number of documents that are held for single readers at one time.
     pub documents_max: usize,
-    /// How long a reader waits for its place, in milliseconds.
+    /// Maximum wait of a reader for its permit, in milliseconds.
     pub reading_wait_ms: u64,
 }
 
 impl Rest {
-    /// How long a reader waits for its place.
+    /// Maximum wait of a reader for its permit.
     #[must_use]
     pub fn reading_wait(&self) -> Duration {
         Duration::from_millis(self.reading_wait_ms)
     }
 
-    /// How long a read with `min_seq` waits.
+    /// Maximum wait of a read with `min_seq`.
     #[must_use]
     pub fn min_seq_wait(&self) -> Duration {
         Duration::from_millis(self.min_seq_wait_ms)
@@ -197,251 +199,251 @@ impl Rest {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Realtime {
-    /// Whether there is Socket.IO at all (P10).
+    /// False: Socket.IO is off (P10).
     pub enabled: bool,
-    /// How often a client is sent a ping, in milliseconds.
+    /// Interval between pings to a client, in milliseconds.
     pub ping_interval_ms: u64,
-    /// How long a client may take to answer a ping, in milliseconds.
+    /// Maximum time for a client to answer a ping, in milliseconds.
     pub ping_timeout_ms: u64,
-    /// How long a connection may take to join its namespace, in milliseconds.
+    /// Maximum time for a connection to join its namespace, in milliseconds.
     pub connect_timeout_ms: u64,
-    /// The most connections over all sessions.
+    /// Maximum number of connections over all sessions.
     pub connections_max: usize,
-    /// The most sockets in one session.
+    /// Maximum number of sockets in one session.
     pub sockets_per_session_max: usize,
-    /// The most packets that wait for one socket.
+    /// Maximum number of packets that wait for one socket.
     pub outgoing_packets_per_socket_max: usize,
-    /// The most refusals that wait for one socket before its connection is closed.
+    /// Maximum number of refusals that wait for one socket. Beyond the limit its connection is closed.
     pub refusals_waiting_max: usize,
-    /// Deliveries, each of one command to one socket, that a room may have yet to make before its session takes another
-    /// command.
+    /// Maximum number of undelivered deliveries of a room, each of one command to one socket. Beyond the limit its
+    /// session accepts no command.
     pub room_deliveries_waiting_max: usize,
-    /// The most bytes of events in one `session:events`, unless a single command has more.
+    /// Maximum bytes of events in one `session:events`. A single command may exceed the limit.
     pub events_packet_bytes_max: usize,
-    /// Whether a client may connect without a session, and join and leave some later.
+    /// True: a client may connect without a session, and join and leave sessions later.
     pub late_join: bool,
-    /// The most sessions that one socket may be in.
+    /// Maximum number of sessions that one socket may be in.
     pub sessions_per_socket_max: usize,
-    /// The most bytes of large syncs that one session has on their way at one time.
+    /// Maximum bytes of large syncs of one session in flight.
     pub sync_bytes_in_flight_max: usize,
-    /// The longest message of a client, in bytes.
+    /// Maximum size of a client's message in bytes.
     pub message_bytes_max: usize,
-    /// Time from the first byte of a message to its last, in milliseconds.
+    /// Maximum time from the first byte of a message to its last, in milliseconds.
     pub message_timeout_ms: u64,
-    /// Bytes that wait to be written to one websocket before nothing more is read from it.
+    /// Bytes that wait to be written to one websocket at which reading from the websocket stops.
     pub unwritten_bytes_max: usize,
-    /// Time in which a websocket has to take something of what waits for it, in milliseconds.
+    /// Maximum time for which a websocket may take none of its waiting bytes, in milliseconds.
     pub write_stall_ms: u64,
-    /// Time for the upgrade of a polling session to a websocket, in milliseconds.
+    /// Maximum time for the upgrade of a polling session to a websocket, in milliseconds.
     pub upgrade_timeout_ms: u64,
-    /// The shortest delay before a reconnect, in milliseconds; at most `reconnect_max_ms`.
+    /// Minimum delay before a reconnect, in milliseconds; at most `reconnect_max_ms`.
     pub reconnect_min_ms: u64,
-    /// The longest delay before a reconnect, in milliseconds.
+    /// Maximum delay before a reconnect, in milliseconds.
     pub reconnect_max_ms: u64,
-    /// How often a slow socket is tried again, in milliseconds.
+    /// Interval between resync attempts to a slow socket, in milliseconds.
     pub slow_consumer_retry_ms: u64,
-    /// How often rooms are compared with the connections there are, in milliseconds.
+    /// Interval between comparisons of rooms with open connections, in milliseconds.
     pub sweep_interval_ms: u64,
-    /// How long after something happened a room is told again where its session is, in milliseconds.
+    /// Delay from a change of a session to its `session:tick`, in milliseconds.
     pub tick_interval_ms: u64,
-    /// For how long a room gathers changes of presence before its sockets are told, in milliseconds.
+    /// Interval over which a room coalesces changes of presence, in milliseconds.
     pub presence_interval_ms: u64,
-    /// The longest state of a client's presence, in bytes of its JSON text.
+    /// Maximum size of a client's presence state, in bytes of its JSON text.
     pub presence_state_bytes_max: usize,
-    /// The most clients of one session whose presence is told of.
+    /// Maximum number of clients of one session whose presence is published.
     pub presence_clients_max: usize,
 }
 
 impl Realtime {
-    /// How often a client is sent a ping.
+    /// Interval between pings to a client.
     #[must_use]
     pub fn ping_interval(&self) -> Duration {
         Duration::from_millis(self.ping_interval_ms)
     }
 
-    /// How long a client may take to answer a ping.
+    /// Maximum time for a client to answer a ping.
     #[must_use]
     pub fn ping_timeout(&self) -> Duration {
         Duration::from_millis(self.ping_timeout_ms)
     }
 
-    /// How long a connection may take to join its namespace.
+    /// Maximum time for a connection to join its namespace.
     #[must_use]
     pub fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
     }
 
-    /// Time from the first byte of a message to its last.
+    /// Maximum time from the first byte of a message to its last.
     #[must_use]
     pub const fn message_timeout(&self) -> Duration {
         Duration::from_millis(self.message_timeout_ms)
     }
 
-    /// Time in which a websocket has to take something of what waits for it.
+    /// Maximum time for which a websocket may take none of its waiting bytes.
     #[must_use]
     pub const fn write_stall(&self) -> Duration {
         Duration::from_millis(self.write_stall_ms)
     }
 
-    /// Time for the upgrade of a polling session to a websocket.
+    /// Maximum time for the upgrade of a polling session to a websocket.
     #[must_use]
     pub const fn upgrade_timeout(&self) -> Duration {
         Duration::from_millis(self.upgrade_timeout_ms)
     }
 
-    /// The shortest delay before a reconnect.
+    /// Minimum delay before a reconnect.
     #[must_use]
     pub fn reconnect_min(&self) -> Duration {
         Duration::from_millis(self.reconnect_min_ms)
     }
 
-    /// The longest delay before a reconnect.
+    /// Maximum delay before a reconnect.
     #[must_use]
     pub fn reconnect_max(&self) -> Duration {
         Duration::from_millis(self.reconnect_max_ms)
     }
 
-    /// How long after something happened a room is told again where its session is.
+    /// Delay from a change of a session to its `session:tick`.
     #[must_use]
     pub fn tick_interval(&self) -> Duration {
         Duration::from_millis(self.tick_interval_ms)
     }
 
-    /// For how long a room gathers changes of presence before its sockets are told.
+    /// Interval over which a room coalesces changes of presence.
     #[must_use]
     pub fn presence_interval(&self) -> Duration {
         Duration::from_millis(self.presence_interval_ms)
     }
 
-    /// How often rooms are compared with the connections there are.
+    /// Interval between comparisons of rooms with open connections.
     #[must_use]
     pub fn sweep_interval(&self) -> Duration {
         Duration::from_millis(self.sweep_interval_ms)
     }
 
-    /// How often a slow socket is tried again.
+    /// Interval between resync attempts to a slow socket.
     #[must_use]
     pub fn slow_consumer_retry(&self) -> Duration {
         Duration::from_millis(self.slow_consumer_retry_ms)
     }
 }
 
-/// `[limits]`: what one client or one session may ask of the hub (P9).
+/// `[limits]`: limits on the demands of one client or one session (P9).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// The longest name of a node, in characters.
+    /// Maximum length of a node's name in characters.
     pub name_chars_max: usize,
-    /// The largest value of a property, in bytes of its JSON text.
+    /// Maximum size of a property's value, in bytes of its JSON text.
     pub value_bytes_max: usize,
-    /// The most properties of one node.
+    /// Maximum number of properties of one node.
     pub properties_per_node_max: usize,
-    /// The deepest a graph may nest, in nodes.
+    /// Maximum depth of a graph in nodes.
     pub depth_max: usize,
-    /// The most nodes in one session.
+    /// Maximum number of nodes in one session.
     pub nodes_per_session_max: usize,
-    /// The most commands in one batch.
+    /// Maximum number of commands in one batch.
     pub batch_commands_max: usize,
-    /// The most commands of one session that can be undone.
+    /// Maximum number of commands of one session that can be undone.
     pub undo_depth_max: usize,
-    /// The memory one session keeps for undoing, in bytes.
+    /// Maximum memory of one session's undo history in bytes.
     pub undo_bytes_max: usize,
-    /// The newest events of one session kept for clients that reconnect.
+    /// Number of newest events of one session that are kept for clients that reconnect.
     pub replay_window_events: usize,
-    /// About how many bytes those events may have.
+    /// Approximate maximum bytes of the events kept for clients that reconnect.
     pub replay_window_bytes_max: usize,
-    /// The most unanswered commands of one session.
+    /// Maximum number of unanswered commands of one session.
     pub in_flight_per_session_max: usize,
-    /// The most unanswered commands of all sessions.
+    /// Maximum number of unanswered commands of all sessions.
     pub in_flight_max: usize,
-    /// The most commands in one append to the log.
+    /// Maximum number of commands in one append to the log.
     pub group_commands_max: usize,
-    /// The memory of one session for telling new commands from long ago, in bytes; 0 asks the log about each.
+    /// Maximum memory in bytes of one session's deduplication filter; 0: the log is queried for each command.
     pub command_filter_bytes_max: usize,
-    /// The largest graph that is loaded, in bytes of the request.
+    /// Maximum size of a graph that is loaded, in bytes of the request.
     pub graph_bytes_max: usize,
-    /// The deepest that JSON of a client may nest.
+    /// Maximum depth of a client's JSON.
     pub json_depth_max: usize,
-    /// The most sessions.
+    /// Maximum number of sessions.
     pub sessions_max: usize,
 }
 
-/// `[sessions]`: the life of a session's actor.
+/// `[sessions]`: lifecycle of a session's actor.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sessions {
-    /// How long a session may stand idle before it leaves memory, in milliseconds.
+    /// Idle time after which a session leaves memory, in milliseconds.
     pub idle_timeout_ms: u64,
-    /// The events between two snapshots of a session, about.
+    /// Approximate number of events between two snapshots of a session.
     pub snapshot_events: usize,
-    /// The most restarts within the window before quarantine (P8).
+    /// Maximum number of restarts within the window before quarantine (P8).
     pub restarts_max: u32,
-    /// The span over which restarts are counted, in milliseconds.
+    /// Window over which restarts are counted, in milliseconds.
     pub restart_window_ms: u64,
-    /// The delay before the second restart in a row, in milliseconds; 0 restarts at once.
+    /// Delay before the second restart in a row, in milliseconds; 0: no delay.
     pub restart_backoff_ms: u64,
 }
 
 impl Sessions {
-    /// How long a session may stand idle before it leaves memory.
+    /// Idle time after which a session leaves memory.
     #[must_use]
     pub fn idle_timeout(&self) -> Duration {
         Duration::from_millis(self.idle_timeout_ms)
     }
 
-    /// The span over which restarts are counted.
+    /// Window over which restarts are counted.
     #[must_use]
     pub fn restart_window(&self) -> Duration {
         Duration::from_millis(self.restart_window_ms)
     }
 
-    /// The delay before the second restart in a row; zero restarts at once.
+    /// Delay before the second restart in a row; zero: no delay.
     #[must_use]
     pub fn restart_backoff(&self) -> Duration {
         Duration::from_millis(self.restart_backoff_ms)
     }
 }
 
-/// `[ops]`: what operators see and do.
+/// `[ops]`: interface for operators.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ops {
-    /// The address and port to listen on, as one text; empty: nowhere; `auto`: the usual one, or a free port.
+    /// Address and port to listen on, as one text. Empty: no listener; `auto`: the default address, or a free port.
     pub listen: String,
-    /// The most connections of operators.
+    /// Maximum number of connections of operators.
     pub connections_max: usize,
-    /// Whether sessions can be made to fail on purpose.
+    /// True: operators can make sessions fail on purpose.
     pub fault_injection: bool,
-    /// The most listeners to what happens in the tree of actors.
+    /// Maximum number of subscribers to the events of the actor tree.
     pub listeners_max: usize,
 }
 
-/// `[log]`: what is logged, and how.
+/// `[log]`: level and format of log lines.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
-    /// The shape of a log line.
+    /// Format of a log line.
     pub format: LogFormat,
-    /// The filter, as [`telemetry::filter`](crate::telemetry::filter) reads it.
+    /// Filter in the syntax of [`telemetry::filter`](crate::telemetry::filter).
     pub level: String,
-    /// Bytes of lines that may wait for standard error; further lines are lost.
+    /// Maximum bytes of lines that wait for standard error; further lines are lost.
     pub waiting_bytes_max: usize,
 }
 
-/// The shape of a log line.
+/// Format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Text on a terminal, JSON otherwise.
     Auto,
-    /// For people.
+    /// Text for people.
     Text,
-    /// For machines: one object a line.
+    /// JSON for machines: one object a line.
     Json,
 }
 
 impl LogFormat {
-    /// The word that stands for it in a file, a variable or a flag.
+    /// Returns the word for the variant in a file, a variable or a flag.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

@@ -1,13 +1,13 @@
-//! A value of one key, in the four kinds the configuration has.
+//! Value of one key, in the four types of the configuration.
 //!
-//! The layering library converts between kinds without a word (`port = 5000.7` becomes 5001, `true` becomes 1). Here a
-//! value has the kind of the key's default, or it is a fault; only text from the environment and from flags is read.
+//! The layering library converts between types silently (`port = 5000.7` becomes 5001, `true` becomes 1). Here a value
+//! has the type of the key's default, or it is a fault. Only text from the environment and from flags is parsed.
 
 use std::fmt;
 
 use ::config::{Value, ValueKind};
 
-/// A value of the kind that the key's default has.
+/// Value with the type of the key's default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Setting {
     Boolean(bool),
@@ -17,7 +17,7 @@ pub(super) enum Setting {
 }
 
 impl Setting {
-    /// The setting in a value of the layering library, if it is of one of our kinds.
+    /// Converts a value of the layering library. `None`: the value has a type that no key has.
     pub(super) fn from_kind(kind: &ValueKind) -> Option<Self> {
         match kind {
             ValueKind::Boolean(value) => Some(Self::Boolean(*value)),
@@ -33,7 +33,7 @@ impl Setting {
         }
     }
 
-    /// Reads `text` as the kind of `self`. A list is separated by commas; blanks around its items are dropped.
+    /// Parses `text` as the type of `self`. A list is separated by commas; blanks around its items are dropped.
     pub(super) fn read_alike(&self, text: &str) -> Option<Self> {
         match self {
             Self::Boolean(_) => text.parse().ok().map(Self::Boolean),
@@ -44,12 +44,12 @@ impl Setting {
         }
     }
 
-    /// Whether both are of one kind.
+    /// Returns true if both values have the same type.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 
-    /// What a value of this kind must be.
+    /// Returns the name of the type, for the message "must be …".
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Boolean(_) => "true or false",
@@ -59,7 +59,7 @@ impl Setting {
         }
     }
 
-    /// The same as a value of the layering library, which remembers where it is from.
+    /// Converts to a value of the layering library, which records the source of the value.
     pub(super) fn into_value(self, origin: &str) -> Value {
         let origin = origin.to_owned();
         match self {
@@ -71,7 +71,7 @@ impl Setting {
     }
 }
 
-/// As it would stand in a file, on one line.
+/// Formats the value as in a file, on one line.
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -83,7 +83,7 @@ impl fmt::Display for Setting {
     }
 }
 
-/// Any value of the layering library on one line, for the message about a value of a wrong kind.
+/// Formats any value of the layering library on one line, for the message about a value of a wrong type.
 pub(super) fn describe(kind: &ValueKind) -> String {
     match kind {
         ValueKind::String(value) => format!("{value:?}"),

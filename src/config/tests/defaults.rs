@@ -1,4 +1,4 @@
-//! The documented defaults, the structs and the printed file are one and the same.
+//! The documented defaults, the structs and the printed file have the same keys and values.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ fn every_key_of_the_defaults_has_a_comment_on_the_line_above() {
     assert_eq!(
         keys,
         Schema::of_defaults().entries().count(),
-        "every key is on a line of its own"
+        "every key is on its own line"
     );
     assert!(undocumented.is_empty(), "{undocumented:#?}");
 }

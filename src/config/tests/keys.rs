@@ -1,4 +1,4 @@
-//! What is refused for its key, its file or its place, and with which words.
+//! Faults of keys, files and sections, with their texts.
 
 use std::collections::HashMap;
 

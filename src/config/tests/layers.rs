@@ -1,4 +1,4 @@
-//! Which layer wins, and what a loaded configuration gives.
+//! Precedence of the layers, and the accessors of a loaded configuration.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn every_layer_wins_over_the_one_below_and_only_for_the_keys_it_sets() {
     );
     assert_eq!(
         server.request_timeout_ms, 30_000,
-        "what no layer sets keeps its default"
+        "a key that no layer sets keeps its default"
     );
 }
 

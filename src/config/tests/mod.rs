@@ -1,4 +1,5 @@
-//! The promises of the configuration. Every test brings its own file, environment and flags; none reads the process's.
+//! Tests of the configuration. Every test has its own file, environment and flags; no test reads the environment of the
+//! process.
 
 mod defaults;
 mod keys;
@@ -10,7 +11,7 @@ use std::io::Write as _;
 
 use super::{Config, ENVIRONMENT_PREFIX, Flag, LoadError, Sources};
 
-/// The sources of one test, none of them the process's own.
+/// Sources of one test.
 #[derive(Default)]
 struct Given {
     file: Option<tempfile::NamedTempFile>,
@@ -53,7 +54,7 @@ impl Given {
         self.load().expect("a valid configuration")
     }
 
-    /// The text of the only fault, with the path of the temporary file replaced by `FILE`.
+    /// Returns the text of the only fault, with the path of the temporary file replaced by `FILE`.
     fn fault(&self) -> String {
         let faults = self.faults();
         assert_eq!(faults.len(), 1, "{faults:#?}");
@@ -78,7 +79,7 @@ fn given() -> Given {
     Given::default()
 }
 
-/// The variable that sets `key`.
+/// Returns the name of the variable that sets `key`.
 fn variable_of(key: &str) -> String {
     format!("{ENVIRONMENT_PREFIX}_{}", key.to_uppercase().replace('.', "__"))
 }

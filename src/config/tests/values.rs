@@ -1,4 +1,4 @@
-//! Which values are refused, and with which words.
+//! Faults of values, with their texts.
 
 use std::time::Duration;
 
