@@ -1,4 +1,4 @@
-//! Project files: reading every shape that a project was ever written in, writing one.
+//! Project files: imports every format of projects, exports one.
 
 mod export;
 mod import;

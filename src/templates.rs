@@ -1,7 +1,7 @@
-//! Templates: one YAML file each, whose name is the template's id, and those that the binary has with it.
+//! Templates: one YAML file each, named after the template's id, and the templates built into the binary.
 //!
-//! They are read when they are needed. A template is small, people edit it while the hub runs, and a cache would have
-//! to find out when it is stale by looking at the file anyway.
+//! A template is read when it is needed. A template is small and people edit it while the hub runs. A cache would have
+//! to check the file for changes on each use anyway.
 
 mod built_in;
 mod tree;
@@ -21,46 +21,45 @@ use talus_actors::domain::{
 
 use crate::files::{ReadFileError, read_regular};
 
-/// Endings of a template's file. If an id has both, the first is read.
+/// Extensions of a template's file. If an id has files with both, the first extension is read.
 const ENDINGS: [&str; 2] = ["yaml", "yml"];
 
-/// How templates are found, and how much of them is read.
+/// Settings of a template store.
 #[derive(Debug, Clone)]
 pub struct TemplateSettings {
-    /// The directory of the files.
+    /// Directory of the files.
     pub dir: PathBuf,
-    /// Whether those of the binary are there too, unless the directory has one of the same id. Then the directory may be
-    /// missing.
+    /// True: the built-in templates are used for ids without a file in the directory, and the directory may be missing.
     pub built_in: bool,
-    /// The largest file that is read, in bytes.
+    /// Maximum size of a file that is read, in bytes.
     pub file_bytes_max: u64,
-    /// Files that are listed, at most.
+    /// Maximum number of files that are listed.
     pub files_max: usize,
 }
 
-/// The templates that there are. Its functions block: they are for a thread that may wait.
+/// Store of all templates. Its functions block, so they run on a blocking thread.
 #[derive(Debug, Clone)]
 pub struct TemplateStore(TemplateSettings);
 
-/// A template in a list, or why it cannot be used.
+/// Entry of a list: a template, or the reason why the template cannot be used.
 #[derive(Debug)]
 pub struct TemplateEntry {
-    /// Its id.
+    /// Id of the template.
     pub id: TemplateId,
-    /// What it says.
+    /// Content of the template, or its fault.
     pub template: Result<Arc<Blueprint>, TemplateLoadError>,
 }
 
-/// Why a template cannot be had.
+/// Reason why a template cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateLoadError {
-    /// There is no such file.
+    /// No file and no built-in template has the id.
     #[error("the template does not exist")]
     NotFound,
-    /// It is not a template, or not one that can be read.
+    /// The file is not a template, or cannot be read.
     #[error("{message}")]
     Invalid {
-        /// What is wrong, with line and field.
+        /// Fault with its line and field.
         message: String,
     },
 }
@@ -81,19 +80,19 @@ impl From<TemplateError> for TemplateLoadError {
     }
 }
 
-/// The ids of the files of a directory.
+/// Ids of the files of a directory.
 #[derive(Default)]
 struct Listing {
-    /// In order, as many as are listed.
+    /// Ids in ascending order, at most `files_max`.
     ids: BTreeSet<TemplateId>,
-    /// Files beyond the limit.
+    /// Number of files beyond the limit.
     left_out: usize,
-    /// Files with the ending of a template and a name that is no id.
+    /// Files with the extension of a template whose name is not an id.
     unnamed: Vec<String>,
 }
 
 impl TemplateStore {
-    /// The templates of a directory and no others.
+    /// Creates a store of the templates of a directory, without built-in templates.
     #[must_use]
     pub const fn new(dir: PathBuf) -> Self {
         Self(TemplateSettings {
@@ -104,32 +103,32 @@ impl TemplateStore {
         })
     }
 
-    /// The templates as they are set up.
+    /// Creates a store with the given settings.
     #[must_use]
     pub const fn with_settings(settings: TemplateSettings) -> Self {
         Self(settings)
     }
 
-    /// Looks at everything that is there, and writes a line to the log about each file that cannot be used. None of them
-    /// keeps the others from being used.
+    /// Checks all templates, and logs a line for each file that cannot be used. A broken file does not affect other
+    /// files.
     ///
     /// # Errors
-    /// Names the directory if it cannot be read.
+    /// Returns an error that names the directory if the directory cannot be read.
     pub fn inspect(&self) -> io::Result<()> {
         let dir = self.0.dir.display();
         let listing = self
             .listing()
             .map_err(|error| io::Error::new(error.kind(), format!("{dir} cannot be read: {error}")))?;
         for name in &listing.unnamed {
-            tracing::warn!(dir = %dir, file = ?name, "a file is passed over: its name is no template id");
+            tracing::warn!(dir = %dir, file = ?name, "a file is skipped: its name is not a template id");
         }
         if listing.left_out > 0 {
             tracing::warn!(dir = %dir, left_out = listing.left_out, max = self.0.files_max,
-                "templates are not listed: there are more than templates.files_max");
+                "templates beyond templates.files_max are not listed");
         }
         for id in &listing.ids {
             if ENDINGS.iter().all(|ending| self.path(id, ending).exists()) {
-                tracing::warn!(template_id = %id, "there are two files of one template: the one that ends in .yaml is read");
+                tracing::warn!(template_id = %id, "a template has two files; the .yaml file is read");
             }
         }
         for TemplateEntry { id, template } in self.entries(listing) {
@@ -140,10 +139,10 @@ impl TemplateStore {
         Ok(())
     }
 
-    /// All templates, by id. A broken one is told of with what is wrong.
+    /// Lists all templates by id. A broken template is listed with its fault.
     ///
     /// # Errors
-    /// If the directory cannot be read.
+    /// Returns an error if the directory cannot be read.
     pub fn list(&self) -> io::Result<Vec<TemplateEntry>> {
         Ok(self.entries(self.listing()?))
     }
@@ -160,10 +159,10 @@ impl TemplateStore {
         ids.into_iter().map(entry).collect()
     }
 
-    /// Reads a template: the directory's, else the binary's.
+    /// Loads a template from the directory, or else from the binary.
     ///
     /// # Errors
-    /// If it is not there, not readable, or not a template.
+    /// Returns an error if the template does not exist, cannot be read, or is not a template.
     pub fn load(&self, id: &TemplateId) -> Result<Arc<Blueprint>, TemplateLoadError> {
         let text = match self.read(id)? {
             Some(text) => text.into(),
@@ -174,7 +173,7 @@ impl TemplateStore {
         read_template(id, &text).map(Arc::new)
     }
 
-    /// The text of a template's file; `None` if it has none.
+    /// Reads the text of a template's file; `None`: no file has the id.
     fn read(&self, id: &TemplateId) -> Result<Option<String>, TemplateLoadError> {
         for ending in ENDINGS {
             match read_regular(&self.path(id, ending), self.0.file_bytes_max) {
@@ -194,7 +193,8 @@ impl TemplateStore {
         self.0.dir.join(format!("{id}.{ending}"))
     }
 
-    /// The files there. Files with another ending are none, such as an editor's copies.
+    /// Lists the template files of the directory. Files with another extension (such as an editor's backup) are
+    /// skipped.
     fn listing(&self) -> io::Result<Listing> {
         let mut listing = Listing::default();
         let entries = match fs::read_dir(&self.0.dir) {
@@ -226,10 +226,10 @@ impl TemplateStore {
     }
 }
 
-/// Reads the text of a template's file.
+/// Parses the text of a template's file.
 ///
 /// # Errors
-/// If it is not a template, with what is wrong.
+/// Returns the fault with its line and field if the text is not a template.
 pub fn read_template(id: &TemplateId, text: &str) -> Result<Blueprint, TemplateLoadError> {
     let document = yaml::parse(text.strip_prefix('\u{feff}').unwrap_or(text))?;
     Ok(Blueprint::build(id.clone(), document)?)

@@ -1,4 +1,5 @@
-//! Writing project files: the predecessor's newer shape, so that its front end reads them, and ours beside it.
+//! Export of project files: the format of the predecessor's newer versions, readable by its front end, with the hub's
+//! own fields added.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,29 +15,29 @@ use talus_actors::domain::{
 
 use super::{Vocabulary, import::build::marked};
 
-/// The format's name and version, for whoever reads the file.
+/// Name and version of the file format, for readers of the file.
 const FORMAT: &str = "talus-hub/1";
 
-/// What goes into a project file.
+/// Content of a project file.
 #[derive(Debug, Clone, Copy)]
 pub struct ProjectDocument<'a> {
-    /// The session that it is of.
+    /// Session whose state is written.
     pub session_id: SessionId,
-    /// The session's log.
+    /// Epoch of the session's log.
     pub epoch: Epoch,
-    /// The place in it.
+    /// Sequence number of the state within the epoch.
     pub seq: Seq,
-    /// The project.
+    /// Id of the project.
     pub project_id: &'a ProjectId,
-    /// Its name, if it has one.
+    /// Name of the project; `None`: the project has no name.
     pub project_name: Option<&'a str>,
-    /// Its template, if it has one.
+    /// Template of the project; `None`: the project has no template.
     pub template_id: Option<&'a TemplateId>,
-    /// What else the file held.
+    /// Top-level fields that an import kept without interpreting them.
     pub extras: &'a Extras,
-    /// The tree.
+    /// Tree of the project.
     pub graph: &'a Graph,
-    /// What the words mean.
+    /// Meaning of type and property words, from the template.
     pub vocabulary: Vocabulary<'a>,
 }
 
@@ -49,7 +50,7 @@ struct FileBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     project_name: Option<&'a str>,
     template_id: Option<&'a TemplateId>,
-    /// By type, the uuid that the name has among the properties: for whoever reads the file without the template.
+    /// For each type, the UUID of the property that holds the name, for readers of the file without the template.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     name_properties: BTreeMap<&'a TypeId, &'a PropertyId>,
     graph: GraphBody<'a>,
@@ -81,8 +82,8 @@ enum PropertyBody<'a> {
     Value(&'a Value),
 }
 
-/// The bytes of a project file: nodes in document order, so parents before children, and no deeper than any other
-/// file whatever the tree.
+/// Serialises a project file. Nodes are listed in document order, so parents precede their children. The depth of the
+/// JSON is constant, whatever the depth of the tree.
 #[must_use]
 pub fn project_file(document: &ProjectDocument<'_>) -> Vec<u8> {
     let nodes = document
@@ -106,7 +107,7 @@ pub fn project_file(document: &ProjectDocument<'_>) -> Vec<u8> {
         },
         extras: document.extras,
     };
-    // Two spaces, as the predecessor writes; our own types always serialize.
+    // An indent of two spaces, as the predecessor writes. The types of this module always serialise.
     let mut bytes = serde_json::to_vec_pretty(&body).unwrap_or_default();
     bytes.push(b'\n');
     bytes
@@ -128,7 +129,7 @@ fn node_body<'a>(id: NodeId, node: &'a Node, vocabulary: Vocabulary<'a>) -> Node
         .iter()
         .map(|(id, value)| (id.as_str(), PropertyBody::Value(value)))
         .collect();
-    // The predecessor has the name three times.
+    // The predecessor stores the name in three places.
     properties.insert(PropertyId::NAME, name(&content.name));
     if let Some(uuid) = vocabulary.name_property(&content.type_id) {
         properties.insert(uuid.as_str(), name(&content.name));
@@ -143,7 +144,7 @@ fn node_body<'a>(id: NodeId, node: &'a Node, vocabulary: Vocabulary<'a>) -> Node
     }
 }
 
-/// The node's own, with the marks that it deserves now.
+/// Returns the node's metadata with its current orphan marks.
 fn metadata(node: &Node, vocabulary: Vocabulary<'_>) -> Value {
     let mut own = node.content.metadata.as_deref().cloned();
     if let Some(Value::Object(members)) = &mut own {

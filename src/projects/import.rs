@@ -1,7 +1,7 @@
-//! From a document to a graph, whoever wrote it and when.
+//! Import: converts a document of any known format to a graph.
 //!
-//! First every shape becomes a flat list of nodes with what each says of its place ([`shape`]); then places are settled
-//! and the graph is built ([`build`]). No step recurses on the tree, and each is linear in it.
+//! First every format becomes a flat list of nodes with their links ([`shape`]). Then the links are resolved and the
+//! graph is built ([`build`]). No step recurses on the tree, and each step is linear in its size.
 
 pub(super) mod build;
 mod shape;
@@ -19,57 +19,57 @@ use talus_actors::domain::{
 
 use super::{Vocabulary, vocabulary::NameProperties};
 
-/// How much of a document may be other than a command would have it.
+/// Tolerance for names that a command would refuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strictness {
-    /// A project's file: a node whose name is blank gets the one that a new node has, and control characters in a name
-    /// become spaces. The predecessor lets such names be given, and a project is not lost for want of a name.
+    /// Project file: a node with a blank name gets the default name of a new node, and control characters in a name
+    /// become spaces. The predecessor accepts such names, and a project is not lost over a name.
     File,
-    /// A graph in a request: names are held to the rules of commands.
+    /// Graph in a request: names obey the rules of commands.
     Request,
 }
 
-/// What a document holds.
+/// Content of a document.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Imported {
-    /// The tree.
+    /// Tree of the document.
     pub graph: Graph,
-    /// Top-level keys that the hub does not interpret.
+    /// Top-level fields that the hub does not interpret.
     pub extras: BTreeMap<EcoString, Value>,
-    /// What the template does not know, and was kept.
+    /// Nodes of which the template does not know the type or some properties. The nodes are kept.
     pub orphans: Vec<Orphan>,
-    /// The project's name, if the document says it; else that of its only root.
+    /// Name of the project from the document, or else the name of its only root.
     pub project_name: Option<EcoString>,
 }
 
-/// A node that is not quite of the template.
+/// Node whose type or properties are not part of the template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
-    /// The node.
+    /// Id of the node.
     pub node_id: NodeId,
-    /// Whether the template does not have its type.
+    /// True if the template does not have the node's type.
     pub unknown_type: bool,
-    /// Properties that its type does not have.
+    /// Properties that the node's type does not have.
     pub properties: Vec<PropertyId>,
 }
 
-/// Why a document is refused, whole.
+/// Reason why a document is refused as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
-    /// It is not a graph.
+    /// The document is not a graph.
     #[error("{path}: {reason}")]
     Invalid {
-        /// Where.
+        /// Path of the fault in the document.
         path: String,
-        /// What is wrong there.
+        /// Fault at the path.
         reason: String,
     },
-    /// It is larger than the hub allows.
+    /// The document exceeds a limit of the hub.
     #[error("{path}: {exceeded}")]
     Limit {
-        /// Where.
+        /// Path of the fault in the document.
         path: String,
-        /// What is too large.
+        /// Limit that is exceeded.
         exceeded: LimitExceeded,
     },
 }
@@ -90,7 +90,7 @@ impl ImportError {
     }
 }
 
-/// Top-level keys that say what the hub knows otherwise, or writes anew.
+/// Top-level fields that the hub knows from elsewhere or writes anew.
 const OWN_KEYS: [&str; 13] = [
     "graph",
     "nodes",
@@ -107,13 +107,13 @@ const OWN_KEYS: [&str; 13] = [
     NAME_PROPERTIES,
 ];
 
-/// By type, the property that is the name of its nodes.
+/// Field that maps each type to the property that holds the name of its nodes.
 const NAME_PROPERTIES: &str = "name_properties";
 
-/// The template that a document names, in any of the places where files do.
+/// Returns the template that a document names, from each of the fields that files use.
 ///
 /// # Errors
-/// If what stands there cannot be a template's id.
+/// Returns an error if the field cannot be a template's id.
 pub fn template_of(document: &Json) -> Result<Option<TemplateId>, ImportError> {
     let listed = || match document.get("templates") {
         None | Some(Json::Null) => Ok(None),
@@ -142,10 +142,10 @@ pub fn template_of(document: &Json) -> Result<Option<TemplateId>, ImportError> {
         .map_err(|_| ImportError::invalid(path, format!("{name:?} is no template's id")))
 }
 
-/// Reads a document, or the graph in one.
+/// Imports a document, or the graph within a document.
 ///
 /// # Errors
-/// Names the place at fault. Nothing of a document is taken if not all of it can be.
+/// Returns the path of the fault. A document is imported as a whole or not at all.
 pub fn import(
     document: Json,
     vocabulary: Vocabulary<'_>,
@@ -180,7 +180,7 @@ pub fn import(
     })
 }
 
-/// The graph of a document that has it at the top.
+/// Takes the graph out of a document that holds it at the top level.
 fn take_own(document: &mut Map<String, Json>) -> Map<String, Json> {
     let keys = ["nodes", "roots", "edges"];
     keys.into_iter()

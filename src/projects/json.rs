@@ -1,28 +1,28 @@
-//! Reading JSON that may be deep: a nested graph has two levels of JSON for each of its own.
+//! Parser for deep JSON: a nested graph has two levels of JSON for each level of nodes.
 
 use serde::Deserialize as _;
 
-/// Why a text is not a document.
+/// Reason why a text is not a document.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
-    /// It is nested too deeply to be one.
+    /// The text is nested too deeply.
     #[error("the JSON is nested more than {max} levels deep")]
     TooDeep {
-        /// The levels that it may have.
+        /// Maximum number of levels.
         max: usize,
     },
-    /// It is not JSON.
+    /// The text is not JSON.
     #[error("malformed JSON: {0}")]
     Malformed(#[from] serde_json::Error),
 }
 
-/// Reads a JSON document of at most `depth_max` levels.
+/// Parses a JSON document of at most `depth_max` levels.
 ///
-/// The depth is counted before anything is built, and the parser gets stack as it needs it: no depth that is let in
-/// can exhaust a thread's stack.
+/// The depth is counted before a value is built, and the parser grows its stack as needed. No accepted depth can
+/// exhaust the stack of a thread.
 ///
 /// # Errors
-/// If it is not JSON, or too deep.
+/// Returns an error if the text is not JSON, or too deep.
 pub fn parse_document(bytes: &[u8], depth_max: usize) -> Result<serde_json::Value, JsonError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if depth(bytes) > depth_max {
@@ -35,7 +35,7 @@ pub fn parse_document(bytes: &[u8], depth_max: usize) -> Result<serde_json::Valu
     Ok(document)
 }
 
-/// How deep brackets go, those in strings aside.
+/// Returns the maximum nesting of brackets outside of strings.
 fn depth(bytes: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let (mut in_string, mut escaped) = (false, false);

@@ -1,7 +1,7 @@
-//! Project files on disk: one JSON file each, whose name is the project's id.
+//! Project files on disk: one JSON file each, named after the project's id.
 //!
-//! A file is replaced as a whole: written beside, flushed to the disk, renamed over the old one. Whenever the machine
-//! stops, there is the old file or the new one.
+//! A file is replaced atomically: written to a temporary file, flushed to the disk, renamed over the old file. A crash
+//! at any time leaves the old file or the new file.
 
 use std::{
     fs::{self, File},
@@ -11,52 +11,52 @@ use std::{
 
 use talus_actors::domain::ids::ProjectId;
 
-/// What files that are being written begin with. No project's id begins with a dot.
+/// Prefix of temporary files. No project's id begins with a dot.
 const UNFINISHED: &str = ".unfinished-";
 
-/// The folder of project files. Its functions block: they are for a thread that may wait.
+/// Directory of project files. Its functions block, so they run on a blocking thread.
 #[derive(Debug, Clone)]
 pub struct ProjectStore {
     dir: PathBuf,
     file_bytes_max: usize,
 }
 
-/// Why a project file cannot be had.
+/// Reason why a project file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// There is no such file.
+    /// The project has no file.
     #[error("the project file does not exist")]
     NotFound,
-    /// It is larger than the hub reads.
+    /// The file is larger than the limit.
     #[error("the project file is larger than {max} bytes")]
     TooLarge {
-        /// What the hub reads.
+        /// Limit in bytes, from `projects.file_bytes_max`.
         max: usize,
     },
-    /// It cannot be read.
+    /// The system refuses to open or read the file.
     #[error("the project file cannot be read: {0}")]
     Io(#[from] io::Error),
 }
 
-/// Why a project file was not written.
+/// Reason why a project file was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// It is larger than the hub reads: it could not be opened again.
+    /// The file would be larger than the limit, so it could not be opened again.
     #[error("the project file would be larger than {max} bytes")]
     TooLarge {
-        /// What the hub reads.
+        /// Limit in bytes, from `projects.file_bytes_max`.
         max: usize,
     },
-    /// The disk refuses.
+    /// The disk refuses the write.
     #[error("the project file cannot be written: {0}")]
     Io(#[from] io::Error),
 }
 
 impl ProjectStore {
-    /// Opens a folder, which is made if it is not there, and clears away what a crash left half written.
+    /// Opens a directory, creates it if it is missing, and removes temporary files left by a crash.
     ///
     /// # Errors
-    /// Names the path if it cannot be used.
+    /// Returns an error that names the path if the directory cannot be used.
     pub fn open(dir: PathBuf, file_bytes_max: usize) -> io::Result<Self> {
         let named =
             |error: io::Error| io::Error::new(error.kind(), format!("{} cannot be used: {error}", dir.display()));
@@ -71,7 +71,7 @@ impl ProjectStore {
                 fs::remove_file(path).map_err(named)?;
             }
         }
-        // That the folder can be written to is found out now, and not by the first who saves.
+        // A test write reports a directory without write permission at the start, and not at the first save.
         tempfile::Builder::new()
             .prefix(UNFINISHED)
             .tempfile_in(&dir)
@@ -79,10 +79,11 @@ impl ProjectStore {
         Ok(Self { dir, file_bytes_max })
     }
 
-    /// Writes a project's file and returns its name. When it returns, the file is on the disk.
+    /// Writes a project's file and returns its name. The file is on the disk when the function returns.
     ///
     /// # Errors
-    /// If it is too large to be read again, or the disk refuses. The old file is still there then.
+    /// Returns an error if the file is too large to be read again, or if the disk refuses. The old file remains in both
+    /// cases.
     pub fn write(&self, project_id: &ProjectId, bytes: &[u8]) -> Result<String, WriteError> {
         let max = self.file_bytes_max;
         if bytes.len() > max {
@@ -100,17 +101,17 @@ impl ProjectStore {
     /// Reads a project's file.
     ///
     /// # Errors
-    /// If it is not there, too large, or not readable.
+    /// Returns an error if the file does not exist, is too large, or cannot be read.
     pub fn read(&self, project_id: &ProjectId) -> Result<Vec<u8>, ReadError> {
         let path = self.path(project_id);
-        // Opening a pipe waits for somebody to write to it, and a folder opens and cannot be read.
+        // Opening a pipe would block until a process writes to it, and a directory opens but cannot be read.
         if !is_file(&path) {
             return Err(ReadError::NotFound);
         }
         let file = File::open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => ReadError::NotFound,
             io::ErrorKind::PermissionDenied => {
-                tracing::warn!(path = %path.display(), %error, "a project file may not be read and is passed over");
+                tracing::warn!(path = %path.display(), %error, "a project file without read permission is skipped");
                 ReadError::NotFound
             }
             _ => ReadError::Io(error),
@@ -125,17 +126,18 @@ impl ProjectStore {
         }
     }
 
-    /// Whether a project has a file, or the name of its file is taken by something else.
+    /// Returns true if a project has a file, or if another entry (a directory, a pipe) has the name of its file.
     #[must_use]
     pub fn exists(&self, project_id: &ProjectId) -> bool {
         self.path(project_id).symlink_metadata().is_ok()
     }
 
-    /// The projects that have files, in order. A file whose name is no project's id is left alone and not listed; the
-    /// predecessor's files may have to be renamed. So is what is no file: a folder, a pipe, a link to nothing.
+    /// Lists the projects that have files, in ascending order. Files whose name is not a project's id are skipped;
+    /// files of the predecessor may have to be renamed. Entries that are not files (a directory, a pipe, a dangling
+    /// link) are skipped too.
     ///
     /// # Errors
-    /// If the folder cannot be read.
+    /// Returns an error if the directory cannot be read.
     pub fn list(&self) -> io::Result<Vec<ProjectId>> {
         let mut ids = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
@@ -151,10 +153,10 @@ impl ProjectStore {
         Ok(ids)
     }
 
-    /// Removes a project's file; false if there was none.
+    /// Removes a project's file. Returns false if the project has no file.
     ///
     /// # Errors
-    /// If the disk refuses.
+    /// Returns an error if the disk refuses.
     pub fn remove(&self, project_id: &ProjectId) -> io::Result<bool> {
         let path = self.path(project_id);
         if !is_file(&path) {
@@ -171,13 +173,13 @@ impl ProjectStore {
         self.dir.join(file_name(project_id))
     }
 
-    /// A new name is on the disk only when its folder is.
+    /// Flushes the directory: a new name is durable only after its directory is flushed.
     fn sync_dir(&self) -> io::Result<()> {
         File::open(Path::new(&self.dir))?.sync_all()
     }
 }
 
-/// Whether a path leads to a file, over links too.
+/// Returns true if a path leads to a regular file, over links too.
 fn is_file(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
@@ -214,7 +216,7 @@ mod tests {
         assert!(matches!(store.read(&id("b")), Err(ReadError::TooLarge { max: 10 })));
     }
 
-    /// P9: what is no file neither fails a list nor holds anybody up, and is not there to be read.
+    /// P9: an entry that is not a file fails no list, blocks no reader, and cannot be read.
     #[cfg(unix)]
     #[test]
     fn project_files_are_files() {

@@ -1,4 +1,4 @@
-//! Importing every shape, refusing every fault, and writing what reads the same again.
+//! Tests that import every format, refuse every fault, and import an exported file unchanged.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ fn written(imported: &Imported, blueprint: Option<&Blueprint>) -> Json {
     parse_document(&bytes, 100).expect("JSON")
 }
 
-/// The tree as indented names.
+/// Returns the tree as indented names.
 fn outline(graph: &Graph) -> Vec<String> {
     let line = |(id, node): (NodeId, &talus_actors::domain::graph::Node)| {
         format!("{}{}", " ".repeat(graph.depth(id) - 1), node.content.name)
@@ -104,7 +104,7 @@ fn the_older_shape_is_read_and_names_its_template() {
     assert_eq!(named_template(&document).as_deref(), Some("vehicle_restoration"));
     let blueprint = template(OWN_TEMPLATES, "vehicle_restoration").expect("ships");
     let imported = read(document, Some(&blueprint));
-    // A child that only the parent lists and one that only says so itself.
+    // One child is named only by its parent, the other child names only its parent.
     assert_eq!(outline(&imported.graph), ["Bronco", " Engine", " Brakes"]);
     assert!(imported.extras.is_empty() && imported.orphans.is_empty());
 }
@@ -336,7 +336,8 @@ fn a_hundred_thousand_nodes_are_read_without_recursion_or_a_walk_for_each() {
     assert_eq!(imported.graph.roots().len(), 99_001);
 }
 
-/// P5: nothing of a wrong type is repaired in silence: the graph is refused with the place, in a file and in a request.
+/// P5: a field of a wrong type is not repaired silently: the graph is refused with the path, in a file and in a
+/// request.
 #[test]
 fn field_of_a_wrong_type_is_refused_with_its_path() {
     let node = |key: &str, value: Json| {
@@ -404,7 +405,7 @@ fn field_of_a_wrong_type_is_refused_with_its_path() {
     );
 }
 
-/// A graph in a request is held to what commands are held to; what is absent is as for a command too.
+/// Names in a request obey the rules of commands. An absent name gets the default, as in a command.
 #[test]
 fn names_in_a_request_are_held_to_the_rules_of_commands() {
     let import = |node: Json| {
@@ -424,8 +425,8 @@ fn names_in_a_request_are_held_to_the_rules_of_commands() {
     }
 }
 
-/// P8: the predecessor takes what its template does not know out of the properties and into `metadata`, with the values.
-/// They are not lost.
+/// P8: the predecessor moves properties that its template does not know into `metadata`, with their values. The import
+/// restores the values.
 #[test]
 fn orphaned_values_of_the_predecessor_are_properties() {
     let blueprint = template(OWN_TEMPLATES, "software_project").expect("ships");
@@ -447,7 +448,11 @@ fn orphaned_values_of_the_predecessor_are_properties() {
             .map(|(_, value)| serde_json::to_string(value).expect("JSON"))
     };
     assert_eq!(of("old_cost").as_deref(), Some("\"3500\""));
-    assert_eq!(of("points").as_deref(), Some("5"), "what the node has now comes first");
+    assert_eq!(
+        of("points").as_deref(),
+        Some("5"),
+        "the node's current value takes precedence"
+    );
     assert_eq!(of("notes").as_deref(), Some("\"Ann\""), "the template knows it again");
     assert_eq!(
         serde_json::to_value(&node.content.metadata).expect("JSON"),
@@ -455,8 +460,8 @@ fn orphaned_values_of_the_predecessor_are_properties() {
     );
 }
 
-/// The name is no property, also if the template is missing: our own files say which one it is, and of a type that goes
-/// by its slug its id is known.
+/// The name is not a property, also if the template is missing: a file of the hub names the property, and the UUID of
+/// the name property follows from the slug of a type.
 #[test]
 fn name_is_no_property_when_the_template_is_missing() {
     let blueprint = template(OWN_TEMPLATES, "software_project").expect("ships");
@@ -471,12 +476,8 @@ fn name_is_no_property_when_the_template_is_missing() {
         assert_eq!(names.count(), 0);
     }
     assert!(!lost.extras.contains_key("name_properties"));
-    assert_eq!(
-        written(&lost, None).get("name_properties"),
-        None,
-        "there is no such property to name"
-    );
-    // The predecessor's older files.
+    assert_eq!(written(&lost, None).get("name_properties"), None, "no property to name");
+    // Older files of the predecessor.
     let derived = "fa022033-b113-6c72-9d43-23ffbb36331a";
     let old = json!({"nodes": {"a": {"type": "root", "properties": {derived: "Old title", "p": 1}}}});
     let read = read(old, None);

@@ -1,4 +1,4 @@
-//! What a file's words mean, with a template or without.
+//! Vocabulary of a file: the meaning of its type and property words, with or without a template.
 
 use std::collections::BTreeMap;
 
@@ -8,34 +8,34 @@ use talus_actors::domain::{
     ids::{PropertyId, TypeId},
 };
 
-/// Which property is the name of a type's nodes, as a file says it for whoever reads it without the template.
+/// Property that holds the name, by type. A file contains this map for readers without the template.
 pub(super) type NameProperties = BTreeMap<TypeId, PropertyId>;
 
-/// The words of a template, or those of nobody.
+/// Words of a template. Without a template every word stands for itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Vocabulary<'a> {
     blueprint: Option<&'a Blueprint>,
     names: Option<&'a NameProperties>,
 }
 
-/// The vocabulary of a session's template, if it has one that can be had.
+/// Returns the vocabulary of a session's template, or the vocabulary without a template for `None`.
 #[must_use]
 pub const fn vocabulary(blueprint: Option<&Blueprint>) -> Vocabulary<'_> {
     Vocabulary { blueprint, names: None }
 }
 
-/// What a property's word means.
+/// Meaning of a property's word.
 pub(super) enum Meaning {
-    /// The node's name.
+    /// Name of the node.
     Name,
-    /// A property; whether its values name nodes.
+    /// A property. `is_reference`: its values are ids of nodes.
     Property { id: PropertyId, is_reference: bool },
-    /// Nothing that the template knows.
+    /// The template does not have the word.
     Unknown,
 }
 
 impl<'a> Vocabulary<'a> {
-    /// With what the file itself says of names.
+    /// Adds the name properties that the file declares.
     pub(super) const fn with_names<'b>(self, names: &'b NameProperties) -> Vocabulary<'b>
     where
         'a: 'b,
@@ -46,7 +46,7 @@ impl<'a> Vocabulary<'a> {
         }
     }
 
-    /// A type by slug or uuid. Without a template every word is a type.
+    /// Returns the id of a type, from its slug or UUID. Without a template every word is a type.
     pub(super) fn type_id(&self, word: &str) -> Option<TypeId> {
         match self.blueprint {
             None => Some(TypeId::new(word)),
@@ -74,20 +74,22 @@ impl<'a> Vocabulary<'a> {
         }
     }
 
-    /// Whether a word that the template does not have is the name all the same: the file says so, or it is the uuid that is
-    /// derived for the name of a type of that slug. A node has one name, also if its template is missing.
+    /// Returns true for a word that is not in the template but names the node: the file declares the word, or the word
+    /// is the UUID derived for the name property of a type with that slug. So a node has one name also if its template
+    /// is missing.
     fn is_name_elsewhere(&self, type_id: &TypeId, word: &str) -> bool {
         let in_file = self.names.and_then(|names| names.get(type_id));
         let is = |id: &PropertyId| id.as_str().eq_ignore_ascii_case(word);
         in_file.is_some_and(is) || is(&derived_name_property(type_id.as_str()))
     }
 
-    /// The uuid under which files have a node's name among its properties.
+    /// Returns the UUID under which files list a node's name among its properties.
     pub(super) fn name_property(&self, type_id: &TypeId) -> Option<&'a PropertyId> {
         Some(&self.node_type(type_id)?.name_property()?.id)
     }
 
-    /// What the template does not know of a node: its type, or some of its properties.
+    /// Returns the parts of a node that the template does not know: true if its type is unknown, and its unknown
+    /// properties. `None`: the template knows the node fully, or there is no template.
     pub(super) fn orphaned(&self, content: &NodeContent) -> Option<(bool, Vec<PropertyId>)> {
         let blueprint = self.blueprint?;
         let Some(node_type) = blueprint.node_type(content.type_id.as_str()) else {

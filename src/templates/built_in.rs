@@ -1,8 +1,8 @@
-//! The templates that are in the binary, so that it needs no file beside it.
+//! Templates that are compiled into the binary, so that the binary needs no files.
 
 use talus_actors::domain::ids::TemplateId;
 
-/// Their ids and texts: the files of `config/templates`.
+/// Ids and texts of the files in `config/templates`.
 pub(super) const FILES: [(&str, &str); 3] = [
     ("novel", include_str!("../../config/templates/novel.yaml")),
     (

@@ -1,4 +1,4 @@
-//! Templates on the disk and in the binary.
+//! Tests of templates on the disk and in the binary.
 
 use std::os::unix::fs::symlink;
 
@@ -148,7 +148,7 @@ fn row(id: &str, told: &str) -> (String, String) {
     (id.to_owned(), told.to_owned())
 }
 
-/// P9, P11: an entry that is no readable file is told of, hides no other, and makes nobody wait.
+/// P9, P11: an entry that is not a readable file is listed with an error, hides no other entry, and blocks no reader.
 #[test]
 fn entries_that_are_no_files_are_listed_with_an_error() {
     let (dir, store) = store(&[("small.yaml", SMALL)]);
@@ -171,7 +171,7 @@ fn entries_that_are_no_files_are_listed_with_an_error() {
     store.inspect().expect("the directory is readable");
 }
 
-/// A file may end in `.yml`; where both are there, `.yaml` is read.
+/// Files ending in `.yml` are read; if `.yaml` exists too, `.yaml` is read.
 #[test]
 fn yml_files_are_read_and_yaml_wins() {
     let named = |name: &str| SMALL.replace("Small", name);
@@ -185,7 +185,7 @@ fn yml_files_are_read_and_yaml_wins() {
     assert_eq!(listed(&store), [row("a", "A yml"), row("b", "B yaml")]);
 }
 
-/// P9: a directory of any number of files is a list of bounded length, and each of its files can be used by its id.
+/// P9: a directory of any number of files yields a list of bounded length, and each file can be loaded by its id.
 #[test]
 fn no_more_files_are_listed_than_the_limit_says() {
     let (dir, _) = store(&[("c.yaml", SMALL), ("a.yaml", SMALL), ("b.yaml", SMALL)]);
@@ -197,7 +197,7 @@ fn no_more_files_are_listed_than_the_limit_says() {
     assert!(store.load(&id("c")).is_ok());
 }
 
-/// The binary has the templates that ship, and the directory comes first, also with a file that is broken.
+/// The binary has the shipped templates, and the directory takes precedence, also with a broken file.
 #[test]
 fn built_in_templates_are_those_of_the_repository_and_come_last() {
     let shipped = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/config/templates"));
@@ -241,7 +241,7 @@ fn built_in_templates_are_those_of_the_repository_and_come_last() {
     assert!(refused.contains("nowhere cannot be read"), "{refused}");
 }
 
-/// Where a text is due, a scalar is its own text: a version, names, labels, ids, options, defaults.
+/// A scalar is read as its own text in the place of a text: a version, names, labels, ids, options, defaults.
 #[test]
 fn numbers_booleans_and_dates_are_texts_where_a_text_is_due() {
     let text = "name: 2026\nversion: 1.10\ndescription: No\nnode_types:\n- id: 1\n  label: 2026-01-05\n  icon: ~\n  \
@@ -280,7 +280,7 @@ fn numbers_booleans_and_dates_are_texts_where_a_text_is_due() {
     assert_eq!(&*property("cost").name, "Cost");
 }
 
-/// A field of a wrong shape is named with its line, wherever it is.
+/// A field of the wrong type is named with its line at every level.
 #[test]
 fn wrong_shapes_name_line_and_field() {
     let types = |rest: &str| format!("name: T\nnode_types:\n- id: t\n  label: T\n{rest}");

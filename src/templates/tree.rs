@@ -1,7 +1,7 @@
-//! A YAML document as a tree, in which each node has its line and each scalar its own text.
+//! YAML document as a tree, in which each node has its line and each scalar its own text.
 //!
-//! A scalar means what the place where it stands makes of it: where a text is due, `1.10`, `No` and `2026-01-05` are what
-//! is written there, and not the number, boolean or date that YAML would read.
+//! The place of a scalar determines its type: in the place of a text, `1.10`, `No` and `2026-01-05` are the written
+//! texts, and not the number, boolean or date that YAML would read.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -13,32 +13,32 @@ use serde::{
 use serde_saphyr::{Spanned, options::NonFiniteFloatPolicy};
 use talus_actors::domain::value::Value;
 
-/// A node of the document.
+/// Node of the document.
 #[derive(Debug)]
 pub(super) struct Node {
-    /// Where it begins, counted from 1.
+    /// Line of the node's first character, counted from 1.
     pub(super) line: u64,
     pub(super) content: Content,
 }
 
 #[derive(Debug)]
 pub(super) enum Content {
-    /// `~`, `null` or nothing.
+    /// `~`, `null` or an empty value.
     Null,
     Scalar {
-        /// As it is written, without quotes.
+        /// Text as written, without quotes.
         text: EcoString,
-        /// As YAML reads it.
+        /// Value as YAML reads the text.
         value: Value,
     },
     List(Vec<Node>),
     Map(Vec<(EcoString, Node)>),
 }
 
-/// Reads a document. The parser holds its input to budgets of its own: depth, nodes, and aliases that multiply.
+/// Parses a document. The parser enforces its own limits on depth, number of nodes and expansion of aliases.
 ///
 /// # Errors
-/// Says in one line where it is no YAML.
+/// Returns one line with the position if the text is not YAML.
 pub(super) fn read(source: &str) -> Result<Node, String> {
     let options = serde_saphyr::options! {
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
@@ -48,7 +48,7 @@ pub(super) fn read(source: &str) -> Result<Node, String> {
     Ok(settle(source, seen))
 }
 
-/// The parser draws a picture of the place; a message has one line.
+/// Formats an error of the parser as one line, without the excerpt of the source.
 fn one_line(error: &serde_saphyr::Error) -> String {
     let text = error.to_string();
     let text = text
@@ -65,7 +65,7 @@ fn one_line(error: &serde_saphyr::Error) -> String {
 }
 
 impl Node {
-    /// The node as a value, with scalars as YAML reads them.
+    /// Converts the node to a value, with scalars as YAML reads them.
     pub(super) fn value(&self) -> Value {
         match &self.content {
             Content::Null => Value::Null,
@@ -78,7 +78,7 @@ impl Node {
         }
     }
 
-    /// The node as a value in which each scalar is its own text.
+    /// Converts the node to a value in which each scalar is its own text.
     pub(super) fn text_value(&self) -> Value {
         match &self.content {
             Content::Scalar { text, .. } => Value::Text(text.clone()),
@@ -88,7 +88,7 @@ impl Node {
     }
 }
 
-/// A node as the parser tells of it: a scalar that is no string is told without its text, which the source has.
+/// Node as the parser reports it. A scalar that is not a string comes without its text, which the source has.
 #[derive(Debug)]
 enum Seen {
     Null,
@@ -98,7 +98,7 @@ enum Seen {
     Map(Vec<(EcoString, Spanned<Seen>)>),
 }
 
-/// Gives each scalar its text. The depth of the tree is bounded by the parser's budget.
+/// Adds to each scalar its text from the source. The parser's limit on depth bounds the recursion.
 fn settle(source: &str, seen: Spanned<Seen>) -> Node {
     let (line, defined) = (seen.referenced.line(), seen.defined.span());
     let content = match seen.value {
@@ -129,7 +129,7 @@ fn settle(source: &str, seen: Spanned<Seen>) -> Node {
     Node { line, content }
 }
 
-/// A number keeps its digits, also those that a float would lose.
+/// Returns a number with all its written digits, which a float could lose.
 fn as_written(text: &str, typed: Value) -> Value {
     let number = || serde_json::from_str::<Value>(text).ok();
     match typed {
@@ -198,7 +198,7 @@ impl<'de> Visitor<'de> for SeenVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Seen, A::Error> {
         let mut map = Vec::new();
-        // A key that is null is one that nothing is called by.
+        // A null key becomes the empty key, which no field has.
         while let Some(key) = members.next_key::<Option<EcoString>>()? {
             map.push((key.unwrap_or_default(), members.next_value()?));
         }

@@ -1,5 +1,4 @@
-//! The YAML of templates: lenient in what it takes (unknown keys, numbers where texts are meant), exact in what it
-//! says about the rest.
+//! YAML of templates: lenient in its input (unknown keys, numbers in the place of texts), exact in its errors.
 
 use ecow::EcoString;
 use talus_actors::domain::{
@@ -15,10 +14,10 @@ use super::{
     tree::{self, Content, Node},
 };
 
-/// Reads a template's document.
+/// Parses a template's document.
 ///
 /// # Errors
-/// Says what is wrong, with line and field.
+/// Returns the fault with its line and field.
 pub(super) fn parse(text: &str) -> Result<TemplateDocument, TemplateLoadError> {
     let tree = tree::read(text).map_err(TemplateLoadError::invalid)?;
     let fields = Fields::of("", &tree)?;
@@ -83,7 +82,7 @@ fn property(path: &str, node: &Node) -> Result<PropertyDocument, TemplateError> 
     })
 }
 
-/// An option is its name, or an object with it.
+/// Reads an option: its name alone, or an object with the name.
 fn option(path: &str, node: &Node) -> Result<OptionDocument, TemplateError> {
     if let Content::Scalar { text, .. } = &node.content {
         return Ok(OptionDocument {
@@ -109,7 +108,7 @@ fn fault(path: &str, node: &Node, reason: &str) -> TemplateError {
     }
 }
 
-/// A scalar's own text.
+/// Returns the text of a scalar.
 fn required_text(path: &str, node: &Node) -> Result<EcoString, TemplateError> {
     match &node.content {
         Content::Scalar { text, .. } => Ok(text.clone()),
@@ -117,7 +116,7 @@ fn required_text(path: &str, node: &Node) -> Result<EcoString, TemplateError> {
     }
 }
 
-/// The members of an object, which is at `path`.
+/// Members of the object at `path`.
 struct Fields<'a> {
     path: &'a str,
     members: &'a [(EcoString, Node)],
@@ -143,7 +142,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A member; null is none.
+    /// Returns a member. A null member counts as absent.
     fn get(&self, key: &str) -> Option<&'a Node> {
         let member = self.members.iter().find(|(own, _)| own == key).map(|(_, node)| node);
         member.filter(|node| !matches!(node.content, Content::Null))
@@ -154,7 +153,7 @@ impl<'a> Fields<'a> {
         self.get(key).map(text).transpose()
     }
 
-    /// The name for people, by either of its keys.
+    /// Returns the display name, from either of its two keys.
     fn label(&self) -> Result<Option<EcoString>, TemplateError> {
         let label = self.text("label")?.filter(|label| !label.trim().is_empty());
         let name = self.text("name")?;
@@ -172,7 +171,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A list of things, each read with its path.
+    /// Reads each item of a list with its path.
     fn each<T>(
         &self,
         key: &str,
@@ -191,7 +190,7 @@ impl<'a> Fields<'a> {
             .collect()
     }
 
-    /// Tokens that stand here, or in `markup`, where the predecessor's templates have them.
+    /// Returns the markup tokens from this object, or from `markup`, their place in the predecessor's templates.
     fn markup_tokens(&self) -> Option<Value> {
         let within = || {
             let Value::Object(markup) = self.get("markup")?.value() else {

@@ -1,4 +1,4 @@
-//! From a list of nodes to a graph: places are settled, words translated, limits held.
+//! Second step of an import: resolves links, translates words, enforces limits, and builds the graph.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::projects::{Vocabulary, vocabulary::Meaning};
 
-/// Where every node is.
+/// Resolved parent and children of every node.
 struct Places {
     children: BTreeMap<NodeId, Vec<NodeId>>,
     parents: BTreeMap<NodeId, NodeId>,
@@ -64,7 +64,7 @@ pub(super) fn build(
     Ok((graph, orphans))
 }
 
-/// The ids, each of one node.
+/// Returns the ids, and refuses an id that two nodes have.
 fn distinct(nodes: &[Found]) -> Result<BTreeSet<NodeId>, ImportError> {
     let mut ids = BTreeSet::new();
     for node in nodes {
@@ -78,8 +78,8 @@ fn distinct(nodes: &[Found]) -> Result<BTreeSet<NodeId>, ImportError> {
     Ok(ids)
 }
 
-/// Lists of children say the order; a parent or an edge that says the same says nothing new, and one that no list has
-/// adds the node at the end.
+/// Resolves the links. Lists of children determine the order. A parent field or an edge that repeats a link is
+/// accepted, and a link that no list contains appends the node at the end.
 fn settle(shape: &Shape, ids: &BTreeSet<NodeId>) -> Result<Places, ImportError> {
     let mut places = Places {
         children: BTreeMap::new(),
@@ -121,7 +121,7 @@ fn settle(shape: &Shape, ids: &BTreeSet<NodeId>) -> Result<Places, ImportError> 
     Ok(places)
 }
 
-/// Builds the graph from the roots down. What is not reached hangs in a cycle.
+/// Builds the graph from the roots down. A node that is not reached is part of a cycle.
 fn plant(
     order: &[NodeId],
     places: &Places,
@@ -130,7 +130,7 @@ fn plant(
 ) -> Result<Graph, ImportError> {
     let mut graph = Graph::default();
     let is_root = |id: &&NodeId| !places.parents.contains_key(id);
-    // Depth first, so that a parent is there before its children and they come in their order.
+    // Depth first: a parent is inserted before its children, and children in their order.
     let mut ahead: Vec<(NodeId, usize)> = order.iter().filter(is_root).rev().map(|id| (*id, 1)).collect();
     while let Some((id, depth)) = ahead.pop() {
         let Some((path, content)) = contents.remove(&id) else {
@@ -167,7 +167,7 @@ struct Reader<'a> {
     vocabulary: Vocabulary<'a>,
     limits: &'a Limits,
     strictness: Strictness,
-    /// Ids as they were written, of nodes that have another one now.
+    /// Original ids of nodes whose id was replaced by a UUID.
     aliases: &'a BTreeSet<String>,
 }
 
@@ -183,7 +183,7 @@ impl Reader<'_> {
             }
             None => return Err(ImportError::invalid(format!("{path}.type"), "is required")),
         };
-        // A type that the template does not have is kept as it was written.
+        // A type that the template does not have is kept as written.
         let type_id = self
             .vocabulary
             .type_id(&word)
@@ -205,9 +205,10 @@ impl Reader<'_> {
         };
         metadata.remove(ORPHANED);
         match metadata.remove(ORPHANED_PROPERTIES) {
-            // The predecessor takes what its template does not know out of the properties, with the values.
+            // The predecessor moves properties that its template does not know out of the properties, with their
+            // values.
             Some(Json::Object(orphaned)) => self.restore(&type_id, &mut properties, orphaned),
-            // Our own mark is a list of ids, and is made anew.
+            // The hub's own mark is a list of ids, which is computed anew.
             None | Some(Json::Null | Json::Array(_)) => {}
             Some(_) => {
                 return Err(ImportError::invalid(
@@ -234,7 +235,7 @@ impl Reader<'_> {
         })
     }
 
-    /// Puts values back among the properties that were taken out of them, unless the node has another one by now.
+    /// Restores values that were moved out of the properties, unless the node has a newer value.
     fn restore(&self, type_id: &TypeId, properties: &mut Map<String, Json>, orphaned: Map<String, Json>) {
         let meaning = |word: &str| match self.vocabulary.property(type_id, word) {
             Meaning::Name => PropertyId::new(PropertyId::NAME),
@@ -249,7 +250,7 @@ impl Reader<'_> {
         properties.extend(gone);
     }
 
-    /// The properties by id, and the name if it is among them: a node has one name, so it does not stay there.
+    /// Returns the properties by id, and the name if a property holds it. The name is not kept among the properties.
     fn properties(
         &self,
         path: &str,
@@ -264,7 +265,7 @@ impl Reader<'_> {
                     if matches!(value, Json::Bool(_) | Json::Array(_) | Json::Object(_)) {
                         return Err(ImportError::invalid(at(), NAME_KINDS));
                     }
-                    // The slug says it, if both do.
+                    // The value under the slug `name` takes precedence over the value under the UUID.
                     if name.is_none() || word == PropertyId::NAME {
                         name = Some((format!("properties.{word}"), value));
                     }
@@ -295,7 +296,7 @@ impl Reader<'_> {
         Ok((properties, name))
     }
 
-    /// References follow the nodes that got another id.
+    /// Replaces references to nodes whose id was replaced.
     fn renamed(&self, value: Json) -> Json {
         match value {
             Json::String(text) if self.aliases.contains(&text) => Json::String(alias_id(&text).to_string()),
@@ -312,7 +313,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A name, which stands at `at`. The predecessor has numbers there too, which are texts.
+    /// Reads a name at the path `at`. Numbers are accepted as texts, since files of the predecessor contain them.
     fn name(&self, at: &str, written: Json) -> Result<EcoString, ImportError> {
         let text = match written {
             Json::String(text) => text,
@@ -346,10 +347,10 @@ impl Reader<'_> {
     }
 }
 
-/// What a name is made of.
+/// Message for a name of a wrong type.
 const NAME_KINDS: &str = "a name is a string";
 
-/// Metadata with the marks of an orphan.
+/// Adds the marks of an orphan to metadata.
 pub(in crate::projects) fn marked(metadata: Option<Value>, unknown_type: bool, properties: &[PropertyId]) -> Value {
     let mut members = match metadata {
         Some(Value::Object(members)) => Arc::unwrap_or_clone(members),

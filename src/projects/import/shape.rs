@@ -1,4 +1,4 @@
-//! The shapes of graphs: flat lists, maps by id, trees. All become one list.
+//! First step of an import: converts flat lists, maps by id, and trees to one list of nodes.
 
 use serde_json::{Map, Value as Json};
 use talus_actors::domain::{
@@ -9,28 +9,28 @@ use uuid::Uuid;
 
 use super::ImportError;
 
-/// A node as a document has it, and what the document says of its place.
+/// Node of a document with the links that the node declares.
 pub(super) struct Found {
-    /// Where it stands, for messages.
+    /// Path in the document, for messages.
     pub(super) path: String,
     pub(super) id: NodeId,
-    /// Its id as it was written, if that is not the id.
+    /// Original id, if it is not a UUID.
     pub(super) alias: Option<String>,
     pub(super) fields: Map<String, Json>,
-    /// The children that it names, in order, each with the place where it does.
+    /// Children that the node names, in order, each with its path.
     pub(super) children: Vec<(String, NodeId)>,
-    /// The parent that it names, with the place.
+    /// Parent that the node names, with its path.
     pub(super) parent: Option<(String, NodeId)>,
 }
 
-/// A graph as a list, and the links that stand beside it.
+/// Graph as a list of nodes with separate edges.
 pub(super) struct Shape {
     pub(super) nodes: Vec<Found>,
-    /// From parent to child, each with its place.
+    /// Edges from parent to child, each with its path.
     pub(super) edges: Vec<(String, NodeId, NodeId)>,
 }
 
-/// Reads a graph of any shape. `at` stands before every path.
+/// Reads a graph of any shape. `at` is the prefix of every path.
 pub(super) fn read(mut graph: Map<String, Json>, at: &str, limits: &Limits) -> Result<Shape, ImportError> {
     let edges = match graph.remove("edges") {
         None | Some(Json::Null) => Vec::new(),
@@ -78,7 +78,7 @@ pub(super) fn read(mut graph: Map<String, Json>, at: &str, limits: &Limits) -> R
     Ok(Shape { nodes, edges })
 }
 
-/// Counts nodes as they are found, so that a document that is far too large is not read to its end.
+/// Checks the limit on nodes while nodes are read, so that a document far beyond the limit is not read to its end.
 fn count(nodes: &[Found], path: &str, limits: &Limits) -> Result<(), ImportError> {
     let (max, found) = (limits.nodes_max, nodes.len() + 1);
     if found > max {
@@ -107,7 +107,7 @@ fn read_tree(roots: Vec<Json>, at: &str, limits: &Limits) -> Result<Vec<Found>, 
         let parent = parent.map(|parent| (path.clone(), parent));
         count(&nodes, &path, limits)?;
         let (mut found, children) = read_node(path, None, item)?;
-        // What a node in a tree says of its parent is where it stands.
+        // In a tree the position of a node determines its parent, and overrides the parent field.
         found.parent = parent;
         let (max, depth) = (limits.depth_max, levels.len());
         if depth > max {
@@ -146,7 +146,7 @@ fn read_flat(
     Ok(nodes)
 }
 
-/// A node's own fields, and its list of children as it stands.
+/// Reads a node's own fields, and its list of children unparsed.
 fn read_node(path: String, key: Option<String>, node: Json) -> Result<(Found, Vec<Json>), ImportError> {
     let Json::Object(mut fields) = node else {
         return Err(ImportError::invalid(path, "a node is an object"));
@@ -181,8 +181,8 @@ fn read_node(path: String, key: Option<String>, node: Json) -> Result<(Found, Ve
     ))
 }
 
-/// The field by the first of its spellings that is there, and which that is; the others go too. Null is as if it were not
-/// there.
+/// Removes a field under all its spellings. Returns the value of the first spelling that is present, with that
+/// spelling. A null value counts as absent.
 pub(super) fn first<'a>(fields: &mut Map<String, Json>, spellings: &[&'a str]) -> Option<(&'a str, Json)> {
     let mut found = None;
     for spelling in spellings {
@@ -212,8 +212,8 @@ fn read_edges(edges: &[Json], at: &str) -> Result<Vec<(String, NodeId, NodeId)>,
     Ok(links)
 }
 
-/// An id, and how it was written if that is no UUID. The predecessor made such ids from names; what refers to them is
-/// made from the same name.
+/// Parses an id. An id that is not a UUID is returned as an alias, too. The predecessor derived such ids from names;
+/// references use the same names.
 fn node_id(written: &Json, path: &str) -> Result<(NodeId, Option<String>), ImportError> {
     let Some(text) = written.as_str().filter(|text| !text.is_empty()) else {
         return Err(ImportError::invalid(path, "an id is a string that is not empty"));
@@ -224,7 +224,7 @@ fn node_id(written: &Json, path: &str) -> Result<(NodeId, Option<String>), Impor
     })
 }
 
-/// The id of a node that was named otherwise.
+/// Derives the UUID for an id that is not a UUID.
 pub(super) fn alias_id(text: &str) -> NodeId {
     NodeId::new(Uuid::new_v5(&Uuid::NAMESPACE_DNS, text.as_bytes()))
 }
