@@ -1,8 +1,8 @@
-//! Access of web pages: by which host names the hub may be addressed, and which origins may do what.
+//! Access of web pages: the host names by which the hub may be addressed, and the permissions of web origins.
 //!
-//! A page whose name is rebound to the hub's address is of the same origin as the hub for its browser, so only the name
-//! tells it apart. A page of another origin may send a request without asking first and do harm without reading the
-//! answer, so the origin is checked and not only told to the browser.
+//! A browser treats a page whose name is rebound to the hub's address as same-origin with the hub, so only the host
+//! name distinguishes such a page. A page of another origin may send a request without a preflight and do harm without
+//! reading the answer. So the origin is checked on the server, and not only reported to the browser.
 
 use std::{
     convert::Infallible,
@@ -30,10 +30,10 @@ use crate::{
     wire::error::Failure,
 };
 
-/// Ports at which a browser leaves the port out of `Host`. At any other, a `Host` without a port was written by a proxy.
+/// Ports that a browser omits from `Host`. At any other port, a `Host` without a port was written by a proxy.
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
 
-/// Rules of one part of the hub. A clone is one count.
+/// Access rules of one part of the hub. Cloning copies one pointer.
 #[derive(Debug, Clone)]
 pub struct Access(Arc<Rules>);
 
@@ -41,14 +41,14 @@ pub struct Access(Arc<Rules>);
 struct Rules {
     hosts: Hosts,
     origins: Origins,
-    /// Tests reads too: those that begin something, or that tell what no page may know.
+    /// Checks the origin of safe requests too: those that start a connection, or that return data hidden from pages.
     tests_reads: bool,
     port_may_be_lost: bool,
 }
 
 impl Access {
-    /// Rules of the REST API and of the pages at a port. A page of any origin may ask for something: CORS says whether it
-    /// may read the answer.
+    /// Creates the rules of the REST API and of the pages at a port. A page of any origin may send safe requests: CORS
+    /// determines its access to the answers.
     #[must_use]
     pub fn to_api(config: &Config, port: u16) -> Self {
         Self(Arc::new(Rules {
@@ -59,7 +59,8 @@ impl Access {
         }))
     }
 
-    /// Rules of the sockets at a port. CORS does not protect them: a browser asks nobody before it opens a websocket.
+    /// Creates the rules of the sockets at a port. CORS does not protect sockets: a browser sends no preflight before
+    /// it opens a websocket.
     #[must_use]
     pub fn to_sockets(config: &Config, port: u16) -> Self {
         Self(Arc::new(Rules {
@@ -70,7 +71,7 @@ impl Access {
         }))
     }
 
-    /// Rules of the operators' listener. `[cors]` is for clients' pages and has no say here.
+    /// Creates the rules of the operators' listener. `[cors]` applies to pages for clients and not to this listener.
     #[must_use]
     pub fn to_operations(config: &Config) -> Self {
         Self(Arc::new(Rules {
@@ -81,13 +82,13 @@ impl Access {
         }))
     }
 
-    /// Tests whether a page of this origin may read answers.
+    /// Returns true if a page of this origin may read answers.
     pub(super) fn allows_origin(&self, origin: &HeaderValue) -> bool {
         self.0.origins.allow(origin)
     }
 
     /// # Errors
-    /// Says which host or origin is refused, and which key lets it in.
+    /// Returns the refused host or origin, with the key that would allow it.
     fn check(&self, request: &Request) -> Result<(), Failure> {
         let own = self.0.hosts.check(request.uri(), request.headers())?;
         if self.0.tests_reads || !request.method().is_safe() {
@@ -112,7 +113,7 @@ impl Rules {
         };
         for origin in origins {
             let parsed = origin.to_str().ok().and_then(WebOrigin::parse);
-            // The browser knows better than the names tell: it knows the port and the scheme.
+            // `Sec-Fetch-Site` overrides the comparison of names: the browser knows the port and the scheme.
             let is_own = !from_elsewhere && parsed.as_ref().is_some_and(is_own);
             if !is_own && !self.origins.allow(origin) {
                 return Err(refused_origin(&String::from_utf8_lossy(origin.as_bytes())));
@@ -132,14 +133,14 @@ fn contains(headers: &HeaderMap, name: &str, words: &[&str]) -> bool {
     values.any(|value| words.iter().any(|word| value.trim().eq_ignore_ascii_case(word)))
 }
 
-/// A link that is followed: it shows the answer to a person and to no page.
+/// Returns true for a followed link: its answer is shown to a person and to no page.
 fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     method.is_safe()
         && contains(headers, "sec-fetch-mode", &["navigate"])
         && contains(headers, "sec-fetch-dest", &["document"])
 }
 
-/// Names by which the hub may be addressed. An IP address is no name: it cannot be rebound.
+/// Host names by which the hub may be addressed. IP addresses are always allowed, since they cannot be rebound.
 #[derive(Debug, Clone, Default)]
 struct Hosts(Vec<String>);
 
@@ -158,7 +159,7 @@ impl Hosts {
         Self(names.collect())
     }
 
-    /// Tests every host that a request names: that of its target, and that of its header. Gives the one that counts.
+    /// Checks every host that a request names, in its target and in its header. Returns the host that takes precedence.
     fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<Authority>, Failure> {
         let target = uri.authority().map(|authority| authority.as_str().as_bytes());
         let named = headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes);
@@ -181,19 +182,19 @@ impl Hosts {
             Host::Ipv4(_) | Host::Ipv6(_) => true,
             Host::Domain(name) => {
                 let name = name.strip_suffix('.').unwrap_or(name);
-                // No one can register a name below localhost, and browsers do not ask for it.
+                // No third party can register a name below localhost, and browsers resolve such names locally.
                 name == "localhost" || name.ends_with(".localhost") || self.0.iter().any(|own| own == name)
             }
         }
     }
 }
 
-/// Origins that may use the hub from a browser, beside its own.
+/// Origins, in addition to the hub's own, that may use the hub from a browser.
 #[derive(Debug, Clone, Default)]
 struct Origins {
     allow_localhost: bool,
     listed: Vec<WebOrigin>,
-    /// Listed origins of other schemes, such as those of desktop applications.
+    /// Listed origins of other schemes, such as the schemes of desktop applications.
     verbatim: Vec<String>,
 }
 
@@ -220,7 +221,7 @@ impl Origins {
     }
 }
 
-/// Refuses what [`Access`] does not let in, and counts it.
+/// Layer that refuses and counts requests that [`Access`] does not allow.
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
     pub access: Access,
@@ -236,7 +237,7 @@ impl<S> Layer<S> for Guard {
     }
 }
 
-/// See [`Guard`].
+/// Service of [`Guard`].
 #[derive(Debug, Clone)]
 pub(super) struct Guarded<S> {
     guard: Guard,
@@ -259,9 +260,12 @@ where
         let Err(failure) = self.guard.access.check(&request) else {
             return Either::Right(self.inner.call(request));
         };
-        tracing::debug!(code = failure.code, "a request was refused for its host or origin");
+        tracing::debug!(
+            code = failure.code,
+            "a request was refused because of its host or origin"
+        );
         let mut response = ApiError(failure).into_response();
-        // As CORS says it: the answer to another origin is another.
+        // The answer depends on the origin, as CORS requires it to be stated.
         response
             .headers_mut()
             .append(header::VARY, HeaderValue::from_static("origin"));

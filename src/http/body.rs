@@ -1,4 +1,4 @@
-//! Reading what a request says, with failures in our own words.
+//! Extractors for the parts of a request, with errors in the format of the protocol.
 
 use std::{collections::BTreeMap, convert::Infallible};
 
@@ -17,10 +17,10 @@ use talus_actors::domain::{
 use super::{ApiError, AppState};
 use crate::wire::{error::Failure, request::read};
 
-/// The header with which a client without a socket names itself.
+/// Header in which a client without a socket sends its client id.
 pub(super) const CLIENT_ID_HEADER: &str = "x-client-id";
 
-/// A JSON body as text: malformed encodings, other media types and too much of it are refused before it gets here.
+/// JSON body as text. Malformed encodings, other media types and bodies over the limit are refused.
 pub(crate) struct JsonText(pub(crate) String);
 
 impl FromRequest<AppState> for JsonText {
@@ -35,7 +35,7 @@ impl FromRequest<AppState> for JsonText {
     }
 }
 
-/// The JSON body of a graph that is loaded, as bytes: as large as what `GET …/graph` gives may be.
+/// JSON body of a graph that is loaded, as bytes. Its limit admits every graph that `GET …/graph` returns.
 pub(super) struct GraphBytes(pub(super) Bytes);
 
 impl FromRequest<AppState> for GraphBytes {
@@ -49,7 +49,7 @@ impl FromRequest<AppState> for GraphBytes {
     }
 }
 
-/// A JSON body as bytes.
+/// JSON body as bytes.
 struct JsonBytes(Bytes);
 
 impl FromRequest<AppState> for JsonBytes {
@@ -62,7 +62,7 @@ impl FromRequest<AppState> for JsonBytes {
     }
 }
 
-/// A body that may be absent: `{}` then.
+/// JSON body that may be absent. An absent body reads as `{}`.
 pub(super) struct OptionalJsonText(pub(super) String);
 
 impl FromRequest<AppState> for OptionalJsonText {
@@ -83,7 +83,7 @@ impl FromRequest<AppState> for OptionalJsonText {
     }
 }
 
-/// A body of which nothing is wanted: absent, or an object whatever is in it.
+/// Body without expected fields: absent, or any JSON object.
 pub(super) struct NoFields;
 
 impl FromRequest<AppState> for NoFields {
@@ -96,12 +96,12 @@ impl FromRequest<AppState> for NoFields {
     }
 }
 
-/// The limit of most bodies, by its name.
+/// Limit of most bodies, with its name.
 fn body_bytes_max(state: &AppState) -> (&'static str, usize) {
     ("body_bytes_max", state.config.server.body_bytes_max)
 }
 
-/// Refuses encoded bodies. A few bytes of them can be a great many.
+/// Refuses encoded bodies: a few encoded bytes can expand to very many.
 fn check_encoding(request: &Request) -> Result<(), Failure> {
     let mut values = request.headers().get_all(header::CONTENT_ENCODING).iter();
     let encoded = values.find(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
@@ -134,7 +134,7 @@ fn check_media_type(request: &Request) -> Result<(), Failure> {
 
 async fn read_bytes(request: Request, (limit, max): (&'static str, usize)) -> Result<Bytes, Failure> {
     let body = request.into_body();
-    // What is left of it is read off, or the connection closed, once the answer is there.
+    // The listener reads the rest of the body, or closes the connection, after the answer.
     let too_large = || {
         Failure::new("PAYLOAD_TOO_LARGE", format!("the body is larger than {max} bytes"))
             .with("limit", limit)
@@ -155,7 +155,7 @@ async fn read_bytes(request: Request, (limit, max): (&'static str, usize)) -> Re
     Ok(bytes.into())
 }
 
-/// The query, with faults that name their parameter.
+/// Query parameters, with errors that name their parameter.
 pub(crate) struct Params<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Send> FromRequestParts<AppState> for Params<T> {
@@ -168,7 +168,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<AppState> for Params<T> {
     }
 }
 
-/// The extractor says `…: parameter: what is wrong with it`.
+/// Converts the extractor's text, `…: parameter: reason`.
 fn parameter_failure(text: &str) -> Failure {
     let text = text.trim_start_matches("Failed to deserialize query string: ");
     match text.split_once(": ") {
@@ -177,8 +177,7 @@ fn parameter_failure(text: &str) -> Failure {
     }
 }
 
-/// What a path names: the text of its one parameter. What is not UTF-8 is nobody's name, and reads as one that nothing
-/// has.
+/// Text of a path's only parameter. Text that is not UTF-8 reads as a name that no resource has.
 pub(super) struct PathText(pub(super) String);
 
 impl FromRequestParts<AppState> for PathText {
@@ -193,7 +192,7 @@ impl FromRequestParts<AppState> for PathText {
     }
 }
 
-/// The session that a path names.
+/// Session named by a path.
 pub(crate) struct SessionPath(pub(crate) SessionId);
 
 impl FromRequestParts<AppState> for SessionPath {
@@ -205,7 +204,7 @@ impl FromRequestParts<AppState> for SessionPath {
     }
 }
 
-/// Who sends a request, as far as it says so.
+/// Author of a request, as far as the request names the author.
 pub(super) struct Sender(pub(super) Origin);
 
 impl FromRequestParts<AppState> for Sender {

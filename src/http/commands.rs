@@ -85,7 +85,7 @@ fn history_context(request: &HistoryRequest, origin: Origin, key: IdempotencyKey
     Ok(context(command_id, origin, request.expected_seq))
 }
 
-/// Has a command decided.
+/// Submits a command and waits for its outcome.
 pub(super) async fn submit(
     state: &AppState,
     session_id: SessionId,

@@ -1,7 +1,7 @@
-//! Compression of answers with gzip, for requests that accept it.
+//! Compression of answers with gzip, for requests that accept gzip.
 //!
-//! It is no layer: every request would pay for one, and few answers are large. [`Compression::answer`] looks at the
-//! finished answer, and hands those that are worth it to the middleware of `tower-http`.
+//! The compression is not a layer: every request would pay for a layer, and few answers are large.
+//! [`Compression::answer`] inspects the finished answer, and passes suitable answers to the middleware of `tower-http`.
 
 use std::{convert::Infallible, future::Ready, future::ready, sync::Arc};
 
@@ -18,10 +18,10 @@ use tower_http::{CompressionLevel, compression};
 
 use crate::config;
 
-/// Function that returns the answer which it gets as the body of its request.
+/// Inner service of the middleware, which returns the answer in the body of its request.
 type Answered = fn(http::Request<Response>) -> Ready<Result<Response, Infallible>>;
 
-/// Compresses large answers, so many at one time. Clones share the limit.
+/// Compresses large answers, up to a maximum number at one time. Clones share the limit.
 #[derive(Clone)]
 pub struct Compression {
     bytes_min: u64,
@@ -29,7 +29,7 @@ pub struct Compression {
     encoder: compression::Compression<ServiceFn<Answered>, Always>,
 }
 
-/// Predicate of the middleware: [`Compression::answer`] has decided already.
+/// Predicate of the middleware. [`Compression::answer`] has already decided, so the predicate is always true.
 #[derive(Debug, Clone, Copy)]
 struct Always;
 
@@ -40,7 +40,7 @@ impl compression::Predicate for Always {
 }
 
 impl Compression {
-    /// Compression with the limits of a configuration.
+    /// Creates the compression with the limits of a configuration.
     #[must_use]
     pub fn new(config: &config::Rest) -> Self {
         let answered: Answered = |request| ready(Ok(request.into_body()));
@@ -48,15 +48,15 @@ impl Compression {
         Self {
             bytes_min: config.compression_bytes_min as u64,
             encoders: Arc::new(Semaphore::new(config.compressions_max)),
-            // Graphs repeat the names of their fields: the fastest level makes them a tenth already.
+            // The fastest level already shrinks graphs to a tenth, since graphs repeat the names of their fields.
             encoder: encoder.quality(CompressionLevel::Fastest).compress_when(Always),
         }
     }
 
-    /// Compresses an answer, if that is worth it and the request accepts gzip.
+    /// Compresses an answer, if the answer is large text and the request accepts gzip.
     ///
-    /// An answer that another request would get compressed says so in `Vary`. The `ETag` of a compressed answer is weak:
-    /// it names the state and not these bytes (RFC 9110, section 8.8.1).
+    /// An answer that could be compressed for another request carries `Vary: accept-encoding`. The `ETag` of a
+    /// compressed answer is weak, since the tag names the state and not the bytes (RFC 9110, section 8.8.1).
     pub(super) async fn answer(&self, accepted: &Accepted, mut response: Response) -> Response {
         let is_not_modified = response.status() == StatusCode::NOT_MODIFIED;
         if !is_not_modified && !self.is_worth_it(&response) {
@@ -79,10 +79,10 @@ impl Compression {
         self.encode(response.map(|body| copied(body, permit))).await
     }
 
-    /// Tells answers that gain from compression from those that do not, or that are to arrive as they are made.
+    /// Returns true if an answer gains from compression and is not a live stream.
     fn is_worth_it(&self, response: &Response) -> bool {
         let headers = response.headers();
-        // The length of a large answer, which is made as it is taken, is not known.
+        // The length of a large answer is unknown, since the answer is encoded as it is read.
         let is_large = response
             .body()
             .size_hint()
@@ -102,17 +102,17 @@ impl Compression {
     }
 }
 
-/// Codings that a request accepts.
+/// Content codings that a request accepts.
 pub(super) struct Accepted(Vec<HeaderValue>);
 
 impl Accepted {
-    /// The codings in the `Accept-Encoding` of a request. They are read only if the answer is large.
+    /// Copies the `Accept-Encoding` of a request. The header is parsed only if the answer is large.
     pub(super) fn of(request: &Request) -> Self {
         let values = request.headers().get_all(header::ACCEPT_ENCODING);
         Self(values.iter().cloned().collect())
     }
 
-    /// Reads the header by RFC 9110, section 12.5.3: by its name, or by a star unless its name says otherwise.
+    /// Parses the header by RFC 9110, section 12.5.3: gzip by its name, or by `*` if the name is absent.
     fn gzip(&self) -> bool {
         let values = self.0.iter().filter_map(|value| value.to_str().ok());
         let (mut named, mut any) = (None, false);
@@ -130,7 +130,7 @@ impl Accepted {
     }
 }
 
-/// Tells a parameter that refuses what it belongs to: a weight of zero.
+/// Returns true for a weight of zero, which refuses the coding or media type that carries the weight.
 pub(super) fn is_never(parameter: &str) -> bool {
     let weight = parameter
         .split_once('=')
@@ -153,12 +153,12 @@ fn is_text(headers: &HeaderMap) -> bool {
         "application/wasm",
         "image/svg+xml",
     ];
-    // An event of a stream is to arrive when it happens.
+    // An event of a stream has to be sent as soon as it happens.
     let is_text = essence.starts_with("text/") && essence != "text/event-stream";
     is_text || named.contains(&essence) || essence.ends_with("+json")
 }
 
-/// Tells answers whose bytes are not to be changed: encoded already, a range of bytes, or marked so.
+/// Returns true for an answer whose bytes must not change: already encoded, a range of bytes, or marked `no-transform`.
 fn is_fixed(headers: &HeaderMap) -> bool {
     let cache = headers.get_all(header::CACHE_CONTROL).iter();
     let mut directives = cache
@@ -178,8 +178,9 @@ fn weaken_etag(headers: &mut HeaderMap) {
     }
 }
 
-/// Copies each piece for the encoder, which keeps one until it gets the next, while the next is made only when the one
-/// before it has been released. The encoder also polls after the end. The permit is held as long as it may have bytes.
+/// Copies each piece for the encoder. The encoder keeps a piece until it gets the next, while the source makes the next
+/// piece only after the piece before is released. `fuse` is needed since the encoder polls after the end. The body
+/// holds the permit for as long as the encoder may hold bytes.
 fn copied(body: Body, permit: OwnedSemaphorePermit) -> Body {
     let pieces = body.into_data_stream().map(move |piece| {
         let _held = &permit;
@@ -257,7 +258,8 @@ mod tests {
         assert!(!is_fixed(&with_header(header::CACHE_CONTROL, "no-cache")));
     }
 
-    /// An encoder takes some 300 kB, so that only so many are at work. An answer beyond that goes out as it is.
+    /// An encoder takes about 300 kB, so the number of encoders is limited. An answer beyond the limit is sent
+    /// uncompressed.
     #[tokio::test]
     async fn encoders_are_limited_and_free_again() {
         let mut config = crate::config::Config::default().rest;

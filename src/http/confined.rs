@@ -1,4 +1,4 @@
-//! Files below a directory and nothing else, whatever links and names lie in it.
+//! File access confined to a directory, for every link and name in the directory.
 
 use std::{
     fs::Metadata,
@@ -11,8 +11,8 @@ use std::{
 
 use tower_http::services::fs::{Backend, TokioBackend, TokioFile};
 
-/// Opens regular files below a directory. A link counts as what it leads to, and one that leads out of the directory as
-/// nothing. Names that begin with a dot are nothing either: `.git` and `.env` lie in many a directory of pages.
+/// Opens regular files below a directory. A link is followed; a link that leads out of the directory counts as absent.
+/// Names that begin with a dot count as absent too: `.git` and `.env` exist in many directories of pages.
 #[derive(Debug, Clone)]
 pub(super) struct Confined {
     root: Arc<Path>,
@@ -23,19 +23,19 @@ impl Confined {
         Self { root: root.into() }
     }
 
-    /// Finds what is at a path, relative to the directory. The directory itself may be a link that changes: releases are
-    /// swapped like that. It asks the disk, so it is no work for a thread that serves.
+    /// Resolves a path relative to the directory. The directory itself may be a link whose target changes, as in
+    /// deployments that swap releases. The function reads the disk, so it runs on a blocking thread.
     fn find(&self, path: &Path) -> io::Result<(PathBuf, Metadata)> {
         let nothing = || io::Error::from(io::ErrorKind::NotFound);
         if !is_plain(path) {
             return Err(nothing());
         }
         let root = self.root.canonicalize()?;
-        // A link that leads in a circle, or a name that is too long, leads nowhere either.
+        // A link cycle or a name that is too long counts as absent too.
         let found = root.join(path).canonicalize().map_err(|_| nothing())?;
         let below = found.strip_prefix(&root).map_err(|_| nothing())?;
         let metadata = found.metadata()?;
-        // Opening a pipe would wait for whoever writes to it.
+        // Opening a pipe would block until a process writes to it.
         let is_readable = metadata.is_file() || metadata.is_dir();
         if !is_readable || !is_plain(below) {
             return Err(nothing());
@@ -49,7 +49,7 @@ impl Confined {
     }
 }
 
-/// Tests for a path that leads down only, by names that do not begin with a dot.
+/// Returns true for a path that only descends, through names that do not begin with a dot.
 fn is_plain(path: &Path) -> bool {
     path.components().all(|part| match part {
         Component::Normal(name) => !name.as_encoded_bytes().starts_with(b"."),

@@ -1,4 +1,4 @@
-//! Failures as HTTP answers. Every one has a JSON body, whichever part of the server it comes from.
+//! Errors as HTTP answers. Every error answer has a JSON body, in every part of the server.
 
 use axum::{
     Json,
@@ -9,11 +9,11 @@ use talus_actors::hub::HubError;
 
 use crate::wire::error::Failure;
 
-/// A failure on its way out.
+/// Error answer of a request.
 #[derive(Debug)]
 pub struct ApiError(pub Failure);
 
-/// What a handler answers with.
+/// Result of a handler.
 pub(crate) type Answer<T> = Result<T, ApiError>;
 
 impl From<Failure> for ApiError {

@@ -1,4 +1,4 @@
-//! What load balancers and operators ask.
+//! Endpoints for load balancers and monitoring.
 
 use axum::{
     Json,
@@ -16,12 +16,12 @@ pub(super) async fn health() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// `GET /healthz`: the process serves requests.
+/// `GET /healthz`: answers while the process serves requests.
 pub(crate) async fn alive() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// `GET /readyz`: new clients are welcome, and what they send can be kept.
+/// `GET /readyz`: ready if new clients are accepted and the log takes their commands.
 pub(crate) async fn ready(State(state): State<AppState>) -> Response {
     if state.stop.is_cancelled() || state.hub.is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "draining" }))).into_response();

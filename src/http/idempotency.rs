@@ -1,4 +1,4 @@
-//! Requests that are sent again: the header `Idempotency-Key`, which is the `command_id` in another place (P4).
+//! Idempotent retries of requests: the header `Idempotency-Key`, an alternative place for the `command_id` (P4).
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use talus_actors::domain::{
@@ -10,18 +10,17 @@ use uuid::{Uuid, uuid};
 use super::{ApiError, AppState};
 use crate::wire::error::Failure;
 
-/// The header.
+/// Name of the header.
 const HEADER: &str = "idempotency-key";
 
-/// The longest key, in characters.
+/// Maximum length of a key in characters.
 const KEY_CHARS_MAX: usize = 255;
 
-/// Names from which ids are derived; never to be changed, since a request may be sent again to a later hub.
+/// Namespaces from which ids are derived. They never change, since a request may be retried at a later version.
 const KEYS: Uuid = uuid!("0b1f5d1e-8f0a-4d52-9c8e-2f1d6a5f7c31");
 const SESSIONS: Uuid = uuid!("c2f0a7e4-3d0f-4a57-8e1b-7a4c9d2b6e80");
 
-/// Key of a request, as the command id that it stands for: a UUID stands for itself, any other text for the one that is
-/// derived from it.
+/// Key of a request, as a command id: a UUID is the command id itself, any other text is hashed to a command id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct IdempotencyKey(Option<CommandId>);
 
@@ -42,7 +41,7 @@ impl FromRequestParts<AppState> for IdempotencyKey {
     }
 }
 
-/// Reads a key, also in the quotes in which a structured field has it.
+/// Parses a key, with or without the quotes of a structured field.
 fn read(value: &[u8]) -> Option<CommandId> {
     let text = std::str::from_utf8(value).ok()?;
     let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
@@ -57,7 +56,7 @@ fn invalid(reason: impl std::fmt::Display) -> Failure {
 }
 
 impl IdempotencyKey {
-    /// The command id of a request whose body may name one too.
+    /// Returns the command id of a request, from the header or from the body. The two must not differ.
     pub(super) fn command_id(self, in_body: Option<CommandId>) -> Result<Option<CommandId>, Failure> {
         match (self.0, in_body) {
             (Some(key), Some(named)) if key != named => Err(invalid("is not the command_id of the body")),
@@ -65,7 +64,8 @@ impl IdempotencyKey {
         }
     }
 
-    /// The id of the session that a request begins. Clients that name themselves do not get in each other's way.
+    /// Returns the id of the session that a request creates. The client id is part of the hash, so equal keys of
+    /// different clients do not collide.
     pub(super) fn session_id(self, origin: &Origin) -> Option<SessionId> {
         let client = origin.client_id.as_ref().map(ToString::to_string).unwrap_or_default();
         let name = format!("{}/{client}", self.0?);
@@ -73,7 +73,7 @@ impl IdempotencyKey {
     }
 }
 
-/// The key was used for something else.
+/// Builds the error for a key that was used for another request.
 pub(super) fn reused(session_id: SessionId) -> Failure {
     Failure::new("COMMAND_ID_REUSED", "the Idempotency-Key was used for another request").with("session_id", session_id)
 }
@@ -82,7 +82,8 @@ pub(super) fn reused(session_id: SessionId) -> Failure {
 mod tests {
     use super::*;
 
-    /// P4: a UUID is itself in either case and in quotes, any other key is one id for good, and what is no key is refused.
+    /// P4: a UUID is read in either case and in quotes, any other key maps to one fixed id, and invalid keys are
+    /// refused.
     #[test]
     fn keys_are_command_ids() {
         let id = "11111111-2222-4333-8444-5555aaaabbbb";
@@ -103,6 +104,6 @@ mod tests {
         }
     }
 
-    /// The command id of `order-1`.
+    /// Command id derived from `order-1`.
     const DERIVED: &str = "959571e4-98fb-5190-bc65-364e04294b3a";
 }

@@ -1,4 +1,4 @@
-//! The page at `/` of a hub that serves no front end: that the hub runs, and addresses that a browser can open.
+//! Page at `/` of a hub that serves no front end: states that the hub runs, with addresses for a browser.
 
 use axum::{
     http::header,
@@ -7,7 +7,7 @@ use axum::{
 
 const PAGE: &str = include_str!("landing.html");
 
-/// Nothing runs, nothing is loaded, nobody frames it. Links are relative, so that it works below a proxy's sub-path.
+/// Forbids scripts, loads and framing. Links are relative, so that the page works below the sub-path of a proxy.
 const POLICY: &str = "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// `GET /`

@@ -1,7 +1,7 @@
-//! What every request passes: who may ask from where, how long it may take, what is counted and told of it.
+//! Processing that every request passes: access checks, timeout, metrics, tracing.
 //!
-//! It is one layer. A router clones and boxes each of its layers for each request, and the functions that can be one
-//! (`from_fn`) clone and box what is below them once more: five such layers cost as much as reading the request.
+//! All of it is one layer. A router clones and boxes each of its layers for each request, and a layer made by `from_fn`
+//! clones and boxes the inner service once more: five such layers cost as much as reading the request.
 
 use std::{
     any::Any,
@@ -40,14 +40,14 @@ use crate::{
     wire::error::{Failure, internal},
 };
 
-/// How long a browser may remember what a preflight said.
+/// Time in seconds for which a browser may cache a preflight answer.
 const PREFLIGHT_SECONDS: u64 = 3_600;
 
-/// Adds what every request passes. The outermost refuses whoever may not ask, then comes CORS, so that a page can also read
-/// what went wrong.
+/// Adds the processing that every request passes. The outermost layer refuses requests by access rules. CORS comes
+/// next, so that a page can read error answers too.
 ///
-/// Routes that answer once are given the time that they may take, and their answers are compressed if they are large. A
-/// long poll or a stream waits for what happens next, however long that takes.
+/// Routes with a single answer get the timeout, and their large answers are compressed. A long poll or a stream has no
+/// timeout, since it waits for the next event.
 pub fn with_layers(router: Router, state: &AppState, access: Access, timeout: Option<Duration>) -> Router {
     let metrics = state.metrics.clone();
     let layers = ServiceBuilder::new()
@@ -65,7 +65,7 @@ pub fn with_layers(router: Router, state: &AppState, access: Access, timeout: Op
     router.layer(layers)
 }
 
-/// Lets pages of other origins read answers, if they are let in.
+/// Allows pages of allowed origins to read answers.
 fn cors(access: Access) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin: &HeaderValue, _: &Parts| {
@@ -77,8 +77,8 @@ fn cors(access: Access) -> CorsLayer {
         .max_age(Duration::from_secs(PREFLIGHT_SECONDS))
 }
 
-/// Lets no new socket begin while the hub goes away. This is no refusal of the namespace, after which a client would
-/// never come back, but of its transport. The sockets that are there may still fetch their last packets.
+/// Refuses new sockets while the hub drains. The refusal concerns the transport and not the namespace: a client does
+/// not reconnect after a refused namespace. Existing sockets may still fetch their last packets.
 pub async fn check_draining(State(hub): State<Hub>, request: Request, next: Next) -> Response {
     let query = request.uri().query().unwrap_or_default();
     let begins = !query.split('&').any(|pair| pair.starts_with("sid="));
@@ -88,7 +88,7 @@ pub async fn check_draining(State(hub): State<Hub>, request: Request, next: Next
     next.run(request).await
 }
 
-/// A span and a count for each request, and an end to those that take too long.
+/// Layer that adds a span, a metric and a timeout to each request.
 #[derive(Clone)]
 struct Observe {
     metrics: Metrics,
@@ -105,7 +105,7 @@ impl<S> Layer<S> for Observe {
     }
 }
 
-/// See [`Observe`].
+/// Service of [`Observe`].
 #[derive(Clone)]
 struct Observed<S> {
     layer: Observe,
@@ -161,7 +161,7 @@ where
     }
 }
 
-/// Time that an answer may take, from the last byte of its request.
+/// Timeout of an answer, counted from the last byte of its request.
 struct Bound<'a> {
     timeout: Option<Duration>,
     is_safe: bool,
@@ -169,7 +169,7 @@ struct Bound<'a> {
 }
 
 impl Bound<'_> {
-    /// Ends a request that takes too long. What it was about to change may happen all the same.
+    /// Ends a request that takes too long. Its changes may still take effect.
     async fn answer<R: IntoResponse>(
         &self,
         answered: impl Future<Output = Result<R, Infallible>>,
@@ -191,7 +191,8 @@ impl Bound<'_> {
         })
     }
 
-    /// Waits out the time. A body that is being received has times of its own, and nothing has begun before it is there.
+    /// Waits for the timeout. A body that is being received has its own timeouts, and the work begins after the body is
+    /// complete.
     async fn exceeded(&self, timeout: Duration) {
         let mut deadline = Instant::now() + timeout;
         loop {
@@ -209,7 +210,7 @@ impl Bound<'_> {
     }
 }
 
-/// The answer to a request whose body failed, whatever its reader made of that.
+/// Returns the answer to a request whose body failed, which replaces the answer of the body's reader.
 fn body_failure(receipt: &Receipt) -> Option<Response> {
     let failure = match receipt.fate() {
         BodyFate::TimedOut => Failure::new("REQUEST_TIMEOUT", "the body did not come in time; nothing was done"),
@@ -221,7 +222,7 @@ fn body_failure(receipt: &Receipt) -> Option<Response> {
     Some(ApiError(failure).into_response())
 }
 
-/// A bug. The client gets an id, the log says what it was.
+/// Builds the answer for a panic. The client gets an incident id; the log has the panic.
 #[expect(clippy::needless_pass_by_value, reason = "what the layer calls gives it away")]
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let text = panic

@@ -1,5 +1,5 @@
-//! The REST edge: extract, read, ask the hub, answer. Handlers know the [`Hub`](talus_actors::hub::Hub) and the wire
-//! types, and nothing of actors.
+//! REST edge: extracts and parses requests, calls the hub, and answers. Handlers use the
+//! [`Hub`](talus_actors::hub::Hub) and the wire types, and have no access to actors.
 
 pub mod access;
 mod body;
@@ -36,7 +36,7 @@ pub(crate) use body::{JsonText, Params, SessionPath};
 pub(crate) use error::{Answer, method_not_allowed, not_found};
 pub(crate) use sessions::page_items;
 
-/// The REST API and what operators look at, without the middleware that `layers` adds.
+/// Builds the routes of the REST API and of the health checks, without the middleware that `layers` adds.
 pub fn routes(state: AppState) -> Router {
     let routes = Router::new()
         .route(&api("/health"), get(health::health))
@@ -74,7 +74,7 @@ pub fn routes(state: AppState) -> Router {
     routes.with_state(state)
 }
 
-/// The path of a route of the API. Written out for each: nesting a router costs every request a layer.
+/// Returns the full path of an API route. Paths are written out, since a nested router costs every request a layer.
 fn api(path: &str) -> String {
     format!("/api/v1{path}")
 }

@@ -1,5 +1,5 @@
-//! Web pages from a directory, at `/`: a front end that needs no server of its own. They are what a path leads to that
-//! nothing else has, so the API never depends on what lies in that directory.
+//! Web pages from a directory, at `/`, for a front end without a server of its own. Pages are the fallback after all
+//! other routes, so the files of the directory never affect the API.
 
 use std::{io, path::Path};
 
@@ -15,8 +15,8 @@ use tower_http::services::ServeDir;
 use super::{ApiError, confined::Confined, error::not_found};
 use crate::wire::error::internal;
 
-/// What pages may do: load and connect to what is of their own origin, which includes its websockets, and nothing else.
-/// Nothing inline runs, so text that somebody puts into a graph cannot become a script.
+/// Permissions of pages: load from and connect to their own origin, which includes its websockets. Inline scripts are
+/// forbidden, so text in a graph cannot become a script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -24,23 +24,24 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    // Asked for anew each time, and answered with 304 as a rule: a page of yesterday must not meet an API of today.
+    // Revalidated on each use, mostly with 304: a cached page must not be used with a newer API.
     (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
 ];
 
-/// Whether there are pages in the directory.
+/// Checks that the directory has a page.
 ///
 /// # Errors
-/// If it cannot be read.
+/// Returns an error if its index page cannot be read.
 pub fn check_readable(dir: &Path) -> Result<(), String> {
     let index = dir.join("index.html");
     let readable = std::fs::File::open(&index).map(drop);
     readable.map_err(|error: io::Error| format!("{}: {error}", index.display()))
 }
 
-/// Serves the files of a directory but what a link leads out to and what begins with a dot, and what is not there as every other path that leads nowhere.
+/// Serves the files of a directory. Links out of the directory and names that begin with a dot count as absent. A
+/// missing file is answered as every unknown path.
 pub fn pages(dir: &Path) -> Router {
-    // The path of each file begins where the directory does.
+    // The base path is empty, since [`Confined`] adds the directory.
     let files = ServeDir::with_backend("", Confined::to(dir))
         .call_fallback_on_method_not_allowed(true)
         .fallback(not_found.into_service());

@@ -114,8 +114,9 @@ pub(super) async fn create(
     Ok(created(location, answer))
 }
 
-/// The session of the same request that came before, if one did. A hub that died while it was answered may have left the
-/// session without its first command, which is then sent again under its id.
+/// Returns the session that an earlier attempt of the same request created, if there is one. A hub that failed during
+/// the first attempt may have left the session without its first command, so the command is submitted again under its
+/// id.
 async fn again(
     state: &AppState,
     session_id: SessionId,
@@ -142,11 +143,11 @@ async fn again(
     }
 }
 
-/// How many ids are tried for a project whose name is taken, one after another.
+/// Maximum number of ids that are tried for a project whose id is taken.
 const PROJECT_IDS_TRIED_MAX: usize = 1_000;
 
-/// Begins a project under its id, or the next one that is free: `book`, `book-2`, `book-3`. Whether an id is free is
-/// settled where sessions begin, so that of two requests at once each gets one of its own.
+/// Creates a project under its id, or under the next free id: `book`, `book-2`, `book-3`. The actor that creates
+/// sessions decides whether an id is free, so two concurrent requests get different ids.
 async fn create_unique(
     state: &AppState,
     new: NewSession,
@@ -180,7 +181,7 @@ async fn create_unique(
         };
         match state.hub.create_as(chosen, new).await {
             Ok((genesis, _)) => return Ok((genesis.session_id, project_id)),
-            // The same request is being answered elsewhere; sent once more it finds the session.
+            // The same request is in progress elsewhere. A retry finds the session.
             Err(HubError::SessionExists(_)) => return Err(HubError::OutcomeUnknown.into()),
             Err(error @ HubError::ProjectExists(_)) => {
                 taken.get_or_insert_with(|| error.into());
@@ -191,7 +192,7 @@ async fn create_unique(
     Err(taken.unwrap_or_else(|| project_exists(&project.project_id)))
 }
 
-/// The id with a number behind it, from 2 on.
+/// Appends a number to an id, from 2 on.
 fn numbered(project_id: &ProjectId, number: usize) -> ProjectId {
     if number < 2 {
         return project_id.clone();
@@ -200,12 +201,12 @@ fn numbered(project_id: &ProjectId, number: usize) -> ProjectId {
     let room = ProjectId::CHARS_MAX.saturating_sub(suffix.len());
     let stem: String = project_id.as_str().chars().take(room).collect();
     let stem = stem.trim_end_matches('-');
-    // What begins like an id and goes on like one is one.
+    // A prefix of an id followed by a hyphen and digits is a valid id.
     format!("{stem}{suffix}").parse().unwrap_or_else(|_| project_id.clone())
 }
 
-/// A project's session once it has begun. It is known from the moment that its id is taken, and until its first command
-/// is through it has no graph to show.
+/// Waits for the first command of a project's session. The session exists once its id is taken, and has no graph before
+/// its first command.
 async fn begun(state: &AppState, session_id: SessionId) -> Result<Snapshot, HubError> {
     let wait = state.config.server.request_timeout();
     state.hub.snapshot_at_least(session_id, Seq(1), wait).await
@@ -234,7 +235,7 @@ async fn blueprint(state: &AppState, template_id: &str) -> Result<Arc<Blueprint>
         .await?
 }
 
-/// A project's id from its name: what a person would type, and a file can be called.
+/// Derives a project's id from its name, in a form for typing and for file names.
 fn slug(name: &str) -> Result<ProjectId, Failure> {
     let slug: String = slug::slugify(name).chars().take(ProjectId::CHARS_MAX).collect();
     slug.trim_end_matches('-').parse().map_err(|_| {
@@ -266,7 +267,7 @@ pub(super) struct ListParams {
 #[derive(Serialize)]
 pub(super) struct ListedProject {
     project_id: ProjectId,
-    /// `None`: it has a file and no session.
+    /// `None`: the project has a file and no session.
     session_id: Option<SessionId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     project_name: Option<EcoString>,
@@ -281,7 +282,7 @@ pub(super) struct ProjectList {
     total: usize,
 }
 
-/// `GET /projects`: those with a session and those with a file, by id.
+/// `GET /projects`: projects with a session or a file, by id.
 pub(super) async fn list(
     State(state): State<AppState>,
     Params(params): Params<ListParams>,
@@ -322,7 +323,7 @@ pub(super) struct ProjectAnswer {
     session_id: Option<SessionId>,
 }
 
-/// `GET /projects/{id}`: as its session has it, or else its file.
+/// `GET /projects/{id}`: the state of the project's session, or else of its file.
 pub(super) async fn show(State(state): State<AppState>, PathText(text): PathText) -> Answer<Response> {
     let project_id = parse_project_id(&text)?;
     if let Some(session_id) = state.hub.session_of_project(&project_id).await? {
@@ -346,8 +347,8 @@ pub(super) async fn show(State(state): State<AppState>, PathText(text): PathText
     Ok(with_graph(&state.reading, &head, file.imported.graph, Some(place)).await?)
 }
 
-/// `DELETE /projects/{id}`: its file and its session. In this order, so that whoever opens the project meanwhile either
-/// has a session that is deleted too, or finds no file.
+/// `DELETE /projects/{id}`: removes the file, then the session. In this order a client that opens the project meanwhile
+/// either has a session that is deleted too, or finds no file.
 pub(super) async fn delete(State(state): State<AppState>, PathText(text): PathText) -> Answer<StatusCode> {
     let project_id = parse_project_id(&text)?;
     let mut existed = false;
@@ -364,7 +365,7 @@ pub(super) async fn delete(State(state): State<AppState>, PathText(text): PathTe
         existed = true;
         match state.hub.delete(session_id).await {
             Ok(()) => break,
-            // Somebody else was faster, and somebody may have opened the project again since.
+            // Another request has deleted the session, and a third request may have opened the project again since.
             Err(HubError::SessionNotFound(_)) => {}
             Err(error) => return Err(error.into()),
         }
@@ -376,8 +377,8 @@ pub(super) async fn delete(State(state): State<AppState>, PathText(text): PathTe
     }
 }
 
-/// Keeps a save that is under way from writing the file again after it was removed. A session that cannot be talked to
-/// saves nothing.
+/// Blocks a save under way from writing the file again after its removal. A session that is quarantined saves no file,
+/// so it needs no lease.
 async fn lease_to_delete(state: &AppState, session_id: SessionId) -> Result<Option<SaveLease>, Failure> {
     match state.hub.begin_save(session_id).await {
         Ok(lease) => Ok(Some(lease)),
@@ -386,14 +387,14 @@ async fn lease_to_delete(state: &AppState, session_id: SessionId) -> Result<Opti
     }
 }
 
-/// A project file, read.
+/// Imported content of a project file.
 struct File {
     imported: Imported,
     template_id: Option<TemplateId>,
 }
 
 impl File {
-    /// Reads a file, in the place of a document that is for this reader only.
+    /// Reads a file under a document permit, since the document is held for this reader only.
     async fn read(state: &AppState, project_id: &ProjectId) -> Result<(Self, Place), Failure> {
         let place = state.reading.document(Patience::Bounded).await?;
         let project_id = project_id.clone();
@@ -415,7 +416,7 @@ impl File {
             })
         })?;
         let template_id = projects::template_of(&document).map_err(|error| graph_failure(&error))?;
-        // A file whose template cannot be had opens without one: nothing in it is lost.
+        // A file whose template is missing is opened without a template, and loses no data.
         let blueprint = template_id.as_ref().and_then(|id| state.templates.load(id).ok());
         let vocabulary = projects::vocabulary(blueprint.as_deref());
         let imported = projects::import(document, vocabulary, &state.limits, Strictness::File);
@@ -432,7 +433,7 @@ fn file_too_large(error: &impl std::fmt::Display, max: usize) -> Failure {
         .with("max", max)
 }
 
-/// A text that is no document: `malformed` is for one that is not even JSON.
+/// Converts a parse error. `malformed` builds the error for a text that is not JSON.
 fn json_failure(error: &JsonError, malformed: impl FnOnce(String) -> Failure) -> Failure {
     match error {
         JsonError::TooDeep { max } => Failure::new("LIMIT_EXCEEDED", error.to_string())
@@ -460,12 +461,12 @@ pub(super) struct OpenAnswer {
     project_id: ProjectId,
     epoch: Epoch,
     seq: Seq,
-    /// What the template does not know, and was kept.
+    /// Nodes and properties that the template does not know. They are kept.
     orphans: Vec<Value>,
-    /// Whether the project had a session already: then that is the one.
+    /// True if the project already had a session, which the answer names.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     already_open: bool,
-    /// Whether the file names a template that cannot be had: then everything is allowed.
+    /// True if the template named by the file is missing. The session then allows all types and properties.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     template_missing: bool,
 }
@@ -479,7 +480,7 @@ fn orphans(imported: &Imported) -> Vec<Value> {
     each.collect()
 }
 
-/// `POST /projects/{id}/open`: one project has one session, however many people open it.
+/// `POST /projects/{id}/open`: a project has one session for all clients that open the project.
 pub(super) async fn open(
     State(state): State<AppState>,
     PathText(text): PathText,
@@ -548,11 +549,11 @@ async fn open_file(
             if state.blocking(move |state| state.projects.exists(&file)).await? {
                 return Ok((genesis.session_id, orphans, false));
             }
-            // Somebody deleted the project while its file was being read.
+            // Another request deleted the project while its file was being read.
             let _ = state.hub.delete(genesis.session_id).await;
             Err(project_not_found(project_id.as_str()).into())
         }
-        // Somebody opened it between our look and now.
+        // Another request opened the project since the lookup.
         Err(HubError::ProjectExists(session_id)) => Ok((session_id, Vec::new(), true)),
         Err(error) => Err(error.into()),
     }
@@ -563,7 +564,7 @@ pub(super) struct LoadAnswer {
     #[serde(flatten)]
     answer: CommandAnswer,
     orphans: Vec<Value>,
-    /// Whether the graph's template cannot be had: then everything is allowed.
+    /// True if the graph's template is missing. The session then allows all types and properties.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     template_missing: bool,
 }
@@ -606,11 +607,11 @@ pub(super) async fn load_graph(
     }))
 }
 
-/// A graph that is to be loaded.
+/// Parsed request to load a graph.
 struct GraphRequest {
     command_id: Option<CommandId>,
     imported: Imported,
-    /// The template that it comes with, if it comes with one.
+    /// Template named by the request. `None`: the session's template stays.
     template_id: Option<TemplateId>,
     template_missing: bool,
 }
@@ -632,7 +633,8 @@ fn read_graph(state: &AppState, bytes: &[u8], session: &Snapshot) -> Result<Grap
         Some(Value::String(text)) => Some(id("", "template_id", &text)?),
         Some(_) => return Err(Failure::invalid_field("template_id", "must be a string")),
     };
-    // A session that goes by that template already does so until it starts anew, whatever became of the file.
+    // A session that uses the template already keeps the loaded version until its next start, whatever happened to the
+    // file.
     let known = session.blueprint.clone();
     let known = known.filter(|known| template_id.as_ref().is_none_or(|id| id == known.id()));
     let wanted = template_id.as_ref().or(session.template_id());
@@ -655,7 +657,7 @@ pub(super) async fn save(
     key: IdempotencyKey,
     NoFields: NoFields,
 ) -> Answer<Json<Value>> {
-    // A client that goes away does not stop the writing in the middle, nor the note of it.
+    // A spawned task: a client that disconnects stops neither the write nor the record of the save.
     let saving = tokio::spawn(save_now(state, session_id, origin, key.command_id(None)?));
     let answer = saving.await.map_err(|failure| internal(&failure))??;
     Ok(Json(answer))
@@ -668,7 +670,7 @@ async fn save_now(
     command_id: Option<CommandId>,
 ) -> Result<Value, Failure> {
     let lease = state.hub.begin_save(session_id).await?;
-    // The state that is written is another one each time, so that a save that came before is known by its id alone.
+    // Each save writes another state, so an earlier attempt of the same save is recognised by its command id only.
     if let Some(id) = command_id
         && let Some(recorded) = state.hub.recorded(session_id, id).await?
     {
@@ -695,7 +697,7 @@ async fn save_now(
     Ok(json!({ "success": true, "path": file, "seq": answer.seq() }))
 }
 
-/// Writes a project's file; a session without a project is written under its own id.
+/// Writes a project's file. A session without a project is written under its session id.
 fn write(state: &AppState, snapshot: &Snapshot) -> Result<String, WriteError> {
     let genesis = &snapshot.genesis;
     let project = genesis.project.as_ref();

@@ -1,15 +1,15 @@
-//! Reads in bounds: how many are at work at one time, and how many bytes of their answers wait to be written.
+//! Bounded reads: limits the number of concurrent readers and the bytes of their answers that wait to be written.
 //!
 //! ```text
 //!  GET graph, open, …  ──────────────▶ a piece of the graph ──▶ the socket took it ──▶ the next piece
-//!  events, history, streams, log ──▶ a turn: a page from the log, encoded ──▶ the socket took it ──▶ the next page
-//!  at_seq, project files, load, save ──▶ a place for one document of their own, until the answer is written
+//!  events, history, streams, log ──▶ reader permit: a page of the log, encoded ──▶ the socket took it ──▶ the next page
+//!  at_seq, project files, load, save ──▶ document permit, until the answer is written
 //! ```
 //!
-//! A piece or page reserves its bytes before it is made, and holds them until the connection has written it or is gone.
-//! So a client that reads nothing costs one piece, whatever it asked for, and commands do not wait for it (P9). Nothing
-//! waits for more while it holds something: what turns out to be larger than its reservation is let go, and read again
-//! under a larger one.
+//! A piece or page reserves its bytes before it is encoded, and holds them until the connection has written the bytes
+//! or is closed. So a client that does not read costs one piece, whatever the size of its request, and commands do not
+//! wait for the client (P9). No reader waits for more while it holds a reservation: a page that exceeds its reservation
+//! is dropped, and read again under a larger reservation.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -40,31 +40,31 @@ use crate::{
     },
 };
 
-/// Bytes of a piece of a graph: what one answer has in memory at one time. Small enough for a thousand answers, large
-/// enough for a system call.
+/// Bytes of a piece of a graph: the memory that one answer takes at one time. The size is small enough for a thousand
+/// answers and large enough for a system call.
 pub(crate) const PIECE_BYTES: usize = 64 * 1024;
 
-/// Bytes of records in a page that a stream reads, as the log keeps them.
+/// Maximum page of a stream, in records and in bytes of records as stored in the log.
 pub(crate) const STREAM_PAGE: PageMax = PageMax {
     items: 256,
     bytes: 16 * 1024,
 };
 
-/// Bytes of records in a page that is asked for, as the log keeps them. A page that would have more is short.
+/// Bytes of records in a requested page, as stored in the log. A page that would exceed the limit is short.
 pub(crate) const PAGE_BYTES: usize = 256 * 1024;
 
-/// How much larger a page may be as events than as the log keeps it, before it is read again under a reservation of its
-/// own size.
+/// Factor by which a page may grow from its stored records to its events before it is read again under a reservation of
+/// its actual size.
 const GROWTH: usize = 4;
 
-/// What the envelope of an event takes, about, with what a stream adds.
+/// Approximate bytes of an event's envelope, with the bytes that a stream adds.
 const ENVELOPE_BYTES: usize = 512;
 
-/// A page that is larger as events does not take its bytes from the budget of all answers, but one of the few places for
-/// documents: it is a single command that loads a graph, or a very large batch.
+/// Page size in bytes above which a page holds a document permit instead of bytes of the shared budget. Such a page is
+/// a single command that loads a graph, or a very large batch.
 const LARGE_BYTES: usize = 1024 * 1024;
 
-/// Bounds of reading, shared by its clones.
+/// Limits on reading. Clones share the limits.
 #[derive(Debug, Clone)]
 pub struct Reading {
     bytes: ByteBudget,
@@ -73,7 +73,7 @@ pub struct Reading {
     wait: Duration,
 }
 
-/// Places of which each is taken by one at a time.
+/// Counted permits with the name and the value of their limit.
 #[derive(Debug, Clone)]
 struct Places {
     free: Arc<Semaphore>,
@@ -81,29 +81,29 @@ struct Places {
     max: usize,
 }
 
-/// Place in [`Reading`] for one that is at work, or for a document; free again when this is dropped.
+/// Permit of a reader at work or of a document in [`Reading`], released on drop.
 #[derive(Debug)]
 pub(crate) struct Place(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
 
-/// What an answer holds until it is written.
+/// Resources that an answer holds until it is written.
 #[derive(Debug)]
 pub(crate) enum Hold {
-    /// Its bytes, of those that all answers have together.
+    /// Bytes of the budget shared by all answers.
     Bytes(Reservation),
-    /// A place for a document, if it is large.
+    /// Document permit of a large page.
     Document(#[expect(dead_code, reason = "held until it is dropped")] Place),
 }
 
-/// Whether a reader waits for its place for as long as it takes, or is refused after a while.
+/// Waiting policy of a reader for its permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {
-    /// Waits: a stream that goes on later.
+    /// Waits without limit: a stream, which continues later.
     Endless,
-    /// Is refused after `rest.reading_wait_ms`: a request that has had no answer yet.
+    /// Fails after `rest.reading_wait_ms`: a request without an answer yet.
     Bounded,
 }
 
-/// Records of a page, with what they hold, and the turn in which they are to be encoded.
+/// Records of a page with the resources that they hold, and the reader permit under which they are encoded.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) records: Vec<Arc<Recorded>>,
@@ -123,14 +123,14 @@ impl Places {
     async fn take(&self) -> Place {
         match Arc::clone(&self.free).acquire_owned().await {
             Ok(permit) => Place(permit),
-            // It is never closed.
+            // The semaphore is never closed.
             Err(_) => std::future::pending().await,
         }
     }
 }
 
 impl Reading {
-    /// Bounds as set up.
+    /// Creates the limits from the configuration.
     #[must_use]
     pub fn new(config: &config::Rest) -> Self {
         Self {
@@ -141,13 +141,13 @@ impl Reading {
         }
     }
 
-    /// Bytes that answers hold now.
+    /// Number of bytes that answers hold.
     #[must_use]
     pub fn bytes_held(&self) -> usize {
         self.bytes.max() - self.bytes.free()
     }
 
-    /// Documents that readers have for themselves now.
+    /// Number of documents that single readers hold.
     #[must_use]
     pub fn documents_held(&self) -> usize {
         self.documents.max - self.documents.free.available_permits()
@@ -160,7 +160,7 @@ impl Reading {
             .await
     }
 
-    /// Takes a place for a document that a reader has for itself.
+    /// Takes a permit for a document that one reader holds.
     pub(crate) async fn document(&self, patience: Patience) -> Result<Place, Failure> {
         let Places { limit, max, .. } = self.documents;
         self.patiently(patience, limit, max, self.documents.take()).await
@@ -189,7 +189,7 @@ impl Reading {
         })
     }
 
-    /// Reads the records after a place, and holds what they take as events.
+    /// Reads the records after a sequence number, and reserves the bytes that they take as events.
     pub(crate) async fn page(
         &self,
         hub: &Hub,
@@ -217,7 +217,7 @@ impl Reading {
         }
     }
 
-    /// Reads a page of something else, of about so many bytes.
+    /// Reads and encodes a page of other data, of approximately `bytes` bytes.
     pub(crate) async fn other_page<T, E: Into<Failure>>(
         &self,
         bytes: usize,
@@ -232,7 +232,7 @@ impl Reading {
     }
 }
 
-/// About how many bytes records take as events.
+/// Estimates the bytes that records take as events.
 fn encoded_bytes(records: &[Arc<Recorded>]) -> usize {
     let each = records.iter();
     each.map(|record| record.weight_bytes() + record.len_on_wire() * ENVELOPE_BYTES)
@@ -240,7 +240,7 @@ fn encoded_bytes(records: &[Arc<Recorded>]) -> usize {
 }
 
 impl Page {
-    /// Encodes the records, and lets the next reader have its turn.
+    /// Encodes the records, then releases the reader permit.
     pub(crate) fn encode(
         self,
         encode: impl FnOnce(&[Arc<Recorded>]) -> Result<Vec<u8>, Failure>,
@@ -252,7 +252,7 @@ impl Page {
     }
 }
 
-/// Bytes of an answer, and what they hold.
+/// Bytes of an answer with the resources that they hold.
 struct Held<T> {
     bytes: Vec<u8>,
     _hold: T,
@@ -264,7 +264,7 @@ impl<T> AsRef<[u8]> for Held<T> {
     }
 }
 
-/// Bytes that hold what was reserved for them until they are written; what they did not need is given back.
+/// Attaches a reservation to bytes until they are written. The unused part of the reservation is released at once.
 fn held(bytes: Vec<u8>, mut hold: Hold) -> Bytes {
     if let Hold::Bytes(reservation) = &mut hold {
         reservation.release(reservation.bytes().saturating_sub(bytes.len()));
@@ -276,7 +276,7 @@ fn with_hold(bytes: Vec<u8>, hold: impl Send + 'static) -> Bytes {
     Bytes::from_owner(Held { bytes, _hold: hold })
 }
 
-/// Answer of one piece at a time. The next piece is made when the connection has taken the one before.
+/// Answer that is written piece by piece. A piece is encoded after the connection has taken the piece before.
 pub(crate) struct Outlet {
     reading: Reading,
     taken: Arc<Semaphore>,
@@ -290,16 +290,16 @@ impl Outlet {
         }
     }
 
-    /// Waits until the connection has taken everything before.
+    /// Waits until the connection has taken all pieces so far.
     pub(crate) async fn taken(&self) -> Taken {
         match Arc::clone(&self.taken).acquire_owned().await {
             Ok(permit) => Taken(permit),
-            // It is never closed.
+            // The semaphore is never closed.
             Err(_) => std::future::pending().await,
         }
     }
 
-    /// Makes the next piece of an answer with a graph, when there is room for it.
+    /// Encodes the next piece of an answer with a graph, once its bytes are reserved.
     pub(crate) async fn next_piece(&self, pieces: &mut WithGraph) -> Option<Bytes> {
         let taken = self.taken().await;
         let reserved = self.reading.reserve(PIECE_BYTES, Patience::Endless).await.ok()?;
@@ -308,11 +308,11 @@ impl Outlet {
     }
 }
 
-/// Turn of a piece in its answer.
+/// Permit to send one piece of an answer.
 pub(crate) struct Taken(OwnedSemaphorePermit);
 
 impl Taken {
-    /// Makes bytes the piece that has to be taken before the next.
+    /// Attaches the permit to bytes: the next piece waits until the connection has taken them.
     pub(crate) fn holding(self, bytes: Bytes) -> Bytes {
         struct Piece(
             Bytes,
@@ -327,18 +327,19 @@ impl Taken {
     }
 }
 
-/// JSON of an answer.
+/// Builds a JSON answer.
 pub(crate) fn json(bytes: Bytes) -> Response {
     with_type("application/json", Body::from(bytes))
 }
 
-/// Answer of a media type.
+/// Builds an answer of a media type.
 pub(crate) fn with_type(media_type: &'static str, body: Body) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static(media_type))], body).into_response()
 }
 
-/// Answers with a JSON object: the fields of `head`, and the graph as `graph`. A small one is written at once, a large
-/// one piece by piece as the connection takes it. `document` is the place of a graph that this answer alone has.
+/// Answers with a JSON object: the fields of `head`, and the graph as `graph`. A small answer is written at once, a
+/// large answer piece by piece as the connection takes it. `document` is the permit of a graph that only this answer
+/// holds.
 pub(crate) async fn with_graph(
     reading: &Reading,
     head: &(impl Serialize + ?Sized),

@@ -1,14 +1,14 @@
-//! `X-Request-Id`: the id of a request, by which its client, what is between, and the log speak of the same one.
+//! `X-Request-Id`: the id of a request, shared by its client, proxies and the log.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The header, of the request and of its answer.
+/// Header of the request and of its answer.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The longest id that is taken over, in characters.
+/// Maximum length in characters of a client's id that is accepted.
 const CHARS_MAX: usize = 128;
 
-/// The id that a request came with, if it can stand in a log as it is; else a new one.
+/// Returns the id from the request if it is safe to log, or else a new id.
 pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
     let mut given = headers.get_all(&REQUEST_ID).iter();
     match (given.next(), given.next()) {
@@ -17,7 +17,8 @@ pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
     }
 }
 
-/// Letters, digits and what ids are made of: no spaces, quotes or anything that a log or a terminal takes for more.
+/// Returns true for letters, digits and the punctuation of ids. Spaces, quotes and control characters could break a log
+/// or a terminal.
 fn is_sane(id: &[u8]) -> bool {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(byte);
     (1..=CHARS_MAX).contains(&id.len()) && id.iter().all(is_part)
@@ -25,7 +26,7 @@ fn is_sane(id: &[u8]) -> bool {
 
 fn new() -> HeaderValue {
     let id = uuid::Uuid::new_v4().to_string();
-    // A UUID is always a header's value.
+    // A UUID is always a valid header value.
     HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("-"))
 }
 
@@ -33,7 +34,7 @@ fn new() -> HeaderValue {
 mod tests {
     use super::*;
 
-    /// An id that can stand in a log is taken over, and every other request gets one of its own.
+    /// An id that is safe to log is accepted, and every other request gets a new id.
     #[test]
     fn request_ids_are_taken_over_or_minted() {
         let of = |values: &[&str]| {

@@ -1,4 +1,4 @@
-//! Sessions: beginning, looking at, ending them.
+//! Sessions: creation, reads and deletion.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub(super) async fn create(
     };
     let genesis = match state.hub.create_as(chosen, new).await {
         Ok((genesis, _)) => genesis,
-        // The same request came before.
+        // An earlier attempt of the same request has created the session.
         Err(HubError::SessionExists(session_id)) => {
             let genesis = created_before(&state, session_id).await?.genesis;
             if genesis.project.is_some() {
@@ -65,7 +65,8 @@ pub(super) async fn create(
     Ok(created(session_location(genesis.session_id), Json(answer)))
 }
 
-/// A session that the same request began before; one that is just beginning is to be asked for again.
+/// Returns the session that an earlier attempt of the same request created. For a session that is being created the
+/// outcome is unknown, and the client retries.
 pub(super) async fn created_before(state: &AppState, session_id: SessionId) -> Result<Snapshot, Failure> {
     state.hub.snapshot(session_id).await.map_err(|error| match error {
         HubError::SessionNotFound(_) => HubError::OutcomeUnknown.into(),
@@ -73,12 +74,12 @@ pub(super) async fn created_before(state: &AppState, session_id: SessionId) -> R
     })
 }
 
-/// The address of a session.
+/// Returns the URL path of a session.
 pub(super) fn session_location(session_id: SessionId) -> String {
     super::api(&format!("/sessions/{session_id}/info"))
 }
 
-/// 201, and where what was created can be read.
+/// Answers 201 with the location of the created resource.
 pub(super) fn created(location: String, answer: impl IntoResponse) -> Response {
     (StatusCode::CREATED, [(header::LOCATION, location)], answer).into_response()
 }
@@ -108,7 +109,7 @@ pub(super) async fn list(
     }))
 }
 
-/// How many items a page has: what was asked for, within what is set up.
+/// Returns the number of items of a page: the requested number within the configured maximum, or the default.
 pub(crate) fn page_items(state: &AppState, asked: Option<usize>) -> Result<usize, Failure> {
     let rest = &state.config.rest;
     match asked {
@@ -148,7 +149,7 @@ struct CleanupRequest {
     max_inactive_hours: Option<f64>,
 }
 
-/// Hours that are surely enough: a hundred years.
+/// Upper bound of hours: a hundred years.
 const INACTIVE_HOURS_MAX: f64 = 876_000.0;
 
 /// `POST /sessions/cleanup`
@@ -182,11 +183,12 @@ pub(super) async fn graph(
     let seq = params.at_seq.unwrap_or(snapshot.seq);
     let epoch = snapshot.genesis.epoch;
     let tag = etag(epoch, seq);
-    // What was at a place never changes, so a name that names it is enough, once it is known to have been reached.
+    // The graph at a past `seq` is immutable, so the epoch and `seq` are a valid ETag, once the log has reached that
+    // `seq`.
     if seq <= snapshot.seq && matches_etag(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
-    // The graph of now is the session's own; one of before is made for this reader.
+    // The current graph is shared with the session. An earlier graph is built for this reader.
     let (document, place) = if seq == snapshot.seq {
         (snapshot.document, None)
     } else {
@@ -211,9 +213,9 @@ async fn read_at_least(state: &AppState, session_id: SessionId, min_seq: Option<
     Ok(snapshot)
 }
 
-/// The state of a session has a name: its log and its place in it.
+/// Returns the ETag of a session's state: its epoch and sequence number.
 fn etag(epoch: Epoch, seq: Seq) -> HeaderValue {
-    // Hexadecimal digits, a hyphen and decimal digits are always a header's value.
+    // Hexadecimal digits, a hyphen and decimal digits are always a valid header value.
     HeaderValue::from_str(&format!("\"{epoch}-{seq}\"")).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
@@ -275,7 +277,7 @@ pub(super) async fn events(
             next_after = frame.seq.unwrap_or(next_after);
             events.push(ListedEvent::from(frame));
         }
-        // A record may hold more than the page; records that came since the snapshot count too.
+        // A record may hold more events than the page, and the log may have grown since the snapshot.
         let last = records
             .last()
             .map_or(snapshot.seq, |record| record.seq().max(snapshot.seq));
@@ -327,9 +329,9 @@ pub(super) async fn history(
     Ok(json(page.await?))
 }
 
-/// What a command of the history takes as JSON, about.
+/// Approximate bytes of a history entry as JSON.
 const HISTORY_ENTRY_BYTES: usize = 512;
 
-/// Bytes of records that are read for a page of the history, as the log keeps them. A page is short if it would take
-/// more.
+/// Bytes of records that are read for a page of the history, as stored in the log. A page that would exceed the limit
+/// is short.
 const HISTORY_PAGE_BYTES: usize = 1024 * 1024;

@@ -1,4 +1,4 @@
-//! Streams of server-sent events, such that they arrive at once whatever stands in between.
+//! Streams of server-sent events, with headers that keep proxies from delaying events.
 
 use std::convert::Infallible;
 
@@ -12,8 +12,8 @@ use axum::{
 };
 use futures_util::{Stream, StreamExt as _, future::ready, stream};
 
-/// nginx gathers an answer until some kilobytes are there, unless the answer says otherwise. A proxy that compresses
-/// gathers too, and `no-transform` tells it not to.
+/// Headers against buffering. nginx buffers some kilobytes of an answer unless `x-accel-buffering` forbids it. A proxy
+/// that compresses buffers too, and `no-transform` forbids compression.
 const HEADERS: [(HeaderName, HeaderValue); 2] = [
     (
         header::CACHE_CONTROL,
@@ -25,8 +25,8 @@ const HEADERS: [(HeaderName, HeaderValue); 2] = [
     ),
 ];
 
-/// Answers with events as they happen. The stream begins with a comment, so that a reader and every proxy before it know
-/// at once that it is open, however long it is quiet.
+/// Answers with events as they happen. The stream begins with a comment, so that the reader and every proxy see an open
+/// stream at once, however long no event happens.
 pub(crate) fn event_stream<S>(events: S) -> Response
 where
     S: Stream<Item = Result<Event, Infallible>> + Send + 'static,
@@ -36,7 +36,7 @@ where
     (HEADERS, events).into_response()
 }
 
-/// The same for a stream that writes its lines itself, to say how much of them it has made.
+/// Answers as [`event_stream`] does, for a stream that formats its lines itself in order to track their bytes.
 pub(crate) fn line_stream<S>(lines: S) -> Response
 where
     S: Stream<Item = Result<Bytes, Infallible>> + Send + 'static,

@@ -1,4 +1,4 @@
-//! What handlers hold.
+//! Shared state of handlers.
 
 use std::{ops::Deref, sync::Arc, time::Instant};
 
@@ -8,38 +8,38 @@ use talus_actors::{admission::Gate, domain::limits::Limits, hub::Hub};
 
 use crate::{budget::ByteBudget, config::Config, metrics::Metrics, projects::ProjectStore, templates::TemplateStore};
 
-/// What handlers hold. Each layer of the router has a clone of it for each request, so that a clone is one count and no
-/// more.
+/// Handle to the shared state of handlers. Each layer of the router clones the handle for each request, so a clone is
+/// one reference count.
 #[derive(Clone)]
 pub struct AppState(Arc<Held>);
 
-/// What is behind an [`AppState`]. Nothing in it is locked.
+/// Shared state behind an [`AppState`]. It holds no locks.
 pub struct Held {
-    /// The sessions.
+    /// Handle to the sessions.
     pub hub: Hub,
-    /// How the hub is set up.
+    /// Configuration of the hub.
     pub config: Arc<Config>,
-    /// The domain's limits, as set up.
+    /// Limits of the domain, from the configuration.
     pub limits: Arc<Limits>,
-    /// The templates on disk.
+    /// Templates on disk and in the binary.
     pub templates: Arc<TemplateStore>,
-    /// The project files on disk.
+    /// Project files on disk.
     pub projects: Arc<ProjectStore>,
-    /// What is counted.
+    /// Metrics of the process.
     pub metrics: Metrics,
-    /// Bytes of unfinished requests and messages that all connections together may have sent (P9).
+    /// Budget of bytes of incomplete requests and messages, over all connections (P9).
     pub receiving: ByteBudget,
-    /// Lets readers read, and keeps what they wait for in bounds.
+    /// Limits on concurrent readers and on their unwritten bytes.
     pub reading: super::Reading,
-    /// Compresses large answers, so many at one time.
+    /// Compresses large answers, up to a maximum number at one time.
     pub compression: super::Compression,
-    /// Lets streams in, up to their limit.
+    /// Permits of event streams, up to `rest.streams_max`.
     pub streams: Gate,
-    /// Lets listeners to the tree of actors in, up to their limit.
+    /// Permits of subscribers to the actor tree, up to `ops.listeners_max`.
     pub listeners: Gate,
     /// Stops the hub, as a signal does.
     pub stop: CancellationToken,
-    /// When the hub started.
+    /// Time of the start.
     pub started: Instant,
 }
 
@@ -52,16 +52,16 @@ impl Deref for AppState {
 }
 
 impl AppState {
-    /// Of these parts.
+    /// Wraps the shared state in a handle.
     #[must_use]
     pub fn new(held: Held) -> Self {
         Self(Arc::new(held))
     }
 
-    /// Does blocking work, such as reading a file, where it is in nobody's way.
+    /// Runs blocking work, such as reading a file, on a blocking thread.
     ///
     /// # Errors
-    /// If the work panics.
+    /// Returns an error if the work panics.
     pub async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> T + Send + 'static,

@@ -1,4 +1,4 @@
-//! A session's events as a stream of server-sent events: for readers that have no Socket.IO.
+//! Event stream of a session as server-sent events, for clients without Socket.IO.
 
 use std::{convert::Infallible, fmt::Write as _, time::Duration};
 
@@ -26,10 +26,10 @@ use crate::wire::{
     room::{StreamSync, room_of},
 };
 
-/// How often a line comes while nothing happens, so that nothing on the way takes the connection for dead.
+/// Interval between comments on a quiet stream, which keep proxies from closing the connection as dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Whether a request wants a stream.
+/// Returns true if a request asks for an event stream.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     let accepted = headers
         .get_all(axum::http::header::ACCEPT)
@@ -42,7 +42,7 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Where a reader was when its connection was lost, in the words of the ids that it was given.
+/// Reads the position of a reader before its disconnect, from the id of the last event that it received.
 fn last_event(headers: &HeaderMap) -> Result<Option<(Option<Epoch>, Seq)>, Failure> {
     let Some(value) = headers.get("last-event-id") else {
         return Ok(None);
@@ -54,19 +54,19 @@ fn last_event(headers: &HeaderMap) -> Result<Option<(Option<Epoch>, Seq)>, Failu
     crate::wire::request::stream_position(text).map(Some)
 }
 
-/// What a stream is made of.
+/// State of an open stream.
 struct Live {
     state: AppState,
     outlet: Outlet,
     follower: Follower,
     room: Room,
-    /// A whole graph that comes first, while it is being written.
+    /// Snapshot that is sent before the events. `None`: not needed, or completely sent.
     sync: Option<WithGraph>,
     _permit: Permit,
 }
 
-/// Everything after a place, and then everything as it happens. A place that is of another log, or has not been reached,
-/// gets the whole graph first, with the reason (P2).
+/// Streams all events after a position, then events as they happen. If the position is from another epoch or ahead of
+/// the log, the whole graph comes first, with the reason (P2).
 pub(super) async fn events(
     state: &AppState,
     session_id: SessionId,
@@ -74,7 +74,7 @@ pub(super) async fn events(
     after: Option<Seq>,
 ) -> Answer<Response> {
     let place = match last_event(headers)? {
-        // The header wins: it is what a browser sends by itself when it comes back to the same address.
+        // The header takes precedence: a browser sends it on its own when it reconnects to the same URL.
         Some((epoch, seq)) => (Some(epoch), seq),
         None => (None, after.unwrap_or_default()),
     };
@@ -119,8 +119,8 @@ pub(super) async fn events(
 }
 
 impl Live {
-    /// The next events, together, when the connection has taken those before. The end of the session, or of the hub, is
-    /// the end of the stream: its reader comes back, and is told.
+    /// Returns the next events in one piece, after the connection has taken the piece before. The stream ends with the
+    /// session or the hub: its reader reconnects, and gets the reason as an error.
     async fn next(&mut self) -> Option<Bytes> {
         if let Some(sync) = &mut self.sync {
             if let Some(piece) = self.outlet.next_piece(sync).await {
@@ -153,7 +153,7 @@ impl Live {
     }
 }
 
-/// Writes an event in the lines of a stream. Its JSON has no line breaks.
+/// Writes an event in the line format of a stream. The JSON of an event has no line breaks.
 fn write(text: &mut String, room: &Room, frame: &Frame) {
     let _ = write!(text, "event: {}\ndata: {}\n", frame.event, frame.data.get());
     if let Some(seq) = frame.seq {
@@ -168,7 +168,7 @@ mod tests {
 
     use super::*;
 
-    /// A media type has no case, and may have parameters; a weight of zero refuses it.
+    /// Media types are case-insensitive and may have parameters; a weight of zero refuses a type.
     #[test]
     fn accept_is_read_without_case_and_with_parameters() {
         let wanted = |accept: &'static str| {

@@ -1,4 +1,4 @@
-//! Templates.
+//! Templates over REST.
 
 use axum::{Json, extract::State};
 use talus_actors::domain::ids::TemplateId;
@@ -27,7 +27,7 @@ pub(super) async fn schema(State(state): State<AppState>, PathText(id): PathText
     Ok(Json(Schema::from(&*loaded?)))
 }
 
-/// Why a template cannot be had, as the wire tells it.
+/// Converts the reason why a template cannot be loaded to an error of the protocol.
 pub(super) fn failure(id: &TemplateId, error: TemplateLoadError) -> Failure {
     match error {
         TemplateLoadError::NotFound => template_not_found(id.as_str()),

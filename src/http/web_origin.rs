@@ -1,9 +1,9 @@
-//! Hosts and web origins, parsed and compared as the URL standard does: letter case, default ports and the spellings of
-//! an IP address make no difference.
+//! Hosts and web origins, parsed and compared by the rules of the URL standard: letter case, default ports and the
+//! notation of an IP address are ignored.
 
 use url::Host;
 
-/// Host, and port if there is one, by which a request addresses the hub.
+/// Host and optional port by which a request addresses the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Authority {
     pub host: Host<String>,
@@ -13,7 +13,7 @@ pub(super) struct Authority {
 impl Authority {
     /// Parses a `Host` header or the authority of a request target. `None`: not `host[:port]`.
     pub fn parse(text: &str) -> Option<Self> {
-        // User names, escapes and blanks have a meaning in a URL and none here.
+        // User names, escapes and blanks are valid in a URL but not in an authority.
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
         if !text.bytes().all(is_plain) {
             return None;
@@ -31,7 +31,7 @@ impl Authority {
     }
 }
 
-/// An origin of web pages that are served over HTTP.
+/// Origin of web pages that are served over HTTP or HTTPS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct WebOrigin {
     is_https: bool,
@@ -52,7 +52,7 @@ impl WebOrigin {
         Some(Self { is_https, host, port })
     }
 
-    /// Tests for an origin of this machine, at any port.
+    /// Returns true for an origin on this machine, at any port.
     pub fn is_localhost(&self) -> bool {
         match &self.host {
             Host::Domain(name) => name == "localhost",
@@ -61,18 +61,18 @@ impl WebOrigin {
         }
     }
 
-    /// Tests whether the page is served by the host that the request names. A request that names no port was sent to the
-    /// default one, unless a proxy has left the port out: with `port_may_be_lost` any port is the same then.
+    /// Returns true if the page is served by the host that the request names. A request without a port was sent to the
+    /// default port, unless a proxy has removed the port: with `port_may_be_lost` a missing port matches any port.
     pub fn is_of(&self, authority: &Authority, port_may_be_lost: bool) -> bool {
         let same_port = match authority.port {
-            // One port speaks one protocol. At the default ports it is known which.
+            // A port serves one protocol, and the protocol of the default ports is known.
             Some(port) => port == self.port && port != default_port(!self.is_https),
             None => port_may_be_lost || self.port == default_port(self.is_https),
         };
         same_port && self.host == authority.host
     }
 
-    /// Tests for a page that came over plain HTTP.
+    /// Returns true for a page that was loaded over plain HTTP.
     pub const fn is_plain_http(&self) -> bool {
         !self.is_https
     }
