@@ -1,4 +1,4 @@
-//! The tree as JSON.
+//! Actor tree as JSON.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use talus_actors::{
 
 use crate::wire::event::display;
 
-/// The tree: the root, what it stands on, its sessions.
+/// Actor tree: the root, the log and the sessions.
 #[derive(Debug, Serialize)]
 pub(super) struct Tree {
     pub(super) root: Root,
@@ -20,7 +20,7 @@ pub(super) struct Tree {
     pub(super) total: usize,
 }
 
-/// The hub itself.
+/// State of the hub.
 #[derive(Debug, Serialize)]
 pub(super) struct Root {
     pub(super) state: &'static str,
@@ -31,7 +31,7 @@ pub(super) struct Root {
     pub(super) sockets: i64,
 }
 
-/// The log's writer.
+/// State of the log's writer.
 #[derive(Debug, Serialize)]
 pub(super) struct LogNode {
     pub(super) storage: &'static str,
@@ -41,7 +41,7 @@ pub(super) struct LogNode {
     pub(super) append_failures: u64,
 }
 
-/// A session and its two actors.
+/// State of a session and its two actors.
 #[derive(Debug, Serialize)]
 pub(super) struct SessionNode {
     session_id: SessionId,
@@ -82,7 +82,7 @@ impl SessionNode {
     }
 }
 
-/// Something that happened in the tree.
+/// Supervision event of the actor tree.
 #[derive(Debug, Serialize)]
 pub(super) struct EventBody<'a> {
     session_id: SessionId,
@@ -90,7 +90,7 @@ pub(super) struct EventBody<'a> {
     timestamp: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
-    /// How long nobody was served.
+    /// Time from the failure to the recovery, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     recovery_ms: Option<f64>,
 }

@@ -1,4 +1,4 @@
-//! What happens in the tree, as it happens.
+//! Supervision events as a stream.
 
 use std::sync::Arc;
 
@@ -18,14 +18,14 @@ use crate::{
     wire::error::Failure,
 };
 
-/// A listener, for as long as it listens.
+/// Subscriber to supervision events, for the lifetime of its stream.
 struct Listening {
     heard: broadcast::Receiver<Arc<SupervisionEvent>>,
     stop: CancellationToken,
     _permit: Permit,
 }
 
-/// `GET /ops/events`: a listener who is too slow is told how many events he missed.
+/// `GET /ops/events`: a subscriber that is too slow gets the number of missed events.
 pub(super) async fn stream(State(state): State<AppState>) -> Answer<Response> {
     let max = state.listeners.max();
     let permit = state.listeners.try_enter().ok_or_else(|| {
@@ -38,7 +38,7 @@ pub(super) async fn stream(State(state): State<AppState>) -> Answer<Response> {
         stop: state.stop.clone(),
         _permit: permit,
     };
-    // A stream that would keep the shutdown waiting ends with it.
+    // The stream ends at the shutdown, which would wait for an open stream.
     let next = |mut listening: Listening| async move {
         let event = tokio::select! {
             () = listening.stop.cancelled() => return None,

@@ -1,4 +1,4 @@
-//! Fault injection: off unless the configuration switches it on.
+//! Fault injection: disabled unless the configuration enables it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// The longest that an append may be held up, in milliseconds: long enough to see everything time out.
+/// Maximum delay of an append in milliseconds: longer than every timeout that a delayed append can reach.
 const DELAY_MS_MAX: u64 = 600_000;
 
 #[derive(Deserialize)]
@@ -24,7 +24,7 @@ struct FaultRequest {
     ms: Option<u64>,
 }
 
-/// `POST /ops/sessions/{id}/fault`: goes wrong once, with the session's next command.
+/// `POST /ops/sessions/{id}/fault`: injects one fault into the session's next command.
 pub(super) async fn inject(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
@@ -67,7 +67,7 @@ fn delay(ms: Option<u64>) -> Result<Duration, Failure> {
     Ok(Duration::from_millis(ms))
 }
 
-/// The same where it is switched off.
+/// Answers requests for fault injection while it is disabled.
 pub(super) async fn switched_off() -> Answer<Json<Value>> {
     let message = "fault injection is switched off; ops.fault_injection switches it on";
     Err(Failure::new("NOT_FOUND", message).into())

@@ -1,5 +1,5 @@
-//! The operators' edge: the tree of actors as it lives, and the levers. On a listener of its own, since nothing here is
-//! for clients.
+//! Operators' edge: the state of the actor tree, and operations on it. The edge has its own listener, since clients
+//! must not reach it.
 
 mod answer;
 mod events;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::http::{self, AppState, health};
 
-/// The operators' API, without the middleware that `http::layers` adds.
+/// Builds the routes of the operators' API, without the middleware that `http::layers` adds.
 pub fn routes(state: AppState) -> Router {
     let faults = if state.config.ops.fault_injection {
         post(faults::inject)
@@ -42,9 +42,9 @@ pub fn routes(state: AppState) -> Router {
         .with_state(state)
 }
 
-/// `POST /ops/drain`: the same as a signal. The answer comes before the hub goes.
+/// `POST /ops/drain`: stops the hub as a signal does. The answer is sent before the hub stops.
 async fn drain(State(state): State<AppState>) -> (StatusCode, Json<Value>) {
-    tracing::info!("an operator asked for a drain");
+    tracing::info!("drain requested by an operator");
     state.stop.cancel();
     (StatusCode::ACCEPTED, Json(json!({ "status": "draining" })))
 }

@@ -1,4 +1,4 @@
-//! Looking at sessions, and stepping in.
+//! Inspection of sessions, and operations on them.
 
 use axum::{
     Json,
@@ -30,7 +30,7 @@ pub(super) struct PageParams {
     offset: Option<usize>,
 }
 
-/// `GET /ops/actors`: the tree as it is now. Sessions that sleep are not woken for it.
+/// `GET /ops/actors`: the current tree. Passivated sessions are not loaded for it.
 pub(super) async fn actors(State(state): State<AppState>, Params(params): Params<PageParams>) -> Answer<Json<Tree>> {
     let app = &state;
     let limit = page_items(app, params.limit)?;
@@ -70,7 +70,8 @@ async fn operate(state: AppState, session_id: SessionId, operation: Operation) -
     Ok(Json(SessionNode::new(inspected, now())))
 }
 
-/// `POST /ops/sessions/{id}/restart`: its actor starts again from the log. Its sockets stay and are told.
+/// `POST /ops/sessions/{id}/restart`: restarts the session's actor from the log. Its sockets stay connected and are
+/// notified.
 pub(super) async fn restart(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
@@ -78,7 +79,7 @@ pub(super) async fn restart(
     operate(state, session_id, Operation::Restart).await
 }
 
-/// `POST /ops/sessions/{id}/quarantine`: it is left alone until it is released.
+/// `POST /ops/sessions/{id}/quarantine`: stops the session until it is released.
 pub(super) async fn quarantine(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
@@ -86,7 +87,7 @@ pub(super) async fn quarantine(
     operate(state, session_id, Operation::Quarantine).await
 }
 
-/// `POST /ops/sessions/{id}/release`: it serves again, with a new budget of restarts.
+/// `POST /ops/sessions/{id}/release`: restarts the session, with a new restart budget.
 pub(super) async fn release(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
@@ -94,7 +95,7 @@ pub(super) async fn release(
     operate(state, session_id, Operation::Release).await
 }
 
-/// `POST /ops/sessions/{id}/passivate`: it leaves memory, unless somebody uses it.
+/// `POST /ops/sessions/{id}/passivate`: removes the session from memory, unless it is in use.
 pub(super) async fn passivate(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
@@ -109,10 +110,10 @@ pub(super) async fn passivate(
     .into())
 }
 
-/// `GET /ops/sessions/{id}/log`: every record as the log has it, a JSON object a line. It needs no actor, so it is what
-/// can be had of a session that cannot be started.
+/// `GET /ops/sessions/{id}/log`: every record as stored in the log, one JSON object a line. The route needs no actor,
+/// so it works for a session that cannot be started.
 pub(super) async fn log(State(state): State<AppState>, SessionPath(session_id): SessionPath) -> Answer<Response> {
-    // Whether there is such a session is found out while there can still be an answer that says so.
+    // An unknown session is detected before the stream starts, while an error answer is still possible.
     state.hub.events_after(session_id, Seq::ZERO, 1).await?;
     let lines = Body::from_stream(lines(state, session_id));
     Ok(with_type("application/x-ndjson", lines))
