@@ -20,7 +20,7 @@ use super::{
     room::{PresentClient, present_clients},
 };
 
-/// The answer to an accepted command.
+/// Answer to an accepted command.
 #[derive(Debug, Serialize)]
 pub struct CommandAnswer {
     success: bool,
@@ -43,7 +43,7 @@ pub struct CommandAnswer {
 }
 
 impl CommandAnswer {
-    /// The answer that a receipt stands for.
+    /// Builds the answer from the receipt of a command.
     #[must_use]
     pub fn new(epoch: Epoch, receipt: &Receipt) -> Self {
         let outcome = &receipt.outcome;
@@ -64,14 +64,14 @@ impl CommandAnswer {
         }
     }
 
-    /// The `seq` of the command's last event.
+    /// Sequence number of the command's last event.
     #[must_use]
     pub const fn seq(&self) -> Seq {
         self.seq
     }
 }
 
-/// A session in a list.
+/// Session as an item of a list.
 #[derive(Debug, Serialize)]
 pub struct SessionAnswer {
     session_id: SessionId,
@@ -104,7 +104,7 @@ impl From<&Summary> for SessionAnswer {
     }
 }
 
-/// A session by itself.
+/// Session with its details.
 #[derive(Debug, Serialize)]
 pub struct SessionInfoAnswer {
     #[serde(flatten)]
@@ -114,14 +114,14 @@ pub struct SessionInfoAnswer {
     redo_available: bool,
     is_dirty: bool,
     template_id: Option<TemplateId>,
-    /// Whether the template is named but cannot be had: then everything is allowed.
+    /// True if the session's template is missing. The session then allows all types and properties.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     template_missing: bool,
     clients: Vec<PresentClient>,
 }
 
 impl SessionInfoAnswer {
-    /// The answer: the session, and who is here.
+    /// Builds the answer from the state of the session and the presence of its clients.
     #[must_use]
     pub fn new(snapshot: &Snapshot, here: &PresenceList) -> Self {
         let project = snapshot.genesis.project.as_ref();
@@ -150,7 +150,7 @@ impl SessionInfoAnswer {
     }
 }
 
-/// What is said of the graph at a `seq`, beside the graph itself.
+/// Fields of the answer to a read of a graph, without the graph.
 #[derive(Debug, Serialize)]
 pub struct GraphAnswer {
     session_id: SessionId,
@@ -160,7 +160,7 @@ pub struct GraphAnswer {
 }
 
 impl GraphAnswer {
-    /// The answer, to be written with the graph.
+    /// Builds the fields, to be written before the graph.
     #[must_use]
     pub fn new(session_id: SessionId, epoch: Epoch, seq: Seq, graph: &Graph) -> Self {
         Self {
@@ -172,7 +172,7 @@ impl GraphAnswer {
     }
 }
 
-/// A command in the history.
+/// Command as an item of the history.
 #[derive(Debug, Serialize)]
 pub struct HistoryEntry {
     command_id: CommandId,
@@ -186,7 +186,7 @@ pub struct HistoryEntry {
 }
 
 impl HistoryEntry {
-    /// A record, and whether it is undone now.
+    /// Builds an entry from a record. `undone` is the record's current state.
     #[must_use]
     pub fn new(recorded: &Recorded, undone: bool) -> Self {
         Self {

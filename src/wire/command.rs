@@ -1,4 +1,4 @@
-//! Commands on the wire. The same for REST and for sockets.
+//! Commands on the wire, in one format for REST and for sockets.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use super::{
     request::{id, join, node_id, nullable, read, read_object, required, word},
 };
 
-/// The body of `POST /commands/execute`, or the payload of `command:execute`.
+/// Body of `POST /commands/execute`, or payload of `command:execute`.
 #[derive(Debug, Deserialize)]
 pub struct CommandRequest {
     session_id: Option<String>,
@@ -26,35 +26,35 @@ pub struct CommandRequest {
     expected_seq: Option<Seq>,
 }
 
-/// A command that has been read, and what came with it.
+/// Parsed command with the fields sent beside it.
 #[derive(Debug)]
 pub struct ReadCommand {
-    /// Whose command, if it says so.
+    /// Session of the command. `None`: not in the request.
     pub session_id: Option<SessionId>,
-    /// What is wanted.
+    /// Command to submit.
     pub command: Command,
-    /// Its id, if the client chose one.
+    /// Id of the command. `None`: the hub assigns an id.
     pub command_id: Option<CommandId>,
-    /// What the client knew.
+    /// Sequence number that the client has seen, for conflict detection. `None`: no detection.
     pub expected_seq: Option<Seq>,
 }
 
-/// The body of an undo or redo, which may be absent.
+/// Body of an undo or redo. The body may be absent.
 #[derive(Debug, Default, Deserialize)]
 pub struct HistoryRequest {
-    /// Whose commands.
+    /// Scope of the undo, `session` or `mine`. `None`: `session`.
     pub scope: Option<String>,
-    /// Whether what others did since is overridden.
+    /// True: overrides later changes by other clients. `None`: false.
     pub force: Option<bool>,
     command_id: Option<String>,
-    /// What the client knew.
+    /// Sequence number that the client has seen, for conflict detection. `None`: no detection.
     pub expected_seq: Option<Seq>,
 }
 
-/// Reads a command.
+/// Parses a command.
 ///
 /// # Errors
-/// `INVALID_REQUEST` naming the field, or `INVALID_COMMAND`.
+/// Returns `INVALID_REQUEST` with the field at fault, or `INVALID_COMMAND`.
 pub fn read_command(text: &str) -> Result<ReadCommand, Failure> {
     let request: CommandRequest = read("", text)?;
     let session_id = request.session_id.map(|text| id("", "session_id", &text)).transpose()?;
@@ -70,28 +70,28 @@ pub fn read_command(text: &str) -> Result<ReadCommand, Failure> {
 }
 
 impl HistoryRequest {
-    /// The undo that is wanted.
+    /// Builds the requested undo.
     ///
     /// # Errors
-    /// If there is no such scope.
+    /// Returns an error if the scope is unknown.
     pub fn undo(&self) -> Result<Command, Failure> {
         let (scope, force) = self.read()?;
         Ok(Command::Undo { scope, force })
     }
 
-    /// The redo that is wanted.
+    /// Builds the requested redo.
     ///
     /// # Errors
-    /// If there is no such scope.
+    /// Returns an error if the scope is unknown.
     pub fn redo(&self) -> Result<Command, Failure> {
         let (scope, force) = self.read()?;
         Ok(Command::Redo { scope, force })
     }
 
-    /// Its id, if the client chose one.
+    /// Returns the id of the command. `None`: the hub assigns an id.
     ///
     /// # Errors
-    /// If it is none.
+    /// Returns an error if the text is not an id.
     pub fn command_id(&self) -> Result<Option<CommandId>, Failure> {
         let text = self.command_id.as_deref();
         text.map(|text| id("", "command_id", text)).transpose()
@@ -102,10 +102,10 @@ impl HistoryRequest {
     }
 }
 
-/// Reads the scope of an undo or redo.
+/// Parses the scope of an undo or redo.
 ///
 /// # Errors
-/// If there is no such scope.
+/// Returns an error if the scope is unknown.
 pub fn read_scope(scope: Option<&str>) -> Result<Scope, Failure> {
     match scope {
         None | Some("session") => Ok(Scope::Session),
@@ -230,13 +230,13 @@ struct PropertyData {
     value: Option<Value>,
 }
 
-/// A value that is there, also if it is null.
+/// Reads a present value, which may be null.
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
 
-/// A place in a list. One that 64 bits do not hold is beyond every list, so the nearest that they hold stands for it:
-/// whether it is too far out is not for the reader to say.
+/// Reads a position in a list. A whole number beyond 64 bits is clamped to the nearest `i64`: it is beyond the end of
+/// every list, and the domain refuses it with the same error as every other position beyond the end.
 fn index<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else {
         return Ok(None);
@@ -281,7 +281,7 @@ fn create_node(at: &str, data: Option<&RawValue>) -> Result<Command, Failure> {
     }))
 }
 
-/// Batches are one level deep, so reading them is no recursion on what a user sent.
+/// Parses a batch. A batch within a batch is refused, so the recursion is one level deep.
 fn batch(at: &str, data: Option<&RawValue>) -> Result<Command, Failure> {
     let data: BatchData = read_object(at, data)?;
     let mut commands = Vec::new();

@@ -1,4 +1,4 @@
-//! Errors on the wire: one table from what went wrong to status, code and details.
+//! Errors on the wire: one table that maps each failure to its status, code and details.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use talus_actors::{
     hub::HubError,
 };
 
-/// Every code that the hub answers with, and the HTTP status it comes with. The documentation lists exactly these.
+/// Error codes of the hub with their HTTP status. The documentation lists exactly these codes.
 pub const CODES: &[(&str, u16)] = &[
     ("INVALID_REQUEST", 400),
     ("INVALID_COMMAND", 400),
@@ -52,31 +52,31 @@ pub const CODES: &[(&str, u16)] = &[
     ("DRAINING", 503),
 ];
 
-/// What `INVALID_SESSION` says. Front ends that were written for the predecessor look for these words.
+/// Message of `INVALID_SESSION`. Front ends of the predecessor compare this text.
 pub const SESSION_NOT_FOUND: &str = "Session not found";
 
-/// The longest text in an error, in bytes. An error quotes what was sent, and a room hears of it too: it must not be a
-/// way to make much of little. The path to a fault in a graph as deep as it may be has about 5,000.
+/// Maximum length in bytes of a text in an error. An error quotes the request, and a room broadcasts the error, so the
+/// limit bounds the amplification. The path to a fault in a graph of maximum depth has about 5,000 bytes.
 const TEXT_BYTES_MAX: usize = 8 * 1024;
 
-/// The beginning of a text that is too long.
+/// Truncates a text that is too long.
 fn shortened(text: &str) -> String {
     format!("{}…", &text[..text.floor_char_boundary(TEXT_BYTES_MAX)])
 }
 
-/// A request that failed, as the wire tells it.
+/// Error answer of a request, in the format of the wire.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
-    /// The stable code, one of [`CODES`].
+    /// Stable code, one of [`CODES`].
     pub code: &'static str,
-    /// What happened, for people.
+    /// Description of the failure, for people.
     pub message: Cow<'static, str>,
-    /// What programs may want to know beside the code.
+    /// Further fields for programs, by name.
     pub details: Map<String, Value>,
 }
 
 impl Failure {
-    /// A failure without details.
+    /// Creates a failure without details.
     pub fn new(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         let mut message = message.into();
         if message.len() > TEXT_BYTES_MAX {
@@ -89,7 +89,7 @@ impl Failure {
         }
     }
 
-    /// The same with a detail.
+    /// Adds a detail.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Serialize) -> Self {
         let mut value = json!(value);
@@ -102,7 +102,8 @@ impl Failure {
         self
     }
 
-    /// The same with what stands in the way of an undo or redo. `blocked_by` is always there, null if nobody is known.
+    /// Adds the details of an undo or redo conflict. `blocked_by` is always present, and null if the blocking command
+    /// is unknown.
     fn with_conflict(self, conflict: &UndoConflict) -> Self {
         let failure = self.with("blocked_by", conflict.blocked_by.as_ref().map(blocked_by));
         let failure = match conflict.obstacle.node_id() {
@@ -121,20 +122,20 @@ impl Failure {
         }
     }
 
-    /// A field of the request that is missing or wrong.
+    /// Creates the error for a field that is missing or wrong.
     #[must_use]
     pub fn invalid_field(field: impl Into<String>, reason: impl std::fmt::Display) -> Self {
         let field = field.into();
         Self::new("INVALID_REQUEST", format!("{field}: {reason}")).with("field", field)
     }
 
-    /// No session of that id.
+    /// Creates the error for a session that does not exist.
     #[must_use]
     pub fn session_not_found() -> Self {
         Self::new("INVALID_SESSION", SESSION_NOT_FOUND)
     }
 
-    /// The HTTP status of the code.
+    /// Returns the HTTP status of the code.
     #[must_use]
     pub fn status(&self) -> u16 {
         CODES
@@ -143,19 +144,19 @@ impl Failure {
             .map_or(500, |(_, status)| *status)
     }
 
-    /// Seconds after which it makes sense to try again, if it does.
+    /// Returns the seconds after which a retry may succeed. `None`: a retry cannot succeed.
     #[must_use]
     pub fn retry_after_s(&self) -> Option<u32> {
         matches!(self.status(), 429 | 503).then_some(1)
     }
 
-    /// The body of the answer.
+    /// Returns the body of the HTTP answer.
     #[must_use]
     pub fn body(&self) -> Value {
         json!({ "error": self.error() })
     }
 
-    /// The error itself, as bodies and `command:failed` carry it.
+    /// Returns the error object, as in HTTP bodies and `command:failed`.
     #[must_use]
     pub fn error(&self) -> Value {
         let mut error = self.details.clone();
@@ -255,7 +256,7 @@ impl From<HubError> for Failure {
     }
 }
 
-/// Something that is no fault of the caller's. What it was is in the log, not in the answer.
+/// Creates the error for an internal failure. The cause is logged under a trace id, and the answer carries only the id.
 #[must_use]
 pub fn internal(cause: &dyn std::fmt::Display) -> Failure {
     let trace_id = uuid::Uuid::new_v4().to_string();

@@ -1,5 +1,5 @@
-//! Events on the wire: what a record of the log, or a passing notice, becomes. The same packets go to sockets live, to
-//! clients that come back, and to readers of `GET /events`.
+//! Events on the wire: converts records of the log and transient notices to packets. Live sockets, resumed clients and
+//! readers of `GET /events` get the same packets.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -19,7 +19,7 @@ use talus_actors::{
 
 use super::{error::Failure, graph::graph_json};
 
-/// The events that carry a `seq`, and those that do not. The documentation lists exactly these.
+/// Names of all events; true: the event carries a `seq`. The documentation lists exactly these events.
 pub const EVENTS: &[(&str, bool)] = &[
     ("graph:node-created", true),
     ("graph:node-deleted", true),
@@ -44,7 +44,7 @@ pub const EVENTS: &[(&str, bool)] = &[
     ("presence:diff", false),
 ];
 
-/// What every event of a room begins with.
+/// Leading fields of every event of a room.
 #[derive(Serialize)]
 pub struct Envelope<'a> {
     session_id: SessionId,
@@ -62,7 +62,7 @@ pub struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// That of an event that is of no command and has no place.
+    /// Creates the envelope of an event without a command and without a `seq`.
     #[must_use]
     pub const fn of_room(room: &'a Room, timestamp: Timestamp) -> Self {
         let project_id = room.project_id.as_ref();
@@ -95,7 +95,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// A time as text.
+/// Serialises a value as its `Display` text.
 pub(crate) fn display<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
@@ -108,7 +108,7 @@ struct Packet<'a, T> {
     body: T,
 }
 
-/// Makes a packet of an envelope and a body.
+/// Encodes an envelope and a body as a packet.
 pub(crate) fn frame(event: &'static str, envelope: Envelope<'_>, body: impl Serialize) -> Frame {
     let seq = envelope.seq;
     Frame {
@@ -118,7 +118,7 @@ pub(crate) fn frame(event: &'static str, envelope: Envelope<'_>, body: impl Seri
     }
 }
 
-/// Our own types always serialize: text keys, no failing implementations.
+/// Serialises a wire type. The types of this module always serialise: text keys, no failing implementations.
 fn raw(value: &impl Serialize) -> Arc<RawValue> {
     serde_json::value::to_raw_value(value)
         .map(Into::into)
@@ -138,7 +138,7 @@ struct Executed<'a> {
     redo_available: bool,
 }
 
-/// What a command came to beside its events: the node it was about, the nodes that a batch created.
+/// Result of a command: the affected node, or the nodes that a batch created.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum ResultBody<'a> {
@@ -255,7 +255,7 @@ struct ProjectLoaded {
     graph: Box<RawValue>,
 }
 
-/// The packets of a command as a room gets them: what precedes, what it changed, how it ended.
+/// Encodes a command as packets for a room: `command:executing`, the events, and the closing packet.
 #[must_use]
 pub fn command_frames(room: &Room, notice: &CommandNotice) -> Vec<Frame> {
     let CommandNotice {
@@ -278,7 +278,7 @@ pub fn command_frames(room: &Room, notice: &CommandNotice) -> Vec<Frame> {
         Verdict::Unchanged(receipt) => {
             let body = executed(*command_type, &receipt.outcome);
             let sent = frame("command:executed", envelope().at(room.epoch, receipt.seq), body);
-            // It carries the current place and takes none.
+            // The packet carries the current `seq` without occupying a place in the sequence.
             frames.push(Frame { seq: None, ..sent });
         }
         Verdict::Refused(rejection) => {
@@ -296,7 +296,7 @@ pub fn command_frames(room: &Room, notice: &CommandNotice) -> Vec<Frame> {
     frames
 }
 
-/// The packets of a record after a `seq`: its events, and the one that closes it.
+/// Encodes a record as packets after a `seq`: the events of the record, and the closing packet.
 pub fn record_frames<'a>(room: &'a Room, recorded: &'a Recorded, after: Seq) -> impl Iterator<Item = Frame> + 'a {
     let envelope = move |seq| {
         let timestamp = recorded.timestamp;
@@ -453,7 +453,8 @@ struct EventsPacket<'a> {
     events: Vec<ListedEvent>,
 }
 
-/// Packets of commands as one: their payloads are taken as they are encoded. It stands where the last of them does.
+/// Batches the packets of commands into one packet, with the encoded payloads unchanged. Its `seq` is the `seq` of the
+/// last sequenced packet.
 #[must_use]
 pub fn events_frame(room: &Room, frames: &[Frame]) -> Frame {
     let packet = EventsPacket {
@@ -469,7 +470,7 @@ pub fn events_frame(room: &Room, frames: &[Frame]) -> Frame {
     }
 }
 
-/// An event in a list: its name and its payload.
+/// Event as an item of a list: name and payload.
 #[derive(Debug, Serialize)]
 pub struct ListedEvent {
     event: &'static str,

@@ -1,4 +1,4 @@
-//! A graph on the wire: a tree of nodes, written without recursion, so that no depth of it is a depth of the stack.
+//! Graph on the wire: a tree of nodes, written without recursion, so that the depth of a graph does not use the stack.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -9,7 +9,7 @@ use talus_actors::domain::{
     value::Value,
 };
 
-/// A node without its children. They are written between its last field and its closing brace.
+/// Fields of a node without its children. The children are written between the last field and the closing brace.
 #[derive(Serialize)]
 struct NodeHead<'a> {
     id: NodeId,
@@ -21,7 +21,7 @@ struct NodeHead<'a> {
     metadata: Option<&'a Value>,
 }
 
-/// `{"roots": [node…]}`, children in order. Linear in the graph.
+/// Encodes a graph as `{"roots": [node…]}` with children in order, in linear time.
 #[must_use]
 pub fn graph_json(graph: &Graph) -> Box<RawValue> {
     let mut out = br#"{"roots":["#.to_vec();
@@ -43,12 +43,12 @@ pub fn graph_json(graph: &Graph) -> Box<RawValue> {
         }
     }
     out.extend_from_slice(b"]}");
-    // What the serializer writes is JSON and UTF-8.
+    // The serialiser writes JSON in UTF-8.
     let text = String::from_utf8(out).unwrap_or_default();
     RawValue::from_string(text).unwrap_or_default()
 }
 
-/// A node's own fields, with the brace left open.
+/// Writes a node's own fields, and leaves the brace open.
 fn write_head(out: &mut Vec<u8>, id: NodeId, node: &Node) {
     let content = &node.content;
     let head = NodeHead {
@@ -60,7 +60,7 @@ fn write_head(out: &mut Vec<u8>, id: NodeId, node: &Node) {
         metadata: content.metadata.as_deref(),
     };
     let start = out.len();
-    // Our own types always serialize, and a vector takes everything.
+    // The types of this module always serialise, and a write to a vector cannot fail.
     if serde_json::to_writer(&mut *out, &head).is_err() {
         out.truncate(start);
         out.extend_from_slice(b"{}");
@@ -68,14 +68,15 @@ fn write_head(out: &mut Vec<u8>, id: NodeId, node: &Node) {
     out.pop();
 }
 
-/// A graph as JSON, as [`graph_json`] writes it, but piece by piece: a large one never has to be in memory as a whole.
-/// It goes on where it was by the position among siblings, so that it holds the graph and borrows nothing.
+/// Incremental encoder of a graph, with the same output as [`graph_json`], so that a large graph is never encoded as a
+/// whole. The encoder stores positions among siblings instead of iterators, so that it owns the graph and borrows
+/// nothing.
 #[derive(Debug)]
 struct GraphPieces {
     graph: Graph,
-    /// Lists of children that are being written, from the roots down, and the next position in each.
+    /// Lists of children that are being written, from the roots down, with the next position in each.
     levels: Vec<(Option<NodeId>, usize)>,
-    /// Node whose properties are being written, and the next of them.
+    /// Node whose properties are being written, with the index of the next property.
     node: Option<(NodeId, usize)>,
 }
 
@@ -92,7 +93,8 @@ impl GraphPieces {
         self.levels.is_empty()
     }
 
-    /// Writes on until there are `bytes` bytes, and the value or the node in the middle of which that is, or to the end.
+    /// Writes until `out` holds at least `bytes` bytes, or to the end. The last value or node is completed, so the
+    /// output may be longer.
     fn write(&mut self, out: &mut Vec<u8>, bytes: usize) -> serde_json::Result<()> {
         while out.len() < bytes && !self.is_done() {
             match self.node.take() {
@@ -132,7 +134,8 @@ impl GraphPieces {
         Ok(())
     }
 
-    /// Writes the properties of a node from one on; after the last of them what follows, up to its list of children.
+    /// Writes the properties of a node from index `next` on. After the last property, writes the remaining fields up to
+    /// the list of children.
     fn write_node(&mut self, out: &mut Vec<u8>, bytes: usize, id: NodeId, next: usize) -> serde_json::Result<()> {
         let Some(node) = self.graph.node(id) else {
             return Ok(());
@@ -161,7 +164,7 @@ impl GraphPieces {
     }
 }
 
-/// An object with the fields of another one and a graph as `graph`, piece by piece.
+/// Incremental encoder of an object: the fields of a head, then a graph as `graph`.
 #[derive(Debug)]
 pub struct WithGraph {
     head: Vec<u8>,
@@ -170,10 +173,10 @@ pub struct WithGraph {
 }
 
 impl WithGraph {
-    /// The fields of `head`, which is an object, and a graph.
+    /// Starts with the fields of `head`, which has to be an object.
     ///
     /// # Errors
-    /// If `head` cannot be written as JSON.
+    /// Returns an error if `head` cannot be serialised.
     pub fn new(head: &(impl Serialize + ?Sized), graph: Graph) -> serde_json::Result<Self> {
         let mut head = serde_json::to_vec(head)?;
         head.pop();
@@ -188,7 +191,7 @@ impl WithGraph {
         })
     }
 
-    /// The same between two texts.
+    /// Surrounds the object with two texts.
     #[must_use]
     pub fn between(mut self, before: &str, after: &str) -> Self {
         self.head.splice(0..0, before.bytes());
@@ -196,19 +199,20 @@ impl WithGraph {
         self
     }
 
-    /// Whether there is nothing left to write.
+    /// Returns true if all pieces are written.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.graph.is_done() && self.tail.is_empty()
     }
 
-    /// The next piece: `bytes` bytes, and the value or the node in the middle of which that is; `None` after the end.
+    /// Returns the next piece of at least `bytes` bytes, extended to the end of its last value or node. `None`: after
+    /// the end.
     pub fn next_piece(&mut self, bytes: usize) -> Option<Vec<u8>> {
         if self.is_done() {
             return None;
         }
         let mut out = std::mem::take(&mut self.head);
-        // Our own types always serialize, and a vector takes everything.
+        // The types of this module always serialise, and a write to a vector cannot fail.
         self.graph.write(&mut out, bytes).ok()?;
         if self.graph.is_done() {
             out.append(&mut self.tail);
@@ -237,7 +241,7 @@ mod tests {
         }
     }
 
-    /// The same tree by recursion, as plainly as can be.
+    /// Builds the same tree by plain recursion, for comparison.
     fn plainly(graph: &Graph, id: NodeId) -> serde_json::Value {
         let node = graph.node(id).expect("a node of the graph");
         json!({
@@ -251,7 +255,7 @@ mod tests {
     fn is_what_a_plain_recursion_writes() {
         let mut graph = Graph::default();
         for number in 0..500_usize {
-            // A parent among the earlier ones, some of them roots: bushy, deep and wide places.
+            // Some nodes are roots, others have an earlier node as parent: the tree has bushy, deep and wide parts.
             let parent = (number % 7 != 0).then(|| id(number * 31 % number));
             let end = graph
                 .children(parent)
@@ -266,7 +270,7 @@ mod tests {
         assert_eq!(graph_json(&Graph::default()).get(), r#"{"roots":[]}"#);
     }
 
-    /// P9: a graph is the same in pieces of any size, and no piece is larger than asked for by more than one value.
+    /// P9: a graph is the same in pieces of any size, and a piece exceeds its requested size by one value at most.
     #[test]
     fn graph_pieces_are_the_graph_and_bounded() {
         let mut graph = Graph::default();

@@ -1,5 +1,5 @@
-//! The public protocol as serde types: requests become domain commands (`TryFrom`-like parsing, every fault naming its
-//! field), domain events become packets. Nothing here waits or decides.
+//! Public protocol as serde types. Requests are parsed into domain commands, with errors that name the field at fault.
+//! Domain events are encoded as packets. The module contains no I/O and no decisions.
 
 pub mod answer;
 pub mod command;

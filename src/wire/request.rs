@@ -1,4 +1,4 @@
-//! Reading JSON requests so that every fault names its field.
+//! Parsers for JSON requests, with errors that name the field at fault.
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -9,12 +9,12 @@ use talus_actors::domain::{
 
 use super::error::Failure;
 
-/// Reads a JSON object.
+/// Parses a JSON object.
 ///
 /// # Errors
-/// Names the field at fault, below `at`; malformed JSON is told with line and column.
+/// Returns the field at fault, with its path below `at`. Malformed JSON is reported with line and column.
 pub fn read<T: DeserializeOwned>(at: &str, text: &str) -> Result<T, Failure> {
-    // Derived readers would take a list for an object, its items for the fields in order. Nobody means that.
+    // Derived deserialisers accept a list as the fields of an object in order, which is never intended.
     if text.trim_start().starts_with('[') {
         return Err(Failure::invalid_field(whole(at), "must be an object"));
     }
@@ -27,7 +27,7 @@ pub fn read<T: DeserializeOwned>(at: &str, text: &str) -> Result<T, Failure> {
 
 fn fault(at: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> Failure {
     let inner = error.inner();
-    // The parser stops at a depth of its own, which is deeper than values may be.
+    // The parser has a recursion limit, which is deeper than values may be.
     if inner.to_string().starts_with("recursion limit exceeded") {
         let max = VALUE_DEPTH_MAX;
         let message = format!("a value is nested more than {max} levels deep");
@@ -43,54 +43,54 @@ fn fault(at: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> Fai
         "." => whole(at).to_owned(),
         path => join(at, path),
     };
-    // The position that serde_json adds is one in the text of the field, which the client never sees.
+    // The position that serde_json adds refers to the text of the field, which the client cannot see.
     let reason = inner.to_string();
     let reason = reason.split(" at line ").next().unwrap_or_default().to_owned();
     Failure::invalid_field(field, reason)
 }
 
-/// What is read, as a message names it.
+/// Returns the name of the whole value, for messages.
 const fn whole(at: &str) -> &str {
     if at.is_empty() { "body" } else { at }
 }
 
-/// The fields of an object, which may be absent altogether.
+/// Parses the fields of an object. An absent object reads as `{}`.
 ///
 /// # Errors
-/// As [`read`].
+/// Returns the same errors as [`read`].
 pub fn read_object<T: DeserializeOwned>(at: &str, raw: Option<&RawValue>) -> Result<T, Failure> {
     read(at, raw.map_or("{}", RawValue::get))
 }
 
-/// A field that has to be there.
+/// Returns the value of a required field.
 ///
 /// # Errors
-/// If it is not.
+/// Returns an error if the field is absent.
 pub fn required<T>(at: &str, field: &str, value: Option<T>) -> Result<T, Failure> {
     value.ok_or_else(|| Failure::invalid_field(join(at, field), "is required"))
 }
 
-/// An id in a field.
+/// Parses an id in a field.
 ///
 /// # Errors
-/// If it is none.
+/// Returns an error if the text is not an id.
 pub fn id<T: std::str::FromStr<Err = IdError>>(at: &str, field: &str, text: &str) -> Result<T, Failure> {
     text.parse()
         .map_err(|error: IdError| Failure::invalid_field(join(at, field), error))
 }
 
-/// A node's id in a field that has to be there.
+/// Parses a node id in a required field.
 ///
 /// # Errors
-/// If it is absent or none.
+/// Returns an error if the field is absent or not an id.
 pub fn node_id(at: &str, field: &str, text: Option<String>) -> Result<NodeId, Failure> {
     id(at, field, &required(at, field, text)?)
 }
 
-/// A text in a field that has to be there and not be empty.
+/// Returns a non-empty text in a required field.
 ///
 /// # Errors
-/// If it is absent or empty.
+/// Returns an error if the field is absent or empty.
 pub fn word(at: &str, field: &str, text: Option<String>) -> Result<ecow::EcoString, Failure> {
     let text = required(at, field, text)?;
     if text.is_empty() {
@@ -99,7 +99,7 @@ pub fn word(at: &str, field: &str, text: Option<String>) -> Result<ecow::EcoStri
     Ok(text.into())
 }
 
-/// The path of a field.
+/// Returns the path of a field.
 #[must_use]
 pub fn join(at: &str, field: &str) -> String {
     if at.is_empty() {
@@ -109,10 +109,10 @@ pub fn join(at: &str, field: &str) -> String {
     }
 }
 
-/// For a field that may be null but not absent: `Some(None)` is null.
+/// Deserialises a field that may be null but not absent. `Some(None)` is null.
 ///
 /// # Errors
-/// Those of the field's type.
+/// Returns the errors of the field's type.
 pub fn nullable<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -121,11 +121,11 @@ where
     serde::Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// Position of a reader of a stream, as the ids of its events say it: `{epoch}-{seq}`. An epoch that is none is one that
-/// no log has.
+/// Parses the position of a stream's reader from the id of an event: `{epoch}-{seq}`. A malformed epoch is returned as
+/// `None`, which equals no epoch of a log.
 ///
 /// # Errors
-/// If it is no id of a stream.
+/// Returns an error if the text is not an event id of a stream.
 pub fn stream_position(text: &str) -> Result<(Option<Epoch>, Seq), Failure> {
     let read = text
         .split_once('-')
@@ -133,11 +133,11 @@ pub fn stream_position(text: &str) -> Result<(Option<Epoch>, Seq), Failure> {
     read.ok_or_else(|| Failure::invalid_field("Last-Event-ID", format!("{text:?} is no id of this stream")))
 }
 
-/// Payload of a Socket.IO event, from the list that its packet is: the event's name, and what was sent with it. Nothing at
-/// all, or null, stands for an object without fields.
+/// Extracts the payload of a Socket.IO event from its packet, a list of the event's name and the payload. An absent or
+/// null payload reads as `{}`.
 ///
 /// # Errors
-/// If the packet is no list, or no JSON.
+/// Returns an error if the packet is not a JSON list.
 pub fn event_payload(packet: &str) -> Result<String, Failure> {
     let sent: Vec<&RawValue> = serde_json::from_str(packet).map_err(|error| Failure::invalid_field("body", error))?;
     Ok(match sent.get(1).map(|sent| sent.get()) {

@@ -1,4 +1,4 @@
-//! What the hub tells about a room: who is there, and where the session is.
+//! Packets of a room: presence, syncs, and the position of the session.
 
 use std::sync::Arc;
 
@@ -22,30 +22,30 @@ use super::{
     graph::graph_json,
 };
 
-/// Makes the packets of rooms.
+/// Encoder of a room's packets.
 #[derive(Debug, Clone)]
 pub struct WireEncoder {
-    /// When clients that lost their connection should come back, in milliseconds: the shortest and the longest while.
+    /// Minimum and maximum delay of a reconnect, in milliseconds.
     pub reconnect_ms: (u64, u64),
-    /// Limits that a client checks before it sends.
+    /// Limits that clients check before they send.
     pub limits: ClientLimits,
 }
 
-/// Limits of the configuration that a client has to know: what exceeds them is measured before it is sent.
+/// Limits of the configuration that a client has to know, in order to check a message before it is sent.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct ClientLimits {
-    /// `realtime.message_bytes_max`: a longer message ends the connection.
+    /// `realtime.message_bytes_max`: a longer message closes the connection.
     pub message_bytes_max: usize,
-    /// `server.body_bytes_max`: the longest body of a request over REST.
+    /// `server.body_bytes_max`: maximum size of a REST request body.
     pub body_bytes_max: usize,
-    /// `realtime.presence_state_bytes_max`: the longest state of a `presence:update`.
+    /// `realtime.presence_state_bytes_max`: maximum size of the state in a `presence:update`.
     pub presence_state_bytes_max: usize,
-    /// `limits.batch_commands_max`: the most commands of one batch.
+    /// `limits.batch_commands_max`: maximum number of commands in one batch.
     pub batch_commands_max: usize,
 }
 
 impl ClientLimits {
-    /// Limits as `config/default.toml` has them.
+    /// Default limits, as in `config/default.toml`.
     pub const DEFAULT: Self = Self {
         message_bytes_max: 1_048_576,
         body_bytes_max: 1_048_576,
@@ -93,7 +93,7 @@ struct Disconnected<'a> {
     reason: &'a str,
 }
 
-/// A client that is here, and what it says of itself.
+/// Connected client with its presence state.
 #[derive(Debug, Serialize)]
 pub struct PresentClient {
     client_id: ClientId,
@@ -112,7 +112,7 @@ impl From<&PresenceEntry> for PresentClient {
     }
 }
 
-/// Those of a list.
+/// Converts a list of presence entries.
 #[must_use]
 pub fn present_clients(entries: &[PresenceEntry]) -> Vec<PresentClient> {
     entries.iter().map(PresentClient::from).collect()
@@ -139,7 +139,7 @@ struct Tick {
     state_hash: Option<StateHash>,
 }
 
-/// What a reader of a stream is told, beside the whole graph, whose place cannot be gone on from.
+/// Fields of a stream's `session:sync`, beside the graph, for a reader whose position cannot be resumed.
 #[derive(Serialize)]
 pub struct StreamSync<'a> {
     #[serde(flatten)]
@@ -155,7 +155,7 @@ struct Draining {
     reconnect_in_ms: u64,
 }
 
-/// The room of a session.
+/// Returns the room of a session.
 #[must_use]
 pub fn room_of(genesis: &Genesis) -> Room {
     Room {
@@ -166,7 +166,7 @@ pub fn room_of(genesis: &Genesis) -> Room {
 }
 
 impl<'a> StreamSync<'a> {
-    /// Why the whole graph follows, and where the reader is with it.
+    /// Builds the fields: the reason for the snapshot, and its position.
     #[must_use]
     pub fn new(room: &'a Room, seq: Seq, reason: SyncReason, graph: &Graph, now: Timestamp) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Templates on the wire.
+//! Answers of the templates API.
 
 use ecow::EcoString;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use talus_actors::domain::{
 
 use crate::templates::TemplateEntry;
 
-/// The answer of `GET /templates`.
+/// Answer of `GET /templates`.
 #[derive(Debug, Serialize)]
 pub struct TemplateList {
     templates: Vec<ListedTemplate>,
@@ -53,7 +53,7 @@ impl From<Vec<TemplateEntry>> for TemplateList {
     }
 }
 
-/// The answer of `GET /templates/{id}/schema`.
+/// Answer of `GET /templates/{id}/schema`.
 #[derive(Debug, Serialize)]
 pub struct Schema {
     id: TemplateId,
@@ -125,7 +125,8 @@ impl From<&Blueprint> for Schema {
 
 impl SchemaType {
     fn new(blueprint: &Blueprint, node_type: &NodeType) -> Self {
-        // By uuid, as everything on the wire; a type that the template does not have stays as it was written.
+        // References use UUIDs, as all ids on the wire. A reference to a type that the template does not have stays as
+        // written.
         let by_uuid = |reference: &EcoString| {
             blueprint
                 .node_type(reference)

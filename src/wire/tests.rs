@@ -1,4 +1,5 @@
-//! Every packet and every answer, as it stands on the wire: a change of any of them is seen here first.
+//! Snapshots of every packet and every answer as they are on the wire, so that every change of the format is seen here
+//! first.
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
@@ -27,7 +28,7 @@ use super::{
 
 const NOW: Timestamp = Timestamp(1_764_000_000_123);
 
-/// A session whose ids and times are always the same.
+/// Session with constant ids and times, and a transcript of its packets.
 struct Story {
     session: Session,
     commands: u128,
@@ -57,7 +58,7 @@ impl Story {
         }
     }
 
-    /// Decides a command and tells of its packets and its answer.
+    /// Decides a command, and appends its packets and its answer to the transcript.
     fn tell(&mut self, command: &Command) {
         self.commands += 1;
         let context = Context {
@@ -248,7 +249,7 @@ fn every_packet_of_a_room_stands_as_documented() {
     insta::assert_snapshot!(story.told);
 }
 
-/// What a batched packet says is what its events say by themselves, to the letter, and it stands where the last one does.
+/// A batched packet contains its events byte by byte, and carries the `seq` of the last sequenced event.
 #[test]
 fn packets_together_are_the_same_packets() {
     let story = Story::new();

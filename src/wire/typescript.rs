@@ -1,5 +1,6 @@
-//! The wire as TypeScript types, for the client library: rendered from a [table], which is held against what the hub
-//! really writes and reads. `UPDATE_PROTOCOL_TS=1 cargo test --lib typescript` writes the file anew.
+//! TypeScript types of the wire, for the client library, rendered from a [table]. Tests compare the table with the
+//! packets that the hub writes and the commands that it reads. `UPDATE_PROTOCOL_TS=1 cargo test --lib typescript`
+//! regenerates the file.
 
 mod table;
 
@@ -25,9 +26,9 @@ use super::{
 
 const FILE: &str = "docs/client/src/protocol.ts";
 
-const HEAD: &str = "// The wire contract of docs/PROTOCOL.md as types. Rendered from src/wire by a test, which also fails if this file is\n\
-    // not what it renders: UPDATE_PROTOCOL_TS=1 cargo test --lib typescript\n\n\
-    /** What a property holds. Numbers are 64-bit floats here, whatever their text on the wire. */\n\
+const HEAD: &str = "// The wire contract of docs/PROTOCOL.md as types. Rendered from src/wire by a test, which fails if this file\n\
+    // differs from the rendered text: UPDATE_PROTOCOL_TS=1 cargo test --lib typescript\n\n\
+    /** Value of a property. Numbers are 64-bit floats in TypeScript, also where the wire has more digits. */\n\
     export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };\n";
 
 const SYNC_REASONS: [SyncReason; 9] = [
@@ -42,7 +43,7 @@ const SYNC_REASONS: [SyncReason; 9] = [
     SyncReason::RoomRestarted,
 ];
 
-/// A field: its name, its type, whether it may be absent.
+/// Field: name, type, and true if the field may be absent.
 type Field = (&'static str, &'static str, bool);
 
 fn fields(interface: &Interface) -> impl Iterator<Item = Field> {
@@ -59,7 +60,7 @@ fn interface(name: &str) -> &'static Interface {
         .unwrap_or_else(|| unreachable!("there is no interface {name}"))
 }
 
-/// The fields of an interface, with those of what it extends.
+/// Returns the fields of an interface, with the fields of the interfaces that it extends.
 fn all_fields(name: &str) -> Vec<(&'static str, Field)> {
     let own = interface(name);
     let mut all = own.extends.map(all_fields).unwrap_or_default();
@@ -87,47 +88,47 @@ fn render() -> String {
     };
     union(
         "ErrorCode",
-        "What went wrong. Codes are stable.",
+        "Stable code of an error.",
         &mut CODES.iter().map(|(code, _)| *code),
     );
     let kinds: Vec<String> = CommandType::ALL.iter().map(ToString::to_string).collect();
     union(
         "CommandKind",
-        "What an event can be of. Some kinds come from the hub only.",
+        "Type of a command in an event. Some types come from the hub only.",
         &mut kinds.iter().map(String::as_str),
     );
     union(
         "SyncReason",
-        "Why a sync is what it is.",
+        "Reason of a `session:sync`.",
         &mut SYNC_REASONS.iter().map(|reason| reason.as_str()),
     );
     text.push_str(
-        "\n/** An error, with what programs may want to know beside its code. */\n\
+        "\n/** Error with its code, message and further fields. */\n\
          export interface WireError {\n  code: ErrorCode;\n  message: string;\n  [detail: string]: Json;\n}\n",
     );
-    text.push_str("\n/** The payload of each event. */\nexport interface Events {\n");
+    text.push_str("\n/** Payload of each event. */\nexport interface Events {\n");
     for (event, of) in EVENTS {
         let _ = writeln!(text, "  \"{event}\": {of};");
     }
     text.push_str("}\n\nexport type EventName = keyof Events;\n");
     text.push_str(
-        "\n/** An event with the payload that belongs to its name. */\n\
+        "\n/** Event with the payload of its name. */\n\
          export type HubEvent = { [K in EventName]: { event: K; data: Events[K] } }[EventName];\n",
     );
-    text.push_str("\n/** The data of each command that can be sent. */\nexport interface CommandData {\n");
+    text.push_str("\n/** Data of each command that a client can send. */\nexport interface CommandData {\n");
     for command in COMMANDS {
         let _ = writeln!(text, "  {command}: {command};");
     }
     text.push_str(
         "}\n\nexport type CommandType = keyof CommandData;\n\n\
-         /** One of the commands of a batch. */\n\
+         /** Command within a batch. */\n\
          export type InBatch = {\n  [K in Exclude<CommandType, \"Batch\">]: { command_type: K; data: CommandData[K] };\n\
          }[Exclude<CommandType, \"Batch\">];\n",
     );
     text
 }
 
-/// Checks a value against a type, and notes which optional fields it has.
+/// Checks a value against a type, and records the optional fields that are present.
 fn check(of: &str, value: &Value, at: &str, seen: &mut BTreeSet<String>) -> Result<(), String> {
     let alternatives: Vec<&str> = of.split(" | ").collect();
     if alternatives.len() > 1 {
@@ -153,7 +154,7 @@ fn check(of: &str, value: &Value, at: &str, seen: &mut BTreeSet<String>) -> Resu
         "WireError" => {
             CODES.iter().any(|(code, _)| value["code"] == *code) && value["message"].is_string() && value.is_object()
         }
-        // Whose payload depends on the name beside it: `check_event` looks at it.
+        // The payload depends on the name beside it; `check_event` checks the payload.
         "Sequenced" | "OfCommand" => true,
         name => return check_object(name, value, at, seen),
     };
@@ -198,8 +199,8 @@ fn check_event(event: &str, data: &Value, seen: &mut BTreeSet<String>) -> Result
     Ok(())
 }
 
-/// The packets that the snapshots beside have, which other tests hold against the code: name and payload. The answers
-/// to commands are among them under the name `answer`.
+/// Returns the packets of the snapshots in this folder, as name and payload. Other tests compare the snapshots with the
+/// code. Answers to commands have the name `answer`.
 fn sampled() -> Vec<(String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/wire/snapshots");
     let mut found = Vec::new();
@@ -217,7 +218,7 @@ fn sampled() -> Vec<(String, Value)> {
     found
 }
 
-/// Packets of a session with a template, of a user: what those of the snapshots do not have.
+/// Returns packets of a session with a template and a user, with fields that the snapshots lack.
 fn of_a_template() -> Vec<(String, Value)> {
     let node = "00000000-0000-0000-0000-000000000001";
     let content = json!({"name": "A", "type_id": "t", "properties": {}, "metadata": {"orphaned": true}});
@@ -246,8 +247,8 @@ fn of_a_template() -> Vec<(String, Value)> {
     frames.collect()
 }
 
-/// Every packet and every answer has the fields that the types declare, and no others; every event is among the samples,
-/// and every optional field in one of them.
+/// Every packet and every answer has the fields that the types declare, and no others. Every event has a sample, and
+/// every optional field is present in a sample.
 #[test]
 fn what_the_hub_writes_fits_the_types() {
     let (mut seen, mut kinds) = (BTreeSet::new(), BTreeSet::new());
@@ -260,7 +261,7 @@ fn what_the_hub_writes_fits_the_types() {
         kinds.insert(name);
     }
     for (event, sequenced) in event::EVENTS {
-        // Nothing of a tick but what a sync has too; it has no snapshot.
+        // A tick has no snapshot; a sync has all its fields.
         assert!(
             kinds.contains(*event) || *event == "session:tick",
             "{event} has no sample"
@@ -282,8 +283,8 @@ fn what_the_hub_writes_fits_the_types() {
     }
 }
 
-/// A command with the fields that the types declare is read; without one that they require it is not, without one that
-/// they do not it is.
+/// A command with all declared fields is accepted. It is refused without a required field, and accepted without an
+/// optional field.
 #[test]
 fn what_the_types_let_clients_send_is_what_the_hub_reads() {
     let node = "00000000-0000-0000-0000-000000000001";
@@ -318,7 +319,7 @@ fn what_the_types_let_clients_send_is_what_the_hub_reads() {
             );
         }
     }
-    // There is no command that is not declared. The others are of the hub's own.
+    // Every command type of a client is declared. The other types belong to the hub itself.
     for kind in CommandType::ALL.iter().map(ToString::to_string) {
         let unknown = read(&kind, &json!({})).is_err_and(|message| message.contains("is not a command type"));
         assert_eq!(unknown, !COMMANDS.contains(&kind.as_str()), "{kind}");

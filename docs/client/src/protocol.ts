@@ -1,10 +1,10 @@
-// The wire contract of docs/PROTOCOL.md as types. Rendered from src/wire by a test, which also fails if this file is
-// not what it renders: UPDATE_PROTOCOL_TS=1 cargo test --lib typescript
+// The wire contract of docs/PROTOCOL.md as types. Rendered from src/wire by a test, which fails if this file
+// differs from the rendered text: UPDATE_PROTOCOL_TS=1 cargo test --lib typescript
 
-/** What a property holds. Numbers are 64-bit floats here, whatever their text on the wire. */
+/** Value of a property. Numbers are 64-bit floats in TypeScript, also where the wire has more digits. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
-/** A node. */
+/** Node with its children. */
 export interface WireNode {
   id: string;
   name: string;
@@ -15,37 +15,37 @@ export interface WireNode {
   children: WireNode[];
 }
 
-/** A graph, roots in order. */
+/** Graph, roots in order. */
 export interface Graph {
   roots: WireNode[];
 }
 
-/** Where in a session somebody is. */
+/** Position in the log of a session. */
 export interface Position {
   epoch: string;
   seq: number;
 }
 
-/** Who sent a command, as far as that is known. */
+/** Author of a command, as far as known. */
 export interface Origin {
   client_id?: string;
   user?: string;
 }
 
-/** What every event carries. */
+/** Fields of every event. */
 export interface Envelope {
   session_id: string;
   project_id: string | null;
   timestamp: string;
 }
 
-/** What every event of a command carries. */
+/** Fields of every event of a command. */
 export interface OfCommand extends Envelope {
   command_id: string;
   origin: Origin;
 }
 
-/** What every event carries that has a place in the order. */
+/** Fields of every sequenced event. */
 export interface Sequenced extends OfCommand {
   epoch: string;
   seq: number;
@@ -62,26 +62,26 @@ export interface NodeCreated extends Sequenced {
   metadata?: Json;
 }
 
-/** `graph:node-deleted`: children come before their parents. */
+/** `graph:node-deleted`: children precede their parents. */
 export interface NodeDeleted extends Sequenced {
   node_id: string;
   parent_id: string | null;
 }
 
-/** `graph:node-linked`: `index` is counted without the node itself. */
+/** `graph:node-linked`: `index` does not count the node itself. */
 export interface NodeLinked extends Sequenced {
   parent_id: string | null;
   child_id: string;
   index: number;
 }
 
-/** `graph:node-unlinked`: the node is the last of the roots then. */
+/** `graph:node-unlinked`: the node becomes the last root. */
 export interface NodeUnlinked extends Sequenced {
   parent_id: string | null;
   child_id: string;
 }
 
-/** `graph:property-changed`: the name too, by the key `name`. */
+/** `graph:property-changed`: also a change of the name, under the key `name`. */
 export interface PropertyChanged extends Sequenced {
   node_id: string;
   property_id: string;
@@ -104,7 +104,7 @@ export interface CommandExecuting extends OfCommand {
   command_type: CommandKind;
 }
 
-/** What a command came to: its node, or the nodes that a batch created. */
+/** Result of a command: its node, or the nodes that a batch created. */
 export interface CommandResult {
   node_id?: string;
   node_ids?: string[];
@@ -159,7 +159,7 @@ export interface ProjectSaved extends Sequenced {
   path: string;
 }
 
-/** `project:loaded`: the whole graph is another one. */
+/** `project:loaded`: the whole graph was replaced. */
 export interface ProjectLoaded extends Sequenced {
   graph: Graph;
 }
@@ -176,7 +176,7 @@ export interface Told {
   data: OfCommand;
 }
 
-/** `session:events`: the events of one or more commands, for a client that takes them so. */
+/** `session:events`: the events of one or more commands, for a client that takes batches. */
 export interface SessionEvents {
   session_id: string;
   project_id: string | null;
@@ -184,7 +184,7 @@ export interface SessionEvents {
   events: Told[];
 }
 
-/** The span over which clients spread their return. */
+/** Range of the random delay before a reconnect. */
 export interface Reconnect {
   min_ms: number;
   max_ms: number;
@@ -214,39 +214,39 @@ export interface SessionSync extends Envelope {
   limits: ClientLimits;
 }
 
-/** `session:tick`: where the session is. */
+/** `session:tick`: position of the session. */
 export interface SessionTick extends Envelope {
   epoch: string;
   seq: number;
   state_hash?: string;
 }
 
-/** `session:draining`: the hub goes away; come back after that long. */
+/** `session:draining`: the hub shuts down; reconnect after the delay. */
 export interface SessionDraining extends Envelope {
   reconnect_in_ms: number;
 }
 
-/** A client that is here, and what it says of itself. */
+/** Connected client with its presence state. */
 export interface PresentClient {
   client_id: string;
   user?: string;
   state: Json;
 }
 
-/** `presence:state`: who is here; `total` counts those too that are not listed. */
+/** `presence:state`: the connected clients; `total` includes clients that are not listed. */
 export interface PresenceState extends Envelope {
   clients: PresentClient[];
   total: number;
 }
 
-/** `presence:diff`: what is different since. */
+/** `presence:diff`: changes since the last packet. */
 export interface PresenceDiff extends Envelope {
   joins: PresentClient[];
   updates: PresentClient[];
   leaves: string[];
 }
 
-/** The answer to a command that was accepted. */
+/** Answer to an accepted command. */
 export interface Answer {
   success: true;
   command_id: string;
@@ -262,7 +262,7 @@ export interface Answer {
   duplicate?: boolean;
 }
 
-/** The answer to a command that was not. */
+/** Answer to a refused command. */
 export interface Refusal {
   success: false;
   error: WireError;
@@ -318,7 +318,7 @@ export interface Batch {
   commands: InBatch[];
 }
 
-/** What went wrong. Codes are stable. */
+/** Stable code of an error. */
 export type ErrorCode =
   | "INVALID_REQUEST"
   | "INVALID_COMMAND"
@@ -360,7 +360,7 @@ export type ErrorCode =
   | "OUTCOME_UNKNOWN"
   | "DRAINING";
 
-/** What an event can be of. Some kinds come from the hub only. */
+/** Type of a command in an event. Some types come from the hub only. */
 export type CommandKind =
   | "CreateNode"
   | "DeleteNode"
@@ -377,7 +377,7 @@ export type CommandKind =
   | "SaveProject"
   | "CreateProject";
 
-/** Why a sync is what it is. */
+/** Reason of a `session:sync`. */
 export type SyncReason =
   | "resumed"
   | "first_join"
@@ -389,14 +389,14 @@ export type SyncReason =
   | "divergence"
   | "room_restarted";
 
-/** An error, with what programs may want to know beside its code. */
+/** Error with its code, message and further fields. */
 export interface WireError {
   code: ErrorCode;
   message: string;
   [detail: string]: Json;
 }
 
-/** The payload of each event. */
+/** Payload of each event. */
 export interface Events {
   "graph:node-created": NodeCreated;
   "graph:node-deleted": NodeDeleted;
@@ -423,10 +423,10 @@ export interface Events {
 
 export type EventName = keyof Events;
 
-/** An event with the payload that belongs to its name. */
+/** Event with the payload of its name. */
 export type HubEvent = { [K in EventName]: { event: K; data: Events[K] } }[EventName];
 
-/** The data of each command that can be sent. */
+/** Data of each command that a client can send. */
 export interface CommandData {
   CreateNode: CreateNode;
   DeleteNode: DeleteNode;
@@ -441,7 +441,7 @@ export interface CommandData {
 
 export type CommandType = keyof CommandData;
 
-/** One of the commands of a batch. */
+/** Command within a batch. */
 export type InBatch = {
   [K in Exclude<CommandType, "Batch">]: { command_type: K; data: CommandData[K] };
 }[Exclude<CommandType, "Batch">];

@@ -1,9 +1,9 @@
-//! What is on the wire, as TypeScript says it. Fields are written as TypeScript writes them, with `;` between.
+//! Table of all types on the wire. Fields are in TypeScript syntax, separated by `;`.
 
-/// An interface.
+/// TypeScript interface.
 pub struct Interface {
     pub name: &'static str,
-    /// The interface whose fields it has too.
+    /// Interface whose fields are included.
     pub extends: Option<&'static str>,
     pub about: &'static str,
     pub fields: &'static str,
@@ -27,37 +27,37 @@ const ROOM: Option<&str> = Some("Envelope");
 const COMMAND: Option<&str> = Some("OfCommand");
 const SEQUENCED: Option<&str> = Some("Sequenced");
 
-/// Every interface, in the order in which they are rendered.
+/// Interfaces in the order in which they are rendered.
 #[rustfmt::skip]
 pub const INTERFACES: &[Interface] = &[
-    interface("WireNode", None, "A node.",
+    interface("WireNode", None, "Node with its children.",
         "id: string; name: string; blueprint_type_id: string; parent_id: string | null; properties: Record<string, Json>; \
          metadata?: Json; children: WireNode[]"),
-    interface("Graph", None, "A graph, roots in order.", "roots: WireNode[]"),
-    interface("Position", None, "Where in a session somebody is.", "epoch: string; seq: number"),
-    interface("Origin", None, "Who sent a command, as far as that is known.", "client_id?: string; user?: string"),
+    interface("Graph", None, "Graph, roots in order.", "roots: WireNode[]"),
+    interface("Position", None, "Position in the log of a session.", "epoch: string; seq: number"),
+    interface("Origin", None, "Author of a command, as far as known.", "client_id?: string; user?: string"),
 
-    interface("Envelope", None, "What every event carries.",
+    interface("Envelope", None, "Fields of every event.",
         "session_id: string; project_id: string | null; timestamp: string"),
-    interface("OfCommand", ROOM, "What every event of a command carries.", "command_id: string; origin: Origin"),
-    interface("Sequenced", COMMAND, "What every event carries that has a place in the order.",
+    interface("OfCommand", ROOM, "Fields of every event of a command.", "command_id: string; origin: Origin"),
+    interface("Sequenced", COMMAND, "Fields of every sequenced event.",
         "epoch: string; seq: number"),
     interface("NodeCreated", SEQUENCED, "`graph:node-created`",
         "node_id: string; name: string; blueprint_type_id: string; parent_id: string | null; index: number; \
          properties: Record<string, Json>; metadata?: Json"),
-    interface("NodeDeleted", SEQUENCED, "`graph:node-deleted`: children come before their parents.",
+    interface("NodeDeleted", SEQUENCED, "`graph:node-deleted`: children precede their parents.",
         "node_id: string; parent_id: string | null"),
-    interface("NodeLinked", SEQUENCED, "`graph:node-linked`: `index` is counted without the node itself.",
+    interface("NodeLinked", SEQUENCED, "`graph:node-linked`: `index` does not count the node itself.",
         "parent_id: string | null; child_id: string; index: number"),
-    interface("NodeUnlinked", SEQUENCED, "`graph:node-unlinked`: the node is the last of the roots then.",
+    interface("NodeUnlinked", SEQUENCED, "`graph:node-unlinked`: the node becomes the last root.",
         "parent_id: string | null; child_id: string"),
-    interface("PropertyChanged", SEQUENCED, "`graph:property-changed`: the name too, by the key `name`.",
+    interface("PropertyChanged", SEQUENCED, "`graph:property-changed`: also a change of the name, under the key `name`.",
         "node_id: string; property_id: string; property_key?: string; old_value: Json; new_value: Json; orphaned?: boolean"),
     interface("PropertyDeleted", SEQUENCED, "`graph:property-deleted`",
         "node_id: string; property_id: string; property_key?: string; old_value: Json"),
     interface("CommandExecuting", COMMAND, "`command:executing`: its events follow at once.",
         "command_type: CommandKind"),
-    interface("CommandResult", None, "What a command came to: its node, or the nodes that a batch created.",
+    interface("CommandResult", None, "Result of a command: its node, or the nodes that a batch created.",
         "node_id?: string; node_ids?: string[]"),
     interface("CommandExecuted", SEQUENCED, "`command:executed`: the end of a command that was accepted.",
         "command_type: CommandKind; result: CommandResult; undo_available: boolean; redo_available: boolean"),
@@ -72,35 +72,35 @@ pub const INTERFACES: &[Interface] = &[
     interface("SessionDisconnected", ROOM, "`session:disconnected`: a socket left.",
         "client_id: string; client_count: number; reason: string"),
     interface("ProjectSaved", SEQUENCED, "`project:saved`", "path: string"),
-    interface("ProjectLoaded", SEQUENCED, "`project:loaded`: the whole graph is another one.", "graph: Graph"),
+    interface("ProjectLoaded", SEQUENCED, "`project:loaded`: the whole graph was replaced.", "graph: Graph"),
     interface("Missed", None, "An event within a `session:sync`.", "event: EventName; data: Sequenced"),
     interface("Told", None, "An event within a `session:events`.", "event: EventName; data: OfCommand"),
-    interface("SessionEvents", None, "`session:events`: the events of one or more commands, for a client that takes them so.",
+    interface("SessionEvents", None, "`session:events`: the events of one or more commands, for a client that takes batches.",
         "session_id: string; project_id: string | null; epoch: string; events: Told[]"),
-    interface("Reconnect", None, "The span over which clients spread their return.", "min_ms: number; max_ms: number"),
+    interface("Reconnect", None, "Range of the random delay before a reconnect.", "min_ms: number; max_ms: number"),
     interface("ClientLimits", None, "Limits that a client checks before it sends, in bytes and in commands.",
         "message_bytes_max: number; body_bytes_max: number; presence_state_bytes_max: number; batch_commands_max: number"),
     interface("SessionSync", ROOM, "`session:sync`: the graph at `seq`, or the events up to it.",
         "epoch: string; seq: number; state_hash: string; reason: SyncReason; graph?: Graph; events?: Missed[]; client_id: string; \
          client_count: number; undo_available: boolean; redo_available: boolean; reconnect: Reconnect; \
          limits: ClientLimits"),
-    interface("SessionTick", ROOM, "`session:tick`: where the session is.",
+    interface("SessionTick", ROOM, "`session:tick`: position of the session.",
         "epoch: string; seq: number; state_hash?: string"),
-    interface("SessionDraining", ROOM, "`session:draining`: the hub goes away; come back after that long.",
+    interface("SessionDraining", ROOM, "`session:draining`: the hub shuts down; reconnect after the delay.",
         "reconnect_in_ms: number"),
 
-    interface("PresentClient", None, "A client that is here, and what it says of itself.",
+    interface("PresentClient", None, "Connected client with its presence state.",
         "client_id: string; user?: string; state: Json"),
-    interface("PresenceState", ROOM, "`presence:state`: who is here; `total` counts those too that are not listed.",
+    interface("PresenceState", ROOM, "`presence:state`: the connected clients; `total` includes clients that are not listed.",
         "clients: PresentClient[]; total: number"),
-    interface("PresenceDiff", ROOM, "`presence:diff`: what is different since.",
+    interface("PresenceDiff", ROOM, "`presence:diff`: changes since the last packet.",
         "joins: PresentClient[]; updates: PresentClient[]; leaves: string[]"),
 
-    interface("Answer", None, "The answer to a command that was accepted.",
+    interface("Answer", None, "Answer to an accepted command.",
         "success: true; command_id: string; epoch: string; seq: number; first_seq?: number; node_id?: string; \
          node_ids?: string[]; undo_available: boolean; redo_available: boolean; is_dirty: boolean; \
          state_hash?: string; duplicate?: boolean"),
-    interface("Refusal", None, "The answer to a command that was not.", "success: false; error: WireError"),
+    interface("Refusal", None, "Answer to a refused command.", "success: false; error: WireError"),
 
     interface("CreateNode", None, "", "blueprint_type_id: string; name?: string; parent_id?: string | null; \
          index?: number; properties?: Record<string, Json>; node_id?: string"),
@@ -114,7 +114,7 @@ pub const INTERFACES: &[Interface] = &[
     interface("Batch", None, "", "commands: InBatch[]"),
 ];
 
-/// Which interface an event's payload has.
+/// Interface of each event's payload.
 pub const EVENTS: &[(&str, &str)] = &[
     ("graph:node-created", "NodeCreated"),
     ("graph:node-deleted", "NodeDeleted"),
@@ -139,7 +139,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("presence:diff", "PresenceDiff"),
 ];
 
-/// The commands that a client can send, each with an interface of the same name for its data.
+/// Commands that a client can send. The data of each has an interface of the same name.
 pub const COMMANDS: &[&str] = &[
     "CreateNode",
     "DeleteNode",
@@ -152,12 +152,12 @@ pub const COMMANDS: &[&str] = &[
     "Batch",
 ];
 
-/// Optional fields that no sample of a packet has: why.
+/// Optional fields without a sample, with the reason.
 pub const WITHOUT_SAMPLE: &[(&str, &str)] = &[
-    ("SessionConnected.user", "the hub knows no users yet"),
+    ("SessionConnected.user", "the hub has no users yet"),
     (
         "WireNode.metadata",
-        "graphs are written by `wire::graph`, whose tests have one",
+        "graphs are written by `wire::graph`, whose tests cover the field",
     ),
-    ("Answer.duplicate", "is there if a command came again"),
+    ("Answer.duplicate", "present only for a repeated command"),
 ];
