@@ -1,13 +1,12 @@
-//! Many connections at one time: what each costs, and what becomes of them when all are lost at once.
+//! Many concurrent connections: their cost, and their recovery after a simultaneous disconnect.
 //!
 //! ```text
-//!  sessions ─▶ open, so many at a time ─▶ hold ─▶ cut all ─▶ change the sessions ─▶ all come back at once
+//!  sessions ─▶ open, with a concurrency limit ─▶ hold ─▶ cut all ─▶ change the sessions ─▶ all reconnect at once
 //!                                          │                                          │ each with its position
-//!                                   memory, pings                    exactly what was missed? ─▶ one more change
+//!                                   memory, pings                    exactly the missed events? ─▶ one more change
 //! ```
 //!
-//! Sockets are websockets. What happens to a client on its way back happens as it does to a real one: it waits a while
-//! that is longer each time, and tries again.
+//! Sockets are websockets. A client reconnects as a real client does: with a random delay that grows with each attempt.
 
 mod back_off;
 mod changes;
@@ -48,19 +47,19 @@ use crate::{
     workload::Opened,
 };
 
-/// Why something happened, and how often.
+/// Number of occurrences by reason.
 pub(crate) type Reasons = BTreeMap<String, u64>;
 
-/// What the server and the generator had used at a moment.
+/// Resource usage of the server, if its process is known, and of the generator at one moment.
 pub(crate) type Moment = (Option<Sample>, Sample);
 
-/// A client that listens, and why it stopped if nobody asked it to.
+/// Task of a listening client. It returns the client, and the error if the connection broke.
 type Listening = AbortOnDropHandle<(Client, Option<String>)>;
 
-/// Runs it.
+/// Runs the measurement of many connections.
 ///
 /// # Errors
-/// If sessions cannot be opened or joined, or a process is not there to be looked at. What goes wrong later is in the
+/// Returns an error if sessions cannot be opened or joined, or if a process cannot be read. Later faults are in the
 /// report.
 pub async fn run(options: Options, progress: &ProgressBar) -> anyhow::Result<Report> {
     let server = Server::new(&options.url)?;
@@ -70,7 +69,7 @@ pub async fn run(options: Options, progress: &ProgressBar) -> anyhow::Result<Rep
         .buffered(OPENING)
         .try_collect()
         .await
-        .context("no session")?;
+        .context("cannot open a session")?;
     let scene = Arc::new(Scene {
         url: options.url.clone(),
         seed: options.seed,
@@ -91,7 +90,7 @@ pub async fn run(options: Options, progress: &ProgressBar) -> anyhow::Result<Rep
     let at_rest = samples(options.processes.server_pid)?;
     let opening = Opening::new(seconds, &took, &before, &complete);
 
-    // Whoever stops listening drops its connection: all of them at once.
+    // A cancelled task drops its connection, so all connections are cut at once.
     stop.cancel();
     let (mut clients, mut broken, mut faults) = (Vec::new(), Reasons::new(), Faults::default());
     for listening in listening {
@@ -123,7 +122,8 @@ pub async fn run(options: Options, progress: &ProgressBar) -> anyhow::Result<Rep
     })
 }
 
-/// Opens all sockets, each of which listens as soon as it is in. How long each took is told in microseconds.
+/// Opens all sockets. Each socket listens as soon as it has joined. Also returns the time of each join, in
+/// microseconds.
 async fn open(
     options: &Options,
     scene: &Arc<Scene>,
@@ -132,7 +132,7 @@ async fn open(
     progress: &ProgressBar,
 ) -> anyhow::Result<(Vec<Listening>, Histogram<u64>)> {
     let mut took = Histogram::new(3)?;
-    // From session to session, as people come: not all of one session at once.
+    // Round robin over the sessions, as real clients arrive, and not one session after another.
     let seats = (0..options.sockets).flat_map(|_| (0..).zip(opened));
     let mut joining = Vec::new();
     for (number, (session, opened)) in (0..).zip(seats) {
@@ -167,7 +167,7 @@ async fn listen(
     (client, broken)
 }
 
-/// How many clients have come to where their session is.
+/// Returns the number of clients that have reached the position of their session.
 fn told(positions: &[(u16, Arc<AtomicU64>)], opened: &[Opened]) -> usize {
     let is_told = |(session, position): &&(u16, Arc<AtomicU64>)| {
         position.load(Ordering::Relaxed) >= opened[usize::from(*session)].seq

@@ -1,14 +1,14 @@
-//! A load generator for any server that speaks the hub's contract: commands over REST, events over Socket.IO.
+//! Load generator for servers that implement the hub's contract: commands over REST, events over Socket.IO.
 //!
-//! It opens sessions, puts sockets into their rooms, sends commands, and watches what becomes of each of them at every
-//! socket: when it arrived, and whether each event came once and in its place.
+//! The generator opens sessions, joins sockets to their rooms, sends commands, and checks the events of each command at
+//! every socket: their latency, their number and their order.
 //!
 //! ```text
 //!  sender ── POST, the ticket is the command_id ──▶ server ──▶ socket ── reads the ticket ──▶ latency, order
 //!    └──────────────── answer: seq ──────────────────┘
 //! ```
 //!
-//! Nothing is shared between the two sides: the id of a command says when it was meant to start (see [`ticket`]).
+//! Senders and sockets share no state: the id of a command contains its intended start (see [`ticket`]).
 
 pub mod connections;
 pub mod options;

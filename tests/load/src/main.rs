@@ -1,4 +1,4 @@
-//! The binary `talus-load`: see the library.
+//! The binary `talus-load`; see the library.
 
 use std::{fs, io::Write as _, path::Path, process::ExitCode};
 
@@ -8,14 +8,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use talus_load::{connections, options::Options, run};
 
-/// Something was lost, doubled or out of place.
+/// Exit code of a run with lost, doubled or reordered events.
 const FAULTY: u8 = 1;
-/// There is nothing to report. Also what a wrong command line ends with.
+/// Exit code of a failed run, without a report. The argument parser uses the same code.
 const NOT_RUN: u8 = 2;
 
-/// Loads a server that speaks Talus Hub's contract, and checks what comes back.
+/// Loads a server that speaks Talus Hub's contract, and checks its events.
 ///
-/// It ends with 0 if every event came once and in its place, with 1 if not, and with 2 if it could not run.
+/// Exits with 0 if every event arrived once and in order, with 1 if not, and with 2 if the run failed.
 #[derive(Parser)]
 #[command(name = "talus-load", version, args_conflicts_with_subcommands = true)]
 struct CommandLine {
@@ -25,7 +25,7 @@ struct CommandLine {
     instead: Option<Instead>,
 }
 
-/// What is done instead of loading.
+/// Alternative measurements.
 #[derive(Subcommand)]
 enum Instead {
     Connections(connections::Options),
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all went well, as of the other.
+/// Runs the load. Returns true if the report is clean.
 fn loaded(options: Options) -> anyhow::Result<bool> {
     let processes = options.processes.clone();
     let report = on_threads(processes.threads, async move |progress| run(options, &progress).await)?;
@@ -70,7 +70,7 @@ where
     T: Send + 'static,
     F: Future<Output = anyhow::Result<T>> + Send + 'static,
 {
-    // Shown on a terminal only.
+    // The bar is shown on a terminal only.
     let progress = ProgressBar::new(0);
     progress.set_style(ProgressStyle::with_template("{wide_bar} {elapsed} {msg}")?);
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -1,4 +1,4 @@
-//! What a run is to be.
+//! Options of a run.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,79 +7,79 @@ use serde::{Serialize, Serializer};
 
 use crate::ticket::SESSIONS_MAX;
 
-/// Loads a server that speaks Talus Hub's contract, and checks what comes back.
+/// Loads a server that speaks Talus Hub's contract, and checks its events.
 ///
-/// It ends with 0 if every event came once and in its place, with 1 if not, and with 2 if it could not run.
+/// Exits with 0 if every event arrived once and in order, with 1 if not, and with 2 if the run failed.
 #[derive(Debug, Clone, Parser, Serialize)]
 #[command(name = "talus-load", version)]
 pub struct Options {
-    /// Where the server is
+    /// URL of the server
     #[arg(long, default_value = "http://127.0.0.1:5000", value_hint = ValueHint::Url)]
     pub url: String,
-    /// Sessions
+    /// Number of sessions
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(SESSIONS_MAX)))]
     pub sessions: u16,
-    /// Sockets in each session
+    /// Number of sockets in each session
     #[arg(long, default_value_t = 1)]
     pub sockets: usize,
-    /// Open loop: commands per second, of all sessions together, started on time whatever becomes of earlier ones
+    /// Open loop: commands per second over all sessions, started on time even if earlier commands are unanswered
     #[arg(long, default_value_t = 100.0, value_parser = rate, conflicts_with = "closed")]
     pub rate: f64,
-    /// Closed loop: so many senders in each session, each starting a command when the one before is answered
+    /// Closed loop: number of senders in each session, each of which sends a command after the answer to the one before
     #[arg(long, value_name = "SENDERS", value_parser = clap::value_parser!(u16).range(1..))]
     pub closed: Option<u16>,
-    /// How long to measure, in seconds
+    /// Duration of the measurement, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     #[serde(serialize_with = "as_seconds")]
     pub duration: Duration,
-    /// How long to load before that, in seconds
+    /// Duration of the load before the measurement, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     #[serde(serialize_with = "as_seconds")]
     pub warmup: Duration,
-    /// How long to wait for the last events, in seconds
+    /// Maximum wait for the last events, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     #[serde(serialize_with = "as_seconds")]
     pub drain: Duration,
-    /// How sockets are connected
+    /// Transport of the sockets
     #[arg(long, value_enum, default_value_t = Transport::Websocket)]
     pub transport: Transport,
-    /// How sockets take the events of commands; what is counted is events either way
+    /// Delivery of events to the sockets; events are counted individually in both modes
     #[arg(long, value_enum, default_value_t = Frames::Single)]
     pub frames: Frames,
-    /// Nodes that each session begins with
+    /// Nodes of each session at the start
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub nodes: u32,
-    /// Of a hundred commands so many create a node; the others set a property
+    /// Percentage of commands that create a node; the others set a property
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(..=100))]
     pub creates: u8,
-    /// Packets that the server makes of each command: 3 as in the contract, or 1 of one that tells only how it ended
+    /// Packets of each command: 3 as in the contract, or 1 for a server that sends only the outcome
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=3))]
     pub packets: u8,
-    /// What the choices of the commands begin with; two runs at the same time need two
+    /// Seed of the choice of commands; concurrent runs need different seeds
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// The server's process and the generator's.
+    /// Process options of the server and of the generator.
     #[command(flatten)]
     #[serde(flatten)]
     pub processes: Processes,
 }
 
-/// The server's process and the generator's, whatever is run.
+/// Process options of the server and of the generator, for every measurement.
 #[derive(Debug, Clone, Args, Serialize)]
 pub struct Processes {
-    /// The server's process, to tell what it uses (Linux)
+    /// Process id of the server, to report its resource usage (Linux)
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
     /// Write the report to this file, as JSON
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     #[serde(skip)]
     pub json: Option<PathBuf>,
-    /// Threads of the generator itself
+    /// Worker threads of the generator
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub threads: u16,
 }
 
-/// How a socket is connected.
+/// Transport of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
@@ -89,13 +89,13 @@ pub enum Transport {
     Polling,
 }
 
-/// How a socket takes the events of commands.
+/// Delivery of the events of commands to a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Frames {
-    /// One by one.
+    /// One packet for each event.
     Single,
-    /// Those that are there at the same time as one packet.
+    /// One packet for all events that are ready at the same time.
     Batched,
 }
 

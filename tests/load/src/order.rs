@@ -1,24 +1,24 @@
-//! What a socket was told, checked: every event once, in its place, and none of another session.
+//! Order check of one socket: every event once, in order, and no event of another session.
 
 use std::{collections::BTreeSet, ops::AddAssign};
 
 use serde::Serialize;
 
-/// What went wrong with the events of some sockets.
+/// Faults in the events of some sockets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Faults {
-    /// Events that never came.
+    /// Events that never arrived.
     pub lost: u64,
-    /// Events that came again.
+    /// Events that arrived more than once.
     pub doubled: u64,
-    /// Events that came after a later one.
+    /// Events that arrived after a later event.
     pub reordered: u64,
     /// Events of another session.
     pub strayed: u64,
 }
 
 impl Faults {
-    /// Whether there was none.
+    /// Returns true if there are no faults.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         *self == Self::default()
@@ -34,27 +34,27 @@ impl AddAssign for Faults {
     }
 }
 
-/// The events of one socket.
+/// State of the order check of one socket.
 #[derive(Debug)]
 pub struct Order {
-    /// The latest place that is known.
+    /// Highest known sequence number.
     last: u64,
-    /// Places before it that did not come yet.
+    /// Sequence numbers below `last` that have not arrived.
     missing: BTreeSet<u64>,
-    /// For each command of the session what was told of it.
+    /// Flags of the packets that arrived, by index of the command in its session.
     told: Vec<u8>,
     faults: Faults,
-    /// Events that a sync has replaced.
+    /// Events that a sync replaced.
     skipped: u64,
 }
 
-/// `command:executing` was told, which has no place in the sequence.
+/// Flag: `command:executing` has arrived. The packet has no sequence number.
 const BEGUN: u8 = 1;
-/// Something that comes after it was told.
+/// Flag: a sequenced packet of the command has arrived.
 const CHANGED: u8 = 2;
 
 impl Order {
-    /// A socket that knows everything up to a place.
+    /// Creates the check for a socket that knows all events up to `seq`.
     #[must_use]
     pub const fn after(seq: u64) -> Self {
         Self {
@@ -71,19 +71,19 @@ impl Order {
         }
     }
 
-    /// The latest place that is known.
+    /// Highest known sequence number.
     #[must_use]
     pub const fn last(&self) -> u64 {
         self.last
     }
 
-    /// Events that a sync has replaced: the socket was told that it missed them.
+    /// Events that a sync replaced, so that the socket knows that it missed them.
     #[must_use]
     pub const fn skipped(&self) -> u64 {
         self.skipped
     }
 
-    /// A command begins.
+    /// Records a `command:executing`.
     pub fn executing(&mut self, index: u64) {
         let told = self.told(index);
         let before = *told;
@@ -95,7 +95,7 @@ impl Order {
         }
     }
 
-    /// An event with a place.
+    /// Records a sequenced event.
     pub fn sequenced(&mut self, index: u64, seq: u64) {
         *self.told(index) |= CHANGED;
         if seq > self.last {
@@ -108,23 +108,24 @@ impl Order {
         }
     }
 
-    /// An event that is none of this session's.
+    /// Records an event of another session.
     pub const fn stray(&mut self) {
         self.faults.strayed += 1;
     }
 
-    /// The server says where the session is, and brings along what leads there.
+    /// Records a sync to `seq`, which replaces all missing events.
     pub fn synced(&mut self, seq: u64) {
         self.skipped += self.missing.len() as u64 + seq.saturating_sub(self.last);
         self.missing.clear();
         self.last = self.last.max(seq);
     }
 
-    /// What went wrong, now that the session is known to have come to a place by the accepted commands.
+    /// Returns the faults, given the final sequence number of the session and its accepted commands.
     #[must_use]
     pub fn end(mut self, seq: u64, accepted: &[u64]) -> Faults {
         self.faults.lost += self.missing.len() as u64 + seq.saturating_sub(self.last);
-        // What a sync replaces it does not list, so that what has no place cannot be missed.
+        // A sync does not list the events that it replaces, so unsequenced packets cannot be counted as lost after a
+        // sync.
         if self.skipped == 0 {
             let unheard = accepted.iter().filter(|&&index| *self.told(index) & BEGUN == 0).count();
             self.faults.lost += unheard as u64;

@@ -1,51 +1,51 @@
-//! As much of Engine.IO v4 and Socket.IO v5 as a client needs that listens in one namespace.
+//! Subset of Engine.IO v4 and Socket.IO v5 for a client that listens in one namespace.
 
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::options::Frames;
 
-/// What the packet of an event begins with: its name and what it says follow as a list.
+/// Prefix of an event packet. A JSON list of the name and the payload follows.
 pub(crate) const EVENT: &str = "42/graph,";
 
-/// Between the packets of a polled body.
+/// Separator of the packets of a polled body.
 const SEPARATOR: char = '\u{1e}';
 
-/// What the packet of several events begins with.
+/// Prefix of a batched packet, after [`EVENT`].
 const TOGETHER: &str = r#"["session:events","#;
 
-/// The answer to a [`Packet::Ping`].
+/// Answer to a [`Packet::Ping`].
 pub const PONG: &str = "3";
 
-/// What the server says.
+/// Packet of the server.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Packet<'a> {
-    /// The transport is open; its id.
+    /// The transport is open. Carries the session id of the transport.
     Open(String),
-    /// It wants to know whether the client lives.
+    /// Heartbeat; the client has to answer.
     Ping,
-    /// It hangs up.
+    /// The server closes the transport.
     Close,
-    /// The namespace lets the client in.
+    /// The namespace accepts the client.
     Connected,
-    /// The namespace does not; why.
+    /// The namespace refuses the client. Carries the message.
     Refused(String),
     /// An event of the namespace.
     Event(Event<'a>),
-    /// Events that came as one packet, in their order.
+    /// Events of one batched packet, in order.
     Events(Vec<Event<'a>>),
-    /// Anything else, which is nothing to a listener.
+    /// Another packet, which a listener ignores.
     Other,
 }
 
-/// An event, as far as a listener looks at it.
+/// Event, reduced to the fields that a listener uses.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// Its name.
+    /// Name of the event.
     pub name: &'a str,
-    /// Its place, if it has one.
+    /// Sequence number. `None`: the event is not sequenced.
     pub seq: Option<u64>,
-    /// The command that it tells of.
+    /// Command that caused the event.
     pub command_id: Option<&'a str>,
 }
 
@@ -85,18 +85,18 @@ impl<'a> Event<'a> {
     }
 }
 
-/// The packet that asks to be let into a session.
+/// Encodes the packet that joins a session.
 #[must_use]
 pub fn join(session_id: &str, frames: Frames) -> String {
     let auth = match frames {
-        // A server need not know that there is another way.
+        // A server without batched delivery does not know the field.
         Frames::Single => json!({ "session_id": session_id }),
         Frames::Batched => json!({ "session_id": session_id, "frames": "batched" }),
     };
     format!("40/graph,{auth}")
 }
 
-/// The packet that asks to be let into a session again, with all that happened since a position.
+/// Encodes the packet that rejoins a session from a position.
 #[must_use]
 pub fn rejoin(session_id: &str, epoch: &str, seq: u64) -> String {
     format!(
@@ -105,16 +105,16 @@ pub fn rejoin(session_id: &str, epoch: &str, seq: u64) -> String {
     )
 }
 
-/// The packets of a message: one by websocket, any number by polling.
+/// Splits a message into packets: one over a websocket, any number over polling.
 pub fn split(body: &str) -> impl Iterator<Item = &str> {
     body.split(SEPARATOR)
 }
 
 impl<'a> Packet<'a> {
-    /// Reads a packet.
+    /// Parses a packet.
     ///
     /// # Errors
-    /// If it is of a known kind and not as that kind has to be.
+    /// Returns an error if a packet of a known type is malformed.
     pub fn read(text: &'a str) -> Result<Self, serde_json::Error> {
         if let Some(event) = text.strip_prefix(EVENT) {
             if event.starts_with(TOGETHER) {

@@ -1,29 +1,30 @@
-//! What a process has used, as Linux tells.
+//! Resource usage of a process, as reported by Linux.
 
 use std::{fs, time::Duration};
 
 use anyhow::Context as _;
 
-/// How many ticks of `/proc/PID/stat` are a second: what Linux tells everybody, whatever its own clock does.
+/// Unit of times in `/proc/PID/stat`, in ticks a second. Linux reports 100 to every process, whatever its internal
+/// clock.
 const TICKS_PER_SECOND: u32 = 100;
 
-/// Where the time in the program stands in `/proc/PID/stat`, counted behind the name, which may have spaces and ends
-/// with the last parenthesis. The time in the kernel is next to it.
+/// Index of the user time in `/proc/PID/stat`, counted after the name. The name may contain spaces, and ends with the
+/// last parenthesis. The system time is the next field.
 const USER_TIME_AT: usize = 11;
 
-/// What a process has used up to now.
+/// Resource usage of a process since its start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
-    /// Time on any processor, in the program and in the kernel.
+    /// User and system time over all processors.
     pub(crate) cpu: Duration,
-    /// Memory that is resident, in KiB.
+    /// Resident memory in KiB.
     pub(crate) rss_kib: u64,
-    /// The most that ever was.
+    /// Peak of the resident memory in KiB.
     pub(crate) rss_peak_kib: u64,
 }
 
 impl Sample {
-    /// Looks at a process.
+    /// Reads the usage of a process.
     pub(crate) fn of(pid: u32) -> anyhow::Result<Self> {
         let read = |file: &str| {
             let path = format!("/proc/{pid}/{file}");

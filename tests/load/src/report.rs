@@ -1,4 +1,4 @@
-//! What a run came to: for machines as JSON, for people as a table.
+//! Report of a run: JSON for programs, a table for people.
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
@@ -14,123 +14,123 @@ use crate::{
     workload::PACKETS_PER_COMMAND,
 };
 
-/// See the [module](self).
+/// Report of a run; see the [module](self).
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// What was wanted.
+    /// Options of the run.
     pub options: Options,
-    /// What became of the commands, those of the warm-up included.
+    /// Outcomes of the commands, including the warm-up.
     pub commands: Commands,
-    /// What came to the sockets, that of the warm-up included.
+    /// Events received by the sockets, including the warm-up.
     pub deliveries: Deliveries,
-    /// What did not come as it should.
+    /// Faults in the events.
     pub faults: Faults,
-    /// How fast it went after the warm-up.
+    /// Throughput after the warm-up.
     pub throughput: Throughput,
-    /// How long it took after the warm-up.
+    /// Latency after the warm-up.
     pub latency: Latency,
-    /// What the server used meanwhile, if its process is known.
+    /// Resource usage of the server after the warm-up. `None`: its process is unknown.
     pub server: Option<Usage>,
-    /// What the generator itself used.
+    /// Resource usage of the generator after the warm-up.
     pub generator: Usage,
 }
 
-/// What became of the commands.
+/// Outcomes of the commands.
 #[derive(Debug, Serialize)]
 pub struct Commands {
-    /// All of them.
+    /// Number of all commands.
     pub sent: u64,
-    /// Those that were carried out.
+    /// Number of accepted commands.
     pub accepted: u64,
-    /// Those that were refused, by the status of the answer.
+    /// Number of refused commands, by HTTP status.
     pub refused: BTreeMap<u16, u64>,
-    /// Those without an answer.
+    /// Number of commands without an answer.
     pub unanswered: u64,
 }
 
-/// What came to the sockets: events, each counted by itself also where several came as one packet.
+/// Events received by the sockets. Events of a batched packet are counted individually.
 #[derive(Debug, Serialize)]
 pub struct Deliveries {
-    /// Events of each command that changes something; a packet each, unless they come together.
+    /// Events of each command that changes the graph; one packet each, unless batched.
     pub packets_per_command: u64,
     /// Accepted commands, times their events, times the sockets of their session.
     pub expected: u64,
-    /// What came.
+    /// Number of received events.
     pub received: u64,
-    /// Syncs after the first: the server told a socket that it had missed something.
+    /// Syncs after the first: the server told a socket that it had missed events.
     pub resyncs: u64,
     /// Events that such a sync replaced.
     pub skipped: u64,
-    /// Whether every socket came in time to where its session is.
+    /// True if every socket reached the position of its session in time.
     pub all_told: bool,
-    /// Why connections broke.
+    /// Reasons for which connections broke.
     pub broken: Vec<String>,
 }
 
-/// How fast it went.
+/// Throughput of the measurement.
 #[derive(Debug, Serialize)]
 pub struct Throughput {
-    /// From the end of the warm-up to the last event.
+    /// Time from the end of the warm-up to the last event, in seconds.
     pub seconds: f64,
-    /// Accepted commands that were meant to start in this time.
+    /// Accepted commands whose intended start is within the measurement.
     pub commands: u64,
-    /// Their events at the sockets.
+    /// Events of the measured commands at the sockets.
     pub deliveries: u64,
-    /// Commands in a second.
+    /// Commands per second.
     pub commands_per_second: f64,
-    /// Events in a second.
+    /// Events per second.
     pub deliveries_per_second: f64,
 }
 
-/// How long it took from the intended start of a command, in microseconds.
+/// Latency from the intended start of a command, in microseconds.
 #[derive(Debug, Serialize)]
 pub struct Latency {
-    /// To its last event at each socket.
+    /// Latency to the last event of the command, at each socket.
     pub event_us: Spread,
-    /// To its answer.
+    /// Latency to the answer.
     pub answer_us: Spread,
-    /// To its being sent, which is the generator's own share in the others.
+    /// Latency to the sending: the generator's share of the other latencies.
     pub sending_us: Spread,
 }
 
-/// How times are spread.
+/// Distribution of times, in microseconds.
 #[derive(Debug, Serialize)]
 pub struct Spread {
-    /// How many there are.
+    /// Number of times.
     pub count: u64,
-    /// So many of a hundred are not above.
+    /// Percentile: 50 % of the times are not above.
     pub p50: u64,
-    /// As [`Self::p50`].
+    /// 90th percentile.
     pub p90: u64,
-    /// As [`Self::p50`].
+    /// 99th percentile.
     pub p99: u64,
-    /// As [`Self::p50`].
+    /// 99.9th percentile.
     pub p999: u64,
-    /// The longest.
+    /// Maximum.
     pub max: u64,
 }
 
-/// What a process used.
+/// Resource usage of a process.
 #[derive(Debug, Serialize)]
 pub struct Usage {
-    /// Time on any processor.
+    /// Time over all processors, in seconds.
     pub cpu_seconds: f64,
-    /// The same for each command.
+    /// Processor time divided by the commands, in microseconds.
     pub cpu_us_per_command: f64,
-    /// The same for each event that came to a socket, by itself or with others.
+    /// Processor time divided by the received events, in microseconds.
     pub cpu_us_per_delivery: f64,
-    /// Resident memory at the end.
+    /// Resident memory at the end, in KiB.
     pub rss_kib: u64,
-    /// The most that it ever was.
+    /// Peak of the resident memory, in KiB.
     pub rss_peak_kib: u64,
 }
 
-/// All that a report is made of.
+/// Measured values of a finished run, for its report.
 pub(crate) struct Ended<'a> {
     pub(crate) run: &'a Run,
     pub(crate) answers: Answers,
     pub(crate) received: Vec<Received>,
-    /// From the end of the warm-up until all was told.
+    /// Time from the end of the warm-up until all sockets were up to date, in seconds.
     pub(crate) seconds: f64,
     pub(crate) usage: (Option<Span>, Span),
     pub(crate) all_told: bool,
@@ -163,7 +163,7 @@ impl Report {
         let mut faults = Faults::default();
         for socket in received {
             let (accepted, last) = &answers.sessions[usize::from(socket.session)];
-            // Only a server that tells of its beginning can forget to.
+            // Lost `command:executing` packets can be counted only if the server sends them.
             let begun = if packets_per_command == PACKETS_PER_COMMAND {
                 accepted.as_slice()
             } else {
@@ -188,13 +188,14 @@ impl Report {
         })
     }
 
-    /// Whether everything came once, in its place, to everybody who was there until the end.
+    /// Returns true if every event arrived once and in order at every socket, no connection broke, and every command
+    /// was answered.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.faults.is_clean() && self.deliveries.broken.is_empty() && self.commands.unanswered == 0
     }
 
-    /// For people.
+    /// Formats the report as a table.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = String::new();
@@ -304,7 +305,7 @@ impl Spread {
 impl Usage {
     fn new((before, after): Span, throughput: &Throughput) -> Self {
         let cpu_seconds = after.cpu.saturating_sub(before.cpu).as_secs_f64();
-        // Nothing was done: nothing has a price.
+        // Zero commands have no cost: the divisor is at least one.
         let each = |count: u64| cpu_seconds * 1e6 / count.max(1) as f64;
         Self {
             cpu_seconds,
@@ -323,9 +324,9 @@ impl Usage {
     }
 }
 
-/// Notes a time in whole microseconds, at least one: a histogram begins there.
+/// Records a time in whole microseconds, at least one, the lowest value of a histogram.
 pub(crate) fn note(times: &mut Histogram<u64>, time: Duration) {
     let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
-    // It grows as it needs to; what it cannot hold is more time than there is.
+    // The histogram grows as needed, up to a value that no measured time reaches.
     let _ = times.record(us);
 }

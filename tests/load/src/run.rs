@@ -1,4 +1,4 @@
-//! A run: sessions and sockets first, then the load, then the waiting for what is still on its way.
+//! Run of a load: opens sessions and sockets, sends commands, and waits for the remaining events.
 
 use std::{
     sync::{
@@ -24,17 +24,17 @@ use crate::{
     workload::Opened,
 };
 
-/// Sessions and sockets that are opened at one time.
+/// Number of sessions and sockets that are opened at one time.
 pub(crate) const OPENING: usize = 32;
 
-/// How often is looked whether all is told, and the progress is shown.
+/// Interval between checks of the sockets' positions. The interval below is that of the progress display.
 pub(crate) const LOOK: Duration = Duration::from_millis(5);
 pub(crate) const SHOW: Duration = Duration::from_millis(200);
 
-/// How long sockets listen on when all is told: what is told twice comes after that.
+/// Time for which sockets keep listening after the last event, in order to detect duplicates.
 pub(crate) const LINGER: Duration = Duration::from_millis(250);
 
-/// What everybody in a run knows.
+/// State shared by the senders and sockets of a run.
 pub(crate) struct Run {
     pub(crate) options: Options,
     pub(crate) server: Server,
@@ -43,7 +43,7 @@ pub(crate) struct Run {
     began: Instant,
 }
 
-/// How far a run is, to be shown.
+/// Progress of a run, for display.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     commands: AtomicU64,
@@ -61,17 +61,17 @@ impl Counts {
 }
 
 impl Run {
-    /// The time since the beginning of the load.
+    /// Time since the start of the load.
     pub(crate) fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// When the last command is started.
+    /// End of the load, relative to its start.
     pub(crate) fn end(&self) -> Duration {
         self.options.warmup + self.options.duration
     }
 
-    /// Whether a command counts that is meant to start then.
+    /// Returns true if a command with this intended start is measured.
     pub(crate) fn is_measured(&self, start: Duration) -> bool {
         start >= self.options.warmup
     }
@@ -80,7 +80,7 @@ impl Run {
 /// Runs a load.
 ///
 /// # Errors
-/// If sessions cannot be opened or joined, or a process is not there to be looked at. What goes wrong later is in the
+/// Returns an error if sessions cannot be opened or joined, or if a process cannot be read. Later faults are in the
 /// report.
 pub async fn run(options: Options, progress: &ProgressBar) -> anyhow::Result<Report> {
     let server = Server::new(&options.url)?;
@@ -90,7 +90,7 @@ pub async fn run(options: Options, progress: &ProgressBar) -> anyhow::Result<Rep
         .buffered(OPENING)
         .try_collect()
         .await
-        .context("no session")?;
+        .context("cannot open a session")?;
     progress.set_message("joining");
     let sockets = join(&options, &server, &opened).await.context("a socket cannot join")?;
     let run = Arc::new(Run {
@@ -137,7 +137,7 @@ async fn join(options: &Options, server: &Server, opened: &[Opened]) -> anyhow::
     stream::iter(joining).buffered(OPENING).try_collect().await
 }
 
-/// Waits until every socket has come to where the answers say that its session is.
+/// Waits until every socket has reached the last sequence number in the answers of its session.
 async fn all_told(positions: &[(u16, Arc<AtomicU64>)], answers: &Answers) {
     let is_there = |(session, position): &(u16, Arc<AtomicU64>)| {
         let (_, last) = &answers.sessions[usize::from(*session)];
@@ -148,7 +148,7 @@ async fn all_told(positions: &[(u16, Arc<AtomicU64>)], answers: &Answers) {
     }
 }
 
-/// Shows how far the run is.
+/// Shows the progress of the run.
 async fn show(run: Arc<Run>, progress: ProgressBar) {
     progress.set_length(u64::try_from(run.end().as_millis()).unwrap_or(u64::MAX));
     loop {
@@ -160,13 +160,13 @@ async fn show(run: Arc<Run>, progress: ProgressBar) {
     }
 }
 
-/// What the server and the generator use, from the end of the warm-up on.
+/// Measurement of resource usage, from the end of the warm-up on.
 struct Usage {
     server_pid: Option<u32>,
     before: AbortOnDropHandle<anyhow::Result<(Option<Sample>, Sample)>>,
 }
 
-/// Of a process: before and after.
+/// Usage of a process before and after.
 pub(crate) type Span = (Sample, Sample);
 
 impl Usage {
@@ -182,7 +182,7 @@ impl Usage {
         }
     }
 
-    /// The server's, if its process is known, and the generator's own.
+    /// Returns the usage of the server, if its process is known, and of the generator.
     async fn end(self) -> anyhow::Result<(Option<Span>, Span)> {
         let (server, own) = self.before.await??;
         let (server_after, own_after) = samples(self.server_pid)?;

@@ -1,4 +1,4 @@
-//! Sends the commands: on time, or as fast as they are answered.
+//! Senders of commands: on schedule (open loop), or each after an answer (closed loop).
 
 use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 
@@ -13,35 +13,35 @@ use tokio::{
 
 use crate::{report::note, run::Run, server::Answer, ticket::Ticket, workload::command};
 
-/// Connections for commands that are used at one time. Waiting for one is on the command's own account.
+/// Maximum number of concurrent connections for commands. The wait for a connection counts towards a command's latency.
 const CONNECTIONS_MAX: usize = 256;
 
-/// A command that was sent.
+/// Outcome of one command.
 struct Sent {
     ticket: Ticket,
-    /// How long after its intended start it was sent, and answered.
+    /// Time from the intended start to the sending, and to the answer.
     late: Duration,
     took: Duration,
     answer: Answer,
 }
 
-/// What the senders know in the end.
+/// Collected outcomes of all commands.
 pub(crate) struct Answers {
-    /// The accepted commands of each session, and the place that they led to.
+    /// Accepted commands of each session, and the highest sequence number in the answers.
     pub(crate) sessions: Vec<(Vec<u64>, u64)>,
-    /// Refusals by status.
+    /// Number of refusals by HTTP status.
     pub(crate) refused: BTreeMap<u16, u64>,
-    /// Commands without an answer.
+    /// Number of commands without an answer.
     pub(crate) unanswered: u64,
-    /// Accepted commands that were meant to start within the measured time.
+    /// Number of accepted commands whose intended start is within the measurement.
     pub(crate) measured: u64,
-    /// From the intended start to the answer, in microseconds.
+    /// Time from the intended start to the answer, in microseconds.
     pub(crate) took: Histogram<u64>,
-    /// From the intended start to the sending.
+    /// Time from the intended start to the sending, in microseconds.
     pub(crate) late: Histogram<u64>,
 }
 
-/// Sends everything, and returns when all is answered.
+/// Sends all commands, and returns after the last answer.
 pub(crate) async fn send(run: &Arc<Run>) -> anyhow::Result<Answers> {
     let (sent, arrives) = mpsc::unbounded_channel();
     match run.options.closed {
@@ -52,7 +52,8 @@ pub(crate) async fn send(run: &Arc<Run>) -> anyhow::Result<Answers> {
     collect(run, arrives).await
 }
 
-/// A thread of its own keeps the time: the runtime's timer is good to a millisecond only.
+/// Sends commands on schedule. A dedicated thread keeps the schedule, since the runtime's timer has a resolution of 1
+/// ms.
 fn open(run: &Arc<Run>, sent: UnboundedSender<Sent>) -> anyhow::Result<()> {
     let (run, runtime) = (Arc::clone(run), Handle::current());
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -73,9 +74,9 @@ fn open(run: &Arc<Run>, sent: UnboundedSender<Sent>) -> anyhow::Result<()> {
             };
             let (run, sent, connections) = (Arc::clone(&run), sent.clone(), Arc::clone(&connections));
             runtime.spawn(async move {
-                // Never closed.
+                // The semaphore is never closed.
                 let _connection = connections.acquire_owned().await;
-                // Nobody listens any more if the run was given up.
+                // The receiver is dropped if the run has failed.
                 let _ = sent.send(one(&run, ticket).await);
             });
         }
@@ -84,7 +85,7 @@ fn open(run: &Arc<Run>, sent: UnboundedSender<Sent>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each sender waits for its answer.
+/// Sends commands from senders of which each waits for its answer.
 fn closed(run: &Arc<Run>, senders: u16, sent: &UnboundedSender<Sent>) {
     for session in 0..run.options.sessions {
         for sender in 0..senders {
@@ -132,7 +133,7 @@ async fn collect(run: &Run, mut arrives: UnboundedReceiver<Sent>) -> anyhow::Res
 }
 
 impl Answers {
-    /// Commands that were accepted.
+    /// Returns the number of accepted commands.
     pub(crate) fn accepted(&self) -> u64 {
         self.sessions.iter().map(|(accepted, _)| accepted.len() as u64).sum()
     }

@@ -1,4 +1,4 @@
-//! The server's REST API, as far as a load needs it.
+//! REST client for the routes that a load needs.
 
 use std::time::Duration;
 
@@ -11,33 +11,33 @@ use uuid::Uuid;
 
 use crate::workload::{Opened, node_data};
 
-/// How long a command may take. Longer than a server's own limit, whose answer says more.
+/// Timeout of a command. It is longer than the timeout of a server, whose error is more specific.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Nodes of one session that are made at one time: a disk is flushed for all of them together.
+/// Nodes of one session that are created at one time, so that the server can flush them together.
 const MAKING: usize = 8;
 
-/// How often a server that is full is asked for a session or a node.
+/// Maximum number of attempts to create a session or a node on an overloaded server.
 const ATTEMPTS_MAX: u32 = 30;
 
-/// How long it is left alone at most before that.
+/// Maximum wait between two attempts.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// A server, by connections that are kept.
+/// Handle to a server with a pool of connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     pub(crate) http: reqwest::Client,
     url: String,
 }
 
-/// What a command came to.
+/// Outcome of a command.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It was carried out, and its last event has this place.
+    /// The command was accepted. Carries the sequence number of its last event.
     Accepted(u64),
-    /// It was refused with this status.
+    /// The command was refused. Carries the HTTP status.
     Refused(u16),
-    /// Nobody knows.
+    /// The outcome is unknown.
     Unanswered,
 }
 
@@ -52,7 +52,7 @@ struct Outcome {
     node_id: Option<String>,
 }
 
-/// How long a server that refuses for now wants to be left alone.
+/// Returns the wait that an overloaded server asks for, [`WAIT_MAX`] at most. `None`: the answer is not 503.
 fn retry_after(answer: &reqwest::Response) -> Option<Duration> {
     if answer.status() != StatusCode::SERVICE_UNAVAILABLE {
         return None;
@@ -70,7 +70,7 @@ impl Server {
         })
     }
 
-    /// Opens a session with some nodes.
+    /// Opens a session with `nodes` nodes.
     pub(crate) async fn open(&self, nodes: u32) -> anyhow::Result<Opened> {
         let made: Made = self.post("/sessions", &json!({})).await?;
         let mut opened = Opened {
@@ -78,7 +78,7 @@ impl Server {
             nodes: Vec::new(),
             seq: 0,
         };
-        // The others are below the first.
+        // The first node is the parent of the others.
         for numbers in [0..1, 1..nodes] {
             let (parent, id) = (opened.nodes.first().cloned(), opened.session_id.clone());
             let making = numbers.map(|number| self.make(&id, parent.as_deref(), number));
@@ -91,10 +91,10 @@ impl Server {
         Ok(opened)
     }
 
-    /// Makes a node: its id, and the place that it led to.
+    /// Creates a node. Returns its id and the sequence number of its event.
     async fn make(&self, session_id: &str, parent: Option<&str>, number: u32) -> anyhow::Result<(String, u64)> {
         let data = node_data(parent, number.into());
-        // It may be asked for again, and must not be made twice.
+        // The command id makes a retry idempotent.
         let id = Uuid::new_v4();
         let body = json!({"session_id": session_id, "command_type": "CreateNode", "command_id": id, "data": data});
         let outcome: Outcome = self.post("/commands/execute", &body).await?;
@@ -116,8 +116,8 @@ impl Server {
         outcome.map_or(Answer::Unanswered, |outcome| Answer::Accepted(outcome.seq))
     }
 
-    /// Before the load: a server that has too much to do says when to come again. A session that is begun twice is one that
-    /// nobody uses.
+    /// Posts a request, with retries while the server is overloaded. Used before the load only. A retry may create a
+    /// second session, which stays unused.
     async fn post<T: for<'de> Deserialize<'de>>(&self, path: &str, body: &Value) -> anyhow::Result<T> {
         let url = self.api(path);
         let mut attempts = 1;

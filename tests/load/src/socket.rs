@@ -1,4 +1,4 @@
-//! A socket in a session's room: joins, listens, checks.
+//! Socket in a session's room: joins, listens and checks its events.
 
 use std::sync::{
     Arc,
@@ -20,33 +20,32 @@ use crate::{
     transport::Connection,
 };
 
-/// A socket that has joined.
+/// Joined socket.
 pub(crate) struct Socket {
     connection: Connection,
     session: u16,
     order: Order,
-    /// The place that it has come to, for whoever waits until all is told.
+    /// Highest known sequence number, for the task that waits for all sockets.
     position: Arc<AtomicU64>,
 }
 
-/// What a socket knows in the end.
+/// Collected events of one socket.
 pub(crate) struct Received {
     pub(crate) session: u16,
     pub(crate) order: Order,
-    /// Events of commands, however many came as one packet, and those among them of commands that were meant to start
-    /// within the measured time.
+    /// Number of events of commands, each counted individually, and the number among them whose command is measured.
     pub(crate) events: u64,
     pub(crate) measured: u64,
-    /// Syncs after the first.
+    /// Number of syncs after the first.
     pub(crate) resyncs: u64,
-    /// From the intended start to `command:executed`, in microseconds.
+    /// Time from the intended start to `command:executed`, in microseconds.
     pub(crate) latency: Histogram<u64>,
-    /// Why the connection ended, if it was not the end of the run.
+    /// Reason for which the connection broke. `None`: the connection lasted until the end of the run.
     pub(crate) broken: Option<String>,
 }
 
 impl Socket {
-    /// Connects to a session, up to the sync: what comes from then on is live.
+    /// Joins a session, up to the first sync. All later events are live.
     pub(crate) async fn join(
         server: &Server,
         options: &Options,
@@ -64,8 +63,8 @@ impl Socket {
                         seq,
                         ..
                     }) => sync = seq,
-                    Packet::Refused(why) => bail!("the server refuses to let a socket in: {why}"),
-                    Packet::Close => bail!("the server hangs up before the sync"),
+                    Packet::Refused(why) => bail!("the server refuses a socket: {why}"),
+                    Packet::Close => bail!("the server closes the connection before the sync"),
                     Packet::Ping => ping = true,
                     Packet::Open(_) | Packet::Connected | Packet::Event(_) | Packet::Events(_) | Packet::Other => {}
                 }
@@ -84,12 +83,12 @@ impl Socket {
         }
     }
 
-    /// Where others see how far it is, and of which session.
+    /// Returns the session and a shared view of the socket's position.
     pub(crate) fn position(&self) -> (u16, Arc<AtomicU64>) {
         (self.session, Arc::clone(&self.position))
     }
 
-    /// Listens until the run ends or the connection does.
+    /// Listens until the run or the connection ends.
     pub(crate) async fn listen(mut self, run: Arc<Run>, stop: CancellationToken) -> anyhow::Result<Received> {
         let mut received = Received {
             session: self.session,
@@ -118,7 +117,7 @@ impl Received {
                     Packet::Event(event) => self.note(run, &event),
                     Packet::Events(events) => events.iter().for_each(|event| self.note(run, event)),
                     Packet::Ping => ping = true,
-                    Packet::Close => bail!("the server hangs up"),
+                    Packet::Close => bail!("the server closes the connection"),
                     Packet::Open(_) | Packet::Connected | Packet::Refused(_) | Packet::Other => {}
                 }
             }

@@ -1,7 +1,8 @@
-//! Ids of commands that say which command it is and when it was meant to start.
+//! Command ids that contain the number of the command and its intended start.
 //!
-//! Whoever sees an event can so tell its latency without asking the sender, also if the sender is late: counting from
-//! the *intended* start is what keeps a stall of the server from hiding the commands that had to wait for it.
+//! A receiver of an event can compute its latency without communication with the sender. The latency counts from the
+//! *intended* start, even if the sender is late: otherwise a stall of the server would hide the commands that had to
+//! wait (coordinated omission).
 //!
 //! ```text
 //!  start, ns, 48 bits │ 4 │ session, 12 bits │ variant │ run, 14 bits │ index, 48 bits
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-/// The most sessions that have a number of their own.
+/// Maximum number of sessions: the session number has 12 bits.
 pub const SESSIONS_MAX: u16 = 1 << 12;
 
 const INDEX_BITS: u32 = 48;
@@ -19,22 +20,22 @@ const RUN_BITS: u32 = 14;
 const START_BITS: u32 = 48;
 const SESSION_AT: u32 = 64;
 const START_AT: u32 = 80;
-/// What makes it a UUID of version 4, which is what servers may insist on.
+/// Version and variant bits of a UUID of version 4, which servers may require.
 const FORM: u128 = (0x4 << 76) | (0b10 << 62);
 
-/// A command of a run.
+/// Identity of a command in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
-    /// When it was meant to start, after the beginning of the run.
+    /// Intended start, relative to the start of the run.
     pub start: Duration,
-    /// The number of its session.
+    /// Number of the session.
     pub session: u16,
-    /// Its number in the session.
+    /// Index of the command in its session.
     pub index: u64,
 }
 
 impl Ticket {
-    /// The id of the command in the run of that seed.
+    /// Returns the id of the command in the run with this seed.
     #[must_use]
     pub fn id(&self, seed: u64) -> Uuid {
         let start = self.start.as_nanos() & mask(START_BITS);
@@ -43,7 +44,7 @@ impl Ticket {
         Uuid::from_u128((start << START_AT) | FORM | (session << SESSION_AT) | (run(seed) << INDEX_BITS) | index)
     }
 
-    /// The command of an id; `None` if it is not of the run of that seed.
+    /// Parses an id. `None`: the id is not from the run with this seed.
     #[must_use]
     pub fn read(id: &str, seed: u64) -> Option<Self> {
         let id = id.parse::<Uuid>().ok()?.as_u128();

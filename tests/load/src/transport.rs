@@ -1,4 +1,4 @@
-//! A connection to the server's Socket.IO: a websocket, or requests that wait for something to happen.
+//! Connections to the Socket.IO endpoint of a server: a websocket, or long polling.
 
 use anyhow::{Context as _, bail, ensure};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -13,28 +13,28 @@ use crate::{
     packet::{self, Packet},
 };
 
-/// Where the server listens for Socket.IO, and for which version of Engine.IO.
+/// Path of the Socket.IO endpoint, with the version of Engine.IO.
 const PATH: &str = "/socket.io/?EIO=4&transport=";
 
-/// An open connection.
+/// Open connection.
 pub(crate) enum Connection {
-    /// See [`Transport::Websocket`].
+    /// Connection over [`Transport::Websocket`].
     Websocket(Box<WebSocketStream<MaybeTlsStream<TcpStream>>>),
-    /// See [`Transport::Polling`].
+    /// Connection over [`Transport::Polling`].
     Polling {
-        /// Keeps connections of its own alive.
+        /// HTTP client with its own pool of connections.
         http: reqwest::Client,
-        /// Where this connection is asked about.
+        /// URL of this connection.
         url: String,
     },
 }
 
 impl Connection {
-    /// Opens one, past the server's first packet.
+    /// Opens a connection, and consumes the server's open packet.
     pub(crate) async fn open(http: &reqwest::Client, url: &str, transport: Transport) -> anyhow::Result<Self> {
         match transport {
             Transport::Websocket => {
-                // A graph of many nodes is one large message.
+                // A large graph is a single message.
                 let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
                 Self::websocket(url, config).await
             }
@@ -50,10 +50,10 @@ impl Connection {
         }
     }
 
-    /// Opens a websocket, past the server's first packet.
+    /// Opens a websocket, and consumes the server's open packet.
     pub(crate) async fn websocket(url: &str, config: WebSocketConfig) -> anyhow::Result<Self> {
         let url = format!("{}{PATH}websocket", url.replacen("http", "ws", 1));
-        // Small packets that do not wait for each other.
+        // `true` disables Nagle's algorithm, so that small packets do not wait for acknowledgements.
         let (stream, _) = connect_async_with_config(url, Some(config), true).await?;
         let mut connection = Self::Websocket(Box::new(stream));
         opened(&connection.receive().await?)?;
@@ -92,11 +92,14 @@ impl Connection {
     }
 }
 
-/// The id of the connection that the server's first message has.
+/// Returns the transport session id in the server's open packet.
 fn opened(body: &str) -> anyhow::Result<String> {
     let mut packets = packet::split(body);
     let first = packets.next().unwrap_or_default();
-    ensure!(packets.next().is_none(), "the server says more than hello: {body}");
+    ensure!(
+        packets.next().is_none(),
+        "the server sends more than an open packet: {body}"
+    );
     match Packet::read(first)? {
         Packet::Open(sid) => Ok(sid),
         other => bail!("the server begins with {other:?}"),

@@ -1,22 +1,22 @@
-//! Which command is sent: the same for the same seed, session and number.
+//! Workload: a command is a function of the seed, the session and the index.
 
 use serde_json::{Value, json};
 
 use crate::ticket::Ticket;
 
-/// What a session begins with: its id, and its nodes in the order of their creation.
+/// Open session with its nodes in the order of their creation.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) session_id: String,
     pub(crate) nodes: Vec<String>,
-    /// Where its log is.
+    /// Highest known sequence number.
     pub(crate) seq: u64,
 }
 
-/// The packets of a command that changes something: `command:executing`, its graph event, `command:executed`.
+/// Packets of a command that changes the graph: `command:executing`, its graph event, `command:executed`.
 pub(crate) const PACKETS_PER_COMMAND: u64 = 3;
 
-/// The body of the command of a ticket. It always changes something, since its value has its number.
+/// Builds the request body for a ticket. The value contains the index, so every command changes the graph.
 pub(crate) fn command(seed: u64, creates: u8, opened: &Opened, ticket: Ticket) -> Value {
     let chance = mix(seed ^ (u64::from(ticket.session) << 48) ^ ticket.index);
     let node = &opened.nodes[at(chance >> 8, opened.nodes.len())];
@@ -33,7 +33,7 @@ pub(crate) fn command(seed: u64, creates: u8, opened: &Opened, ticket: Ticket) -
     })
 }
 
-/// What a new node is made of.
+/// Builds the data of a new node.
 pub(crate) fn node_data(parent: Option<&str>, number: u64) -> Value {
     json!({"blueprint_type_id": "task", "parent_id": parent, "name": format!("task {number}")})
 }
@@ -42,7 +42,7 @@ fn at(chance: u64, length: usize) -> usize {
     usize::try_from(chance % length as u64).unwrap_or_default()
 }
 
-/// SplitMix64: neighbours come far apart.
+/// SplitMix64, which maps consecutive numbers to uncorrelated values.
 pub(crate) const fn mix(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

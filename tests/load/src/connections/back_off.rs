@@ -1,14 +1,15 @@
-//! How long a client waits before it tries again: longer each time, and each client differently.
+//! Reconnect delay of a client: grows with each attempt, and differs between clients.
 
 use std::time::Duration;
 
 use crate::workload::mix;
 
-/// The span that the hub's clients spread their return over.
+/// Range in milliseconds over which clients of the hub spread their reconnects.
 const MIN_MS: u64 = 500;
 const MAX_MS: u64 = 5_000;
 
-/// The wait after so many attempts in vain: half to one and a half times of what doubles, as `socket.io-client` does.
+/// Returns the delay after `attempts` failed attempts: an exponential delay times a factor from 0.5 to 1.5, as
+/// `socket.io-client` computes it.
 pub(super) fn back_off(seed: u64, client: u64, attempts: u32) -> Duration {
     let whole_ms = MIN_MS.saturating_mul(1 << attempts.min(16)).min(MAX_MS);
     let chance = mix(mix(seed ^ client) ^ u64::from(attempts));

@@ -1,4 +1,4 @@
-//! Commands that change the sessions while nobody is there, so that whoever comes back has something to catch up on.
+//! Commands that change the sessions while all clients are away, so that a reconnecting client has missed events.
 
 use std::{ops::Range, time::Duration};
 
@@ -11,8 +11,8 @@ use crate::{
     workload::{Opened, command},
 };
 
-/// Sends commands to every session, each when the one before is answered, and moves on where the sessions are. Tells how
-/// many were not carried out.
+/// Sends commands to every session, each after the answer to the one before, and updates the positions of the sessions.
+/// Returns the number of commands that were not accepted.
 pub(super) async fn change(server: &Server, seed: u64, opened: &mut [Opened], numbers: Range<u64>) -> u64 {
     let mut changing = Vec::new();
     for (session, opened) in (0..).zip(opened) {

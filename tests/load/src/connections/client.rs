@@ -1,4 +1,4 @@
-//! A client: one after another it has connections, and over all of them it must hear everything once.
+//! Client with a series of connections, over which it has to receive every event exactly once.
 
 use std::{
     convert::Infallible,
@@ -25,51 +25,52 @@ use crate::{
     transport::Connection,
 };
 
-/// How long a connection may take up to the sync: what `socket.io-client` waits.
+/// Timeout of a connection attempt up to the sync: the timeout of `socket.io-client`.
 const ATTEMPT: Duration = Duration::from_secs(20);
 
-/// What a websocket reads and writes at one time. The default, 128 KiB each, is for few of them.
+/// Size in bytes of a websocket's read buffer and write buffer. The default of 128 KiB each is too large for many
+/// sockets.
 const BUFFER_BYTES: usize = 4 * 1024;
 
-/// What all clients of a run have in common.
+/// Parameters that all clients of a run share.
 pub(super) struct Scene {
     pub(super) url: String,
     pub(super) seed: u64,
 }
 
-/// See the [module](self).
+/// Client of the run; see the [module](self).
 pub(super) struct Client {
     number: u64,
     session: u16,
     session_id: Arc<str>,
     epoch: String,
     order: Order,
-    /// The place that it has come to, for whoever waits until all is told.
+    /// Highest known sequence number, for the task that waits for all clients.
     position: Arc<AtomicU64>,
-    /// Syncs that it was sent though it had asked for none.
+    /// Number of syncs that the client did not request.
     pub(super) resyncs: u64,
 }
 
-/// How a client came back.
+/// Outcome of a reconnect.
 #[derive(Debug)]
 pub(super) enum Return {
-    /// With what it had missed, and what was wrong with that.
+    /// The client was resumed with its missed events. Carries the faults in these events.
     Resumed(Faults),
-    /// With all that there is, for this reason.
+    /// The client got a snapshot instead. Carries the server's reason.
     Replaced(String),
-    /// It was sent away for good, and why.
+    /// The client was refused for good. Carries the server's reason.
     Refused(String),
 }
 
-/// Why an attempt to connect came to nothing.
+/// Reason for which a connection attempt failed.
 enum Obstacle {
-    /// Clients try again.
+    /// The client retries.
     Passing(String),
-    /// They do not.
+    /// The client does not retry.
     Final(String),
 }
 
-/// What `connect_error` says when it is worth trying again.
+/// Messages of `connect_error` after which a retry may succeed.
 const PASSING: [&str; 2] = ["OVERLOADED", "DRAINING"];
 
 impl From<anyhow::Error> for Obstacle {
@@ -78,7 +79,7 @@ impl From<anyhow::Error> for Obstacle {
     }
 }
 
-/// A sync that has come, as the text that it was.
+/// Connection with its first sync, as the unparsed message.
 struct Synced {
     connection: Connection,
     message: tokio_tungstenite::tungstenite::Utf8Bytes,
@@ -110,17 +111,17 @@ impl Client {
         Ok((client, connection))
     }
 
-    /// Where others see how far it is, and of which session.
+    /// Returns the session and a shared view of the client's position.
     pub(super) fn position(&self) -> (u16, Arc<AtomicU64>) {
         (self.session, Arc::clone(&self.position))
     }
 
-    /// Which session it is in.
+    /// Number of the client's session.
     pub(super) const fn session(&self) -> u16 {
         self.session
     }
 
-    /// What went wrong up to here, where its session is at a place. It begins to count anew: what is lost is lost once.
+    /// Returns the faults up to the session's position `seq`, and resets the check, so that each fault is counted once.
     pub(super) fn account(&mut self, seq: u64) -> Faults {
         let anew = Order::after(self.order.last().max(seq));
         std::mem::replace(&mut self.order, anew).end(seq, &[])
@@ -133,14 +134,14 @@ impl Client {
             match Heard::read(&message)? {
                 Heard::Event(name, told) => self.hear(scene, name, &told),
                 Heard::Packet(Packet::Ping) => connection.send(PONG).await?,
-                Heard::Packet(Packet::Close) => bail!("the server hangs up"),
+                Heard::Packet(Packet::Close) => bail!("the server closes the connection"),
                 Heard::Packet(_) => {}
             }
         }
     }
 
-    /// Comes back, however many attempts that takes, for as long as the server does not send it away. What each attempt
-    /// in vain met with is told at once.
+    /// Reconnects with any number of attempts, until the server accepts or refuses the client for good. Reports the
+    /// reason of each failed attempt to `met` at once.
     pub(super) async fn come_back(
         &mut self,
         scene: &Scene,
@@ -159,10 +160,10 @@ impl Client {
             }
             sleep(back_off(scene.seed, self.number, attempts)).await;
         }
-        bail!("there is an end to everything");
+        bail!("the number of attempts is exhausted");
     }
 
-    /// Takes the sync after its return, when its session is known to be at a place.
+    /// Checks the sync after a reconnect, given the session's position `seq`.
     fn synced(&mut self, scene: &Scene, sync: &Told<'_>, seq: u64) -> Return {
         let same = sync.epoch == Some(&self.epoch) && sync.session_id == Some(&self.session_id);
         if sync.reason != Some("resumed") || !same {
@@ -173,7 +174,7 @@ impl Client {
         for place in sync.listed() {
             self.place(scene, place);
         }
-        // What it says where the session is has to be where the list leads, and what the answers to commands said.
+        // The position of the sync has to agree with its events, and with the answers to the commands.
         let faults = self.account(sync.seq.unwrap_or_default().max(seq));
         self.moved();
         Return::Resumed(faults)
@@ -201,7 +202,7 @@ impl Client {
 
     fn place(&mut self, scene: &Scene, Place { seq, command_id }: Place<'_>) {
         let ticket = command_id.and_then(|id| Ticket::read(id, scene.seed));
-        // Sessions are this run's own, and so are their commands.
+        // The run created its sessions, so every command in a session is from this run.
         match ticket.filter(|ticket| ticket.session == self.session) {
             Some(ticket) => self.order.sequenced(ticket.index, seq),
             None => self.order.stray(),
@@ -213,7 +214,7 @@ impl Client {
     }
 }
 
-/// Opens a connection and asks to be let in, up to the sync.
+/// Opens a connection and joins, up to the sync.
 async fn connect(scene: &Scene, join: &str) -> Result<Synced, Obstacle> {
     let attempt = timeout(ATTEMPT, async {
         let buffers = WebSocketConfig::default()
@@ -229,7 +230,11 @@ async fn connect(scene: &Scene, join: &str) -> Result<Synced, Obstacle> {
             match Packet::read(&message).map_err(anyhow::Error::from)? {
                 Packet::Refused(why) if PASSING.contains(&why.as_str()) => return Err(Obstacle::Passing(why)),
                 Packet::Refused(why) => return Err(Obstacle::Final(why)),
-                Packet::Close => return Err(Obstacle::Passing("the server hangs up before the sync".to_owned())),
+                Packet::Close => {
+                    return Err(Obstacle::Passing(
+                        "the server closes the connection before the sync".to_owned(),
+                    ));
+                }
                 Packet::Ping => connection.send(PONG).await?,
                 Packet::Open(_) | Packet::Connected | Packet::Event(_) | Packet::Events(_) | Packet::Other => {}
             }

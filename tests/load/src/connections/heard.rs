@@ -1,19 +1,19 @@
-//! What a socket hears, as far as one looks at it that is away at times.
+//! Packets of the server with the fields that a reconnecting client uses.
 
 use serde::Deserialize;
 
 use crate::packet::{self, Packet};
 
-/// A packet.
+/// Packet of the server.
 #[derive(Debug)]
 pub(super) enum Heard<'a> {
-    /// An event of the namespace.
+    /// An event of the namespace, with its name.
     Event(&'a str, Told<'a>),
-    /// Anything else.
+    /// Another packet.
     Packet(Packet<'a>),
 }
 
-/// What an event says.
+/// Payload of an event.
 #[derive(Debug, Deserialize)]
 pub(super) struct Told<'a> {
     pub(super) session_id: Option<&'a str>,
@@ -21,7 +21,7 @@ pub(super) struct Told<'a> {
     pub(super) seq: Option<u64>,
     pub(super) command_id: Option<&'a str>,
     pub(super) reason: Option<&'a str>,
-    /// What a sync lists.
+    /// Events listed by a sync.
     #[serde(borrow)]
     events: Option<Vec<Listed<'a>>>,
 }
@@ -32,7 +32,7 @@ struct Listed<'a> {
     data: Place<'a>,
 }
 
-/// The place of an event in the sequence of its session, and the command that it is of.
+/// Position of an event in the sequence of its session, and the command that caused the event.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(super) struct Place<'a> {
     pub(super) seq: u64,
@@ -50,7 +50,7 @@ impl<'a> Heard<'a> {
 }
 
 impl<'a> Told<'a> {
-    /// The places that a sync lists.
+    /// Returns the positions of the events that a sync lists.
     pub(super) fn listed(&self) -> impl Iterator<Item = Place<'a>> {
         self.events.iter().flatten().map(|listed| listed.data)
     }

@@ -1,4 +1,4 @@
-//! What a run with many connections came to.
+//! Report of a run with many connections.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -8,104 +8,104 @@ use serde::Serialize;
 use super::{Moment, Options, Reasons, storm::Ended};
 use crate::{order::Faults, report::Spread};
 
-/// See the [module](self).
+/// Report of the run; see the [module](self).
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// What was wanted.
+    /// Options of the run.
     pub options: Options,
-    /// How the sockets came.
+    /// Opening of the sockets.
     pub opening: Opening,
-    /// How it was while they were there.
+    /// Time in which the sockets were held.
     pub held: Held,
-    /// How they came back, if they were cut.
+    /// Reconnect of all sockets. `None`: the run has no reconnect.
     pub storm: Option<Storm>,
-    /// What did not come as it should, over all of it.
+    /// Faults in the events, over the whole run.
     pub faults: Faults,
 }
 
-/// How the sockets came.
+/// Opening of the sockets.
 #[derive(Debug, Serialize)]
 pub struct Opening {
-    /// How many.
+    /// Number of sockets.
     pub sockets: u64,
-    /// From the first connection to the last sync.
+    /// Time from the first connection to the last sync, in seconds.
     pub seconds: f64,
-    /// Sockets in a second.
+    /// Sockets per second.
     pub per_second: f64,
-    /// From the beginning of its connection to its sync, of each, in microseconds.
+    /// Time of each socket from the start of its connection to its sync, in microseconds.
     pub took_us: Spread,
-    /// Processor time of the server for each, if its process is known, in microseconds.
+    /// Processor time of the server per socket, in microseconds. `None`: its process is unknown.
     pub server_cpu_us_per_socket: Option<f64>,
-    /// Processor time of the generator for each, in microseconds.
+    /// Processor time of the generator per socket, in microseconds.
     pub generator_cpu_us_per_socket: f64,
 }
 
-/// How it was while they were there.
+/// Time in which the sockets were held.
 #[derive(Debug, Serialize)]
 pub struct Held {
-    /// How long.
+    /// Duration in seconds.
     pub seconds: f64,
-    /// Why connections ended, and how many.
+    /// Number of broken connections by reason.
     pub broken: Reasons,
-    /// Syncs after the first.
+    /// Number of syncs after the first.
     pub resyncs: u64,
-    /// What the server used, if its process is known.
+    /// Resource usage of the server. `None`: its process is unknown.
     pub server: Option<Memory>,
 }
 
-/// What the server used for sockets that do nothing.
+/// Resource usage of the server for idle sockets.
 #[derive(Debug, Serialize)]
 pub struct Memory {
-    /// Resident memory when the sessions were there and no socket.
+    /// Resident memory with open sessions and no socket, in KiB.
     pub rss_before_kib: u64,
-    /// When the last socket had come.
+    /// Resident memory after the last socket joined, in KiB.
     pub rss_opened_kib: u64,
-    /// When they had been held.
+    /// Resident memory at the end of the hold, in KiB.
     pub rss_held_kib: u64,
-    /// What the sockets added up to then, for each.
+    /// Growth of the resident memory per socket at the end of the hold, in KiB.
     pub rss_kib_per_socket: f64,
-    /// Processor time while they were held.
+    /// Processor time during the hold, in seconds.
     pub cpu_seconds: f64,
 }
 
-/// How they came back.
+/// Reconnect of all sockets.
 #[derive(Debug, Serialize)]
 pub struct Storm {
-    /// Commands while they were away.
+    /// Number of commands while the sockets were away.
     pub changes: u64,
-    /// Commands that were not carried out, the last one of each session included.
+    /// Number of commands that were not accepted, including the last command of each session.
     pub failed: u64,
-    /// How long these took, which is how long everybody was away.
+    /// Duration of the commands in seconds, during which all sockets were away.
     pub away_seconds: f64,
-    /// Sockets that came back with exactly what they had missed.
+    /// Sockets that were resumed with exactly their missed events.
     pub resumed: u64,
-    /// Sockets that came back with something else than what they had missed.
+    /// Sockets that were resumed with other events than the missed events.
     pub inexact: u64,
-    /// Sockets that got the whole graph instead, by the reason that the server gives.
+    /// Sockets that got a snapshot instead, by the server's reason.
     pub replaced: Reasons,
-    /// Sockets that were sent away for good, by the reason that the server gives.
+    /// Sockets that were refused for good, by the server's reason.
     pub refused: Reasons,
-    /// Sockets that did not come back in time.
+    /// Sockets that did not reconnect in time.
     pub missing: u64,
-    /// Attempts that were made again, by what they met with.
+    /// Failed attempts before a retry, by reason.
     pub retries: Reasons,
-    /// Sockets that then heard of what happened next.
+    /// Sockets that received the events after the reconnect.
     pub live: u64,
-    /// Why connections ended after that, and how many.
+    /// Number of connections that broke after the reconnect, by reason.
     pub broken: Reasons,
-    /// From the beginning until the last one had its sync.
+    /// Time from the start of the reconnect to the last sync, in seconds.
     pub steady_seconds: f64,
-    /// From the beginning until it had its sync, of each, in microseconds.
+    /// Time of each socket from the start of the reconnect to its sync, in microseconds.
     pub took_us: Spread,
-    /// Processor time of the server for each, if its process is known, in microseconds.
+    /// Processor time of the server per socket, in microseconds. `None`: its process is unknown.
     pub server_cpu_us_per_socket: Option<f64>,
-    /// Processor time of the generator for each, in microseconds.
+    /// Processor time of the generator per socket, in microseconds.
     pub generator_cpu_us_per_socket: f64,
-    /// Resident memory of the server before.
+    /// Resident memory of the server before the reconnect, in KiB.
     pub rss_before_kib: Option<u64>,
-    /// And when all were back.
+    /// Resident memory of the server after the reconnect, in KiB.
     pub rss_after_kib: Option<u64>,
-    /// The most that it ever was.
+    /// Peak of the server's resident memory, in KiB.
     pub rss_peak_kib: Option<u64>,
     #[serde(skip)]
     pub(super) faults: Faults,
@@ -207,7 +207,7 @@ impl Storm {
         for (name, reasons) in [
             ("replaced", &self.replaced),
             ("refused", &self.refused),
-            ("tried again", &self.retries),
+            ("retried", &self.retries),
             ("broken", &self.broken),
         ] {
             for (why, count) in reasons {
@@ -230,7 +230,7 @@ impl Storm {
 }
 
 impl Report {
-    /// Whether nothing was lost: no socket, and nothing that a socket was to hear.
+    /// Returns true if no socket was lost and no socket lost an event.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         let sockets = self.opening.sockets;
@@ -238,7 +238,7 @@ impl Report {
         storm && self.held.broken.is_empty() && self.faults.is_clean()
     }
 
-    /// For people.
+    /// Formats the report as a table.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = String::new();
@@ -295,7 +295,7 @@ impl Report {
     }
 }
 
-/// Processor time for each socket, in microseconds.
+/// Processor time per socket, in microseconds.
 struct Cpu {
     server: Option<f64>,
     generator: f64,
@@ -304,7 +304,7 @@ struct Cpu {
 impl Cpu {
     fn new(before: &Moment, after: &Moment, sockets: u64) -> Self {
         let each = |before: Duration, after: Duration| {
-            // Nothing was done: nothing has a price.
+            // Zero sockets have no cost: the divisor is at least one.
             after.saturating_sub(before).as_secs_f64() * 1e6 / sockets.max(1) as f64
         };
         let server = before.0.zip(after.0).map(|(before, after)| each(before.cpu, after.cpu));

@@ -1,4 +1,4 @@
-//! All clients come back at once.
+//! Reconnect storm: all clients reconnect at once.
 
 use std::{
     sync::Arc,
@@ -27,15 +27,15 @@ use crate::{
     workload::Opened,
 };
 
-/// What is told while clients come back.
+/// Progress message of a reconnecting client.
 enum News {
-    /// An attempt came to nothing.
+    /// A connection attempt failed. Carries the reason.
     Met(String),
-    /// A client is back, or sent away, so long after all began to come.
+    /// A client was accepted or refused for good. Carries the time since the start of the reconnect.
     Back(Return, Duration),
 }
 
-/// How the clients came back.
+/// Outcomes of all reconnects.
 pub(super) struct Came {
     pub(super) resumed: u64,
     pub(super) inexact: u64,
@@ -43,11 +43,11 @@ pub(super) struct Came {
     pub(super) refused: Reasons,
     pub(super) retries: Reasons,
     pub(super) faults: Faults,
-    /// From the beginning to the sync, in microseconds, of those who came back with one.
+    /// Time from the start of the reconnect to the sync, in microseconds, of each client with a sync.
     pub(super) took: Histogram<u64>,
 }
 
-/// All that the report of a storm is made of.
+/// Measured values of a finished storm, for its report.
 pub(super) struct Ended {
     pub(super) clients: usize,
     pub(super) changes: u64,
@@ -59,7 +59,7 @@ pub(super) struct Ended {
     pub(super) usage: [Moment; 2],
 }
 
-/// Changes the sessions, and lets the clients come, who have no connection.
+/// Changes the sessions, then reconnects the clients.
 pub(super) async fn storm(
     options: &Options,
     server: &Server,
@@ -99,14 +99,14 @@ pub(super) async fn storm(
     let came = collect(arrives, count, options.drain, progress).await?;
     let after = samples(options.processes.server_pid)?;
 
-    // Whoever is back has to hear of what happens from now on.
+    // Reconnected clients have to receive all further events.
     failed += changes::change(server, options.seed, opened, changes..changes + 1).await;
     let all_live = async {
         while told(&positions, opened) < count {
             sleep(LOOK).await;
         }
     };
-    // Those that are not there yet are counted.
+    // Clients that have not received the events by then are counted in the report.
     let _ = timeout(options.drain, all_live).await;
     let live = told(&positions, opened);
     sleep(LINGER).await;
@@ -131,7 +131,7 @@ pub(super) async fn storm(
     Ok(Storm::new(ended))
 }
 
-/// Comes back, and listens from then on.
+/// Reconnects, then listens.
 async fn live(
     client: &mut Client,
     scene: &Scene,
@@ -139,7 +139,7 @@ async fn live(
     began: Instant,
     news: UnboundedSender<News>,
 ) -> anyhow::Result<()> {
-    // Nobody listens any more if the time is over.
+    // The receiver is dropped after the time limit.
     let met = |why| drop(news.send(News::Met(why)));
     let (back, connection) = client.come_back(scene, seq, met).await?;
     let _ = news.send(News::Back(back, began.elapsed()));
@@ -177,13 +177,13 @@ async fn collect(
             came.note(news);
         }
     };
-    // Those that are not back by then never came.
+    // Clients that are not back by then are counted as missing.
     let _ = timeout(drain, all).await;
     Ok(came)
 }
 
 impl Came {
-    /// Clients that were heard of.
+    /// Returns the number of clients that were accepted or refused.
     pub(super) fn back(&self) -> u64 {
         let others = self.replaced.values().chain(self.refused.values());
         self.resumed + self.inexact + others.sum::<u64>()
