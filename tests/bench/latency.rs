@@ -17,7 +17,7 @@ const WARM_UP: usize = 25;
 const PACE: Duration = Duration::from_millis(20);
 const EXECUTED: &str = "42/graph,[\"command:executed\"";
 
-type WebSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub type WebSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 pub async fn measure() -> Table {
     let mut table = Table::new(
@@ -79,7 +79,7 @@ async fn with_sockets(sockets: usize) -> (Vec<Duration>, Vec<Duration>) {
 }
 
 /// Connects, and reads to the sync: what comes from here on is live.
-async fn join(url: &str, session: &str) -> WebSocket {
+pub async fn join(url: &str, session: &str) -> WebSocket {
     let url = format!("{}/socket.io/?EIO=4&transport=websocket", url.replacen("http", "ws", 1));
     let connected = connect_async_with_config(url, None, true).await;
     let (mut socket, _) = connected.expect("a websocket");

@@ -5,6 +5,7 @@
 
 mod big_graph;
 mod durable;
+mod floods;
 mod history;
 mod latency;
 mod process;
@@ -17,7 +18,7 @@ use std::io::Write as _;
 use table::Table;
 
 /// The names, in the order in which they run.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "durable",
     "big_graph",
     "recovery",
@@ -27,6 +28,7 @@ const NAMES: [&str; 9] = [
     "idle",
     "sessions",
     "from_files",
+    "floods",
 ];
 
 #[expect(clippy::print_stderr, reason = "the last line of a command line tool")]
@@ -61,6 +63,7 @@ async fn measure(name: &'static str) -> Table {
         "start" => Box::pin(process::start()).await,
         "idle" => Box::pin(process::idle()).await,
         "sessions" => Box::pin(sessions::made_by_commands()).await,
+        "floods" => Box::pin(floods::measure()).await,
         "from_files" => Box::pin(sessions::from_files()).await,
         _ => unreachable!("names are checked"),
     }

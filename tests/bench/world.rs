@@ -25,7 +25,7 @@ use talus_hub::{
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::Child,
+    process::{Child, Command as Program},
 };
 use tracing::Span;
 use uuid::Uuid;
@@ -152,7 +152,7 @@ pub async fn session_with_history(hub: &Hub, events: usize) -> (SessionId, NodeI
     (id, node)
 }
 
-/// The real binary, running on a data directory.
+/// The real binary, running on a data directory; another one if `HUB_BINARY` names its path.
 pub struct Process {
     pub url: String,
     /// Where operators are listened to.
@@ -162,14 +162,30 @@ pub struct Process {
 
 impl Process {
     pub async fn start(data: &Path) -> Self {
+        Self::start_with(data, &[], None).await
+    }
+
+    /// With settings by their variables, and so many open files at most.
+    pub async fn start_with(data: &Path, settings: &[(&str, &str)], open_files: Option<u32>) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_talus-hub"))
+        let binary = std::env::var_os("HUB_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_talus-hub").into());
+        let mut command = match open_files {
+            None => Program::new(binary),
+            Some(open_files) => {
+                let mut shell = Program::new("sh");
+                let script = format!("ulimit -n {open_files} && exec \"$0\" \"$@\"");
+                shell.args(["-c", &script]).arg(binary);
+                shell
+            }
+        };
+        let mut child = command
             .arg("--data-dir")
             .arg(data)
             .env("TALUS_HUB_SERVER__PORT", "0")
             .env("TALUS_HUB_OPS__LISTEN", "127.0.0.1:0")
             .env("TALUS_HUB_TEMPLATES__DIR", root.join("config/templates"))
             .env("TALUS_HUB_LOG__LEVEL", "error")
+            .envs(settings.iter().copied())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
