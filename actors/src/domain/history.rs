@@ -17,16 +17,16 @@
 //! The events of an undo are decided on the document at the time of the undo ([`super::decide`]), because other
 //! commands may have changed the step's results since.
 
-mod intent;
+mod blame;
+mod inverse;
 mod stacks;
 mod step;
-mod writers;
 
 use std::sync::Arc;
 
 pub(in crate::domain) use self::{
-    intent::{Form, Intent},
-    writers::{Places, Slot},
+    blame::{Placements, WriteTarget},
+    inverse::{InverseChange, MoveShape},
 };
 pub use self::{stacks::Stacks, step::Step};
 use super::{
@@ -102,14 +102,14 @@ impl History {
     }
 
     /// Returns true if the session can redo another step than the given one.
-    pub(super) fn can_redo_beside(&self, step: &Step) -> bool {
+    pub(super) fn can_redo_other_than(&self, step: &Step) -> bool {
         let mut undone = self.stacks.session_undone();
         undone.any(|other| !std::ptr::eq(other, step))
     }
 
     /// Returns true if a redone step can be undone again: the step is newer than every evicted step.
-    pub(super) fn is_within_reach(&self, step: &Step) -> bool {
-        step.first_seq() > self.stacks.forgotten_through
+    pub(super) fn is_newer_than_evicted(&self, step: &Step) -> bool {
+        step.first_seq() > self.stacks.evicted_through
     }
 
     /// Returns the estimated size of all steps, in bytes of memory.
@@ -152,7 +152,7 @@ impl History {
             (CommandType::Redo, Some(target)) => self.fold_redo(recorded, target, limits),
             (CommandType::Undo | CommandType::Redo, None) => Err(recorded.first_seq),
             (command, _) if command.is_undoable() => {
-                self.begin(recorded, before, limits);
+                self.push_step(recorded, before, limits);
                 Ok(())
             }
             _ => Ok(()),
@@ -160,9 +160,9 @@ impl History {
     }
 
     /// Replaces the record of the matching step by the given equal record, so that memory holds the record once.
-    pub(super) fn share(&mut self, recorded: &Arc<Recorded>) {
+    pub(super) fn intern(&mut self, recorded: &Arc<Recorded>) {
         if let Some(step) = self.stacks.done_at(recorded.first_seq) {
-            step.share(recorded);
+            step.intern(recorded);
         }
     }
 
@@ -173,10 +173,10 @@ impl History {
         before: Option<&Document>,
         limits: &Limits,
     ) -> Result<(), Seq> {
-        if self.stacks.has_forgotten && self.stacks.find_done(target.command_id).is_none() {
+        if self.stacks.has_evicted && self.stacks.find_done(target.command_id).is_none() {
             // The step was evicted under the present limits, so it cannot be redone, and neither can the steps undone
             // before it.
-            self.forget_undone(0);
+            self.evict_undone(0);
             return Ok(());
         }
         let author = undo.origin.author();
@@ -190,10 +190,10 @@ impl History {
     }
 
     fn fold_redo(&mut self, redo: &Recorded, target: Target, limits: &Limits) -> Result<(), Seq> {
-        if self.stacks.has_forgotten && self.stacks.find_undone(target.command_id).is_none() {
+        if self.stacks.has_evicted && self.stacks.find_undone(target.command_id).is_none() {
             // The step was evicted under the present limits, so it cannot be undone, and neither can any older step.
-            self.forget_done(0);
-            self.stacks.forgotten_through = redo.first_seq;
+            self.evict_done(0);
+            self.stacks.evicted_through = redo.first_seq;
             return Ok(());
         }
         let author = redo.origin.author();
@@ -208,22 +208,22 @@ impl History {
 
     /// Adds a new step. The step invalidates the undone steps of its author, and the session can no longer redo older
     /// undone steps (U6). The other authors can still redo their own.
-    fn begin(&mut self, recorded: &Arc<Recorded>, before: Option<&Document>, limits: &Limits) {
+    fn push_step(&mut self, recorded: &Arc<Recorded>, before: Option<&Document>, limits: &Limits) {
         let author = recorded.origin.author();
-        let overtaken = self.stacks.take_overtaken(author.as_ref(), recorded.first_seq);
-        self.weight_bytes -= overtaken.iter().map(Step::weight_bytes).sum::<usize>();
+        let invalidated = self.stacks.take_invalidated(author.as_ref(), recorded.first_seq);
+        self.weight_bytes -= invalidated.iter().map(Step::weight_bytes).sum::<usize>();
         let step = Step::new(recorded, before);
         self.weight_bytes += step.weight_bytes();
         self.stacks.put_done(step);
         // Evicts steps that can be redone before steps that can be undone.
         while self.weight_bytes > limits.undo_bytes_max && self.stacks.undone_len() > 0 {
-            self.forget_undone(self.stacks.undone_len() - 1);
+            self.evict_undone(self.stacks.undone_len() - 1);
         }
         // The newest step is never evicted, whatever its weight.
         while self.weight_bytes > limits.undo_bytes_max && self.stacks.done.len() > 1 {
-            self.forget_done(self.stacks.done.len() - 1);
+            self.evict_done(self.stacks.done.len() - 1);
         }
-        self.forget_done(limits.undo_depth_max);
+        self.evict_done(limits.undo_depth_max);
     }
 
     fn undo(&mut self, step: Step, undo: &Arc<Recorded>, before: Option<&Document>, limits: &Limits) {
@@ -231,41 +231,41 @@ impl History {
         let step = step.undone(undo, before);
         self.weight_bytes += step.weight_bytes();
         self.stacks.put_undone(undo.first_seq, step);
-        self.forget_undone(limits.undo_depth_max);
+        self.evict_undone(limits.undo_depth_max);
     }
 
     fn redo(&mut self, step: Step, limits: &Limits) {
         self.weight_bytes -= step.weight_bytes();
-        if !self.is_within_reach(&step) {
-            self.stacks.has_forgotten = true;
+        if !self.is_newer_than_evicted(&step) {
+            self.stacks.has_evicted = true;
             return;
         }
         let step = step.redone();
         self.weight_bytes += step.weight_bytes();
         self.stacks.put_done(step);
-        self.forget_done(limits.undo_depth_max);
+        self.evict_done(limits.undo_depth_max);
     }
 
     /// Evicts the oldest done steps until `left` are left.
-    fn forget_done(&mut self, left: usize) {
+    fn evict_done(&mut self, left: usize) {
         while self.stacks.done.len() > left {
             let Some(step) = self.stacks.done.pop_front() else {
                 return;
             };
             self.weight_bytes -= step.weight_bytes();
-            self.stacks.has_forgotten = true;
-            self.stacks.forgotten_through = self.stacks.forgotten_through.max(step.first_seq());
+            self.stacks.has_evicted = true;
+            self.stacks.evicted_through = self.stacks.evicted_through.max(step.first_seq());
         }
     }
 
     /// Evicts the steps that were undone the longest ago until `left` are left.
-    fn forget_undone(&mut self, left: usize) {
+    fn evict_undone(&mut self, left: usize) {
         while self.stacks.undone_len() > left {
             let Some(step) = self.stacks.take_oldest_undone() else {
                 return;
             };
             self.weight_bytes -= step.weight_bytes();
-            self.stacks.has_forgotten = true;
+            self.stacks.has_evicted = true;
         }
     }
 }

@@ -293,7 +293,7 @@ impl Session {
         if let Some(own) = Arc::get_mut(recorded) {
             own.events.iter_mut().for_each(|event| event.share_with(&self.document));
         }
-        self.history.share(recorded);
+        self.history.intern(recorded);
     }
 
     fn keep(&mut self, recorded: &Arc<Recorded>) -> Vec<CommandId> {

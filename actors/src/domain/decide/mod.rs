@@ -135,8 +135,8 @@ fn outcome(session: &Session, command: &Command, change: &Change<'_>) -> Outcome
     let (undo_available, redo_available) = match (command, change.step) {
         (Command::Undo { .. }, _) => (history.undo_depth() > 1, true),
         (Command::Redo { .. }, Some(step)) => {
-            let can_undo = history.undo_depth() > 0 || history.is_within_reach(step);
-            (can_undo, history.can_redo_beside(step))
+            let can_undo = history.undo_depth() > 0 || history.is_newer_than_evicted(step);
+            (can_undo, history.can_redo_other_than(step))
         }
         (other, _) if other.kind().is_undoable() && !nothing => (true, false),
         _ => (history.undo_depth() > 0, history.next_redo().is_some()),

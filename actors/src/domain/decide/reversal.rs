@@ -1,15 +1,15 @@
 //! Reversal of a step or of its undo, on a document that other commands may have changed since (U2 to U4).
 //!
-//! The input is a list of [`Intent`]s. Each intent states the expected value, as the step left it, and the value to
-//! restore. If the document still contains the expected value, the old value is restored. Otherwise the reversal would
-//! discard another author's change: the whole command is then refused with a conflict. With `force` the change is
+//! The input is a list of [`InverseChange`]s. Each change states the expected value, as the step left it, and the value
+//! to restore. If the document still contains the expected value, the old value is restored. Otherwise the reversal
+//! would discard another author's change: the whole command is then refused with a conflict. With `force` the change is
 //! overridden where possible.
 
 use super::View;
 use crate::domain::{
     event::{Document, Event, PropertyRef},
     graph::{Misfit, Node, NodeContent},
-    history::{Form, Intent, Places, Slot, Step},
+    history::{InverseChange, MoveShape, Placements, Step, WriteTarget},
     ids::{NodeId, PropertyId, Seq},
     recorded::Recorded,
     rejection::{BlockedBy, Obstacle, Rejection, UndoConflict},
@@ -28,9 +28,9 @@ pub(super) struct Reversal<'a> {
     through: Seq,
     /// True if the graph differs from the graph that the record left. If false, the inverse always applies and limits
     /// are not checked, because the previous state is allowed to return.
-    has_company: bool,
+    changed_since: bool,
     /// Placements of nodes since the record. Computed only when a reversed node has changed since.
-    places: Option<Places<'a>>,
+    placements: Option<Placements<'a>>,
     draft: Document,
     events: Vec<Event>,
 }
@@ -54,42 +54,42 @@ impl<'a> Reversal<'a> {
             force,
             since,
             through: record.seq(),
-            has_company: has_company(session, record),
-            places: None,
+            changed_since: changed_since(session, record),
+            placements: None,
             draft: session.document().clone(),
             events: Vec::new(),
         }
     }
 
-    /// Returns the events that carry out all intents, or refuses them together.
-    pub(super) fn run(mut self, intents: Vec<Intent<'_>>) -> Result<Vec<Event>, Rejection> {
-        for intent in intents {
-            match intent {
-                Intent::Create {
+    /// Returns the events that carry out all changes, or refuses them together.
+    pub(super) fn run(mut self, changes: Vec<InverseChange<'_>>) -> Result<Vec<Event>, Rejection> {
+        for change in changes {
+            match change {
+                InverseChange::Create {
                     node_id,
                     parent_id,
                     index,
                     content,
                 } => self.create(node_id, parent_id, index, content)?,
-                Intent::Delete {
+                InverseChange::Delete {
                     node_id,
                     parent_id,
                     content,
                 } => self.delete(node_id, parent_id, content)?,
-                Intent::Place {
+                InverseChange::Place {
                     node_id,
                     from,
                     to,
                     index,
-                    form,
-                } => self.place(node_id, from, to, index, form)?,
-                Intent::Set {
+                    shape,
+                } => self.place(node_id, from, to, index, shape)?,
+                InverseChange::Set {
                     node_id,
                     property,
                     written,
                     to,
                 } => self.set(node_id, property, written, to)?,
-                Intent::Load { document } => self.load(document)?,
+                InverseChange::Load { document } => self.load(document)?,
             }
         }
         Ok(self.events)
@@ -105,10 +105,10 @@ impl<'a> Reversal<'a> {
         content: &NodeContent,
     ) -> Result<(), Rejection> {
         if self.draft.graph.contains(node_id) {
-            return Err(self.conflict(Obstacle::NodeTaken(node_id), &Slot::Existence(node_id)));
+            return Err(self.conflict(Obstacle::NodeTaken(node_id), &WriteTarget::Existence(node_id)));
         }
         self.require_parent(parent_id)?;
-        if self.has_company {
+        if self.changed_since {
             let view = self.view();
             view.check_depth(parent_id, 1)?;
             view.check_node_count(self.draft.graph.len() + 1)?;
@@ -130,13 +130,13 @@ impl<'a> Reversal<'a> {
         };
         if !self.force {
             if node.content != *content {
-                return Err(self.conflict(Obstacle::NodeChanged(node_id), &Slot::Content(node_id)));
+                return Err(self.conflict(Obstacle::NodeChanged(node_id), &WriteTarget::Content(node_id)));
             }
             if !node.children().is_empty() {
-                return Err(self.conflict(Obstacle::NodeOccupied(node_id), &Slot::Children(node_id)));
+                return Err(self.conflict(Obstacle::NodeOccupied(node_id), &WriteTarget::Children(node_id)));
             }
             let now = node.parent();
-            self.check_stays(node_id, now, parent_id)?;
+            self.check_unmoved(node_id, now, parent_id)?;
         }
         for event in self.view().delete(node_id)? {
             self.push(event)?;
@@ -150,26 +150,26 @@ impl<'a> Reversal<'a> {
         from: Option<NodeId>,
         to: Option<NodeId>,
         index: usize,
-        form: Form,
+        shape: MoveShape,
     ) -> Result<(), Rejection> {
         let Some(node) = self.node(node_id)? else {
             return Ok(());
         };
         let now = node.parent();
         if !self.force {
-            self.check_stays(node_id, now, from)?;
+            self.check_unmoved(node_id, now, from)?;
         }
         self.require_parent(to)?;
         if let Some(parent_id) = to
             && self.draft.graph.lineage(parent_id).any(|above| above == node_id)
         {
-            return Err(self.conflict(Obstacle::Cycle { node_id, parent_id }, &Slot::Place(parent_id)));
+            return Err(self.conflict(Obstacle::Cycle { node_id, parent_id }, &WriteTarget::Place(parent_id)));
         }
-        if self.has_company && now != to {
+        if self.changed_since && now != to {
             self.view().check_depth(to, self.draft.graph.height(node_id))?;
         }
         let index = index.min(self.siblings(to) - usize::from(now == to));
-        if !(form == Form::Link && now.is_none()) {
+        if !(shape == MoveShape::Link && now.is_none()) {
             let position = self.draft.graph.position(node_id).unwrap_or_default();
             self.push(Event::NodeUnlinked {
                 parent_id: now,
@@ -178,7 +178,7 @@ impl<'a> Reversal<'a> {
             })?;
         }
         let root_index = self.draft.graph.roots().position(node_id).unwrap_or_default();
-        if form == Form::Unlink && index == root_index {
+        if shape == MoveShape::Unlink && index == root_index {
             return Ok(());
         }
         self.push(Event::NodeLinked {
@@ -203,10 +203,10 @@ impl<'a> Reversal<'a> {
         let before = current(&node.content, property);
         if before.as_ref() != written && !self.force {
             let property = property.id.clone();
-            let slot = Slot::Property(node_id, property.clone());
-            return Err(self.conflict(Obstacle::PropertyChanged { node_id, property }, &slot));
+            let target = WriteTarget::Property(node_id, property.clone());
+            return Err(self.conflict(Obstacle::PropertyChanged { node_id, property }, &target));
         }
-        if self.has_company && before.is_none() && to.is_some() {
+        if self.changed_since && before.is_none() && to.is_some() {
             self.view().check_property_count(node.content.properties.len() + 1)?;
         }
         let orphaned = self.is_orphaned(&node.content, property);
@@ -246,8 +246,8 @@ impl<'a> Reversal<'a> {
 
     /// Replaces the document. This discards all changes of others, so it requires `force` if the graph has changed.
     fn load(&mut self, document: Option<&Document>) -> Result<(), Rejection> {
-        if self.has_company && !self.force {
-            return Err(self.conflict(Obstacle::DocumentChanged, &Slot::Document));
+        if self.changed_since && !self.force {
+            return Err(self.conflict(Obstacle::DocumentChanged, &WriteTarget::Document));
         }
         self.push(Event::ProjectLoaded {
             document: document.cloned().unwrap_or_default(),
@@ -257,17 +257,24 @@ impl<'a> Reversal<'a> {
 
     /// Refuses if the node is elsewhere, or if another command put it in its present place. The same parent alone is
     /// not sufficient: the node may have been moved away and back, or moved among its siblings.
-    fn check_stays(&mut self, node_id: NodeId, now: Option<NodeId>, expected: Option<NodeId>) -> Result<(), Rejection> {
+    fn check_unmoved(
+        &mut self,
+        node_id: NodeId,
+        now: Option<NodeId>,
+        expected: Option<NodeId>,
+    ) -> Result<(), Rejection> {
         let obstacle = Obstacle::NodeMoved(node_id);
         if now != expected {
-            return Err(self.conflict(obstacle, &Slot::Place(node_id)));
+            return Err(self.conflict(obstacle, &WriteTarget::Place(node_id)));
         }
-        if !self.has_company || self.session.changed(node_id) <= self.through {
+        if !self.changed_since || self.session.changed(node_id) <= self.through {
             return Ok(());
         }
         let (history, since, step) = (self.session.history(), self.since, self.step);
-        let places = self.places.get_or_insert_with(|| history.places_since(since, step));
-        match places.of(node_id) {
+        let placements = self
+            .placements
+            .get_or_insert_with(|| history.placements_since(since, step));
+        match placements.of(node_id) {
             Some(recorded) => Err(conflict(obstacle, Some(recorded.into()))),
             None => Ok(()),
         }
@@ -277,9 +284,9 @@ impl<'a> Reversal<'a> {
     /// its ancestor in this reversal.
     fn node(&self, node_id: NodeId) -> Result<Option<&Node>, Rejection> {
         let node = self.draft.graph.node(node_id);
-        let is_swept = node.is_none() && self.session.document().graph.contains(node_id);
-        if node.is_none() && !is_swept {
-            return Err(self.conflict(Obstacle::NodeMissing(node_id), &Slot::Existence(node_id)));
+        let was_deleted_here = node.is_none() && self.session.document().graph.contains(node_id);
+        if node.is_none() && !was_deleted_here {
+            return Err(self.conflict(Obstacle::NodeMissing(node_id), &WriteTarget::Existence(node_id)));
         }
         Ok(node)
     }
@@ -287,7 +294,7 @@ impl<'a> Reversal<'a> {
     fn require_parent(&self, parent_id: Option<NodeId>) -> Result<(), Rejection> {
         match parent_id {
             Some(id) if !self.draft.graph.contains(id) => {
-                Err(self.conflict(Obstacle::NodeMissing(id), &Slot::Existence(id)))
+                Err(self.conflict(Obstacle::NodeMissing(id), &WriteTarget::Existence(id)))
             }
             Some(_) | None => Ok(()),
         }
@@ -328,9 +335,9 @@ impl<'a> Reversal<'a> {
         Ok(())
     }
 
-    fn conflict(&self, obstacle: Obstacle, slot: &Slot) -> Rejection {
+    fn conflict(&self, obstacle: Obstacle, target: &WriteTarget) -> Rejection {
         let history = self.session.history();
-        let writer = history.last_writer_since(self.since, self.step, slot);
+        let writer = history.last_writer_since(self.since, self.step, target);
         let blocked_by = writer.map(BlockedBy::from).or_else(|| self.last_change(&obstacle));
         conflict(obstacle, blocked_by)
     }
@@ -360,7 +367,7 @@ impl<'a> Reversal<'a> {
 ///
 /// Compares state hashes instead of the history, because the history may have evicted the steps in between. For a
 /// record without a hash, written by an older hub, any later change counts as a difference.
-fn has_company(session: &Session, record: &Recorded) -> bool {
+fn changed_since(session: &Session, record: &Recorded) -> bool {
     match record.outcome.state_hash {
         Some(left) => session.document().graph.state_hash() != left,
         None => session.last_change() > record.seq(),

@@ -16,7 +16,7 @@ pub(super) fn undo<'a>(
     let author = author(context, scope)?;
     let step = session.history().next_undo_in(scope, author.as_ref());
     let step = step.ok_or(Rejection::NothingToUndo)?;
-    let events = Reversal::of_step(session, step, force).run(step.undoing())?;
+    let events = Reversal::of_step(session, step, force).run(step.undo_changes())?;
     let step = Some(step);
     Ok(Change { events, step })
 }
@@ -30,7 +30,7 @@ pub(super) fn redo<'a>(
     let author = author(context, scope)?;
     let step = session.history().next_redo_in(scope, author.as_ref());
     let step = step.ok_or(Rejection::NothingToRedo)?;
-    let events = Reversal::of_undo(session, step, force).run(step.redoing())?;
+    let events = Reversal::of_undo(session, step, force).run(step.redo_changes())?;
     let step = Some(step);
     Ok(Change { events, step })
 }

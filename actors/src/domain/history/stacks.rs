@@ -15,17 +15,17 @@ use crate::domain::{
 /// There is one history, in which each step belongs to its author. An undo of either scope removes a step from the done
 /// stack, and a redo inserts the step at its old place. An undo and its redo therefore leave the stacks as they were.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Stored", into = "Stored")]
+#[serde(from = "StoredStacks", into = "StoredStacks")]
 pub struct Stacks {
     /// Done steps in the order of the log.
     pub(super) done: VecDeque<Step>,
-    undone: Undone,
+    undone: UndoneSteps,
     /// True after the limits have evicted a step. A log that was written under higher limits contains undos of steps
     /// beyond the eviction.
-    pub(super) has_forgotten: bool,
+    pub(super) has_evicted: bool,
     /// Newest step that was evicted while it was done. An older step that is redone is evicted at once. The done stack
     /// is thus always a suffix of the stack under higher limits, so a log has the same meaning under all limits.
-    pub(super) forgotten_through: Seq,
+    pub(super) evicted_through: Seq,
 }
 
 /// Undone steps in the order in which they were undone.
@@ -33,7 +33,7 @@ pub struct Stacks {
 /// A new command of an author drops the author's undone steps. The second index finds them without a scan of the other
 /// authors' steps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Undone {
+struct UndoneSteps {
     steps: BTreeMap<Seq, Step>,
     by_author: BTreeMap<Option<Author>, VecDeque<Seq>>,
     /// First `seq` of the newest step. Steps that were undone before it can be redone only by their authors.
@@ -42,7 +42,7 @@ struct Undone {
 
 /// Serialized form in snapshots. The next step of each stack is the last.
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct StoredStacks {
     undo: VecDeque<Step>,
     redo: Vec<Step>,
     #[serde(default)]
@@ -57,11 +57,11 @@ fn is_zero(seq: &Seq) -> bool {
     *seq == Seq::ZERO
 }
 
-impl From<Stored> for Stacks {
-    fn from(stored: Stored) -> Self {
-        let mut undone = Undone {
+impl From<StoredStacks> for Stacks {
+    fn from(stored: StoredStacks) -> Self {
+        let mut undone = UndoneSteps {
             session_from: stored.session_redo_from,
-            ..Undone::default()
+            ..UndoneSteps::default()
         };
         for (place, step) in (0..).zip(stored.redo) {
             // Steps undone before records of undos were kept come first, and there are fewer of them than events.
@@ -71,31 +71,31 @@ impl From<Stored> for Stacks {
         Self {
             done: stored.undo,
             undone,
-            has_forgotten: stored.has_forgotten,
-            forgotten_through: stored.forgotten_through,
+            has_evicted: stored.has_forgotten,
+            evicted_through: stored.forgotten_through,
         }
     }
 }
 
-impl From<Stacks> for Stored {
+impl From<Stacks> for StoredStacks {
     fn from(stacks: Stacks) -> Self {
         Self {
             undo: stacks.done,
             redo: stacks.undone.steps.into_values().collect(),
-            has_forgotten: stacks.has_forgotten,
+            has_forgotten: stacks.has_evicted,
             session_redo_from: stacks.undone.session_from,
-            forgotten_through: stacks.forgotten_through,
+            forgotten_through: stacks.evicted_through,
         }
     }
 }
 
 impl Stacks {
     pub(super) fn find_done(&self, command_id: CommandId) -> Option<&Step> {
-        self.done.iter().rfind(|step| step.is(command_id))
+        self.done.iter().rfind(|step| step.is_of_command(command_id))
     }
 
     pub(super) fn find_undone(&self, command_id: CommandId) -> Option<&Step> {
-        self.undone().rfind(|step| step.is(command_id))
+        self.undone().rfind(|step| step.is_of_command(command_id))
     }
 
     /// Returns the done step whose record begins at `first_seq`.
@@ -106,7 +106,7 @@ impl Stacks {
 
     /// Removes and returns a done step.
     pub(super) fn take_done(&mut self, command_id: CommandId) -> Option<Step> {
-        let position = self.done.iter().rposition(|step| step.is(command_id))?;
+        let position = self.done.iter().rposition(|step| step.is_of_command(command_id))?;
         self.done.remove(position)
     }
 
@@ -124,7 +124,9 @@ impl Stacks {
     /// Removes and returns an undone step.
     pub(super) fn take_undone(&mut self, command_id: CommandId) -> Option<Step> {
         let mut newest_first = self.undone.steps.iter().rev();
-        let at = newest_first.find(|(_, step)| step.is(command_id)).map(|(at, _)| *at)?;
+        let at = newest_first
+            .find(|(_, step)| step.is_of_command(command_id))
+            .map(|(at, _)| *at)?;
         self.undone.remove(at)
     }
 
@@ -136,13 +138,13 @@ impl Stacks {
 
     /// Removes and returns the undone steps that a new command of an author invalidates: all of the author's steps, and
     /// all steps without an author, which any client could redo.
-    pub(super) fn take_overtaken(&mut self, author: Option<&Author>, new_from: Seq) -> Vec<Step> {
+    pub(super) fn take_invalidated(&mut self, author: Option<&Author>, new_from: Seq) -> Vec<Step> {
         self.undone.session_from = new_from;
-        let mut overtaken = self.undone.remove_all(&None);
+        let mut invalidated = self.undone.remove_all(&None);
         if author.is_some() {
-            overtaken.extend(self.undone.remove_all(&author.cloned()));
+            invalidated.extend(self.undone.remove_all(&author.cloned()));
         }
-        overtaken
+        invalidated
     }
 
     /// Returns the undone steps in the order in which they were undone.
@@ -167,7 +169,7 @@ impl Stacks {
     }
 }
 
-impl Undone {
+impl UndoneSteps {
     fn insert(&mut self, at: Seq, step: Step) {
         let of_author = self.by_author.entry(step.author()).or_default();
         let position = of_author.partition_point(|other| *other < at);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::intent::{self, Intent};
+use super::inverse::{self, InverseChange};
 use crate::domain::{
     command::Author,
     event::{Document, Event, document_bytes},
@@ -22,12 +22,12 @@ pub struct Step {
     replaced: Option<Box<Document>>,
     /// Undo that reversed the step, if the step is undone. `None` for a step that an older hub undid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    undone: Option<Box<Undone>>,
+    undone: Option<Box<UndoRecord>>,
 }
 
 /// Record of an undo, with the document that the undo replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Undone {
+struct UndoRecord {
     recorded: Arc<Recorded>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replaced: Option<Box<Document>>,
@@ -47,7 +47,7 @@ impl Step {
     }
 
     /// Replaces the step's record by the given one if both are equal, so that memory holds the record once.
-    pub(super) fn share(&mut self, recorded: &Arc<Recorded>) {
+    pub(super) fn intern(&mut self, recorded: &Arc<Recorded>) {
         if self.recorded == *recorded {
             self.recorded = Arc::clone(recorded);
         }
@@ -55,7 +55,7 @@ impl Step {
 
     /// Marks the step as undone.
     pub(super) fn undone(self, undo: &Arc<Recorded>, before: Option<&Document>) -> Self {
-        let undone = Undone {
+        let undone = UndoRecord {
             recorded: Arc::clone(undo),
             replaced: before.cloned().map(Box::new),
         };
@@ -105,7 +105,7 @@ impl Step {
         self.undone.as_ref().map(|undo| &undo.recorded)
     }
 
-    pub(super) fn is(&self, command_id: CommandId) -> bool {
+    pub(super) fn is_of_command(&self, command_id: CommandId) -> bool {
         self.recorded.command_id == command_id
     }
 
@@ -114,21 +114,21 @@ impl Step {
         self.recorded.first_seq
     }
 
-    /// Returns the intents that undo the step.
-    pub(in crate::domain) fn undoing(&self) -> Vec<Intent<'_>> {
-        intent::inverse(&self.recorded.events, self.replaced.as_deref())
+    /// Returns the changes that undo the step.
+    pub(in crate::domain) fn undo_changes(&self) -> Vec<InverseChange<'_>> {
+        inverse::inverse_changes(&self.recorded.events, self.replaced.as_deref())
     }
 
-    /// Returns the intents that redo the step. A redo reverses the undo, so it restores the document before the undo,
+    /// Returns the changes that redo the step. A redo reverses the undo, so it restores the document before the undo,
     /// including all effects of a forced undo.
-    pub(in crate::domain) fn redoing(&self) -> Vec<Intent<'_>> {
+    pub(in crate::domain) fn redo_changes(&self) -> Vec<InverseChange<'_>> {
         let original = &self.recorded.events;
         match &self.undone {
             Some(undo) => {
-                let undoing = intent::inverse(&undo.recorded.events, undo.replaced.as_deref());
-                intent::shaped_like(original, undoing)
+                let undo_changes = inverse::inverse_changes(&undo.recorded.events, undo.replaced.as_deref());
+                inverse::with_original_shapes(original, undo_changes)
             }
-            None => intent::forward(original),
+            None => inverse::forward_changes(original),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::{
 
 /// Wanted change, with the state that it expects to find.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::domain) enum Intent<'a> {
+pub(in crate::domain) enum InverseChange<'a> {
     /// Creates a deleted node again.
     Create {
         node_id: NodeId,
@@ -31,7 +31,7 @@ pub(in crate::domain) enum Intent<'a> {
         from: Option<NodeId>,
         to: Option<NodeId>,
         index: usize,
-        form: Form,
+        shape: MoveShape,
     },
     /// Sets or deletes a property. Expects the value `written`.
     Set {
@@ -46,7 +46,7 @@ pub(in crate::domain) enum Intent<'a> {
 
 /// Events that express a change of place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::domain) enum Form {
+pub(in crate::domain) enum MoveShape {
     /// An unlink and a link: a move.
     Pair,
     /// A link alone, if the node is a root.
@@ -56,17 +56,17 @@ pub(in crate::domain) enum Form {
 }
 
 /// Change of place, as expressed by events.
-struct Placed {
+struct Move {
     node_id: NodeId,
     from: Option<NodeId>,
     from_index: usize,
     to: Option<NodeId>,
     to_index: usize,
-    form: Form,
+    shape: MoveShape,
 }
 
 /// Returns the change of place that the last events express, and the number of these events.
-fn last_placed(events: &[Event]) -> Option<(Placed, usize)> {
+fn last_move(events: &[Event]) -> Option<(Move, usize)> {
     match events {
         // A move is a pair of events, and so is its inverse. The node's intermediate place among the roots does not
         // matter.
@@ -84,13 +84,13 @@ fn last_placed(events: &[Event]) -> Option<(Placed, usize)> {
                 ..
             },
         ] if child_id == same => Some((
-            Placed {
+            Move {
                 node_id: *child_id,
                 from: *from,
                 from_index: *from_index,
                 to: *to,
                 to_index: *to_index,
-                form: Form::Pair,
+                shape: MoveShape::Pair,
             },
             2,
         )),
@@ -103,13 +103,13 @@ fn last_placed(events: &[Event]) -> Option<(Placed, usize)> {
                 root_index,
             },
         ] => Some((
-            Placed {
+            Move {
                 node_id: *child_id,
                 from: None,
                 from_index: *root_index,
                 to: *to,
                 to_index: *to_index,
-                form: Form::Link,
+                shape: MoveShape::Link,
             },
             1,
         )),
@@ -121,13 +121,13 @@ fn last_placed(events: &[Event]) -> Option<(Placed, usize)> {
                 index: from_index,
             },
         ] => Some((
-            Placed {
+            Move {
                 node_id: *child_id,
                 from: *from,
                 from_index: *from_index,
                 to: None,
                 to_index: usize::MAX,
-                form: Form::Unlink,
+                shape: MoveShape::Unlink,
             },
             1,
         )),
@@ -135,51 +135,51 @@ fn last_placed(events: &[Event]) -> Option<(Placed, usize)> {
     }
 }
 
-/// Returns the intents that reverse the events, the last event first.
-pub(super) fn inverse<'a>(events: &'a [Event], replaced: Option<&'a Document>) -> Vec<Intent<'a>> {
-    let place = |placed: Placed| Intent::Place {
-        node_id: placed.node_id,
-        from: placed.to,
-        to: placed.from,
-        index: placed.from_index,
+/// Returns the changes that reverse the events, the last event first.
+pub(super) fn inverse_changes<'a>(events: &'a [Event], replaced: Option<&'a Document>) -> Vec<InverseChange<'a>> {
+    let place = |moved: Move| InverseChange::Place {
+        node_id: moved.node_id,
+        from: moved.to,
+        to: moved.from,
+        index: moved.from_index,
         // The inverse of a link restores the place among the roots. The inverse of an unlink starts from a root.
-        form: match placed.form {
-            Form::Pair | Form::Link => Form::Pair,
-            Form::Unlink => Form::Link,
+        shape: match moved.shape {
+            MoveShape::Pair | MoveShape::Link => MoveShape::Pair,
+            MoveShape::Unlink => MoveShape::Link,
         },
     };
-    last_to_first(events, place, |event| inverse_of(event, replaced))
+    last_to_first(events, place, |event| inverse_change(event, replaced))
 }
 
-/// Returns an intent for each change of place, which takes one or two events, and the result of `other` for each other
+/// Returns a change for each move, which takes one or two events, and the result of `other` for each other
 /// event.
 fn last_to_first<'a>(
     events: &'a [Event],
-    place: impl Fn(Placed) -> Intent<'a>,
-    other: impl Fn(&'a Event) -> Option<Intent<'a>>,
-) -> Vec<Intent<'a>> {
-    let mut intents = Vec::with_capacity(events.len());
+    place: impl Fn(Move) -> InverseChange<'a>,
+    other: impl Fn(&'a Event) -> Option<InverseChange<'a>>,
+) -> Vec<InverseChange<'a>> {
+    let mut changes = Vec::with_capacity(events.len());
     let mut rest = events;
     while let Some((last, before_last)) = rest.split_last() {
-        if let Some((placed, taken)) = last_placed(rest) {
+        if let Some((moved, taken)) = last_move(rest) {
             rest = &rest[..rest.len() - taken];
-            intents.push(place(placed));
+            changes.push(place(moved));
         } else {
             rest = before_last;
-            intents.extend(other(last));
+            changes.extend(other(last));
         }
     }
-    intents
+    changes
 }
 
-fn inverse_of<'a>(event: &'a Event, replaced: Option<&'a Document>) -> Option<Intent<'a>> {
+fn inverse_change<'a>(event: &'a Event, replaced: Option<&'a Document>) -> Option<InverseChange<'a>> {
     Some(match event {
         Event::NodeCreated {
             node_id,
             parent_id,
             content,
             ..
-        } => Intent::Delete {
+        } => InverseChange::Delete {
             node_id: *node_id,
             parent_id: *parent_id,
             content,
@@ -189,7 +189,7 @@ fn inverse_of<'a>(event: &'a Event, replaced: Option<&'a Document>) -> Option<In
             parent_id,
             index,
             content,
-        } => Intent::Create {
+        } => InverseChange::Create {
             node_id: *node_id,
             parent_id: *parent_id,
             index: *index,
@@ -201,7 +201,7 @@ fn inverse_of<'a>(event: &'a Event, replaced: Option<&'a Document>) -> Option<In
             before,
             after,
             ..
-        } => Intent::Set {
+        } => InverseChange::Set {
             node_id: *node_id,
             property,
             written: Some(after),
@@ -211,40 +211,40 @@ fn inverse_of<'a>(event: &'a Event, replaced: Option<&'a Document>) -> Option<In
             node_id,
             property,
             before,
-        } => Intent::Set {
+        } => InverseChange::Set {
             node_id: *node_id,
             property,
             written: None,
             to: Some(before),
         },
-        Event::ProjectLoaded { .. } => Intent::Load { document: replaced },
+        Event::ProjectLoaded { .. } => InverseChange::Load { document: replaced },
         // A saved file stays as it was written, and only the document is reversed. The caller handles places.
         Event::ProjectSaved { .. } | Event::NodeLinked { .. } | Event::NodeUnlinked { .. } => return None,
     })
 }
 
-/// Returns the intents that repeat the events.
-pub(super) fn forward(events: &[Event]) -> Vec<Intent<'_>> {
-    let place = |placed: Placed| Intent::Place {
-        node_id: placed.node_id,
-        from: placed.from,
-        to: placed.to,
-        index: placed.to_index,
-        form: placed.form,
+/// Returns the changes that repeat the events.
+pub(super) fn forward_changes(events: &[Event]) -> Vec<InverseChange<'_>> {
+    let place = |moved: Move| InverseChange::Place {
+        node_id: moved.node_id,
+        from: moved.from,
+        to: moved.to,
+        index: moved.to_index,
+        shape: moved.shape,
     };
-    let mut intents = last_to_first(events, place, forward_of);
-    intents.reverse();
-    intents
+    let mut changes = last_to_first(events, place, forward_change);
+    changes.reverse();
+    changes
 }
 
-fn forward_of(event: &Event) -> Option<Intent<'_>> {
+fn forward_change(event: &Event) -> Option<InverseChange<'_>> {
     Some(match event {
         Event::NodeCreated {
             node_id,
             parent_id,
             index,
             content,
-        } => Intent::Create {
+        } => InverseChange::Create {
             node_id: *node_id,
             parent_id: *parent_id,
             index: *index,
@@ -255,7 +255,7 @@ fn forward_of(event: &Event) -> Option<Intent<'_>> {
             parent_id,
             content,
             ..
-        } => Intent::Delete {
+        } => InverseChange::Delete {
             node_id: *node_id,
             parent_id: *parent_id,
             content,
@@ -266,7 +266,7 @@ fn forward_of(event: &Event) -> Option<Intent<'_>> {
             before,
             after,
             ..
-        } => Intent::Set {
+        } => InverseChange::Set {
             node_id: *node_id,
             property,
             written: before.as_ref(),
@@ -276,31 +276,34 @@ fn forward_of(event: &Event) -> Option<Intent<'_>> {
             node_id,
             property,
             before,
-        } => Intent::Set {
+        } => InverseChange::Set {
             node_id: *node_id,
             property,
             written: Some(before),
             to: None,
         },
-        Event::ProjectLoaded { document, .. } => Intent::Load {
+        Event::ProjectLoaded { document, .. } => InverseChange::Load {
             document: Some(document),
         },
         Event::ProjectSaved { .. } | Event::NodeLinked { .. } | Event::NodeUnlinked { .. } => return None,
     })
 }
 
-/// Returns the intents in the form of the original events. The undo of a link is a plain move to the roots, so only the
+/// Returns the changes in the form of the original events. The undo of a link is a plain move to the roots, so only the
 /// original shows that the redo has to be a link.
-pub(super) fn shaped_like<'a>(original: &[Event], mut intents: Vec<Intent<'a>>) -> Vec<Intent<'a>> {
+pub(super) fn with_original_shapes<'a>(
+    original: &[Event],
+    mut changes: Vec<InverseChange<'a>>,
+) -> Vec<InverseChange<'a>> {
     let (mut linked, mut unlinked) = (BTreeSet::new(), BTreeSet::new());
     let mut rest = original;
     while !rest.is_empty() {
-        let taken = match last_placed(rest) {
-            Some((placed, taken)) => {
-                match placed.form {
-                    Form::Pair => {}
-                    Form::Link => drop(linked.insert((placed.node_id, placed.to))),
-                    Form::Unlink => drop(unlinked.insert((placed.node_id, placed.from))),
+        let taken = match last_move(rest) {
+            Some((moved, taken)) => {
+                match moved.shape {
+                    MoveShape::Pair => {}
+                    MoveShape::Link => drop(linked.insert((moved.node_id, moved.to))),
+                    MoveShape::Unlink => drop(unlinked.insert((moved.node_id, moved.from))),
                 }
                 taken
             }
@@ -308,21 +311,21 @@ pub(super) fn shaped_like<'a>(original: &[Event], mut intents: Vec<Intent<'a>>) 
         };
         rest = &rest[..rest.len() - taken];
     }
-    for intent in &mut intents {
-        if let Intent::Place {
+    for change in &mut changes {
+        if let InverseChange::Place {
             node_id,
             from,
             to,
-            form,
+            shape,
             ..
-        } = intent
+        } = change
         {
             if from.is_none() && linked.contains(&(*node_id, *to)) {
-                *form = Form::Link;
+                *shape = MoveShape::Link;
             } else if to.is_none() && unlinked.contains(&(*node_id, *from)) {
-                *form = Form::Unlink;
+                *shape = MoveShape::Unlink;
             }
         }
     }
-    intents
+    changes
 }

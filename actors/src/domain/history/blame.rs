@@ -11,7 +11,7 @@ use crate::domain::{
 
 /// Part of the document that a command can write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::domain) enum Slot {
+pub(in crate::domain) enum WriteTarget {
     /// Property of a node, or its name.
     Property(NodeId, PropertyId),
     /// Name and all properties of a node.
@@ -26,7 +26,7 @@ pub(in crate::domain) enum Slot {
     Document,
 }
 
-impl Slot {
+impl WriteTarget {
     fn is_written_by(&self, event: &Event) -> bool {
         match (self, event) {
             (_, Event::ProjectSaved { .. }) => false,
@@ -34,12 +34,16 @@ impl Slot {
             (
                 Self::Property(id, property),
                 Event::PropertyChanged {
-                    node_id, property: it, ..
+                    node_id,
+                    property: written,
+                    ..
                 }
                 | Event::PropertyDeleted {
-                    node_id, property: it, ..
+                    node_id,
+                    property: written,
+                    ..
                 },
-            ) => id == node_id && *property == it.id,
+            ) => id == node_id && *property == written.id,
             (Self::Content(id), Event::PropertyChanged { node_id, .. } | Event::PropertyDeleted { node_id, .. })
             | (
                 Self::Property(id, _) | Self::Content(id) | Self::Place(id) | Self::Existence(id),
@@ -69,21 +73,21 @@ impl Slot {
 
 /// Last record that placed each node since a given `seq`.
 #[derive(Debug, Default)]
-pub(in crate::domain) struct Places<'a> {
+pub(in crate::domain) struct Placements<'a> {
     nodes: BTreeMap<NodeId, &'a Recorded>,
     all: Option<&'a Recorded>,
 }
 
-impl<'a> Places<'a> {
+impl<'a> Placements<'a> {
     /// Returns the last record that placed a node.
     pub(in crate::domain) fn of(&self, node_id: NodeId) -> Option<&'a Recorded> {
-        let put = self.nodes.get(&node_id).copied();
-        put.into_iter()
+        let own = self.nodes.get(&node_id).copied();
+        own.into_iter()
             .chain(self.all)
             .max_by_key(|recorded| recorded.first_seq)
     }
 
-    fn note(&mut self, recorded: &'a Recorded) {
+    fn note_record(&mut self, recorded: &'a Recorded) {
         for event in &recorded.events {
             match event {
                 Event::NodeCreated { node_id: id, .. }
@@ -103,7 +107,7 @@ impl History {
     /// Returns the records that changed the document after `since`, except a step and its undo. These are the later
     /// steps that are done, and the undos of steps that were done at `since`. A later step that is undone has left no
     /// change.
-    pub(in crate::domain) fn writers_since<'a>(
+    pub(in crate::domain) fn records_since<'a>(
         &'a self,
         since: Seq,
         step: &'a Step,
@@ -122,8 +126,13 @@ impl History {
         })
     }
 
-    /// Returns the last record after `since` that wrote a slot, except a step and its undo.
-    pub(in crate::domain) fn last_writer_since(&self, since: Seq, step: &Step, slot: &Slot) -> Option<&Recorded> {
+    /// Returns the last record after `since` that wrote a target, except a step and its undo.
+    pub(in crate::domain) fn last_writer_since(
+        &self,
+        since: Seq,
+        step: &Step,
+        target: &WriteTarget,
+    ) -> Option<&Recorded> {
         // The result borrows from the history only. The borrow of the step ends with the comparison.
         let mut last: Option<&Recorded> = None;
         let own = [Some(step.recorded()), step.undone_by()];
@@ -132,7 +141,7 @@ impl History {
         let undos = stacks.undone().filter_map(Step::undone_by);
         for recorded in stacks.done.iter().map(Step::recorded).chain(undos) {
             let is_later = recorded.first_seq > since && last.is_none_or(|last| last.first_seq < recorded.first_seq);
-            if is_later && !is_own(recorded) && recorded.events.iter().any(|event| slot.is_written_by(event)) {
+            if is_later && !is_own(recorded) && recorded.events.iter().any(|event| target.is_written_by(event)) {
                 last = Some(recorded);
             }
         }
@@ -141,11 +150,11 @@ impl History {
 
     /// Returns the placements of nodes after `since`, except by a step and its undo. Takes one pass over the later
     /// records, so callers compute it only on demand.
-    pub(in crate::domain) fn places_since<'a>(&'a self, since: Seq, step: &'a Step) -> Places<'a> {
-        let mut later: Vec<&Recorded> = self.writers_since(since, step).map(AsRef::as_ref).collect();
+    pub(in crate::domain) fn placements_since<'a>(&'a self, since: Seq, step: &'a Step) -> Placements<'a> {
+        let mut later: Vec<&Recorded> = self.records_since(since, step).map(AsRef::as_ref).collect();
         later.sort_by_key(|recorded| recorded.first_seq);
-        let mut places = Places::default();
-        later.into_iter().for_each(|recorded| places.note(recorded));
-        places
+        let mut placements = Placements::default();
+        later.into_iter().for_each(|recorded| placements.note_record(recorded));
+        placements
     }
 }
