@@ -194,11 +194,11 @@ impl Event {
 
     /// Replaces values by equal values of the document, so that memory holds each value once. The event's meaning is
     /// unchanged.
-    pub(super) fn share_with(&mut self, document: &Document) {
+    pub(super) fn intern_from(&mut self, document: &Document) {
         match self {
             Self::NodeCreated { node_id, content, .. } => {
                 if let Some(node) = document.graph.node(*node_id) {
-                    content.share_with(&node.content);
+                    content.intern_from(&node.content);
                 }
             }
             Self::PropertyChanged {

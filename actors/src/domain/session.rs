@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ecow::EcoString;
 use serde::{Deserialize, Serialize};
 
-use self::{changes::Changes, saves::Saves, window::Window};
+use self::{changes::LastChanges, saves::SaveState, window::Window};
 use super::{
     blueprint::Blueprint,
     event::{Document, Event},
@@ -121,8 +121,8 @@ pub struct Session {
     document: Document,
     seq: Seq,
     history: History,
-    saves: Saves,
-    changes: Changes,
+    saves: SaveState,
+    changes: LastChanges,
     window: Window,
     last_activity: Timestamp,
 }
@@ -138,8 +138,8 @@ pub struct Snapshot {
     /// Graph, extras and template at `seq`.
     pub document: Document,
     history: Stacks,
-    saves: Saves,
-    changes: Changes,
+    saves: SaveState,
+    changes: LastChanges,
     last_activity: Timestamp,
     /// Hash of the graph. `None` in snapshots of older hubs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -166,8 +166,8 @@ impl Session {
             document: Document::default(),
             seq: Seq::ZERO,
             history: History::default(),
-            saves: Saves::default(),
-            changes: Changes::default(),
+            saves: SaveState::default(),
+            changes: LastChanges::default(),
             window: Window::default(),
         }
     }
@@ -192,21 +192,21 @@ impl Session {
             session.changes = snapshot.changes;
             session.last_activity = snapshot.last_activity;
         }
-        let begins_at = session.seq;
-        let mut before: Option<Seq> = None;
+        let snapshot_seq = session.seq;
+        let mut previous: Option<Seq> = None;
         for mut recorded in log {
             let found = recorded.first_seq;
-            if let Some(after) = before.replace(recorded.seq()).filter(|after| after.plus(1) != found) {
+            if let Some(after) = previous.replace(recorded.seq()).filter(|after| after.plus(1) != found) {
                 return Err(ReplayError::Gap { after, found });
             }
-            if recorded.seq() > begins_at {
+            if recorded.seq() > snapshot_seq {
                 session.apply(&recorded)?;
             } else {
-                if recorded.seq() == begins_at {
+                if recorded.seq() == snapshot_seq {
                     check_hash(&recorded, session.document.graph.state_hash())?;
                 }
-                session.share(&mut recorded);
-                session.keep(&recorded);
+                session.intern(&mut recorded);
+                session.push_window(&recorded);
             }
         }
         Ok(session)
@@ -233,7 +233,7 @@ impl Session {
     /// record states. A record that was decided on the same state never fails. After an error the session is unusable,
     /// because a part of the record may have been applied.
     pub fn apply(&mut self, recorded: &Arc<Recorded>) -> Result<(), ReplayError> {
-        let before = self.change(recorded)?;
+        let before = self.apply_events(recorded)?;
         check_hash(recorded, self.document.graph.state_hash())?;
         self.fold(recorded, before.as_ref()).map(drop)
     }
@@ -246,16 +246,16 @@ impl Session {
     /// # Errors
     /// As [`Session::apply`].
     pub fn carry_out(&mut self, mut proposed: Recorded) -> Result<(Arc<Recorded>, Vec<CommandId>), ReplayError> {
-        let before = self.change(&proposed)?;
+        let before = self.apply_events(&proposed)?;
         proposed.outcome.state_hash = Some(self.document.graph.state_hash());
         let recorded = Arc::new(proposed);
-        let forgotten = self.fold(&recorded, before.as_ref())?;
-        Ok((recorded, forgotten))
+        let evicted = self.fold(&recorded, before.as_ref())?;
+        Ok((recorded, evicted))
     }
 
     /// Applies a record's events to the document. Returns the previous document if the record replaces the whole
     /// document.
-    fn change(&mut self, recorded: &Recorded) -> Result<Option<Document>, ReplayError> {
+    fn apply_events(&mut self, recorded: &Recorded) -> Result<Option<Document>, ReplayError> {
         if recorded.first_seq != self.seq.plus(1) {
             return Err(ReplayError::Gap {
                 after: self.seq,
@@ -271,8 +271,8 @@ impl Session {
             event
                 .apply(&mut self.document)
                 .map_err(|misfit| ReplayError::Misfit { seq, misfit })?;
-            self.changes.note(event, seq);
-            self.saves.note(event, seq);
+            self.changes.record_event(event, seq);
+            self.saves.record_event(event, seq);
         }
         Ok(before)
     }
@@ -284,19 +284,21 @@ impl Session {
             .map_err(ReplayError::History)?;
         self.seq = recorded.seq();
         self.last_activity = recorded.timestamp;
-        Ok(self.keep(recorded))
+        Ok(self.push_window(recorded))
     }
 
     /// Interns the texts of a record that was read from the log. Snapshot and records are decoded independently and
     /// repeat the same texts. Sharing restores the single copy that existed before the session was unloaded.
-    fn share(&mut self, recorded: &mut Arc<Recorded>) {
+    fn intern(&mut self, recorded: &mut Arc<Recorded>) {
         if let Some(own) = Arc::get_mut(recorded) {
-            own.events.iter_mut().for_each(|event| event.share_with(&self.document));
+            own.events
+                .iter_mut()
+                .for_each(|event| event.intern_from(&self.document));
         }
         self.history.intern(recorded);
     }
 
-    fn keep(&mut self, recorded: &Arc<Recorded>) -> Vec<CommandId> {
+    fn push_window(&mut self, recorded: &Arc<Recorded>) -> Vec<CommandId> {
         self.window.push(recorded, &self.rules.limits)
     }
 
@@ -416,7 +418,7 @@ impl Session {
     pub(super) fn is_dirty_after(&self, events: &[Event]) -> bool {
         let mut saves = self.saves;
         for (event, seq) in events.iter().zip(self.seq.plus(1).0..) {
-            saves.note(event, Seq(seq));
+            saves.record_event(event, Seq(seq));
         }
         saves.is_dirty()
     }

@@ -30,7 +30,7 @@ pub struct NodeContent {
 
 impl NodeContent {
     /// Replaces parts by equal parts of another content, so that memory holds each part once.
-    pub(in crate::domain) fn share_with(&mut self, other: &Self) {
+    pub(in crate::domain) fn intern_from(&mut self, other: &Self) {
         if self.name == other.name {
             self.name.clone_from(&other.name);
         }

@@ -39,8 +39,8 @@ impl<'de> Deserialize<'de> for Graph {
             mut content,
         } in Vec::deserialize(deserializer)?
         {
-            share(&mut types, &mut content.type_id);
-            content.properties.each_id_mut(|id| share(&mut properties, id));
+            intern(&mut types, &mut content.type_id);
+            content.properties.each_id_mut(|id| intern(&mut properties, id));
             let end = graph.children(parent).map_or(0, Siblings::len);
             graph.insert(id, content, parent, end).map_err(de::Error::custom)?;
         }
@@ -49,7 +49,7 @@ impl<'de> Deserialize<'de> for Graph {
 }
 
 /// Replaces an id by an equal id that was seen before, or remembers it.
-fn share<T: Ord + Clone>(seen: &mut BTreeSet<T>, id: &mut T) {
+fn intern<T: Ord + Clone>(seen: &mut BTreeSet<T>, id: &mut T) {
     match seen.get(id) {
         Some(known) => id.clone_from(known),
         None => drop(seen.insert(id.clone())),

@@ -9,7 +9,7 @@ use crate::domain::{
 
 /// `seq` of the last change of each node, of the list of roots, and of the whole document.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Changes {
+pub(super) struct LastChanges {
     #[serde(with = "pairs")]
     nodes: imbl::OrdMap<NodeId, Seq>,
     roots: Seq,
@@ -17,8 +17,8 @@ pub(super) struct Changes {
     everything: Seq,
 }
 
-impl Changes {
-    pub(super) fn note(&mut self, event: &Event, seq: Seq) {
+impl LastChanges {
+    pub(super) fn record_event(&mut self, event: &Event, seq: Seq) {
         match event {
             Event::NodeCreated { node_id, parent_id, .. } => {
                 self.nodes.insert(*node_id, seq);

@@ -6,13 +6,13 @@ use crate::domain::{event::Event, ids::Seq};
 
 /// `seq` of the last change and of the last state that a project file contains.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Saves {
+pub(super) struct SaveState {
     last_change: Seq,
     saved_through: Seq,
 }
 
-impl Saves {
-    pub(super) const fn note(&mut self, event: &Event, seq: Seq) {
+impl SaveState {
+    pub(super) const fn record_event(&mut self, event: &Event, seq: Seq) {
         match event {
             Event::ProjectSaved { through, .. } => self.saved_through = *through,
             Event::ProjectLoaded { from_file: true, .. } => {

@@ -25,7 +25,7 @@ impl Window {
     /// Appends a record and evicts the oldest records until the window fits its limits of events and bytes. The newest
     /// record is never evicted. Returns the commands of the evicted records.
     pub(super) fn push(&mut self, recorded: &Arc<Recorded>, limits: &Limits) -> Vec<CommandId> {
-        let mut forgotten = Vec::new();
+        let mut evicted = Vec::new();
         let weight = recorded.weight_bytes();
         self.events += recorded.len_on_wire();
         self.bytes += weight;
@@ -36,10 +36,10 @@ impl Window {
                 self.events -= oldest.len_on_wire();
                 self.bytes -= weight;
                 self.by_command.remove(&oldest.command_id);
-                forgotten.push(oldest.command_id);
+                evicted.push(oldest.command_id);
             }
         }
-        forgotten
+        evicted
     }
 
     const fn exceeds(&self, limits: &Limits) -> bool {
