@@ -12,22 +12,22 @@ use crate::domain::{
 };
 
 /// Part of the document that a command depends on.
-enum Touched {
+enum Dependency {
     Node(NodeId),
     /// Children of a node. `None` stands for the roots.
     Children(Option<NodeId>),
-    Everything,
+    Session,
 }
 
 /// Refuses a command that depends on a part which changed after `expected`.
 pub(super) fn check(session: &Session, command: &Command, expected: Seq) -> Result<(), Rejection> {
-    let mut touched = Vec::new();
-    collect(&session.document().graph, command, &mut touched);
-    for item in touched {
+    let mut dependencies = Vec::new();
+    collect_dependencies(&session.document().graph, command, &mut dependencies);
+    for item in dependencies {
         let (what, changed_seq) = match item {
-            Touched::Node(id) | Touched::Children(Some(id)) => (format!("node {id}"), session.changed(id)),
-            Touched::Children(None) => ("the order of the roots".to_owned(), session.roots_changed()),
-            Touched::Everything => ("the session".to_owned(), session.seq()),
+            Dependency::Node(id) | Dependency::Children(Some(id)) => (format!("node {id}"), session.changed(id)),
+            Dependency::Children(None) => ("the order of the roots".to_owned(), session.roots_changed()),
+            Dependency::Session => ("the session".to_owned(), session.seq()),
         };
         if changed_seq > expected {
             let current_seq = session.seq();
@@ -43,43 +43,43 @@ pub(super) fn check(session: &Session, command: &Command, expected: Seq) -> Resu
     Ok(())
 }
 
-fn collect(graph: &Graph, command: &Command, touched: &mut Vec<Touched>) {
+fn collect_dependencies(graph: &Graph, command: &Command, dependencies: &mut Vec<Dependency>) {
     let parent = |id: NodeId| graph.node(id).and_then(super::super::graph::Node::parent);
     match command {
         Command::CreateNode(create) | Command::CreateProject { root: create } => {
-            touched.push(Touched::Children(create.parent_id));
+            dependencies.push(Dependency::Children(create.parent_id));
         }
         Command::DeleteNode { node_id } | Command::ReorderNode { node_id, .. } => {
-            touched.extend([Touched::Node(*node_id), Touched::Children(parent(*node_id))]);
+            dependencies.extend([Dependency::Node(*node_id), Dependency::Children(parent(*node_id))]);
         }
         Command::LinkNode {
             parent_id, child_id, ..
         }
         | Command::UnlinkNode { parent_id, child_id } => {
-            touched.extend([Touched::Node(*child_id), Touched::Children(Some(*parent_id))]);
+            dependencies.extend([Dependency::Node(*child_id), Dependency::Children(Some(*parent_id))]);
         }
         Command::MoveNode {
             node_id, new_parent_id, ..
         } => {
-            touched.extend([
-                Touched::Node(*node_id),
-                Touched::Children(parent(*node_id)),
-                Touched::Children(*new_parent_id),
+            dependencies.extend([
+                Dependency::Node(*node_id),
+                Dependency::Children(parent(*node_id)),
+                Dependency::Children(*new_parent_id),
             ]);
         }
         Command::UpdateProperty { node_id, .. } | Command::DeleteProperty { node_id, .. } => {
-            touched.push(Touched::Node(*node_id));
+            dependencies.push(Dependency::Node(*node_id));
         }
         Command::Batch { commands } => {
             for command in commands
                 .iter()
                 .filter(|command| !matches!(command, Command::Batch { .. }))
             {
-                collect(graph, command, touched);
+                collect_dependencies(graph, command, dependencies);
             }
         }
         Command::Undo { .. } | Command::Redo { .. } | Command::LoadGraph { .. } | Command::SaveProject { .. } => {
-            touched.push(Touched::Everything);
+            dependencies.push(Dependency::Session);
         }
     }
 }

@@ -7,9 +7,9 @@ mod expected;
 mod node;
 mod place;
 mod property;
+mod references;
 mod reversal;
 mod undo;
-mod vocabulary;
 
 use std::sync::Arc;
 
@@ -76,9 +76,9 @@ pub fn propose(session: &Session, command: &Command, context: &Context) -> Resul
         Command::Undo { scope, force } => undo::undo(session, context, *scope, *force)?,
         Command::Redo { scope, force } => undo::redo(session, context, *scope, *force)?,
         other => {
-            let view = View::new(session, context.command_id);
+            let decider = Decider::new(session, context.command_id);
             Change {
-                events: view.decide(other, &mut 0)?,
+                events: decider.decide(other, &mut 0)?,
                 step: None,
             }
         }
@@ -131,22 +131,22 @@ struct Change<'a> {
 /// Computes the outcome for the receipt. The state hash after a change is not known yet and stays `None`.
 fn outcome(session: &Session, command: &Command, change: &Change<'_>) -> Outcome {
     let history = session.history();
-    let nothing = change.events.is_empty();
+    let is_unchanged = change.events.is_empty();
     let (undo_available, redo_available) = match (command, change.step) {
         (Command::Undo { .. }, _) => (history.undo_depth() > 1, true),
         (Command::Redo { .. }, Some(step)) => {
             let can_undo = history.undo_depth() > 0 || history.is_newer_than_evicted(step);
             (can_undo, history.can_redo_other_than(step))
         }
-        (other, _) if other.kind().is_undoable() && !nothing => (true, false),
+        (other, _) if other.kind().is_undoable() && !is_unchanged => (true, false),
         _ => (history.undo_depth() > 0, history.next_redo().is_some()),
     };
     Outcome {
-        node_ids: concerned(command, &change.events),
+        node_ids: affected_nodes(command, &change.events),
         undo_available,
         redo_available,
         is_dirty: session.is_dirty_after(&change.events),
-        state_hash: nothing.then(|| session.document().graph.state_hash()),
+        state_hash: is_unchanged.then(|| session.document().graph.state_hash()),
     }
 }
 
@@ -159,7 +159,7 @@ fn hash_after(document: &Document, events: &[Event]) -> Option<StateHash> {
 }
 
 /// Returns the nodes that a command's receipt names.
-fn concerned(command: &Command, events: &[Event]) -> Vec<NodeId> {
+fn affected_nodes(command: &Command, events: &[Event]) -> Vec<NodeId> {
     let created = || {
         events.iter().filter_map(|event| match event {
             Event::NodeCreated { node_id, .. } => Some(*node_id),
@@ -182,13 +182,13 @@ fn concerned(command: &Command, events: &[Event]) -> Vec<NodeId> {
 
 /// Input for deciding one command: the document, the rules, and the id from which new node ids are derived.
 #[derive(Clone, Copy)]
-struct View<'a> {
+struct Decider<'a> {
     command_id: CommandId,
     document: &'a Document,
     rules: &'a Rules,
 }
 
-impl<'a> View<'a> {
+impl<'a> Decider<'a> {
     const fn new(session: &'a Session, command_id: CommandId) -> Self {
         Self {
             command_id,
@@ -205,10 +205,11 @@ impl<'a> View<'a> {
         &self.rules.limits
     }
 
-    /// Decides the events of a command. `minted` counts the ids that were generated for the command's new nodes so far.
-    fn decide(&self, command: &Command, minted: &mut u32) -> Result<Vec<Event>, Rejection> {
+    /// Decides the events of a command. `generated_ids` counts the ids that were generated for the command's new nodes
+    /// so far.
+    fn decide(&self, command: &Command, generated_ids: &mut u32) -> Result<Vec<Event>, Rejection> {
         match command {
-            Command::CreateNode(create) | Command::CreateProject { root: create } => self.create(create, minted),
+            Command::CreateNode(create) | Command::CreateProject { root: create } => self.create(create, generated_ids),
             Command::DeleteNode { node_id } => self.delete(*node_id),
             Command::LinkNode {
                 parent_id,
@@ -220,7 +221,7 @@ impl<'a> View<'a> {
                 node_id,
                 new_parent_id,
                 index,
-            } => self.relocate(*node_id, *new_parent_id, *index),
+            } => self.move_node(*node_id, *new_parent_id, *index),
             Command::ReorderNode { node_id, new_index } => self.reorder(*node_id, *new_index),
             Command::UpdateProperty {
                 node_id,
@@ -228,7 +229,7 @@ impl<'a> View<'a> {
                 new_value,
             } => self.update_property(*node_id, property, new_value),
             Command::DeleteProperty { node_id, property } => self.delete_property(*node_id, property),
-            Command::Batch { commands } => self.batch(commands, minted),
+            Command::Batch { commands } => self.batch(commands, generated_ids),
             Command::LoadGraph {
                 graph,
                 extras,
@@ -250,13 +251,13 @@ impl<'a> View<'a> {
                 through: *through,
             }]),
             // Unreachable on the top level, where `propose` handles undo and redo. Within a batch they are refused.
-            Command::Undo { .. } | Command::Redo { .. } => check_part(command).map(|()| Vec::new()),
+            Command::Undo { .. } | Command::Redo { .. } => check_batchable(command).map(|()| Vec::new()),
         }
     }
 
     /// Decides each command of a batch on a draft that contains the changes of the preceding commands. The draft shares
     /// all unchanged parts with the session's document.
-    fn batch(&self, commands: &[Command], minted: &mut u32) -> Result<Vec<Event>, Rejection> {
+    fn batch(&self, commands: &[Command], generated_ids: &mut u32) -> Result<Vec<Event>, Rejection> {
         let max = self.limits().batch_commands_max;
         if commands.len() > max {
             let limit = "batch_commands_max";
@@ -274,12 +275,12 @@ impl<'a> View<'a> {
                 index,
                 rejection: Box::new(rejection),
             };
-            check_part(command).map_err(in_batch)?;
-            let view = View {
+            check_batchable(command).map_err(in_batch)?;
+            let decider = Decider {
                 document: &draft,
                 ..*self
             };
-            let events = view.decide(command, minted).map_err(in_batch)?;
+            let events = decider.decide(command, generated_ids).map_err(in_batch)?;
             for event in &events {
                 // Events that were decided on the draft apply to the draft, so this error does not occur.
                 event.apply(&mut draft).map_err(|misfit| {
@@ -294,14 +295,14 @@ impl<'a> View<'a> {
         Ok(all)
     }
 
-    fn require(&self, node_id: NodeId) -> Result<&'a super::graph::Node, Rejection> {
+    fn require_node(&self, node_id: NodeId) -> Result<&'a super::graph::Node, Rejection> {
         self.graph().node(node_id).ok_or(Rejection::NodeNotFound(node_id))
     }
 }
 
 /// Refuses commands that cannot be part of a batch. A batch is undone event by event, so only commands that change the
 /// graph by node events qualify.
-fn check_part(command: &Command) -> Result<(), Rejection> {
+fn check_batchable(command: &Command) -> Result<(), Rejection> {
     let reason = match command {
         Command::CreateNode(_)
         | Command::DeleteNode { .. }

@@ -1,6 +1,6 @@
 //! Commands that create and delete nodes.
 
-use super::View;
+use super::Decider;
 use crate::domain::{
     command::CreateNode,
     event::Event,
@@ -12,17 +12,17 @@ use crate::domain::{
     value::Value,
 };
 
-impl View<'_> {
-    pub(super) fn create(&self, create: &CreateNode, minted: &mut u32) -> Result<Vec<Event>, Rejection> {
+impl Decider<'_> {
+    pub(super) fn create(&self, create: &CreateNode, generated_ids: &mut u32) -> Result<Vec<Event>, Rejection> {
         let node_type = self.node_type(&create.node_type)?;
-        let node_id = self.new_node_id(create.node_id, minted)?;
-        let parent = create.parent_id.map(|id| self.require(id)).transpose()?;
+        let node_id = self.new_node_id(create.node_id, generated_ids)?;
+        let parent = create.parent_id.map(|id| self.require_node(id)).transpose()?;
         if let Some(parent) = parent {
             self.check_child(&parent.content.type_id, &node_type.id)?;
         }
         self.check_depth(create.parent_id, 1)?;
         self.check_node_count(self.graph().len() + 1)?;
-        let index = self.index(create.parent_id, create.index, 0)?;
+        let index = self.resolve_index(create.parent_id, create.index, 0)?;
         let mut given_name = None;
         let mut given = Properties::new();
         for (reference, value) in &create.properties {
@@ -77,10 +77,10 @@ impl View<'_> {
     }
 
     /// Returns the id that the client chose, or else the next id derived from the command's id.
-    fn new_node_id(&self, chosen: Option<NodeId>, minted: &mut u32) -> Result<NodeId, Rejection> {
+    fn new_node_id(&self, chosen: Option<NodeId>, generated_ids: &mut u32) -> Result<NodeId, Rejection> {
         let node_id = chosen.unwrap_or_else(|| {
-            let id = self.command_id.node(*minted);
-            *minted += 1;
+            let id = self.command_id.node(*generated_ids);
+            *generated_ids += 1;
             id
         });
         if self.graph().contains(node_id) {
@@ -93,7 +93,7 @@ impl View<'_> {
     /// Deletes a subtree with children before parents and the last sibling first. This is the exact reverse of document
     /// order, so an undo creates the nodes in document order, each at the end of its siblings.
     pub(super) fn delete(&self, node_id: NodeId) -> Result<Vec<Event>, Rejection> {
-        let top = self.require(node_id)?;
+        let top = self.require_node(node_id)?;
         let mut events = Vec::new();
         let mut next_index = vec![self.graph().position(node_id).unwrap_or_default()];
         for step in self.graph().walk(Some(node_id)) {

@@ -2,19 +2,19 @@
 
 use ecow::EcoString;
 
-use super::View;
+use super::Decider;
 use crate::domain::{
     event::Event, ids::NodeId, ids::PropertyId, limits::LimitExceeded, rejection::Rejection, value::Value,
 };
 
-impl View<'_> {
+impl Decider<'_> {
     pub(super) fn update_property(
         &self,
         node_id: NodeId,
         reference: &EcoString,
         value: &Value,
     ) -> Result<Vec<Event>, Rejection> {
-        let content = &self.require(node_id)?.content;
+        let content = &self.require_node(node_id)?.content;
         let property = self.type_of(content).property(reference)?;
         let (before, after) = if property.is_name() {
             let name = property.check_name(value, self.limits())?;
@@ -41,7 +41,7 @@ impl View<'_> {
 
     /// Decides the deletion of a property. A property that the template no longer contains can still be deleted.
     pub(super) fn delete_property(&self, node_id: NodeId, reference: &EcoString) -> Result<Vec<Event>, Rejection> {
-        let content = &self.require(node_id)?.content;
+        let content = &self.require_node(node_id)?.content;
         let not_found = || Rejection::PropertyNotFound {
             node_id,
             property: reference.clone(),

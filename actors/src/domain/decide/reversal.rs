@@ -5,7 +5,7 @@
 //! would discard another author's change: the whole command is then refused with a conflict. With `force` the change is
 //! overridden where possible.
 
-use super::View;
+use super::Decider;
 use crate::domain::{
     event::{Document, Event, PropertyRef},
     graph::{Misfit, Node, NodeContent},
@@ -109,9 +109,9 @@ impl<'a> Reversal<'a> {
         }
         self.require_parent(parent_id)?;
         if self.changed_since {
-            let view = self.view();
-            view.check_depth(parent_id, 1)?;
-            view.check_node_count(self.draft.graph.len() + 1)?;
+            let decider = self.decider();
+            decider.check_depth(parent_id, 1)?;
+            decider.check_node_count(self.draft.graph.len() + 1)?;
         }
         let index = index.min(self.siblings(parent_id));
         self.push(Event::NodeCreated {
@@ -138,7 +138,7 @@ impl<'a> Reversal<'a> {
             let now = node.parent();
             self.check_unmoved(node_id, now, parent_id)?;
         }
-        for event in self.view().delete(node_id)? {
+        for event in self.decider().delete(node_id)? {
             self.push(event)?;
         }
         Ok(())
@@ -166,7 +166,7 @@ impl<'a> Reversal<'a> {
             return Err(self.conflict(Obstacle::Cycle { node_id, parent_id }, &WriteTarget::Place(parent_id)));
         }
         if self.changed_since && now != to {
-            self.view().check_depth(to, self.draft.graph.height(node_id))?;
+            self.decider().check_depth(to, self.draft.graph.height(node_id))?;
         }
         let index = index.min(self.siblings(to) - usize::from(now == to));
         if !(shape == MoveShape::Link && now.is_none()) {
@@ -207,7 +207,7 @@ impl<'a> Reversal<'a> {
             return Err(self.conflict(Obstacle::PropertyChanged { node_id, property }, &target));
         }
         if self.changed_since && before.is_none() && to.is_some() {
-            self.view().check_property_count(node.content.properties.len() + 1)?;
+            self.decider().check_property_count(node.content.properties.len() + 1)?;
         }
         let orphaned = self.is_orphaned(&node.content, property);
         let property = property.clone();
@@ -312,8 +312,8 @@ impl<'a> Reversal<'a> {
         self.draft.graph.children(parent_id).map_or(0, Siblings::len)
     }
 
-    fn view(&self) -> View<'_> {
-        View {
+    fn decider(&self) -> Decider<'_> {
+        Decider {
             command_id: self.step.target().command_id,
             document: &self.draft,
             rules: self.rules(),

@@ -2,7 +2,7 @@
 
 use ecow::EcoString;
 
-use super::View;
+use super::Decider;
 use crate::domain::{
     blueprint::{NodeType, PropertyType},
     event::PropertyRef,
@@ -15,12 +15,12 @@ use crate::domain::{
 };
 
 /// Type of a node, resolved against the session's template.
-pub(super) struct TypeView<'a> {
+pub(super) struct ResolvedType<'a> {
     pub(super) id: TypeId,
-    kind: Kind<'a>,
+    kind: TypeKind<'a>,
 }
 
-enum Kind<'a> {
+enum TypeKind<'a> {
     /// Type of a session without a template. Every property is allowed.
     Free,
     /// Type that the template contains.
@@ -30,7 +30,7 @@ enum Kind<'a> {
 }
 
 /// Property of a node, resolved against the session's template.
-pub(super) enum PropertyView<'a> {
+pub(super) enum ResolvedProperty<'a> {
     /// Name of a node whose type does not define a name property.
     Name,
     /// Property of a session without a template, or a property left over from another template.
@@ -39,33 +39,33 @@ pub(super) enum PropertyView<'a> {
     Known(&'a PropertyType),
 }
 
-impl<'a> View<'a> {
+impl<'a> Decider<'a> {
     /// Resolves the type that a command names.
-    pub(super) fn node_type(&self, reference: &EcoString) -> Result<TypeView<'a>, Rejection> {
+    pub(super) fn node_type(&self, reference: &EcoString) -> Result<ResolvedType<'a>, Rejection> {
         let Some(blueprint) = &self.rules.blueprint else {
-            return Ok(TypeView {
+            return Ok(ResolvedType {
                 id: TypeId::new(reference.clone()),
-                kind: Kind::Free,
+                kind: TypeKind::Free,
             });
         };
         let known = blueprint
             .node_type(reference)
             .ok_or_else(|| Rejection::UnknownNodeType(reference.clone()))?;
-        Ok(TypeView {
+        Ok(ResolvedType {
             id: known.id.clone(),
-            kind: Kind::Known(known),
+            kind: TypeKind::Known(known),
         })
     }
 
     /// Resolves the type of an existing node.
-    pub(super) fn type_of(&self, content: &NodeContent) -> TypeView<'a> {
+    pub(super) fn type_of(&self, content: &NodeContent) -> ResolvedType<'a> {
         let kind = match &self.rules.blueprint {
-            None => Kind::Free,
+            None => TypeKind::Free,
             Some(blueprint) => blueprint
                 .node_type(content.type_id.as_str())
-                .map_or(Kind::Orphan, Kind::Known),
+                .map_or(TypeKind::Orphan, TypeKind::Known),
         };
-        TypeView {
+        ResolvedType {
             id: content.type_id.clone(),
             kind,
         }
@@ -85,40 +85,41 @@ impl<'a> View<'a> {
         {
             return Ok(());
         }
-        let word = |known: Option<&NodeType>, id: &TypeId| known.map_or(id.as_str().into(), |kind| kind.key.clone());
+        let display_key =
+            |known: Option<&NodeType>, id: &TypeId| known.map_or(id.as_str().into(), |kind| kind.key.clone());
         Err(Rejection::ChildNotAllowed {
-            parent_type: word(parent_type, parent),
-            child_type: word(child_type, child),
+            parent_type: display_key(parent_type, parent),
+            child_type: display_key(child_type, child),
         })
     }
 
     /// Returns a text value as a name if it is valid.
     pub(super) fn check_name(&self, property: &str, value: &Value) -> Result<EcoString, Rejection> {
-        name(property, value, self.limits())
+        parse_name(property, value, self.limits())
     }
 }
 
-impl<'a> TypeView<'a> {
+impl<'a> ResolvedType<'a> {
     /// Returns the initial properties of a new node.
     pub(super) fn defaults(&self) -> Properties {
         match self.kind {
-            Kind::Known(known) => known.defaults(),
-            Kind::Free | Kind::Orphan => Properties::new(),
+            TypeKind::Known(known) => known.defaults(),
+            TypeKind::Free | TypeKind::Orphan => Properties::new(),
         }
     }
 
     /// Resolves the property that a command names.
-    pub(super) fn property(&self, reference: &EcoString) -> Result<PropertyView<'a>, Rejection> {
+    pub(super) fn property(&self, reference: &EcoString) -> Result<ResolvedProperty<'a>, Rejection> {
         let known = match self.kind {
-            Kind::Known(known) => known.property(reference),
-            Kind::Free | Kind::Orphan => None,
+            TypeKind::Known(known) => known.property(reference),
+            TypeKind::Free | TypeKind::Orphan => None,
         };
         match (known, &self.kind) {
-            (Some(property), _) => Ok(PropertyView::Known(property)),
-            (None, _) if &**reference == PropertyId::NAME => Ok(PropertyView::Name),
-            (None, Kind::Free) => Ok(PropertyView::Free(reference.clone())),
-            (None, Kind::Known(_) | Kind::Orphan) => Err(Rejection::UnknownProperty {
-                node_type: self.word(),
+            (Some(property), _) => Ok(ResolvedProperty::Known(property)),
+            (None, _) if &**reference == PropertyId::NAME => Ok(ResolvedProperty::Name),
+            (None, TypeKind::Free) => Ok(ResolvedProperty::Free(reference.clone())),
+            (None, TypeKind::Known(_) | TypeKind::Orphan) => Err(Rejection::UnknownProperty {
+                node_type: self.display_key(),
                 property: reference.clone(),
             }),
         }
@@ -126,20 +127,20 @@ impl<'a> TypeView<'a> {
 
     /// Resolves a property. Unknown references resolve to a free property, because a project file may have left it
     /// over.
-    pub(super) fn property_or_orphan(&self, reference: &EcoString) -> PropertyView<'a> {
+    pub(super) fn property_or_orphan(&self, reference: &EcoString) -> ResolvedProperty<'a> {
         self.property(reference)
-            .unwrap_or_else(|_| PropertyView::Free(reference.clone()))
+            .unwrap_or_else(|_| ResolvedProperty::Free(reference.clone()))
     }
 
-    fn word(&self) -> EcoString {
+    fn display_key(&self) -> EcoString {
         match self.kind {
-            Kind::Known(known) => known.key.clone(),
-            Kind::Free | Kind::Orphan => self.id.as_str().into(),
+            TypeKind::Known(known) => known.key.clone(),
+            TypeKind::Free | TypeKind::Orphan => self.id.as_str().into(),
         }
     }
 }
 
-impl PropertyView<'_> {
+impl ResolvedProperty<'_> {
     pub(super) fn is_name(&self) -> bool {
         match self {
             Self::Name => true,
@@ -164,7 +165,7 @@ impl PropertyView<'_> {
         PropertyRef { id: self.id(), key }
     }
 
-    fn word(&self) -> EcoString {
+    fn display_key(&self) -> EcoString {
         match self {
             Self::Name => PropertyId::NAME.into(),
             Self::Free(id) => id.clone(),
@@ -173,33 +174,31 @@ impl PropertyView<'_> {
     }
 
     /// Returns the value in its stored form if the property accepts it.
-    pub(super) fn check(&self, value: &Value, view: &View<'_>) -> Result<Value, Rejection> {
-        check_value(value, view.limits())?;
+    pub(super) fn check(&self, value: &Value, decider: &Decider<'_>) -> Result<Value, Rejection> {
+        check_value(value, decider.limits())?;
         match self {
             Self::Name | Self::Free(_) => Ok(value.clone()),
-            Self::Known(known) => {
-                known
-                    .check(value, &|id| view.graph().contains(id))
-                    .map_err(|invalid| Rejection::InvalidValue {
-                        property: self.word(),
-                        expected: invalid.expected.into(),
-                        found: shown(value),
-                    })
-            }
+            Self::Known(known) => known
+                .check(value, &|id| decider.graph().contains(id))
+                .map_err(|invalid| Rejection::InvalidValue {
+                    property: self.display_key(),
+                    expected: invalid.expected.into(),
+                    found: display_value(value),
+                }),
         }
     }
 
     /// Returns the value as a node name if it is valid.
     pub(super) fn check_name(&self, value: &Value, limits: &Limits) -> Result<EcoString, Rejection> {
-        name(&self.word(), value, limits)
+        parse_name(&self.display_key(), value, limits)
     }
 }
 
-fn name(property: &str, value: &Value, limits: &Limits) -> Result<EcoString, Rejection> {
+fn parse_name(property: &str, value: &Value, limits: &Limits) -> Result<EcoString, Rejection> {
     let invalid = |expected: &str| Rejection::InvalidValue {
         property: property.into(),
         expected: expected.into(),
-        found: shown(value),
+        found: display_value(value),
     };
     let Value::Text(text) = value else {
         return Err(invalid("a string"));
@@ -213,9 +212,9 @@ fn name(property: &str, value: &Value, limits: &Limits) -> Result<EcoString, Rej
 }
 
 /// Formats a value for an error message: its JSON if that is short, or else its kind.
-fn shown(value: &Value) -> EcoString {
-    const SHOWN_BYTES_MAX: usize = 60;
-    if value.json_bytes() > SHOWN_BYTES_MAX {
+fn display_value(value: &Value) -> EcoString {
+    const DISPLAYED_BYTES_MAX: usize = 60;
+    if value.json_bytes() > DISPLAYED_BYTES_MAX {
         return value.kind().into();
     }
     serde_json::to_string(value)
