@@ -6,9 +6,9 @@ use ecow::EcoString;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    graph::{Graph, Misfit, NodeContent},
+    graph::{Graph, GraphError, NodeContent},
     ids::{NodeId, PropertyId, Seq, TemplateId},
-    value::{Value, present},
+    value::{Value, double_option},
 };
 
 /// Contents of a project file beside the graph. The hub keeps them and writes them back without interpretation.
@@ -102,7 +102,7 @@ pub enum Event {
         /// Property, or the name.
         property: PropertyRef,
         /// Previous value. `None` if the property was not set.
-        #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
         before: Option<Value>,
         /// New value.
         after: Value,
@@ -142,7 +142,7 @@ impl Event {
     /// # Errors
     /// Fails if the event does not fit the document. An event always fits the document that it was decided on. For an
     /// event from a log, an error means that the log is corrupt.
-    pub fn apply(&self, document: &mut Document) -> Result<(), Misfit> {
+    pub fn apply(&self, document: &mut Document) -> Result<(), GraphError> {
         let graph = &mut document.graph;
         match self {
             Self::NodeCreated {

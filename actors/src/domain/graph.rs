@@ -1,8 +1,8 @@
 //! The graph: a forest of typed nodes with ordered children and ordered roots.
 //!
 //! The graph is always a forest (GR-1), parents and children always agree (GR-2), and each node is reachable from a
-//! root exactly once (GR-3). Operations that would break these invariants are refused with a [`Misfit`]. The operations
-//! define the effect of events. The permissions of a *user* are decided in [`decide`](super::decide).
+//! root exactly once (GR-3). Operations that would break these invariants are refused with a [`GraphError`]. The
+//! operations define the effect of events. The permissions of a *user* are decided in [`decide`](super::decide).
 //!
 //! Cloning is cheap, because clones share their parts until a write copies them. A batch is therefore tried on a draft,
 //! and a snapshot for a reader is taken between two commands and encoded elsewhere. No operation visits more nodes than
@@ -33,7 +33,7 @@ use super::{
 
 /// Rule of the graph that an operation violates. For an event from a log, an error means that the log is corrupt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Misfit {
+pub enum GraphError {
     /// The node does not exist.
     #[error("node {0} does not exist")]
     NoSuchNode(NodeId),
@@ -140,8 +140,8 @@ impl Graph {
     /// node is a leaf.
     #[must_use]
     pub fn is_within(&self, id: NodeId, other: NodeId) -> bool {
-        let has_below = || self.node(other).is_some_and(|node| !node.is_leaf());
-        id == other || (has_below() && self.lineage(id).any(|above| above == other))
+        let has_descendants = || self.node(other).is_some_and(|node| !node.is_leaf());
+        id == other || (has_descendants() && self.lineage(id).any(|above| above == other))
     }
 
     /// Returns the number of levels from the root down to the node, both included. 0 if the node does not exist.
@@ -176,9 +176,9 @@ impl Graph {
         content: NodeContent,
         parent: Option<NodeId>,
         index: usize,
-    ) -> Result<(), Misfit> {
+    ) -> Result<(), GraphError> {
         if self.contains(id) {
-            return Err(Misfit::NodeExists(id));
+            return Err(GraphError::NodeExists(id));
         }
         self.check_index(parent, index)?;
         self.state_hash += StateHash::of_content(id, &content);
@@ -191,10 +191,10 @@ impl Graph {
     ///
     /// # Errors
     /// Fails if the node does not exist or has children.
-    pub fn remove(&mut self, id: NodeId) -> Result<(), Misfit> {
-        let node = self.node(id).ok_or(Misfit::NoSuchNode(id))?;
+    pub fn remove(&mut self, id: NodeId) -> Result<(), GraphError> {
+        let node = self.node(id).ok_or(GraphError::NoSuchNode(id))?;
         if !node.is_leaf() {
-            return Err(Misfit::HasChildren(id));
+            return Err(GraphError::HasChildren(id));
         }
         let content = StateHash::of_content(id, &node.content);
         self.state_hash -= content;
@@ -207,7 +207,7 @@ impl Graph {
     ///
     /// # Errors
     /// Fails if the node does not exist or has another parent.
-    pub fn unlink(&mut self, parent: Option<NodeId>, child: NodeId) -> Result<(), Misfit> {
+    pub fn unlink(&mut self, parent: Option<NodeId>, child: NodeId) -> Result<(), GraphError> {
         self.check_child(parent, child)?;
         self.detach(child);
         self.attach(child, None, self.roots.len());
@@ -220,13 +220,13 @@ impl Graph {
     /// # Errors
     /// Fails if the node is not a root, if the parent does not exist or is a descendant of the node, or if the index is
     /// out of range.
-    pub fn link(&mut self, parent: Option<NodeId>, child: NodeId, index: usize) -> Result<(), Misfit> {
+    pub fn link(&mut self, parent: Option<NodeId>, child: NodeId, index: usize) -> Result<(), GraphError> {
         self.check_child(None, child)?;
         match parent {
-            Some(parent) if self.is_within(parent, child) => return Err(Misfit::Cycle(child)),
+            Some(parent) if self.is_within(parent, child) => return Err(GraphError::Cycle(child)),
             Some(_) => self.check_index(parent, index)?,
             None if index >= self.roots.len() => {
-                return Err(Misfit::IndexOutOfRange {
+                return Err(GraphError::IndexOutOfRange {
                     index,
                     len: self.roots.len() - 1,
                 });
@@ -242,7 +242,7 @@ impl Graph {
     ///
     /// # Errors
     /// Fails if the node does not exist.
-    pub fn rename(&mut self, id: NodeId, name: EcoString) -> Result<(), Misfit> {
+    pub fn rename(&mut self, id: NodeId, name: EcoString) -> Result<(), GraphError> {
         let content = &mut self.node_mut(id)?.content;
         let before = StateHash::of_node(id, content);
         content.name = name;
@@ -256,7 +256,7 @@ impl Graph {
     ///
     /// # Errors
     /// Fails if the node does not exist.
-    pub fn set_property(&mut self, id: NodeId, property: &PropertyId, value: Option<Value>) -> Result<(), Misfit> {
+    pub fn set_property(&mut self, id: NodeId, property: &PropertyId, value: Option<Value>) -> Result<(), GraphError> {
         let hash = |value: &Value| StateHash::of_property(id, property, value);
         let after = value.as_ref().map(hash).unwrap_or_default();
         let properties = &mut self.node_mut(id)?.content.properties;
@@ -273,8 +273,8 @@ impl Graph {
     ///
     /// # Errors
     /// Fails if the node does not exist.
-    pub fn set_orphaned(&mut self, id: NodeId, property: &PropertyId, is_orphaned: bool) -> Result<(), Misfit> {
-        let node = self.node(id).ok_or(Misfit::NoSuchNode(id))?;
+    pub fn set_orphaned(&mut self, id: NodeId, property: &PropertyId, is_orphaned: bool) -> Result<(), GraphError> {
+        let node = self.node(id).ok_or(GraphError::NoSuchNode(id))?;
         // Most nodes have no mark. The check avoids copying them.
         if is_orphaned || node.content.metadata.is_some() {
             set_orphaned(&mut self.node_mut(id)?.content.metadata, property, is_orphaned);
@@ -282,26 +282,29 @@ impl Graph {
         Ok(())
     }
 
-    fn node_mut(&mut self, id: NodeId) -> Result<&mut Node, Misfit> {
-        self.nodes.get_mut(&id).map(Arc::make_mut).ok_or(Misfit::NoSuchNode(id))
+    fn node_mut(&mut self, id: NodeId) -> Result<&mut Node, GraphError> {
+        self.nodes
+            .get_mut(&id)
+            .map(Arc::make_mut)
+            .ok_or(GraphError::NoSuchNode(id))
     }
 
-    fn check_child(&self, parent: Option<NodeId>, child: NodeId) -> Result<(), Misfit> {
-        let node = self.node(child).ok_or(Misfit::NoSuchNode(child))?;
+    fn check_child(&self, parent: Option<NodeId>, child: NodeId) -> Result<(), GraphError> {
+        let node = self.node(child).ok_or(GraphError::NoSuchNode(child))?;
         if node.parent == parent {
             Ok(())
         } else {
-            Err(Misfit::NotAChild { parent, child })
+            Err(GraphError::NotAChild { parent, child })
         }
     }
 
-    fn check_index(&self, parent: Option<NodeId>, index: usize) -> Result<(), Misfit> {
-        let missing = || Misfit::NoSuchNode(parent.unwrap_or(NodeId::new(uuid::Uuid::nil())));
+    fn check_index(&self, parent: Option<NodeId>, index: usize) -> Result<(), GraphError> {
+        let missing = || GraphError::NoSuchNode(parent.unwrap_or(NodeId::new(uuid::Uuid::nil())));
         let len = self.children(parent).ok_or_else(missing)?.len();
         if index <= len {
             Ok(())
         } else {
-            Err(Misfit::IndexOutOfRange { index, len })
+            Err(GraphError::IndexOutOfRange { index, len })
         }
     }
 
@@ -321,7 +324,7 @@ impl Graph {
             self.state_hash -= StateHash::of_place(next, parent, previous);
             self.state_hash += StateHash::of_place(next, parent, Some(id));
         }
-        self.note_height(parent, None, self.height(id));
+        self.update_heights(parent, None, self.height(id));
     }
 
     /// Detaches a node from its place. The caller removes or attaches the node immediately.
@@ -340,7 +343,7 @@ impl Graph {
             Some(Ok(parent)) => parent.remove_child(id),
             Some(Err(_)) => {}
         }
-        self.note_height(parent, Some(self.height(id)), 0);
+        self.update_heights(parent, Some(self.height(id)), 0);
     }
 
     fn neighbours(&self, parent: Option<NodeId>, id: NodeId) -> (Option<NodeId>, Option<NodeId>) {
@@ -350,10 +353,10 @@ impl Graph {
 
     /// Updates the heights of the ancestors after a child's height changed from `before` (`None` for a new child) to
     /// `after` (0 for a removed child). Stops at the first ancestor whose height stays the same.
-    fn note_height(&mut self, mut parent: Option<NodeId>, mut before: Option<usize>, mut after: usize) {
+    fn update_heights(&mut self, mut parent: Option<NodeId>, mut before: Option<usize>, mut after: usize) {
         while let Some(node) = parent.and_then(|id| self.node_mut(id).ok()) {
             let height = node.height();
-            node.note_child_height(before, after);
+            node.update_child_height(before, after);
             if node.height() == height {
                 return;
             }

@@ -297,7 +297,7 @@ fn check_turn(session: &Session, command: &Command, origin: &Origin) -> Result<(
     let broken = match decide(session, command, &context) {
         Ok(Decision::Change(recorded)) => {
             let fits = recorded.events.iter().try_for_each(|event| event.apply(&mut draft));
-            fits.err().map(|misfit| misfit.to_string())
+            fits.err().map(|error| error.to_string())
         }
         Ok(Decision::Answer(_)) => Some("it changes nothing".to_owned()),
         Err(

@@ -37,7 +37,7 @@ pub struct Recorded {
     /// `seq` of the first event.
     pub first_seq: Seq,
     /// Events in order, never empty.
-    #[serde(deserialize_with = "exact")]
+    #[serde(deserialize_with = "exact_capacity")]
     pub events: Vec<Event>,
     /// Outcome that the receipt reports.
     pub outcome: Outcome,
@@ -56,7 +56,7 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Nodes that the command was about: the node of a command on one node, or the nodes that a batch created.
-    #[serde(default, deserialize_with = "exact", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "exact_capacity", skip_serializing_if = "Vec::is_empty")]
     pub node_ids: Vec<NodeId>,
     /// True if the session can undo a step after the command.
     pub undo_available: bool,
@@ -71,7 +71,7 @@ pub struct Outcome {
 
 /// Deserializes a list without spare capacity. A growing list begins with a capacity of four. Most of these lists hold
 /// a single item, and a session keeps thousands of lists.
-fn exact<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+fn exact_capacity<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     let mut list = Vec::deserialize(deserializer)?;
     list.shrink_to_fit();
     Ok(list)

@@ -13,7 +13,7 @@ use self::{changes::LastChanges, saves::SaveState, window::Window};
 use super::{
     blueprint::Blueprint,
     event::{Document, Event},
-    graph::Misfit,
+    graph::GraphError,
     history::{History, Stacks},
     ids::{CommandId, Epoch, NodeId, ProjectId, Seq, SessionId, TemplateId, Timestamp},
     limits::Limits,
@@ -79,12 +79,12 @@ pub enum ReplayError {
     #[error("the record at {0} is empty")]
     Empty(Seq),
     /// An event cannot be applied to the state before it.
-    #[error("the event at {seq} does not fit: {misfit}")]
-    Misfit {
+    #[error("the event at {seq} does not fit: {error}")]
+    Graph {
         /// `seq` of the event.
         seq: Seq,
         /// Violated rule of the graph.
-        misfit: Misfit,
+        error: GraphError,
     },
     /// An undo or redo names another step than the next one in its scope. Carries the `seq` of the record.
     #[error("the undo or redo at {0} is not of the step that was next")]
@@ -270,7 +270,7 @@ impl Session {
             let seq = Seq(seq);
             event
                 .apply(&mut self.document)
-                .map_err(|misfit| ReplayError::Misfit { seq, misfit })?;
+                .map_err(|error| ReplayError::Graph { seq, error })?;
             self.changes.record_event(event, seq);
             self.saves.record_event(event, seq);
         }
@@ -448,11 +448,8 @@ pub fn document_at(snapshot: Option<&Snapshot>, log: &[Arc<Recorded>], at: Seq) 
             });
         }
         for (event, place) in recorded.events.iter().zip(recorded.first_seq.0..=at.0) {
-            let misfit = |misfit| ReplayError::Misfit {
-                seq: Seq(place),
-                misfit,
-            };
-            event.apply(&mut document).map_err(misfit)?;
+            let error = |error| ReplayError::Graph { seq: Seq(place), error };
+            event.apply(&mut document).map_err(error)?;
         }
         // A graph in the middle of a record has no recorded hash. The last `seq` of a record is its closing event,
         // which changes nothing, so the graph is complete at the preceding `seq`.

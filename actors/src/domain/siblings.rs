@@ -29,7 +29,7 @@ type ChunkKey = u32;
 #[derive(Clone, Default)]
 struct Index {
     /// Key of the chunk that contains an id.
-    places: imbl::OrdMap<NodeId, ChunkKey>,
+    chunk_keys: imbl::OrdMap<NodeId, ChunkKey>,
     next_key: ChunkKey,
 }
 
@@ -54,8 +54,8 @@ impl Siblings {
     pub fn len(&self) -> usize {
         match &self.index {
             // The index contains all ids of all chunks.
-            Some(index) => index.places.len(),
-            None => self.before(self.chunks.len()),
+            Some(index) => index.chunk_keys.len(),
+            None => self.ids_before(self.chunks.len()),
         }
     }
 
@@ -82,7 +82,7 @@ impl Siblings {
     #[must_use]
     pub fn position(&self, id: NodeId) -> Option<usize> {
         let (chunk, offset) = self.find(id)?;
-        Some(self.before(chunk) + offset)
+        Some(self.ids_before(chunk) + offset)
     }
 
     /// Returns the ids directly before and directly after an id. `None` at an end of the list, and for an id that is
@@ -109,15 +109,15 @@ impl Siblings {
         debug_assert!(self.find(id).is_none(), "{id} is already in the list");
         let index = index.min(self.len());
         let chunk = if index == self.len() {
-            self.chunk_to_append_to()
+            self.append_chunk()
         } else {
-            self.chunk_to_insert_into(index)
+            self.insertion_chunk(index)
         };
-        let offset = index - self.before(chunk);
+        let offset = index - self.ids_before(chunk);
         let Chunk { key, ids } = &mut self.chunks.make_mut()[chunk];
         ids.insert(offset, id);
         if let Some(index) = &mut self.index {
-            index.places.insert(id, *key);
+            index.chunk_keys.insert(id, *key);
         }
     }
 
@@ -129,17 +129,17 @@ impl Siblings {
     /// Removes an id and returns its index.
     pub fn remove(&mut self, id: NodeId) -> Option<usize> {
         let (chunk, offset) = self.find(id)?;
-        let position = self.before(chunk) + offset;
+        let position = self.ids_before(chunk) + offset;
         self.chunks.make_mut()[chunk].ids.remove(offset);
         if let Some(index) = &mut self.index {
-            index.places.remove(&id);
+            index.chunk_keys.remove(&id);
         }
-        self.tidy(chunk);
+        self.rebalance(chunk);
         Some(position)
     }
 
     /// Returns the number of ids before a chunk.
-    fn before(&self, chunk: usize) -> usize {
+    fn ids_before(&self, chunk: usize) -> usize {
         self.chunks[..chunk].iter().map(|chunk| chunk.ids.len()).sum()
     }
 
@@ -159,7 +159,7 @@ impl Siblings {
         let chunk = match &self.index {
             None => 0,
             Some(index) => {
-                let key = *index.places.get(&id)?;
+                let key = *index.chunk_keys.get(&id)?;
                 self.chunks.iter().position(|chunk| chunk.key == key)?
             }
         };
@@ -168,7 +168,7 @@ impl Siblings {
     }
 
     /// Returns the last chunk, or a new chunk if the last is full. Lists that only grow therefore have full chunks.
-    fn chunk_to_append_to(&mut self) -> usize {
+    fn append_chunk(&mut self) -> usize {
         if self.chunks.last().is_none_or(|last| last.ids.len() >= CHUNK_IDS_MAX) {
             self.add_chunk(self.chunks.len(), EcoVec::new());
         }
@@ -176,9 +176,9 @@ impl Siblings {
     }
 
     /// Returns the chunk for an insertion at an index. A full chunk is split in halves.
-    fn chunk_to_insert_into(&mut self, index: usize) -> usize {
+    fn insertion_chunk(&mut self, index: usize) -> usize {
         let Some((chunk, offset)) = self.locate(index) else {
-            return self.chunk_to_append_to();
+            return self.append_chunk();
         };
         if self.chunks[chunk].ids.len() < CHUNK_IDS_MAX {
             return chunk;
@@ -210,7 +210,7 @@ impl Siblings {
 
     /// Restores the chunk sizes after a removal: drops an empty chunk, and merges a sparse chunk with the next one.
     /// Merges only up to half a chunk, so that alternating removals and insertions do not merge and split repeatedly.
-    fn tidy(&mut self, chunk: usize) {
+    fn rebalance(&mut self, chunk: usize) {
         if self.chunks[chunk].ids.is_empty() {
             self.chunks.remove(chunk);
         } else if let Some(next) = self.chunks.get(chunk + 1)
@@ -220,7 +220,7 @@ impl Siblings {
             let Chunk { key, ids } = &mut self.chunks.make_mut()[chunk];
             ids.extend_from_slice(&next.ids);
             if let Some(index) = &mut self.index {
-                index.places.extend(next.ids.iter().map(|&id| (id, *key)));
+                index.chunk_keys.extend(next.ids.iter().map(|&id| (id, *key)));
             }
         }
         if self.chunks.len() <= 1 {
@@ -234,7 +234,7 @@ impl Index {
     fn add(&mut self, chunk: &mut Chunk) {
         chunk.key = self.next_key;
         self.next_key = self.next_key.wrapping_add(1);
-        self.places.extend(chunk.ids.iter().map(|&id| (id, chunk.key)));
+        self.chunk_keys.extend(chunk.ids.iter().map(|&id| (id, chunk.key)));
     }
 }
 
@@ -274,7 +274,7 @@ mod tests {
     }
 
     /// Compares the list with a plain vector, its reference model.
-    fn agrees(siblings: &Siblings, model: &[NodeId]) -> Result<(), TestCaseError> {
+    fn check_against(siblings: &Siblings, model: &[NodeId]) -> Result<(), TestCaseError> {
         prop_assert_eq!(siblings.iter().collect::<Vec<_>>(), model);
         prop_assert_eq!(siblings.len(), model.len());
         for (index, &id) in model.iter().enumerate().step_by(97) {
@@ -305,7 +305,7 @@ mod tests {
         fn behaves_like_a_vector(start in 0_u32..1_500, steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..900)) {
             let mut model: Vec<NodeId> = (0..start).map(id).collect();
             let mut siblings: Siblings = model.iter().copied().collect();
-            agrees(&siblings, &model)?;
+            check_against(&siblings, &model)?;
             for (number, (insert, at)) in (start..).zip(steps) {
                 if insert || model.is_empty() {
                     let at = at.index(model.len() + 1);
@@ -319,7 +319,7 @@ mod tests {
                     prop_assert_eq!(siblings.neighbours(gone), (None, None));
                 }
             }
-            agrees(&siblings, &model)?;
+            check_against(&siblings, &model)?;
             for &gone in &model {
                 siblings.remove(gone);
             }

@@ -32,7 +32,7 @@ pub struct StateHash(u64);
 /// Error for a text that is not a state hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a state hash (16 lowercase hexadecimal digits)")]
-pub struct NotAHash;
+pub struct ParseStateHashError;
 
 impl StateHash {
     /// Wraps a hash that was computed before.
@@ -104,14 +104,14 @@ impl fmt::Debug for StateHash {
 }
 
 impl FromStr for StateHash {
-    type Err = NotAHash;
+    type Err = ParseStateHashError;
 
-    fn from_str(text: &str) -> Result<Self, NotAHash> {
+    fn from_str(text: &str) -> Result<Self, ParseStateHashError> {
         let digits = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if text.len() != 16 || !digits(text) {
-            return Err(NotAHash);
+            return Err(ParseStateHashError);
         }
-        u64::from_str_radix(text, 16).map(Self).map_err(|_| NotAHash)
+        u64::from_str_radix(text, 16).map(Self).map_err(|_| ParseStateHashError)
     }
 }
 

@@ -182,7 +182,9 @@ impl<'de> Deserialize<'de> for Value {
 
 /// Deserializes a field that is present as `Some`, also if it is `null`. A property that is null differs from a
 /// property that is not set.
-pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(super) fn double_option<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
@@ -264,7 +266,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         while let Some((key, value)) = entries.next_entry()? {
             members.insert(key, value);
         }
-        match written_number(&members) {
+        match number_member(&members) {
             Some(number) => Self::number(Some(number)),
             None => Ok(Value::Object(Arc::new(members))),
         }
@@ -272,7 +274,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 }
 
 /// Returns the number if the object is `serde_json`'s representation of a number.
-fn written_number(members: &BTreeMap<EcoString, Value>) -> Option<serde_json::Number> {
+fn number_member(members: &BTreeMap<EcoString, Value>) -> Option<serde_json::Number> {
     let (key, value) = members.first_key_value()?;
     if members.len() > 1 || **key != *NUMBER_KEY {
         return None;

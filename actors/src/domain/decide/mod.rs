@@ -283,10 +283,10 @@ impl<'a> Decider<'a> {
             let events = decider.decide(command, generated_ids).map_err(in_batch)?;
             for event in &events {
                 // Events that were decided on the draft apply to the draft, so this error does not occur.
-                event.apply(&mut draft).map_err(|misfit| {
+                event.apply(&mut draft).map_err(|error| {
                     in_batch(Rejection::InvalidRequest {
                         field: "commands",
-                        reason: misfit.to_string().into(),
+                        reason: error.to_string().into(),
                     })
                 })?;
             }

@@ -8,7 +8,7 @@
 use super::Decider;
 use crate::domain::{
     event::{Document, Event, PropertyRef},
-    graph::{Misfit, Node, NodeContent},
+    graph::{GraphError, Node, NodeContent},
     history::{InverseChange, MoveShape, Placements, Step, WriteTarget},
     ids::{NodeId, PropertyId, Seq},
     recorded::Recorded,
@@ -326,9 +326,9 @@ impl<'a> Reversal<'a> {
 
     fn push(&mut self, event: Event) -> Result<(), Rejection> {
         // The event was checked to fit the draft. An error here is a defect, and the session is still unchanged.
-        let refused = |misfit: Misfit| Rejection::InvalidRequest {
+        let refused = |error: GraphError| Rejection::InvalidRequest {
             field: "scope",
-            reason: misfit.to_string().into(),
+            reason: error.to_string().into(),
         };
         event.apply(&mut self.draft).map_err(refused)?;
         self.events.push(event);

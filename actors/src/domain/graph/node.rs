@@ -10,7 +10,7 @@ use crate::domain::{
     ids::{NodeId, TypeId},
     properties::Properties,
     siblings::Siblings,
-    value::{Value, present},
+    value::{Value, double_option},
 };
 
 /// Content of a node, independent of its place.
@@ -24,7 +24,7 @@ pub struct NodeContent {
     #[serde(default, skip_serializing_if = "Properties::is_empty")]
     pub properties: Properties,
     /// Contents of a project file's node that the hub does not interpret. They are kept and written back.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Box<Value>>,
 }
 
@@ -50,12 +50,12 @@ pub struct Node {
     pub content: NodeContent,
     pub(super) parent: Option<NodeId>,
     /// Children with their heights. `Some` exactly if the node has children.
-    below: Option<Arc<Below>>,
+    branch: Option<Arc<Branch>>,
 }
 
 /// Children of a node with their heights. Most nodes are leaves, which need no allocation for either.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Below {
+struct Branch {
     children: Siblings,
     heights: Heights,
 }
@@ -66,7 +66,7 @@ impl Node {
         Self {
             content,
             parent,
-            below: None,
+            branch: None,
         }
     }
 
@@ -80,43 +80,43 @@ impl Node {
     #[must_use]
     pub fn children(&self) -> &Siblings {
         const NONE: &Siblings = &Siblings::new();
-        self.below.as_ref().map_or(NONE, |below| &below.children)
+        self.branch.as_ref().map_or(NONE, |branch| &branch.children)
     }
 
     pub(super) const fn is_leaf(&self) -> bool {
-        self.below.is_none()
+        self.branch.is_none()
     }
 
     /// Returns the number of levels down to the deepest descendant, the node included.
     pub(super) fn height(&self) -> usize {
-        self.below.as_ref().map_or(1, |below| below.heights.height())
+        self.branch.as_ref().map_or(1, |branch| branch.heights.height())
     }
 
     /// Inserts a child. The caller updates the heights afterwards.
     pub(super) fn insert_child(&mut self, index: usize, child: NodeId) {
-        self.below_mut().children.insert(index, child);
+        self.branch_mut().children.insert(index, child);
     }
 
     /// Removes a child. The caller updates the heights afterwards.
     pub(super) fn remove_child(&mut self, child: NodeId) {
-        self.below_mut().children.remove(child);
+        self.branch_mut().children.remove(child);
     }
 
     /// Updates a child's height from `before` (`None` for a new child) to `after` (0 for a removed child).
-    pub(super) fn note_child_height(&mut self, before: Option<usize>, after: usize) {
-        let below = self.below_mut();
+    pub(super) fn update_child_height(&mut self, before: Option<usize>, after: usize) {
+        let branch = self.branch_mut();
         if let Some(before) = before {
-            below.heights.remove(before);
+            branch.heights.remove(before);
         }
         if after > 0 {
-            below.heights.add(after);
+            branch.heights.add(after);
         }
-        if below.children.is_empty() {
-            self.below = None;
+        if branch.children.is_empty() {
+            self.branch = None;
         }
     }
 
-    fn below_mut(&mut self) -> &mut Below {
-        Arc::make_mut(self.below.get_or_insert_default())
+    fn branch_mut(&mut self) -> &mut Branch {
+        Arc::make_mut(self.branch.get_or_insert_default())
     }
 }

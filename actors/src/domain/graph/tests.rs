@@ -123,31 +123,31 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     let before = graph.clone();
     assert_eq!(
         graph.insert(id(1), content("x"), None, 0),
-        Err(Misfit::NodeExists(id(1)))
+        Err(GraphError::NodeExists(id(1)))
     );
     assert_eq!(
         graph.insert(id(9), content("x"), Some(id(8)), 0),
-        Err(Misfit::NoSuchNode(id(8)))
+        Err(GraphError::NoSuchNode(id(8)))
     );
     assert_eq!(
         graph.insert(id(9), content("x"), None, 3),
-        Err(Misfit::IndexOutOfRange { index: 3, len: 2 })
+        Err(GraphError::IndexOutOfRange { index: 3, len: 2 })
     );
-    assert_eq!(graph.remove(id(2)), Err(Misfit::HasChildren(id(2))));
-    assert_eq!(graph.remove(id(9)), Err(Misfit::NoSuchNode(id(9))));
+    assert_eq!(graph.remove(id(2)), Err(GraphError::HasChildren(id(2))));
+    assert_eq!(graph.remove(id(9)), Err(GraphError::NoSuchNode(id(9))));
     assert_eq!(
         graph.unlink(None, id(2)),
-        Err(Misfit::NotAChild {
+        Err(GraphError::NotAChild {
             parent: None,
             child: id(2)
         })
     );
-    assert_eq!(graph.link(Some(id(3)), id(1), 0), Err(Misfit::Cycle(id(1))));
-    assert_eq!(graph.link(Some(id(1)), id(1), 0), Err(Misfit::Cycle(id(1))));
+    assert_eq!(graph.link(Some(id(3)), id(1), 0), Err(GraphError::Cycle(id(1))));
+    assert_eq!(graph.link(Some(id(1)), id(1), 0), Err(GraphError::Cycle(id(1))));
     assert_eq!(
         graph.link(None, id(1), 2),
-        Err(Misfit::IndexOutOfRange { index: 2, len: 1 })
+        Err(GraphError::IndexOutOfRange { index: 2, len: 1 })
     );
-    assert_eq!(graph.rename(id(9), "x".into()), Err(Misfit::NoSuchNode(id(9))));
+    assert_eq!(graph.rename(id(9), "x".into()), Err(GraphError::NoSuchNode(id(9))));
     assert_eq!(graph, before);
 }

@@ -116,6 +116,6 @@ fn its_text_has_one_spelling() {
         "+000000000abcdef",
         "00000000000abcdef",
     ] {
-        assert_eq!(text.parse::<StateHash>(), Err(NotAHash), "{text}");
+        assert_eq!(text.parse::<StateHash>(), Err(ParseStateHashError), "{text}");
     }
 }

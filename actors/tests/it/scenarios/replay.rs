@@ -6,7 +6,7 @@ use serde_json::json;
 use talus_actors::domain::{
     command::CommandType,
     event::Event,
-    graph::{Misfit, NodeContent},
+    graph::{GraphError, NodeContent},
     ids::{NodeId, Seq, TypeId},
     properties::Properties,
     recorded::{Recorded, Target},
@@ -31,7 +31,7 @@ fn replay(log: Vec<Recorded>) -> Result<Session, ReplayError> {
     Session::replay(genesis, rules, None, log.into_iter().map(Arc::new))
 }
 
-fn error(log: Vec<Recorded>) -> ReplayError {
+fn replay_error(log: Vec<Recorded>) -> ReplayError {
     replay(log).expect_err("the log is not sound")
 }
 
@@ -56,14 +56,14 @@ fn a_hole_is_found() {
         log.remove(index);
         log
     };
-    assert_eq!(error(without(0)), gap(0, 3));
-    assert_eq!(error(without(2)), gap(4, 7));
+    assert_eq!(replay_error(without(0)), gap(0, 3));
+    assert_eq!(replay_error(without(2)), gap(4, 7));
     let mut doubled = log();
     doubled.insert(1, doubled[0].clone());
-    assert_eq!(error(doubled), gap(2, 1));
+    assert_eq!(replay_error(doubled), gap(2, 1));
     let mut swapped = log();
     swapped.swap(1, 2);
-    assert_eq!(error(swapped), gap(2, 5));
+    assert_eq!(replay_error(swapped), gap(2, 5));
     let mut short = log();
     short[1].events.clear();
     short[1]
@@ -71,10 +71,10 @@ fn a_hole_is_found() {
         .extend(log()[1].events.iter().chain(&log()[2].events).cloned());
     // Without this line the hash would be reported first.
     short[1].outcome.state_hash = None;
-    assert_eq!(error(short), gap(5, 5));
+    assert_eq!(replay_error(short), gap(5, 5));
     let mut late = log();
     late[0].first_seq = Seq(u64::MAX);
-    assert_eq!(error(late), gap(0, u64::MAX));
+    assert_eq!(replay_error(late), gap(0, u64::MAX));
     assert_eq!(gap(4, 7).to_string(), "the record at 7 does not follow 4");
 }
 
@@ -84,7 +84,7 @@ fn an_empty_record_is_found() {
     let mut log = log();
     log[0].events.clear();
     log.truncate(1);
-    assert_eq!(error(log), ReplayError::Empty(Seq(1)));
+    assert_eq!(replay_error(log), ReplayError::Empty(Seq(1)));
 }
 
 fn content() -> NodeContent {
@@ -127,22 +127,22 @@ fn an_event_that_does_not_fit_is_found() {
         child_id,
         index: 0,
     };
-    let not_a_child = |parent, child| Misfit::NotAChild { parent, child };
-    let out_of_range = |index, len| Misfit::IndexOutOfRange { index, len };
-    for (event, misfit) in [
-        (created(a, None, 0), Misfit::NodeExists(a)),
-        (created(x, Some(node("y")), 0), Misfit::NoSuchNode(node("y"))),
+    let not_a_child = |parent, child| GraphError::NotAChild { parent, child };
+    let out_of_range = |index, len| GraphError::IndexOutOfRange { index, len };
+    for (event, error) in [
+        (created(a, None, 0), GraphError::NodeExists(a)),
+        (created(x, Some(node("y")), 0), GraphError::NoSuchNode(node("y"))),
         (created(x, None, 2), out_of_range(2, 1)),
         (created(x, Some(a), usize::MAX), out_of_range(usize::MAX, 1)),
-        (deleted(x), Misfit::NoSuchNode(x)),
-        (deleted(a), Misfit::HasChildren(a)),
-        (linked(x, Some(a), 0), Misfit::NoSuchNode(x)),
+        (deleted(x), GraphError::NoSuchNode(x)),
+        (deleted(a), GraphError::HasChildren(a)),
+        (linked(x, Some(a), 0), GraphError::NoSuchNode(x)),
         (linked(b, Some(a), 0), not_a_child(None, b)),
-        (linked(a, Some(b), 0), Misfit::Cycle(a)),
-        (linked(a, Some(a), 0), Misfit::Cycle(a)),
-        (linked(a, Some(x), 0), Misfit::NoSuchNode(x)),
+        (linked(a, Some(b), 0), GraphError::Cycle(a)),
+        (linked(a, Some(a), 0), GraphError::Cycle(a)),
+        (linked(a, Some(x), 0), GraphError::NoSuchNode(x)),
         (linked(a, None, 1), out_of_range(1, 0)),
-        (unlinked(x, None), Misfit::NoSuchNode(x)),
+        (unlinked(x, None), GraphError::NoSuchNode(x)),
         (unlinked(b, None), not_a_child(None, b)),
         (unlinked(b, Some(x)), not_a_child(Some(x), b)),
         (unlinked(a, Some(b)), not_a_child(Some(b), a)),
@@ -154,7 +154,7 @@ fn an_event_that_does_not_fit_is_found() {
                 after: property.1.clone(),
                 orphaned: false,
             },
-            Misfit::NoSuchNode(x),
+            GraphError::NoSuchNode(x),
         ),
         (
             Event::PropertyDeleted {
@@ -162,19 +162,19 @@ fn an_event_that_does_not_fit_is_found() {
                 property: property.0.clone(),
                 before: property.1.clone(),
             },
-            Misfit::NoSuchNode(x),
+            GraphError::NoSuchNode(x),
         ),
     ] {
         let mut log = log();
         log.truncate(3);
         log[2].events = vec![log[2].events[0].clone(), event.clone()];
-        let expected = ReplayError::Misfit { seq: Seq(6), misfit };
-        assert_eq!(error(log), expected, "{event:?}");
+        let expected = ReplayError::Graph { seq: Seq(6), error };
+        assert_eq!(replay_error(log), expected, "{event:?}");
     }
     let seq = Seq(6);
-    let told = ReplayError::Misfit {
+    let told = ReplayError::Graph {
         seq,
-        misfit: Misfit::NoSuchNode(x),
+        error: GraphError::NoSuchNode(x),
     };
     assert_eq!(
         told.to_string(),
@@ -196,11 +196,11 @@ fn an_undo_of_something_else_is_found() {
     };
     // The undo at 7 names the first command instead of the last, or no command, or another type.
     assert_eq!(
-        error(change(3, &|undo| undo.target = Some(first))),
+        replay_error(change(3, &|undo| undo.target = Some(first))),
         ReplayError::History(Seq(7))
     );
     assert_eq!(
-        error(change(3, &|undo| undo.target = None)),
+        replay_error(change(3, &|undo| undo.target = None)),
         ReplayError::History(Seq(7))
     );
     let another_kind = |undo: &mut Recorded| {
@@ -209,13 +209,13 @@ fn an_undo_of_something_else_is_found() {
             ..target
         });
     };
-    assert_eq!(error(change(3, &another_kind)), ReplayError::History(Seq(7)));
+    assert_eq!(replay_error(change(3, &another_kind)), ReplayError::History(Seq(7)));
     assert_eq!(
-        error(change(4, &|redo| redo.target = Some(first))),
+        replay_error(change(4, &|redo| redo.target = Some(first))),
         ReplayError::History(Seq(9))
     );
     assert_eq!(
-        error(change(4, &|redo| redo.target = None)),
+        replay_error(change(4, &|redo| redo.target = None)),
         ReplayError::History(Seq(9))
     );
     // An undo or redo with an empty history.
@@ -223,15 +223,15 @@ fn an_undo_of_something_else_is_found() {
         record.command_type = CommandType::Undo;
         record.target = Some(first);
     };
-    assert_eq!(error(change(0, &nothing_to_undo)), ReplayError::History(Seq(1)));
+    assert_eq!(replay_error(change(0, &nothing_to_undo)), ReplayError::History(Seq(1)));
     let nothing_to_redo = |record: &mut Recorded| {
         record.command_type = CommandType::Redo;
         record.target = Some(first);
     };
-    assert_eq!(error(change(0, &nothing_to_redo)), ReplayError::History(Seq(1)));
+    assert_eq!(replay_error(change(0, &nothing_to_redo)), ReplayError::History(Seq(1)));
     // After a new command no step can be redone.
     let forgotten = change(3, &|undo| undo.command_type = CommandType::UpdateProperty);
-    assert_eq!(error(forgotten), ReplayError::History(Seq(9)));
+    assert_eq!(replay_error(forgotten), ReplayError::History(Seq(9)));
     assert_eq!(
         ReplayError::History(Seq(9)).to_string(),
         "the undo or redo at 9 is not of the step that was next"
