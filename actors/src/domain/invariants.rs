@@ -123,15 +123,15 @@ fn check_state_hash(graph: &Graph) -> Result<(), Broken> {
 }
 
 /// Checks GR-4.
-fn check_siblings(siblings: &Siblings, whose: impl Fn() -> String) -> Result<(), Broken> {
+fn check_siblings(siblings: &Siblings, owner: impl Fn() -> String) -> Result<(), Broken> {
     let counted = siblings.iter().count();
     ensure(counted == siblings.len(), "GR-4", || {
-        format!("{} say they are {} and are {counted}", whose(), siblings.len())
+        format!("{} say they are {} and are {counted}", owner(), siblings.len())
     })?;
     for (index, id) in siblings.iter().enumerate() {
         let found = (siblings.get(index), siblings.position(id));
         ensure(found == (Some(id), Some(index)), "GR-4", || {
-            format!("{id} is at {index} of {}, which say {found:?}", whose())
+            format!("{id} is at {index} of {}, which say {found:?}", owner())
         })?;
     }
     Ok(())
@@ -180,11 +180,11 @@ fn check_contents(session: &Session) -> Result<(), Broken> {
         ensure(fault.is_none(), "GR-6", || {
             format!("node {id} is called {name:?}: {fault:?}")
         })?;
-        let kept_twice = properties
+        let name_as_property = properties
             .keys()
             .find(|key| is_name(session, node.content.type_id.as_str(), key));
-        ensure(kept_twice.is_none(), "GR-6", || {
-            format!("node {id} has the property {kept_twice:?}")
+        ensure(name_as_property.is_none(), "GR-6", || {
+            format!("node {id} has the property {name_as_property:?}")
         })?;
     }
     Ok(())
@@ -198,14 +198,14 @@ fn is_name(session: &Session, type_id: &str, property: &PropertyId) -> bool {
 }
 
 /// Returns the records of the replay window, oldest first.
-fn at_hand(session: &Session) -> Vec<&Recorded> {
+fn window_records(session: &Session) -> Vec<&Recorded> {
     let reached = (0..=session.seq().0).find_map(|seq| session.since(Seq(seq)));
     reached.map_or_else(Vec::new, |records| records.map(AsRef::as_ref).collect())
 }
 
 /// Checks SE-1 to SE-3.
 fn check_log(session: &Session) -> Result<(), Broken> {
-    let records = at_hand(session);
+    let records = window_records(session);
     let ends = records.last().map_or(Seq::ZERO, |last| last.seq());
     ensure(ends == session.seq(), "SE-1", || {
         format!("the last record ends at {ends}, the session at {}", session.seq())
@@ -238,21 +238,21 @@ fn check_log(session: &Session) -> Result<(), Broken> {
     })?;
     let Some(last) = records.last() else { return Ok(()) };
     let history = session.history();
-    let told = (
+    let recorded = (
         last.outcome.undo_available,
         last.outcome.redo_available,
         last.outcome.is_dirty,
         last.outcome.state_hash,
     );
     let state_hash = session.document().graph.state_hash();
-    let true_now = (
+    let actual = (
         history.undo_depth() > 0,
         history.next_redo().is_some(),
         session.is_dirty(),
         Some(state_hash),
     );
-    ensure(told == true_now, "SE-3", || {
-        format!("undo, redo, dirty, hash: told {told:?}, true {true_now:?}")
+    ensure(recorded == actual, "SE-3", || {
+        format!("undo, redo, dirty, hash: recorded {recorded:?}, true {actual:?}")
     })
 }
 
@@ -267,7 +267,7 @@ pub fn check_history(session: &Session) -> Result<(), Broken> {
         format!("the steps weigh {weighed} and say {}", history.weight_bytes())
     })?;
     let mut origins: Vec<Origin> = vec![Origin::default()];
-    for record in at_hand(session) {
+    for record in window_records(session) {
         if !origins.contains(&record.origin) {
             origins.push(record.origin.clone());
         }
@@ -279,14 +279,14 @@ pub fn check_history(session: &Session) -> Result<(), Broken> {
             Scope::Session
         };
         for force in [false, true] {
-            check_turn(session, &Command::Undo { scope, force }, &origin)?;
-            check_turn(session, &Command::Redo { scope, force }, &origin)?;
+            check_history_command(session, &Command::Undo { scope, force }, &origin)?;
+            check_history_command(session, &Command::Redo { scope, force }, &origin)?;
         }
     }
     Ok(())
 }
 
-fn check_turn(session: &Session, command: &Command, origin: &Origin) -> Result<(), Broken> {
+fn check_history_command(session: &Session, command: &Command, origin: &Origin) -> Result<(), Broken> {
     let context = Context {
         command_id: CommandId::new(Uuid::max()),
         origin: origin.clone(),
@@ -331,7 +331,7 @@ fn check_limits(session: &Session) -> Result<(), Broken> {
     let history = session.history();
     at_most(history.undo_depth(), limits.undo_depth_max, "undo_depth_max")?;
     at_most(history.undone(), limits.undo_depth_max, "undo_depth_max")?;
-    let records = at_hand(session);
+    let records = window_records(session);
     let events = records.iter().map(|record| record.len_on_wire()).sum();
     // The replay window keeps the latest record whatever its length.
     let most = limits

@@ -31,12 +31,12 @@ pub struct TemplateError {
 
 /// Location in the template, for error messages.
 #[derive(Clone)]
-struct At {
+struct Location {
     path: String,
     line: Option<u64>,
 }
 
-impl At {
+impl Location {
     fn fault(&self, field: &str, reason: impl Into<String>) -> TemplateError {
         let path = if self.path.is_empty() {
             field.to_owned()
@@ -86,7 +86,7 @@ impl Blueprint {
     /// # Errors
     /// Returns the first field at fault.
     pub fn build(id: TemplateId, document: TemplateDocument) -> Result<Self, TemplateError> {
-        let at = At {
+        let at = Location {
             path: String::new(),
             line: None,
         };
@@ -99,7 +99,7 @@ impl Blueprint {
         for (number, node_type) in document.node_types.iter().enumerate() {
             let at = at.item("node_types", number, node_type.line);
             let node_type = build_type(&at, node_type)?;
-            enter(&at, &mut index, number, &node_type.key, node_type.id.as_str())?;
+            index_item(&at, &mut index, number, &node_type.key, node_type.id.as_str())?;
             types.push(node_type);
         }
         let is_root = |node_type: &NodeType| node_type.features.iter().any(|feature| &**feature == "is_root");
@@ -118,8 +118,8 @@ impl Blueprint {
 }
 
 /// Indexes an item by its slug and its uuid. Both have to be unique.
-fn enter(
-    at: &At,
+fn index_item(
+    at: &Location,
     index: &mut BTreeMap<EcoString, usize>,
     number: usize,
     slug: &EcoString,
@@ -134,17 +134,17 @@ fn enter(
     Ok(())
 }
 
-fn build_type(at: &At, document: &NodeTypeDocument) -> Result<NodeType, TemplateError> {
+fn build_type(at: &Location, document: &NodeTypeDocument) -> Result<NodeType, TemplateError> {
     let key = at.required("id", document.id.as_ref())?;
     let name = at.required("label", document.label.as_ref())?;
     let id = TypeId::new(at.uuid(document.uuid.as_ref(), || derived_uuid("node_type", &key))?);
-    let features = features::of_type(document, &key);
+    let features = features::type_features(document, &key);
     let mut properties = Vec::new();
     let mut index = BTreeMap::new();
-    for (number, property) in features::complete(document, &features) {
+    for (number, property) in features::all_properties(document, &features) {
         let at = at.item("properties", number, property.line);
         let property = build_property(&at, &key, &property)?;
-        enter(&at, &mut index, properties.len(), &property.key, property.id.as_str())?;
+        index_item(&at, &mut index, properties.len(), &property.key, property.id.as_str())?;
         properties.push(property);
     }
     let primary_status = document.primary_status_property_id.as_ref();
@@ -156,7 +156,7 @@ fn build_type(at: &At, document: &NodeTypeDocument) -> Result<NodeType, Template
         allowed_asset_types: document.allowed_asset_types.clone(),
         features,
         look: document.look.clone(),
-        primary_status_property_id: primary_status.map(|reference| by_uuid(reference, &properties, &index)),
+        primary_status_property_id: primary_status.map(|reference| resolve_to_uuid(reference, &properties, &index)),
         defaults: defaults(&properties),
         properties,
         index,
@@ -165,13 +165,17 @@ fn build_type(at: &At, document: &NodeTypeDocument) -> Result<NodeType, Template
 
 /// Returns a reference to a property by uuid, as used outside the template. A reference to a property that the type
 /// does not have is returned unchanged.
-fn by_uuid(reference: &EcoString, properties: &[PropertyType], index: &BTreeMap<EcoString, usize>) -> EcoString {
+fn resolve_to_uuid(
+    reference: &EcoString,
+    properties: &[PropertyType],
+    index: &BTreeMap<EcoString, usize>,
+) -> EcoString {
     let named = find(index, reference).map(|at| &properties[at]);
     let known = named.or_else(|| properties.iter().find(|property| property.role == *reference));
     known.map_or_else(|| reference.clone(), |property| property.id.as_str().into())
 }
 
-fn build_property(at: &At, type_slug: &str, document: &PropertyDocument) -> Result<PropertyType, TemplateError> {
+fn build_property(at: &Location, type_slug: &str, document: &PropertyDocument) -> Result<PropertyType, TemplateError> {
     let key = at.required("id", document.id.as_ref())?;
     let name = at.required("label", document.label.as_ref())?;
     let word = at.required("type", document.kind.as_ref())?;
@@ -207,7 +211,11 @@ fn build_property(at: &At, type_slug: &str, document: &PropertyDocument) -> Resu
     })
 }
 
-fn build_options(at: &At, namespace: &str, documents: &[OptionDocument]) -> Result<Vec<SelectOption>, TemplateError> {
+fn build_options(
+    at: &Location,
+    namespace: &str,
+    documents: &[OptionDocument],
+) -> Result<Vec<SelectOption>, TemplateError> {
     let mut options: Vec<SelectOption> = Vec::new();
     for (number, document) in documents.iter().enumerate() {
         let at = at.item("options", number, document.line);

@@ -24,7 +24,7 @@ const DAYS: [&str; 7] = [
 ];
 
 /// Returns the features of a type without duplicates. The slug `person` implies the feature `is_person`.
-pub(super) fn of_type(node_type: &NodeTypeDocument, slug: &str) -> Vec<EcoString> {
+pub(super) fn type_features(node_type: &NodeTypeDocument, slug: &str) -> Vec<EcoString> {
     let mut features: Vec<EcoString> = Vec::new();
     let implied = (slug == "person").then(|| PERSON.into());
     for feature in node_type.features.iter().cloned().chain(implied) {
@@ -37,46 +37,47 @@ pub(super) fn of_type(node_type: &NodeTypeDocument, slug: &str) -> Vec<EcoString
 
 /// Returns the properties of a type, each with its number: its own properties, then those of its features. The number
 /// of an own property is its position in the template, for error messages.
-pub(super) fn complete(node_type: &NodeTypeDocument, features: &[EcoString]) -> Vec<(usize, PropertyDocument)> {
+pub(super) fn all_properties(node_type: &NodeTypeDocument, features: &[EcoString]) -> Vec<(usize, PropertyDocument)> {
     let mut properties = node_type.properties.clone();
     for feature in features {
-        for property in of_feature(feature) {
-            place(&mut properties, feature, property);
+        for property in feature_properties(feature) {
+            merge_property(&mut properties, feature, property);
         }
     }
     let numbered = properties.into_iter().enumerate();
-    numbered
-        .filter(|(_, property)| !is_left_over(property, features))
-        .collect()
+    numbered.filter(|(_, property)| !is_stale(property, features)).collect()
 }
 
 /// Ensures that a feature's property is present exactly once.
-fn place(properties: &mut Vec<PropertyDocument>, feature: &str, property: PropertyDocument) {
+fn merge_property(properties: &mut Vec<PropertyDocument>, feature: &str, property: PropertyDocument) {
     let Some(slug) = property.id.clone() else { return };
-    let beside: EcoString = format!("_feat_{feature}_{slug}").into();
+    let separate_slug: EcoString = format!("_feat_{feature}_{slug}").into();
     let is_known_as = |own: &PropertyDocument| own.role.as_ref() == Some(&slug);
-    let is_it = |own: &PropertyDocument| {
-        own.id.as_ref() == Some(&slug) || own.id.as_ref() == Some(&beside) || (own.injected && is_known_as(own))
+    let is_same = |own: &PropertyDocument| {
+        own.id.as_ref() == Some(&slug) || own.id.as_ref() == Some(&separate_slug) || (own.injected && is_known_as(own))
     };
-    let Some(at) = properties.iter().position(is_it) else {
+    let Some(at) = properties.iter().position(is_same) else {
         properties.push(property);
         return;
     };
     let own = &mut properties[at];
-    let is_generated = own.injected || own.id.as_ref() == Some(&beside) || is_known_as(own);
+    let is_generated = own.injected || own.id.as_ref() == Some(&separate_slug) || is_known_as(own);
     if own.locked && is_generated {
         refresh(own, property);
     } else if own.locked || own.injected {
-        fill(own, property);
+        fill_absent(own, property);
     } else {
         // The author's own property keeps its slug, and the feature's property gets a generated slug.
         let property = PropertyDocument {
-            id: Some(beside.clone()),
+            id: Some(separate_slug.clone()),
             role: Some(slug),
             ..property
         };
-        match properties.iter_mut().find(|own| own.id.as_ref() == Some(&beside)) {
-            Some(there) => fill(there, property),
+        match properties
+            .iter_mut()
+            .find(|own| own.id.as_ref() == Some(&separate_slug))
+        {
+            Some(there) => fill_absent(there, property),
             None => properties.push(property),
         }
     }
@@ -105,7 +106,7 @@ fn refresh(own: &mut PropertyDocument, property: PropertyDocument) {
 }
 
 /// Completes a property that represents the feature's property: the feature defines every absent field.
-fn fill(own: &mut PropertyDocument, property: PropertyDocument) {
+fn fill_absent(own: &mut PropertyDocument, property: PropertyDocument) {
     let is_alike = own.kind == property.kind;
     own.options = own.options.take().or(property.options);
     own.default = own.default.take().or_else(|| {
@@ -125,19 +126,19 @@ fn fill(own: &mut PropertyDocument, property: PropertyDocument) {
 }
 
 /// Returns true for a saved property of a feature that the type no longer has.
-fn is_left_over(property: &PropertyDocument, features: &[EcoString]) -> bool {
+fn is_stale(property: &PropertyDocument, features: &[EcoString]) -> bool {
     let is_of = |feature: &str| {
-        let slugs = of_feature(feature).into_iter().map(|of_feature| of_feature.id);
+        let slugs = feature_properties(feature).into_iter().map(|property| property.id);
         slugs
             .into_iter()
             .any(|slug| slug == property.id || slug == property.role)
     };
-    let gone = [SCHEDULING, BUDGETING, PERSON].into_iter();
-    let mut gone = gone.filter(|known| !features.iter().any(|feature| feature == known));
-    property.injected && property.locked && gone.any(is_of)
+    let removed = [SCHEDULING, BUDGETING, PERSON].into_iter();
+    let mut removed = removed.filter(|known| !features.iter().any(|feature| feature == known));
+    property.injected && property.locked && removed.any(is_of)
 }
 
-fn of_feature(feature: &str) -> Vec<PropertyDocument> {
+fn feature_properties(feature: &str) -> Vec<PropertyDocument> {
     match feature {
         SCHEDULING => scheduling(),
         BUDGETING => budgeting(),

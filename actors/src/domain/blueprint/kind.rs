@@ -73,22 +73,22 @@ impl PropertyKind {
     }
 
     pub(super) fn check(&self, value: &Value, node_exists: &dyn Fn(NodeId) -> bool) -> Result<Value, InvalidValue> {
-        let kept = |fits: bool| if fits { Ok(value.clone()) } else { Err(self.invalid()) };
+        let accept_if = |fits: bool| if fits { Ok(value.clone()) } else { Err(self.invalid()) };
         match (self, value) {
             (Self::Other(_), _) | (_, Value::Null) => Ok(value.clone()),
-            (Self::Text(_), _) => kept(matches!(value, Value::Text(_))),
+            (Self::Text(_), _) => accept_if(matches!(value, Value::Text(_))),
             // Forms send an empty string for an emptied field.
             (Self::Number(_), Value::Text(text)) if text.is_empty() => Ok(Value::Null),
-            (Self::Number(_), Value::Text(text)) => kept(is_number(text)),
-            (Self::Number(_), _) => kept(matches!(value, Value::Number(_))),
-            (Self::Checkbox, _) => kept(matches!(value, Value::Bool(_))),
-            (Self::Date, _) => kept(value.as_text().is_some_and(is_date)),
-            (Self::Object, _) => kept(matches!(value, Value::Object(_))),
-            (Self::NodeReference, Value::List(nodes)) => kept(nodes.iter().all(|node| is_node(node, node_exists))),
-            (Self::NodeReference, _) => kept(is_node(value, node_exists)),
+            (Self::Number(_), Value::Text(text)) => accept_if(is_number(text)),
+            (Self::Number(_), _) => accept_if(matches!(value, Value::Number(_))),
+            (Self::Checkbox, _) => accept_if(matches!(value, Value::Bool(_))),
+            (Self::Date, _) => accept_if(value.as_text().is_some_and(is_date)),
+            (Self::Object, _) => accept_if(matches!(value, Value::Object(_))),
+            (Self::NodeReference, Value::List(nodes)) => accept_if(nodes.iter().all(|node| is_node(node, node_exists))),
+            (Self::NodeReference, _) => accept_if(is_node(value, node_exists)),
             (Self::Select(options), _) => value
                 .as_text()
-                .and_then(|text| choose(options, text))
+                .and_then(|text| find_option(options, text))
                 .map(|option| Value::Text(option.id.clone()))
                 .ok_or_else(|| self.invalid()),
         }
@@ -120,7 +120,7 @@ impl PropertyKind {
 }
 
 /// Returns the option with the id, or else the option with the name.
-fn choose<'a>(options: &'a [SelectOption], text: &str) -> Option<&'a SelectOption> {
+fn find_option<'a>(options: &'a [SelectOption], text: &str) -> Option<&'a SelectOption> {
     let by_id = options.iter().find(|option| *option.id == *text);
     by_id.or_else(|| options.iter().find(|option| *option.name == *text))
 }
