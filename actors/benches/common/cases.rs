@@ -35,9 +35,9 @@ pub fn cases(nodes: &[NodeId]) -> Vec<Case> {
     };
     let case = |name, before: &[&Command], command, after: &[&Command]| Case {
         name,
-        before: before.iter().map(|&it| it.clone()).collect(),
+        before: before.iter().map(|&command| command.clone()).collect(),
         command,
-        after: after.iter().map(|&it| it.clone()).collect(),
+        after: after.iter().map(|&command| command.clone()).collect(),
     };
     let set = update(leaf, 1);
     vec![

@@ -77,7 +77,7 @@ impl Subject {
     pub fn tree(nodes: usize) -> Self {
         let mut subject = Self::empty();
         subject.nodes = (0..nodes).map(node_id).collect();
-        let parent = |number: usize| number.checked_sub(1).map(|it| node_id(it / CHILDREN));
+        let parent = |number: usize| number.checked_sub(1).map(|index| node_id(index / CHILDREN));
         let commands: Vec<_> = (0..nodes)
             .map(|number| create(node_id(number), parent(number)))
             .collect();
@@ -95,7 +95,7 @@ impl Subject {
         let Ok(Proposal::Change(proposed)) = propose(&self.session, command, &context) else {
             unreachable!("{command:?} changes something");
         };
-        let carried_out = self.session.carry_out(proposed);
-        carried_out.expect("it was decided on this session").0
+        let committed = self.session.carry_out(proposed);
+        committed.expect("it was decided on this session").0
     }
 }

@@ -149,7 +149,7 @@ impl Bench {
     /// Panics if the decided events do not fit the session, which is a defect that tests look for.
     pub fn submit_with(&mut self, command: &Command, context: &Context) -> Result<Decision, Rejection> {
         self.commands += 1;
-        let decision = match self.told_by_the_log(context.command_id) {
+        let decision = match self.find_logged(context.command_id) {
             Some(recorded) => Decision::Answer(again(&recorded, command)?),
             None => decide(&self.session, command, context)?,
         };
@@ -168,7 +168,7 @@ impl Bench {
 
     /// Returns the record of a command that the replay window no longer contains. A session actor asks its log as well
     /// (P4).
-    fn told_by_the_log(&self, command_id: CommandId) -> Option<Arc<Recorded>> {
+    fn find_logged(&self, command_id: CommandId) -> Option<Arc<Recorded>> {
         if self.session.remembers_everything() || self.session.recent(command_id).is_some() {
             return None;
         }

@@ -74,14 +74,14 @@ pub enum Edit {
         /// Place among the siblings.
         place: Place,
         /// Allows a child that is already linked, and a parent below the child.
-        careless: bool,
+        allow_invalid: bool,
     },
     /// `UnlinkNode`
     Unlink {
         /// Child to unlink.
         child: Pick,
         /// Wrong parent. `None` names the child's own parent.
-        stranger: Option<Pick>,
+        wrong_parent: Option<Pick>,
     },
     /// `MoveNode`
     Move {
@@ -92,7 +92,7 @@ pub enum Edit {
         /// Place among the siblings.
         place: Place,
         /// Allows a parent below the node.
-        careless: bool,
+        allow_invalid: bool,
     },
     /// `ReorderNode`
     Reorder {
@@ -132,7 +132,7 @@ pub enum Pick {
 #[derive(Debug, Clone, Copy)]
 pub enum NewId {
     /// Id derived from the command's id.
-    Minted,
+    Derived,
     /// Id chosen by the client, from a small set, so that deleted ids occur again.
     Chosen(u8),
     /// Id of an existing node.
@@ -234,11 +234,11 @@ pub fn edit() -> BoxedStrategy<Edit> {
             Edit::Create { id, node_type, parent, place, name, properties }
         }),
         3 => pick().prop_map(Edit::Delete),
-        8 => (pick(), pick(), place(), careless())
-            .prop_map(|(child, parent, place, careless)| Edit::Link { child, parent, place, careless }),
-        4 => (pick(), option::weighted(0.1, pick())).prop_map(|(child, stranger)| Edit::Unlink { child, stranger }),
-        9 => (pick(), option::weighted(0.75, pick()), place(), careless())
-            .prop_map(|(node, parent, place, careless)| Edit::Move { node, parent, place, careless }),
+        8 => (pick(), pick(), place(), allow_invalid())
+            .prop_map(|(child, parent, place, allow_invalid)| Edit::Link { child, parent, place, allow_invalid }),
+        4 => (pick(), option::weighted(0.1, pick())).prop_map(|(child, wrong_parent)| Edit::Unlink { child, wrong_parent }),
+        9 => (pick(), option::weighted(0.75, pick()), place(), allow_invalid())
+            .prop_map(|(node, parent, place, allow_invalid)| Edit::Move { node, parent, place, allow_invalid }),
         6 => (pick(), place()).prop_map(|(node, place)| Edit::Reorder { node, place }),
         12 => (pick(), property_pick(), value_pick())
             .prop_map(|(node, property, value)| Edit::Update { node, property, value }),
@@ -251,13 +251,13 @@ fn pick() -> BoxedStrategy<Pick> {
     prop_oneof![40 => any::<Index>().prop_map(Pick::Known), 1 => any::<u8>().prop_map(Pick::Unknown)].boxed()
 }
 
-fn careless() -> impl Strategy<Value = bool> {
+fn allow_invalid() -> impl Strategy<Value = bool> {
     proptest::bool::weighted(0.1)
 }
 
 fn new_id() -> BoxedStrategy<NewId> {
     prop_oneof![
-        8 => Just(NewId::Minted),
+        8 => Just(NewId::Derived),
         8 => any::<u8>().prop_map(NewId::Chosen),
         1 => any::<Index>().prop_map(NewId::Taken),
     ]

@@ -28,9 +28,9 @@ impl Choice {
     pub fn resolve(&self, bench: &Bench) -> Sent {
         let session = bench.session();
         let context = bench.next_context();
-        let here = Here::new(session.document(), session.rules());
+        let resolver = Resolver::new(session.document(), session.rules());
         let command = match self {
-            Self::Edit(edit) => here.command(edit),
+            Self::Edit(edit) => resolver.command(edit),
             Self::Batch { edits, keep_refused } => batch(session, context.command_id, edits, *keep_refused),
             Self::Undo => Command::undo(Scope::Session),
             Self::Redo { insist } if *insist || session.history().next_redo().is_some() => {
@@ -48,13 +48,13 @@ impl Choice {
                 from_file: !keep_extras,
                 template_id: None,
             },
-            Self::Resend(which) => match chosen(bench.accepted(), *which) {
+            Self::Resend(which) => match choose(bench.accepted(), *which) {
                 Some(sent) => return sent.clone(),
                 None => Command::redo(Scope::Session),
             },
             Self::Reuse(which, edit) => {
-                let command = here.command(edit);
-                let used = chosen(bench.accepted(), *which);
+                let command = resolver.command(edit);
+                let used = choose(bench.accepted(), *which);
                 let command_id = used.map_or(context.command_id, |sent| sent.context.command_id);
                 let context = Context { command_id, ..context };
                 return Sent { command, context };
@@ -65,7 +65,7 @@ impl Choice {
                     expected_seq,
                     ..context
                 };
-                let command = here.command(edit);
+                let command = resolver.command(edit);
                 return Sent { command, context };
             }
         };
@@ -79,7 +79,7 @@ fn at(last: Seq, pick: Index) -> Seq {
     Seq(pick.index(reach) as u64)
 }
 
-fn chosen<T>(items: &[T], pick: Index) -> Option<&T> {
+fn choose<T>(items: &[T], pick: Index) -> Option<&T> {
     if items.is_empty() { None } else { Some(pick.get(items)) }
 }
 
@@ -96,22 +96,22 @@ fn batch(session: &Session, command_id: CommandId, edits: &[Edit], keep_refused:
             template_id: None,
         })
         .expect("loading is always allowed");
-    let mut minted = 0;
+    let mut derived_ids = 0;
     let mut commands = Vec::new();
     for edit in edits {
-        let command = Here::new(draft.session().document(), session.rules()).command(edit);
+        let command = Resolver::new(draft.session().document(), session.rules()).command(edit);
         let mut tried = command.clone();
         // Id that the batch will derive for the node. Later choices may reference it.
-        let mints = match &mut tried {
+        let derives_id = match &mut tried {
             Command::CreateNode(create) if create.node_id.is_none() => {
-                create.node_id = Some(command_id.node(minted));
+                create.node_id = Some(command_id.node(derived_ids));
                 true
             }
             _ => false,
         };
-        let fits = draft.submit(&tried).is_ok();
-        minted += u32::from(fits && mints);
-        if fits || keep_refused {
+        let is_accepted = draft.submit(&tried).is_ok();
+        derived_ids += u32::from(is_accepted && derives_id);
+        if is_accepted || keep_refused {
             commands.push(command);
         }
     }
@@ -120,7 +120,7 @@ fn batch(session: &Session, command_id: CommandId, edits: &[Edit], keep_refused:
 
 impl Edit {
     /// Returns true if the edit can be resolved without nodes, or references an unknown node on purpose.
-    const fn is_about_strangers(&self) -> bool {
+    const fn needs_no_existing_node(&self) -> bool {
         match self {
             Self::Create { .. } => true,
             Self::Delete(node)
@@ -135,12 +135,12 @@ impl Edit {
 }
 
 /// Graph and template that choices are resolved on.
-struct Here<'a> {
+struct Resolver<'a> {
     graph: &'a Graph,
     blueprint: Option<&'a Blueprint>,
 }
 
-impl<'a> Here<'a> {
+impl<'a> Resolver<'a> {
     fn new(document: &'a Document, rules: &'a Rules) -> Self {
         Self {
             graph: &document.graph,
@@ -149,7 +149,7 @@ impl<'a> Here<'a> {
     }
 
     fn command(&self, edit: &Edit) -> Command {
-        if self.graph.is_empty() && !edit.is_about_strangers() {
+        if self.graph.is_empty() && !edit.needs_no_existing_node() {
             return self.create_root();
         }
         match edit {
@@ -168,20 +168,20 @@ impl<'a> Here<'a> {
                 child,
                 parent,
                 place,
-                careless,
+                allow_invalid,
             } => {
-                let child_id = self.node_that(*child, |_, node| *careless || node.parent().is_none());
-                let parent_id = self.node_that(*parent, |id, _| *careless || !self.is_within(id, child_id));
+                let child_id = self.choose_node(*child, |_, node| *allow_invalid || node.parent().is_none());
+                let parent_id = self.choose_node(*parent, |id, _| *allow_invalid || !self.is_within(id, child_id));
                 Command::LinkNode {
                     parent_id,
                     child_id,
                     index: self.index(Some(parent_id), *place, 0),
                 }
             }
-            Edit::Unlink { child, stranger } => {
-                let child_id = self.node_that(*child, |_, node| node.parent().is_some());
+            Edit::Unlink { child, wrong_parent } => {
+                let child_id = self.choose_node(*child, |_, node| node.parent().is_some());
                 let own = self.graph.node(child_id).and_then(Node::parent);
-                let parent_id = stranger.map(|pick| self.node(pick)).or(own);
+                let parent_id = wrong_parent.map(|pick| self.node(pick)).or(own);
                 Command::UnlinkNode {
                     parent_id: parent_id.unwrap_or_else(|| unknown(0)),
                     child_id,
@@ -191,14 +191,14 @@ impl<'a> Here<'a> {
                 node,
                 parent,
                 place,
-                careless,
+                allow_invalid,
             } => {
                 let node_id = self.node(*node);
-                let is_free = |id: NodeId, _: &Node| *careless || !self.is_within(id, node_id);
+                let is_free = |id: NodeId, _: &Node| *allow_invalid || !self.is_within(id, node_id);
                 let has_free = self.graph.nodes().any(|(id, node)| is_free(id, node));
                 // Without another node, the node stays among the roots.
                 let parent = parent.filter(|pick| matches!(pick, Pick::Unknown(_)) || has_free);
-                let new_parent_id = parent.map(|pick| self.node_that(pick, is_free));
+                let new_parent_id = parent.map(|pick| self.choose_node(pick, is_free));
                 let stays = self
                     .graph
                     .node(node_id)
@@ -262,19 +262,19 @@ impl<'a> Here<'a> {
         let parent_id = parent.map(|pick| self.node(pick));
         let node_type = self.node_type(parent_id, node_type);
         let node_id = match id {
-            NewId::Minted => None,
+            NewId::Derived => None,
             NewId::Chosen(number) => Some(NodeId::new(Uuid::from_u128(0xc05e_0000 | u128::from(number)))),
             NewId::Taken(pick) => Some(self.node(Pick::Known(pick))),
         };
-        let like_new = NodeContent {
+        let new_content = NodeContent {
             name: CreateNode::DEFAULT_NAME.into(),
             type_id: TypeId::new(node_type.clone()),
             properties: Properties::new(),
             metadata: None,
         };
         let set = properties.iter().map(|(property, value)| {
-            let property = self.property(Some(&like_new), *property);
-            let value = self.value(Some(&like_new), &property, value);
+            let property = self.property(Some(&new_content), *property);
+            let value = self.value(Some(&new_content), &property, value);
             (property, value)
         });
         Command::CreateNode(CreateNode {
@@ -288,7 +288,7 @@ impl<'a> Here<'a> {
     }
 
     fn node(&self, pick: Pick) -> NodeId {
-        self.node_that(pick, |_, _| true)
+        self.choose_node(pick, |_, _| true)
     }
 
     fn is_within(&self, id: NodeId, top: NodeId) -> bool {
@@ -296,13 +296,13 @@ impl<'a> Here<'a> {
     }
 
     /// Returns a node that satisfies the predicate, or any node if none does.
-    fn node_that(&self, pick: Pick, is_so: impl Fn(NodeId, &Node) -> bool) -> NodeId {
+    fn choose_node(&self, pick: Pick, matches: impl Fn(NodeId, &Node) -> bool) -> NodeId {
         let index = match pick {
             Pick::Known(index) => index,
             Pick::Unknown(number) => return unknown(number),
         };
-        let (so, other): (Vec<_>, Vec<_>) = self.graph.nodes().partition(|(id, node)| is_so(*id, node));
-        let ids = chosen(&so, index).or_else(|| chosen(&other, index));
+        let (matching, other): (Vec<_>, Vec<_>) = self.graph.nodes().partition(|(id, node)| matches(*id, node));
+        let ids = choose(&matching, index).or_else(|| choose(&other, index));
         ids.map_or_else(|| unknown(0), |(id, _)| *id)
     }
 
@@ -327,7 +327,7 @@ impl<'a> Here<'a> {
         let Some(blueprint) = self.blueprint else {
             return match pick.which {
                 Which::Fitting(index) | Which::Known(index) => (*index.get(&FREE)).into(),
-                Which::Unknown => "nobody expects this".into(),
+                Which::Unknown => "unknown type".into(),
             };
         };
         let parent_type = parent
@@ -341,28 +341,28 @@ impl<'a> Here<'a> {
             .filter(|child| parent_type.is_none_or(|parent| parent.allows_child(child)))
             .collect();
         let found = match pick.which {
-            Which::Fitting(index) => chosen(&allowed, index),
-            Which::Known(index) => chosen(&all, index),
+            Which::Fitting(index) => choose(&allowed, index),
+            Which::Known(index) => choose(&all, index),
             Which::Unknown => None,
         };
         match found {
             Some(found) if pick.by_id => found.id.as_str().into(),
             Some(found) => found.key.clone(),
-            None => "nobody expects this".into(),
+            None => "unknown type".into(),
         }
     }
 
     fn property(&self, content: Option<&NodeContent>, pick: PropertyPick) -> EcoString {
         const FREE: [&str; 6] = ["name", "color", "size", "due date", "größe", "notes"];
-        const STRANGE: &str = "nobody has this";
+        const UNKNOWN: &str = "unknown property";
         let node_type = content.and_then(|content| self.type_of(content));
         let properties: Vec<_> = node_type.iter().flat_map(|node_type| node_type.properties()).collect();
         let set: Vec<_> = content.iter().flat_map(|content| content.properties.keys()).collect();
         match (pick.which, self.blueprint) {
-            (Which::Unknown, _) => STRANGE.into(),
+            (Which::Unknown, _) => UNKNOWN.into(),
             (Which::Known(index), _) if !set.is_empty() => index.get(&set).as_str().into(),
             (Which::Fitting(index) | Which::Known(index), None) => (*index.get(&FREE)).into(),
-            (Which::Fitting(index) | Which::Known(index), Some(_)) => match chosen(&properties, index) {
+            (Which::Fitting(index) | Which::Known(index), Some(_)) => match choose(&properties, index) {
                 Some(found) if pick.by_id => found.id.as_str().into(),
                 Some(found) => found.key.clone(),
                 None => PropertyId::NAME.into(),
@@ -410,7 +410,7 @@ impl<'a> Here<'a> {
             (PropertyKind::Checkbox, _) => Value::Bool(number.is_multiple_of(2)),
             (PropertyKind::Date, _) => Value::text(format!("2026-02-{:02}", number + 1)),
             (PropertyKind::Object, other) => Value::Object(Arc::new(BTreeMap::from([("is".into(), other.clone())]))),
-            (PropertyKind::Select(options), other) => match chosen(options, pick) {
+            (PropertyKind::Select(options), other) => match choose(options, pick) {
                 Some(option) if matches!(other, Value::Text(_)) => Value::Text(option.name.clone()),
                 Some(option) => Value::Text(option.id.clone()),
                 None => Value::Null,

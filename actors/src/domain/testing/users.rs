@@ -73,12 +73,12 @@ pub struct Turn {
     /// Acting user.
     pub user: User,
     /// Action of the user.
-    pub deed: Deed,
+    pub action: UserAction,
 }
 
 /// Action of a user.
 #[derive(Debug, Clone)]
-pub enum Deed {
+pub enum UserAction {
     /// Choice of a plan.
     Choice(Choice),
     /// Undo of a step.
@@ -110,12 +110,14 @@ pub fn turns(len: impl Into<collection::SizeRange>) -> impl Strategy<Value = Vec
 /// Generates an action. At least two in five are an undo or redo.
 pub fn turn() -> BoxedStrategy<Turn> {
     let force = || proptest::bool::weighted(0.3);
-    let deed = prop_oneof![
-        6 => choice().prop_map(Deed::Choice),
-        2 => (scope(), force()).prop_map(|(scope, force)| Deed::Undo { scope, force }),
-        2 => (scope(), force()).prop_map(|(scope, force)| Deed::Redo { scope, force }),
+    let action = prop_oneof![
+        6 => choice().prop_map(UserAction::Choice),
+        2 => (scope(), force()).prop_map(|(scope, force)| UserAction::Undo { scope, force }),
+        2 => (scope(), force()).prop_map(|(scope, force)| UserAction::Redo { scope, force }),
     ];
-    (User::any(), deed).prop_map(|(user, deed)| Turn { user, deed }).boxed()
+    (User::any(), action)
+        .prop_map(|(user, action)| Turn { user, action })
+        .boxed()
 }
 
 impl Turn {
@@ -129,15 +131,15 @@ impl Turn {
             },
             ..sent
         };
-        match &self.deed {
+        match &self.action {
             // A retry keeps its original sender.
-            Deed::Choice(choice @ Choice::Resend(_)) => choice.resolve(bench),
-            Deed::Choice(choice) => of_user(choice.resolve(bench)),
-            Deed::Undo { scope, force } => {
+            UserAction::Choice(choice @ Choice::Resend(_)) => choice.resolve(bench),
+            UserAction::Choice(choice) => of_user(choice.resolve(bench)),
+            UserAction::Undo { scope, force } => {
                 let (scope, force) = (*scope, *force);
                 of_user(next(bench, Command::Undo { scope, force }))
             }
-            Deed::Redo { scope, force } => {
+            UserAction::Redo { scope, force } => {
                 let (scope, force) = (*scope, *force);
                 of_user(next(bench, Command::Redo { scope, force }))
             }

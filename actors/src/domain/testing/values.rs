@@ -61,18 +61,18 @@ pub fn value() -> BoxedStrategy<Value> {
     let object = |members: BTreeMap<EcoString, Value>| Value::Object(Arc::new(members));
     scalar()
         .prop_recursive(3, 12, 4, move |part| {
-            let peculiar = (peculiar_key(), part.clone(), part.clone())
+            let reserved = (reserved_key(), part.clone(), part.clone())
                 .prop_map(move |(key, one, other)| object(BTreeMap::from([(key, one), ("a".into(), other)])));
             prop_oneof![
                 4 => collection::vec(part.clone(), 0..4).prop_map(|items| Value::List(items.into())),
                 4 => collection::btree_map(text(), part, 0..4).prop_map(object),
-                1 => peculiar,
+                1 => reserved,
             ]
         })
         .boxed()
 }
 
-fn peculiar_key() -> impl Strategy<Value = EcoString> {
+fn reserved_key() -> impl Strategy<Value = EcoString> {
     const KEYS: &[&str] = &[
         "$serde_json::private::Number",
         "$serde_json::private::RawValue",
