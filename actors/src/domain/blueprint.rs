@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn derived_uuids_are_the_predecessors() {
+    fn derived_uuids_match_predecessor() {
         for (namespace, name, uuid) in [
             ("node_type", "root", "dda577b6-9f7c-8feb-e893-5e6f32522a56"),
             ("property.root", "name", "fa022033-b113-6c72-9d43-23ffbb36331a"),

@@ -349,7 +349,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_uuid_has_one_spelling() {
+    fn uuid_has_one_spelling() {
         let text = "67E55044-10B1-426F-9247-BB680E5FE0C8";
         let id: NodeId = text.parse().expect("upper case is accepted");
         assert_eq!(id.to_string(), text.to_lowercase());
@@ -367,7 +367,7 @@ mod tests {
     proptest::proptest! {
         /// Stored maps and lists are sorted by the bytes of the ids, so the order must not change.
         #[test]
-        fn ids_are_in_the_order_of_their_bytes(one: [u8; 16], other: [u8; 16], same in 0_usize..16) {
+        fn ids_are_ordered_by_bytes(one: [u8; 16], other: [u8; 16], same in 0_usize..16) {
             let other: [u8; 16] = std::array::from_fn(|at| if at < same { one[at] } else { other[at] });
             let ids = [one, other].map(|bytes| NodeId::new(Uuid::from_bytes(bytes)));
             proptest::prop_assert_eq!(ids[0].cmp(&ids[1]), one.cmp(&other));
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_is_eight_lowercase_digits() {
+    fn epoch_is_eight_lowercase_digits() {
         assert_eq!(Epoch::new(0xbeef).to_string(), "0000beef");
         assert_eq!("0000beef".parse(), Ok(Epoch::new(0xbeef)));
         for other in ["0000BEEF", "beef", "+000beef", "0000beefa"] {
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_never_paths() {
+    fn name_ids_reject_paths() {
         for path in ["..", "../x", "a/b", ".hidden", "", "a b", "ä"] {
             assert!(path.parse::<TemplateId>().is_err(), "{path}");
             assert!(path.parse::<ProjectId>().is_err(), "{path}");
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timestamp_reads_as_rfc_3339_with_milliseconds() {
+    fn timestamp_formats_as_rfc_3339_with_milliseconds() {
         assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000Z");
         assert_eq!(Timestamp(1_700_000_000_050).to_string(), "2023-11-14T22:13:20.050Z");
         assert_eq!(Timestamp(i64::MAX).to_string(), "9999-12-30T22:00:00.999Z");

@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_can_be_seen_and_fits_a_line() {
+    fn name_is_visible_and_fits_a_line() {
         let limits = Limits {
             name_chars_max: 5,
             ..Limits::default()
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_neither_too_large_nor_too_deep() {
+    fn value_respects_size_and_depth() {
         let limits = Limits {
             value_bytes_max: 200,
             ..Limits::default()

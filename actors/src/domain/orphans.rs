@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn list_has_each_orphan_once_and_is_gone_when_it_is_empty() {
+    fn orphan_list_is_unique_and_removed_when_empty() {
         let mut metadata = None;
         let mut told = |property: &str, is_orphaned: bool| {
             set_orphaned(&mut metadata, &PropertyId::new(property), is_orphaned);

@@ -161,7 +161,7 @@ mod tests {
     proptest! {
         /// Properties behave like a `BTreeMap`, and changes do not affect clones.
         #[test]
-        fn properties_are_a_map(first in entries(), then in entries(), without in entries()) {
+        fn properties_behave_like_map(first in entries(), then in entries(), without in entries()) {
             let mut properties: Properties = first.iter().cloned().collect();
             let mut reference: BTreeMap<_, _> = first.into_iter().collect();
             prop_assert_eq!(&map(&properties), &reference);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_shares_what_it_holds() {
+    fn properties_clone_shares_storage() {
         let properties = Properties::from([(PropertyId::new("color"), Value::text("red"))]);
         assert!(std::ptr::eq(properties.0.as_ptr(), properties.clone().0.as_ptr()));
     }

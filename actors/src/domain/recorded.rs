@@ -143,7 +143,7 @@ mod tests {
 
     /// Deserialized records stay in memory for a long time, so they must not hold spare capacity.
     #[test]
-    fn a_record_that_is_read_takes_no_more_room_than_it_needs() {
+    fn record_deserializes_without_spare_capacity() {
         let id = Uuid::from_u128(1);
         let event = Event::PropertyDeleted {
             node_id: NodeId::new(id),

@@ -513,7 +513,7 @@ mod tests {
     /// Opening a project leaves nothing to save. An undo or redo of the opening makes the session dirty, because the
     /// file may have been written in between.
     #[test]
-    fn a_document_from_the_projects_file_is_not_dirty_until_something_happens() {
+    fn dirty_flag_is_clear_after_load_from_file() {
         let mut session = Session::new(genesis(), rules());
         let mut dirty_after = |command: Command| {
             let recorded = change(&mut session, &command);
@@ -576,7 +576,7 @@ mod tests {
     /// P12: replay refuses a record whose graph differs from the graph that was hashed at the write. The error names
     /// the record and both hashes.
     #[test]
-    fn replay_refuses_a_graph_of_another_hash() {
+    fn replay_rejects_graph_with_other_hash() {
         let (session, mut log) = logged(&["a", "b", "c"]);
         let recorded = log[1].outcome.state_hash.expect("hashed");
         log[1] = renamed(&log[1], "B");
@@ -605,7 +605,7 @@ mod tests {
 
     /// P12: a damaged snapshot contradicts its own hash and the hash of the record that it was taken after.
     #[test]
-    fn a_snapshot_of_another_hash_is_told() {
+    fn snapshot_with_other_hash_is_rejected() {
         let (session, log) = logged(&["a", "b"]);
         let sound = serde_json::to_string(&session.snapshot()).expect("JSON");
         let damaged = sound.replace("\"name\":\"a\"", "\"name\":\"A\"");
@@ -622,7 +622,7 @@ mod tests {
 
     /// P12: a request for a `seq` beyond the last record fails instead of yielding an earlier graph.
     #[test]
-    fn a_log_that_ends_too_early_has_no_graph_at_its_end() {
+    fn document_at_rejects_truncated_log() {
         let (_, log) = logged(&["a", "b"]);
         let refused = document_at(None, &log[..1], Seq(4)).expect_err("the end is missing");
         assert_eq!(
@@ -637,7 +637,7 @@ mod tests {
     /// Equal texts and records are shared after replay: the step and the replay window hold the same record, and the
     /// node shares the texts of its event.
     #[test]
-    fn a_session_that_was_read_holds_everything_once() {
+    fn replayed_session_shares_equal_texts() {
         let mut session = Session::new(genesis(), rules());
         let node_id = NodeId::new(Uuid::from_u128(7));
         let text = "longer than what a text holds without memory of its own";

@@ -302,7 +302,7 @@ mod tests {
     proptest! {
         /// Insertions and removals have the same results as on a vector, through splits and merges of chunks.
         #[test]
-        fn behaves_like_a_vector(start in 0_u32..1_500, steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..900)) {
+        fn siblings_behave_like_vector(start in 0_u32..1_500, steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..900)) {
             let mut model: Vec<NodeId> = (0..start).map(id).collect();
             let mut siblings: Siblings = model.iter().copied().collect();
             check_against(&siblings, &model)?;
@@ -329,7 +329,7 @@ mod tests {
 
     /// A full chunk is split correctly for an insertion at each of its places, the split point included.
     #[test]
-    fn every_place_of_a_full_chunk_can_be_inserted_at() {
+    fn full_chunk_splits_for_insertion_at_each_index() {
         for at in 0..=CHUNK_IDS_MAX {
             let mut model: Vec<NodeId> = (0..256).map(id).collect();
             let mut siblings: Siblings = model.iter().copied().collect();
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_does_not_see_later_changes() {
+    fn clone_is_unaffected_by_later_changes() {
         let mut siblings: Siblings = (0..600).map(id).collect();
         let before = siblings.clone();
         siblings.remove(id(300));

@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_the_digits_they_were_written_with() {
+    fn numbers_keep_spelling() {
         for text in [
             "0",
             "-0",
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_are_equal_whatever_the_order_of_their_members() {
+    fn objects_with_reordered_members_are_equal() {
         assert_eq!(
             parse(r#"{"a":1,"b":[null,{"c":"x"}]}"#),
             parse(r#"{ "b": [null, {"c": "x"}], "a": 1 }"#)
@@ -326,7 +326,7 @@ mod tests {
     /// Objects keep their members under any keys, including the private keys of `serde_json`. A client can send those,
     /// and the log has to stay readable.
     #[test]
-    fn objects_have_whatever_keys_they_were_written_with() {
+    fn objects_keep_reserved_keys() {
         for text in [
             r#"{"$serde_json::private::Number":"1","a":2}"#,
             r#"{"$serde_json::private::Number":"one"}"#,
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn the_size_of_a_value_is_the_length_of_its_text() {
+    fn json_bytes_equals_encoded_length() {
         for text in [
             "null",
             "true",

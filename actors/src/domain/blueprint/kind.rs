@@ -153,7 +153,7 @@ mod tests {
     const NODE: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
 
     #[test]
-    fn each_kind_holds_what_it_should_and_nothing_else() {
+    fn kinds_accept_only_their_values() {
         let option = |id: &str, name: &str| SelectOption {
             id: id.into(),
             name: name.into(),
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_select_keeps_the_id_of_an_option_named_by_its_name() {
+    fn select_stores_option_id() {
         let option = |id: &str, name: &str| SelectOption {
             id: id.into(),
             name: name.into(),

@@ -43,7 +43,7 @@ fn order(graph: &Graph) -> Vec<String> {
 
 /// Metadata `null` is preserved through serialization and differs from absent metadata.
 #[test]
-fn null_is_metadata_too() {
+fn metadata_null_survives_round_trip() {
     for metadata in [None, Some(Value::Null)] {
         let content = NodeContent {
             metadata: metadata.map(Box::new),
@@ -55,7 +55,7 @@ fn null_is_metadata_too() {
 }
 
 #[test]
-fn walks_in_document_order() {
+fn walk_visits_nodes_in_document_order() {
     assert_eq!(order(&sample()), ["1", "2", "3", "4", "5"]);
     let steps: String = sample()
         .walk(Some(id(2)))
@@ -68,7 +68,7 @@ fn walks_in_document_order() {
 }
 
 #[test]
-fn a_node_is_within_itself_and_what_is_above_it() {
+fn is_within_holds_for_node_and_ancestors() {
     let graph = sample();
     for (one, other) in (1..=6).flat_map(|one| (1..=6).map(move |other| (one, other))) {
         let above: &[u128] = match one {
@@ -102,7 +102,7 @@ fn heights_follow_every_change() {
 
 /// Equal graphs are equal in memory, in whichever order their children were removed.
 #[test]
-fn a_node_without_children_is_as_if_it_never_had_any() {
+fn graph_equality_ignores_former_children() {
     let mut graph = sample();
     graph.remove(id(4)).expect("fits");
     graph.unlink(Some(id(1)), id(2)).expect("fits");
@@ -118,7 +118,7 @@ fn a_node_without_children_is_as_if_it_never_had_any() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_and_changes_nothing() {
+fn invalid_operation_is_refused_without_change() {
     let mut graph = sample();
     let before = graph.clone();
     assert_eq!(

@@ -139,7 +139,7 @@ mod tests {
 
     /// A session keeps up to 1,000 steps in memory, so rarely used parts are boxed.
     #[test]
-    fn a_step_is_three_pointers() {
+    fn step_has_size_of_three_pointers() {
         assert_eq!(size_of::<Step>(), 3 * size_of::<usize>());
     }
 }

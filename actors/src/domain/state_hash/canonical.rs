@@ -163,7 +163,7 @@ mod tests {
 
     /// Expected values are the results of JavaScript's `JSON.stringify(JSON.parse(json))`.
     #[test]
-    fn numbers_are_those_of_ecmascript() {
+    fn numbers_format_as_in_ecmascript() {
         for (json, expected) in [
             ("0", "0"),
             ("-0", "0"),
@@ -193,14 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn strings_have_the_escapes_that_they_need_and_no_others() {
+    fn strings_have_only_necessary_escapes() {
         let json = r#""\u0000\u001f\b\t\n\f\r\"\\\/\u007f\u00e4\u2028\ud83d\ude80""#;
         let expected = "\"\\u0000\\u001f\\b\\t\\n\\f\\r\\\"\\\\/\u{7f}ä\u{2028}🚀\"";
         assert_eq!(canonical(json), expected);
     }
 
     #[test]
-    fn keys_are_in_the_order_of_utf_16() {
+    fn keys_are_ordered_by_utf_16() {
         let json = r#"{"\ufb33": 1, "\ud83d\ude02": [{"b": 2, "a": {}}], "é": null, "1": true, "": [], "\r": false}"#;
         let expected = "{\"\":[],\"\\r\":false,\"1\":true,\"é\":null,\"😂\":[{\"a\":{},\"b\":2}],\"\u{fb33}\":1}";
         assert_eq!(canonical(json), expected);

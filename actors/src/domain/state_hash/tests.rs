@@ -30,7 +30,7 @@ fn roots(nodes: &[(u128, &str)]) -> Graph {
 }
 
 #[test]
-fn records_have_the_hashes_of_the_specification() {
+fn record_hashes_match_specification() {
     let node = content("Root", "{}");
     let value = serde_json::from_str("1.50").expect("a number");
     for (hash, expected) in [
@@ -47,7 +47,7 @@ fn records_have_the_hashes_of_the_specification() {
 }
 
 #[test]
-fn graphs_have_the_hashes_of_the_specification() {
+fn graph_hashes_match_specification() {
     let hash = |graph: &Graph| graph.state_hash().to_string();
     assert_eq!(hash(&roots(&[])), "0000000000000000");
     assert_eq!(hash(&roots(&[(1, "Root")])), "16aafc4a0be012d6");
@@ -57,7 +57,7 @@ fn graphs_have_the_hashes_of_the_specification() {
 
 /// Spellings that clients read as the same number have the same hash.
 #[test]
-fn a_value_is_what_its_readers_make_of_it() {
+fn number_spellings_hash_as_doubles() {
     let numbers = r#"{"numbers": [1,1.0,1e21,0.1,-0,1e400,1.50,9007199254740993,123456789012345678901234567890,1e-7]}"#;
     let rounded = r#"{"numbers": [1,1,1e+21,0.1,0,null,1.5,9007199254740992,1.2345678901234568e29,0.0000001]}"#;
     for properties in [numbers, rounded] {
@@ -81,7 +81,7 @@ fn metadata_is_not_hashed() {
 
 /// A change and its inverse leave the hash unchanged.
 #[test]
-fn every_change_can_be_taken_back() {
+fn hash_is_restored_by_inverse_changes() {
     let mut graph = roots(&[(1, "Root"), (2, "Other"), (3, "Third")]);
     let before = graph.state_hash();
     let color = PropertyId::new("color");
@@ -105,7 +105,7 @@ fn every_change_can_be_taken_back() {
 }
 
 #[test]
-fn its_text_has_one_spelling() {
+fn hash_has_one_spelling() {
     let hash = StateHash::new(0x00ab_cdef);
     assert_eq!(hash.to_string(), "0000000000abcdef");
     assert_eq!("0000000000abcdef".parse(), Ok(hash));

@@ -32,13 +32,13 @@ fn given(setting: Setting, plan: &[Choice], edits: &[Edit]) -> (Bench, Vec<Comma
 }
 
 /// Returns the same commands with explicit ids for all new nodes, as the batch derives them.
-fn with_minted_ids(commands: &[Command], batch_id: CommandId) -> Vec<Command> {
-    let mut minted = 0..;
+fn with_derived_ids(commands: &[Command], batch_id: CommandId) -> Vec<Command> {
+    let mut ordinals = 0..;
     let named = |command: &Command| match command.clone() {
         Command::CreateNode(mut create) => {
             create.node_id = create
                 .node_id
-                .or_else(|| minted.next().map(|ordinal| batch_id.node(ordinal)));
+                .or_else(|| ordinals.next().map(|ordinal| batch_id.node(ordinal)));
             Command::CreateNode(create)
         }
         other => other,
@@ -49,7 +49,7 @@ fn with_minted_ids(commands: &[Command], batch_id: CommandId) -> Vec<Command> {
 proptest! {
     /// P5: a batch has the effect of its single commands, as one record and one step of undo.
     #[test]
-    fn a_batch_is_its_commands_in_one_step(
+    fn batch_equals_its_commands_in_one_step(
         setting in Setting::roomy(), plan in plan(0..20), edits in edits(0..12)
     ) {
         let (mut bench, commands) = given(setting, &plan, &edits);
@@ -58,7 +58,7 @@ proptest! {
         let before = bench.session().document().clone();
         let (records, depth) = (bench.log().len(), bench.session().history().undo_depth());
         let mut events: Vec<Event> = Vec::new();
-        for command in with_minted_ids(&commands, batch_id) {
+        for command in with_derived_ids(&commands, batch_id) {
             if let Decision::Change(recorded) = single.submit(&command)? {
                 events.extend(recorded.events.iter().cloned());
             }
@@ -81,16 +81,16 @@ proptest! {
 
     /// P5: one refused command refuses its batch. The rejection names the command, and the session is unchanged.
     #[test]
-    fn a_refused_command_refuses_its_batch(
+    fn batch_is_refused_with_one_command(
         setting in Setting::roomy(), plan in plan(0..20), edits in edits(0..8), at in any::<Index>()
     ) {
         let (mut bench, mut commands) = given(setting, &plan, &edits);
         let index = at.index(commands.len() + 1);
-        let nobody = NodeId::new(Uuid::from_u128(0xdead_beef));
-        commands.insert(index, Command::DeleteNode { node_id: nobody });
+        let unknown = NodeId::new(Uuid::from_u128(0xdead_beef));
+        commands.insert(index, Command::DeleteNode { node_id: unknown });
         let before = bench.session().document().clone();
         let refused = bench.submit(&Command::Batch { commands });
-        let expected = Rejection::InBatch { index, rejection: Box::new(Rejection::NodeNotFound(nobody)) };
+        let expected = Rejection::InBatch { index, rejection: Box::new(Rejection::NodeNotFound(unknown)) };
         prop_assert_eq!(refused, Err(expected));
         prop_assert_eq!(bench.session().document(), &before);
         prop_assert!(&bench.replayed()? == bench.session());

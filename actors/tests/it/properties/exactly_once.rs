@@ -14,7 +14,7 @@ proptest! {
     /// P4: every accepted command that is sent again, at any later time, by any sender and after a restart, gets its
     /// first receipt and changes nothing.
     #[test]
-    fn a_retry_answers_as_the_first_time_and_changes_nothing(setting in Setting::any(), plan in plan(1..30)) {
+    fn retry_returns_first_receipt_without_change(setting in Setting::any(), plan in plan(1..30)) {
         let mut bench = setting.bench();
         for choice in &plan {
             bench.run(choice);
@@ -42,7 +42,7 @@ proptest! {
 
     /// P4: an id that was used accepts its own command and refuses every other one.
     #[test]
-    fn a_used_id_refuses_every_other_command(setting in Setting::any(), plan in plan(2..16)) {
+    fn used_id_refuses_other_commands(setting in Setting::any(), plan in plan(2..16)) {
         let mut bench = setting.bench();
         for choice in &plan {
             bench.run(choice);
@@ -63,7 +63,7 @@ proptest! {
 
     /// P4: a refused command and a command without changes leave their id unused.
     #[test]
-    fn an_id_is_used_only_by_a_change(setting in Setting::any(), plan in plan(1..30)) {
+    fn id_is_used_only_by_change(setting in Setting::any(), plan in plan(1..30)) {
         let mut bench = setting.bench();
         let mut free = Vec::new();
         for choice in &plan {
@@ -82,7 +82,7 @@ proptest! {
 
     /// Running a plan twice yields the same log, including the derived ids: decisions have no hidden inputs.
     #[test]
-    fn deciding_depends_on_nothing_else(setting in Setting::any(), plan in plan(1..30)) {
+    fn decision_has_no_hidden_inputs(setting in Setting::any(), plan in plan(1..30)) {
         let run = || {
             let mut bench: Bench = setting.bench();
             let results: Vec<_> = plan.iter().map(|choice| bench.run(choice).result).collect();

@@ -23,7 +23,7 @@ proptest! {
     /// Undo restores the document before a command, and redo the document after it. Covers places among siblings and
     /// roots, names, properties that were not set, and replaced documents.
     #[test]
-    fn undo_is_the_inverse_of_a_command_and_redo_of_undo(setting in Setting::any(), plan in plan(1..30)) {
+    fn undo_inverts_command_and_redo_inverts_undo(setting in Setting::any(), plan in plan(1..30)) {
         let mut bench = setting.bench();
         for choice in &plan {
             let before = document(&bench);
@@ -45,7 +45,7 @@ proptest! {
     /// Undo and redo walk back and forth through earlier documents as far as the limits allow. A new command drops the
     /// undone steps. Each undo and redo names the command of its step.
     #[test]
-    fn undo_and_redo_walk_through_the_documents_that_were(setting in Setting::any(), plan in plan(1..50)) {
+    fn undo_and_redo_walk_through_past_documents(setting in Setting::any(), plan in plan(1..50)) {
         let mut bench = setting.bench();
         // Reference model: whole documents, each with the command that was applied to it.
         let (mut undo, mut redo) = (Vec::new(), Vec::new());
@@ -83,7 +83,7 @@ proptest! {
 
     /// Undoing all steps restores the first document, and redoing all steps the last.
     #[test]
-    fn undoing_and_redoing_everything_leads_there_and_back(setting in Setting::roomy(), plan in plan(1..40)) {
+    fn undo_all_and_redo_all_restore_documents(setting in Setting::roomy(), plan in plan(1..40)) {
         let mut bench = setting.bench();
         let first = document(&bench);
         for choice in &plan {
@@ -107,7 +107,7 @@ proptest! {
     /// A new command with changes drops the undone steps. A refused command, a retry and a command without changes keep
     /// them.
     #[test]
-    fn only_a_new_change_forgets_what_was_undone(
+    fn undone_steps_are_dropped_only_by_change(
         setting in Setting::roomy(), plan in plan(2..30), undone in 1..5_usize, next in plan(1), which in any::<Index>()
     ) {
         let mut bench = setting.bench();

@@ -46,7 +46,7 @@ fn tally(settings: &[Setting], plans: u32) -> Tally {
 
 /// Plans contain every accepted command type and every rejection of a session.
 #[test]
-fn plans_reach_every_command_and_every_refusal() {
+fn plans_reach_all_commands_and_rejections() {
     let tally = tally(&Setting::ALL, 120);
     let mut kinds: Vec<_> = tally.changed.keys().copied().collect();
     kinds.push(CommandType::CreateProject); // The beginning of each project, before the plan.
@@ -80,7 +80,7 @@ fn plans_reach_every_command_and_every_refusal() {
 
 /// More than half of the commands of a plan change the session under the default limits, and more than 5 % are refused.
 #[test]
-fn most_commands_of_a_plan_change_something() {
+fn plans_mostly_change_the_session() {
     let tally = tally(&[Setting::Free, Setting::Project], 40);
     let changed: u32 = tally.changed.values().sum();
     let refused: u32 = tally.refused.values().sum();

@@ -33,9 +33,9 @@ fn replay(bench: &Bench, log: impl IntoIterator<Item = Arc<Recorded>>) -> Result
 /// Damage to a log, as by a faulty disk, copy or migration.
 #[derive(Debug, Clone)]
 enum Damage {
-    Lose(Index),
-    Double(Index),
-    Swap(Index),
+    LoseRecord(Index),
+    DuplicateRecord(Index),
+    SwapRecords(Index),
     LoseEvent(Index, Index),
     ReplaceEvent(Index, Index, Event),
     Retarget(Index, Recorded),
@@ -44,9 +44,9 @@ enum Damage {
 fn damage() -> impl Strategy<Value = Damage> {
     let at = any::<Index>;
     prop_oneof![
-        at().prop_map(Damage::Lose),
-        at().prop_map(Damage::Double),
-        at().prop_map(Damage::Swap),
+        at().prop_map(Damage::LoseRecord),
+        at().prop_map(Damage::DuplicateRecord),
+        at().prop_map(Damage::SwapRecords),
         (at(), at()).prop_map(|(record, event)| Damage::LoseEvent(record, event)),
         (at(), at(), stored::event()).prop_map(|(record, event, other)| Damage::ReplaceEvent(record, event, other)),
         (at(), stored::recorded()).prop_map(|(record, other)| Damage::Retarget(record, other)),
@@ -59,9 +59,9 @@ impl Damage {
         let len = log.len();
         match self {
             // The last record stays, because a log without its last record is shorter but not damaged.
-            Self::Lose(at) => drop(log.remove(at.index(len - 1))),
-            Self::Double(at) => log.insert(at.index(len), Arc::clone(at.get(log))),
-            Self::Swap(at) => log.swap(at.index(len - 1), at.index(len - 1) + 1),
+            Self::LoseRecord(at) => drop(log.remove(at.index(len - 1))),
+            Self::DuplicateRecord(at) => log.insert(at.index(len), Arc::clone(at.get(log))),
+            Self::SwapRecords(at) => log.swap(at.index(len - 1), at.index(len - 1) + 1),
             Self::LoseEvent(at, event) => {
                 let record = Arc::make_mut(&mut log[at.index(len - 1)]);
                 record.events.remove(event.index(record.events.len()));
@@ -85,7 +85,7 @@ proptest! {
     /// P8: replaying a serialized log rebuilds the session that wrote it: document, `seq`, undo and redo, unsaved
     /// changes, last changes of nodes, receipts and replay window.
     #[test]
-    fn a_log_tells_of_the_session_that_wrote_it(setting in Setting::any(), plan in plan(1..40)) {
+    fn replay_rebuilds_session(setting in Setting::any(), plan in plan(1..40)) {
         let bench = run(setting, &plan);
         let mut log = Vec::new();
         for recorded in bench.log() {
@@ -100,7 +100,7 @@ proptest! {
 
     /// P8: a restart between any two commands changes neither later records nor receipts.
     #[test]
-    fn a_restart_between_two_commands_changes_nothing(
+    fn restart_between_commands_changes_nothing(
         setting in Setting::any(), plan in plan(2..40), at in any::<Index>()
     ) {
         let straight = run(setting, &plan);
@@ -120,7 +120,7 @@ proptest! {
     /// P8: replay from a serialized snapshot of any time, with records from any earlier position on, rebuilds the
     /// session that wrote the log. Only the replay window depends on the first record.
     #[test]
-    fn a_replay_may_begin_with_a_snapshot(
+    fn replay_from_snapshot_rebuilds_session(
         setting in Setting::any(), plan in plan(2..40), at in any::<Index>(), from in any::<Index>()
     ) {
         let mut bench = setting.bench();
@@ -147,7 +147,7 @@ proptest! {
 
     /// The document at any time can be rebuilt from an earlier snapshot, or from the first record.
     #[test]
-    fn the_document_of_any_moment_is_found(setting in Setting::any(), plan in plan(1..30), at in any::<Index>()) {
+    fn document_at_any_time_is_rebuilt(setting in Setting::any(), plan in plan(1..30), at in any::<Index>()) {
         let mut bench = setting.bench();
         let (mut snapshots, mut documents) = (Vec::new(), vec![(bench.session().seq(), bench.session().document().clone())]);
         for choice in &plan {
@@ -163,7 +163,7 @@ proptest! {
 
     /// A prefix of a log rebuilds the session at an earlier time.
     #[test]
-    fn a_shorter_log_tells_of_an_earlier_session(setting in Setting::any(), plan in plan(1..30), at in any::<Index>()) {
+    fn log_prefix_rebuilds_earlier_session(setting in Setting::any(), plan in plan(1..30), at in any::<Index>()) {
         let mut bench = setting.bench();
         let mut documents = vec![(bench.session().seq(), bench.session().document().clone())];
         for choice in &plan {
@@ -179,7 +179,7 @@ proptest! {
     /// A log can be replayed under other limits of undo: the document is the same, the remaining undo and redo steps
     /// fit it, and the session accepts further commands.
     #[test]
-    fn a_log_is_replayed_whatever_can_be_undone(
+    fn log_replays_under_other_undo_limits(
         setting in Setting::any(), plan in plan(1..40), undo_depth_max in 1..6_usize, undo_bytes_max in 1..4_000_usize,
         next in plan(1..6)
     ) {
@@ -199,15 +199,15 @@ proptest! {
 
     /// P12: a damaged log causes an error and never a panic. A gap is always detected, and so is a different graph.
     #[test]
-    fn a_damaged_log_is_refused_and_does_not_panic(
+    fn damaged_log_is_refused_without_panic(
         setting in Setting::any(), plan in plan(5..30), damage in damage()
     ) {
         let bench = run(setting, &plan);
         prop_assume!(bench.log().len() > 1);
         let mut log = bench.log().to_vec();
-        let has_hole = damage.apply(&mut log);
+        let has_gap = damage.apply(&mut log);
         let replayed = replay(&bench, log);
-        if has_hole {
+        if has_gap {
             prop_assert!(replayed.is_err());
         } else if let Ok(session) = replayed {
             prop_assert_eq!(&session.document().graph, &bench.session().document().graph);
@@ -216,7 +216,7 @@ proptest! {
 
     /// Random records with contiguous `seq` cause an error or a change, never a panic.
     #[test]
-    fn a_log_of_noise_does_not_panic(log in stored::log(8)) {
+    fn random_log_does_not_panic(log in stored::log(8)) {
         let bench = Setting::Free.bench();
         let _ = replay(&bench, log);
     }

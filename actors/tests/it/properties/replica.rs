@@ -12,7 +12,7 @@ proptest! {
     /// P6: a replica that follows the protocol and receives only wire events has the same tree after every command,
     /// including undo and redo.
     #[test]
-    fn a_replica_by_the_protocol_has_the_same_tree(setting in Setting::any(), plan in plan(1..40)) {
+    fn replica_has_same_tree(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
         let mut replica = Replica::default();
         let mut told = 0;
@@ -28,7 +28,7 @@ proptest! {
 
     /// P6, P2: a replica that joins with a snapshot between any two commands reaches the same tree.
     #[test]
-    fn a_replica_that_joins_late_has_the_same_tree(setting in Setting::any(), plan in plan(1..40), at in any::<Index>()) {
+    fn late_replica_has_same_tree(setting in Setting::any(), plan in plan(1..40), at in any::<Index>()) {
         let mut bench = setting.bench();
         let (before, after) = plan.split_at(at.index(plan.len()));
         for choice in before {
@@ -47,7 +47,7 @@ proptest! {
 
     /// P6: applying the serialized events in order rebuilds the document.
     #[test]
-    fn the_events_alone_are_the_document(setting in Setting::any(), plan in plan(1..40)) {
+    fn events_alone_rebuild_document(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
         for choice in &plan {
             bench.run(choice);

@@ -56,7 +56,7 @@ proptest! {
 
     /// Headers of sessions are preserved.
     #[test]
-    fn beginnings(genesis in stored::genesis()) {
+    fn session_headers(genesis in stored::genesis()) {
         check(&genesis)?;
     }
 

@@ -48,7 +48,7 @@ proptest! {
 
     /// P5: a refused command changes nothing, and deciding it again yields the same rejection.
     #[test]
-    fn a_refusal_changes_nothing(setting in Setting::any(), plan in plan(1..40)) {
+    fn refusal_changes_nothing(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
         for choice in &plan {
             let before = state(&bench);
@@ -65,7 +65,7 @@ proptest! {
     /// A command without changes leaves no record and no step of undo, and its receipt states the present `seq`. A
     /// command with a record changed the document.
     #[test]
-    fn what_changes_nothing_leaves_no_record(setting in Setting::any(), plan in plan(1..40)) {
+    fn command_without_changes_leaves_no_record(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
         for choice in &plan {
             let (before, document) = (state(&bench), bench.session().document().clone());
@@ -87,13 +87,13 @@ proptest! {
 
     /// A command that restates the present value or place changes nothing.
     #[test]
-    fn doing_what_is_so_already_changes_nothing(setting in Setting::any(), plan in plan(1..25)) {
+    fn restating_commands_change_nothing(setting in Setting::any(), plan in plan(1..25)) {
         let mut bench = setting.bench();
         for choice in &plan {
             bench.run(choice);
         }
         let before = state(&bench);
-        for command in what_is_so(bench.session().document()) {
+        for command in restating_commands(bench.session().document()) {
             let decision = bench.submit(&command)?;
             prop_assert!(matches!(decision, Decision::Answer(_)), "{:?} changes something", command);
         }
@@ -103,7 +103,7 @@ proptest! {
     /// P1: the `seq` of all events are 1, 2, 3 … without a gap. The events of a command are contiguous, and its receipt
     /// names the last one.
     #[test]
-    fn places_are_dense_and_commands_contiguous(setting in Setting::any(), plan in plan(1..40)) {
+    fn seq_is_dense_and_commands_contiguous(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
         let mut last = bench.session().seq();
         for choice in &plan {
@@ -121,7 +121,7 @@ proptest! {
     /// P2: from any `seq`, the replay window returns exactly the records with later events, or nothing if it does not
     /// reach back. The window keeps as many records as its limits require.
     #[test]
-    fn the_window_has_no_hole(setting in Setting::any(), plan in plan(1..40)) {
+    fn window_has_no_gap(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
         for choice in &plan {
             bench.run(choice);
@@ -150,7 +150,7 @@ proptest! {
 
     /// The `seq` that `expected_seq` is compared with equals the last change of a node or its children in the log.
     #[test]
-    fn changes_are_known_by_when_they_happened(setting in Setting::any(), plan in plan(1..40)) {
+    fn last_changes_match_log(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
         for choice in &plan {
             bench.run(choice);
@@ -165,7 +165,7 @@ proptest! {
 
     /// A session is dirty exactly if an event after the last saved state changed the document.
     #[test]
-    fn dirty_means_changed_after_the_last_save(setting in Setting::any(), plan in plan(1..40), through in any::<Index>()) {
+    fn dirty_flag_matches_changes_after_save(setting in Setting::any(), plan in plan(1..40), through in any::<Index>()) {
         let mut bench = setting.bench();
         for choice in &plan {
             bench.run(choice);
@@ -189,7 +189,7 @@ fn is_plain(kind: CommandType) -> bool {
 }
 
 /// Returns commands that restate the present values and places.
-fn what_is_so(document: &Document) -> Vec<Command> {
+fn restating_commands(document: &Document) -> Vec<Command> {
     let graph = &document.graph;
     let mut commands = vec![Command::Batch { commands: Vec::new() }];
     for (node_id, node) in graph.nodes() {
@@ -258,7 +258,7 @@ fn changes(log: &[Arc<Recorded>]) -> (BTreeMap<NodeId, Seq>, Seq) {
 proptest! {
     /// Carrying out a proposal and applying a decided record yield the same record and the same session.
     #[test]
-    fn what_is_proposed_and_carried_out_is_what_is_decided_and_applied(setting in Setting::any(), plan in plan(1..40)) {
+    fn proposal_equals_decision(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
         let mut other = Session::new(bench.session().genesis().clone(), bench.session().rules().clone());
         for recorded in bench.log() {

@@ -18,7 +18,7 @@ fn hash(bench: &Bench) -> StateHash {
 }
 
 /// Returns the hash in the receipt of a command.
-fn answered(bench: &mut Bench, scope: fn() -> Command) -> Option<StateHash> {
+fn receipt_hash(bench: &mut Bench, scope: fn() -> Command) -> Option<StateHash> {
     match bench.submit(&scope()) {
         Ok(Decision::Change(recorded)) => recorded.outcome.state_hash,
         Ok(Decision::Answer(receipt)) => receipt.outcome.state_hash,
@@ -27,7 +27,7 @@ fn answered(bench: &mut Bench, scope: fn() -> Command) -> Option<StateHash> {
 }
 
 /// Returns an equal graph, built without history: nodes in reverse order as roots, then moved into place.
-fn built_otherwise(graph: &Graph) -> Graph {
+fn built_without_history(graph: &Graph) -> Graph {
     let mut other = Graph::default();
     let nodes: Vec<_> = graph.walk(None).nodes().collect();
     for (id, node) in &nodes {
@@ -43,7 +43,7 @@ fn built_otherwise(graph: &Graph) -> Graph {
 proptest! {
     /// P6: after every command the stored hash equals the computed hash, and the record contains it.
     #[test]
-    fn the_kept_hash_is_the_counted_one(setting in Setting::any(), plan in plan(1..40)) {
+    fn stored_hash_equals_computed_hash(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
         for choice in &plan {
             let attempt = bench.run(choice);
@@ -56,13 +56,13 @@ proptest! {
 
     /// P6: the hash depends only on the graph, not on its history.
     #[test]
-    fn equal_graphs_have_equal_hashes_whatever_their_history(setting in Setting::any(), plan in plan(1..40)) {
+    fn hash_is_independent_of_history(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
         for choice in &plan {
             bench.run(choice);
         }
         let graph = &bench.session().document().graph;
-        let other = built_otherwise(graph);
+        let other = built_without_history(graph);
         prop_assert_eq!(&other, graph);
         let text = serde_json::to_string(graph)?;
         prop_assert_eq!(serde_json::from_str::<Graph>(&text)?.state_hash(), graph.state_hash());
@@ -70,7 +70,7 @@ proptest! {
 
     /// P6: undo restores the hash before a command and redo the hash after it, and the receipts contain both.
     #[test]
-    fn undo_and_redo_lead_back_to_the_hashes_that_were(setting in Setting::any(), plan in plan(1..30)) {
+    fn undo_and_redo_restore_hashes(setting in Setting::any(), plan in plan(1..30)) {
         let mut bench = setting.bench();
         for choice in &plan {
             let before = hash(&bench);
@@ -79,14 +79,14 @@ proptest! {
                 continue;
             }
             let after = hash(&bench);
-            prop_assert_eq!(answered(&mut bench, || Command::undo(Scope::Session)), Some(before));
-            prop_assert_eq!(answered(&mut bench, || Command::redo(Scope::Session)), Some(after));
+            prop_assert_eq!(receipt_hash(&mut bench, || Command::undo(Scope::Session)), Some(before));
+            prop_assert_eq!(receipt_hash(&mut bench, || Command::redo(Scope::Session)), Some(after));
         }
     }
 
     /// P6: the hash depends on the order. Swapping two siblings changes it, and swapping back restores it.
     #[test]
-    fn changing_places_changes_it(graph in graph(2..12, 4), at in any::<Index>()) {
+    fn hash_depends_on_sibling_order(graph in graph(2..12, 4), at in any::<Index>()) {
         let lists = std::iter::once(graph.roots()).chain(graph.nodes().map(|(_, node)| node.children()));
         let pairs: Vec<(NodeId, NodeId)> = lists
             .flat_map(|siblings| siblings.iter().zip(siblings.iter().skip(1)))
@@ -107,7 +107,7 @@ proptest! {
 
     /// P6, P8: replay yields the same hash from the first record and from a snapshot of any time.
     #[test]
-    fn replay_leads_to_the_same_hash(setting in Setting::any(), plan in plan(2..40), at in any::<Index>()) {
+    fn replay_restores_hash(setting in Setting::any(), plan in plan(2..40), at in any::<Index>()) {
         let mut bench = setting.bench();
         let (before, after) = plan.split_at(at.index(plan.len()));
         before.iter().for_each(|choice| drop(bench.run(choice)));
@@ -123,7 +123,7 @@ proptest! {
 
     /// The receipt of a command without changes contains the present hash.
     #[test]
-    fn what_changes_nothing_is_answered_with_the_hash_that_is_there(setting in Setting::any(), plan in plan(1..30)) {
+    fn command_without_changes_returns_present_hash(setting in Setting::any(), plan in plan(1..30)) {
         let mut bench = setting.bench();
         for choice in &plan {
             let before = hash(&bench);

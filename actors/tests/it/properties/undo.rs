@@ -51,34 +51,34 @@ const fn redo(scope: Scope) -> Command {
 
 /// Parts of a document that a step wrote: nodes that it created, deleted or moved, and properties that it set.
 #[derive(Default)]
-struct Touched {
+struct Written {
     nodes: BTreeSet<NodeId>,
     properties: BTreeSet<(NodeId, PropertyId)>,
     names: BTreeSet<NodeId>,
-    everything: bool,
+    whole_document: bool,
 }
 
-impl Touched {
+impl Written {
     fn by(recorded: &Recorded) -> Self {
-        let mut touched = Self::default();
+        let mut written = Self::default();
         for event in &recorded.events {
             match event {
                 Event::NodeCreated { node_id: id, .. }
                 | Event::NodeDeleted { node_id: id, .. }
                 | Event::NodeLinked { child_id: id, .. }
-                | Event::NodeUnlinked { child_id: id, .. } => drop(touched.nodes.insert(*id)),
+                | Event::NodeUnlinked { child_id: id, .. } => drop(written.nodes.insert(*id)),
                 Event::PropertyChanged { node_id, property, .. } | Event::PropertyDeleted { node_id, property, .. } => {
                     if property.is_name() {
-                        touched.names.insert(*node_id);
+                        written.names.insert(*node_id);
                     } else {
-                        touched.properties.insert((*node_id, property.id.clone()));
+                        written.properties.insert((*node_id, property.id.clone()));
                     }
                 }
-                Event::ProjectLoaded { .. } => touched.everything = true,
+                Event::ProjectLoaded { .. } => written.whole_document = true,
                 Event::ProjectSaved { .. } => {}
             }
         }
-        touched
+        written
     }
 
     /// Returns the untouched part of a document: nodes with parent and content, in the order of the tree.
@@ -107,7 +107,7 @@ impl Touched {
 proptest! {
     /// All invariants hold after undo and redo by several users.
     #[test]
-    fn invariants_hold_whoever_undoes_what(setting in Setting::any(), turns in turns(1..50)) {
+    fn invariants_hold_with_several_users(setting in Setting::any(), turns in turns(1..50)) {
         let mut bench = setting.bench();
         for turn in &turns {
             bench.take_turn(turn);
@@ -117,7 +117,7 @@ proptest! {
 
     /// U1: an undo or redo with scope `mine` acts on a step of its own author.
     #[test]
-    fn mine_is_mine(setting in Setting::any(), turns in turns(1..50)) {
+    fn scope_mine_targets_own_steps(setting in Setting::any(), turns in turns(1..50)) {
         let mut bench = setting.bench();
         for turn in &turns {
             let Some(recorded) = bench.take_turn(turn).recorded().cloned() else { continue };
@@ -130,26 +130,26 @@ proptest! {
 
     /// U2: an undo with scope `mine` and without force changes only parts that its step wrote.
     #[test]
-    fn an_undo_touches_only_what_its_step_touched(
+    fn undo_changes_only_what_its_step_wrote(
         setting in Setting::any(), turns in turns(1..40), user in User::any()
     ) {
         let mut bench = after(setting, &turns);
         while let Some(step) = user.origin().author().and_then(|me| bench.session().history().next_undo_of(&me)) {
-            let touched = Touched::by(step.recorded());
+            let written = Written::by(step.recorded());
             let before = document(&bench);
             if bench.submit_as(user, &undo(Scope::Mine, false)).is_err() {
                 prop_assert_eq!(document(&bench), before);
                 break;
             }
-            if !touched.everything {
-                prop_assert_eq!(touched.rest(&document(&bench)), touched.rest(&before));
+            if !written.whole_document {
+                prop_assert_eq!(written.rest(&document(&bench)), written.rest(&before));
             }
         }
     }
 
     /// U5: an undo and its redo leave document and history unchanged, in either scope and with or without force.
     #[test]
-    fn undo_then_redo_is_the_identity(
+    fn undo_and_redo_are_inverse(
         setting in Setting::roomy(), turns in turns(1..40), user in User::any(), scope in scope(), force: bool
     ) {
         let mut bench = after(setting, &turns);
@@ -166,7 +166,7 @@ proptest! {
 
     /// A series of undos and the matching redos leave the document unchanged.
     #[test]
-    fn undoing_a_lot_and_redoing_it_changes_nothing(
+    fn undo_series_and_redo_series_are_inverse(
         setting in Setting::roomy(), turns in turns(1..40), undos in prop::collection::vec((User::any(), scope(), any::<bool>()), 1..20)
     ) {
         let mut bench = after(setting, &turns);
@@ -186,38 +186,38 @@ proptest! {
 
     /// A series of undos and redos among the edits of another user affects only the own part of the graph.
     #[test]
-    fn undoing_a_lot_next_to_others_changes_nothing(
+    fn undo_series_is_independent_of_other_users(
         mine in prop::collection::vec(own_edit(), 1..15), theirs in prop::collection::vec(own_edit(), 1..40), few in 1..4_usize
     ) {
-        let mut garden = Garden::new();
+        let mut parts = SeparateParts::new();
         let mut theirs = theirs.iter().cycle().take(200);
         for edit in &mine {
-            garden.edit(User::Alice, edit);
-            garden.edit(User::Bob, theirs.next().expect("there are more"));
+            parts.edit(User::Alice, edit);
+            parts.edit(User::Bob, theirs.next().expect("there are more"));
         }
-        let before = garden.plot(User::Alice);
+        let before = parts.subtree(User::Alice);
         let mut undone = 0;
-        while garden.turn(User::Alice, &undo(Scope::Mine, false)) {
+        while parts.turn(User::Alice, &undo(Scope::Mine, false)) {
             undone += 1;
             for edit in theirs.by_ref().take(few) {
-                garden.edit(User::Bob, edit);
+                parts.edit(User::Bob, edit);
             }
         }
-        prop_assert_eq!(garden.plot(User::Alice).len(), 1, "all of it is undone");
+        prop_assert_eq!(parts.subtree(User::Alice).len(), 1, "all of it is undone");
         for _ in 0..undone {
-            prop_assert!(garden.turn(User::Alice, &redo(Scope::Mine)));
+            prop_assert!(parts.turn(User::Alice, &redo(Scope::Mine)));
             for edit in theirs.by_ref().take(few) {
-                garden.edit(User::Bob, edit);
+                parts.edit(User::Bob, edit);
             }
         }
-        prop_assert!(!garden.turn(User::Alice, &redo(Scope::Mine)));
-        prop_assert_eq!(garden.plot(User::Alice), before);
+        prop_assert!(!parts.turn(User::Alice, &redo(Scope::Mine)));
+        prop_assert_eq!(parts.subtree(User::Alice), before);
     }
 
     /// U6: a new command drops the undone steps of its author and the redo of the session, and keeps those of the other
     /// users.
     #[test]
-    fn a_new_command_forgets_ones_own(setting in Setting::roomy(), turns in turns(1..40), user in User::any()) {
+    fn new_command_drops_own_undone_steps(setting in Setting::roomy(), turns in turns(1..40), user in User::any()) {
         let mut bench = after(setting, &turns);
         let next = |bench: &Bench, user: User| {
             let author = user.origin().author()?;
@@ -238,7 +238,7 @@ proptest! {
 
     /// P8: replay rebuilds the history, from the first record and from a snapshot of any time.
     #[test]
-    fn a_log_tells_of_the_history(setting in Setting::any(), turns in turns(2..50), at in any::<Index>()) {
+    fn replay_rebuilds_history(setting in Setting::any(), turns in turns(2..50), at in any::<Index>()) {
         let (before, later) = turns.split_at(at.index(turns.len()));
         let mut bench = after(setting, before);
         let text = serde_json::to_vec(&bench.session().snapshot()).expect("a snapshot is JSON");
@@ -256,7 +256,7 @@ proptest! {
 
     /// A log can be replayed under lower and higher limits of undo than those that it was written under.
     #[test]
-    fn a_log_is_replayed_whatever_can_be_undone(
+    fn log_with_undos_replays_under_other_limits(
         setting in Setting::any(), turns in turns(2..60), at in any::<Index>(), depths in prop::collection::vec(1..8_usize, 2),
         undo_bytes_max in prop_oneof![500..4_000_usize, Just(1 << 20)]
     ) {
@@ -278,7 +278,7 @@ proptest! {
 
     /// P6: the events alone rebuild the graph, with undo and redo by several users.
     #[test]
-    fn a_replica_has_the_same_tree(setting in Setting::any(), turns in turns(1..50)) {
+    fn replica_has_same_tree_with_several_users(setting in Setting::any(), turns in turns(1..50)) {
         let mut bench = setting.bench();
         let (mut replica, mut told) = (Replica::default(), 0);
         for turn in &turns {
@@ -310,13 +310,13 @@ fn own_edit() -> impl Strategy<Value = OwnEdit> {
 }
 
 /// Session in which each user edits only below an own root. The roots are created by the anonymous user.
-struct Garden {
+struct SeparateParts {
     bench: Bench,
 }
 
-type Plot = Vec<(usize, NodeId, NodeContent)>;
+type Subtree = Vec<(usize, NodeId, NodeContent)>;
 
-impl Garden {
+impl SeparateParts {
     const USERS: [User; 2] = [User::Alice, User::Bob];
 
     fn new() -> Self {
@@ -344,7 +344,7 @@ impl Garden {
     }
 
     /// Returns the subtree below a user's root, in document order.
-    fn plot(&self, user: User) -> Plot {
+    fn subtree(&self, user: User) -> Subtree {
         let graph = &self.bench.session().document().graph;
         let nodes = graph.walk(Some(Self::root(user))).nodes();
         nodes
@@ -354,12 +354,12 @@ impl Garden {
 
     /// Sends a user's command and checks that the other user's subtree is unchanged.
     fn turn(&mut self, user: User, command: &Command) -> bool {
-        let others = |garden: &Self| Self::USERS.map(|other| (other != user).then(|| garden.plot(other)));
+        let others = |parts: &Self| Self::USERS.map(|other| (other != user).then(|| parts.subtree(other)));
         let before = others(self);
         let is_done = match self.bench.submit_as(user, command) {
             Ok(decision) => matches!(decision, Decision::Change(_)),
             Err(rejection) => {
-                assert_ne!(rejection.code(), "UNDO_CONFLICT", "nobody is in the way");
+                assert_ne!(rejection.code(), "UNDO_CONFLICT", "the users do not conflict");
                 false
             }
         };
@@ -368,7 +368,7 @@ impl Garden {
     }
 
     fn edit(&mut self, user: User, edit: &OwnEdit) {
-        let ids: Vec<NodeId> = self.plot(user).into_iter().map(|(_, id, _)| id).collect();
+        let ids: Vec<NodeId> = self.subtree(user).into_iter().map(|(_, id, _)| id).collect();
         let (node, other) = (*edit.node.get(&ids), *edit.other.get(&ids));
         let graph = &self.bench.session().document().graph;
         let can_move = node != ids[0] && !graph.lineage(other).any(|above| above == node);
@@ -397,7 +397,7 @@ impl Garden {
 
 /// The generated turns contain undo and redo in both scopes, with and without force, and conflicts of both.
 #[test]
-fn turns_reach_every_kind_of_undo() {
+fn turns_reach_all_kinds_of_undo() {
     let mut runner = TestRunner::deterministic();
     let (mut done, mut refused) = (BTreeMap::<_, u32>::new(), BTreeMap::<_, u32>::new());
     for setting in Setting::ALL.iter().cycle().take(120) {
