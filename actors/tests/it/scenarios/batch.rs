@@ -4,16 +4,16 @@ use serde_json::json;
 use talus_actors::domain::{command::Command, graph::Graph, testing::sample};
 
 use super::{
-    case::{check, code, free, given, record, told},
+    case::{check, code, event_lines, free_session, given, record},
     commands::{
-        Said, batch, child, delete, link, load, nameless, node, redo, relocate, reorder, root, save, set, undo, unlink,
-        unset,
+        CommandExt, batch, child, delete, link, load, move_node, nameless, node, redo, reorder, root, save, set, undo,
+        unlink, unset,
     },
 };
 
 /// P5: later commands of a batch see the effects of earlier ones and can reference the nodes that they created.
 #[test]
-fn later_commands_see_what_earlier_ones_did() {
+fn batch_commands_see_earlier_effects() {
     check([
         given([])
             .when(batch([
@@ -43,13 +43,13 @@ fn later_commands_see_what_earlier_ones_did() {
 
 /// New nodes without an id get a derived id each, the same for a retry.
 #[test]
-fn nodes_get_ids_of_their_own() {
+fn batch_derives_distinct_node_ids() {
     check([given([]).when(batch([nameless(), root("b"), nameless()])).then([
         r#"created <1.0> at roots[0]: t "New Node""#,
         r#"created b at roots[1]: t "b""#,
         r#"created <1.1> at roots[2]: t "New Node""#,
     ])]);
-    let mut bench = free(&[]);
+    let mut bench = free_session(&[]);
     let command_id = bench.next_context().command_id;
     let recorded = record(&mut bench, &batch([nameless(), root("b"), nameless(), delete("b")]));
     let named = [command_id.node(0), node("b"), command_id.node(1)];
@@ -58,7 +58,7 @@ fn nodes_get_ids_of_their_own() {
 
 /// P5: the first refused command refuses the batch, and the rejection names its index.
 #[test]
-fn one_refusal_refuses_all() {
+fn batch_is_refused_at_first_refusal() {
     check([
         given([root("a")])
             .when(batch([child("b", "a"), delete("x"), delete("y")]))
@@ -70,7 +70,7 @@ fn one_refusal_refuses_all() {
             .when(batch([delete("a"), set("b", "x", json!(1))]))
             .refused("NODE_NOT_FOUND", "command 1 of the batch: node b does not exist"),
         given([root("a"), root("b")])
-            .when(batch([relocate("b", "a"), relocate("a", "b")]))
+            .when(batch([move_node("b", "a"), move_node("a", "b")]))
             .refused("CYCLE", "command 1 of the batch: node a cannot go below itself, to b"),
         given([root("a")])
             .when(batch([set("a", "x", json!(1)), unset("a", "x"), unset("a", "x")]))
@@ -83,7 +83,7 @@ fn one_refusal_refuses_all() {
 
 /// Commands other than commands on the graph are refused in a batch, because they are not undone event by event.
 #[test]
-fn only_commands_on_the_graph_are_part_of_a_batch() {
+fn batch_accepts_only_graph_commands() {
     let refused = |message: &'static str, command: Command| {
         let message = format!("command 1 of the batch: commands: {message}");
         given([root("a")])
@@ -101,16 +101,16 @@ fn only_commands_on_the_graph_are_part_of_a_batch() {
             sample::begin_project(),
         ),
     ]);
-    let mut bench = free(&[root("a")]);
+    let mut bench = free_session(&[root("a")]);
     let rejection = bench.submit(&batch([undo()])).expect_err("no part of a batch");
-    assert!(rejection.is_malformed(), "nobody is told of it");
+    assert!(rejection.is_malformed(), "subscribers are not notified");
     let rejection = bench.submit(&batch([delete("x")])).expect_err("not there");
-    assert!(!rejection.is_malformed(), "everybody is told of it");
+    assert!(!rejection.is_malformed(), "subscribers are notified");
 }
 
 /// An empty batch and a batch without changes leave the session unchanged.
 #[test]
-fn a_batch_of_nothing_changes_nothing() {
+fn batch_without_changes_is_not_recorded() {
     check([
         given([]).when(batch([])).nothing(),
         given([root("a").with("x", json!(1))])
@@ -124,13 +124,13 @@ fn a_batch_of_nothing_changes_nothing() {
 
 /// P5: undo reverses the whole batch, last command first, and redo repeats it.
 #[test]
-fn a_batch_is_one_step_of_undo() {
-    let mut bench = free(&[root("a"), child("b", "a"), root("c")]);
+fn batch_undoes_as_one_step() {
+    let mut bench = free_session(&[root("a"), child("b", "a"), root("c")]);
     let done = record(
         &mut bench,
         &batch([
             child("d", "b"),
-            relocate("b", "c"),
+            move_node("b", "c"),
             set("b", "name", json!("B")),
             delete("a"),
         ]),
@@ -138,7 +138,7 @@ fn a_batch_is_one_step_of_undo() {
     assert_eq!(bench.session().history().undo_depth(), 4);
     let undone = record(&mut bench, &undo());
     assert_eq!(
-        told(&undone.events),
+        event_lines(&undone.events),
         [
             r#"created a at roots[0]: t "a""#,
             r#"b.name: "B" -> "b""#,
@@ -153,12 +153,12 @@ fn a_batch_is_one_step_of_undo() {
 
 /// An unlink and a link within one batch are undone as a move.
 #[test]
-fn an_unlinking_and_a_linking_are_taken_back() {
-    let mut bench = free(&[root("a"), child("b", "a"), child("c", "a"), root("d")]);
+fn batch_of_unlink_and_link_is_undone() {
+    let mut bench = free_session(&[root("a"), child("b", "a"), child("c", "a"), root("d")]);
     record(&mut bench, &batch([unlink("b", "a"), link("b", "d")]));
     let undone = record(&mut bench, &undo());
     assert_eq!(
-        told(&undone.events),
+        event_lines(&undone.events),
         ["unlinked b from d[0]", "linked b to a[0], was roots[2]"]
     );
     assert_eq!(code(bench.submit(&batch([unlink("b", "d")]))), "NOT_LINKED");

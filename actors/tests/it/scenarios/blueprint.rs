@@ -33,7 +33,7 @@ fn options(document: &mut TemplateDocument) -> &mut Vec<OptionDocument> {
 
 /// A fault names its field and the first line of the enclosing item.
 #[test]
-fn a_fault_is_said_with_its_place() {
+fn fault_names_field_and_line() {
     let cases: [(Edit, &str); 17] = [
         (|t| t.name = None, "name: is required"),
         (|t| t.name = Some(" ".into()), "name: is required"),
@@ -108,7 +108,7 @@ fn a_fault_is_said_with_its_place() {
 
 /// The root type is the type with feature `is_root`, or else the first type.
 #[test]
-fn the_root_type_is_the_one_that_says_so() {
+fn root_type_is_marked_or_first() {
     let root = |edit: Edit| build(edit).expect("sound").root_type().key.to_string();
     assert_eq!(root(|_| {}), "project");
     assert_eq!(root(|t| t.node_types.rotate_left(2)), "project");
@@ -123,7 +123,7 @@ fn the_root_type_is_the_one_that_says_so() {
 
 /// Absent version, ids and defaults are filled in.
 #[test]
-fn what_is_left_open_is_filled_in() {
+fn absent_fields_get_defaults() {
     let blueprint = build(|t| property(t, 4).default = Some(Value::Null)).expect("sound");
     assert_eq!((&*blueprint.version, &*blueprint.name), ("1.0", "Sample"));
     let phase = blueprint.node_type("phase").expect("a type");
@@ -151,7 +151,7 @@ fn what_is_left_open_is_filled_in() {
 /// A feature's property beside an own property of the same slug gets another slug, and the feature's slug as its role.
 /// A property that an earlier version of the template contains is not added again.
 #[test]
-fn a_feature_does_not_take_the_place_of_an_own_property() {
+fn feature_property_does_not_replace_own_property() {
     fn with_status(document: &mut TemplateDocument, injected: bool) {
         document.node_types[1].properties.push(PropertyDocument {
             id: Some("status".into()),
@@ -183,7 +183,7 @@ fn a_feature_does_not_take_the_place_of_an_own_property() {
 
 /// Each feature adds its properties.
 #[test]
-fn features_add_what_they_are_known_for() {
+fn features_add_their_properties() {
     let count = |node_type: &str| {
         let blueprint = sample::blueprint();
         blueprint.node_type(node_type).expect("a type").properties().count()
@@ -285,7 +285,7 @@ fn saved_feature_property_is_not_added_again() {
 /// A property with `system_locked` represents the feature's property: there is no second one, and the feature fills in
 /// its absent fields.
 #[test]
-fn locked_property_is_the_features() {
+fn locked_property_represents_feature_property() {
     let locked = |property: PropertyDocument| PropertyDocument {
         locked: true,
         ..property
@@ -305,7 +305,7 @@ fn locked_property_is_the_features() {
         ],
     );
     assert_eq!(keys(&blueprint).len(), 7 + 7 + 3 + 7);
-    let told = |slug: &str| {
+    let describe = |slug: &str| {
         let property = blueprint.root_type().property(slug).expect(slug);
         let group = property.ui_group.as_deref().unwrap_or_default();
         let default = property
@@ -322,16 +322,19 @@ fn locked_property_is_the_features() {
     let expected = |name: &str, required, group: &str, default: &str| {
         (name.to_owned(), required, group.to_owned(), default.to_owned())
     };
-    assert_eq!(told("capacity_monday"), expected("Monday", true, "Capacity", "8"));
-    assert_eq!(told("capacity_tuesday"), expected("Tuesday", false, "Mine", "\"7\""));
-    assert_eq!(told("hourly_rate"), expected("Rate", false, "Rates", ""));
+    assert_eq!(describe("capacity_monday"), expected("Monday", true, "Capacity", "8"));
+    assert_eq!(
+        describe("capacity_tuesday"),
+        expected("Tuesday", false, "Mine", "\"7\"")
+    );
+    assert_eq!(describe("hourly_rate"), expected("Rate", false, "Rates", ""));
     // Properties of features: labels, groups, order.
     assert_eq!(
-        told("capacity_sunday"),
+        describe("capacity_sunday"),
         expected("Capacity Sunday (Hours)", true, "Capacity", "0")
     );
     assert_eq!(
-        told("overtime_capacity_monday"),
+        describe("overtime_capacity_monday"),
         expected("Overtime Monday (Hours)", false, "Overtime", "0")
     );
     let slugs = keys(&blueprint);
@@ -361,7 +364,7 @@ fn locked_property_is_the_features() {
 
 /// A saved property of a removed feature is removed, and the author's own property of the same slug stays.
 #[test]
-fn property_of_a_removed_feature_goes_with_it() {
+fn removed_feature_removes_saved_property() {
     let saved = PropertyDocument {
         injected: true,
         locked: true,
@@ -374,7 +377,7 @@ fn property_of_a_removed_feature_goes_with_it() {
 
 /// Derived ids depend only on the slug, because logs and files contain them.
 #[test]
-fn derived_ids_of_feature_properties_stay() {
+fn derived_ids_of_feature_properties_are_stable() {
     let blueprint = with_feature("scheduling", Vec::new());
     let property = blueprint.root_type().property("start_date").expect("there");
     assert_eq!(property.id.as_str(), "8560d124-a084-7893-480e-a427a44e3c6a");

@@ -19,7 +19,7 @@ use talus_actors::domain::{
 
 use super::{
     commands::{redo, undo},
-    telling::{shorten, tell},
+    event_text::{abbreviate, event_line},
 };
 use crate::replica::Replica;
 
@@ -67,7 +67,7 @@ impl Given {
 
 impl When {
     /// Sends the command with an `expected_seq`.
-    pub fn expecting(mut self, seq: u64) -> Self {
+    pub fn expecting_seq(mut self, seq: u64) -> Self {
         self.expected_seq = Some(Seq(seq));
         self
     }
@@ -136,21 +136,21 @@ fn check_one(rules: &Rules, case: Case) {
     let result = bench.submit_with(&command, &context);
     match (&result, case.then) {
         (Ok(Decision::Change(recorded)), Then::Events(events)) => {
-            let told: Vec<_> = recorded.events.iter().map(tell).collect();
-            assert_eq!(told, events, "{at}");
+            let lines: Vec<_> = recorded.events.iter().map(event_line).collect();
+            assert_eq!(lines, events, "{at}");
         }
         (Ok(Decision::Change(_)), Then::Accepted) => {}
         (Ok(Decision::Answer(receipt)), Then::Nothing) => check_unchanged(&bench, receipt, at),
         (Err(rejection), Then::Refused(code, message)) => {
             assert_eq!(
-                (rejection.code(), shorten(&rejection.to_string())),
+                (rejection.code(), abbreviate(&rejection.to_string())),
                 (code, message),
                 "{at}"
             );
         }
         (result, _) => unreachable!("{at}: {result:#?}"),
     }
-    check_what_always_holds(&bench, at);
+    check_common_invariants(&bench, at);
     match result {
         Ok(Decision::Change(recorded)) if recorded.command_type.is_undoable() => {
             let after = bench.session().document().clone();
@@ -158,7 +158,7 @@ fn check_one(rules: &Rules, case: Case) {
             assert_eq!(*bench.session().document(), before, "{at}: undone");
             bench.submit(&redo()).expect("what was undone can be done again");
             assert_eq!(*bench.session().document(), after, "{at}: done again");
-            check_what_always_holds(&bench, at);
+            check_common_invariants(&bench, at);
         }
         Ok(Decision::Change(_)) => {}
         Ok(Decision::Answer(_)) | Err(_) => assert_eq!(*bench.session().document(), before, "{at}: unchanged"),
@@ -174,7 +174,7 @@ fn check_unchanged(bench: &Bench, receipt: &Receipt, at: &Location<'_>) {
     );
 }
 
-fn check_what_always_holds(bench: &Bench, at: &Location<'_>) {
+fn check_common_invariants(bench: &Bench, at: &Location<'_>) {
     let session = bench.session();
     let invariants = invariants::check(session);
     assert_eq!(invariants, Ok(()), "{at}");
@@ -205,7 +205,7 @@ pub fn bench(rules: &Rules, commands: &[Command]) -> Bench {
 }
 
 /// Returns a session without a template that has accepted these commands.
-pub fn free(commands: &[Command]) -> Bench {
+pub fn free_session(commands: &[Command]) -> Bench {
     bench(&Setting::Free.rules(), commands)
 }
 
@@ -218,8 +218,8 @@ pub fn record(bench: &mut Bench, command: &Command) -> std::sync::Arc<Recorded> 
 }
 
 /// Formats events, one per line.
-pub fn told(events: &[Event]) -> Vec<String> {
-    events.iter().map(tell).collect()
+pub fn event_lines(events: &[Event]) -> Vec<String> {
+    events.iter().map(event_line).collect()
 }
 
 /// Returns the code of a rejection.

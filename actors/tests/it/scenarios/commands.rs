@@ -59,7 +59,7 @@ pub fn unlink(child: &str, parent: &str) -> Command {
     }
 }
 
-pub fn relocate(letter: &str, parent: &str) -> Command {
+pub fn move_node(letter: &str, parent: &str) -> Command {
     Command::MoveNode {
         node_id: node(letter),
         new_parent_id: Some(node(parent)),
@@ -128,7 +128,7 @@ pub const fn load(graph: Graph) -> Command {
 }
 
 /// Modifiers of a command.
-pub trait Said {
+pub trait CommandExt {
     /// Sets the index among the siblings.
     fn at(self, index: i64) -> Command;
     /// Sets the type.
@@ -139,7 +139,7 @@ pub trait Said {
     fn with(self, property: &str, value: Json) -> Command;
 }
 
-impl Said for Command {
+impl CommandExt for Command {
     fn at(mut self, place: i64) -> Self {
         match &mut self {
             Self::CreateNode(CreateNode { index, .. })

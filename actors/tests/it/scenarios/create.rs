@@ -3,13 +3,13 @@
 use serde_json::json;
 
 use super::{
-    case::{check, free, given, record},
-    commands::{Said, child, nameless, node, root, to_roots},
+    case::{check, free_session, given, record},
+    commands::{CommandExt, child, nameless, node, root, to_roots},
 };
 
 /// A new root is appended to the roots, or inserted at the given index.
 #[test]
-fn a_root_has_its_place_among_the_roots() {
+fn create_inserts_root_at_index() {
     check([
         given([]).when(root("a")).then([r#"created a at roots[0]: t "a""#]),
         given([root("a")])
@@ -30,7 +30,7 @@ fn a_root_has_its_place_among_the_roots() {
 /// A new child is appended to its parent's children, or inserted at the given index, with a single event and without a
 /// link.
 #[test]
-fn a_child_has_its_place_among_the_children() {
+fn create_inserts_child_at_index() {
     check([
         given([root("a")])
             .when(child("b", "a"))
@@ -49,7 +49,7 @@ fn a_child_has_its_place_among_the_children() {
 
 /// The field `name` takes precedence over a property `name`, and the default is `New Node`. The name is not a property.
 #[test]
-fn a_node_has_one_name() {
+fn create_name_takes_precedence_over_property() {
     check([
         given([])
             .when(nameless())
@@ -72,7 +72,7 @@ fn a_node_has_one_name() {
 /// A name needs a visible character and must not contain control characters. The field and the property are both
 /// checked.
 #[test]
-fn what_is_no_name_is_refused() {
+fn create_refuses_invalid_names() {
     check([
         given([]).when(root("a").named("")).refused(
             "INVALID_VALUE",
@@ -97,7 +97,7 @@ fn what_is_no_name_is_refused() {
 
 /// Without a template every type and property is allowed, under any name. Null is a value.
 #[test]
-fn without_a_template_everything_is_allowed() {
+fn create_without_template_allows_all_names() {
     check([
         given([])
             .when(root("a").of("Größe ∞"))
@@ -110,7 +110,7 @@ fn without_a_template_everything_is_allowed() {
 
 /// An unknown parent, a taken id and an invalid index are refused.
 #[test]
-fn what_cannot_be_created_is_refused() {
+fn create_refuses_invalid_references() {
     check([
         given([])
             .when(child("b", "a"))
@@ -142,8 +142,8 @@ fn what_cannot_be_created_is_refused() {
 
 /// The receipt names the created node, with a given or a derived id.
 #[test]
-fn the_answer_names_the_node() {
-    let mut bench = free(&[]);
+fn create_receipt_names_node() {
+    let mut bench = free_session(&[]);
     let context = bench.next_context();
     let minted = record(&mut bench, &nameless());
     assert_eq!(minted.outcome.node_ids, [context.command_id.node(0)]);
@@ -157,7 +157,7 @@ fn the_answer_names_the_node() {
 
 /// Indices are correct among 1,000 siblings.
 #[test]
-fn places_are_right_among_a_thousand_siblings() {
+fn create_places_nodes_among_thousand_siblings() {
     let mut commands = vec![root("a")];
     commands.extend((0..1_000).map(|number| {
         let mut create = child("b", "a").named(&format!("{number}"));

@@ -3,14 +3,14 @@
 use serde_json::json;
 
 use super::{
-    case::{check, free, given, record, told},
-    commands::{Said, child, delete, node, redo, root, set, undo},
+    case::{check, event_lines, free_session, given, record},
+    commands::{CommandExt, child, delete, node, redo, root, set, undo},
 };
 
 /// A deletion emits one event for each node of the subtree: children before parents and the last sibling first, so that
 /// each event states the node's original index.
 #[test]
-fn the_subtree_goes_children_first() {
+fn delete_emits_children_before_parents() {
     check([
         given([root("a")])
             .when(delete("a"))
@@ -50,7 +50,7 @@ fn the_subtree_goes_children_first() {
 
 /// The event of a deletion contains the node's whole content, for undo.
 #[test]
-fn what_a_node_was_is_told() {
+fn delete_event_contains_content() {
     check([
         given([root("a").with("color", json!("red")), set("a", "name", json!("Bolt"))])
             .when(delete("a"))
@@ -60,8 +60,8 @@ fn what_a_node_was_is_told() {
 
 /// Undo creates the subtree again, parents first and in place. Redo deletes it again.
 #[test]
-fn undo_brings_the_subtree_back_in_place() {
-    let mut bench = free(&[
+fn delete_undo_restores_subtree_in_place() {
+    let mut bench = free_session(&[
         root("a"),
         child("b", "a"),
         child("c", "a"),
@@ -73,7 +73,7 @@ fn undo_brings_the_subtree_back_in_place() {
     assert_eq!(deleted.outcome.node_ids, [node("b")]);
     let undone = record(&mut bench, &undo());
     assert_eq!(
-        told(&undone.events),
+        event_lines(&undone.events),
         [
             r#"created b at a[0]: t "b""#,
             r#"created d at b[0]: t "d""#,
@@ -85,7 +85,7 @@ fn undo_brings_the_subtree_back_in_place() {
 
 /// Deleting an unknown or already deleted node is refused. The id of a deleted node can be used again.
 #[test]
-fn what_is_not_there_is_refused() {
+fn delete_refuses_unknown_node() {
     check([
         given([])
             .when(delete("a"))

@@ -10,10 +10,10 @@ use talus_actors::domain::{
 };
 
 use super::{
-    case::{code, free, record},
+    case::{code, free_session, record},
     commands::{
-        Said, batch, child, delete, link, nameless, redo, relocate, reorder, root, save, set, to_roots, undo, unlink,
-        unset,
+        CommandExt, batch, child, delete, link, move_node, nameless, redo, reorder, root, save, set, to_roots, undo,
+        unlink, unset,
     },
 };
 
@@ -26,8 +26,8 @@ fn again(bench: &mut Bench, command: &Command, context: &Context) -> Receipt {
 
 /// P4: a retry gets the exact first receipt, marked as duplicate, whatever has happened since.
 #[test]
-fn a_retry_gets_the_first_answer() {
-    let mut bench = free(&[root("a")]);
+fn retry_gets_first_receipt() {
+    let mut bench = free_session(&[root("a")]);
     let context = bench.next_context();
     let first = record(&mut bench, &nameless());
     for command in [undo(), root("b"), delete("a"), save("demo.json", 3)] {
@@ -52,8 +52,8 @@ fn a_retry_gets_the_first_answer() {
 
 /// P4: the sender, the time and the `expected_seq` of a retry may differ.
 #[test]
-fn a_retry_is_known_by_its_content() {
-    let mut bench = free(&[]);
+fn retry_is_identified_by_content() {
+    let mut bench = free_session(&[]);
     let context = bench.next_context();
     record(&mut bench, &root("a"));
     record(&mut bench, &set("a", "x", json!(1)));
@@ -71,8 +71,8 @@ fn a_retry_is_known_by_its_content() {
 
 /// P4: a retried undo does not undo another step.
 #[test]
-fn a_retried_undo_takes_nothing_more_back() {
-    let mut bench = free(&[root("a"), root("b")]);
+fn retried_undo_undoes_no_further_step() {
+    let mut bench = free_session(&[root("a"), root("b")]);
     let context = bench.next_context();
     record(&mut bench, &undo());
     assert!(again(&mut bench, &undo(), &context).duplicate);
@@ -82,7 +82,7 @@ fn a_retried_undo_takes_nothing_more_back() {
 
 /// P4: any difference in content makes another command, which is refused under a used id.
 #[test]
-fn the_least_difference_is_another_command() {
+fn used_id_refuses_any_difference() {
     let pairs = [
         (root("a"), root("a").at(0)),
         (root("a"), root("a").of("u")),
@@ -98,8 +98,8 @@ fn the_least_difference_is_another_command() {
         (link("a", "b"), link("b", "a")),
         (link("a", "b"), unlink("a", "b")),
         (link("a", "b"), link("a", "b").at(0)),
-        (relocate("a", "b"), link("a", "b")),
-        (relocate("a", "b"), to_roots("a")),
+        (move_node("a", "b"), link("a", "b")),
+        (move_node("a", "b"), to_roots("a")),
         (reorder("a", 0), reorder("a", 1)),
         (set("a", "x", json!("1")), set("a", "x", json!(1))),
         (set("a", "x", json!(null)), unset("a", "x")),
@@ -112,7 +112,7 @@ fn the_least_difference_is_another_command() {
         assert_ne!(one.fingerprint(), other.fingerprint(), "{one:?} is not {other:?}");
         assert_eq!(one.fingerprint(), one.clone().fingerprint());
     }
-    let mut bench = free(&[]);
+    let mut bench = free_session(&[]);
     let context = bench.next_context();
     record(&mut bench, &root("a"));
     let rejection = bench.submit_with(&root("b"), &context).expect_err("another command");
@@ -125,7 +125,7 @@ fn the_least_difference_is_another_command() {
 
 /// The order of an object's members and of a node's properties is not a difference.
 #[test]
-fn the_order_of_members_is_no_difference() {
+fn retry_ignores_member_order() {
     let parse = |text: &str| set("a", "x", text.parse().expect("JSON"));
     assert_eq!(
         parse(r#"{"a": 1, "b": 2}"#).fingerprint(),
@@ -135,8 +135,8 @@ fn the_order_of_members_is_no_difference() {
 
 /// P4: the id of a refused command stays unused, and a retry is decided again.
 #[test]
-fn a_refused_command_may_be_sent_again() {
-    let mut bench = free(&[]);
+fn refused_command_is_decided_again() {
+    let mut bench = free_session(&[]);
     let context = bench.next_context();
     let command = child("b", "a");
     assert_eq!(code(bench.submit_with(&command, &context)), "NODE_NOT_FOUND");
@@ -147,8 +147,8 @@ fn a_refused_command_may_be_sent_again() {
 
 /// A command without changes is not recorded, so a retry is decided again.
 #[test]
-fn a_command_that_changed_nothing_is_decided_again() {
-    let mut bench = free(&[root("a"), set("a", "x", json!(1))]);
+fn unchanged_command_is_decided_again() {
+    let mut bench = free_session(&[root("a"), set("a", "x", json!(1))]);
     let context = bench.next_context();
     let command = set("a", "x", json!(1));
     let receipt = again(&mut bench, &command, &context);

@@ -4,9 +4,10 @@ use serde_json::json;
 use talus_actors::domain::{command::Command, graph::Graph, ids::Seq, rejection::Rejection};
 
 use super::{
-    case::{Case, check, free, given},
+    case::{Case, check, free_session, given},
     commands::{
-        Said, batch, child, delete, link, load, relocate, reorder, root, save, set, to_roots, undo, unlink, unset,
+        CommandExt, batch, child, delete, link, load, move_node, reorder, root, save, set, to_roots, undo, unlink,
+        unset,
     },
 };
 
@@ -32,7 +33,7 @@ fn seen() -> Vec<Command> {
 
 /// Sends a command with `expected_seq` 14 after another change.
 fn after(since: Command, command: Command) -> super::case::When {
-    given([seen(), vec![since]].concat()).when(command).expecting(SEEN)
+    given([seen(), vec![since]].concat()).when(command).expecting_seq(SEEN)
 }
 
 fn fine(since: Command, command: Command) -> Case {
@@ -46,7 +47,7 @@ fn conflict(since: Command, command: Command, what: &str) -> Case {
 
 /// Setting and deleting a property depends on the node: its properties, name, place and children.
 #[test]
-fn properties_look_at_the_node() {
+fn property_commands_depend_on_node() {
     check([
         conflict(set("b", "size", json!(1)), set("b", "color", json!("blue")), "node b"),
         conflict(set("b", "name", json!("B")), unset("b", "color"), "node b"),
@@ -60,7 +61,7 @@ fn properties_look_at_the_node() {
 
 /// Creating a node depends on the parent, or on the list of roots.
 #[test]
-fn creating_looks_at_the_parent() {
+fn create_depends_on_parent() {
     check([
         conflict(child("n", "a"), child("m", "a"), "node a"),
         conflict(set("a", "size", json!(1)), child("m", "a"), "node a"),
@@ -75,7 +76,7 @@ fn creating_looks_at_the_parent() {
 
 /// Deleting and reordering depend on the node and its parent.
 #[test]
-fn deleting_and_ordering_look_at_the_node_and_its_parent() {
+fn delete_and_reorder_depend_on_node_and_parent() {
     check([
         conflict(set("b", "size", json!(1)), delete("b"), "node b"),
         conflict(child("n", "b"), delete("b"), "node b"),
@@ -92,7 +93,7 @@ fn deleting_and_ordering_look_at_the_node_and_its_parent() {
 
 /// Linking and unlinking depend on the child and the named parent.
 #[test]
-fn linking_looks_at_both() {
+fn link_depends_on_child_and_parent() {
     check([
         conflict(set("x", "size", json!(1)), link("x", "c"), "node x"),
         conflict(child("n", "c"), link("x", "c"), "node c"),
@@ -105,21 +106,21 @@ fn linking_looks_at_both() {
 
 /// Moving depends on the node, its present parent and the new parent, or on the list of roots.
 #[test]
-fn moving_looks_at_all_three() {
+fn move_depends_on_node_and_both_parents() {
     check([
-        conflict(set("b", "size", json!(1)), relocate("b", "c"), "node b"),
-        conflict(child("n", "a"), relocate("b", "x"), "node a"),
-        conflict(child("n", "x"), relocate("b", "x"), "node x"),
+        conflict(set("b", "size", json!(1)), move_node("b", "c"), "node b"),
+        conflict(child("n", "a"), move_node("b", "x"), "node a"),
+        conflict(child("n", "x"), move_node("b", "x"), "node x"),
         conflict(root("n"), to_roots("b"), "the order of the roots"),
-        conflict(root("n"), relocate("x", "b"), "the order of the roots"),
-        fine(root("n"), relocate("b", "c")),
-        fine(child("n", "y"), relocate("b", "x")),
+        conflict(root("n"), move_node("x", "b"), "the order of the roots"),
+        fine(root("n"), move_node("b", "c")),
+        fine(child("n", "y"), move_node("b", "x")),
     ]);
 }
 
 /// A batch depends on the parts that its commands depend on. Undo, redo, load and save depend on the whole session.
 #[test]
-fn the_others_look_at_everything() {
+fn other_commands_depend_on_session() {
     check([
         conflict(set("b", "size", json!(1)), batch([root("m"), delete("b")]), "node b"),
         fine(set("b", "size", json!(1)), batch([root("m"), delete("c")])),
@@ -128,34 +129,40 @@ fn the_others_look_at_everything() {
             .refused("CONFLICT", "the session changed at 16, after 14"),
         after(set("y", "size", json!(1)), save("demo.json", 16))
             .refused("CONFLICT", "the session changed at 16, after 14"),
-        given(seen()).when(undo()).expecting(SEEN).accepted(),
+        given(seen()).when(undo()).expecting_seq(SEEN).accepted(),
     ]);
 }
 
 /// A load changes every part. A save and an event before `expected_seq` change none.
 #[test]
-fn what_changed_before_does_not_matter() {
-    let graph = free(&seen()).session().document().graph.clone();
+fn earlier_changes_do_not_conflict() {
+    let graph = free_session(&seen()).session().document().graph.clone();
     check([
         conflict(load(graph), set("y", "size", json!(1)), "node y"),
         fine(save("demo.json", 14), set("a", "size", json!(1))),
         given(seen())
             .when(set("a", "size", json!(1)))
-            .expecting(SEEN)
+            .expecting_seq(SEEN)
             .accepted(),
-        given(seen()).when(set("a", "size", json!(1))).expecting(13).accepted(),
         given(seen())
             .when(set("a", "size", json!(1)))
-            .expecting(12)
+            .expecting_seq(13)
+            .accepted(),
+        given(seen())
+            .when(set("a", "size", json!(1)))
+            .expecting_seq(12)
             .refused("CONFLICT", "node a changed at 13, after 12"),
-        given(seen()).when(set("c", "size", json!(1))).expecting(5).accepted(),
         given(seen())
             .when(set("c", "size", json!(1)))
-            .expecting(u64::MAX)
+            .expecting_seq(5)
             .accepted(),
         given(seen())
             .when(set("c", "size", json!(1)))
-            .expecting(0)
+            .expecting_seq(u64::MAX)
+            .accepted(),
+        given(seen())
+            .when(set("c", "size", json!(1)))
+            .expecting_seq(0)
             .refused("CONFLICT", "node c changed at 5, after 0"),
     ]);
 }
@@ -163,7 +170,7 @@ fn what_changed_before_does_not_matter() {
 /// A conflict takes precedence over other reasons of refusal. A command on a deleted node is refused because the node
 /// does not exist.
 #[test]
-fn a_conflict_comes_before_other_reasons() {
+fn conflict_takes_precedence_over_other_reasons() {
     check([
         conflict(set("b", "size", json!(1)), unset("b", "nothing"), "node b"),
         after(delete("c"), set("c", "size", json!(1))).refused("NODE_NOT_FOUND", "node c does not exist"),
@@ -172,8 +179,8 @@ fn a_conflict_comes_before_other_reasons() {
 
 /// A conflict contains the present `seq` and the conflicting command, for programs.
 #[test]
-fn a_conflict_says_where_the_session_is() {
-    let mut bench = free(&[seen(), vec![root("n"), set("n", "size", json!(1))]].concat());
+fn conflict_contains_seq_and_command() {
+    let mut bench = free_session(&[seen(), vec![root("n"), set("n", "size", json!(1))]].concat());
     let context = talus_actors::domain::command::Context {
         expected_seq: Some(Seq(SEEN)),
         ..bench.next_context()

@@ -12,13 +12,13 @@ use talus_actors::domain::{
 };
 
 use super::{
-    case::{bench, check, code, free, given, record},
+    case::{bench, check, code, free_session, given, record},
     commands::{batch, child, delete, node, redo, root, save, set, undo},
 };
 
 /// Undo and redo are refused if there is no step.
 #[test]
-fn there_must_be_something_to_undo() {
+fn undo_without_steps_is_refused() {
     check([
         given([])
             .when(undo())
@@ -43,7 +43,7 @@ fn there_must_be_something_to_undo() {
 
 /// Undo takes the last command first, and redo takes the command that was undone last.
 #[test]
-fn the_last_command_goes_first() {
+fn undo_takes_last_command_first() {
     let two = || [root("a"), set("a", "x", json!(1))];
     check([
         given(two()).when(undo()).then(["a.x: 1 -> gone"]),
@@ -61,8 +61,8 @@ fn the_last_command_goes_first() {
 
 /// An undo or redo is a command of its own that names the command of its step. Its receipt names no node.
 #[test]
-fn an_undo_names_the_command_it_takes_back() {
-    let mut bench = free(&[]);
+fn undo_names_its_target() {
+    let mut bench = free_session(&[]);
     let created = record(&mut bench, &root("a"));
     let target = Some(Target {
         command_id: created.command_id,
@@ -79,9 +79,9 @@ fn an_undo_names_the_command_it_takes_back() {
 
 /// Each receipt states if a step can be undone or redone afterwards.
 #[test]
-fn answers_say_what_can_be_undone() {
-    let mut bench = free(&[]);
-    let told = |recorded: &Recorded| (recorded.outcome.undo_available, recorded.outcome.redo_available);
+fn receipts_state_undo_availability() {
+    let mut bench = free_session(&[]);
+    let availability = |recorded: &Recorded| (recorded.outcome.undo_available, recorded.outcome.redo_available);
     for (command, expected) in [
         (root("a"), (true, false)),
         (root("b"), (true, false)),
@@ -93,13 +93,13 @@ fn answers_say_what_can_be_undone() {
         (undo(), (true, true)),
         (delete("a"), (true, false)),
     ] {
-        assert_eq!(told(&record(&mut bench, &command)), expected, "{command:?}");
+        assert_eq!(availability(&record(&mut bench, &command)), expected, "{command:?}");
     }
 }
 
 /// A save is not a step: it cannot be undone, and it keeps the undone steps.
 #[test]
-fn a_save_is_no_step() {
+fn save_is_not_a_step() {
     check([
         given([root("a"), save("demo.json", 2)])
             .when(undo())
@@ -130,7 +130,7 @@ fn undo_all(bench: &mut Bench) -> usize {
 
 /// P9: exactly the last `undo_depth_max` commands can be undone.
 #[test]
-fn exactly_the_undo_depth_can_be_undone() {
+fn undo_depth_limits_steps() {
     let rules = limited(Limits {
         undo_depth_max: 3,
         ..Limits::default()
@@ -159,9 +159,9 @@ fn exactly_the_undo_depth_can_be_undone() {
 
 /// P9: under the default limit, 1,000 of 1,001 commands can be undone.
 #[test]
-fn a_thousand_commands_can_be_undone() {
+fn default_undo_depth_is_thousand() {
     let commands: Vec<_> = (0..1_000).map(|number| set("a", "x", json!(number))).collect();
-    let mut bench = free(&[vec![root("a")], commands].concat());
+    let mut bench = free_session(&[vec![root("a")], commands].concat());
     assert_eq!(undo_all(&mut bench), 1_000);
     assert!(
         bench.session().document().graph.contains(node("a")),
@@ -171,7 +171,7 @@ fn a_thousand_commands_can_be_undone() {
 
 /// P9: the history weighs at most `undo_bytes_max`, but always contains the last command, whatever its weight.
 #[test]
-fn what_can_be_undone_has_a_weight() {
+fn undo_bytes_limit_steps() {
     let rules = limited(Limits {
         undo_bytes_max: 10_000,
         ..Limits::default()
@@ -197,7 +197,7 @@ fn what_can_be_undone_has_a_weight() {
 /// A log can be replayed under a lower limit, even if it undoes more commands than the limit allows. Steps beyond the
 /// limit are evicted, and the remaining steps can be undone.
 #[test]
-fn a_log_outlives_a_lower_undo_depth() {
+fn log_replays_under_lower_undo_depth() {
     let commands = [
         vec![
             root("a"),
@@ -209,7 +209,7 @@ fn a_log_outlives_a_lower_undo_depth() {
         vec![undo(), undo(), undo(), undo(), redo(), redo(), undo(), redo(), redo()],
     ]
     .concat();
-    let before = free(&commands);
+    let before = free_session(&commands);
     for undo_depth_max in 1..5 {
         for log in (0..=before.log().len()).map(|records| &before.log()[..records]) {
             let rules = limited(Limits {
@@ -239,7 +239,7 @@ fn a_log_outlives_a_lower_undo_depth() {
 
 /// The first node of a project is not a step of undo.
 #[test]
-fn the_beginning_of_a_project_is_no_step() {
+fn project_creation_is_not_a_step() {
     let mut bench = Setting::Project.bench();
     assert_eq!(code(bench.submit(&undo())), "NOTHING_TO_UNDO");
     let last = bench.log().last().expect("it began").outcome.clone();

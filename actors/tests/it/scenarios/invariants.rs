@@ -14,7 +14,7 @@ use talus_actors::domain::{
 };
 
 use super::{
-    case::free,
+    case::free_session,
     commands::{child, load, node, root},
 };
 
@@ -41,7 +41,7 @@ fn content(name: &str, node_type: &str, property: &str) -> NodeContent {
 }
 
 #[test]
-fn a_name_is_a_name_and_no_property() {
+fn check_detects_invalid_name() {
     let blueprint = sample::blueprint();
     let project = blueprint.root_type();
     let name = project.name_property().expect("it has one").id.clone();
@@ -52,29 +52,35 @@ fn a_name_is_a_name_and_no_property() {
 }
 
 #[test]
-fn limits_are_held() {
+fn check_detects_exceeded_limits() {
     let long = content("a name of more than a dozen", "t", "x");
     assert_eq!(broken_by(Setting::TightFree, graph_of(long)), "LI-1");
     let line = ["b", "c", "d", "e", "f"].iter().zip(["a", "b", "c", "d", "e"]);
     let line: Vec<_> = std::iter::once(root("a"))
         .chain(line.map(|(one, parent)| child(one, parent)))
         .collect();
-    let deep = free(&line).session().document().graph.clone();
+    let deep = free_session(&line).session().document().graph.clone();
     assert_eq!(broken_by(Setting::TightFree, deep), "LI-1");
 }
 
 #[test]
-fn what_was_told_is_true() {
-    let told = |change: fn(&mut Recorded)| {
-        let bench = free(&[root("a")]);
+fn check_detects_false_outcome() {
+    let check_outcome = |change: fn(&mut Recorded)| {
+        let bench = free_session(&[root("a")]);
         let mut recorded = Recorded::clone(&bench.log()[0]);
         change(&mut recorded);
         let (genesis, rules) = (bench.session().genesis().clone(), bench.session().rules().clone());
         let session = Session::replay(genesis, rules, None, [Arc::new(recorded)]).expect("it fits");
         invariants::check(&session).map_err(|broken| broken.invariant)
     };
-    assert_eq!(told(|_| {}), Ok(()));
-    assert_eq!(told(|recorded| recorded.outcome.redo_available = true), Err("SE-3"));
-    assert_eq!(told(|recorded| recorded.outcome.undo_available = false), Err("SE-3"));
-    assert_eq!(told(|recorded| recorded.outcome.is_dirty = false), Err("SE-3"));
+    assert_eq!(check_outcome(|_| {}), Ok(()));
+    assert_eq!(
+        check_outcome(|recorded| recorded.outcome.redo_available = true),
+        Err("SE-3")
+    );
+    assert_eq!(
+        check_outcome(|recorded| recorded.outcome.undo_available = false),
+        Err("SE-3")
+    );
+    assert_eq!(check_outcome(|recorded| recorded.outcome.is_dirty = false), Err("SE-3"));
 }

@@ -8,7 +8,7 @@ use talus_actors::domain::{limits::Limits, rejection::Rejection, session::Rules,
 
 use super::{
     case::{Case, bench, check_with, given},
-    commands::{Said, batch, child, delete, link, relocate, root, set, undo},
+    commands::{CommandExt, batch, child, delete, link, move_node, root, set, undo},
 };
 
 fn small() -> Limits {
@@ -40,7 +40,7 @@ fn exceeded(found: usize, limit: &str, max: usize) -> String {
 
 /// Names are counted in characters, not bytes.
 #[test]
-fn names() {
+fn name_limit_counts_characters() {
     let too_long = exceeded(5, "name_chars_max", 4);
     check([
         given([])
@@ -63,7 +63,7 @@ fn names() {
 
 /// Values are counted in bytes of JSON and in levels.
 #[test]
-fn values() {
+fn value_limits_count_bytes_and_levels() {
     let nested = |levels: usize| -> Json {
         format!("{}{}", "[".repeat(levels), "]".repeat(levels))
             .parse()
@@ -90,7 +90,7 @@ fn values() {
 
 /// Properties of a node: overwriting one does not increase the count, and the name does not count.
 #[test]
-fn properties() {
+fn property_limit_counts_properties() {
     let two = || [root("a").with("x", json!(1)).with("y", json!(2))];
     let too_many = exceeded(3, "properties_per_node_max", 2);
     check([
@@ -117,7 +117,7 @@ fn properties() {
 
 /// A template's defaults count as properties of a node.
 #[test]
-fn properties_by_default() {
+fn property_limit_counts_defaults() {
     let rules = Rules {
         blueprint: Some(sample::blueprint()),
         ..rules(small())
@@ -132,7 +132,7 @@ fn properties_by_default() {
 
 /// The depth limit applies to moved subtrees, by any command. A subtree that stays at its depth can be moved.
 #[test]
-fn depth() {
+fn depth_limit_counts_levels() {
     let line = || [root("a"), child("b", "a"), child("c", "b")];
     let pair = || [root("a"), child("b", "a"), root("c"), child("d", "c")];
     let too_deep = exceeded(4, "depth_max", 3);
@@ -141,19 +141,19 @@ fn depth() {
         given(line()).when(child("d", "b")).accepted(),
         given(pair()).when(link("c", "b")).refused("LIMIT_EXCEEDED", &too_deep),
         given(pair())
-            .when(relocate("c", "b"))
+            .when(move_node("c", "b"))
             .refused("LIMIT_EXCEEDED", &too_deep),
         given(pair()).when(link("c", "a")).accepted(),
-        given(pair()).when(relocate("d", "b")).accepted(),
+        given(pair()).when(move_node("d", "b")).accepted(),
         given([&line()[..], &[child("d", "b")]].concat())
-            .when(relocate("c", "b").at(1))
+            .when(move_node("c", "b").at(1))
             .then(["unlinked c from b[0]", "linked c to b[1], was roots[1]"]),
     ]);
 }
 
 /// Nodes of a session: deleting a node makes room for another.
 #[test]
-fn nodes() {
+fn node_limit_counts_nodes() {
     let four = || [root("a"), root("b"), root("c"), root("d")];
     let too_many = exceeded(5, "nodes_per_session_max", 4);
     check([
@@ -169,7 +169,7 @@ fn nodes() {
 
 /// Number of commands in a batch.
 #[test]
-fn batches() {
+fn batch_limit_counts_commands() {
     check([
         given([]).when(batch([root("a"), root("b")])).accepted(),
         given([])
@@ -180,7 +180,7 @@ fn batches() {
 
 /// A rejection contains the limit, its allowed value and the actual value, for programs.
 #[test]
-fn a_refusal_names_its_limit() {
+fn rejection_names_limit() {
     let mut bench = bench(&rules(small()), &[]);
     match bench.submit(&root("a").named("abcde")) {
         Err(Rejection::LimitExceeded(exceeded)) => {
@@ -192,14 +192,14 @@ fn a_refusal_names_its_limit() {
 
 /// Undo can restore a state that reaches the limits.
 #[test]
-fn undo_fits_into_the_limits() {
+fn undo_restores_state_at_limits() {
     let four = [root("a"), child("b", "a"), child("c", "b"), root("d")];
     check([given([&four[..], &[delete("a")]].concat()).when(undo()).accepted()]);
 }
 
 /// The default limits are the limits of the protocol.
 #[test]
-fn defaults_are_the_protocols() {
+fn default_limits_match_protocol() {
     let limits = Limits::default();
     assert_eq!((limits.name_chars_max, limits.value_bytes_max), (512, 64 * 1024));
     assert_eq!(

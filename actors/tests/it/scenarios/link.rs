@@ -1,14 +1,14 @@
 //! `LinkNode` and `UnlinkNode`
 
 use super::{
-    case::{check, free, given, record, told},
-    commands::{Said, child, link, node, redo, root, undo, unlink},
+    case::{check, event_lines, free_session, given, record},
+    commands::{CommandExt, child, link, node, redo, root, undo, unlink},
 };
 
 /// A linked root is appended to the children, or inserted at the given index. The event contains its former index among
 /// the roots, for undo.
 #[test]
-fn a_root_goes_under_a_parent() {
+fn link_moves_root_under_parent() {
     check([
         given([root("a"), root("b")])
             .when(link("b", "a"))
@@ -27,7 +27,7 @@ fn a_root_goes_under_a_parent() {
 
 /// A node has at most one parent and cannot be linked below itself. Unknown nodes and invalid indices are refused.
 #[test]
-fn what_cannot_be_linked_is_refused() {
+fn link_refuses_invalid_references() {
     check([
         given([root("a")])
             .when(link("b", "a"))
@@ -58,11 +58,11 @@ fn what_cannot_be_linked_is_refused() {
 
 /// An unlinked child becomes the last root.
 #[test]
-fn an_unlinked_child_goes_to_the_end_of_the_roots() {
+fn unlink_appends_child_to_roots() {
     check([given([root("a"), child("b", "a"), child("c", "a"), root("d")])
         .when(unlink("b", "a"))
         .then(["unlinked b from a[0]"])]);
-    let mut bench = free(&[root("a"), child("b", "a"), child("c", "b"), root("d")]);
+    let mut bench = free_session(&[root("a"), child("b", "a"), child("c", "b"), root("d")]);
     record(&mut bench, &unlink("b", "a"));
     let graph = &bench.session().document().graph;
     assert_eq!(
@@ -74,7 +74,7 @@ fn an_unlinked_child_goes_to_the_end_of_the_roots() {
 
 /// Only a child can be unlinked, and only from its parent.
 #[test]
-fn what_is_not_linked_cannot_be_unlinked() {
+fn unlink_refuses_unlinked_nodes() {
     check([
         given([root("a")])
             .when(unlink("b", "a"))
@@ -97,20 +97,20 @@ fn what_is_not_linked_cannot_be_unlinked() {
 /// Undo of a link moves the root back to its former index, in two events. Undo of an unlink moves the child back to its
 /// former index.
 #[test]
-fn undo_brings_a_node_back_to_its_place() {
-    let mut bench = free(&[root("a"), root("b"), root("c"), child("d", "c")]);
+fn link_undo_restores_index() {
+    let mut bench = free_session(&[root("a"), root("b"), root("c"), child("d", "c")]);
     record(&mut bench, &link("a", "c").at(0));
     assert_eq!(
-        told(&record(&mut bench, &undo()).events),
+        event_lines(&record(&mut bench, &undo()).events),
         ["unlinked a from c[0]", "linked a to roots[0], was roots[2]"]
     );
     assert_eq!(
-        told(&record(&mut bench, &redo()).events),
+        event_lines(&record(&mut bench, &redo()).events),
         ["linked a to c[0], was roots[0]"]
     );
     record(&mut bench, &unlink("a", "c"));
     assert_eq!(
-        told(&record(&mut bench, &undo()).events),
+        event_lines(&record(&mut bench, &undo()).events),
         ["linked a to c[0], was roots[2]"]
     );
 }

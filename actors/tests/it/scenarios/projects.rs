@@ -12,13 +12,13 @@ use talus_actors::domain::{
 };
 
 use super::{
-    case::{check, check_with_template, free, given, record, told},
+    case::{check, check_with_template, event_lines, free_session, given, record},
     commands::{child, load, node, redo, root, save, set, undo},
 };
 
 /// Returns the graph that these commands create.
 fn graph(commands: &[Command]) -> Graph {
-    free(commands).session().document().graph.clone()
+    free_session(commands).session().document().graph.clone()
 }
 
 fn extras(view: &str) -> Extras {
@@ -27,7 +27,7 @@ fn extras(view: &str) -> Extras {
 
 /// A project begins with the template's root type and its default properties.
 #[test]
-fn a_project_begins_with_its_root() {
+fn project_begins_with_root_type() {
     check_with_template([given([])
         .when(sample::begin_project())
         .then([r#"created <1.0> at roots[0]: {project} "Demo""#])]);
@@ -38,7 +38,7 @@ fn a_project_begins_with_its_root() {
 
 /// A save emits an event with the file's name and changes no node.
 #[test]
-fn a_save_is_an_event() {
+fn save_emits_event() {
     check([
         given([root("a")])
             .when(save("demo.json", 2))
@@ -51,8 +51,8 @@ fn a_save_is_an_event() {
 
 /// A session is dirty if there are changes after the saved state, including changes during the write of the file.
 #[test]
-fn dirty_is_what_no_file_has() {
-    let mut bench = free(&[]);
+fn dirty_flag_follows_unsaved_changes() {
+    let mut bench = free_session(&[]);
     assert!(!bench.session().is_dirty(), "there is nothing to write");
     for (command, dirty) in [
         (root("a"), true),
@@ -79,7 +79,7 @@ fn dirty_is_what_no_file_has() {
 
 /// A load replaces the whole graph. Undo restores the previous graph, and redo the loaded one.
 #[test]
-fn a_load_replaces_everything_and_can_be_undone() {
+fn load_replaces_document_and_is_undone() {
     let loaded = graph(&[root("x"), child("y", "x"), root("z")]);
     check([
         given([]).when(load(loaded.clone())).then(["loaded 3 nodes"]),
@@ -88,16 +88,16 @@ fn a_load_replaces_everything_and_can_be_undone() {
             .then(["loaded 3 nodes"]),
         given([root("a")]).when(load(Graph::default())).then(["loaded 0 nodes"]),
     ]);
-    let mut bench = free(&[root("a"), child("b", "a")]);
+    let mut bench = free_session(&[root("a"), child("b", "a")]);
     let recorded = record(&mut bench, &load(loaded.clone()));
     assert!(recorded.outcome.node_ids.is_empty());
     assert_eq!(bench.session().document().graph, loaded);
-    assert_eq!(told(&record(&mut bench, &undo()).events), ["loaded 2 nodes"]);
+    assert_eq!(event_lines(&record(&mut bench, &undo()).events), ["loaded 2 nodes"]);
     assert_eq!(bench.session().document().graph, graph(&[root("a"), child("b", "a")]));
-    assert_eq!(told(&record(&mut bench, &redo()).events), ["loaded 3 nodes"]);
+    assert_eq!(event_lines(&record(&mut bench, &redo()).events), ["loaded 3 nodes"]);
     record(&mut bench, &undo());
     assert_eq!(
-        told(&record(&mut bench, &undo()).events),
+        event_lines(&record(&mut bench, &undo()).events),
         [r#"deleted b at a[0]: t "b""#],
         "what was done before the load can be undone after its undo"
     );
@@ -105,8 +105,8 @@ fn a_load_replaces_everything_and_can_be_undone() {
 
 /// Extras of a file replace the session's extras. A load without extras keeps them.
 #[test]
-fn what_is_beside_the_graph_goes_with_it() {
-    let mut bench = free(&[root("a")]);
+fn load_replaces_or_keeps_extras() {
+    let mut bench = free_session(&[root("a")]);
     let with = |extras| Command::LoadGraph {
         graph: graph(&[root("x")]),
         extras,
@@ -138,7 +138,7 @@ fn what_is_beside_the_graph_goes_with_it() {
 
 /// Nodes of a loaded graph accept commands.
 #[test]
-fn a_loaded_graph_goes_on() {
+fn loaded_graph_accepts_commands() {
     let loaded = || load(graph(&[root("x"), child("y", "x")]));
     check([
         given([loaded()])
@@ -151,7 +151,7 @@ fn a_loaded_graph_goes_on() {
             .when(child("b", "a"))
             .refused("NODE_NOT_FOUND", "node a does not exist"),
     ]);
-    let mut bench = free(&[root("a")]);
+    let mut bench = free_session(&[root("a")]);
     let seq = bench.session().seq();
     record(&mut bench, &loaded());
     assert_eq!(

@@ -4,8 +4,8 @@ use serde_json::{Value as Json, json};
 use talus_actors::domain::event::Event;
 
 use super::{
-    case::{check, free, given, record, told},
-    commands::{Said, node, redo, root, set, undo, unset},
+    case::{check, event_lines, free_session, given, record},
+    commands::{CommandExt, node, redo, root, set, undo, unset},
 };
 
 fn number(text: &str) -> Json {
@@ -14,7 +14,7 @@ fn number(text: &str) -> Json {
 
 /// Events contain the previous value in the hub. A property that was not set has none, which differs from null.
 #[test]
-fn what_was_before_is_told() {
+fn property_event_contains_previous_value() {
     check([
         given([root("a")])
             .when(set("a", "color", json!("red")))
@@ -36,7 +36,7 @@ fn what_was_before_is_told() {
 
 /// Setting an equal value changes nothing. Numbers with different spellings differ.
 #[test]
-fn the_same_value_changes_nothing() {
+fn property_with_equal_value_is_unchanged() {
     check([
         given([root("a").with("size", number("1.0"))])
             .when(set("a", "size", number("1.0")))
@@ -56,7 +56,7 @@ fn the_same_value_changes_nothing() {
 
 /// Numbers keep all of their digits.
 #[test]
-fn numbers_keep_their_digits() {
+fn property_numbers_keep_digits() {
     check([
         given([root("a")])
             .when(set("a", "n", number("123456789012345678901234567890.10")))
@@ -69,7 +69,7 @@ fn numbers_keep_their_digits() {
 
 /// Setting the property `name` only renames the node.
 #[test]
-fn setting_the_name_renames() {
+fn property_name_renames_node() {
     check([
         given([root("a")])
             .when(set("a", "name", json!("Bolt")))
@@ -86,7 +86,7 @@ fn setting_the_name_renames() {
             .when(set("a", "name", json!(null)))
             .refused("INVALID_VALUE", r#""name" must be a string, not null"#),
     ]);
-    let mut bench = free(&[root("a"), set("a", "name", json!("Bolt"))]);
+    let mut bench = free_session(&[root("a"), set("a", "name", json!("Bolt"))]);
     let content = |bench: &talus_actors::domain::testing::bench::Bench| {
         let node = bench
             .session()
@@ -108,7 +108,7 @@ fn setting_the_name_renames() {
 
 /// A deleted property is absent, not null.
 #[test]
-fn a_deleted_property_is_gone() {
+fn deleted_property_is_absent() {
     check([
         given([root("a").with("color", json!("red"))])
             .when(unset("a", "color"))
@@ -134,7 +134,7 @@ fn a_deleted_property_is_gone() {
 
 /// Properties of unknown nodes are refused.
 #[test]
-fn properties_are_of_nodes_that_are_there() {
+fn property_commands_refuse_unknown_nodes() {
     check([
         given([])
             .when(set("a", "x", json!(1)))
@@ -147,26 +147,29 @@ fn properties_are_of_nodes_that_are_there() {
 
 /// Undo deletes a new property, sets a deleted one, and restores a changed one.
 #[test]
-fn undo_leaves_a_property_as_it_was() {
-    let mut bench = free(&[root("a")]);
+fn property_undo_restores_value() {
+    let mut bench = free_session(&[root("a")]);
     let set_it = record(&mut bench, &set("a", "color", json!("red")));
     assert!(matches!(
         &set_it.events[..],
         [Event::PropertyChanged { before: None, .. }]
     ));
-    assert_eq!(told(&record(&mut bench, &undo()).events), [r#"a.color: "red" -> gone"#]);
     assert_eq!(
-        told(&record(&mut bench, &redo()).events),
+        event_lines(&record(&mut bench, &undo()).events),
+        [r#"a.color: "red" -> gone"#]
+    );
+    assert_eq!(
+        event_lines(&record(&mut bench, &redo()).events),
         [r#"a.color: nothing -> "red""#]
     );
     record(&mut bench, &set("a", "color", json!("blue")));
     assert_eq!(
-        told(&record(&mut bench, &undo()).events),
+        event_lines(&record(&mut bench, &undo()).events),
         [r#"a.color: "blue" -> "red""#]
     );
     record(&mut bench, &unset("a", "color"));
     assert_eq!(
-        told(&record(&mut bench, &undo()).events),
+        event_lines(&record(&mut bench, &undo()).events),
         [r#"a.color: nothing -> "red""#]
     );
 }

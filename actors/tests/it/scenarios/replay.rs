@@ -15,13 +15,13 @@ use talus_actors::domain::{
 };
 
 use super::{
-    case::free,
+    case::free_session,
     commands::{child, node, redo, root, set, undo},
 };
 
 /// Returns a log of five records with one event each, at 1, 3, 5, 7 and 9.
 fn log() -> Vec<Recorded> {
-    let bench = free(&[root("a"), child("b", "a"), set("b", "x", json!(1)), undo(), redo()]);
+    let bench = free_session(&[root("a"), child("b", "a"), set("b", "x", json!(1)), undo(), redo()]);
     bench.log().iter().map(|recorded| Recorded::clone(recorded)).collect()
 }
 
@@ -43,14 +43,14 @@ fn gap(after: u64, found: u64) -> ReplayError {
 }
 
 #[test]
-fn a_sound_log_is_replayed() {
+fn intact_log_replays() {
     assert_eq!(replay(log()).expect("sound").seq(), Seq(10));
     assert_eq!(replay(Vec::new()).expect("sound").seq(), Seq::ZERO);
 }
 
 /// A missing, duplicate or reordered record and a missing event are reported as a gap.
 #[test]
-fn a_hole_is_found() {
+fn gap_is_reported() {
     let without = |index: usize| {
         let mut log = log();
         log.remove(index);
@@ -80,7 +80,7 @@ fn a_hole_is_found() {
 
 /// A record without events is reported.
 #[test]
-fn an_empty_record_is_found() {
+fn empty_record_is_reported() {
     let mut log = log();
     log[0].events.clear();
     log.truncate(1);
@@ -98,7 +98,7 @@ fn content() -> NodeContent {
 
 /// An event that does not fit the state is reported with its `seq` and the reason, for each kind of event.
 #[test]
-fn an_event_that_does_not_fit_is_found() {
+fn invalid_event_is_reported() {
     let (a, b, x) = (node("a"), node("b"), node("x"));
     let property = match &log()[2].events[0] {
         Event::PropertyChanged { property, after, .. } => (property.clone(), after.clone()),
@@ -172,19 +172,19 @@ fn an_event_that_does_not_fit_is_found() {
         assert_eq!(replay_error(log), expected, "{event:?}");
     }
     let seq = Seq(6);
-    let told = ReplayError::Graph {
+    let expected = ReplayError::Graph {
         seq,
         error: GraphError::NoSuchNode(x),
     };
     assert_eq!(
-        told.to_string(),
+        expected.to_string(),
         format!("the event at 6 does not fit: node {x} does not exist")
     );
 }
 
 /// An undo or redo of another step than the next one is reported.
 #[test]
-fn an_undo_of_something_else_is_found() {
+fn undo_of_wrong_step_is_reported() {
     let change = |index: usize, change: &dyn Fn(&mut Recorded)| {
         let mut log = log();
         change(&mut log[index]);
@@ -240,9 +240,9 @@ fn an_undo_of_something_else_is_found() {
 
 /// Replaying the same log twice yields equal sessions.
 #[test]
-fn a_replay_is_the_session() {
-    let bench: Bench = free(&[root("a"), child("b", "a"), undo()]);
+fn replay_yields_equal_sessions() {
+    let bench: Bench = free_session(&[root("a"), child("b", "a"), undo()]);
     assert!(bench.replayed().as_ref() == Ok(bench.session()));
-    let other = free(&[root("a"), child("b", "a")]);
+    let other = free_session(&[root("a"), child("b", "a")]);
     assert!(other.session() != bench.session());
 }

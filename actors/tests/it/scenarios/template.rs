@@ -9,7 +9,7 @@ use talus_actors::domain::{
 
 use super::{
     case::{Case, check_with_template, given},
-    commands::{Said, child, delete, link, load, nameless, node, relocate, reorder, root, set, to_roots, unset},
+    commands::{CommandExt, child, delete, link, load, move_node, nameless, node, reorder, root, set, to_roots, unset},
 };
 
 /// Creates a project `a` with a task `b`.
@@ -26,12 +26,12 @@ fn uuid_of(node_type: &str, property: &str) -> String {
 /// A type is accepted by slug or uuid, in either case, and emitted as uuid. A new node gets each property's default and
 /// each select's first option.
 #[test]
-fn a_type_goes_by_slug_or_uuid_and_brings_its_defaults() {
-    let told = r#"created b at roots[0]: {task} "b" {{task.estimate}: 1, {task.done}: false, {task.priority}: "{task.priority=Low}"}"#;
+fn type_resolves_by_slug_or_uuid_with_defaults() {
+    let expected = r#"created b at roots[0]: {task} "b" {{task.estimate}: 1, {task.done}: false, {task.priority}: "{task.priority=Low}"}"#;
     check_with_template([
-        given([]).when(root("b").of("task")).then([told]),
-        given([]).when(root("b").of(TASK)).then([told]),
-        given([]).when(root("b").of(&TASK.to_uppercase())).then([told]),
+        given([]).when(root("b").of("task")).then([expected]),
+        given([]).when(root("b").of(TASK)).then([expected]),
+        given([]).when(root("b").of(&TASK.to_uppercase())).then([expected]),
         given([])
             .when(root("b").of("part"))
             .then([r#"created b at roots[0]: {part} "b""#]),
@@ -49,7 +49,7 @@ fn a_type_goes_by_slug_or_uuid_and_brings_its_defaults() {
 
 /// Properties of features are accepted like the template's own.
 #[test]
-fn features_bring_their_properties() {
+fn feature_properties_are_accepted() {
     check_with_template([
         given([]).when(root("b").of("phase")).then([
             r#"created b at roots[0]: {phase} "b" {{phase.allocations}: {}, {phase.actual_hours}: 0, {phase.estimated_hours}: 0, {phase.status}: "{phase.status=To Do}"}"#,
@@ -71,7 +71,7 @@ fn features_bring_their_properties() {
 
 /// Initial properties replace the defaults. A property is accepted by slug or uuid, but not by both at once.
 #[test]
-fn properties_are_given_by_slug_or_uuid() {
+fn property_resolves_by_slug_or_uuid() {
     check_with_template([
         given([])
             .when(root("b").of("task").with("done", json!(true)).with("estimate", json!("2.5")))
@@ -103,14 +103,14 @@ fn properties_are_given_by_slug_or_uuid() {
 
 /// Events name a property by uuid, together with its slug.
 #[test]
-fn a_property_is_told_with_uuid_and_slug() {
-    let told = ["b.{task.done}/done: false -> true"];
+fn property_event_contains_uuid_and_slug() {
+    let expected = ["b.{task.done}/done: false -> true"];
     check_with_template([
-        given(project()).when(set("b", "done", json!(true))).then(told),
-        given(project()).when(set("b", DONE, json!(true))).then(told),
+        given(project()).when(set("b", "done", json!(true))).then(expected),
+        given(project()).when(set("b", DONE, json!(true))).then(expected),
         given(project())
             .when(set("b", &DONE.to_uppercase(), json!(true)))
-            .then(told),
+            .then(expected),
         given(project())
             .when(unset("b", DONE))
             .then(["b.{task.done}/done: false -> gone"]),
@@ -131,13 +131,13 @@ fn a_property_is_told_with_uuid_and_slug() {
 
 /// The name is accepted by slug or uuid, also for a type without a name property.
 #[test]
-fn the_name_goes_by_slug_or_uuid() {
-    let told = [r#"b.{task.name}/name: "b" -> "Bolt""#];
+fn name_resolves_by_slug_or_uuid() {
+    let expected = [r#"b.{task.name}/name: "b" -> "Bolt""#];
     check_with_template([
-        given(project()).when(set("b", "name", json!("Bolt"))).then(told),
+        given(project()).when(set("b", "name", json!("Bolt"))).then(expected),
         given(project())
             .when(set("b", &uuid_of("task", "name"), json!("Bolt")))
-            .then(told),
+            .then(expected),
         given([root("b").of("part")])
             .when(set("b", "name", json!("Bolt")))
             .then([r#"b.name: "b" -> "Bolt""#]),
@@ -156,7 +156,7 @@ fn the_name_goes_by_slug_or_uuid() {
 
 /// A value that the property does not accept is refused with the accepted values. Null clears a property of any kind.
 #[test]
-fn what_a_property_cannot_hold_is_refused() {
+fn invalid_value_is_refused() {
     let refused = |property: &str, value: Json, message: &str| -> Case {
         given(project())
             .when(set("b", property, value))
@@ -213,7 +213,7 @@ fn what_a_property_cannot_hold_is_refused() {
 
 /// An option is accepted by id or name and stored by its id.
 #[test]
-fn an_option_is_kept_by_its_id() {
+fn option_is_stored_by_id() {
     check_with_template([
         given(project())
             .when(set("b", "priority", json!("High")))
@@ -230,7 +230,7 @@ fn an_option_is_kept_by_its_id() {
 
 /// A node reference has to name an existing node. It stays after that node is deleted.
 #[test]
-fn a_reference_is_to_a_node_that_is_there() {
+fn node_reference_requires_existing_node() {
     let (a, c) = (node("a").to_string(), node("c").to_string());
     let pointing = || [project(), vec![root("c").of("part"), set("b", "owner", json!(c))]].concat();
     check_with_template([
@@ -254,7 +254,7 @@ fn a_reference_is_to_a_node_that_is_there() {
 
 /// A node is only accepted under a type that allows it, by any command: as a child or an asset, by slug or uuid.
 #[test]
-fn a_type_stands_only_where_it_may() {
+fn child_type_requires_allowing_parent() {
     let message = r#"a node of type "part" may not stand under one of type "project""#;
     check_with_template([
         given([root("a").of("project")])
@@ -264,13 +264,13 @@ fn a_type_stands_only_where_it_may() {
             .when(link("b", "a"))
             .refused("CHILD_NOT_ALLOWED", message),
         given([root("a").of("project"), root("b").of("part")])
-            .when(relocate("b", "a"))
+            .when(move_node("b", "a"))
             .refused("CHILD_NOT_ALLOWED", message),
         given([root("a").of("task"), root("b").of("part")])
             .when(link("b", "a"))
             .then(["linked b to a[0], was roots[1]"]),
         given([root("a").of("task"), root("b").of("task")])
-            .when(relocate("b", "a"))
+            .when(move_node("b", "a"))
             .then(["unlinked b from roots[1]", "linked b to a[0], was roots[1]"]),
         given([root("a").of("part")]).when(child("b", "a").of("part")).refused(
             "CHILD_NOT_ALLOWED",
@@ -290,7 +290,7 @@ fn a_type_stands_only_where_it_may() {
 
 /// Loads a graph with types and properties that the template does not contain, as from a file of another template.
 fn strange() -> Command {
-    let made = super::case::free(&[
+    let made = super::case::free_session(&[
         root("a").of("project"),
         child("b", "a").of("starship").with("warp", json!(9)),
         child("c", "a").of(TASK).with("warp", json!(8)),
@@ -306,7 +306,7 @@ fn strange() -> Command {
 /// Unknown types and properties of a loaded graph stay. Their nodes can be moved within their parent, renamed and
 /// deleted, but not extended.
 #[test]
-fn what_the_template_does_not_have_stays() {
+fn unknown_types_and_properties_are_kept() {
     check_with_template([
         given([strange()]).when(unset("b", "warp")).then(["b.warp: 9 -> gone"]),
         given([strange()]).when(unset("c", "warp")).then(["c.warp: 8 -> gone"]),
@@ -322,8 +322,8 @@ fn what_the_template_does_not_have_stays() {
         given([strange()])
             .when(reorder("b", 1))
             .then(["unlinked b from a[0]", "linked b to a[1], was roots[1]"]),
-        given([strange()]).when(relocate("d", "b").at(0)).nothing(),
-        given([strange()]).when(relocate("d", "a")).refused(
+        given([strange()]).when(move_node("d", "b").at(0)).nothing(),
+        given([strange()]).when(move_node("d", "a")).refused(
             "CHILD_NOT_ALLOWED",
             r#"a node of type "starship" may not stand under one of type "project""#,
         ),

@@ -21,47 +21,49 @@ use talus_actors::domain::{
 };
 
 use super::{
-    case::told,
-    commands::{Said, batch, child, delete, link, load, node, relocate, reorder, root, set, to_roots, unlink, unset},
-    telling::shorten,
+    case::event_lines,
+    commands::{
+        CommandExt, batch, child, delete, link, load, move_node, node, reorder, root, set, to_roots, unlink, unset,
+    },
+    event_text::abbreviate,
 };
 
-const fn mine() -> Command {
+const fn undo_mine() -> Command {
     Command::undo(Scope::Mine)
 }
 
-const fn mine_again() -> Command {
+const fn redo_mine() -> Command {
     Command::redo(Scope::Mine)
 }
 
-const fn by_force() -> Command {
+const fn force_undo_mine() -> Command {
     Command::Undo {
         scope: Scope::Mine,
         force: true,
     }
 }
 
-const fn again_by_force() -> Command {
+const fn force_redo_mine() -> Command {
     Command::Redo {
         scope: Scope::Mine,
         force: true,
     }
 }
 
-const fn last() -> Command {
+const fn undo_last() -> Command {
     Command::undo(Scope::Session)
 }
 
-const fn last_again() -> Command {
+const fn redo_last() -> Command {
     Command::redo(Scope::Session)
 }
 
 /// Session with the actions of several users.
-struct Story {
+struct Scenario {
     bench: Bench,
 }
 
-impl Story {
+impl Scenario {
     fn of<const N: usize>(turns: [(User, Command); N]) -> Self {
         Self::with(Limits::default(), turns)
     }
@@ -72,11 +74,11 @@ impl Story {
             ..Setting::Free.rules()
         };
         let bench = Bench::new(talus_actors::domain::testing::sample::genesis(), rules);
-        let mut story = Self { bench };
+        let mut scenario = Self { bench };
         for (user, command) in turns {
-            story.turn(user, &command);
+            scenario.turn(user, &command);
         }
-        story
+        scenario
     }
 
     /// Sends a command that has to change the session.
@@ -93,9 +95,9 @@ impl Story {
 
     /// Sends a command that has to emit exactly these events.
     #[track_caller]
-    fn tells<const N: usize>(&mut self, user: User, command: &Command, events: [&str; N]) -> &mut Self {
+    fn emits<const N: usize>(&mut self, user: User, command: &Command, events: [&str; N]) -> &mut Self {
         let recorded = self.turn(user, command);
-        assert_eq!(told(&recorded.events), events);
+        assert_eq!(event_lines(&recorded.events), events);
         self
     }
 
@@ -112,7 +114,7 @@ impl Story {
     fn blocked(&mut self, user: User, command: &Command, message: &str, by: usize) -> &mut Self {
         let rejection = self.refused(user, command);
         assert_eq!(rejection.code(), "UNDO_CONFLICT", "{rejection}");
-        assert_eq!(shorten(&rejection.to_string()), message);
+        assert_eq!(abbreviate(&rejection.to_string()), message);
         let Rejection::UndoConflict(conflict) = rejection else {
             unreachable!("the code says so");
         };
@@ -138,57 +140,57 @@ impl Story {
 
 /// U1: each user's undo takes the user's own last command, whatever others did since.
 #[test]
-fn an_undo_takes_ones_own_last_command() {
-    let mut story = Story::of([
+fn undo_mine_takes_own_last_command() {
+    let mut scenario = Scenario::of([
         (Alice, root("a")),
         (Bob, root("b")),
         (Alice, set("a", "x", json!(1))),
         (Bob, set("b", "x", json!(2))),
     ]);
-    story
-        .tells(Alice, &mine(), ["a.x: 1 -> gone"])
-        .tells(Alice, &mine(), [r#"deleted a at roots[0]: t "a""#])
-        .code(Alice, &mine(), "NOTHING_TO_UNDO")
-        .tells(Bob, &mine(), ["b.x: 2 -> gone"])
-        .tells(Alice, &mine_again(), [r#"created a at roots[0]: t "a""#])
-        .tells(Alice, &mine_again(), ["a.x: nothing -> 1"])
-        .code(Alice, &mine_again(), "NOTHING_TO_REDO")
-        .tells(Bob, &mine_again(), ["b.x: nothing -> 2"]);
+    scenario
+        .emits(Alice, &undo_mine(), ["a.x: 1 -> gone"])
+        .emits(Alice, &undo_mine(), [r#"deleted a at roots[0]: t "a""#])
+        .code(Alice, &undo_mine(), "NOTHING_TO_UNDO")
+        .emits(Bob, &undo_mine(), ["b.x: 2 -> gone"])
+        .emits(Alice, &redo_mine(), [r#"created a at roots[0]: t "a""#])
+        .emits(Alice, &redo_mine(), ["a.x: nothing -> 1"])
+        .code(Alice, &redo_mine(), "NOTHING_TO_REDO")
+        .emits(Bob, &redo_mine(), ["b.x: nothing -> 2"]);
 }
 
 /// U1: a named user has the same steps on every client. An anonymous sender has no own steps.
 #[test]
-fn ones_own_are_the_users_or_else_the_clients() {
-    let mut story = Story::of([(Carol, root("a")), (Nobody, root("b")), (Alice, root("c"))]);
-    story.code(Bob, &mine(), "NOTHING_TO_UNDO");
-    for command in [mine(), mine_again(), by_force()] {
-        let rejection = story.refused(Nobody, &command);
+fn undo_mine_uses_user_or_client() {
+    let mut scenario = Scenario::of([(Carol, root("a")), (Nobody, root("b")), (Alice, root("c"))]);
+    scenario.code(Bob, &undo_mine(), "NOTHING_TO_UNDO");
+    for command in [undo_mine(), redo_mine(), force_undo_mine()] {
+        let rejection = scenario.refused(Nobody, &command);
         assert!(rejection.is_malformed(), "{rejection}");
         assert!(
             matches!(rejection, Rejection::InvalidRequest { field: "scope", .. }),
             "{rejection:?}"
         );
     }
-    story
-        .tells(CarolElsewhere, &mine(), [r#"deleted a at roots[0]: t "a""#])
-        .tells(Carol, &mine_again(), [r#"created a at roots[0]: t "a""#]);
+    scenario
+        .emits(CarolElsewhere, &undo_mine(), [r#"deleted a at roots[0]: t "a""#])
+        .emits(Carol, &redo_mine(), [r#"created a at roots[0]: t "a""#]);
 }
 
 /// U1: own steps are folded from the log and are part of the snapshot.
 #[test]
-fn ones_own_outlives_a_restart() {
-    let mut story = Story::of([
+fn undo_mine_survives_restart() {
+    let mut scenario = Scenario::of([
         (Alice, root("a")),
         (Alice, set("a", "x", json!(1))),
         (Bob, root("b")),
-        (Alice, mine()),
+        (Alice, undo_mine()),
         (Bob, set("b", "x", json!(2))),
     ]);
-    story.bench.restart().expect("it replays");
-    story.tells(Alice, &mine_again(), ["a.x: nothing -> 1"]);
-    let text = serde_json::to_string(&story.bench.session().snapshot()).expect("JSON");
+    scenario.bench.restart().expect("it replays");
+    scenario.emits(Alice, &redo_mine(), ["a.x: nothing -> 1"]);
+    let text = serde_json::to_string(&scenario.bench.session().snapshot()).expect("JSON");
     let snapshot: Snapshot = serde_json::from_str(&text).expect("it is read");
-    let session = story.bench.session();
+    let session = scenario.bench.session();
     let (genesis, rules) = (session.genesis().clone(), session.rules().clone());
     let restored = Session::replay(genesis, rules, Some(snapshot), []).expect("it replays");
     let next = restored
@@ -203,9 +205,9 @@ fn ones_own_outlives_a_restart() {
 /// U2: a property is restored only if it still has the value that the step wrote. The conflict names the later author,
 /// and force overrides it.
 #[test]
-fn a_property_goes_back_from_what_one_wrote() {
+fn undo_mine_requires_written_value() {
     let start = || {
-        Story::of([
+        Scenario::of([
             (Nobody, root("a").with("x", json!(0))),
             (Alice, set("a", "x", json!(1))),
             (Bob, set("a", "x", json!(2))),
@@ -213,67 +215,67 @@ fn a_property_goes_back_from_what_one_wrote() {
     };
     let changed = r#"property "x" of node a has changed since"#;
     start()
-        .blocked(Alice, &mine(), changed, 2)
-        .tells(Alice, &by_force(), ["a.x: 2 -> 0"])
+        .blocked(Alice, &undo_mine(), changed, 2)
+        .emits(Alice, &force_undo_mine(), ["a.x: 2 -> 0"])
         // Now Bob's value has been overridden.
-        .blocked(Bob, &mine(), changed, 3)
-        .tells(Alice, &mine_again(), ["a.x: 0 -> 2"])
-        .blocked(Alice, &mine(), changed, 2)
-        .tells(Bob, &mine(), ["a.x: 2 -> 1"])
-        .tells(Alice, &mine(), ["a.x: 1 -> 0"]);
+        .blocked(Bob, &undo_mine(), changed, 3)
+        .emits(Alice, &redo_mine(), ["a.x: 0 -> 2"])
+        .blocked(Alice, &undo_mine(), changed, 2)
+        .emits(Bob, &undo_mine(), ["a.x: 2 -> 1"])
+        .emits(Alice, &undo_mine(), ["a.x: 1 -> 0"]);
     // Other properties, and the same property of other nodes, do not conflict.
-    let mut story = start();
-    story.turn(Bob, &mine());
-    story.turn(Bob, &set("a", "y", json!(3)));
-    story.tells(Alice, &mine(), ["a.x: 1 -> 0"]);
+    let mut scenario = start();
+    scenario.turn(Bob, &undo_mine());
+    scenario.turn(Bob, &set("a", "y", json!(3)));
+    scenario.emits(Alice, &undo_mine(), ["a.x: 1 -> 0"]);
     // The conflict names the last author, not the first.
-    let mut story = start();
-    story.turn(Carol, &set("a", "x", json!(3)));
-    story.turn(Bob, &set("a", "y", json!(3)));
-    story.blocked(Alice, &mine(), changed, 3);
+    let mut scenario = start();
+    scenario.turn(Carol, &set("a", "x", json!(3)));
+    scenario.turn(Bob, &set("a", "y", json!(3)));
+    scenario.blocked(Alice, &undo_mine(), changed, 3);
 }
 
 /// U2: the same holds for names and for deleted properties.
 #[test]
-fn names_and_deleted_properties_are_values_too() {
-    let mut story = Story::of([
+fn undo_mine_covers_names_and_deletions() {
+    let mut scenario = Scenario::of([
         (Nobody, root("a").with("x", json!(0))),
         (Alice, set("a", "name", json!("A"))),
         (Bob, set("a", "name", json!("B"))),
         (Alice, unset("a", "x")),
         (Bob, set("a", "x", json!(2))),
     ]);
-    story
-        .blocked(Alice, &mine(), r#"property "x" of node a has changed since"#, 4)
-        .tells(Alice, &by_force(), ["a.x: 2 -> 0"])
-        .blocked(Alice, &mine(), r#"property "name" of node a has changed since"#, 2)
-        .tells(Alice, &by_force(), [r#"a.name: "B" -> "a""#]);
+    scenario
+        .blocked(Alice, &undo_mine(), r#"property "x" of node a has changed since"#, 4)
+        .emits(Alice, &force_undo_mine(), ["a.x: 2 -> 0"])
+        .blocked(Alice, &undo_mine(), r#"property "name" of node a has changed since"#, 2)
+        .emits(Alice, &force_undo_mine(), [r#"a.name: "B" -> "a""#]);
 }
 
 /// U2: an undo of a property that another user has already deleted sets and deletes it, so that the undo has a record.
 #[test]
-fn an_undo_that_comes_to_nothing_is_an_undo() {
-    let mut story = Story::of([
+fn undo_without_net_effect_is_recorded() {
+    let mut scenario = Scenario::of([
         (Nobody, root("a")),
         (Alice, set("a", "x", json!(1))),
         (Bob, unset("a", "x")),
     ]);
-    let before = story.document();
-    story
-        .blocked(Alice, &mine(), r#"property "x" of node a has changed since"#, 2)
-        .tells(Alice, &by_force(), ["a.x: nothing -> 1", "a.x: 1 -> gone"]);
-    assert_eq!(story.document(), before);
-    story.code(Alice, &mine(), "NOTHING_TO_UNDO");
-    story.turn(Alice, &mine_again());
-    assert_eq!(story.document(), before);
-    story.tells(Bob, &mine(), ["a.x: nothing -> 1"]);
+    let before = scenario.document();
+    scenario
+        .blocked(Alice, &undo_mine(), r#"property "x" of node a has changed since"#, 2)
+        .emits(Alice, &force_undo_mine(), ["a.x: nothing -> 1", "a.x: 1 -> gone"]);
+    assert_eq!(scenario.document(), before);
+    scenario.code(Alice, &undo_mine(), "NOTHING_TO_UNDO");
+    scenario.turn(Alice, &redo_mine());
+    assert_eq!(scenario.document(), before);
+    scenario.emits(Bob, &undo_mine(), ["a.x: nothing -> 1"]);
 }
 
 /// U2: a change to a node that was deleted since cannot be undone, even with force, until the node is restored.
 #[test]
-fn what_is_gone_does_not_go_back() {
+fn undo_on_deleted_node_conflicts() {
     for change in [set("b", "x", json!(1)), reorder("b", 0), to_roots("b"), child("c", "b")] {
-        let mut story = Story::of([
+        let mut scenario = Scenario::of([
             (Nobody, root("a")),
             (Nobody, child("z", "a")),
             (Nobody, child("b", "a")),
@@ -284,24 +286,24 @@ fn what_is_gone_does_not_go_back() {
             Command::CreateNode(_) => "node c is gone",
             _ => "node b is gone",
         };
-        story.blocked(Alice, &mine(), gone, 4);
-        story.blocked(Alice, &by_force(), gone, 4);
-        let rejection = story.refused(Alice, &mine());
+        scenario.blocked(Alice, &undo_mine(), gone, 4);
+        scenario.blocked(Alice, &force_undo_mine(), gone, 4);
+        let rejection = scenario.refused(Alice, &undo_mine());
         let Rejection::UndoConflict(conflict) = rejection else {
             unreachable!("{rejection}");
         };
-        assert_eq!(shorten(&conflict.obstacle.to_string()), gone);
-        story.turn(Bob, &mine());
-        story.turn(Alice, &mine());
+        assert_eq!(abbreviate(&conflict.obstacle.to_string()), gone);
+        scenario.turn(Bob, &undo_mine());
+        scenario.turn(Alice, &undo_mine());
     }
 }
 
 /// U3: a subtree is restored with its ids and at its indices, whatever others did since, or at the end if there are
 /// fewer siblings.
 #[test]
-fn a_deleted_subtree_comes_back() {
+fn undo_restores_deleted_subtree() {
     let start = || {
-        Story::of([
+        Scenario::of([
             (Nobody, root("p")),
             (Nobody, batch([child("x", "p"), child("y", "p")])),
             (Nobody, batch([child("a", "p"), child("b", "a"), child("c", "a")])),
@@ -309,12 +311,12 @@ fn a_deleted_subtree_comes_back() {
             (Alice, delete("a")),
         ])
     };
-    let mut story = start();
-    story.turn(Bob, &child("z", "p"));
-    story.turn(Bob, &set("p", "x", json!(1)));
-    story.tells(
+    let mut scenario = start();
+    scenario.turn(Bob, &child("z", "p"));
+    scenario.turn(Bob, &set("p", "x", json!(1)));
+    scenario.emits(
         Alice,
-        &mine(),
+        &undo_mine(),
         [
             r#"created a at p[2]: t "a""#,
             r#"created b at a[0]: t "b""#,
@@ -322,36 +324,33 @@ fn a_deleted_subtree_comes_back() {
             r#"created c at a[1]: t "c""#,
         ],
     );
-    let mut story = start();
-    story.turn(Bob, &batch([delete("x"), delete("y")]));
-    let recorded = story.turn(Alice, &mine());
-    assert_eq!(told(&recorded.events[..1]), [r#"created a at p[0]: t "a""#]);
+    let mut scenario = start();
+    scenario.turn(Bob, &batch([delete("x"), delete("y")]));
+    let recorded = scenario.turn(Alice, &undo_mine());
+    assert_eq!(event_lines(&recorded.events[..1]), [r#"created a at p[0]: t "a""#]);
 }
 
 /// U3: a deleted parent or a taken id is named in the conflict.
 #[test]
-fn a_deleted_node_needs_its_parent_and_its_id() {
-    let start = || Story::of([(Nobody, root("p")), (Nobody, child("a", "p")), (Alice, delete("a"))]);
-    let mut story = start();
-    story.turn(Bob, &delete("p"));
-    story
-        .blocked(Alice, &mine(), "node p is gone", 3)
-        .blocked(Alice, &by_force(), "node p is gone", 3)
-        .tells(Bob, &mine(), [r#"created p at roots[0]: t "p""#])
-        .tells(Alice, &mine(), [r#"created a at p[0]: t "a""#]);
-    let mut story = start();
-    story.turn(Bob, &root("a"));
-    story.blocked(Alice, &mine(), "node a is there already", 3).blocked(
-        Alice,
-        &by_force(),
-        "node a is there already",
-        3,
-    );
+fn undo_of_deletion_requires_parent_and_id() {
+    let start = || Scenario::of([(Nobody, root("p")), (Nobody, child("a", "p")), (Alice, delete("a"))]);
+    let mut scenario = start();
+    scenario.turn(Bob, &delete("p"));
+    scenario
+        .blocked(Alice, &undo_mine(), "node p is gone", 3)
+        .blocked(Alice, &force_undo_mine(), "node p is gone", 3)
+        .emits(Bob, &undo_mine(), [r#"created p at roots[0]: t "p""#])
+        .emits(Alice, &undo_mine(), [r#"created a at p[0]: t "a""#]);
+    let mut scenario = start();
+    scenario.turn(Bob, &root("a"));
+    scenario
+        .blocked(Alice, &undo_mine(), "node a is there already", 3)
+        .blocked(Alice, &force_undo_mine(), "node a is there already", 3);
 }
 
 /// U3, P9: a restored node has to fit within the limits.
 #[test]
-fn what_comes_back_holds_the_limits() {
+fn undo_of_deletion_respects_limits() {
     let limits = Limits {
         nodes_max: 4,
         depth_max: 3,
@@ -364,21 +363,21 @@ fn what_comes_back_holds_the_limits() {
         (unset("a", "x"), set("a", "y", json!(2))),
     ] {
         let start = [(Nobody, root("p")), (Nobody, child("a", "p").with("x", json!(1)))];
-        let mut story = Story::with(limits.clone(), start);
-        story.turn(Alice, &change);
-        story.turn(Bob, &meanwhile);
-        story.code(Alice, &mine(), "LIMIT_EXCEEDED");
-        story.code(Alice, &by_force(), "LIMIT_EXCEEDED");
-        story.turn(Bob, &mine());
-        story.turn(Alice, &mine());
+        let mut scenario = Scenario::with(limits.clone(), start);
+        scenario.turn(Alice, &change);
+        scenario.turn(Bob, &meanwhile);
+        scenario.code(Alice, &undo_mine(), "LIMIT_EXCEEDED");
+        scenario.code(Alice, &force_undo_mine(), "LIMIT_EXCEEDED");
+        scenario.turn(Bob, &undo_mine());
+        scenario.turn(Alice, &undo_mine());
     }
 }
 
 /// U4: a created node that another user changed, moved or added children to stays, and the conflict names that user.
 #[test]
-fn a_created_node_goes_if_nobody_took_it_up() {
+fn undo_of_creation_requires_untouched_node() {
     let start = || {
-        Story::of([
+        Scenario::of([
             (Nobody, root("p")),
             (Alice, child("a", "p")),
             (Nobody, child("z", "p")),
@@ -389,42 +388,42 @@ fn a_created_node_goes_if_nobody_took_it_up() {
         (set("a", "x", json!(1)), "node a has changed since"),
         (set("a", "name", json!("A")), "node a has changed since"),
         (child("b", "a"), "node a has something under it now"),
-        (relocate("z", "a"), "node a has something under it now"),
-        (relocate("a", "q"), "node a has been moved since"),
+        (move_node("z", "a"), "node a has something under it now"),
+        (move_node("a", "q"), "node a has been moved since"),
         (reorder("a", 1), "node a has been moved since"),
     ] {
-        let mut story = start();
-        story.turn(Bob, &change);
-        let before = story.document();
-        story.blocked(Alice, &mine(), message, 4);
+        let mut scenario = start();
+        scenario.turn(Bob, &change);
+        let before = scenario.document();
+        scenario.blocked(Alice, &undo_mine(), message, 4);
         // With force the node is deleted with its subtree, and a redo restores the subtree.
-        story.turn(Alice, &by_force());
-        assert!(!story.document().graph.contains(node("a")));
-        story.turn(Alice, &mine_again());
-        assert_eq!(story.document(), before);
+        scenario.turn(Alice, &force_undo_mine());
+        assert!(!scenario.document().graph.contains(node("a")));
+        scenario.turn(Alice, &redo_mine());
+        assert_eq!(scenario.document(), before);
         // After the other users have undone their changes, there is no conflict.
-        story.turn(Bob, &mine());
-        story.tells(Alice, &mine(), [r#"deleted a at p[0]: t "a""#]);
+        scenario.turn(Bob, &undo_mine());
+        scenario.emits(Alice, &undo_mine(), [r#"deleted a at p[0]: t "a""#]);
     }
     // Changes of siblings do not conflict.
-    let mut story = start();
-    story.turn(Bob, &child("b", "p").at(0));
-    story.tells(Alice, &mine(), [r#"deleted a at p[1]: t "a""#]);
+    let mut scenario = start();
+    scenario.turn(Bob, &child("b", "p").at(0));
+    scenario.emits(Alice, &undo_mine(), [r#"deleted a at p[1]: t "a""#]);
 }
 
 /// U4: with force, the whole subtree is deleted.
 #[test]
-fn by_force_a_created_node_takes_along_what_is_under_it() {
-    let mut story = Story::of([
+fn forced_undo_of_creation_deletes_subtree() {
+    let mut scenario = Scenario::of([
         (Alice, batch([root("a"), child("b", "a")])),
         (Bob, child("c", "a")),
         (Carol, child("d", "c")),
     ]);
-    story
-        .blocked(Alice, &mine(), "node a has something under it now", 1)
-        .tells(
+    scenario
+        .blocked(Alice, &undo_mine(), "node a has something under it now", 1)
+        .emits(
             Alice,
-            &by_force(),
+            &force_undo_mine(),
             [
                 r#"deleted b at a[0]: t "b""#,
                 r#"deleted d at c[0]: t "d""#,
@@ -432,10 +431,10 @@ fn by_force_a_created_node_takes_along_what_is_under_it() {
                 r#"deleted a at roots[0]: t "a""#,
             ],
         )
-        .blocked(Bob, &mine(), "node c is gone", 3)
-        .tells(
+        .blocked(Bob, &undo_mine(), "node c is gone", 3)
+        .emits(
             Alice,
-            &mine_again(),
+            &redo_mine(),
             [
                 r#"created a at roots[0]: t "a""#,
                 r#"created c at a[0]: t "c""#,
@@ -447,204 +446,211 @@ fn by_force_a_created_node_takes_along_what_is_under_it() {
 
 /// A move is undone unless another user moved the node again, also among its siblings.
 #[test]
-fn a_move_goes_back_if_nobody_moved_on() {
+fn undo_of_move_requires_unmoved_node() {
     let start = || {
-        Story::of([
+        Scenario::of([
             (Nobody, batch([root("p"), root("q"), root("r")])),
             (Nobody, batch([child("a", "p"), child("b", "p"), child("c", "q")])),
-            (Alice, relocate("a", "q")),
+            (Alice, move_node("a", "q")),
         ])
     };
-    start().tells(
+    start().emits(
         Alice,
-        &mine(),
+        &undo_mine(),
         ["unlinked a from q[1]", "linked a to p[0], was roots[3]"],
     );
-    for on in [relocate("a", "r"), reorder("a", 0), unlink("a", "q"), to_roots("a")] {
-        let mut story = start();
-        story.turn(Bob, &on);
-        story.blocked(Alice, &mine(), "node a has been moved since", 3);
-        let before = story.document();
-        story.turn(Alice, &by_force());
-        let graph = story.document().graph;
+    for on in [move_node("a", "r"), reorder("a", 0), unlink("a", "q"), to_roots("a")] {
+        let mut scenario = start();
+        scenario.turn(Bob, &on);
+        scenario.blocked(Alice, &undo_mine(), "node a has been moved since", 3);
+        let before = scenario.document();
+        scenario.turn(Alice, &force_undo_mine());
+        let graph = scenario.document().graph;
         assert_eq!(
             (graph.node(node("a")).and_then(Node::parent), graph.position(node("a"))),
             (Some(node("p")), Some(0))
         );
-        story.turn(Alice, &mine_again());
-        assert_eq!(story.document(), before);
+        scenario.turn(Alice, &redo_mine());
+        assert_eq!(scenario.document(), before);
     }
     // Other changes of the node and of its surroundings do not conflict.
-    let mut story = start();
-    story.turn(
+    let mut scenario = start();
+    scenario.turn(
         Bob,
         &batch([set("a", "x", json!(1)), child("d", "a"), delete("c"), delete("b")]),
     );
-    story.tells(
+    scenario.emits(
         Alice,
-        &mine(),
+        &undo_mine(),
         ["unlinked a from q[0]", "linked a to p[0], was roots[3]"],
     );
     // The former parent has to exist and must not be below the node.
-    let mut story = start();
-    story.turn(Bob, &delete("p"));
-    story.blocked(Alice, &by_force(), "node p is gone", 3);
-    let mut story = start();
-    story.turn(Bob, &relocate("p", "a"));
-    story.blocked(Alice, &mine(), "node a would go below itself, to p", 3);
-    story.blocked(Alice, &by_force(), "node a would go below itself, to p", 3);
+    let mut scenario = start();
+    scenario.turn(Bob, &delete("p"));
+    scenario.blocked(Alice, &force_undo_mine(), "node p is gone", 3);
+    let mut scenario = start();
+    scenario.turn(Bob, &move_node("p", "a"));
+    scenario.blocked(Alice, &undo_mine(), "node a would go below itself, to p", 3);
+    scenario.blocked(Alice, &force_undo_mine(), "node a would go below itself, to p", 3);
 }
 
 /// A forced undo and a reordering of siblings count as changes for later undos.
 #[test]
-fn a_forced_undo_counts_as_a_change_too() {
-    let mut story = Story::of([
+fn forced_undo_counts_as_change() {
+    let mut scenario = Scenario::of([
         (Nobody, batch([root("a"), root("b"), root("c")])),
         (Alice, reorder("a", 2)),
         (Bob, reorder("a", 1)),
-        (Alice, by_force()),
+        (Alice, force_undo_mine()),
     ]);
-    story.blocked(Bob, &mine(), "node a has been moved since", 3);
-    story.turn(Alice, &mine_again());
-    story.tells(
+    scenario.blocked(Bob, &undo_mine(), "node a has been moved since", 3);
+    scenario.turn(Alice, &redo_mine());
+    scenario.emits(
         Bob,
-        &mine(),
+        &undo_mine(),
         ["unlinked a from roots[1]", "linked a to roots[2], was roots[2]"],
     );
 }
 
 /// U5: an undo and its redo leave graph and history unchanged.
 #[test]
-fn undo_and_redo_are_the_identity() {
-    let mut story = Story::of([
+fn undo_and_redo_are_inverse() {
+    let mut scenario = Scenario::of([
         (Alice, root("a")),
         (Bob, root("b")),
         (Alice, set("a", "x", json!(1))),
         (Bob, set("b", "x", json!(1))),
     ]);
-    let (before, stacks) = (story.document(), story.bench.session().history().stacks().clone());
+    let (before, stacks) = (scenario.document(), scenario.bench.session().history().stacks().clone());
     for _ in 0..3 {
-        story.turn(Alice, &mine());
-        story.turn(Alice, &mine());
-        story.turn(Alice, &mine_again());
-        story.turn(Alice, &mine_again());
-        assert_eq!(story.document(), before);
-        assert_eq!(*story.bench.session().history().stacks(), stacks);
+        scenario.turn(Alice, &undo_mine());
+        scenario.turn(Alice, &undo_mine());
+        scenario.turn(Alice, &redo_mine());
+        scenario.turn(Alice, &redo_mine());
+        assert_eq!(scenario.document(), before);
+        assert_eq!(*scenario.bench.session().history().stacks(), stacks);
     }
-    story.tells(Alice, &last(), ["b.x: 1 -> gone"]);
+    scenario.emits(Alice, &undo_last(), ["b.x: 1 -> gone"]);
 }
 
 /// U5: a redo emits the same kinds of events as the original link or unlink.
 #[test]
-fn a_redo_is_told_like_its_command() {
+fn redo_emits_events_like_original() {
     let given = [(Nobody, root("a")), (Nobody, root("b")), (Nobody, child("c", "a"))];
     for command in [
         link("b", "a"),
         unlink("c", "a"),
-        relocate("b", "c"),
+        move_node("b", "c"),
         to_roots("c"),
         reorder("b", 0),
     ] {
-        let mut story = Story::of(given.clone());
-        let done = told(&story.turn(Alice, &command).events);
-        story.turn(Alice, &mine());
-        assert_eq!(told(&story.turn(Alice, &mine_again()).events), done, "{command:?}");
-        story.turn(Alice, &mine());
-        story.turn(Bob, &root("z"));
-        story.turn(Alice, &mine_again());
+        let mut scenario = Scenario::of(given.clone());
+        let done = event_lines(&scenario.turn(Alice, &command).events);
+        scenario.turn(Alice, &undo_mine());
+        assert_eq!(
+            event_lines(&scenario.turn(Alice, &redo_mine()).events),
+            done,
+            "{command:?}"
+        );
+        scenario.turn(Alice, &undo_mine());
+        scenario.turn(Bob, &root("z"));
+        scenario.turn(Alice, &redo_mine());
     }
 }
 
 /// A redo requires the state that the undo left, or is refused like an undo.
 #[test]
-fn a_redo_clobbers_nothing_either() {
-    let mut story = Story::of([
+fn redo_conflicts_like_undo() {
+    let mut scenario = Scenario::of([
         (Nobody, root("a").with("x", json!(0))),
         (Alice, set("a", "x", json!(1))),
-        (Alice, mine()),
+        (Alice, undo_mine()),
         (Bob, set("a", "x", json!(2))),
     ]);
-    story
-        .blocked(Alice, &mine_again(), r#"property "x" of node a has changed since"#, 3)
-        .tells(Alice, &again_by_force(), ["a.x: 2 -> 1"]);
-    let mut story = Story::of([
+    scenario
+        .blocked(Alice, &redo_mine(), r#"property "x" of node a has changed since"#, 3)
+        .emits(Alice, &force_redo_mine(), ["a.x: 2 -> 1"]);
+    let mut scenario = Scenario::of([
         (Nobody, root("p")),
         (Alice, child("a", "p")),
-        (Alice, mine()),
+        (Alice, undo_mine()),
         (Bob, delete("p")),
     ]);
-    story.blocked(Alice, &again_by_force(), "node p is gone", 3);
-    let mut story = Story::of([
+    scenario.blocked(Alice, &force_redo_mine(), "node p is gone", 3);
+    let mut scenario = Scenario::of([
         (Nobody, root("a")),
         (Alice, delete("a")),
-        (Alice, mine()),
+        (Alice, undo_mine()),
         (Bob, child("b", "a")),
     ]);
-    story.blocked(Alice, &mine_again(), "node a has something under it now", 3);
-    let mut story = Story::of([
+    scenario.blocked(Alice, &redo_mine(), "node a has something under it now", 3);
+    let mut scenario = Scenario::of([
         (Nobody, batch([root("a"), root("b"), root("c")])),
         (Alice, reorder("a", 2)),
-        (Alice, mine()),
+        (Alice, undo_mine()),
         (Bob, reorder("a", 1)),
     ]);
-    story
-        .blocked(Alice, &mine_again(), "node a has been moved since", 3)
-        .tells(
+    scenario
+        .blocked(Alice, &redo_mine(), "node a has been moved since", 3)
+        .emits(
             Alice,
-            &again_by_force(),
+            &force_redo_mine(),
             ["unlinked a from roots[1]", "linked a to roots[2], was roots[2]"],
         );
 }
 
 /// U6: a new command drops the undone steps of its author and keeps those of others. The session can redo none of them.
 #[test]
-fn a_new_command_forgets_ones_own_redo() {
-    let mut story = Story::of([
+fn new_command_drops_own_undone_steps() {
+    let mut scenario = Scenario::of([
         (Alice, root("a")),
         (Bob, root("b")),
-        (Alice, mine()),
-        (Bob, mine()),
+        (Alice, undo_mine()),
+        (Bob, undo_mine()),
         (Carol, root("c")),
     ]);
-    story.code(Carol, &last_again(), "NOTHING_TO_REDO");
-    story.turn(Bob, &mine_again());
-    story.turn(Bob, &set("b", "x", json!(1)));
-    story
-        .code(Bob, &mine_again(), "NOTHING_TO_REDO")
-        .tells(Alice, &mine_again(), [r#"created a at roots[0]: t "a""#])
-        .code(Alice, &mine_again(), "NOTHING_TO_REDO");
+    scenario.code(Carol, &redo_last(), "NOTHING_TO_REDO");
+    scenario.turn(Bob, &redo_mine());
+    scenario.turn(Bob, &set("b", "x", json!(1)));
+    scenario
+        .code(Bob, &redo_mine(), "NOTHING_TO_REDO")
+        .emits(Alice, &redo_mine(), [r#"created a at roots[0]: t "a""#])
+        .code(Alice, &redo_mine(), "NOTHING_TO_REDO");
 }
 
 /// U6: undone steps of an anonymous sender are dropped with the next command of any user.
 #[test]
-fn what_is_nobodys_is_redone_by_the_session_only() {
-    let mut story = Story::of([(Nobody, root("a")), (Alice, last())]);
-    story.code(Alice, &mine_again(), "NOTHING_TO_REDO");
-    story.turn(Alice, &last_again());
-    story.turn(Alice, &last());
-    story.turn(Bob, &root("b"));
-    story.code(Alice, &last_again(), "NOTHING_TO_REDO");
-    assert_eq!(story.bench.session().history().undone(), 0);
+fn anonymous_steps_are_redone_by_session_only() {
+    let mut scenario = Scenario::of([(Nobody, root("a")), (Alice, undo_last())]);
+    scenario.code(Alice, &redo_mine(), "NOTHING_TO_REDO");
+    scenario.turn(Alice, &redo_last());
+    scenario.turn(Alice, &undo_last());
+    scenario.turn(Bob, &root("b"));
+    scenario.code(Alice, &redo_last(), "NOTHING_TO_REDO");
+    assert_eq!(scenario.bench.session().history().undone(), 0);
 }
 
 /// U7: an undo is a command of its own with graph events, and names the command of its step.
 #[test]
-fn an_undo_of_ones_own_is_a_record() {
-    let mut story = Story::of([(Alice, root("a")), (Bob, root("b"))]);
-    let target = story.bench.log()[0].command_id;
-    for (command, kind) in [(mine(), CommandType::Undo), (mine_again(), CommandType::Redo)] {
-        let recorded = story.turn(Alice, &command);
+fn undo_mine_is_recorded() {
+    let mut scenario = Scenario::of([(Alice, root("a")), (Bob, root("b"))]);
+    let target = scenario.bench.log()[0].command_id;
+    for (command, kind) in [(undo_mine(), CommandType::Undo), (redo_mine(), CommandType::Redo)] {
+        let recorded = scenario.turn(Alice, &command);
         assert_eq!((recorded.command_type, recorded.scope), (kind, Scope::Mine));
-        let told = recorded.target.expect("it has one");
-        assert_eq!((told.command_id, told.command_type), (target, CommandType::CreateNode));
+        let undone = recorded.target.expect("it has one");
+        assert_eq!(
+            (undone.command_id, undone.command_type),
+            (target, CommandType::CreateNode)
+        );
         assert_eq!(recorded.origin, Alice.origin());
     }
 }
 
 /// U8: a batch is one step: it is undone as a whole or not at all.
 #[test]
-fn a_batch_is_one_step() {
-    let mut story = Story::of([
+fn batch_is_one_step() {
+    let mut scenario = Scenario::of([
         (Nobody, root("p")),
         (
             Alice,
@@ -652,31 +658,31 @@ fn a_batch_is_one_step() {
         ),
         (Bob, root("z")),
     ]);
-    story.tells(
+    scenario.emits(
         Alice,
-        &mine(),
+        &undo_mine(),
         [
             "p.x: 1 -> gone",
             r#"deleted b at p[1]: t "b""#,
             r#"deleted a at p[0]: t "a""#,
         ],
     );
-    story.turn(Alice, &mine_again());
-    story.turn(Bob, &set("a", "y", json!(1)));
-    story.blocked(Alice, &mine(), "node a has changed since", 5);
-    story.code(Alice, &mine_again(), "NOTHING_TO_REDO");
+    scenario.turn(Alice, &redo_mine());
+    scenario.turn(Bob, &set("a", "y", json!(1)));
+    scenario.blocked(Alice, &undo_mine(), "node a has changed since", 5);
+    scenario.code(Alice, &redo_mine(), "NOTHING_TO_REDO");
 }
 
 /// U8: changes of a node within one batch do not conflict with each other.
 #[test]
-fn a_batch_finds_what_it_did_itself() {
-    let mut story = Story::of([
+fn batch_does_not_conflict_with_itself() {
+    let mut scenario = Scenario::of([
         (Nobody, root("p")),
         (
             Alice,
             batch([
                 root("a").with("x", json!(1)),
-                relocate("a", "p"),
+                move_node("a", "p"),
                 set("a", "x", json!(2)),
                 unset("a", "x"),
                 child("b", "a"),
@@ -688,95 +694,95 @@ fn a_batch_finds_what_it_did_itself() {
         ),
         (Bob, root("z")),
     ]);
-    let before = story.document();
-    story.turn(Alice, &mine());
-    assert!(!story.document().graph.contains(node("a")));
-    story.turn(Alice, &mine_again());
-    assert_eq!(story.document(), before);
+    let before = scenario.document();
+    scenario.turn(Alice, &undo_mine());
+    assert!(!scenario.document().graph.contains(node("a")));
+    scenario.turn(Alice, &redo_mine());
+    assert_eq!(scenario.document(), before);
 }
 
 /// U9: both scopes work on one history. The session's undo takes the last done step of any author, including after
 /// undos of others, and its author can redo the step.
 #[test]
-fn the_session_takes_the_last_that_is_left() {
-    let mut story = Story::of([
+fn session_undo_takes_last_done_step() {
+    let mut scenario = Scenario::of([
         (Alice, root("a")),
         (Bob, root("b")),
         (Alice, root("c")),
-        (Alice, mine()),
+        (Alice, undo_mine()),
     ]);
-    assert_eq!(story.depths(), (2, 1));
-    story.tells(Alice, &last(), [r#"deleted b at roots[1]: t "b""#]);
-    story.code(Bob, &mine(), "NOTHING_TO_UNDO");
+    assert_eq!(scenario.depths(), (2, 1));
+    scenario.emits(Alice, &undo_last(), [r#"deleted b at roots[1]: t "b""#]);
+    scenario.code(Bob, &undo_mine(), "NOTHING_TO_UNDO");
     // Any user redoes the step that was undone last.
-    story
-        .tells(Carol, &last_again(), [r#"created b at roots[1]: t "b""#])
-        .tells(Carol, &last_again(), [r#"created c at roots[2]: t "c""#])
-        .tells(Carol, &last(), [r#"deleted c at roots[2]: t "c""#])
-        .tells(Carol, &last(), [r#"deleted b at roots[1]: t "b""#])
-        .tells(Bob, &mine_again(), [r#"created b at roots[1]: t "b""#])
-        .tells(Alice, &mine_again(), [r#"created c at roots[2]: t "c""#]);
-    assert_eq!(story.depths(), (3, 0));
+    scenario
+        .emits(Carol, &redo_last(), [r#"created b at roots[1]: t "b""#])
+        .emits(Carol, &redo_last(), [r#"created c at roots[2]: t "c""#])
+        .emits(Carol, &undo_last(), [r#"deleted c at roots[2]: t "c""#])
+        .emits(Carol, &undo_last(), [r#"deleted b at roots[1]: t "b""#])
+        .emits(Bob, &redo_mine(), [r#"created b at roots[1]: t "b""#])
+        .emits(Alice, &redo_mine(), [r#"created c at roots[2]: t "c""#]);
+    assert_eq!(scenario.depths(), (3, 0));
 }
 
 /// U9: the session's undo also requires the state that its step left, because an earlier step may have been undone by
 /// force.
 #[test]
-fn the_session_clobbers_nothing_either() {
-    let mut story = Story::of([
+fn session_undo_conflicts_like_undo_mine() {
+    let mut scenario = Scenario::of([
         (Nobody, root("a").with("x", json!(0))),
         (Alice, set("a", "x", json!(1))),
         (Bob, set("a", "x", json!(2))),
-        (Alice, by_force()),
+        (Alice, force_undo_mine()),
     ]);
     let changed = r#"property "x" of node a has changed since"#;
-    story.blocked(Carol, &last(), changed, 3);
-    let by_force = Command::Undo {
+    scenario.blocked(Carol, &undo_last(), changed, 3);
+    let force_undo_mine = Command::Undo {
         scope: Scope::Session,
         force: true,
     };
-    story.tells(Carol, &by_force, ["a.x: 0 -> 1"]);
+    scenario.emits(Carol, &force_undo_mine, ["a.x: 0 -> 1"]);
 }
 
 /// U9: the same without force, because an earlier step may have been undone.
 #[test]
-fn the_session_needs_what_its_step_needs() {
-    let mut story = Story::of([
+fn session_undo_requires_existing_node() {
+    let mut scenario = Scenario::of([
         (Alice, root("p")),
         (Bob, child("a", "p")),
         (Bob, delete("a")),
-        (Alice, mine()),
+        (Alice, undo_mine()),
     ]);
-    story.blocked(Carol, &last(), "node p is gone", 3);
-    story.turn(Alice, &mine_again());
-    story.tells(Carol, &last(), [r#"created a at p[0]: t "a""#]);
+    scenario.blocked(Carol, &undo_last(), "node p is gone", 3);
+    scenario.turn(Alice, &redo_mine());
+    scenario.emits(Carol, &undo_last(), [r#"created a at p[0]: t "a""#]);
 }
 
 /// A load is a step. Its undo would discard later changes of others.
 #[test]
-fn a_load_goes_back_if_nobody_went_on() {
-    let start = || Story::of([(Bob, root("a")), (Alice, load(Graph::default()))]);
-    start().tells(Alice, &mine(), ["loaded 1 nodes"]);
-    let mut story = start();
-    story.turn(Bob, &root("b"));
-    let before = story.document();
-    story
-        .blocked(Alice, &mine(), "the graph has changed since", 2)
-        .tells(Alice, &by_force(), ["loaded 1 nodes"])
-        .tells(Alice, &mine_again(), ["loaded 1 nodes"]);
-    assert_eq!(story.document(), before);
+fn undo_of_load_requires_unchanged_document() {
+    let start = || Scenario::of([(Bob, root("a")), (Alice, load(Graph::default()))]);
+    start().emits(Alice, &undo_mine(), ["loaded 1 nodes"]);
+    let mut scenario = start();
+    scenario.turn(Bob, &root("b"));
+    let before = scenario.document();
+    scenario
+        .blocked(Alice, &undo_mine(), "the graph has changed since", 2)
+        .emits(Alice, &force_undo_mine(), ["loaded 1 nodes"])
+        .emits(Alice, &redo_mine(), ["loaded 1 nodes"]);
+    assert_eq!(scenario.document(), before);
     // A step before a load conflicts with the loaded graph.
-    start().blocked(Bob, &mine(), "node a is gone", 1);
+    start().blocked(Bob, &undo_mine(), "node a is gone", 1);
 }
 
 /// P9: exactly the last `undo_depth_max` commands can be undone, over all authors.
 #[test]
-fn the_undo_depth_is_the_sessions() {
+fn undo_depth_is_shared_by_authors() {
     let limits = Limits {
         undo_depth_max: 3,
         ..Limits::default()
     };
-    let mut story = Story::with(
+    let mut scenario = Scenario::with(
         limits,
         [
             (Alice, root("a")),
@@ -785,146 +791,146 @@ fn the_undo_depth_is_the_sessions() {
             (Bob, root("y")),
         ],
     );
-    story
-        .tells(Alice, &mine(), [r#"deleted b at roots[1]: t "b""#])
-        .code(Alice, &mine(), "NOTHING_TO_UNDO");
+    scenario
+        .emits(Alice, &undo_mine(), [r#"deleted b at roots[1]: t "b""#])
+        .code(Alice, &undo_mine(), "NOTHING_TO_UNDO");
     for letter in ["u", "v", "w"] {
-        story.turn(Bob, &root(letter));
+        scenario.turn(Bob, &root(letter));
     }
     // Commands of others do not evict undone steps. A redone step that is older than every step that can be undone is
     // evicted.
-    story
-        .tells(Alice, &mine_again(), [r#"created b at roots[1]: t "b""#])
-        .code(Alice, &mine(), "NOTHING_TO_UNDO");
-    assert_eq!(story.depths(), (3, 0));
+    scenario
+        .emits(Alice, &redo_mine(), [r#"created b at roots[1]: t "b""#])
+        .code(Alice, &undo_mine(), "NOTHING_TO_UNDO");
+    assert_eq!(scenario.depths(), (3, 0));
 }
 
 /// LOG-5: a log has the same meaning under a higher limit: a redone step that was beyond the limit at the time was not
 /// the next step then.
 #[test]
-fn a_log_outlives_a_higher_undo_depth() {
+fn log_replays_under_higher_undo_depth() {
     let limits = Limits {
         undo_depth_max: 2,
         ..Limits::default()
     };
-    let mut story = Story::with(
+    let mut scenario = Scenario::with(
         limits,
         [
             (Alice, root("a")),
-            (Alice, mine()),
+            (Alice, undo_mine()),
             (Bob, root("b")),
             (Bob, root("c")),
             (Bob, root("d")),
-            (Bob, mine()),
-            (Alice, mine_again()),
+            (Bob, undo_mine()),
+            (Alice, redo_mine()),
         ],
     );
-    story.turn(Carol, &last());
-    story.code(Alice, &mine(), "NOTHING_TO_UNDO");
-    story.code(Carol, &last(), "NOTHING_TO_UNDO");
-    story.turn(Carol, &last_again());
-    story.turn(Bob, &mine());
-    let genesis = story.bench.session().genesis().clone();
-    Bench::resume(genesis, Setting::Free.rules(), story.bench.log()).expect("it is a sound log");
+    scenario.turn(Carol, &undo_last());
+    scenario.code(Alice, &undo_mine(), "NOTHING_TO_UNDO");
+    scenario.code(Carol, &undo_last(), "NOTHING_TO_UNDO");
+    scenario.turn(Carol, &redo_last());
+    scenario.turn(Bob, &undo_mine());
+    let genesis = scenario.bench.session().genesis().clone();
+    Bench::resume(genesis, Setting::Free.rules(), scenario.bench.log()).expect("it is a sound log");
 }
 
 /// P9: the undone steps of all users are bounded in number and weight, and the oldest is evicted first.
 #[test]
-fn what_is_undone_has_limits() {
+fn undone_steps_are_limited() {
     let limits = Limits {
         undo_depth_max: 2,
         ..Limits::default()
     };
-    let mut story = Story::with(limits, []);
+    let mut scenario = Scenario::with(limits, []);
     for (user, letter) in [(Alice, "a"), (Bob, "b"), (Carol, "c")] {
-        story.turn(user, &root(letter));
-        story.turn(user, &mine());
+        scenario.turn(user, &root(letter));
+        scenario.turn(user, &undo_mine());
     }
-    assert_eq!(story.bench.session().history().undone(), 2);
-    story.code(Alice, &mine_again(), "NOTHING_TO_REDO");
-    story.turn(Bob, &mine_again());
+    assert_eq!(scenario.bench.session().history().undone(), 2);
+    scenario.code(Alice, &redo_mine(), "NOTHING_TO_REDO");
+    scenario.turn(Bob, &redo_mine());
 
     let limits = Limits {
         undo_bytes_max: 5_000,
         ..Limits::default()
     };
     let text = |bytes: usize| json!("x".repeat(bytes));
-    let mut story = Story::with(limits, [(Nobody, root("a")), (Alice, set("a", "x", text(1_500)))]);
-    story.turn(Alice, &mine());
-    story.turn(Bob, &set("a", "y", text(100)));
-    assert_eq!(story.bench.session().history().undone(), 1);
-    story.turn(Bob, &set("a", "y", text(2_500)));
+    let mut scenario = Scenario::with(limits, [(Nobody, root("a")), (Alice, set("a", "x", text(1_500)))]);
+    scenario.turn(Alice, &undo_mine());
+    scenario.turn(Bob, &set("a", "y", text(100)));
+    assert_eq!(scenario.bench.session().history().undone(), 1);
+    scenario.turn(Bob, &set("a", "y", text(2_500)));
     assert_eq!(
-        story.bench.session().history().undone(),
+        scenario.bench.session().history().undone(),
         0,
         "it goes before what can be undone"
     );
-    assert!(story.bench.session().history().undo_depth() > 1);
+    assert!(scenario.bench.session().history().undo_depth() > 1);
 }
 
 /// P4: a retried undo does not undo another step, and an undo with force is another command.
 #[test]
-fn an_undo_is_done_once() {
-    let mut story = Story::of([(Alice, root("a")), (Alice, root("b"))]);
+fn retried_undo_is_not_repeated() {
+    let mut scenario = Scenario::of([(Alice, root("a")), (Alice, root("b"))]);
     let context = Context {
         origin: Alice.origin(),
-        ..story.bench.next_context()
+        ..scenario.bench.next_context()
     };
-    let first = story.bench.submit_with(&mine(), &context);
+    let first = scenario.bench.submit_with(&undo_mine(), &context);
     assert!(matches!(first, Ok(Decision::Change(_))));
-    let Ok(Decision::Answer(receipt)) = story.bench.submit_with(&mine(), &context) else {
+    let Ok(Decision::Answer(receipt)) = scenario.bench.submit_with(&undo_mine(), &context) else {
         unreachable!("it was done before");
     };
     assert!(receipt.duplicate);
-    for other in [by_force(), last(), mine_again()] {
-        let refused = story.bench.submit_with(&other, &context).expect_err("it is another");
+    for other in [force_undo_mine(), undo_last(), redo_mine()] {
+        let refused = scenario.bench.submit_with(&other, &context).expect_err("it is another");
         assert_eq!(refused.code(), "COMMAND_ID_REUSED");
     }
     // Fingerprints of commands from before scope and force stay the same.
     assert_eq!(
-        serde_json::to_value(last()).expect("JSON"),
+        serde_json::to_value(undo_last()).expect("JSON"),
         json!({"Undo": {"scope": "session"}})
     );
-    let by_force = serde_json::to_value(by_force()).expect("JSON");
-    assert_eq!(by_force, json!({"Undo": {"scope": "mine", "force": true}}));
+    let force_undo_mine = serde_json::to_value(force_undo_mine()).expect("JSON");
+    assert_eq!(force_undo_mine, json!({"Undo": {"scope": "mine", "force": true}}));
 }
 
 /// The conflict names the blocking command as far as it is known: from the replay window after the history has evicted
 /// the step, and otherwise at least its `seq`.
 #[test]
-fn who_is_in_the_way_may_be_long_ago() {
+fn conflict_names_blocker_as_far_as_known() {
     let limits = |window| Limits {
         replay_window_events: window,
         ..Limits::default()
     };
     for (window, is_known) in [(100, true), (1, false)] {
-        let mut story = Story::with(
+        let mut scenario = Scenario::with(
             limits(window),
             [
                 (Nobody, root("a").with("x", json!(0))),
                 (Alice, set("a", "x", json!(1))),
                 (Bob, set("a", "x", json!(2))),
-                (Alice, by_force()),
+                (Alice, force_undo_mine()),
                 (Bob, root("b")),
                 // The new command drops Alice's undone step.
                 (Alice, root("c")),
             ],
         );
-        story.turn(Alice, &mine());
-        story.turn(Bob, &mine());
-        let Rejection::UndoConflict(conflict) = story.refused(Bob, &mine()) else {
+        scenario.turn(Alice, &undo_mine());
+        scenario.turn(Bob, &undo_mine());
+        let Rejection::UndoConflict(conflict) = scenario.refused(Bob, &undo_mine()) else {
             unreachable!("the value is not his");
         };
         let blocked_by = conflict.blocked_by.expect("it is known when");
-        let forced = &story.bench.log()[3];
+        let forced = &scenario.bench.log()[3];
         assert_eq!(blocked_by.command_id, is_known.then_some(forced.command_id));
         assert!(blocked_by.seq >= forced.first_seq && blocked_by.seq <= forced.seq());
     }
 }
 
 /// Loads the present graph with an additional root, as Alice.
-fn loaded_beside(story: &Story, letter: &str) -> Command {
-    let mut graph = story.document().graph;
+fn loaded_beside(scenario: &Scenario, letter: &str) -> Command {
+    let mut graph = scenario.document().graph;
     let content = graph.node(node("a")).expect("it is there").content.clone();
     let end = graph.roots().len();
     graph.insert(node(letter), content, None, end).expect("it is free");
@@ -934,59 +940,59 @@ fn loaded_beside(story: &Story, letter: &str) -> Command {
 /// U2: a step that was undone before a load and redone after it conflicts with the undo of the load, although its place
 /// in the history is before the load.
 #[test]
-fn a_load_does_not_go_back_over_what_was_redone_since() {
-    let mut story = Story::of([
+fn undo_of_load_conflicts_with_later_redo() {
+    let mut scenario = Scenario::of([
         (Carol, root("a")),
         (Carol, set("a", "x", json!("x"))),
         (Bob, set("a", "x", json!("y"))),
-        (Bob, mine()),
+        (Bob, undo_mine()),
     ]);
-    let load = loaded_beside(&story, "e");
-    story.turn(Alice, &load);
-    story.turn(Bob, &mine_again());
-    story
-        .code(Alice, &mine(), "UNDO_CONFLICT")
-        .tells(Bob, &mine(), [r#"a.x: "y" -> "x""#]);
-    story.turn(Alice, &mine());
+    let load = loaded_beside(&scenario, "e");
+    scenario.turn(Alice, &load);
+    scenario.turn(Bob, &redo_mine());
+    scenario
+        .code(Alice, &undo_mine(), "UNDO_CONFLICT")
+        .emits(Bob, &undo_mine(), [r#"a.x: "y" -> "x""#]);
+    scenario.turn(Alice, &undo_mine());
 }
 
 /// U2: an undo whose step was dropped by a new command of its author conflicts with the undo of a load as well.
 #[test]
-fn a_load_does_not_go_back_over_an_undo_that_is_forgotten() {
-    let mut story = Story::of([
+fn undo_of_load_conflicts_with_dropped_undo() {
+    let mut scenario = Scenario::of([
         (Carol, root("a")),
         (Carol, set("a", "x", json!("x"))),
         (Bob, set("a", "x", json!("y"))),
     ]);
-    let load = loaded_beside(&story, "e");
-    story.turn(Alice, &load);
-    story.turn(Bob, &mine());
-    story.turn(Bob, &root("m"));
-    story.turn(Bob, &mine());
-    story.code(Alice, &mine(), "UNDO_CONFLICT");
-    story.turn(Carol, &set("a", "x", json!("y")));
-    story.turn(Alice, &mine());
+    let load = loaded_beside(&scenario, "e");
+    scenario.turn(Alice, &load);
+    scenario.turn(Bob, &undo_mine());
+    scenario.turn(Bob, &root("m"));
+    scenario.turn(Bob, &undo_mine());
+    scenario.code(Alice, &undo_mine(), "UNDO_CONFLICT");
+    scenario.turn(Carol, &set("a", "x", json!("y")));
+    scenario.turn(Alice, &undo_mine());
 }
 
 /// P9: an undone deletion respects the limits, also if a redo has moved the parent meanwhile.
 #[test]
-fn what_comes_back_under_what_was_redone_holds_the_limits() {
+fn undo_of_deletion_respects_limits_after_redo() {
     let limits = Limits {
         depth_max: 3,
         ..Limits::default()
     };
-    let mut story = Story::with(
+    let mut scenario = Scenario::with(
         limits,
         [
             (Carol, root("a")),
             (Carol, child("b", "a")),
             (Carol, root("p")),
-            (Bob, relocate("p", "b")),
-            (Bob, mine()),
+            (Bob, move_node("p", "b")),
+            (Bob, undo_mine()),
             (Carol, child("q", "p")),
             (Alice, delete("q")),
-            (Bob, mine_again()),
+            (Bob, redo_mine()),
         ],
     );
-    story.code(Alice, &mine(), "LIMIT_EXCEEDED");
+    scenario.code(Alice, &undo_mine(), "LIMIT_EXCEEDED");
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use talus_actors::domain::{ids::Seq, limits::Limits, session::Rules, testing::bench::Bench};
 
 use super::{
-    case::{bench, free},
+    case::{bench, free_session},
     commands::{batch, root, set},
 };
 
@@ -31,8 +31,8 @@ fn windowed(replay_window_events: usize, commands: usize) -> Bench {
 /// P2: the window returns the records with the events after a `seq`, also within a record, and none if nothing was
 /// missed.
 #[test]
-fn it_gives_what_was_missed() {
-    let bench = free(&[
+fn window_returns_missed_records() {
+    let bench = free_session(&[
         root("a"),
         batch([set("a", "x", json!(1)), set("a", "y", json!(1))]),
         root("b"),
@@ -47,8 +47,8 @@ fn it_gives_what_was_missed() {
 
 /// A `seq` beyond the last one is out of reach.
 #[test]
-fn what_never_was_is_not_known() {
-    for bench in [free(&[]), free(&[root("a")])] {
+fn window_rejects_future_seq() {
+    for bench in [free_session(&[]), free_session(&[root("a")])] {
         let seq = bench.session().seq().0;
         assert_eq!(since(&bench, seq), Some(vec![]));
         for ahead in [seq + 1, seq + 1_000, u64::MAX - 1, u64::MAX] {
@@ -59,7 +59,7 @@ fn what_never_was_is_not_known() {
 
 /// P9: the window keeps whole records up to its limit of events. A `seq` before them is out of reach (P2).
 #[test]
-fn it_is_bounded() {
+fn window_is_bounded_in_events() {
     let bench = windowed(10, 20);
     assert_eq!(bench.session().seq(), Seq(42));
     assert_eq!(since(&bench, 31), None);
@@ -105,7 +105,7 @@ fn window_is_bounded_in_bytes() {
 
 /// The latest record is kept whole, whatever its length.
 #[test]
-fn it_keeps_the_latest_record() {
+fn window_keeps_latest_record() {
     let mut bench = windowed(1, 3);
     assert_eq!(since(&bench, 6), Some(vec![7]));
     let sets: Vec<_> = (0..50).map(|number| set("a", "y", json!(number))).collect();
@@ -116,7 +116,7 @@ fn it_keeps_the_latest_record() {
 
 /// A replay restores the same window.
 #[test]
-fn a_replay_fills_it_again() {
+fn replay_restores_window() {
     let mut bench = windowed(10, 20);
     let before: Vec<_> = (0..=42).map(|seq| since(&bench, seq)).collect();
     bench.restart().expect("its own log");

@@ -24,7 +24,7 @@ use talus_actors::domain::{
 
 use super::commands::node;
 
-pub fn tell(event: &Event) -> String {
+pub fn event_line(event: &Event) -> String {
     let line = match event {
         Event::NodeCreated {
             node_id,
@@ -69,21 +69,21 @@ pub fn tell(event: &Event) -> String {
             ..
         } => {
             let before = before.as_ref().map_or("nothing".to_owned(), json);
-            format!("{node_id}.{}: {before} -> {}", word(property), json(after))
+            format!("{node_id}.{}: {before} -> {}", property_label(property), json(after))
         }
         Event::PropertyDeleted {
             node_id,
             property,
             before,
-        } => format!("{node_id}.{}: {} -> gone", word(property), json(before)),
+        } => format!("{node_id}.{}: {} -> gone", property_label(property), json(before)),
         Event::ProjectSaved { file, through } => format!("saved {file} through {through}"),
         Event::ProjectLoaded { document, .. } => format!("loaded {} nodes", document.graph.len()),
     };
-    shorten(&line)
+    abbreviate(&line)
 }
 
 /// Replaces uuids by letters and names.
-pub fn shorten(text: &str) -> String {
+pub fn abbreviate(text: &str) -> String {
     let mut short = text.to_owned();
     let mut replace = |uuid: &str, word: &str| {
         if short.contains(uuid) {
@@ -96,8 +96,8 @@ pub fn shorten(text: &str) -> String {
     }
     for number in 1..20 {
         for ordinal in 0..4 {
-            let minted = Bench::context(number).command_id.node(ordinal);
-            replace(&minted.to_string(), &format!("<{number}.{ordinal}>"));
+            let derived = Bench::context(number).command_id.node(ordinal);
+            replace(&derived.to_string(), &format!("<{number}.{ordinal}>"));
         }
     }
     for node_type in sample::blueprint().node_types() {
@@ -123,7 +123,7 @@ fn place(parent: Option<NodeId>, index: usize) -> String {
     }
 }
 
-fn word(property: &PropertyRef) -> String {
+fn property_label(property: &PropertyRef) -> String {
     match &property.key {
         Some(key) => format!("{}/{key}", property.id),
         None => property.id.to_string(),
@@ -135,17 +135,17 @@ fn json(value: &Value) -> String {
 }
 
 fn content_of(content: &NodeContent) -> String {
-    let mut told = format!("{} {:?}", content.type_id, content.name);
+    let mut line = format!("{} {:?}", content.type_id, content.name);
     let properties: Vec<String> = content
         .properties
         .iter()
         .map(|(property, value)| format!("{property}: {}", json(value)))
         .collect();
     if !properties.is_empty() {
-        let _ = write!(told, " {{{}}}", properties.join(", "));
+        let _ = write!(line, " {{{}}}", properties.join(", "));
     }
     if let Some(metadata) = &content.metadata {
-        let _ = write!(told, " and {}", json(metadata));
+        let _ = write!(line, " and {}", json(metadata));
     }
-    told
+    line
 }

@@ -1,25 +1,25 @@
 //! `MoveNode` and `ReorderNode`
 
 use super::{
-    case::{check, free, given, record, told},
-    commands::{Said, child, node, relocate, reorder, root, to_roots, undo},
+    case::{check, event_lines, free_session, given, record},
+    commands::{CommandExt, child, move_node, node, reorder, root, to_roots, undo},
 };
 
 /// A move emits an unlink and a link. Between both events the node is the last root.
 #[test]
-fn a_move_is_a_pair_of_events() {
+fn move_emits_unlink_and_link() {
     check([
         given([root("a"), child("b", "a"), root("c")])
-            .when(relocate("b", "c"))
+            .when(move_node("b", "c"))
             .then(["unlinked b from a[0]", "linked b to c[0], was roots[2]"]),
         given([root("a"), root("b")])
-            .when(relocate("b", "a"))
+            .when(move_node("b", "a"))
             .then(["unlinked b from roots[1]", "linked b to a[0], was roots[1]"]),
         given([root("a"), root("b")])
-            .when(relocate("a", "b"))
+            .when(move_node("a", "b"))
             .then(["unlinked a from roots[0]", "linked a to b[0], was roots[1]"]),
         given([root("a"), child("b", "a"), child("c", "b")])
-            .when(relocate("c", "a").at(0))
+            .when(move_node("c", "a").at(0))
             .then(["unlinked c from b[0]", "linked c to a[0], was roots[1]"]),
         given([root("a"), child("b", "a"), child("c", "b")])
             .when(to_roots("b"))
@@ -32,7 +32,7 @@ fn a_move_is_a_pair_of_events() {
 
 /// The index counts the siblings without the node, so it equals the node's index after the move.
 #[test]
-fn a_place_counts_the_siblings_without_the_node() {
+fn move_index_excludes_node() {
     let three = || [root("a"), child("b", "a"), child("c", "a"), child("d", "a")];
     check([
         given(three())
@@ -45,23 +45,23 @@ fn a_place_counts_the_siblings_without_the_node() {
             .when(reorder("d", 0))
             .then(["unlinked d from a[2]", "linked d to a[0], was roots[1]"]),
         given(three())
-            .when(relocate("b", "a"))
+            .when(move_node("b", "a"))
             .then(["unlinked b from a[0]", "linked b to a[2], was roots[1]"]),
         given(three())
-            .when(relocate("c", "a").at(0))
+            .when(move_node("c", "a").at(0))
             .then(["unlinked c from a[1]", "linked c to a[0], was roots[1]"]),
         given(three())
             .when(reorder("b", 3))
             .refused("INDEX_OUT_OF_RANGE", "index 3 is not between 0 and 2"),
         given(three())
-            .when(relocate("b", "a").at(3))
+            .when(move_node("b", "a").at(3))
             .refused("INDEX_OUT_OF_RANGE", "index 3 is not between 0 and 2"),
     ]);
 }
 
 /// Roots are ordered like children.
 #[test]
-fn roots_are_ordered_too() {
+fn reorder_applies_to_roots() {
     let three = || [root("a"), root("b"), root("c")];
     check([
         given(three())
@@ -84,14 +84,14 @@ fn roots_are_ordered_too() {
 
 /// A move to the present place changes nothing.
 #[test]
-fn going_where_one_is_changes_nothing() {
+fn move_to_present_place_is_unchanged() {
     let family = || [root("a"), child("b", "a"), child("c", "a"), root("d")];
     check([
         given(family()).when(reorder("b", 0)).nothing(),
         given(family()).when(reorder("c", 1)).nothing(),
         given(family()).when(reorder("a", 0)).nothing(),
-        given(family()).when(relocate("c", "a")).nothing(),
-        given(family()).when(relocate("b", "a").at(0)).nothing(),
+        given(family()).when(move_node("c", "a")).nothing(),
+        given(family()).when(move_node("b", "a").at(0)).nothing(),
         given(family()).when(to_roots("d")).nothing(),
         given(family()).when(to_roots("a").at(0)).nothing(),
     ]);
@@ -99,14 +99,14 @@ fn going_where_one_is_changes_nothing() {
 
 /// A move below the node itself, to an unknown node or to an invalid index is refused.
 #[test]
-fn what_cannot_be_moved_is_refused() {
+fn move_refuses_invalid_references() {
     let line = || [root("a"), child("b", "a"), child("c", "b")];
     check([
         given(line())
-            .when(relocate("x", "a"))
+            .when(move_node("x", "a"))
             .refused("NODE_NOT_FOUND", "node x does not exist"),
         given(line())
-            .when(relocate("a", "x"))
+            .when(move_node("a", "x"))
             .refused("NODE_NOT_FOUND", "node x does not exist"),
         given(line())
             .when(to_roots("x"))
@@ -115,16 +115,16 @@ fn what_cannot_be_moved_is_refused() {
             .when(reorder("x", 0))
             .refused("NODE_NOT_FOUND", "node x does not exist"),
         given(line())
-            .when(relocate("a", "a"))
+            .when(move_node("a", "a"))
             .refused("CYCLE", "node a cannot go below itself, to a"),
         given(line())
-            .when(relocate("a", "c"))
+            .when(move_node("a", "c"))
             .refused("CYCLE", "node a cannot go below itself, to c"),
         given(line())
-            .when(relocate("b", "c"))
+            .when(move_node("b", "c"))
             .refused("CYCLE", "node b cannot go below itself, to c"),
         given(line())
-            .when(relocate("c", "a").at(2))
+            .when(move_node("c", "a").at(2))
             .refused("INDEX_OUT_OF_RANGE", "index 2 is not between 0 and 1"),
         given(line())
             .when(reorder("a", -1))
@@ -137,16 +137,16 @@ fn what_cannot_be_moved_is_refused() {
 
 /// Undo of a move is a move back to the former index, without an intermediate index among the roots.
 #[test]
-fn undo_of_a_move_is_a_move_back() {
-    let mut bench = free(&[root("a"), child("b", "a"), child("c", "a"), root("d"), child("e", "d")]);
-    record(&mut bench, &relocate("b", "d").at(0));
+fn move_undo_is_a_move() {
+    let mut bench = free_session(&[root("a"), child("b", "a"), child("c", "a"), root("d"), child("e", "d")]);
+    record(&mut bench, &move_node("b", "d").at(0));
     assert_eq!(
-        told(&record(&mut bench, &undo()).events),
+        event_lines(&record(&mut bench, &undo()).events),
         ["unlinked b from d[0]", "linked b to a[0], was roots[2]"]
     );
-    record(&mut bench, &relocate("a", "e"));
+    record(&mut bench, &move_node("a", "e"));
     assert_eq!(
-        told(&record(&mut bench, &undo()).events),
+        event_lines(&record(&mut bench, &undo()).events),
         ["unlinked a from e[0]", "linked a to roots[0], was roots[1]"]
     );
     let order: Vec<_> = bench
@@ -162,9 +162,9 @@ fn undo_of_a_move_is_a_move_back() {
 
 /// The receipt names the moved node.
 #[test]
-fn the_answer_names_the_node() {
-    let mut bench = free(&[root("a"), root("b")]);
-    assert_eq!(record(&mut bench, &relocate("b", "a")).outcome.node_ids, [node("b")]);
+fn move_receipt_names_node() {
+    let mut bench = free_session(&[root("a"), root("b")]);
+    assert_eq!(record(&mut bench, &move_node("b", "a")).outcome.node_ids, [node("b")]);
     assert_eq!(record(&mut bench, &to_roots("b").at(0)).outcome.node_ids, [node("b")]);
     assert_eq!(record(&mut bench, &reorder("a", 0)).outcome.node_ids, [node("a")]);
 }
