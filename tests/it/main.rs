@@ -5,6 +5,7 @@ mod binary;
 mod calls;
 mod clients;
 mod connections;
+mod disk_faults;
 mod documentation;
 mod durability;
 mod fuzz;

@@ -44,8 +44,25 @@ impl ChildHub {
     /// The same under `strace`, which writes to a file what it sees.
     pub async fn traced(data: &Path, settings: &[(&str, &str)], trace: &Path) -> Self {
         let mut strace = Command::new("strace");
-        strace.args(trace::OPTIONS).arg("-o").arg(trace).arg(BINARY);
-        let mut hub = serve(&mut strace, data, settings).await;
+        strace.args(trace::OPTIONS).arg("-o").arg(trace);
+        Self::under(strace, data, settings).await
+    }
+
+    /// The same on a disk that fails: `strace` has calls on these files of the data directory end as its `--inject` says.
+    pub async fn on_failing_disk(data: &Path, files: &[&str], injected: &[&str]) -> Self {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "--seccomp-bpf", "-e", "signal=none", "-o", "/dev/null"]);
+        for file in files {
+            strace.arg("-P").arg(data.join(file));
+        }
+        let calls: Vec<_> = injected.iter().filter_map(|fault| fault.split(':').next()).collect();
+        strace.arg("-e").arg(format!("trace={}", calls.join(",")));
+        strace.args(injected.iter().map(|fault| format!("--inject={fault}")));
+        Self::under(strace, data, &[]).await
+    }
+
+    async fn under(mut strace: Command, data: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut hub = serve(strace.arg(BINARY), data, settings).await;
         let tracer = hub.pid;
         let children = fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children"));
         hub.pid = children.expect("Linux says").trim().parse().expect("it has one child");
@@ -75,6 +92,11 @@ impl ChildHub {
     /// Asks it to stop, and tells with which code it ended.
     pub async fn terminate(mut self) -> Option<i32> {
         self.signal("-TERM");
+        self.process.wait().await.expect("it ends").code()
+    }
+
+    /// Waits until it has ended by itself, and tells with which code.
+    pub async fn ended(mut self) -> Option<i32> {
         self.process.wait().await.expect("it ends").code()
     }
 

@@ -193,7 +193,7 @@ pub async fn session(url: &str) -> (String, Value) {
 }
 
 /// Every event of a session, page by page.
-async fn all_events(url: &str, session_id: &str) -> Vec<Value> {
+pub async fn all_events(url: &str, session_id: &str) -> Vec<Value> {
     let (mut events, mut after) = (Vec::new(), 0);
     loop {
         let page = get(url, &format!("/sessions/{session_id}/events?after={after}&limit=1000")).await;

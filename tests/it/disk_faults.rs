@@ -1,0 +1,327 @@
+//! P3, P9, P12: a disk that fails in a call of the real binary. `strace` has the call end with the error, undone; files,
+//! SQLite and everything above it are real.
+//!
+//! Calls are counted for each thread. The log's writer makes some fifty of them before its first fault, those who open
+//! the log fewer.
+
+use std::{collections::BTreeMap, path::Path};
+
+use futures_util::future::join_all;
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::{
+    binary::run,
+    support::{
+        child::ChildHub,
+        writer::{all_events, get, session},
+    },
+};
+
+/// Sessions that are written to at the same time.
+const SESSIONS: usize = 3;
+
+/// Sessions to be deleted. Each try is a transaction, so that there are more of them than faults.
+const SPARE_SESSIONS: usize = 13;
+
+/// Commands of a session before a fault, at most.
+const ROUNDS_MAX: usize = 60;
+
+/// A hub on a disk that fails, and what it acknowledged.
+struct Failing {
+    dir: TempDir,
+    hub: ChildHub,
+    http: Client,
+    sessions: Vec<String>,
+    /// Place of each command, by its id, and which session it is of.
+    acknowledged: BTreeMap<Uuid, (usize, u64)>,
+    sent: u128,
+}
+
+/// A command with its session's number, and what it was answered: status and body, or nothing.
+type Told = (usize, Value, Option<(u16, Value)>);
+
+impl Failing {
+    async fn start(files: &[&str], injected: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let hub = ChildHub::on_failing_disk(&dir.path().join("data"), files, injected).await;
+        let mut sessions = Vec::new();
+        for _ in 0..SESSIONS {
+            sessions.push(session(&hub.url).await.0);
+        }
+        Self {
+            dir,
+            hub,
+            http: Client::new(),
+            sessions,
+            acknowledged: BTreeMap::new(),
+            sent: 0,
+        }
+    }
+
+    fn command(&mut self, session: usize) -> Value {
+        self.sent += 1;
+        json!({
+            "session_id": self.sessions[session], "command_type": "CreateNode", "command_id": Uuid::from_u128(self.sent),
+            "data": {"blueprint_type_id": "task", "name": self.sent.to_string()},
+        })
+    }
+
+    /// Sends a command, and remembers it if it is acknowledged.
+    async fn send(&mut self, commands: Vec<(usize, Value)>) -> Vec<Told> {
+        let url = format!("{}/api/v1/commands/execute", self.hub.url);
+        let told = join_all(commands.into_iter().map(|(session, command)| {
+            let request = self.http.post(&url).json(&command);
+            async move {
+                let Ok(answer) = request.send().await else {
+                    return (session, command, None);
+                };
+                let status = answer.status().as_u16();
+                (
+                    session,
+                    command,
+                    answer.json::<Value>().await.ok().map(|body| (status, body)),
+                )
+            }
+        }));
+        let told = told.await;
+        for (session, command, answer) in &told {
+            if let Some((200, body)) = answer {
+                let id = command["command_id"].as_str().expect("chosen").parse().expect("an id");
+                let seq = body["seq"].as_u64().expect("a place");
+                let before = self.acknowledged.insert(id, (*session, seq));
+                assert_eq!(before, None, "one answer for each command");
+            }
+        }
+        told
+    }
+
+    /// Sends commands to all sessions at the same time until some are not acknowledged, and tells which.
+    async fn write_until_it_fails(&mut self) -> Vec<Told> {
+        for _ in 0..ROUNDS_MAX {
+            let commands = (0..SESSIONS).map(|session| (session, self.command(session))).collect();
+            let told = self.send(commands).await;
+            let failed: Vec<_> = told
+                .into_iter()
+                .filter(|(.., answer)| !matches!(answer, Some((200, _))))
+                .collect();
+            if !failed.is_empty() {
+                return failed;
+            }
+        }
+        unreachable!("the disk fails at some time");
+    }
+
+    /// Sends commands again that were not acknowledged: all of them are now.
+    async fn send_again(&mut self, failed: Vec<Told>) {
+        let commands = failed.into_iter().map(|(session, command, _)| (session, command));
+        let told = self.send(commands.collect()).await;
+        assert!(
+            told.iter().all(|(.., answer)| matches!(answer, Some((200, _)))),
+            "{told:?}"
+        );
+    }
+
+    async fn request(&self, method: Method, path: &str) -> (StatusCode, Value) {
+        let answer = self
+            .http
+            .request(method, format!("{}{path}", self.hub.url))
+            .send()
+            .await;
+        let answer = answer.expect("the hub answers");
+        (answer.status(), answer.json().await.unwrap_or_default())
+    }
+
+    fn data(&self) -> std::path::PathBuf {
+        self.dir.path().join("data")
+    }
+}
+
+/// Everything that was acknowledged is there, once, in its place, and nothing else.
+async fn check(url: &str, sessions: &[String], acknowledged: &BTreeMap<Uuid, (usize, u64)>) {
+    let mut found = BTreeMap::new();
+    for (session, session_id) in sessions.iter().enumerate() {
+        for (event, seq) in all_events(url, session_id).await.iter().zip(1_u64..) {
+            assert_eq!(event["data"]["seq"], seq, "dense");
+            if event["event"] == "command:executed" {
+                let id: Uuid = event["data"]["command_id"]
+                    .as_str()
+                    .expect("an id")
+                    .parse()
+                    .expect("an id");
+                assert_eq!(found.insert(id, (session, seq)), None, "applied once");
+            }
+        }
+    }
+    assert_eq!(found, *acknowledged);
+}
+
+/// P3, P9: a disk without room, by whichever call it says so: what could not be flushed is not acknowledged, further
+/// commands are refused and readiness says so, reads go on. When there is room again the same process takes commands,
+/// among them those without an outcome. A hub that is killed then has lost nothing.
+async fn refuses_and_recovers(name: &str, files: &[&str], injected: &[&str]) {
+    let mut failing = Failing::start(files, injected).await;
+    let mut spare = Vec::new();
+    for _ in 0..SPARE_SESSIONS {
+        spare.push(session(&failing.hub.url).await.0);
+    }
+    let failed = failing.write_until_it_fails().await;
+    let mut unknown = 0;
+    for (_, _, answer) in &failed {
+        let (status, body) = answer.as_ref().expect("the hub is still there");
+        assert_eq!(*status, 503, "{name}: {body}");
+        match body["error"]["code"].as_str() {
+            Some("OUTCOME_UNKNOWN") => unknown += 1,
+            Some("OVERLOADED") => assert_eq!(body["error"]["limit"], "storage", "{name}: {body}"),
+            _ => unreachable!("{name}: {body}"),
+        }
+    }
+    assert!(unknown > 0, "{name}: somebody's command was under way");
+
+    let (status, body) = failing.request(Method::GET, "/readyz").await;
+    assert_eq!(
+        (status.as_u16(), &body["status"]),
+        (503, &json!("log_refuses")),
+        "{name}: {body}"
+    );
+    let refused = failing.command(0);
+    let refused = failing.send(vec![(0, refused)]).await;
+    let Some((503, body)) = &refused[0].2 else {
+        unreachable!("{name}: {refused:?}")
+    };
+    assert_eq!(body["error"]["code"], "OVERLOADED", "{name}");
+    assert_eq!(body["error"]["limit"], "storage", "{name}");
+    check(&failing.hub.url, &failing.sessions, &failing.acknowledged).await;
+
+    let mut deleted = None;
+    for (number, session_id) in spare.iter().enumerate() {
+        let (status, body) = failing
+            .request(Method::DELETE, &format!("/api/v1/sessions/{session_id}"))
+            .await;
+        if status == StatusCode::NO_CONTENT {
+            deleted = Some(number);
+            break;
+        }
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{name}: {body}");
+        assert_eq!(body["error"]["code"], "INTERNAL_ERROR", "{name}");
+    }
+    let deleted = deleted.unwrap_or_else(|| unreachable!("{name}: the fault goes away"));
+    assert!(deleted > 0, "{name}: the first is refused");
+    let (status, body) = failing.request(Method::GET, "/readyz").await;
+    assert_eq!((status.as_u16(), &body["status"]), (200, &json!("ready")), "{name}");
+    failing.send_again(failed).await;
+    failing.send_again(refused).await;
+    for session in 0..SESSIONS {
+        let command = failing.command(session);
+        failing.send_again(vec![(session, command, None)]).await;
+    }
+    let data = failing.data();
+    let Failing {
+        dir,
+        hub,
+        sessions,
+        acknowledged,
+        ..
+    } = failing;
+    hub.kill().await;
+    let hub = ChildHub::start(&data, &[]).await;
+    check(&hub.url, &sessions, &acknowledged).await;
+    let listed = get(&hub.url, "/sessions").await;
+    assert_eq!(
+        listed["total"],
+        SESSIONS + SPARE_SESSIONS - 1,
+        "{name}: one was deleted"
+    );
+    assert_eq!(hub.terminate().await, Some(0));
+    sound(&data).await;
+    drop(dir);
+}
+
+/// P3: a disk that fails in a way after which memory and disk may differ: the process ends with 8 and flushes nothing
+/// again as if it had not failed. The next one has everything that was acknowledged, and takes what was not.
+async fn ends(name: &str, files: &[&str], injected: &[&str]) {
+    let mut failing = Failing::start(files, injected).await;
+    let failed = failing.write_until_it_fails().await;
+    for (_, _, answer) in &failed {
+        if let Some((status, body)) = answer {
+            assert_eq!(*status, 503, "{name}: {body}");
+        }
+    }
+    let data = failing.data();
+    let next = |data: &Path| {
+        let data = data.to_owned();
+        async move { ChildHub::start(&data, &[]).await }
+    };
+    let Failing {
+        dir,
+        hub,
+        http,
+        sessions,
+        acknowledged,
+        sent,
+    } = failing;
+    assert_eq!(hub.ended().await, Some(8), "{name}");
+    let hub = next(&data).await;
+    let mut failing = Failing {
+        dir,
+        hub,
+        http,
+        sessions,
+        acknowledged,
+        sent,
+    };
+    failing.send_again(failed).await;
+    check(&failing.hub.url, &failing.sessions, &failing.acknowledged).await;
+    assert_eq!(failing.hub.terminate().await, Some(0));
+    sound(&data).await;
+}
+
+async fn sound(data: &Path) {
+    let verified = run(&["--data-dir", &data.display().to_string(), "verify"]).await;
+    assert_eq!(verified.code, Some(0), "{}", verified.stderr);
+}
+
+const LOG: &str = "hub.sqlite-wal";
+const TRIAL: &str = "hub.trial";
+
+#[tokio::test]
+async fn no_room_that_only_a_flush_tells_of_refuses_and_recovers() {
+    let fault = "fsync:error=ENOSPC:when=25..48";
+    refuses_and_recovers("ENOSPC at the flush", &[LOG, TRIAL], &[fault]).await;
+}
+
+#[tokio::test]
+async fn a_quota_that_only_a_flush_tells_of_refuses_and_recovers() {
+    let fault = "fsync:error=EDQUOT:when=25..48";
+    refuses_and_recovers("EDQUOT at the flush", &[LOG, TRIAL], &[fault]).await;
+}
+
+#[tokio::test]
+async fn a_used_up_quota_refuses_and_recovers() {
+    let faults = ["pwrite64:error=EDQUOT:when=140..151", "write:error=EDQUOT"];
+    refuses_and_recovers("EDQUOT at a write", &[LOG, TRIAL], &faults).await;
+}
+
+#[tokio::test]
+async fn a_write_that_writes_nothing_refuses_and_recovers() {
+    let fault = "pwrite64:retval=0:when=140..151";
+    refuses_and_recovers("nothing written", &[LOG], &[fault]).await;
+}
+
+#[tokio::test]
+async fn a_failed_flush_ends_the_process() {
+    ends("EIO at the flush", &[LOG], &["fsync:error=EIO:when=12"]).await;
+}
+
+#[tokio::test]
+async fn a_failed_write_ends_the_process() {
+    ends("EIO at a write", &[LOG], &["pwrite64:error=EIO:when=70"]).await;
+}
+
+/// A flush that fails for want of room where a trial finds room is a failed flush.
+#[tokio::test]
+async fn a_flush_that_fails_while_there_is_room_ends_the_process() {
+    ends("ENOSPC once", &[LOG], &["fsync:error=ENOSPC:when=12"]).await;
+}
