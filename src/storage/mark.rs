@@ -176,8 +176,13 @@ impl Mark {
     }
 
     /// Flushes it: a deletion that the log has and the mark lost would look like a session that the log lost.
-    pub(super) fn flush(&self) -> io::Result<()> {
-        self.file.as_ref().map_or(Ok(()), File::sync_data)
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.file.as_ref().map_or(Ok(()), File::sync_data);
+        if flushed.is_err() {
+            // What was not flushed may be gone, and another flush would not say so.
+            self.file = None;
+        }
+        flushed
     }
 }
 

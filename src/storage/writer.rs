@@ -259,7 +259,11 @@ impl Writer {
             .and_then(|()| mark.flush());
         match marked {
             Ok(()) => Ok(true),
-            Err(error) => Err(Failure::Refused(format!("the head mark cannot be written: {error}"))),
+            Err(error) => {
+                // The log keeps these sessions.
+                self.rewrite_mark();
+                Err(Failure::Refused(format!("the head mark cannot be written: {error}")))
+            }
         }
     }
 

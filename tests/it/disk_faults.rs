@@ -325,3 +325,24 @@ async fn a_failed_write_ends_the_process() {
 async fn a_flush_that_fails_while_there_is_room_ends_the_process() {
     ends("ENOSPC once", &[LOG], &["fsync:error=ENOSPC:when=12"]).await;
 }
+
+/// P12: a deletion that cannot be noted is refused, and the head mark goes on to name the session.
+#[tokio::test]
+async fn a_deletion_that_is_not_noted_leaves_the_session_in_the_head_mark() {
+    let failing = Failing::start(&["hub.heads"], &["fdatasync:error=EIO:when=1"]).await;
+    let (status, body) = failing
+        .request(Method::DELETE, &format!("/api/v1/sessions/{}", failing.sessions[0]))
+        .await;
+    assert!(status.is_server_error(), "{status} {body}");
+    let data = failing.data();
+    failing.hub.kill().await;
+    let kept = tempfile::tempdir().expect("a temporary folder");
+    std::fs::rename(data.join("hub.sqlite"), kept.path().join("hub.sqlite")).expect("moved away");
+    let refused = run(&["--data-dir", &data.display().to_string()]).await;
+    assert_eq!(refused.code, Some(6), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains(&format!("there were {SESSIONS} sessions")),
+        "{}",
+        refused.stderr
+    );
+}
