@@ -10,6 +10,7 @@ mod documentation;
 mod durability;
 mod fuzz;
 mod hub_model;
+mod kill_rounds;
 mod load;
 mod ops;
 mod power_cut;
