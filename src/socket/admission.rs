@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 /// The Socket.IO `auth` payload. Where it says nothing, the query may.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Auth {
+pub struct Auth {
     session_id: Option<serde_json::Value>,
     client_id: Option<serde_json::Value>,
     epoch: Option<serde_json::Value>,
@@ -21,18 +21,20 @@ pub(super) struct Auth {
 
 /// A connection that is let in.
 #[derive(Debug, Clone)]
-pub(super) struct Admitted {
+pub struct Admitted {
     /// The session that it comes to; `None`: it says later.
-    pub(super) session_id: Option<SessionId>,
-    pub(super) client_id: ClientId,
-    pub(super) position: Option<Position>,
+    pub session_id: Option<SessionId>,
+    /// Who it is; made up if it does not say.
+    pub client_id: ClientId,
+    /// The place up to which it knows the session.
+    pub position: Option<Position>,
     /// How it takes the events of commands, in whichever session.
-    pub(super) frames: Frames,
+    pub frames: Frames,
 }
 
 /// Why a connection is not let in. The text is all that the client gets to see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refused {
+pub enum Refused {
     /// It names no session.
     #[error("MISSING_SESSION")]
     MissingSession,
@@ -78,7 +80,8 @@ impl From<HubError> for Refused {
 
 impl Auth {
     /// The same, with what only the query says.
-    pub(super) fn or_query(mut self, query: Option<&str>) -> Self {
+    #[must_use]
+    pub fn or_query(mut self, query: Option<&str>) -> Self {
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             let field = match &*name {
                 "session_id" => &mut self.session_id,
@@ -93,7 +96,11 @@ impl Auth {
         self
     }
 
-    pub(super) fn admitted(&self, late_join: bool) -> Result<Admitted, Refused> {
+    /// Reads what the connection says of itself. With `late_join` it need not name a session.
+    ///
+    /// # Errors
+    /// If a field is not what it should be.
+    pub fn admitted(&self, late_join: bool) -> Result<Admitted, Refused> {
         let session_id = match &self.session_id {
             None | Some(serde_json::Value::Null) if late_join => None,
             None | Some(serde_json::Value::Null) => return Err(Refused::MissingSession),

@@ -35,7 +35,6 @@ use talus_actors::{
 
 use self::{
     ack::Ack,
-    admission::{Admitted, Auth, Refused},
     memberships::{Membership, Memberships},
     payload::Payload,
     sweep::Sweeper,
@@ -48,7 +47,10 @@ use crate::{
     wire::error::Failure,
 };
 
-pub use self::transport::tell_errors;
+pub use self::{
+    admission::{Admitted, Auth, Refused},
+    transport::tell_errors,
+};
 pub use crate::transport::{PATH, Service};
 
 /// The namespace.

@@ -18,11 +18,16 @@ const CONTROL_BYTES_MAX: usize = 125;
 
 /// Kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// Data that is text.
     Text,
+    /// Data that is any bytes.
     Binary,
+    /// Question for a sign of life.
     Ping,
+    /// Sign of life.
     Pong,
+    /// End of the connection.
     Close,
 }
 
@@ -40,15 +45,19 @@ impl Kind {
 
 /// Message of a client: one frame or several, unmasked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Message {
-    pub(super) kind: Kind,
-    pub(super) payload: Vec<u8>,
+pub struct Message {
+    /// Data, or which control frame it is.
+    pub kind: Kind,
+    /// Bytes of all its frames, without their masks.
+    pub payload: Vec<u8>,
 }
 
 /// Breach of the protocol, or of the limit on a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Violation {
+pub enum Violation {
+    /// Bytes that RFC 6455 forbids, with the reason.
     Protocol(&'static str),
+    /// Message of more bytes than the limit.
     TooLarge,
 }
 
@@ -70,7 +79,7 @@ enum FrameKind {
 
 /// Reads messages from bytes as they come, however they are divided.
 #[derive(Debug)]
-pub(super) struct MessageReader {
+pub struct MessageReader {
     bytes_max: usize,
     header: [u8; HEADER_BYTES_MAX],
     header_bytes: usize,
@@ -82,7 +91,8 @@ pub(super) struct MessageReader {
 
 impl MessageReader {
     /// Reader of messages of at most so many bytes.
-    pub(super) const fn new(bytes_max: usize) -> Self {
+    #[must_use]
+    pub const fn new(bytes_max: usize) -> Self {
         Self {
             bytes_max,
             header: [0; HEADER_BYTES_MAX],
@@ -94,17 +104,22 @@ impl MessageReader {
     }
 
     /// Bytes of memory that an unfinished message takes.
-    pub(super) fn held_bytes(&self) -> usize {
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
         self.message.as_ref().map_or(0, |message| message.payload.capacity())
     }
 
     /// A message has begun and is not complete.
-    pub(super) const fn is_within_message(&self) -> bool {
+    #[must_use]
+    pub const fn is_within_message(&self) -> bool {
         self.header_bytes > 0 || self.frame.is_some() || self.message.is_some()
     }
 
     /// Takes bytes from the input until a message is complete or there are no more.
-    pub(super) fn read(&mut self, input: &mut &[u8]) -> Result<Option<Message>, Violation> {
+    ///
+    /// # Errors
+    /// If the bytes breach the protocol, or announce a message of more bytes than the limit. Nothing can be read after that.
+    pub fn read(&mut self, input: &mut &[u8]) -> Result<Option<Message>, Violation> {
         loop {
             if self.frame.is_none() {
                 self.frame = self.read_header(input)?;

@@ -34,7 +34,8 @@ use std::time::Duration;
 use crate::{budget::ByteBudget, config::Realtime, metrics::Metrics};
 
 pub use self::{
-    packets::MALFORMED_EVENT,
+    frames::{Kind, Message, MessageReader, Violation},
+    packets::{MALFORMED_EVENT, answerable_body},
     service::{PATH, Service},
     session::Transport,
 };

@@ -16,7 +16,8 @@ const SEPARATOR: u8 = 0x1e;
 const MESSAGE: u8 = b'4';
 
 /// Body of a post in which every event packet can be answered.
-pub(super) fn answerable_body(body: Vec<u8>) -> Vec<u8> {
+#[must_use]
+pub fn answerable_body(body: Vec<u8>) -> Vec<u8> {
     let packets = || body.split(|byte| *byte == SEPARATOR);
     if packets().all(|packet| replacement(packet).is_none()) {
         return body;

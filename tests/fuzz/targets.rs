@@ -11,7 +11,9 @@ use talus_actors::domain::{
 };
 use talus_hub::{
     projects::{Strictness, import, parse_document, template_of, vocabulary},
+    socket::Auth,
     templates::read_template,
+    transport::{Kind, MALFORMED_EVENT, Message, MessageReader, Violation, answerable_body},
     wire::{
         command::{HistoryRequest, read_command},
         error::Failure,
@@ -32,6 +34,9 @@ pub const TARGETS: &[Target] = &[
     ("template", template),
     ("stream_position", stream_position_of),
     ("payload", payload),
+    ("frames", frames),
+    ("post", post),
+    ("connect", connect),
 ];
 
 /// Levels of JSON in a document, as `limits.json_depth_max` has them.
@@ -124,5 +129,98 @@ pub fn payload(data: &[u8]) {
     if let Some(payload) = refused(event_payload(text(data))) {
         command(payload.as_bytes());
         history(payload.as_bytes());
+    }
+}
+
+/// Reads all that there is, in parts of so many bytes, in turn. Tells the messages, and why no more is read.
+fn read_in_parts(mut bytes: &[u8], sizes: &[u8], bytes_max: usize) -> (Vec<Message>, Option<Violation>) {
+    let (mut reader, mut messages) = (MessageReader::new(bytes_max), Vec::new());
+    let mut sizes = sizes.iter().map(|size| usize::from(*size).max(1)).cycle();
+    while !bytes.is_empty() {
+        let (mut now, later) = bytes.split_at(sizes.next().unwrap_or(usize::MAX).min(bytes.len()));
+        bytes = later;
+        loop {
+            let read = reader.read(&mut now);
+            // Memory is taken in steps that double, the least of 8 bytes.
+            assert!(
+                reader.held_bytes() <= (2 * bytes_max).max(8),
+                "{} bytes",
+                reader.held_bytes()
+            );
+            match read {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => break,
+                Err(violation) => return (messages, Some(violation)),
+            }
+        }
+        assert!(now.is_empty(), "all bytes are taken");
+    }
+    (messages, None)
+}
+
+/// P9: websocket frames of a client: a limit on messages, a list of sizes, and the bytes. However they are divided, the
+/// messages are the same, and none is larger than the limit.
+pub fn frames(data: &[u8]) {
+    let Some((&[limit, sizes], rest)) = data.split_first_chunk::<2>() else {
+        return;
+    };
+    let bytes_max = 4 * usize::from(limit);
+    let (sizes, bytes) = rest.split_at(usize::from(sizes % 16).min(rest.len()));
+    let whole = read_in_parts(bytes, &[], bytes_max);
+    assert_eq!(read_in_parts(bytes, sizes, bytes_max), whole);
+    assert_eq!(read_in_parts(bytes, &[1], bytes_max), whole);
+    for Message { kind, payload } in whole.0 {
+        let max = if matches!(kind, Kind::Text | Kind::Binary) {
+            bytes_max
+        } else {
+            125
+        };
+        assert!(payload.len() <= max, "{kind:?} of {} bytes", payload.len());
+    }
+}
+
+/// Longest packet that stands for a malformed one, without the head that it keeps, in bytes.
+const REPLACEMENT_BYTES_MAX: usize = 256;
+
+/// P1, P9: body of a post by long polling: packets stay as they are, or are replaced by one that is not much longer, and
+/// that is not replaced again.
+pub fn post(data: &[u8]) {
+    let answerable = answerable_body(data.to_vec());
+    let packets = |body: &[u8]| body.split(|byte| *byte == 0x1e).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let (sent, kept) = (packets(data), packets(&answerable));
+    assert_eq!(sent.len(), kept.len(), "no packet is lost");
+    for (sent, kept) in sent.iter().zip(&kept).filter(|(sent, kept)| sent != kept) {
+        let kept = std::str::from_utf8(kept).expect("the hub writes UTF-8");
+        // A namespace may look like the beginning of a list; behind the list's own there are no bare quotation marks.
+        let (head, json) = kept.split_at(kept.rfind(r#"["hub:malformed","#).expect("a list"));
+        assert!(sent.starts_with(head.as_bytes()), "{kept}");
+        let (event, _): (String, String) = serde_json::from_str(json).expect("the hub writes JSON");
+        assert_eq!(event, MALFORMED_EVENT);
+        assert!(json.len() <= REPLACEMENT_BYTES_MAX, "{json}");
+    }
+    assert_eq!(answerable_body(answerable.clone()), answerable);
+}
+
+/// P9: what a connection says of itself, as JSON and, behind a line break, as a query: it is let in as what it says, or
+/// refused with a word.
+pub fn connect(data: &[u8]) {
+    let (auth, query) = text(data).split_once('\n').unwrap_or((text(data), ""));
+    let auth = serde_json::from_str::<Auth>(auth)
+        .unwrap_or_default()
+        .or_query(Some(query));
+    for late_join in [false, true] {
+        match auth.admitted(late_join) {
+            Ok(admitted) => {
+                assert!(late_join || admitted.session_id.is_some());
+                id::<ClientId>(&admitted.client_id.to_string());
+            }
+            Err(refused) => {
+                let word = refused.to_string();
+                assert!(
+                    word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'),
+                    "{word}"
+                );
+            }
+        }
     }
 }
