@@ -50,9 +50,11 @@ pub struct State {
 }
 
 impl State {
-    /// Every systematic state that a disk has.
-    fn all(disk: &Disk) -> impl Iterator<Item = Self> {
-        let writes = disk.unflushed().len();
+    /// Every systematic state that a disk has, those of a class in the order in which they are looked at: writes of one
+    /// file and another in turn, whichever has more of them.
+    fn all(disk: &Disk, moment: usize) -> impl Iterator<Item = (Class, Vec<Self>)> {
+        let order = in_turn(disk.unflushed_by_file(), moment);
+        let writes = order.len();
         let (any, names) = (usize::from(writes > 0), usize::from(disk.has_unflushed_names()));
         let counts = [
             (Class::Absent, 1),
@@ -66,8 +68,15 @@ impl State {
             (Class::Torn, writes),
             (Class::Random, any * RANDOM_STATES),
         ];
-        let states = |(class, count)| (0..count).map(move |index| Self { class, index });
-        counts.into_iter().flat_map(states)
+        counts.into_iter().map(move |(class, count)| {
+            let of_writes = matches!(
+                class,
+                Class::Prefix | Class::Suffix | Class::Alone | Class::Missing | Class::Torn
+            );
+            let indexes = if of_writes { order.clone() } else { (0..count).collect() };
+            let indexes = indexes.into_iter().filter(|index| *index < count);
+            (class, indexes.map(|index| Self { class, index }).collect())
+        })
     }
 
     /// The files that it leaves.
@@ -96,6 +105,25 @@ impl State {
     }
 }
 
+/// One of each list and another of each until there are no more, each list in random order. Moments begin with different
+/// lists.
+fn in_turn(mut lists: Vec<Vec<usize>>, moment: usize) -> Vec<usize> {
+    let mut random = Random::new(moment as u64);
+    for list in &mut lists {
+        for index in (1..list.len()).rev() {
+            let other = random.below(index + 1);
+            list.swap(index, other);
+        }
+    }
+    if !lists.is_empty() {
+        let first = moment % lists.len();
+        lists.rotate_left(first);
+    }
+    let longest = lists.iter().map(Vec::len).max().unwrap_or_default();
+    let turns = (0..longest).flat_map(|turn| lists.iter().filter_map(move |list| list.get(turn)));
+    turns.copied().collect()
+}
+
 /// Files with their contents.
 pub type Files = BTreeMap<std::path::PathBuf, Vec<u8>>;
 
@@ -109,25 +137,38 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Takes up to `states_max` states, the same number of each class as far as there are, spread evenly over the trace.
+    /// Takes up to `states_max` states, the same number of each class as far as there are. They are spread evenly over the
+    /// moments, however many states a moment has, then over the files that a moment has unflushed writes of.
     pub fn of(calls: &[Call], settled: usize, states_max: usize) -> Self {
         let (mut plan, mut all) = (Self::default(), BTreeMap::<_, Vec<_>>::new());
         replay(calls, settled, |step| {
             let Step::Moment(moment, disk) = step else { return };
             plan.moments = moment + 1;
-            for state in State::all(disk) {
-                all.entry(state.class).or_default().push((moment, state));
+            for (class, states) in State::all(disk, moment).filter(|(_, states)| !states.is_empty()) {
+                all.entry(class).or_default().push((moment, states));
             }
         });
         let (mut left, mut classes) = (states_max, all.len());
         let mut by_count: Vec<_> = all.into_iter().collect();
-        by_count.sort_by_key(|(_, states)| states.len());
-        for (class, states) in by_count {
-            plan.allowed.insert(class, states.len());
-            let count = states.len().min(left / classes);
-            for index in 0..count {
-                let (moment, state) = states[index * states.len() / count];
-                plan.chosen.entry(moment).or_default().push(state);
+        let states_of = |moments: &Vec<(usize, Vec<State>)>| moments.iter().map(|(_, states)| states.len()).sum();
+        by_count.sort_by_key(|(_, moments)| -> usize { states_of(moments) });
+        for (class, mut moments) in by_count {
+            let allowed = states_of(&moments);
+            plan.allowed.insert(class, allowed);
+            let count = allowed.min(left / classes);
+            let mut missing = count;
+            // The first of each moment, then the second of each that has one, and so on.
+            for turn in 0.. {
+                moments.retain(|(_, states)| states.len() > turn);
+                let taken = missing.min(moments.len());
+                for index in 0..taken {
+                    let (moment, states) = &moments[index * moments.len() / taken];
+                    plan.chosen.entry(*moment).or_default().push(states[turn]);
+                }
+                missing -= taken;
+                if missing == 0 {
+                    break;
+                }
             }
             left -= count;
             classes -= 1;

@@ -159,6 +159,21 @@ impl Disk {
         numbers
     }
 
+    /// Places in [`Self::unflushed`] of the changes of each file that has any.
+    pub fn unflushed_by_file(&self) -> Vec<Vec<usize>> {
+        let (numbers, mut files) = (self.unflushed(), Vec::new());
+        for file in &self.files {
+            let changes = file.unflushed.iter();
+            let places: Vec<_> = changes
+                .filter_map(|(number, _)| numbers.binary_search(number).ok())
+                .collect();
+            if !places.is_empty() {
+                files.push(places);
+            }
+        }
+        files
+    }
+
     /// True if a name is not flushed.
     pub fn has_unflushed_names(&self) -> bool {
         self.names != self.flushed_names

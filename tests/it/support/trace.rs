@@ -194,12 +194,23 @@ fn last_number(arguments: &str) -> Option<usize> {
     last.trim_end().trim_end_matches(')').parse().ok()
 }
 
+/// Value of each hexadecimal digit.
+const DIGITS: [u8; 128] = {
+    let (mut digits, mut value) = ([0; 128], 0);
+    while value < 16 {
+        digits[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
+    }
+    digits
+};
+
 /// Bytes as `\x2f\x74`.
 fn bytes(hexadecimal: &str) -> Vec<u8> {
-    let digit = |digit: u8| match digit {
-        b'0'..=b'9' => digit - b'0',
-        _ => digit - b'a' + 10,
-    };
-    let digits = hexadecimal.as_bytes().chunks_exact(4);
-    digits.map(|byte| digit(byte[2]) * 16 + digit(byte[3])).collect()
+    let (digits, mut bytes, mut at) = (hexadecimal.as_bytes(), vec![0; hexadecimal.len() / 4], 0);
+    // A loop and a table: traces are large, and iterators are slow where nothing is optimized.
+    while at < bytes.len() {
+        bytes[at] = DIGITS[digits[4 * at + 2] as usize] << 4 | DIGITS[digits[4 * at + 3] as usize];
+        at += 1;
+    }
+    bytes
 }
