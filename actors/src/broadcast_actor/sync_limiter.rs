@@ -17,8 +17,8 @@ use crate::fan_out::{MemberId, SyncDue};
 /// Interval of the checks for delivered syncs: a client on a fast line takes a megabyte in this time.
 pub(super) const SYNC_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Longest time that a sync counts as in flight. A socket that takes longer is slow or stalled and will be
-/// disconnected, and must not delay others.
+/// Longest time that a sync counts as in flight. A socket that takes longer is slow, or has stalled and will be
+/// disconnected. Neither may delay other sockets.
 const IN_FLIGHT_MAX: Duration = Duration::from_secs(5);
 
 /// Divisor of `bytes_max`: a sync up to this fraction is small and never waits.

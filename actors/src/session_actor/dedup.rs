@@ -1,8 +1,8 @@
 //! Deduplication of commands older than the replay window (P4).
 //!
 //! Nearly every command is new, and asking the log about each would cost more than all other work on the command except
-//! the append. A [`GrowableBloomFilter`] therefore holds the ids of all commands that left the replay window. An id in neither the
-//! window nor the filter was never accepted. An id that the filter may contain is looked up in the log
+//! the append. A [`GrowableBloomFilter`] therefore holds the ids of all commands that left the replay window. An id in
+//! neither the window nor the filter was never accepted. An id that the filter may contain is looked up in the log
 //! ([`super::lookup`]).
 //!
 //! ```text
