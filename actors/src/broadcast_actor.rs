@@ -63,7 +63,7 @@ pub enum BroadcastMessage {
     /// Checks whether deferred large syncs can be granted.
     CheckSyncs,
     /// Publishes the gathered changes of presence.
-    TellPresence,
+    PublishPresence,
     /// Panics, on an operator's request.
     Fail,
 }
@@ -207,14 +207,14 @@ impl Actor for BroadcastActor {
             BroadcastMessage::Close(shutdown) => state.close(shutdown),
             BroadcastMessage::Tick => state.tick(),
             BroadcastMessage::CheckSyncs => state.grant_syncs(),
-            BroadcastMessage::TellPresence => state.tell_presence(),
-            BroadcastMessage::Fail => injected(),
+            BroadcastMessage::PublishPresence => state.publish_presence(),
+            BroadcastMessage::Fail => panic_injected(),
         }
         if state.sync_limiter.is_busy() && !std::mem::replace(&mut state.is_check_scheduled, true) {
             myself.send_after(SYNC_CHECK_INTERVAL, || BroadcastMessage::CheckSyncs);
         }
         if state.presence.is_pending() && !std::mem::replace(&mut state.is_presence_scheduled, true) {
-            myself.send_after(state.presence_interval, || BroadcastMessage::TellPresence);
+            myself.send_after(state.presence_interval, || BroadcastMessage::PublishPresence);
         }
         Ok(())
     }
@@ -293,7 +293,7 @@ impl BroadcastState {
         let frame = self
             .encoder
             .connected(&self.room, &info, self.members.len(), sync.timestamp);
-        self.tell_all(&frame);
+        self.send_all(&frame);
         if let Some(subscriber) = self.members.get_mut(&id) {
             subscriber.join_unpublished = subscriber.awaits_sync;
         }
@@ -345,7 +345,7 @@ impl BroadcastState {
 
     /// Publishes the changes of presence to all members, and the full list to stale members. A large list goes to a
     /// limited number of stale members at a time.
-    fn tell_presence(&mut self) {
+    fn publish_presence(&mut self) {
         self.is_presence_scheduled = false;
         let diff = self.presence.diff();
         if self.members.is_empty() {
@@ -437,7 +437,7 @@ impl BroadcastState {
         let frame = self
             .encoder
             .disconnected(&self.room, &subscriber.member.info, self.members.len(), reason, now);
-        self.tell_all(&frame);
+        self.send_all(&frame);
         if self.members.is_empty() {
             self.snapshot = None;
         }
@@ -446,11 +446,11 @@ impl BroadcastState {
     fn tick(&mut self) {
         if let Some((seq, state_hash)) = self.pending_tick.take() {
             let frame = self.encoder.tick(&self.room, seq, state_hash, now());
-            self.tell_all(&frame);
+            self.send_all(&frame);
         }
     }
 
-    fn tell_all(&mut self, frame: &Frame) {
+    fn send_all(&mut self, frame: &Frame) {
         for subscriber in self.members.values_mut() {
             subscriber.send(frame, &self.stats);
         }
@@ -463,7 +463,7 @@ impl BroadcastState {
             self.stats.members.add(-1);
             shutdown.add(subscriber.member);
         }
-        shutdown.tell(&*self.encoder, &self.room);
+        shutdown.notify(&*self.encoder, &self.room);
     }
 }
 
@@ -476,6 +476,6 @@ impl Drop for BroadcastState {
 }
 
 #[expect(clippy::panic, reason = "requested by an operator, with fault injection enabled")]
-fn injected() {
+fn panic_injected() {
     panic!("injected: PanicBroadcast");
 }

@@ -279,7 +279,7 @@ impl Hub {
     /// [`HubError::Draining`].
     pub async fn drain(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
-        let _ = self.supervise(SupervisorMessage::Drain).await;
+        let _ = self.ask_supervisor(SupervisorMessage::Drain).await;
     }
 
     fn admit(&self) -> Result<Permit, HubError> {
@@ -332,7 +332,7 @@ impl Hub {
             return Ok(handle);
         }
         let found = self
-            .supervise(|reply| SupervisorMessage::Find {
+            .ask_supervisor(|reply| SupervisorMessage::Find {
                 session_id,
                 ended: gone,
                 reply,
@@ -341,7 +341,7 @@ impl Hub {
         found.map_err(|error| operations::find_error(session_id, error))
     }
 
-    async fn supervise<T>(&self, message: impl FnOnce(Reply<T>) -> SupervisorMessage) -> Result<T, HubError> {
+    async fn ask_supervisor<T>(&self, message: impl FnOnce(Reply<T>) -> SupervisorMessage) -> Result<T, HubError> {
         let (reply, answer) = Reply::new(None);
         let _ = self.0.supervisor.cast(message(reply));
         // The supervisor ends only with the process.

@@ -279,7 +279,7 @@ impl Actor for SessionSupervisor {
                 reply.send(());
             }
             SupervisorMessage::CreateFailed(session_id, reply) => {
-                state.forget(session_id);
+                state.remove_session(session_id);
                 reply.send(());
             }
             SupervisorMessage::Find {
@@ -371,7 +371,7 @@ impl SupervisorState {
     }
 
     /// Removes a session. All waiting callers are answered.
-    fn forget(&mut self, session_id: SessionId) {
+    fn remove_session(&mut self, session_id: SessionId) {
         let Some(mut entry) = self.index.remove(session_id) else {
             return;
         };
@@ -510,7 +510,7 @@ impl SupervisorState {
     ) {
         self.children.remove(&actor);
         if matches!(error, StartError::NotFound) {
-            self.forget(session_id);
+            self.remove_session(session_id);
             return self.finish_drain();
         }
         self.failed(myself, session_id, &ActorFailure::of(error));
@@ -571,7 +571,7 @@ impl SupervisorState {
             return;
         };
         if let Lifecycle::Deleting(_) = entry.life {
-            self.forget(session_id);
+            self.remove_session(session_id);
             return self.finish_drain();
         }
         if let Some(reason) = entry.usage_mut().quarantine_reason.take() {

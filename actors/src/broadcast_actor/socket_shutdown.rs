@@ -41,7 +41,7 @@ impl SocketShutdown {
     }
 
     /// Sends the reason to each socket.
-    pub(super) fn tell(&self, encoder: &dyn Encoder, room: &Room) {
+    pub(super) fn notify(&self, encoder: &dyn Encoder, room: &Room) {
         for member in self.members.values() {
             let frame = match self.reason {
                 CloseReason::Deleted => encoder.disconnected(room, &member.info, 0, "session_deleted", self.now),

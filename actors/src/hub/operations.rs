@@ -39,7 +39,7 @@ impl Hub {
     /// If the hub is shutting down.
     pub async fn tree(&self, offset: usize, limit: usize) -> Result<(Vec<Inspected>, usize), HubError> {
         let (branches, total) = self
-            .supervise(|reply| SupervisorMessage::Branches { offset, limit, reply })
+            .ask_supervisor(|reply| SupervisorMessage::Branches { offset, limit, reply })
             .await?;
         let inspected = branches.into_iter().map(|branch| self.inspect(branch));
         Ok((futures_util::future::join_all(inspected).await, total))
@@ -51,7 +51,7 @@ impl Hub {
     /// If the session does not exist.
     pub async fn branch(&self, session_id: SessionId) -> Result<Inspected, HubError> {
         let branch = self
-            .supervise(|reply| SupervisorMessage::Branch(session_id, reply))
+            .ask_supervisor(|reply| SupervisorMessage::Branch(session_id, reply))
             .await?;
         Ok(self.inspect(branch.ok_or(HubError::SessionNotFound(session_id))?).await)
     }
@@ -74,7 +74,7 @@ impl Hub {
     /// If the session does not exist, or is quarantined and has to be released first.
     pub async fn operate(&self, session_id: SessionId, operation: Operation) -> Result<(), HubError> {
         let done = self
-            .supervise(|reply| SupervisorMessage::Operate(session_id, operation, reply))
+            .ask_supervisor(|reply| SupervisorMessage::Operate(session_id, operation, reply))
             .await?;
         done.map_err(|error| find_error(session_id, error))
     }

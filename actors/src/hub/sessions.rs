@@ -96,7 +96,7 @@ impl Hub {
         };
         let session_id = genesis.session_id;
         let reserved = self
-            .supervise(|reply| SupervisorMessage::Reserve(genesis.clone(), reply))
+            .ask_supervisor(|reply| SupervisorMessage::Reserve(genesis.clone(), reply))
             .await?;
         reserved.map_err(|error| match error {
             ReserveError::SessionExists(session_id) => HubError::SessionExists(session_id),
@@ -105,11 +105,11 @@ impl Hub {
             ReserveError::Draining => HubError::Draining,
         })?;
         if let Err(error) = self.0.log.create(genesis.clone()).await {
-            self.supervise(|reply| SupervisorMessage::CreateFailed(session_id, reply))
+            self.ask_supervisor(|reply| SupervisorMessage::CreateFailed(session_id, reply))
                 .await?;
             return Err(error.into());
         }
-        self.supervise(|reply| SupervisorMessage::Created(session_id, reply))
+        self.ask_supervisor(|reply| SupervisorMessage::Created(session_id, reply))
             .await?;
         let Some(first) = new.first else {
             return Ok((genesis, None));
@@ -143,7 +143,7 @@ impl Hub {
 
     async fn delete_now(&self, session_id: SessionId) -> Result<(), HubError> {
         let deleted = self
-            .supervise(|reply| SupervisorMessage::Delete(session_id, reply))
+            .ask_supervisor(|reply| SupervisorMessage::Delete(session_id, reply))
             .await?;
         deleted.map_err(|_| HubError::SessionNotFound(session_id))?;
         self.0.log.delete(session_id).await?;
@@ -155,7 +155,7 @@ impl Hub {
     /// # Errors
     /// If the hub is shutting down.
     pub async fn session_of_project(&self, project_id: &ProjectId) -> Result<Option<SessionId>, HubError> {
-        self.supervise(|reply| SupervisorMessage::FindProject(project_id.clone(), reply))
+        self.ask_supervisor(|reply| SupervisorMessage::FindProject(project_id.clone(), reply))
             .await
     }
 
@@ -164,7 +164,7 @@ impl Hub {
     /// # Errors
     /// If the hub is shutting down.
     pub async fn projects(&self) -> Result<BTreeMap<ProjectId, Genesis>, HubError> {
-        self.supervise(SupervisorMessage::Projects).await
+        self.ask_supervisor(SupervisorMessage::Projects).await
     }
 
     /// Returns a page of the sessions in order of creation, and the total. Loaded sessions report their current state;
@@ -174,7 +174,7 @@ impl Hub {
     /// If the hub is shutting down.
     pub async fn list(&self, offset: usize, limit: usize) -> Result<(Vec<Summary>, usize), HubError> {
         let mut page = self
-            .supervise(|reply| SupervisorMessage::List { offset, limit, reply })
+            .ask_supervisor(|reply| SupervisorMessage::List { offset, limit, reply })
             .await?;
         for summary in &mut page.sessions {
             let session_id = summary.genesis.session_id;

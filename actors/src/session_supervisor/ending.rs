@@ -77,7 +77,7 @@ impl SupervisorState {
             Lifecycle::Passivating => entry.life = Lifecycle::Deleting(reply),
             Lifecycle::Creating | Lifecycle::Deleting(_) => reply.send(Err(FindError::NotFound)),
             Lifecycle::Passivated | Lifecycle::Restarting | Lifecycle::Quarantined { .. } => {
-                self.forget(session_id);
+                self.remove_session(session_id);
                 self.emit(session_id, EventKind::Deleted);
                 reply.send(Ok(()));
             }
