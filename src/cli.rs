@@ -127,12 +127,12 @@ mod tests {
     }
 
     #[test]
-    fn the_parser_is_consistent() {
+    fn cli_parser_is_consistent() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn without_a_command_nothing_is_chosen_and_run_and_config_are_commands() {
+    fn cli_command_is_optional() {
         assert_eq!(parsed("talus-hub").command, None);
         assert_eq!(parsed("talus-hub run").command, Some(Command::Run));
         assert_eq!(
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_stand_before_or_after_the_command() {
+    fn cli_flags_precede_or_follow_the_command() {
         let flags = "--config hub.toml --host ::1 --port 0 --ops-listen [::1]:0 --data-dir /var/hub --log-format json";
         let expected = Flags {
             config: Some("hub.toml".into()),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_line_is_a_usage_error_with_the_documented_exit_code() {
+    fn cli_usage_error_has_documented_exit_code() {
         for (line, kind) in [
             ("talus-hub --port 70000", ErrorKind::ValueValidation),
             ("talus-hub --log-format xml", ErrorKind::InvalidValue),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_sets_the_key_its_help_names() {
+    fn cli_flags_set_the_key_in_their_help() {
         let line = "talus-hub --host 0.0.0.0 --port 1 --ops-listen 127.0.0.1:2 --data-dir elsewhere --log-format text";
         let sources = Sources {
             environment: Some(HashMap::new()),
@@ -203,12 +203,12 @@ mod tests {
     }
 
     #[test]
-    fn flags_that_are_not_given_set_nothing() {
+    fn cli_absent_flags_set_no_key() {
         assert_eq!(parsed("talus-hub").flags.sources().flags, []);
     }
 
     #[test]
-    fn the_help_lists_the_exit_codes() {
+    fn cli_help_lists_exit_codes() {
         assert!(Cli::command().render_help().to_string().contains(&Exit::help()));
     }
 }

@@ -86,13 +86,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_codes_are_the_documented_numbers() {
+    fn exit_codes_are_the_documented_numbers() {
         assert_eq!(Exit::ALL.map(Exit::code), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(Exit::Usage.code(), 2, "the argument parser's own exit code");
     }
 
     #[test]
-    fn the_help_lists_every_code_with_its_meaning() {
+    fn exit_help_lists_every_code() {
         let help = Exit::help();
         for exit in Exit::ALL {
             let line = format!("  {}  {}", exit.code(), exit.meaning());

@@ -77,7 +77,7 @@ mod tests {
 
     /// P9: only regular files of bounded size are read. Paths on which a read could wait without end are refused.
     #[test]
-    fn read_regular_refuses_what_is_no_bounded_file() {
+    fn read_regular_refuses_other_entries_and_large_files() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let path = |name: &str| dir.path().join(name);
         fs::write(path("file"), "12345").expect("written");

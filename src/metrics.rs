@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_command_falls_into_its_bucket_in_seconds() {
+    fn command_seconds_fall_into_buckets() {
         let metrics = Metrics::default();
         metrics.observe_command("MoveNode", "ok", Duration::from_micros(50));
         metrics.observe_command("MoveNode", "CYCLE", Duration::from_millis(3));
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn requests_are_counted_by_the_routers_pattern_and_not_by_what_clients_invent() {
+    async fn requests_are_counted_by_route_pattern() {
         let metrics = Metrics::default();
         let counted = metrics.clone();
         let count = from_fn(move |request: HttpRequest, next: Next| {
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_begins_with_hub_also_those_of_collectors() {
+    fn metric_names_have_the_prefix() {
         let metrics = Metrics::new(vec![Box::new(Seven)]);
         metrics.observe_command("CreateNode", "ok", Duration::ZERO);
         metrics.observe_request(&Method::GET, None, StatusCode::NOT_FOUND);
@@ -465,17 +465,17 @@ mod tests {
     }
 
     #[test]
-    fn the_text_ends_as_openmetrics_demands_also_without_samples() {
+    fn rendered_metrics_end_with_eof() {
         assert!(rendered(&Metrics::default()).ends_with("# EOF\n"));
     }
 
     #[test]
-    fn a_failing_collector_is_an_error_and_not_half_a_page() {
+    fn failing_collector_fails_the_rendering() {
         assert_eq!(Metrics::new(vec![Box::new(Failing)]).render(), Err(fmt::Error));
     }
 
     #[test]
-    fn two_hubs_in_one_process_count_apart() {
+    fn metrics_of_two_hubs_are_separate() {
         let (one, other) = (Metrics::default(), Metrics::default());
         one.observe_command("CreateNode", "ok", Duration::ZERO);
         assert!(!rendered(&other).contains("CreateNode"));

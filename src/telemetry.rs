@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_format_auto_is_text_on_a_terminal_and_json_otherwise() {
+    fn log_format_auto_depends_on_terminal() {
         let shapes = |format| [Shape::of(format, true, false), Shape::of(format, false, false)];
         assert_eq!(shapes(LogFormat::Auto), [Shape::Text { colour: true }, Shape::Json]);
         assert_eq!(
@@ -179,12 +179,12 @@ mod tests {
     }
 
     #[test]
-    fn no_color_is_respected_on_a_terminal() {
+    fn log_colour_respects_no_color() {
         assert_eq!(Shape::of(LogFormat::Auto, true, true), Shape::Text { colour: false });
     }
 
     #[test]
-    fn a_json_line_has_its_fields_at_the_top_and_the_fields_of_every_span() {
+    fn json_line_has_event_and_span_fields() {
         let text = written("info", Shape::Json, || {
             let _outer = tracing::info_span!("request", trace_id = "t1").entered();
             let _inner = tracing::info_span!("command", kind = "CreateNode").entered();
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_line_has_escape_codes_only_with_colour() {
+    fn text_line_has_escape_codes_only_with_colour() {
         let text = |colour| written("info", Shape::Text { colour }, || tracing::info!(nodes = 3, "applied"));
         assert!(
             text(false).contains("applied nodes=3") && !text(false).contains('\u{1b}'),
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_filter_lets_through_is_written() {
+    fn log_filter_selects_lines() {
         let log = || {
             tracing::debug!(target: "talus_hub::hub", "ours");
             tracing::debug!(target: "hyper::client", "theirs");
@@ -223,7 +223,7 @@ mod tests {
 
     /// P9: no client can fill the log.
     #[test]
-    fn what_libraries_carry_is_logged_only_if_they_are_named() {
+    fn log_filter_silences_payload_libraries() {
         let log = || {
             tracing::debug!(target: "engineioxide_core::payload", "a payload");
             tracing::error!(target: "socketioxide::client", "a notice");
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_is_levels_and_modules_with_levels() {
+    fn log_filter_accepts_levels_and_modules() {
         for level in [
             "info",
             "OFF",
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_level_is_refused_and_named() {
+    fn log_filter_refuses_misspelt_levels() {
         for (level, directive) in [
             ("", ""),
             ("inof", "inof"),

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_browser_sends_is_an_origin() {
+    fn origin_accepts_browser_form() {
         for text in [
             "https://tracker.example",
             "http://tracker.example:8080",
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_browser_never_sends_is_refused_with_what_it_does_send() {
+    fn origin_refuses_other_forms_with_browser_form() {
         for (text, sent) in [
             ("https://Tracker.example", "https://tracker.example"),
             ("https://tracker.example/", "https://tracker.example"),
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_refused_with_the_shape_of_one() {
+    fn origin_refuses_other_texts_with_the_format() {
         for text in [
             "",
             "tracker.example",
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_is_refused_with_an_explanation() {
+    fn origin_refuses_wildcards() {
         for text in ["*", "https://*", "https://*.tracker.example"] {
             let refusal = check(text).expect_err(text);
             assert!(refusal.contains("wildcard") && refusal.contains(text), "{refusal}");

@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_allow_every_port_of_this_machine_if_localhost_is() {
+    fn origins_allow_localhost_at_every_port() {
         for origin in [
             "http://localhost",
             "http://localhost:5173",
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_refuse_lookalikes_of_this_machine() {
+    fn origins_refuse_localhost_lookalikes() {
         for origin in [
             "http://localhost.evil.example",
             "http://evil.example",
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_allow_what_is_listed_and_only_that() {
+    fn origins_allow_only_listed() {
         let listed = ["https://tracker.example", "tauri://localhost"];
         for origin in [
             "https://tracker.example",
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_addresses_this_machine_and_what_is_listed() {
+    fn hosts_allow_addresses_localhost_and_listed() {
         let mut config = Config::default();
         config.server.host = "Hub.internal".to_owned();
         config.server.hosts = vec!["hub.example".to_owned()];

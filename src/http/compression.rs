@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_of_events_and_fixed_bytes_are_left_as_they_are() {
+    fn event_streams_and_fixed_bytes_stay_uncompressed() {
         let media_type = |value| is_text(&with_header(header::CONTENT_TYPE, value));
         for text in [
             "application/json",
@@ -261,7 +261,7 @@ mod tests {
     /// An encoder takes about 300 kB, so the number of encoders is limited. An answer beyond the limit is sent
     /// uncompressed.
     #[tokio::test]
-    async fn encoders_are_limited_and_free_again() {
+    async fn encoder_permits_are_limited_and_released() {
         let mut config = crate::config::Config::default().rest;
         (config.compression_bytes_min, config.compressions_max) = (10, 1);
         let compression = Compression::new(&config);

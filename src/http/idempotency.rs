@@ -85,7 +85,7 @@ mod tests {
     /// P4: a UUID is read in either case and in quotes, any other key maps to one fixed id, and invalid keys are
     /// refused.
     #[test]
-    fn keys_are_command_ids() {
+    fn idempotency_keys_are_command_ids() {
         let id = "11111111-2222-4333-8444-5555aaaabbbb";
         let same = id.parse::<CommandId>().ok();
         for text in [id.to_owned(), id.to_uppercase(), format!("\"{id}\"")] {

@@ -36,7 +36,7 @@ mod tests {
 
     /// An id that is safe to log is accepted, and every other request gets a new id.
     #[test]
-    fn request_ids_are_taken_over_or_minted() {
+    fn request_ids_are_accepted_or_generated() {
         let of = |values: &[&str]| {
             let mut headers = HeaderMap::new();
             for value in values {

@@ -170,7 +170,7 @@ mod tests {
 
     /// Media types are case-insensitive and may have parameters; a weight of zero refuses a type.
     #[test]
-    fn accept_is_read_without_case_and_with_parameters() {
+    fn accept_ignores_case_and_parameters() {
         let wanted = |accept: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, HeaderValue::from_static(accept));

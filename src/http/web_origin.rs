@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn origin_of_another_port_scheme_or_name_is_another() {
+    fn origin_differs_by_port_scheme_or_name() {
         for (origin, host) in [
             ("https://hub.example", "hub.example:80"),
             ("http://hub.example", "hub.example:443"),

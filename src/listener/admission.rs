@@ -109,7 +109,7 @@ mod tests {
 
     /// P9: a client counts as one whether it uses an IPv4-mapped address or other addresses of its own IPv6 network.
     #[test]
-    fn one_client_has_one_address() {
+    fn connections_of_one_client_share_one_limit() {
         let mut doors = doors(100, 1, &[]);
         let _v4 = enter(&mut doors, "192.0.2.1").expect("the first");
         assert!(enter(&mut doors, "::ffff:192.0.2.1").is_err());
@@ -120,7 +120,7 @@ mod tests {
 
     /// Clients behind a reverse proxy share the proxy's address, so that address has no limit.
     #[test]
-    fn proxies_and_this_machine_are_exempt_from_the_limit_by_address() {
+    fn proxies_and_loopback_have_no_address_limit() {
         let mut doors = doors(100, 1, &["10.0.0.0/8", "2001:db8::/32"]);
         let mut places = Vec::new();
         for address in [
@@ -141,7 +141,7 @@ mod tests {
 
     /// P9: addresses without connections are evicted, so that their memory is bounded.
     #[test]
-    fn addresses_without_connections_are_forgotten() {
+    fn addresses_without_connections_are_evicted() {
         let mut doors = doors(100, 1, &[]);
         for number in 0..10_000_u32 {
             let address = IpAddr::from(number.to_be_bytes());

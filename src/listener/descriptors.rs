@@ -97,7 +97,7 @@ mod tests {
 
     /// P9: for every limit of descriptors, clients cannot take the descriptors of operators and files.
     #[test]
-    fn clients_never_get_the_last_descriptors() {
+    fn descriptor_reserve_is_kept_from_clients() {
         let mut config = Config::default();
         for limit in [256, 1_024, 4_096, 20_000] {
             let caps = caps_within(&config, Some(limit));

@@ -230,7 +230,7 @@ mod tests {
 
     /// P9: a deadline that becomes earlier is kept, although the timer was set for a later deadline.
     #[tokio::test]
-    async fn an_expiry_follows_the_phase() {
+    async fn expiry_follows_the_phase() {
         let life = Life::new();
         let timeouts = Timeouts {
             first_byte: Duration::from_secs(3_600),

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cut_connection_fails_in_both_directions_also_while_both_wait() {
+    async fn aborted_connection_fails_in_both_directions() {
         let all = CancellationToken::new();
         let mut listener = listener(all.clone(), |_| {}).await;
         let (client, stream, connection) = connected(&mut listener).await;
@@ -215,7 +215,7 @@ mod tests {
 
     /// P9: a peer that acknowledges bytes without reading them is disconnected, in both directions.
     #[tokio::test]
-    async fn a_write_without_progress_ends_the_connection() {
+    async fn stalled_write_ends_the_connection() {
         let mut listener = listener(CancellationToken::new(), |timeouts| {
             timeouts.write_stall = Duration::from_millis(10);
         })

@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_names_or_addresses_with_or_without_a_port() {
+    fn host_header_is_host_with_optional_port() {
         for host in [
             "hub",
             "hub.example",

@@ -61,13 +61,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn brackets_in_strings_are_no_depth() {
+    fn depth_ignores_brackets_in_strings() {
         assert_eq!(depth(br#"{"a": "[[[\"{{{", "b": [[1]]}"#), 3);
         assert_eq!(depth(b"7"), 0);
     }
 
     #[test]
-    fn what_is_too_deep_is_refused_and_what_is_just_not_is_read() {
+    fn parse_document_bounds_depth() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         assert!(parse_document(nested(1_024).as_bytes(), 1_024).is_ok());
         assert!(matches!(

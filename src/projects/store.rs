@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_written_read_listed_and_removed() {
+    fn project_store_writes_reads_lists_and_removes() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let store = ProjectStore::open(dir.path().join("new/projects"), 10).expect("made");
         assert_eq!(store.write(&id("b"), b"12345").expect("written"), "b.json");
@@ -219,7 +219,7 @@ mod tests {
     /// P9: an entry that is not a file fails no list, blocks no reader, and cannot be read.
     #[cfg(unix)]
     #[test]
-    fn project_files_are_files() {
+    fn project_store_skips_entries_that_are_not_files() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let store = ProjectStore::open(dir.path().to_owned(), 10).expect("opens");
         store.write(&id("good"), b"{}").expect("written");
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crash_left_half_written_is_cleared_away_and_no_more() {
+    fn project_store_removes_only_temporary_files() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         for name in [".unfinished-x1", "a.json", ".other"] {
             fs::write(dir.path().join(name), "{}").expect("writes");
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_used_is_named() {
+    fn project_store_error_names_the_directory() {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         let error = ProjectStore::open(file.path().to_owned(), 10).expect_err("a file is no folder");
         assert!(

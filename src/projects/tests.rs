@@ -61,7 +61,7 @@ fn outline(graph: &Graph) -> Vec<String> {
 }
 
 #[test]
-fn the_newer_shape_is_read_with_all_that_is_unknown_kept_and_told() {
+fn import_reads_newer_format_and_reports_orphans() {
     let blueprint = template(OWN_TEMPLATES, "software_project").expect("ships");
     let imported = read(fixture("new_shape.json"), Some(&blueprint));
     assert_eq!(outline(&imported.graph), ["Shop", " First", " Second", "  Unknown"]);
@@ -99,7 +99,7 @@ fn the_newer_shape_is_read_with_all_that_is_unknown_kept_and_told() {
 }
 
 #[test]
-fn the_older_shape_is_read_and_names_its_template() {
+fn import_reads_older_format_with_its_template() {
     let document = fixture("old_shape.json");
     assert_eq!(named_template(&document).as_deref(), Some("vehicle_restoration"));
     let blueprint = template(OWN_TEMPLATES, "vehicle_restoration").expect("ships");
@@ -110,7 +110,7 @@ fn the_older_shape_is_read_and_names_its_template() {
 }
 
 #[test]
-fn our_own_shape_and_every_tolerated_spelling_is_read() {
+fn import_reads_own_format_and_alternative_field_names() {
     let a = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa";
     let b = "bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb";
     let node = |id: &str, name: &str| json!({"id": id, "type": "t", "name": name});
@@ -130,7 +130,7 @@ fn our_own_shape_and_every_tolerated_spelling_is_read() {
 }
 
 #[test]
-fn a_faulty_graph_is_refused_whole_and_the_fault_is_named() {
+fn import_refuses_faulty_graphs_with_the_path() {
     let (a, b, c) = (
         "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa",
         "bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb",
@@ -189,7 +189,7 @@ fn a_faulty_graph_is_refused_whole_and_the_fault_is_named() {
 }
 
 #[test]
-fn a_graph_that_is_too_large_is_refused_with_the_limit() {
+fn import_refuses_large_graphs_with_the_limit() {
     let limits = Limits {
         nodes_max: 3,
         depth_max: 2,
@@ -247,7 +247,7 @@ fn a_graph_that_is_too_large_is_refused_with_the_limit() {
 }
 
 #[test]
-fn a_nameless_node_is_no_reason_to_lose_a_project() {
+fn import_gives_nameless_nodes_a_name() {
     for (node, name) in [
         (json!({"id": "a", "type": "t"}), "New Node"),
         (json!({"id": "a", "type": "t", "name": "  "}), "New Node"),
@@ -266,7 +266,7 @@ fn a_nameless_node_is_no_reason_to_lose_a_project() {
 }
 
 #[test]
-fn what_is_written_reads_the_same_again() {
+fn export_then_import_is_lossless() {
     for (name, template_id) in [
         ("new_shape.json", "software_project"),
         ("old_shape.json", "vehicle_restoration"),
@@ -285,7 +285,7 @@ fn what_is_written_reads_the_same_again() {
 }
 
 #[test]
-fn numbers_that_nobody_understands_come_out_digit_by_digit() {
+fn export_keeps_numbers_digit_by_digit() {
     let file = written(&read(fixture("new_shape.json"), None), None);
     assert_eq!(
         file["filter_sets"][0]["rules"].to_string(),
@@ -294,7 +294,7 @@ fn numbers_that_nobody_understands_come_out_digit_by_digit() {
 }
 
 #[test]
-fn the_predecessors_files_are_read_and_come_back_the_same() {
+fn predecessor_files_import_and_export_losslessly() {
     let dir = std::path::Path::new(REAL).join("projects");
     if !dir.is_dir() {
         return;
@@ -324,7 +324,7 @@ fn the_predecessors_files_are_read_and_come_back_the_same() {
 }
 
 #[test]
-fn a_hundred_thousand_nodes_are_read_without_recursion_or_a_walk_for_each() {
+fn import_of_100_000_nodes_is_linear() {
     let chain = (0..255).rev().fold(
         json!([]),
         |children, number| json!([{"id": format!("deep-{number}"), "type": "t", "name": "x", "children": children}]),
@@ -339,7 +339,7 @@ fn a_hundred_thousand_nodes_are_read_without_recursion_or_a_walk_for_each() {
 /// P5: a field of a wrong type is not repaired silently: the graph is refused with the path, in a file and in a
 /// request.
 #[test]
-fn field_of_a_wrong_type_is_refused_with_its_path() {
+fn import_refuses_wrong_types_with_the_path() {
     let node = |key: &str, value: Json| {
         let mut node = json!({"id": "a", "type": "t", "name": "x"});
         node[key] = value;
@@ -407,7 +407,7 @@ fn field_of_a_wrong_type_is_refused_with_its_path() {
 
 /// Names in a request obey the rules of commands. An absent name gets the default, as in a command.
 #[test]
-fn names_in_a_request_are_held_to_the_rules_of_commands() {
+fn request_names_obey_command_rules() {
     let import = |node: Json| {
         let document = json!({ "nodes": [node] });
         import(document, vocabulary(None), &Limits::default(), Strictness::Request)
@@ -428,7 +428,7 @@ fn names_in_a_request_are_held_to_the_rules_of_commands() {
 /// P8: the predecessor moves properties that its template does not know into `metadata`, with their values. The import
 /// restores the values.
 #[test]
-fn orphaned_values_of_the_predecessor_are_properties() {
+fn import_restores_orphaned_values() {
     let blueprint = template(OWN_TEMPLATES, "software_project").expect("ships");
     let task = blueprint.node_type("task").expect("ships");
     let points = task.property("points").expect("ships").id.to_string();
@@ -463,7 +463,7 @@ fn orphaned_values_of_the_predecessor_are_properties() {
 /// The name is not a property, also if the template is missing: a file of the hub names the property, and the UUID of
 /// the name property follows from the slug of a type.
 #[test]
-fn name_is_no_property_when_the_template_is_missing() {
+fn name_is_separate_without_template() {
     let blueprint = template(OWN_TEMPLATES, "software_project").expect("ships");
     let once = read(fixture("new_shape.json"), Some(&blueprint));
     let file = written(&once, Some(&blueprint));

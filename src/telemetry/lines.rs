@@ -181,7 +181,7 @@ mod tests {
 
     /// P8: a line that cannot be written is lost and counted, and the caller that logs gets no error.
     #[test]
-    fn lines_that_cannot_be_written_are_lost_and_counted() {
+    fn log_lines_that_fail_are_counted() {
         let lines = Lines::start(Output { permits: None }, 1_000).expect("a thread");
         lines.make_writer().write_all(b"one\n").expect("never fails");
         lines.make_writer().write_all(b"two\n").expect("never fails");
@@ -191,7 +191,7 @@ mod tests {
 
     /// P9: an output that accepts no bytes blocks no caller, and the bytes that wait stay within the bound.
     #[test]
-    fn a_stalled_output_bounds_the_queue_and_blocks_no_caller() {
+    fn log_queue_is_bounded_for_stalled_output() {
         let (permit, permits) = mpsc::channel();
         let lines = Lines::start(Output { permits: Some(permits) }, 8).expect("a thread");
         for _ in 0..4 {

@@ -22,7 +22,7 @@ fn id(text: &str) -> TemplateId {
 const SMALL: &str = "name: Small\nversion: 2\nnode_types:\n- id: root\n  label: Root\n";
 
 #[test]
-fn a_broken_template_is_listed_with_its_fault_and_hides_no_other() {
+fn broken_template_is_listed_with_its_fault() {
     let broken = "name: B\nnode_types:\n- id: a\n  label: A\n- id: b\n  properties: []\n";
     let (_dir, store) = store(&[
         ("small.yaml", SMALL),
@@ -45,7 +45,7 @@ fn a_broken_template_is_listed_with_its_fault_and_hides_no_other() {
 }
 
 #[test]
-fn a_template_that_changes_is_seen_and_one_with_a_byte_order_mark_is_read() {
+fn template_change_and_byte_order_mark_are_read() {
     let (dir, store) = store(&[("small.yaml", SMALL)]);
     assert_eq!(&*store.load(&id("small")).expect("a template").name, "Small");
     fs::write(
@@ -58,7 +58,7 @@ fn a_template_that_changes_is_seen_and_one_with_a_byte_order_mark_is_read() {
 }
 
 #[test]
-fn what_is_far_too_large_is_not_read() {
+fn template_over_the_size_limit_is_refused() {
     let (_dir, store) = store(&[("large.yaml", &"#".repeat(1024 * 1024 + 1))]);
     assert!(
         store
@@ -70,7 +70,7 @@ fn what_is_far_too_large_is_not_read() {
 }
 
 #[test]
-fn faults_name_line_and_field() {
+fn template_faults_name_line_and_field() {
     let types = |rest: &str| {
         format!(
             "name: T\nnode_types:\n- id: t\n  label: T\n  properties:\n  - id: p\n    label: P\n    type: text\n{rest}"
@@ -113,7 +113,7 @@ fn faults_name_line_and_field() {
 }
 
 #[test]
-fn our_own_templates_and_the_predecessors_load() {
+fn shipped_and_predecessor_templates_load() {
     let own = TemplateStore::new(PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/config/templates")));
     let ids: Vec<_> = own
         .list()
@@ -150,7 +150,7 @@ fn row(id: &str, told: &str) -> (String, String) {
 
 /// P9, P11: an entry that is not a readable file is listed with an error, hides no other entry, and blocks no reader.
 #[test]
-fn entries_that_are_no_files_are_listed_with_an_error() {
+fn template_entries_that_are_not_files_are_listed() {
     let (dir, store) = store(&[("small.yaml", SMALL)]);
     let path = |name: &str| dir.path().join(name);
     symlink("nowhere", path("dangling.yaml")).expect("linked");
@@ -173,7 +173,7 @@ fn entries_that_are_no_files_are_listed_with_an_error() {
 
 /// Files ending in `.yml` are read; if `.yaml` exists too, `.yaml` is read.
 #[test]
-fn yml_files_are_read_and_yaml_wins() {
+fn yaml_extension_precedes_yml() {
     let named = |name: &str| SMALL.replace("Small", name);
     let (_dir, store) = store(&[
         ("a.yml", &named("A yml")),
@@ -187,7 +187,7 @@ fn yml_files_are_read_and_yaml_wins() {
 
 /// P9: a directory of any number of files yields a list of bounded length, and each file can be loaded by its id.
 #[test]
-fn no_more_files_are_listed_than_the_limit_says() {
+fn template_list_is_bounded() {
     let (dir, _) = store(&[("c.yaml", SMALL), ("a.yaml", SMALL), ("b.yaml", SMALL)]);
     let store = TemplateStore::with_settings(TemplateSettings {
         files_max: 2,
@@ -199,7 +199,7 @@ fn no_more_files_are_listed_than_the_limit_says() {
 
 /// The binary has the shipped templates, and the directory takes precedence, also with a broken file.
 #[test]
-fn built_in_templates_are_those_of_the_repository_and_come_last() {
+fn built_in_templates_match_repository_and_come_last() {
     let shipped = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/config/templates"));
     let files: Vec<_> = built_in::FILES.iter().map(|(id, _)| (*id).to_owned()).collect();
     let on_disk: Vec<_> = listed(&TemplateStore::new(shipped.clone()))
@@ -243,7 +243,7 @@ fn built_in_templates_are_those_of_the_repository_and_come_last() {
 
 /// A scalar is read as its own text in the place of a text: a version, names, labels, ids, options, defaults.
 #[test]
-fn numbers_booleans_and_dates_are_texts_where_a_text_is_due() {
+fn scalars_are_texts_in_text_fields() {
     let text = "name: 2026\nversion: 1.10\ndescription: No\nnode_types:\n- id: 1\n  label: 2026-01-05\n  icon: ~\n  \
                 allowed_children: [1, Yes, 0x10]\n  features: [On]\n  properties:\n  - id: 1.0\n    label: true\n    \
                 type: select\n    options: [Yes, No, 1.0, 1.00, {name: Off, id: 007, indicator_id: 3}]\n    value: Off\n  - \
@@ -282,7 +282,7 @@ fn numbers_booleans_and_dates_are_texts_where_a_text_is_due() {
 
 /// A field of the wrong type is named with its line at every level.
 #[test]
-fn wrong_shapes_name_line_and_field() {
+fn wrong_types_name_line_and_field() {
     let types = |rest: &str| format!("name: T\nnode_types:\n- id: t\n  label: T\n{rest}");
     for (text, fault) in [
         ("- name: T\n".to_owned(), "line 1: template: must be an object"),

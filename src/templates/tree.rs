@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn scalars_keep_their_own_text() {
+    fn scalars_keep_their_text() {
         let source = "a: 1.10\nb: [Yes, No, 'No', ~, 0x1F, 1_000, 007]\nc: 2026-01-05\nd: 1e3  # a comment\ne: &x 2.50\nf: *x\n\
                       g: .inf\nh: \"1.0\"\ni: 123456789012345678901234567890\nj: |\n  1.0\nk: ü\nl: {m: On,n: 1.20}\n";
         let tree = read(source).expect("sound");

@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_names_its_field() {
+    fn command_faults_name_their_field() {
         let node = "67e55044-10b1-426f-9247-bb680e5fe0c8";
         let execute = |command_type: &str, data: serde_json::Value| json!({"session_id": node, "command_type": command_type, "data": data});
         for (body, field, code) in [
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_json_says_where() {
+    fn malformed_json_reports_line() {
         for text in ["{\"session_id\": ", "{]", "", "{} {}"] {
             let failure = read_command(text).expect_err("malformed");
             assert_eq!(failure.code, "INVALID_REQUEST");
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn null_is_a_value_and_numbers_stay_exact() {
+    fn property_values_keep_null_and_exact_numbers() {
         let node = "67e55044-10b1-426f-9247-bb680e5fe0c8";
         let read = |data: &str| {
             let text = format!(

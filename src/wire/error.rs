@@ -273,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_has_one_status() {
+    fn error_codes_are_unique() {
         let mut codes: Vec<&str> = CODES.iter().map(|(code, _)| *code).collect();
         codes.sort_unstable();
         let before = codes.len();
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_in_a_batch_keeps_its_code_and_details_and_says_where() {
+    fn batch_refusal_keeps_code_details_and_index() {
         let inner = Rejection::IndexOutOfRange { index: 9, max: 2 };
         let failure = Failure::from(&Rejection::InBatch {
             index: 3,

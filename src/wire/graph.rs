@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn is_what_a_plain_recursion_writes() {
+    fn graph_json_equals_recursive_encoding() {
         let mut graph = Graph::default();
         for number in 0..500_usize {
             // Some nodes are roots, others have an earlier node as parent: the tree has bushy, deep and wide parts.
@@ -272,7 +272,7 @@ mod tests {
 
     /// P9: a graph is the same in pieces of any size, and a piece exceeds its requested size by one value at most.
     #[test]
-    fn graph_pieces_are_the_graph_and_bounded() {
+    fn graph_pieces_equal_the_graph_and_are_bounded() {
         let mut graph = Graph::default();
         for number in 0..300_usize {
             let parent = (number % 7 != 0).then(|| id(number * 31 % number));
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_as_deep_as_they_get_and_a_hundred_thousand_siblings_are_written() {
+    fn graph_json_writes_maximum_depth_and_width() {
         let mut graph = Graph::default();
         for number in 0..256 {
             graph
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_told_if_there_is_any() {
+    fn graph_json_contains_metadata() {
         let mut graph = Graph::default();
         let metadata = Some(serde_json::from_value(json!({"orphaned": true})).expect("a value"));
         graph

@@ -157,7 +157,7 @@ fn create(number: u128, parent: Option<u128>) -> Command {
 }
 
 #[test]
-fn every_packet_of_a_command_and_its_answer_stand_as_documented() {
+fn command_packets_and_answers() {
     let mut story = Story::new();
     for command in [
         create(1, None),
@@ -224,7 +224,7 @@ fn every_packet_of_a_command_and_its_answer_stand_as_documented() {
 }
 
 #[test]
-fn every_packet_of_a_room_stands_as_documented() {
+fn room_packets() {
     let mut story = Story::new();
     story.tell(&create(1, None));
     let room = room_of(story.session.genesis());
@@ -251,7 +251,7 @@ fn every_packet_of_a_room_stands_as_documented() {
 
 /// A batched packet contains its events byte by byte, and carries the `seq` of the last sequenced event.
 #[test]
-fn packets_together_are_the_same_packets() {
+fn batched_packets_equal_single_packets() {
     let story = Story::new();
     let room = room_of(story.session.genesis());
     let notice = |verdict| CommandNotice {
@@ -295,7 +295,7 @@ fn packets_together_are_the_same_packets() {
 }
 
 #[test]
-fn every_packet_of_presence_stands_as_documented() {
+fn presence_packets() {
     let mut story = Story::new();
     let room = room_of(story.session.genesis());
     let entry = |name: &str, user: Option<&str>, state: Option<&str>| PresenceEntry {
@@ -318,7 +318,7 @@ fn every_packet_of_presence_stands_as_documented() {
 }
 
 #[test]
-fn history_tells_what_was_done_and_what_is_undone() {
+fn history_entries() {
     let mut story = Story::new();
     story.tell(&create(1, None));
     story.tell(&Command::undo(Scope::Session));

@@ -250,7 +250,7 @@ fn of_a_template() -> Vec<(String, Value)> {
 /// Every packet and every answer has the fields that the types declare, and no others. Every event has a sample, and
 /// every optional field is present in a sample.
 #[test]
-fn what_the_hub_writes_fits_the_types() {
+fn types_match_written_packets() {
     let (mut seen, mut kinds) = (BTreeSet::new(), BTreeSet::new());
     for (name, payload) in sampled().into_iter().chain(of_a_template()) {
         let checked = match name.as_str() {
@@ -286,7 +286,7 @@ fn what_the_hub_writes_fits_the_types() {
 /// A command with all declared fields is accepted. It is refused without a required field, and accepted without an
 /// optional field.
 #[test]
-fn what_the_types_let_clients_send_is_what_the_hub_reads() {
+fn types_match_accepted_commands() {
     let node = "00000000-0000-0000-0000-000000000001";
     let sample = |of: &str| match of {
         "string" | "string | null" => json!(node),
@@ -327,7 +327,7 @@ fn what_the_types_let_clients_send_is_what_the_hub_reads() {
 }
 
 #[test]
-fn the_types_of_the_client_library_are_these() {
+fn client_library_types_are_current() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
     let rendered = render();
     if std::env::var_os("UPDATE_PROTOCOL_TS").is_some() {

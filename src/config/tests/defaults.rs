@@ -9,7 +9,7 @@ use crate::config::schema::Schema;
 use crate::config::{Config, DEFAULT_TOML};
 
 #[test]
-fn every_key_of_the_defaults_has_a_comment_on_the_line_above() {
+fn defaults_comment_every_key() {
     let lines: Vec<&str> = DEFAULT_TOML.lines().collect();
     let (mut keys, mut undocumented) = (0, Vec::new());
     for (above, line) in lines.iter().zip(&lines[1..]) {
@@ -30,7 +30,7 @@ fn every_key_of_the_defaults_has_a_comment_on_the_line_above() {
 }
 
 #[test]
-fn every_number_with_a_unit_says_its_unit() {
+fn defaults_state_units() {
     let mut above = String::new();
     for line in DEFAULT_TOML.lines() {
         if line.starts_with('#') {
@@ -53,7 +53,7 @@ fn every_number_with_a_unit_says_its_unit() {
 }
 
 #[test]
-fn the_defaults_have_exactly_the_keys_of_the_structs() {
+fn defaults_match_struct_fields() {
     let structs = toml_edit::ser::to_document(&Config::default()).expect("a configuration can be serialised");
     let mut of_structs = BTreeSet::new();
     for (section, keys) in structs.iter() {
@@ -65,7 +65,7 @@ fn the_defaults_have_exactly_the_keys_of_the_structs() {
 }
 
 #[test]
-fn the_defaults_are_the_limits_of_the_protocol() {
+fn defaults_match_protocol_limits() {
     let Config {
         server,
         limits,
@@ -92,7 +92,7 @@ fn the_defaults_are_the_limits_of_the_protocol() {
 }
 
 #[test]
-fn the_defaults_are_printed_as_they_stand() {
+fn defaults_print_unchanged() {
     assert_eq!(
         Config::default().to_toml().expect("the defaults can be printed"),
         DEFAULT_TOML
@@ -100,7 +100,7 @@ fn the_defaults_are_printed_as_they_stand() {
 }
 
 #[test]
-fn what_is_printed_is_a_commented_file_that_gives_the_same_configuration() {
+fn printed_configuration_loads_unchanged() {
     let config = given()
         .variable("TALUS_HUB_SERVER__PORT", "0")
         .variable("TALUS_HUB_REALTIME__ENABLED", "false")

@@ -6,7 +6,7 @@ use super::given;
 use crate::config::{Config, Sources};
 
 #[test]
-fn an_unknown_key_is_refused_with_its_name_its_place_and_the_keys_there_are() {
+fn unknown_key_is_refused_with_known_keys() {
     assert_eq!(
         given().file("[data]\ndirectory = \"x\"\n").fault(),
         "unknown key `data.directory` (FILE): [data] has dir, storage"
@@ -28,7 +28,7 @@ fn an_unknown_key_is_refused_with_its_name_its_place_and_the_keys_there_are() {
 }
 
 #[test]
-fn a_variable_with_one_underscore_too_few_is_refused_with_a_hint() {
+fn variable_with_single_underscore_gets_a_hint() {
     let fault = given().variable("TALUS_HUB_SERVER_PORT", "1").fault();
     assert!(
         fault.starts_with("unknown key `server_port` (TALUS_HUB_SERVER_PORT): "),
@@ -41,7 +41,7 @@ fn a_variable_with_one_underscore_too_few_is_refused_with_a_hint() {
 }
 
 #[test]
-fn a_variable_deeper_than_the_keys_is_unknown() {
+fn variable_below_a_key_is_unknown() {
     let fault = given().variable("TALUS_HUB_SERVER__PORT__NUMBER", "1").fault();
     assert!(
         fault.starts_with("unknown key `server.port.number` (TALUS_HUB_SERVER__PORT__NUMBER): "),
@@ -50,7 +50,7 @@ fn a_variable_deeper_than_the_keys_is_unknown() {
 }
 
 #[test]
-fn a_section_is_no_value() {
+fn section_cannot_be_a_value() {
     assert_eq!(
         given().variable("TALUS_HUB_SERVER", "x").fault(),
         r#"`server` = "x" (TALUS_HUB_SERVER): is a section, not a key"#
@@ -66,7 +66,7 @@ fn a_section_is_no_value() {
 }
 
 #[test]
-fn all_faults_of_all_layers_are_reported_at_once_one_line_each() {
+fn faults_of_all_layers_are_reported_together() {
     let given = given()
         .file("[server]\nport = -1\nprot = 1\n\n[\"new\\nline\"]\n")
         .variable("TALUS_HUB_LIMITS__DEPTH_MAX", "0")
@@ -93,7 +93,7 @@ fn all_faults_of_all_layers_are_reported_at_once_one_line_each() {
 }
 
 #[test]
-fn a_fault_in_a_file_counts_even_if_the_environment_hides_it() {
+fn file_fault_counts_under_an_override() {
     let fault = given()
         .file("server.port = -1")
         .variable("TALUS_HUB_SERVER__PORT", "1")
@@ -102,7 +102,7 @@ fn a_fault_in_a_file_counts_even_if_the_environment_hides_it() {
 }
 
 #[test]
-fn a_file_that_is_not_toml_is_refused_with_the_line_on_one_line() {
+fn toml_syntax_error_is_one_line() {
     let fault = given().file("[server]\nport = \n").fault();
     assert!(
         fault.starts_with("\"FILE\" is not valid TOML: TOML parse error at line 2, column 8: "),
@@ -114,7 +114,7 @@ fn a_file_that_is_not_toml_is_refused_with_the_line_on_one_line() {
 }
 
 #[test]
-fn a_missing_file_is_refused_and_no_other_ending_is_tried() {
+fn missing_file_is_refused_without_other_extensions() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     std::fs::write(directory.path().join("hub.toml"), "[server]\nport = 1\n").expect("the file can be written");
     let path = directory.path().join("hub");

@@ -7,7 +7,7 @@ use super::given;
 use crate::config::{Config, LogFormat};
 
 #[test]
-fn every_layer_wins_over_the_one_below_and_only_for_the_keys_it_sets() {
+fn layers_override_key_by_key() {
     assert_eq!(given().loaded().server.port, 5000);
     let file = given().file("[server]\nport = 5001\nhost = \"file.example\"\nbody_bytes_max = 7\n");
     assert_eq!(file.loaded().server.port, 5001);
@@ -28,7 +28,7 @@ fn every_layer_wins_over_the_one_below_and_only_for_the_keys_it_sets() {
 }
 
 #[test]
-fn a_flag_wins_over_the_file_also_without_an_environment() {
+fn flag_overrides_file_without_environment() {
     let config = given()
         .file("[log]\nformat = \"json\"\n")
         .flag("--log-format", "log.format", "text")
@@ -37,7 +37,7 @@ fn a_flag_wins_over_the_file_also_without_an_environment() {
 }
 
 #[test]
-fn the_environment_sets_every_kind_of_value() {
+fn environment_sets_every_type() {
     let config = given()
         .variable("TALUS_HUB_REALTIME__ENABLED", "false")
         .variable("TALUS_HUB_LIMITS__DEPTH_MAX", "12")
@@ -55,7 +55,7 @@ fn the_environment_sets_every_kind_of_value() {
 }
 
 #[test]
-fn a_list_in_the_environment_replaces_that_of_the_file_and_may_be_empty() {
+fn environment_list_replaces_file_list() {
     let file = given().file("[cors]\norigins = [\"https://a.example\", \"https://b.example\"]\n");
     let replaced = file.variable("TALUS_HUB_CORS__ORIGINS", "https://c.example");
     assert_eq!(replaced.loaded().cors.origins, ["https://c.example"]);
@@ -64,7 +64,7 @@ fn a_list_in_the_environment_replaces_that_of_the_file_and_may_be_empty() {
 }
 
 #[test]
-fn variables_without_our_prefix_are_not_ours() {
+fn environment_ignores_other_prefixes() {
     let config = given()
         .variable("SERVER__PORT", "1")
         .variable("TALUS_HUBSERVER__PORT", "2")
@@ -73,7 +73,7 @@ fn variables_without_our_prefix_are_not_ours() {
 }
 
 #[test]
-fn durations_are_the_milliseconds_that_are_written() {
+fn durations_are_milliseconds() {
     let config = given()
         .file("[sessions]\nrestart_backoff_ms = 0\nidle_timeout_ms = 1_500\n")
         .loaded();
@@ -84,7 +84,7 @@ fn durations_are_the_milliseconds_that_are_written() {
 }
 
 #[test]
-fn project_files_are_in_the_data_directory_unless_their_directory_is_absolute() {
+fn projects_dir_is_relative_to_data_dir() {
     let relative = given().flag("--data-dir", "data.dir", "/var/hub");
     assert_eq!(relative.loaded().projects_dir(), PathBuf::from("/var/hub/projects"));
     let absolute = relative.variable("TALUS_HUB_PROJECTS__DIR", "/srv/projects");

@@ -8,7 +8,7 @@ use crate::config::schema::Schema;
 use crate::config::setting::Setting;
 
 #[test]
-fn a_value_of_a_wrong_kind_in_a_file_is_refused_and_never_converted() {
+fn file_value_of_wrong_type_is_refused() {
     for (text, fault) in [
         (
             "server.port = \"5000\"",
@@ -45,7 +45,7 @@ fn a_value_of_a_wrong_kind_in_a_file_is_refused_and_never_converted() {
 }
 
 #[test]
-fn text_of_the_environment_that_does_not_read_as_the_keys_kind_is_refused() {
+fn environment_text_of_wrong_type_is_refused() {
     for (name, value, fault) in [
         (
             "TALUS_HUB_SERVER__PORT",
@@ -68,7 +68,7 @@ fn text_of_the_environment_that_does_not_read_as_the_keys_kind_is_refused() {
 }
 
 #[test]
-fn a_number_out_of_its_range_is_refused_with_the_range() {
+fn number_out_of_range_is_refused() {
     assert_eq!(
         given().file("server.port = 65536").fault(),
         "`server.port` = 65536 (FILE): must be a whole number from 0 to 65535"
@@ -84,7 +84,7 @@ fn a_number_out_of_its_range_is_refused_with_the_range() {
 }
 
 #[test]
-fn every_number_has_a_range_that_is_kept_at_both_ends() {
+fn number_ranges_hold_at_both_ends() {
     let zero_has_a_meaning = [
         "server.port",
         "server.shutdown_grace_ms",
@@ -112,7 +112,7 @@ fn every_number_has_a_range_that_is_kept_at_both_ends() {
 }
 
 #[test]
-fn the_largest_value_of_every_number_fits_its_field() {
+fn number_maxima_fit_their_fields() {
     let schema = Schema::of_defaults();
     let largest = |key: &str| {
         let refusal = rules::check(key, &Setting::Integer(i64::MAX)).expect_err("every number has a largest value");
@@ -135,7 +135,7 @@ fn the_largest_value_of_every_number_fits_its_field() {
 }
 
 #[test]
-fn a_minimum_above_its_maximum_is_refused_with_both_keys() {
+fn minimum_above_maximum_is_refused() {
     let contradiction = given().file("realtime.reconnect_min_ms = 9000");
     assert_eq!(
         contradiction.fault(),
@@ -153,7 +153,7 @@ fn a_minimum_above_its_maximum_is_refused_with_both_keys() {
 }
 
 #[test]
-fn a_host_is_an_address_or_a_name_and_nothing_more() {
+fn host_is_address_or_name() {
     for host in [
         "127.0.0.1",
         "::1",
@@ -184,7 +184,7 @@ fn a_host_is_an_address_or_a_name_and_nothing_more() {
 }
 
 #[test]
-fn words_and_directories_are_checked() {
+fn enumerations_and_directories_are_checked() {
     assert_eq!(
         given().file("log.format = \"xml\"").fault(),
         r#"`log.format` = "xml" (FILE): must be one of auto, text, json"#
@@ -201,7 +201,7 @@ fn words_and_directories_are_checked() {
 }
 
 #[test]
-fn a_wildcard_origin_is_refused() {
+fn cors_origins_refuse_wildcards() {
     let fault = given()
         .variable("TALUS_HUB_CORS__ORIGINS", "https://a.example,*")
         .fault();
@@ -211,7 +211,7 @@ fn a_wildcard_origin_is_refused() {
 }
 
 #[test]
-fn hosts_are_names_without_port_or_wildcard() {
+fn server_hosts_refuse_port_and_wildcard() {
     let config = given()
         .variable("TALUS_HUB_SERVER__HOSTS", "hub.example, Hub-2.internal,192.0.2.7")
         .loaded();
