@@ -34,14 +34,14 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub use self::options::Options;
 use self::{
-    client::{Client, Scene},
+    client::{Client, RunParameters},
     report::{Held, Opening, Report},
 };
 use crate::{
     order::Faults,
     process::Sample,
     report::note,
-    run::{OPENING, samples},
+    run::{OPEN_CONCURRENCY, samples},
     server::Server,
     transport::Connection,
     workload::Opened,
@@ -51,10 +51,10 @@ use crate::{
 pub(crate) type Reasons = BTreeMap<String, u64>;
 
 /// Resource usage of the server, if its process is known, and of the generator at one moment.
-pub(crate) type Moment = (Option<Sample>, Sample);
+pub(crate) type UsageSample = (Option<Sample>, Sample);
 
 /// Task of a listening client. It returns the client, and the error if the connection broke.
-type Listening = AbortOnDropHandle<(Client, Option<String>)>;
+type ListenTask = AbortOnDropHandle<(Client, Option<String>)>;
 
 /// Runs the measurement of many connections.
 ///
@@ -66,11 +66,11 @@ pub async fn run(options: Options, progress: &ProgressBar) -> anyhow::Result<Rep
     progress.set_message("opening sessions");
     let opened = (0..options.sessions).map(|_| server.open(options.nodes));
     let mut opened: Vec<Opened> = stream::iter(opened)
-        .buffered(OPENING)
+        .buffered(OPEN_CONCURRENCY)
         .try_collect()
         .await
         .context("cannot open a session")?;
-    let scene = Arc::new(Scene {
+    let parameters = Arc::new(RunParameters {
         url: options.url.clone(),
         seed: options.seed,
     });
@@ -80,7 +80,7 @@ pub async fn run(options: Options, progress: &ProgressBar) -> anyhow::Result<Rep
     let stop = CancellationToken::new();
     let _stops_with_this = stop.clone().drop_guard();
     let began = Instant::now();
-    let (listening, took) = open(&options, &scene, &opened, &stop, progress)
+    let (listening, took) = open(&options, &parameters, &opened, &stop, progress)
         .await
         .context("a socket cannot join")?;
     let seconds = began.elapsed().as_secs_f64();
@@ -96,7 +96,7 @@ pub async fn run(options: Options, progress: &ProgressBar) -> anyhow::Result<Rep
     for listening in listening {
         let (mut client, ended) = listening.await?;
         ended.into_iter().for_each(|why| *broken.entry(why).or_default() += 1);
-        faults += client.account(opened[usize::from(client.session())].seq);
+        faults += client.take_faults(opened[usize::from(client.session())].seq);
         clients.push(client);
     }
     let resyncs = clients.iter().map(|client| client.resyncs).sum();
@@ -109,9 +109,9 @@ pub async fn run(options: Options, progress: &ProgressBar) -> anyhow::Result<Rep
     );
     let mut storm = None;
     if options.reconnect {
-        let came = storm::storm(&options, &server, &scene, &mut opened, clients, progress).await?;
-        faults += came.faults;
-        storm = Some(came);
+        let outcomes = storm::storm(&options, &server, &parameters, &mut opened, clients, progress).await?;
+        faults += outcomes.faults;
+        storm = Some(outcomes);
     }
     Ok(Report {
         options,
@@ -126,11 +126,11 @@ pub async fn run(options: Options, progress: &ProgressBar) -> anyhow::Result<Rep
 /// microseconds.
 async fn open(
     options: &Options,
-    scene: &Arc<Scene>,
+    parameters: &Arc<RunParameters>,
     opened: &[Opened],
     stop: &CancellationToken,
     progress: &ProgressBar,
-) -> anyhow::Result<(Vec<Listening>, Histogram<u64>)> {
+) -> anyhow::Result<(Vec<ListenTask>, Histogram<u64>)> {
     let mut took = Histogram::new(3)?;
     // Round robin over the sessions, as real clients arrive, and not one session after another.
     let seats = (0..options.sockets).flat_map(|_| (0..).zip(opened));
@@ -138,13 +138,14 @@ async fn open(
     for (number, (session, opened)) in (0..).zip(seats) {
         joining.push(async move {
             let began = Instant::now();
-            let (client, connection) = Client::join(scene, number, session, opened.session_id.as_str().into()).await?;
+            let (client, connection) =
+                Client::join(parameters, number, session, opened.session_id.as_str().into()).await?;
             progress.inc(1);
-            let listening = tokio::spawn(listen(client, connection, Arc::clone(scene), stop.clone()));
+            let listening = tokio::spawn(listen(client, connection, Arc::clone(parameters), stop.clone()));
             anyhow::Ok((AbortOnDropHandle::new(listening), began.elapsed()))
         });
     }
-    let joined: Vec<(Listening, Duration)> = stream::iter(joining)
+    let joined: Vec<(ListenTask, Duration)> = stream::iter(joining)
         .buffer_unordered(options.at_a_time.into())
         .try_collect()
         .await?;
@@ -159,16 +160,16 @@ async fn open(
 async fn listen(
     mut client: Client,
     connection: Connection,
-    scene: Arc<Scene>,
+    parameters: Arc<RunParameters>,
     stop: CancellationToken,
 ) -> (Client, Option<String>) {
-    let ended = stop.run_until_cancelled(client.listen(&scene, connection)).await;
+    let ended = stop.run_until_cancelled(client.listen(&parameters, connection)).await;
     let broken = ended.and_then(Result::err).map(|error| format!("{error:#}"));
     (client, broken)
 }
 
 /// Returns the number of clients that have reached the position of their session.
-fn told(positions: &[(u16, Arc<AtomicU64>)], opened: &[Opened]) -> usize {
+fn count_up_to_date(positions: &[(u16, Arc<AtomicU64>)], opened: &[Opened]) -> usize {
     let is_told = |(session, position): &&(u16, Arc<AtomicU64>)| {
         position.load(Ordering::Relaxed) >= opened[usize::from(*session)].seq
     };

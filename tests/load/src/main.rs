@@ -22,21 +22,21 @@ struct CommandLine {
     #[command(flatten)]
     load: Options,
     #[command(subcommand)]
-    instead: Option<Instead>,
+    measurement: Option<Measurement>,
 }
 
 /// Alternative measurements.
 #[derive(Subcommand)]
-enum Instead {
+enum Measurement {
     Connections(connections::Options),
 }
 
 #[expect(clippy::print_stderr, reason = "the last line of a command line tool")]
 fn main() -> ExitCode {
-    let CommandLine { load, instead } = CommandLine::parse();
-    let done = match instead {
-        None => loaded(load),
-        Some(Instead::Connections(options)) => connected(options),
+    let CommandLine { load, measurement } = CommandLine::parse();
+    let done = match measurement {
+        None => run_load(load),
+        Some(Measurement::Connections(options)) => run_connections(options),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -49,19 +49,19 @@ fn main() -> ExitCode {
 }
 
 /// Runs the load. Returns true if the report is clean.
-fn loaded(options: Options) -> anyhow::Result<bool> {
+fn run_load(options: Options) -> anyhow::Result<bool> {
     let processes = options.processes.clone();
     let report = on_threads(processes.threads, async move |progress| run(options, &progress).await)?;
-    tell(processes.json.as_deref(), &report, &report.to_text())?;
+    write_report(processes.json.as_deref(), &report, &report.to_text())?;
     Ok(report.is_clean())
 }
 
-fn connected(options: connections::Options) -> anyhow::Result<bool> {
+fn run_connections(options: connections::Options) -> anyhow::Result<bool> {
     let processes = options.processes.clone();
     let report = on_threads(processes.threads, async move |progress| {
         connections::run(options, &progress).await
     })?;
-    tell(processes.json.as_deref(), &report, &report.to_text())?;
+    write_report(processes.json.as_deref(), &report, &report.to_text())?;
     Ok(report.is_clean())
 }
 
@@ -80,7 +80,7 @@ where
     runtime.block_on(async { tokio::spawn(run(progress)).await })?
 }
 
-fn tell(json: Option<&Path>, report: &impl Serialize, text: &str) -> anyhow::Result<()> {
+fn write_report(json: Option<&Path>, report: &impl Serialize, text: &str) -> anyhow::Result<()> {
     if let Some(file) = json {
         let text = serde_json::to_string_pretty(report)?;
         fs::write(file, text + "\n").with_context(|| file.display().to_string())?;

@@ -42,7 +42,7 @@ pub struct Order {
     /// Sequence numbers below `last` that have not arrived.
     missing: BTreeSet<u64>,
     /// Flags of the packets that arrived, by index of the command in its session.
-    told: Vec<u8>,
+    flags: Vec<u8>,
     faults: Faults,
     /// Events that a sync replaced.
     skipped: u64,
@@ -60,7 +60,7 @@ impl Order {
         Self {
             last: seq,
             missing: BTreeSet::new(),
-            told: Vec::new(),
+            flags: Vec::new(),
             faults: Faults {
                 lost: 0,
                 doubled: 0,
@@ -85,9 +85,9 @@ impl Order {
 
     /// Records a `command:executing`.
     pub fn executing(&mut self, index: u64) {
-        let told = self.told(index);
-        let before = *told;
-        *told |= BEGUN;
+        let flags = self.flags(index);
+        let before = *flags;
+        *flags |= BEGUN;
         if before & BEGUN != 0 {
             self.faults.doubled += 1;
         } else if before & CHANGED != 0 {
@@ -97,7 +97,7 @@ impl Order {
 
     /// Records a sequenced event.
     pub fn sequenced(&mut self, index: u64, seq: u64) {
-        *self.told(index) |= CHANGED;
+        *self.flags(index) |= CHANGED;
         if seq > self.last {
             self.missing.extend(self.last + 1..seq);
             self.last = seq;
@@ -127,17 +127,20 @@ impl Order {
         // A sync does not list the events that it replaces, so unsequenced packets cannot be counted as lost after a
         // sync.
         if self.skipped == 0 {
-            let unheard = accepted.iter().filter(|&&index| *self.told(index) & BEGUN == 0).count();
-            self.faults.lost += unheard as u64;
+            let missed = accepted
+                .iter()
+                .filter(|&&index| *self.flags(index) & BEGUN == 0)
+                .count();
+            self.faults.lost += missed as u64;
         }
         self.faults
     }
 
-    fn told(&mut self, index: u64) -> &mut u8 {
+    fn flags(&mut self, index: u64) -> &mut u8 {
         let at = usize::try_from(index).unwrap_or(usize::MAX);
-        if at >= self.told.len() {
-            self.told.resize(at + 1, 0);
+        if at >= self.flags.len() {
+            self.flags.resize(at + 1, 0);
         }
-        &mut self.told[at]
+        &mut self.flags[at]
     }
 }

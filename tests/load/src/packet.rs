@@ -12,7 +12,7 @@ pub(crate) const EVENT: &str = "42/graph,";
 const SEPARATOR: char = '\u{1e}';
 
 /// Prefix of a batched packet, after [`EVENT`].
-const TOGETHER: &str = r#"["session:events","#;
+const BATCH_PREFIX: &str = r#"["session:events","#;
 
 /// Answer to a [`Packet::Ping`].
 pub const PONG: &str = "3";
@@ -67,13 +67,13 @@ struct Payload<'a> {
 }
 
 #[derive(Deserialize)]
-struct Together<'a> {
+struct BatchPayload<'a> {
     #[serde(borrow)]
-    events: Vec<Told<'a>>,
+    events: Vec<BatchedEvent<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Told<'a> {
+struct BatchedEvent<'a> {
     event: &'a str,
     #[serde(borrow)]
     data: Payload<'a>,
@@ -117,8 +117,8 @@ impl<'a> Packet<'a> {
     /// Returns an error if a packet of a known type is malformed.
     pub fn read(text: &'a str) -> Result<Self, serde_json::Error> {
         if let Some(event) = text.strip_prefix(EVENT) {
-            if event.starts_with(TOGETHER) {
-                let (_, Together { events }): (&str, _) = serde_json::from_str(event)?;
+            if event.starts_with(BATCH_PREFIX) {
+                let (_, BatchPayload { events }): (&str, _) = serde_json::from_str(event)?;
                 let events = events.into_iter().map(|told| Event::new(told.event, told.data));
                 return Ok(Self::Events(events.collect()));
             }

@@ -126,7 +126,7 @@ pub struct Usage {
 }
 
 /// Measured values of a finished run, for its report.
-pub(crate) struct Ended<'a> {
+pub(crate) struct RunMeasurements<'a> {
     pub(crate) run: &'a Run,
     pub(crate) answers: Answers,
     pub(crate) received: Vec<Received>,
@@ -137,8 +137,8 @@ pub(crate) struct Ended<'a> {
 }
 
 impl Report {
-    pub(crate) fn new(ended: Ended<'_>) -> anyhow::Result<Self> {
-        let Ended {
+    pub(crate) fn new(ended: RunMeasurements<'_>) -> anyhow::Result<Self> {
+        let RunMeasurements {
             run,
             answers,
             received,

@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     options::Options,
     process::Sample,
-    report::{Ended, Report},
+    report::{Report, RunMeasurements},
     sender::{self, Answers},
     server::Server,
     socket::Socket,
@@ -25,11 +25,11 @@ use crate::{
 };
 
 /// Number of sessions and sockets that are opened at one time.
-pub(crate) const OPENING: usize = 32;
+pub(crate) const OPEN_CONCURRENCY: usize = 32;
 
 /// Interval between checks of the sockets' positions. The interval below is that of the progress display.
-pub(crate) const LOOK: Duration = Duration::from_millis(5);
-pub(crate) const SHOW: Duration = Duration::from_millis(200);
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(5);
+pub(crate) const DISPLAY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Time for which sockets keep listening after the last event, in order to detect duplicates.
 pub(crate) const LINGER: Duration = Duration::from_millis(250);
@@ -87,7 +87,7 @@ pub async fn run(options: Options, progress: &ProgressBar) -> anyhow::Result<Rep
     progress.set_message("opening sessions");
     let opened = (0..options.sessions).map(|_| server.open(options.nodes));
     let opened: Vec<Opened> = stream::iter(opened)
-        .buffered(OPENING)
+        .buffered(OPEN_CONCURRENCY)
         .try_collect()
         .await
         .context("cannot open a session")?;
@@ -109,7 +109,9 @@ pub async fn run(options: Options, progress: &ProgressBar) -> anyhow::Result<Rep
 
     let usage = Usage::begin(&run);
     let answers = sender::send(&run).await?;
-    let all_told = timeout(run.options.drain, all_told(&positions, &answers)).await.is_ok();
+    let all_told = timeout(run.options.drain, wait_for_positions(&positions, &answers))
+        .await
+        .is_ok();
     let elapsed = run.elapsed();
     let usage = usage.end().await?;
     sleep(LINGER).await;
@@ -118,7 +120,7 @@ pub async fn run(options: Options, progress: &ProgressBar) -> anyhow::Result<Rep
     for socket in listening {
         received.push(socket.await??);
     }
-    Report::new(Ended {
+    Report::new(RunMeasurements {
         run: &run,
         answers,
         received,
@@ -134,17 +136,17 @@ async fn join(options: &Options, server: &Server, opened: &[Opened]) -> anyhow::
         let join = || Socket::join(server, options, number, &opened.session_id);
         joining.extend((0..options.sockets).map(|_| join()));
     }
-    stream::iter(joining).buffered(OPENING).try_collect().await
+    stream::iter(joining).buffered(OPEN_CONCURRENCY).try_collect().await
 }
 
 /// Waits until every socket has reached the last sequence number in the answers of its session.
-async fn all_told(positions: &[(u16, Arc<AtomicU64>)], answers: &Answers) {
+async fn wait_for_positions(positions: &[(u16, Arc<AtomicU64>)], answers: &Answers) {
     let is_there = |(session, position): &(u16, Arc<AtomicU64>)| {
         let (_, last) = &answers.sessions[usize::from(*session)];
         position.load(Ordering::Relaxed) >= *last
     };
     while !positions.iter().all(is_there) {
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -156,7 +158,7 @@ async fn show(run: Arc<Run>, progress: ProgressBar) {
         let commands = run.counts.commands.load(Ordering::Relaxed);
         let deliveries = run.counts.deliveries.load(Ordering::Relaxed);
         progress.set_message(format!("{commands} commands, {deliveries} deliveries"));
-        sleep(SHOW).await;
+        sleep(DISPLAY_INTERVAL).await;
     }
 }
 

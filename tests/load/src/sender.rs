@@ -77,7 +77,7 @@ fn open(run: &Arc<Run>, sent: UnboundedSender<Sent>) -> anyhow::Result<()> {
                 // The semaphore is never closed.
                 let _connection = connections.acquire_owned().await;
                 // The receiver is dropped if the run has failed.
-                let _ = sent.send(one(&run, ticket).await);
+                let _ = sent.send(send_one(&run, ticket).await);
             });
         }
     };
@@ -97,14 +97,14 @@ fn closed(run: &Arc<Run>, senders: u16, sent: &UnboundedSender<Sent>) {
                     if start >= run.end() || sent.is_closed() {
                         return;
                     }
-                    let _ = sent.send(one(&run, Ticket { start, session, index }).await);
+                    let _ = sent.send(send_one(&run, Ticket { start, session, index }).await);
                 }
             });
         }
     }
 }
 
-async fn one(run: &Run, ticket: Ticket) -> Sent {
+async fn send_one(run: &Run, ticket: Ticket) -> Sent {
     let (options, opened) = (&run.options, &run.opened[usize::from(ticket.session)]);
     let body = command(options.seed, options.creates, opened, ticket);
     let late = run.elapsed().saturating_sub(ticket.start);

@@ -15,7 +15,7 @@ use crate::workload::{Opened, node_data};
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Nodes of one session that are created at one time, so that the server can flush them together.
-const MAKING: usize = 8;
+const CREATE_CONCURRENCY: usize = 8;
 
 /// Maximum number of attempts to create a session or a node on an overloaded server.
 const ATTEMPTS_MAX: u32 = 30;
@@ -42,7 +42,7 @@ pub(crate) enum Answer {
 }
 
 #[derive(Deserialize)]
-struct Made {
+struct CreatedSession {
     session_id: String,
 }
 
@@ -72,7 +72,7 @@ impl Server {
 
     /// Opens a session with `nodes` nodes.
     pub(crate) async fn open(&self, nodes: u32) -> anyhow::Result<Opened> {
-        let made: Made = self.post("/sessions", &json!({})).await?;
+        let made: CreatedSession = self.post("/sessions", &json!({})).await?;
         let mut opened = Opened {
             session_id: made.session_id,
             nodes: Vec::new(),
@@ -81,8 +81,8 @@ impl Server {
         // The first node is the parent of the others.
         for numbers in [0..1, 1..nodes] {
             let (parent, id) = (opened.nodes.first().cloned(), opened.session_id.clone());
-            let making = numbers.map(|number| self.make(&id, parent.as_deref(), number));
-            let mut made = stream::iter(making).buffered(MAKING);
+            let making = numbers.map(|number| self.create_node(&id, parent.as_deref(), number));
+            let mut made = stream::iter(making).buffered(CREATE_CONCURRENCY);
             while let Some((node, seq)) = made.try_next().await? {
                 opened.nodes.push(node);
                 opened.seq = seq.max(opened.seq);
@@ -92,7 +92,7 @@ impl Server {
     }
 
     /// Creates a node. Returns its id and the sequence number of its event.
-    async fn make(&self, session_id: &str, parent: Option<&str>, number: u32) -> anyhow::Result<(String, u64)> {
+    async fn create_node(&self, session_id: &str, parent: Option<&str>, number: u32) -> anyhow::Result<(String, u64)> {
         let data = node_data(parent, number.into());
         // The command id makes a retry idempotent.
         let id = Uuid::new_v4();

@@ -5,7 +5,7 @@ use std::{ops::Range, time::Duration};
 use futures_util::{StreamExt as _, stream};
 
 use crate::{
-    run::OPENING,
+    run::OPEN_CONCURRENCY,
     server::{Answer, Server},
     ticket::Ticket,
     workload::{Opened, command},
@@ -18,7 +18,7 @@ pub(super) async fn change(server: &Server, seed: u64, opened: &mut [Opened], nu
     for (session, opened) in (0..).zip(opened) {
         changing.push(change_one(server, seed, session, opened, numbers.clone()));
     }
-    let changed = stream::iter(changing).buffer_unordered(OPENING);
+    let changed = stream::iter(changing).buffer_unordered(OPEN_CONCURRENCY);
     changed.fold(0, async |sum, failed| sum + failed).await
 }
 

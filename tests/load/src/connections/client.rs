@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::{
     back_off::back_off,
-    heard::{Heard, Place, Told},
+    heard::{EventPosition, Payload, SocketMessage},
 };
 use crate::{
     options::Frames,
@@ -33,7 +33,7 @@ const ATTEMPT: Duration = Duration::from_secs(20);
 const BUFFER_BYTES: usize = 4 * 1024;
 
 /// Parameters that all clients of a run share.
-pub(super) struct Scene {
+pub(super) struct RunParameters {
     pub(super) url: String,
     pub(super) seed: u64,
 }
@@ -53,7 +53,7 @@ pub(super) struct Client {
 
 /// Outcome of a reconnect.
 #[derive(Debug)]
-pub(super) enum Return {
+pub(super) enum ReconnectOutcome {
     /// The client was resumed with its missed events. Carries the faults in these events.
     Resumed(Faults),
     /// The client got a snapshot instead. Carries the server's reason.
@@ -63,19 +63,19 @@ pub(super) enum Return {
 }
 
 /// Reason for which a connection attempt failed.
-enum Obstacle {
+enum ConnectError {
     /// The client retries.
-    Passing(String),
+    Temporary(String),
     /// The client does not retry.
-    Final(String),
+    Permanent(String),
 }
 
 /// Messages of `connect_error` after which a retry may succeed.
-const PASSING: [&str; 2] = ["OVERLOADED", "DRAINING"];
+const RETRYABLE: [&str; 2] = ["OVERLOADED", "DRAINING"];
 
-impl From<anyhow::Error> for Obstacle {
+impl From<anyhow::Error> for ConnectError {
     fn from(error: anyhow::Error) -> Self {
-        Self::Passing(format!("{error:#}"))
+        Self::Temporary(format!("{error:#}"))
     }
 }
 
@@ -88,14 +88,14 @@ struct Synced {
 impl Client {
     /// Connects for the first time.
     pub(super) async fn join(
-        scene: &Scene,
+        parameters: &RunParameters,
         number: u64,
         session: u16,
         session_id: Arc<str>,
     ) -> anyhow::Result<(Self, Connection)> {
-        let joined = connect(scene, &packet::join(&session_id, Frames::Single)).await;
-        let Synced { connection, message } = joined.map_err(|obstacle| match obstacle {
-            Obstacle::Passing(why) | Obstacle::Final(why) => anyhow::anyhow!(why),
+        let joined = connect(parameters, &packet::join(&session_id, Frames::Single)).await;
+        let Synced { connection, message } = joined.map_err(|error| match error {
+            ConnectError::Temporary(why) | ConnectError::Permanent(why) => anyhow::anyhow!(why),
         })?;
         let sync = read_sync(&message)?.context("a sync")?;
         let (epoch, seq) = sync.epoch.zip(sync.seq).context("a sync has a position")?;
@@ -122,70 +122,74 @@ impl Client {
     }
 
     /// Returns the faults up to the session's position `seq`, and resets the check, so that each fault is counted once.
-    pub(super) fn account(&mut self, seq: u64) -> Faults {
+    pub(super) fn take_faults(&mut self, seq: u64) -> Faults {
         let anew = Order::after(self.order.last().max(seq));
         std::mem::replace(&mut self.order, anew).end(seq, &[])
     }
 
     /// Listens until the connection ends.
-    pub(super) async fn listen(&mut self, scene: &Scene, mut connection: Connection) -> anyhow::Result<Infallible> {
+    pub(super) async fn listen(
+        &mut self,
+        parameters: &RunParameters,
+        mut connection: Connection,
+    ) -> anyhow::Result<Infallible> {
         loop {
             let message = connection.receive().await?;
-            match Heard::read(&message)? {
-                Heard::Event(name, told) => self.hear(scene, name, &told),
-                Heard::Packet(Packet::Ping) => connection.send(PONG).await?,
-                Heard::Packet(Packet::Close) => bail!("the server closes the connection"),
-                Heard::Packet(_) => {}
+            match SocketMessage::read(&message)? {
+                SocketMessage::Event(name, payload) => self.on_event(parameters, name, &payload),
+                SocketMessage::Packet(Packet::Ping) => connection.send(PONG).await?,
+                SocketMessage::Packet(Packet::Close) => bail!("the server closes the connection"),
+                SocketMessage::Packet(_) => {}
             }
         }
     }
 
     /// Reconnects with any number of attempts, until the server accepts or refuses the client for good. Reports the
-    /// reason of each failed attempt to `met` at once.
-    pub(super) async fn come_back(
+    /// reason of each failed attempt to `on_failure` at once.
+    pub(super) async fn reconnect(
         &mut self,
-        scene: &Scene,
+        parameters: &RunParameters,
         seq: u64,
-        met: impl Fn(String),
-    ) -> anyhow::Result<(Return, Option<Connection>)> {
+        on_failure: impl Fn(String),
+    ) -> anyhow::Result<(ReconnectOutcome, Option<Connection>)> {
         for attempts in 0.. {
             let rejoin = packet::rejoin(&self.session_id, &self.epoch, self.order.last());
-            match connect(scene, &rejoin).await {
+            match connect(parameters, &rejoin).await {
                 Ok(Synced { connection, message }) => {
                     let sync = read_sync(&message)?.context("a sync")?;
-                    return Ok((self.synced(scene, &sync, seq), Some(connection)));
+                    return Ok((self.synced(parameters, &sync, seq), Some(connection)));
                 }
-                Err(Obstacle::Final(why)) => return Ok((Return::Refused(why), None)),
-                Err(Obstacle::Passing(why)) => met(why),
+                Err(ConnectError::Permanent(why)) => return Ok((ReconnectOutcome::Refused(why), None)),
+                Err(ConnectError::Temporary(why)) => on_failure(why),
             }
-            sleep(back_off(scene.seed, self.number, attempts)).await;
+            sleep(back_off(parameters.seed, self.number, attempts)).await;
         }
         bail!("the number of attempts is exhausted");
     }
 
     /// Checks the sync after a reconnect, given the session's position `seq`.
-    fn synced(&mut self, scene: &Scene, sync: &Told<'_>, seq: u64) -> Return {
+    fn synced(&mut self, parameters: &RunParameters, sync: &Payload<'_>, seq: u64) -> ReconnectOutcome {
         let same = sync.epoch == Some(&self.epoch) && sync.session_id == Some(&self.session_id);
         if sync.reason != Some("resumed") || !same {
             self.order.synced(sync.seq.unwrap_or_default());
-            self.moved();
-            return Return::Replaced(sync.reason.unwrap_or("no reason").to_owned());
+            self.publish_position();
+            return ReconnectOutcome::Replaced(sync.reason.unwrap_or("no reason").to_owned());
         }
-        for place in sync.listed() {
-            self.place(scene, place);
+        for event_position in sync.listed() {
+            self.check_event(parameters, event_position);
         }
         // The position of the sync has to agree with its events, and with the answers to the commands.
-        let faults = self.account(sync.seq.unwrap_or_default().max(seq));
-        self.moved();
-        Return::Resumed(faults)
+        let faults = self.take_faults(sync.seq.unwrap_or_default().max(seq));
+        self.publish_position();
+        ReconnectOutcome::Resumed(faults)
     }
 
-    fn hear(&mut self, scene: &Scene, name: &str, told: &Told<'_>) {
-        if told.session_id.is_some_and(|id| *id != *self.session_id) {
+    fn on_event(&mut self, parameters: &RunParameters, name: &str, payload: &Payload<'_>) {
+        if payload.session_id.is_some_and(|id| *id != *self.session_id) {
             self.order.stray();
             return;
         }
-        let Some(seq) = told.seq else { return };
+        let Some(seq) = payload.seq else { return };
         match name {
             "session:sync" => {
                 self.resyncs += 1;
@@ -193,15 +197,15 @@ impl Client {
             }
             "session:tick" => return,
             _ => {
-                let command_id = told.command_id;
-                self.place(scene, Place { seq, command_id });
+                let command_id = payload.command_id;
+                self.check_event(parameters, EventPosition { seq, command_id });
             }
         }
-        self.moved();
+        self.publish_position();
     }
 
-    fn place(&mut self, scene: &Scene, Place { seq, command_id }: Place<'_>) {
-        let ticket = command_id.and_then(|id| Ticket::read(id, scene.seed));
+    fn check_event(&mut self, parameters: &RunParameters, EventPosition { seq, command_id }: EventPosition<'_>) {
+        let ticket = command_id.and_then(|id| Ticket::read(id, parameters.seed));
         // The run created its sessions, so every command in a session is from this run.
         match ticket.filter(|ticket| ticket.session == self.session) {
             Some(ticket) => self.order.sequenced(ticket.index, seq),
@@ -209,18 +213,18 @@ impl Client {
         }
     }
 
-    fn moved(&self) {
+    fn publish_position(&self) {
         self.position.store(self.order.last(), Ordering::Relaxed);
     }
 }
 
 /// Opens a connection and joins, up to the sync.
-async fn connect(scene: &Scene, join: &str) -> Result<Synced, Obstacle> {
+async fn connect(parameters: &RunParameters, join: &str) -> Result<Synced, ConnectError> {
     let attempt = timeout(ATTEMPT, async {
         let buffers = WebSocketConfig::default()
             .read_buffer_size(BUFFER_BYTES)
             .write_buffer_size(BUFFER_BYTES);
-        let mut connection = Connection::websocket(&scene.url, buffers).await?;
+        let mut connection = Connection::websocket(&parameters.url, buffers).await?;
         connection.send(join).await?;
         loop {
             let message = connection.receive().await?;
@@ -228,10 +232,10 @@ async fn connect(scene: &Scene, join: &str) -> Result<Synced, Obstacle> {
                 return Ok(Synced { connection, message });
             }
             match Packet::read(&message).map_err(anyhow::Error::from)? {
-                Packet::Refused(why) if PASSING.contains(&why.as_str()) => return Err(Obstacle::Passing(why)),
-                Packet::Refused(why) => return Err(Obstacle::Final(why)),
+                Packet::Refused(why) if RETRYABLE.contains(&why.as_str()) => return Err(ConnectError::Temporary(why)),
+                Packet::Refused(why) => return Err(ConnectError::Permanent(why)),
                 Packet::Close => {
-                    return Err(Obstacle::Passing(
+                    return Err(ConnectError::Temporary(
                         "the server closes the connection before the sync".to_owned(),
                     ));
                 }
@@ -240,13 +244,13 @@ async fn connect(scene: &Scene, join: &str) -> Result<Synced, Obstacle> {
             }
         }
     });
-    let late = |_| Obstacle::Passing(format!("no sync within {} s", ATTEMPT.as_secs()));
+    let late = |_| ConnectError::Temporary(format!("no sync within {} s", ATTEMPT.as_secs()));
     attempt.await.map_err(late).flatten()
 }
 
-fn read_sync(message: &str) -> Result<Option<Told<'_>>, serde_json::Error> {
-    Ok(match Heard::read(message)? {
-        Heard::Event("session:sync", told) => Some(told),
-        Heard::Event(..) | Heard::Packet(_) => None,
+fn read_sync(message: &str) -> Result<Option<Payload<'_>>, serde_json::Error> {
+    Ok(match SocketMessage::read(message)? {
+        SocketMessage::Event("session:sync", payload) => Some(payload),
+        SocketMessage::Event(..) | SocketMessage::Packet(_) => None,
     })
 }

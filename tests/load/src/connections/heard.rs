@@ -6,16 +6,16 @@ use crate::packet::{self, Packet};
 
 /// Packet of the server.
 #[derive(Debug)]
-pub(super) enum Heard<'a> {
+pub(super) enum SocketMessage<'a> {
     /// An event of the namespace, with its name.
-    Event(&'a str, Told<'a>),
+    Event(&'a str, Payload<'a>),
     /// Another packet.
     Packet(Packet<'a>),
 }
 
 /// Payload of an event.
 #[derive(Debug, Deserialize)]
-pub(super) struct Told<'a> {
+pub(super) struct Payload<'a> {
     pub(super) session_id: Option<&'a str>,
     pub(super) epoch: Option<&'a str>,
     pub(super) seq: Option<u64>,
@@ -29,29 +29,29 @@ pub(super) struct Told<'a> {
 #[derive(Debug, Deserialize)]
 struct Listed<'a> {
     #[serde(borrow)]
-    data: Place<'a>,
+    data: EventPosition<'a>,
 }
 
 /// Position of an event in the sequence of its session, and the command that caused the event.
 #[derive(Debug, Clone, Copy, Deserialize)]
-pub(super) struct Place<'a> {
+pub(super) struct EventPosition<'a> {
     pub(super) seq: u64,
     pub(super) command_id: Option<&'a str>,
 }
 
-impl<'a> Heard<'a> {
+impl<'a> SocketMessage<'a> {
     pub(super) fn read(text: &'a str) -> Result<Self, serde_json::Error> {
         let Some(event) = text.strip_prefix(packet::EVENT) else {
             return Packet::read(text).map(Self::Packet);
         };
-        let (name, told) = serde_json::from_str(event)?;
-        Ok(Self::Event(name, told))
+        let (name, payload) = serde_json::from_str(event)?;
+        Ok(Self::Event(name, payload))
     }
 }
 
-impl<'a> Told<'a> {
+impl<'a> Payload<'a> {
     /// Returns the positions of the events that a sync lists.
-    pub(super) fn listed(&self) -> impl Iterator<Item = Place<'a>> {
+    pub(super) fn listed(&self) -> impl Iterator<Item = EventPosition<'a>> {
         self.events.iter().flatten().map(|listed| listed.data)
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::{Moment, Options, Reasons, storm::Ended};
+use super::{Options, Reasons, UsageSample, storm::StormMeasurements};
 use crate::{order::Faults, report::Spread};
 
 /// Report of the run; see the [module](self).
@@ -112,7 +112,7 @@ pub struct Storm {
 }
 
 impl Opening {
-    pub(super) fn new(seconds: f64, took: &Histogram<u64>, before: &Moment, after: &Moment) -> Self {
+    pub(super) fn new(seconds: f64, took: &Histogram<u64>, before: &UsageSample, after: &UsageSample) -> Self {
         let cpu = Cpu::new(before, after, took.len());
         Self {
             sockets: took.len(),
@@ -129,7 +129,7 @@ impl Held {
     pub(super) fn new(
         time: Duration,
         sockets: usize,
-        [before, opened, held]: [&Moment; 3],
+        [before, opened, held]: [&UsageSample; 3],
         broken: Reasons,
         resyncs: u64,
     ) -> Self {
@@ -154,30 +154,30 @@ impl Held {
 }
 
 impl Storm {
-    pub(super) fn new(ended: Ended) -> Self {
-        let Ended { clients, came, .. } = ended;
+    pub(super) fn new(ended: StormMeasurements) -> Self {
+        let StormMeasurements { clients, outcomes, .. } = ended;
         let [before, after] = &ended.usage;
         let cpu = Cpu::new(before, after, clients as u64);
         Self {
             changes: ended.changes,
             failed: ended.failed,
             away_seconds: ended.away.as_secs_f64(),
-            missing: clients as u64 - came.back(),
-            resumed: came.resumed,
-            inexact: came.inexact,
-            replaced: came.replaced,
-            refused: came.refused,
-            retries: came.retries,
+            missing: clients as u64 - outcomes.back(),
+            resumed: outcomes.resumed,
+            inexact: outcomes.inexact,
+            replaced: outcomes.replaced,
+            refused: outcomes.refused,
+            retries: outcomes.retries,
             live: ended.live as u64,
             broken: ended.broken,
-            steady_seconds: came.took.max() as f64 / 1e6,
-            took_us: Spread::of(&came.took),
+            steady_seconds: outcomes.took.max() as f64 / 1e6,
+            took_us: Spread::of(&outcomes.took),
             server_cpu_us_per_socket: cpu.server,
             generator_cpu_us_per_socket: cpu.generator,
             rss_before_kib: before.0.map(|it| it.rss_kib),
             rss_after_kib: after.0.map(|it| it.rss_kib),
             rss_peak_kib: after.0.map(|it| it.rss_peak_kib),
-            faults: came.faults,
+            faults: outcomes.faults,
         }
     }
 
@@ -302,7 +302,7 @@ struct Cpu {
 }
 
 impl Cpu {
-    fn new(before: &Moment, after: &Moment, sockets: u64) -> Self {
+    fn new(before: &UsageSample, after: &UsageSample, sockets: u64) -> Self {
         let each = |before: Duration, after: Duration| {
             // Zero sockets have no cost: the divisor is at least one.
             after.saturating_sub(before).as_secs_f64() * 1e6 / sockets.max(1) as f64

@@ -14,29 +14,29 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    Moment, Options, Reasons, changes,
-    client::{Client, Return, Scene},
+    Options, Reasons, UsageSample, changes,
+    client::{Client, ReconnectOutcome, RunParameters},
+    count_up_to_date,
     report::Storm,
-    told,
 };
 use crate::{
     order::Faults,
     report::note,
-    run::{LINGER, LOOK, samples},
+    run::{LINGER, POLL_INTERVAL, samples},
     server::Server,
     workload::Opened,
 };
 
 /// Progress message of a reconnecting client.
-enum News {
+enum ReconnectProgress {
     /// A connection attempt failed. Carries the reason.
-    Met(String),
+    AttemptFailed(String),
     /// A client was accepted or refused for good. Carries the time since the start of the reconnect.
-    Back(Return, Duration),
+    Finished(ReconnectOutcome, Duration),
 }
 
 /// Outcomes of all reconnects.
-pub(super) struct Came {
+pub(super) struct StormOutcomes {
     pub(super) resumed: u64,
     pub(super) inexact: u64,
     pub(super) replaced: Reasons,
@@ -48,22 +48,22 @@ pub(super) struct Came {
 }
 
 /// Measured values of a finished storm, for its report.
-pub(super) struct Ended {
+pub(super) struct StormMeasurements {
     pub(super) clients: usize,
     pub(super) changes: u64,
     pub(super) failed: u64,
     pub(super) away: Duration,
-    pub(super) came: Came,
+    pub(super) outcomes: StormOutcomes,
     pub(super) live: usize,
     pub(super) broken: Reasons,
-    pub(super) usage: [Moment; 2],
+    pub(super) usage: [UsageSample; 2],
 }
 
 /// Changes the sessions, then reconnects the clients.
 pub(super) async fn storm(
     options: &Options,
     server: &Server,
-    scene: &Arc<Scene>,
+    parameters: &Arc<RunParameters>,
     opened: &mut [Opened],
     clients: Vec<Client>,
     progress: &ProgressBar,
@@ -84,11 +84,11 @@ pub(super) async fn storm(
     let began = Instant::now();
     let mut returning = Vec::new();
     for client in clients {
-        let (scene, news, stop) = (Arc::clone(scene), news.clone(), stop.clone());
+        let (parameters, news, stop) = (Arc::clone(parameters), news.clone(), stop.clone());
         let seq = opened[usize::from(client.session())].seq;
         let back = async move {
             let mut client = client;
-            let life = live(&mut client, &scene, seq, began, news);
+            let life = live(&mut client, &parameters, seq, began, news);
             let ended = stop.run_until_cancelled(life).await;
             let broken = ended.and_then(Result::err).map(|error| format!("{error:#}"));
             (client, broken)
@@ -96,27 +96,27 @@ pub(super) async fn storm(
         returning.push(AbortOnDropHandle::new(tokio::spawn(back)));
     }
     drop(news);
-    let came = collect(arrives, count, options.drain, progress).await?;
+    let outcomes = collect(arrives, count, options.drain, progress).await?;
     let after = samples(options.processes.server_pid)?;
 
     // Reconnected clients have to receive all further events.
     failed += changes::change(server, options.seed, opened, changes..changes + 1).await;
     let all_live = async {
-        while told(&positions, opened) < count {
-            sleep(LOOK).await;
+        while count_up_to_date(&positions, opened) < count {
+            sleep(POLL_INTERVAL).await;
         }
     };
     // Clients that have not received the events by then are counted in the report.
     let _ = timeout(options.drain, all_live).await;
-    let live = told(&positions, opened);
+    let live = count_up_to_date(&positions, opened);
     sleep(LINGER).await;
     stop.cancel();
-    let mut ended = Ended {
+    let mut ended = StormMeasurements {
         clients: count,
         changes: changes * opened.len() as u64,
         failed,
         away,
-        came,
+        outcomes,
         live,
         broken: Reasons::new(),
         usage: [before, after],
@@ -126,7 +126,7 @@ pub(super) async fn storm(
         broken
             .into_iter()
             .for_each(|why| *ended.broken.entry(why).or_default() += 1);
-        ended.came.faults += client.account(opened[usize::from(client.session())].seq);
+        ended.outcomes.faults += client.take_faults(opened[usize::from(client.session())].seq);
     }
     Ok(Storm::new(ended))
 }
@@ -134,29 +134,29 @@ pub(super) async fn storm(
 /// Reconnects, then listens.
 async fn live(
     client: &mut Client,
-    scene: &Scene,
+    parameters: &RunParameters,
     seq: u64,
     began: Instant,
-    news: UnboundedSender<News>,
+    news: UnboundedSender<ReconnectProgress>,
 ) -> anyhow::Result<()> {
     // The receiver is dropped after the time limit.
-    let met = |why| drop(news.send(News::Met(why)));
-    let (back, connection) = client.come_back(scene, seq, met).await?;
-    let _ = news.send(News::Back(back, began.elapsed()));
+    let on_failure = |why| drop(news.send(ReconnectProgress::AttemptFailed(why)));
+    let (back, connection) = client.reconnect(parameters, seq, on_failure).await?;
+    let _ = news.send(ReconnectProgress::Finished(back, began.elapsed()));
     drop(news);
     match connection {
-        Some(connection) => client.listen(scene, connection).await.map(|never| match never {}),
+        Some(connection) => client.listen(parameters, connection).await.map(|never| match never {}),
         None => Ok(()),
     }
 }
 
 async fn collect(
-    mut arrives: UnboundedReceiver<News>,
+    mut arrives: UnboundedReceiver<ReconnectProgress>,
     clients: usize,
     drain: Duration,
     progress: &ProgressBar,
-) -> anyhow::Result<Came> {
-    let mut came = Came {
+) -> anyhow::Result<StormOutcomes> {
+    let mut outcomes = StormOutcomes {
         resumed: 0,
         inexact: 0,
         replaced: Reasons::new(),
@@ -170,34 +170,36 @@ async fn collect(
         while back < clients
             && let Some(news) = arrives.recv().await
         {
-            if matches!(news, News::Back(..)) {
+            if matches!(news, ReconnectProgress::Finished(..)) {
                 back += 1;
                 progress.inc(1);
             }
-            came.note(news);
+            outcomes.note(news);
         }
     };
     // Clients that are not back by then are counted as missing.
     let _ = timeout(drain, all).await;
-    Ok(came)
+    Ok(outcomes)
 }
 
-impl Came {
+impl StormOutcomes {
     /// Returns the number of clients that were accepted or refused.
     pub(super) fn back(&self) -> u64 {
         let others = self.replaced.values().chain(self.refused.values());
         self.resumed + self.inexact + others.sum::<u64>()
     }
 
-    fn note(&mut self, news: News) {
+    fn note(&mut self, news: ReconnectProgress) {
         match news {
-            News::Met(why) => *self.retries.entry(why).or_default() += 1,
-            News::Back(Return::Refused(why), _) => *self.refused.entry(why).or_default() += 1,
-            News::Back(Return::Replaced(reason), time) => {
+            ReconnectProgress::AttemptFailed(why) => *self.retries.entry(why).or_default() += 1,
+            ReconnectProgress::Finished(ReconnectOutcome::Refused(why), _) => {
+                *self.refused.entry(why).or_default() += 1;
+            }
+            ReconnectProgress::Finished(ReconnectOutcome::Replaced(reason), time) => {
                 *self.replaced.entry(reason).or_default() += 1;
                 note(&mut self.took, time);
             }
-            News::Back(Return::Resumed(faults), time) => {
+            ReconnectProgress::Finished(ReconnectOutcome::Resumed(faults), time) => {
                 *if faults.is_clean() {
                     &mut self.resumed
                 } else {
