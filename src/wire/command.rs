@@ -13,7 +13,7 @@ use talus_actors::domain::{
 
 use super::{
     error::Failure,
-    request::{id, join, node_id, nullable, read, read_object, required, word},
+    request::{id, join, node_id, non_empty, nullable, read, read_object, required},
 };
 
 /// Body of `POST /commands/execute`, or payload of `command:execute`.
@@ -161,7 +161,7 @@ fn parse(at: &str, command_type: &str, data: Option<&RawValue>) -> Result<Comman
             let data: PropertyData = read_object(at, data)?;
             Ok(Command::UpdateProperty {
                 node_id: node_id(at, "node_id", data.node_id)?,
-                property: word(at, "property_id", data.property_id)?,
+                property: non_empty(at, "property_id", data.property_id)?,
                 new_value: required(at, "new_value", data.new_value.or(data.value))?,
             })
         }
@@ -169,7 +169,7 @@ fn parse(at: &str, command_type: &str, data: Option<&RawValue>) -> Result<Comman
             let data: PropertyData = read_object(at, data)?;
             Ok(Command::DeleteProperty {
                 node_id: node_id(at, "node_id", data.node_id)?,
-                property: word(at, "property_id", data.property_id)?,
+                property: non_empty(at, "property_id", data.property_id)?,
             })
         }
         "Batch" => batch(at, data),
@@ -224,14 +224,14 @@ struct ReorderData {
 struct PropertyData {
     node_id: Option<String>,
     property_id: Option<String>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "double_option")]
     new_value: Option<Value>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "double_option")]
     value: Option<Value>,
 }
 
 /// Reads a present value, which may be null.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+fn double_option<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
 
@@ -257,7 +257,7 @@ struct BatchData {
 }
 
 #[derive(Deserialize)]
-struct InBatch {
+struct BatchItem {
     command_type: Option<String>,
     data: Option<Box<RawValue>>,
 }
@@ -272,7 +272,7 @@ fn create_node(at: &str, data: Option<&RawValue>) -> Result<Command, Failure> {
         ));
     }
     Ok(Command::CreateNode(CreateNode {
-        node_type: word(at, "blueprint_type_id", data.blueprint_type_id)?,
+        node_type: non_empty(at, "blueprint_type_id", data.blueprint_type_id)?,
         name: data.name,
         parent_id: data.parent_id.map(|text| id(at, "parent_id", &text)).transpose()?,
         index: data.index,
@@ -288,7 +288,7 @@ fn batch(at: &str, data: Option<&RawValue>) -> Result<Command, Failure> {
     for (index, inner) in required(at, "commands", data.commands)?.into_iter().enumerate() {
         let at = format!("{at}.commands[{index}]");
         let named = |failure: Failure| failure.with("index", index);
-        let inner: InBatch = read(&at, inner.get()).map_err(named)?;
+        let inner: BatchItem = read(&at, inner.get()).map_err(named)?;
         let command_type = required(&at, "command_type", inner.command_type).map_err(named)?;
         if command_type == "Batch" {
             return Err(named(Failure::invalid_field(

@@ -242,12 +242,12 @@ mod tests {
     }
 
     /// Builds the same tree by plain recursion, for comparison.
-    fn plainly(graph: &Graph, id: NodeId) -> serde_json::Value {
+    fn recursive_json(graph: &Graph, id: NodeId) -> serde_json::Value {
         let node = graph.node(id).expect("a node of the graph");
         json!({
             "id": id, "name": node.content.name, "blueprint_type_id": node.content.type_id, "parent_id": node.parent(),
             "properties": node.content.properties,
-            "children": node.children().iter().map(|child| plainly(graph, child)).collect::<Vec<_>>(),
+            "children": node.children().iter().map(|child| recursive_json(graph, child)).collect::<Vec<_>>(),
         })
     }
 
@@ -264,7 +264,8 @@ mod tests {
                 .insert(id(number), content(&format!("\"{number}\\\n")), parent, end / 2)
                 .expect("fits");
         }
-        let expected = json!({ "roots": graph.roots().iter().map(|root| plainly(&graph, root)).collect::<Vec<_>>() });
+        let expected =
+            json!({ "roots": graph.roots().iter().map(|root| recursive_json(&graph, root)).collect::<Vec<_>>() });
         let written: serde_json::Value = serde_json::from_str(graph_json(&graph).get()).expect("JSON");
         assert_eq!(written, expected);
         assert_eq!(graph_json(&Graph::default()).get(), r#"{"roots":[]}"#);

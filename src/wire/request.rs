@@ -91,7 +91,7 @@ pub fn node_id(at: &str, field: &str, text: Option<String>) -> Result<NodeId, Fa
 ///
 /// # Errors
 /// Returns an error if the field is absent or empty.
-pub fn word(at: &str, field: &str, text: Option<String>) -> Result<ecow::EcoString, Failure> {
+pub fn non_empty(at: &str, field: &str, text: Option<String>) -> Result<ecow::EcoString, Failure> {
     let text = required(at, field, text)?;
     if text.is_empty() {
         return Err(Failure::invalid_field(join(at, field), "must not be empty"));

@@ -119,13 +119,13 @@ pub fn present_clients(entries: &[PresenceEntry]) -> Vec<PresentClient> {
 }
 
 #[derive(Serialize)]
-struct WhoIsHere {
+struct PresenceStateBody {
     clients: Vec<PresentClient>,
     total: usize,
 }
 
 #[derive(Serialize)]
-struct WhoIsDifferent<'a> {
+struct PresenceDiffBody<'a> {
     joins: Vec<PresentClient>,
     updates: Vec<PresentClient>,
     leaves: &'a [ClientId],
@@ -242,7 +242,7 @@ impl Encoder for WireEncoder {
     }
 
     fn presence_state(&self, room: &Room, entries: &[PresenceEntry], total: usize, now: Timestamp) -> Frame {
-        let body = WhoIsHere {
+        let body = PresenceStateBody {
             clients: present_clients(entries),
             total,
         };
@@ -250,7 +250,7 @@ impl Encoder for WireEncoder {
     }
 
     fn presence_diff(&self, room: &Room, diff: &PresenceDiff, now: Timestamp) -> Frame {
-        let body = WhoIsDifferent {
+        let body = PresenceDiffBody {
             joins: present_clients(&diff.joins),
             updates: present_clients(&diff.updates),
             leaves: &diff.leaves,

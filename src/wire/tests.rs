@@ -29,13 +29,13 @@ use super::{
 const NOW: Timestamp = Timestamp(1_764_000_000_123);
 
 /// Session with constant ids and times, and a transcript of its packets.
-struct Story {
+struct Transcript {
     session: Session,
     commands: u128,
-    told: String,
+    text: String,
 }
 
-impl Story {
+impl Transcript {
     fn new() -> Self {
         let genesis = Genesis {
             session_id: SessionId::new(Uuid::from_u128(0x5e55)),
@@ -54,12 +54,12 @@ impl Story {
         Self {
             session: Session::new(genesis, rules),
             commands: 0,
-            told: String::new(),
+            text: String::new(),
         }
     }
 
     /// Decides a command, and appends its packets and its answer to the transcript.
-    fn tell(&mut self, command: &Command) {
+    fn record(&mut self, command: &Command) {
         self.commands += 1;
         let context = Context {
             command_id: CommandId::new(Uuid::from_u128(0xc000 + self.commands)),
@@ -92,23 +92,23 @@ impl Story {
             verdict,
         };
         let room = room_of(self.session.genesis());
-        let _ = writeln!(self.told, "== {}", command.kind());
+        let _ = writeln!(self.text, "== {}", command.kind());
         for frame in encoder().command(&room, &notice) {
-            self.note(&frame);
+            self.append(&frame);
         }
         if let Some(receipt) = receipt {
             let answer = CommandAnswer::new(room.epoch, &receipt);
             let _ = writeln!(
-                self.told,
+                self.text,
                 "answer {}",
                 serde_json::to_string(&answer).expect("an answer")
             );
         }
     }
 
-    fn note(&mut self, frame: &Frame) {
+    fn append(&mut self, frame: &Frame) {
         let seq = frame.seq.map_or("-".to_owned(), |seq| seq.to_string());
-        let _ = writeln!(self.told, "{seq} {} {}", frame.event, frame.data);
+        let _ = writeln!(self.text, "{seq} {} {}", frame.event, frame.data);
     }
 
     fn sync(&mut self, reason: SyncReason, content: SyncContent) {
@@ -123,7 +123,7 @@ impl Story {
         };
         let (room, encoder) = (room_of(self.session.genesis()), encoder());
         let frame = encoder.sync(&room, &sync, &encoder.sync_body(&room, &sync), &alice(), 2);
-        self.note(&frame);
+        self.append(&frame);
     }
 }
 
@@ -158,7 +158,7 @@ fn create(number: u128, parent: Option<u128>) -> Command {
 
 #[test]
 fn command_packets_and_answers() {
-    let mut story = Story::new();
+    let mut transcript = Transcript::new();
     for command in [
         create(1, None),
         create(2, Some(1)),
@@ -218,26 +218,26 @@ fn command_packets_and_answers() {
         },
         Command::undo(Scope::Session),
     ] {
-        story.tell(&command);
+        transcript.record(&command);
     }
-    insta::assert_snapshot!(story.told);
+    insta::assert_snapshot!(transcript.text);
 }
 
 #[test]
 fn room_packets() {
-    let mut story = Story::new();
-    story.tell(&create(1, None));
-    let room = room_of(story.session.genesis());
-    let document = story.session.document().clone();
-    let records: Vec<_> = story.session.since(Seq(0)).expect("at hand").cloned().collect();
-    story.told.clear();
-    story.sync(SyncReason::FirstJoin, SyncContent::Snapshot(document));
-    story.sync(SyncReason::Resumed, SyncContent::Events { after: Seq(1), records });
-    story.note(&encoder().connected(&room, &alice(), 2, NOW));
-    story.note(&encoder().disconnected(&room, &alice(), 1, "transport_close", NOW));
-    let state_hash = Some(story.session.document().graph.state_hash());
-    story.note(&encoder().tick(&room, Seq(2), state_hash, NOW));
-    story.note(&encoder().draining(&room, 1_234, NOW));
+    let mut transcript = Transcript::new();
+    transcript.record(&create(1, None));
+    let room = room_of(transcript.session.genesis());
+    let document = transcript.session.document().clone();
+    let records: Vec<_> = transcript.session.since(Seq(0)).expect("at hand").cloned().collect();
+    transcript.text.clear();
+    transcript.sync(SyncReason::FirstJoin, SyncContent::Snapshot(document));
+    transcript.sync(SyncReason::Resumed, SyncContent::Events { after: Seq(1), records });
+    transcript.append(&encoder().connected(&room, &alice(), 2, NOW));
+    transcript.append(&encoder().disconnected(&room, &alice(), 1, "transport_close", NOW));
+    let state_hash = Some(transcript.session.document().graph.state_hash());
+    transcript.append(&encoder().tick(&room, Seq(2), state_hash, NOW));
+    transcript.append(&encoder().draining(&room, 1_234, NOW));
     let refused = CommandNotice {
         command_id: CommandId::new(Uuid::from_u128(0xc003)),
         command_type: CommandType::DeleteNode,
@@ -245,15 +245,15 @@ fn room_packets() {
         timestamp: NOW,
         verdict: Verdict::Refused(Rejection::NodeNotFound(node(9))),
     };
-    story.note(&encoder().together(&room, &encoder().command(&room, &refused)));
-    insta::assert_snapshot!(story.told);
+    transcript.append(&encoder().together(&room, &encoder().command(&room, &refused)));
+    insta::assert_snapshot!(transcript.text);
 }
 
 /// A batched packet contains its events byte by byte, and carries the `seq` of the last sequenced event.
 #[test]
 fn batched_packets_equal_single_packets() {
-    let story = Story::new();
-    let room = room_of(story.session.genesis());
+    let transcript = Transcript::new();
+    let room = room_of(transcript.session.genesis());
     let notice = |verdict| CommandNotice {
         command_id: CommandId::new(Uuid::from_u128(0xc001)),
         command_type: CommandType::UpdateProperty,
@@ -272,7 +272,7 @@ fn batched_packets_equal_single_packets() {
         let points = serde_json::from_str("1.50").expect("a number");
         node.properties.insert("points".into(), points);
     }
-    let Ok(Decision::Change(recorded)) = decide(&story.session, &create, &context) else {
+    let Ok(Decision::Change(recorded)) = decide(&transcript.session, &create, &context) else {
         unreachable!("it is allowed")
     };
     let refused = Rejection::NodeNotFound(node(9));
@@ -296,8 +296,8 @@ fn batched_packets_equal_single_packets() {
 
 #[test]
 fn presence_packets() {
-    let mut story = Story::new();
-    let room = room_of(story.session.genesis());
+    let mut transcript = Transcript::new();
+    let room = room_of(transcript.session.genesis());
     let entry = |name: &str, user: Option<&str>, state: Option<&str>| PresenceEntry {
         info: MemberInfo {
             client_id: name.parse().expect("a client id"),
@@ -307,25 +307,25 @@ fn presence_packets() {
     };
     let alice = entry("alice", Some("Alice"), Some(r#"{"node_id": "n", "at": 1.50}"#));
     let bob = entry("bob", None, None);
-    story.note(&encoder().presence_state(&room, &[alice.clone(), bob.clone()], 3, NOW));
+    transcript.append(&encoder().presence_state(&room, &[alice.clone(), bob.clone()], 3, NOW));
     let diff = PresenceDiff {
         joins: vec![bob],
         updates: vec![alice],
         leaves: vec!["carol".parse().expect("a client id")],
     };
-    story.note(&encoder().presence_diff(&room, &diff, NOW));
-    insta::assert_snapshot!(story.told);
+    transcript.append(&encoder().presence_diff(&room, &diff, NOW));
+    insta::assert_snapshot!(transcript.text);
 }
 
 #[test]
 fn history_entries() {
-    let mut story = Story::new();
-    story.tell(&create(1, None));
-    story.tell(&Command::undo(Scope::Session));
-    let records = story.session.since(Seq(0)).expect("at hand");
+    let mut transcript = Transcript::new();
+    transcript.record(&create(1, None));
+    transcript.record(&Command::undo(Scope::Session));
+    let records = transcript.session.since(Seq(0)).expect("at hand");
     let entries: Vec<_> = records
         .map(|recorded| HistoryEntry::new(recorded, recorded.command_type == CommandType::CreateNode))
         .collect();
-    let told = serde_json::value::to_raw_value(&entries).expect("JSON");
-    insta::assert_snapshot!(RawValue::get(&told));
+    let text = serde_json::value::to_raw_value(&entries).expect("JSON");
+    insta::assert_snapshot!(RawValue::get(&text));
 }

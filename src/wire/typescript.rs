@@ -201,7 +201,7 @@ fn check_event(event: &str, data: &Value, seen: &mut BTreeSet<String>) -> Result
 
 /// Returns the packets of the snapshots in this folder, as name and payload. Other tests compare the snapshots with the
 /// code. Answers to commands have the name `answer`.
-fn sampled() -> Vec<(String, Value)> {
+fn snapshot_packets() -> Vec<(String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/wire/snapshots");
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("there are snapshots") {
@@ -219,7 +219,7 @@ fn sampled() -> Vec<(String, Value)> {
 }
 
 /// Returns packets of a session with a template and a user, with fields that the snapshots lack.
-fn of_a_template() -> Vec<(String, Value)> {
+fn template_packets() -> Vec<(String, Value)> {
     let node = "00000000-0000-0000-0000-000000000001";
     let content = json!({"name": "A", "type_id": "t", "properties": {}, "metadata": {"orphaned": true}});
     let property = json!({"id": "fb1d8f7d-78cb-43b8-9876-6d269b86a2ec", "key": "priority"});
@@ -252,7 +252,7 @@ fn of_a_template() -> Vec<(String, Value)> {
 #[test]
 fn types_match_written_packets() {
     let (mut seen, mut kinds) = (BTreeSet::new(), BTreeSet::new());
-    for (name, payload) in sampled().into_iter().chain(of_a_template()) {
+    for (name, payload) in snapshot_packets().into_iter().chain(template_packets()) {
         let checked = match name.as_str() {
             "answer" => check("Answer", &payload, "answer", &mut seen),
             event => check_event(event, &payload, &mut seen),
