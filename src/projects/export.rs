@@ -13,7 +13,7 @@ use talus_actors::domain::{
     value::Value,
 };
 
-use super::{Vocabulary, import::build::marked};
+use super::{Vocabulary, import::build::with_orphan_marks};
 
 /// Name and version of the file format, for readers of the file.
 const FORMAT: &str = "talus-hub/1";
@@ -153,7 +153,7 @@ fn metadata(node: &Node, vocabulary: Vocabulary<'_>) -> Value {
         members.remove(ORPHANED_PROPERTIES);
     }
     match vocabulary.orphaned(&node.content) {
-        Some((unknown_type, properties)) => marked(own, unknown_type, &properties),
+        Some((unknown_type, properties)) => with_orphan_marks(own, unknown_type, &properties),
         None => own.unwrap_or_else(|| Value::Object(Arc::default())),
     }
 }

@@ -158,7 +158,7 @@ pub fn import(
     let (graph, at) = match document.remove("graph") {
         Some(Json::Object(graph)) => (graph, "graph."),
         Some(_) => return Err(ImportError::invalid("graph", "must be an object")),
-        None => (take_own(&mut document), ""),
+        None => (take_graph(&mut document), ""),
     };
     let named = project_name(&mut document, limits)?;
     let names = name_properties(document.remove(NAME_PROPERTIES))?;
@@ -181,7 +181,7 @@ pub fn import(
 }
 
 /// Takes the graph out of a document that holds it at the top level.
-fn take_own(document: &mut Map<String, Json>) -> Map<String, Json> {
+fn take_graph(document: &mut Map<String, Json>) -> Map<String, Json> {
     let keys = ["nodes", "roots", "edges"];
     keys.into_iter()
         .filter_map(|key| Some((key.to_owned(), document.remove(key)?)))

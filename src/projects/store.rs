@@ -12,7 +12,7 @@ use std::{
 use talus_actors::domain::ids::ProjectId;
 
 /// Prefix of temporary files. No project's id begins with a dot.
-const UNFINISHED: &str = ".unfinished-";
+const TEMP_PREFIX: &str = ".unfinished-";
 
 /// Directory of project files. Its functions block, so they run on a blocking thread.
 #[derive(Debug, Clone)]
@@ -66,14 +66,14 @@ impl ProjectStore {
             if path
                 .file_name()
                 .and_then(|name| name.to_str())
-                .is_some_and(|name| name.starts_with(UNFINISHED))
+                .is_some_and(|name| name.starts_with(TEMP_PREFIX))
             {
                 fs::remove_file(path).map_err(named)?;
             }
         }
         // A test write reports a directory without write permission at the start, and not at the first save.
         tempfile::Builder::new()
-            .prefix(UNFINISHED)
+            .prefix(TEMP_PREFIX)
             .tempfile_in(&dir)
             .map_err(named)?;
         Ok(Self { dir, file_bytes_max })
@@ -90,7 +90,7 @@ impl ProjectStore {
             return Err(WriteError::TooLarge { max });
         }
         let name = file_name(project_id);
-        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.dir)?;
+        let mut file = tempfile::Builder::new().prefix(TEMP_PREFIX).tempfile_in(&self.dir)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(self.dir.join(&name)).map_err(io::Error::from)?;

@@ -43,9 +43,9 @@ pub(super) fn read(source: &str) -> Result<Node, String> {
     let options = serde_saphyr::options! {
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
     };
-    let seen = serde_saphyr::from_str_with_options::<Spanned<Seen>>(source, options);
-    let seen = seen.map_err(|error| one_line(&error))?;
-    Ok(settle(source, seen))
+    let parsed = serde_saphyr::from_str_with_options::<Spanned<ParsedNode>>(source, options);
+    let parsed = parsed.map_err(|error| one_line(&error))?;
+    Ok(resolve_text(source, parsed))
 }
 
 /// Formats an error of the parser as one line, without the excerpt of the source.
@@ -90,24 +90,24 @@ impl Node {
 
 /// Node as the parser reports it. A scalar that is not a string comes without its text, which the source has.
 #[derive(Debug)]
-enum Seen {
+enum ParsedNode {
     Null,
     Typed(Value),
     Text(EcoString),
-    List(Vec<Spanned<Seen>>),
-    Map(Vec<(EcoString, Spanned<Seen>)>),
+    List(Vec<Spanned<ParsedNode>>),
+    Map(Vec<(EcoString, Spanned<ParsedNode>)>),
 }
 
 /// Adds to each scalar its text from the source. The parser's limit on depth bounds the recursion.
-fn settle(source: &str, seen: Spanned<Seen>) -> Node {
-    let (line, defined) = (seen.referenced.line(), seen.defined.span());
-    let content = match seen.value {
-        Seen::Null => Content::Null,
-        Seen::Text(text) => Content::Scalar {
+fn resolve_text(source: &str, parsed: Spanned<ParsedNode>) -> Node {
+    let (line, defined) = (parsed.referenced.line(), parsed.defined.span());
+    let content = match parsed.value {
+        ParsedNode::Null => Content::Null,
+        ParsedNode::Text(text) => Content::Scalar {
             value: Value::Text(text.clone()),
             text,
         },
-        Seen::Typed(typed) => {
+        ParsedNode::Typed(typed) => {
             let at = defined.byte_offset().zip(defined.byte_len());
             let at = at.and_then(|(from, len)| Some(usize::try_from(from).ok()?..usize::try_from(from + len).ok()?));
             let written = at.and_then(|at| source.get(at)).map(str::trim).unwrap_or_default();
@@ -116,13 +116,13 @@ fn settle(source: &str, seen: Spanned<Seen>) -> Node {
                 written => EcoString::from(written),
             };
             Content::Scalar {
-                value: as_written(&text, typed),
+                value: exact_number(&text, typed),
                 text,
             }
         }
-        Seen::List(items) => Content::List(items.into_iter().map(|item| settle(source, item)).collect()),
-        Seen::Map(members) => {
-            let settled = members.into_iter().map(|(key, node)| (key, settle(source, node)));
+        ParsedNode::List(items) => Content::List(items.into_iter().map(|item| resolve_text(source, item)).collect()),
+        ParsedNode::Map(members) => {
+            let settled = members.into_iter().map(|(key, node)| (key, resolve_text(source, node)));
             Content::Map(settled.collect())
         }
     };
@@ -130,7 +130,7 @@ fn settle(source: &str, seen: Spanned<Seen>) -> Node {
 }
 
 /// Returns a number with all its written digits, which a float could lose.
-fn as_written(text: &str, typed: Value) -> Value {
+fn exact_number(text: &str, typed: Value) -> Value {
     let number = || serde_json::from_str::<Value>(text).ok();
     match typed {
         Value::Number(_) => number()
@@ -140,74 +140,74 @@ fn as_written(text: &str, typed: Value) -> Value {
     }
 }
 
-impl<'de> Deserialize<'de> for Seen {
+impl<'de> Deserialize<'de> for ParsedNode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SeenVisitor)
+        deserializer.deserialize_any(ParsedNodeVisitor)
     }
 }
 
-struct SeenVisitor;
+struct ParsedNodeVisitor;
 
-impl<'de> Visitor<'de> for SeenVisitor {
-    type Value = Seen;
+impl<'de> Visitor<'de> for ParsedNodeVisitor {
+    type Value = ParsedNode;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a YAML value")
     }
 
-    fn visit_unit<E>(self) -> Result<Seen, E> {
-        Ok(Seen::Null)
+    fn visit_unit<E>(self) -> Result<ParsedNode, E> {
+        Ok(ParsedNode::Null)
     }
 
-    fn visit_none<E>(self) -> Result<Seen, E> {
-        Ok(Seen::Null)
+    fn visit_none<E>(self) -> Result<ParsedNode, E> {
+        Ok(ParsedNode::Null)
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Seen, D::Error> {
-        Seen::deserialize(deserializer)
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<ParsedNode, D::Error> {
+        ParsedNode::deserialize(deserializer)
     }
 
-    fn visit_bool<E>(self, flag: bool) -> Result<Seen, E> {
-        Ok(Seen::Typed(Value::Bool(flag)))
+    fn visit_bool<E>(self, flag: bool) -> Result<ParsedNode, E> {
+        Ok(ParsedNode::Typed(Value::Bool(flag)))
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Seen, E> {
+    fn visit_i64<E>(self, number: i64) -> Result<ParsedNode, E> {
         Ok(typed(&number.into()))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Seen, E> {
+    fn visit_u64<E>(self, number: u64) -> Result<ParsedNode, E> {
         Ok(typed(&number.into()))
     }
 
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Seen, E> {
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<ParsedNode, E> {
         let number = serde_json::Number::from_f64(number).ok_or_else(|| E::custom("not a number of JSON"))?;
         Ok(typed(&number))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Seen, E> {
-        Ok(Seen::Text(text.into()))
+    fn visit_str<E>(self, text: &str) -> Result<ParsedNode, E> {
+        Ok(ParsedNode::Text(text.into()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Seen, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<ParsedNode, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = items.next_element()? {
             list.push(item);
         }
-        Ok(Seen::List(list))
+        Ok(ParsedNode::List(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Seen, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<ParsedNode, A::Error> {
         let mut map = Vec::new();
         // A null key becomes the empty key, which no field has.
         while let Some(key) = members.next_key::<Option<EcoString>>()? {
             map.push((key.unwrap_or_default(), members.next_value()?));
         }
-        Ok(Seen::Map(map))
+        Ok(ParsedNode::Map(map))
     }
 }
 
-fn typed(number: &serde_json::Number) -> Seen {
-    Seen::Typed(Value::Number(number.into()))
+fn typed(number: &serde_json::Number) -> ParsedNode {
+    ParsedNode::Typed(Value::Number(number.into()))
 }
 
 #[cfg(test)]

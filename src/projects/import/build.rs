@@ -19,12 +19,12 @@ use talus_actors::domain::{
 
 use super::{
     ImportError, Orphan, Strictness,
-    shape::{Found, Shape, alias_id, first},
+    shape::{NodeEntry, Shape, alias_id, first},
 };
 use crate::projects::{Vocabulary, vocabulary::Meaning};
 
 /// Resolved parent and children of every node.
-struct Places {
+struct Links {
     children: BTreeMap<NodeId, Vec<NodeId>>,
     parents: BTreeMap<NodeId, NodeId>,
 }
@@ -35,8 +35,8 @@ pub(super) fn build(
     limits: &Limits,
     strictness: Strictness,
 ) -> Result<(Graph, Vec<Orphan>), ImportError> {
-    let ids = distinct(&shape.nodes)?;
-    let places = settle(&shape, &ids)?;
+    let ids = distinct_ids(&shape.nodes)?;
+    let links = resolve_links(&shape, &ids)?;
     let aliases: BTreeSet<String> = shape.nodes.iter().filter_map(|node| node.alias.clone()).collect();
     let reader = Reader {
         vocabulary,
@@ -47,11 +47,11 @@ pub(super) fn build(
     let order: Vec<NodeId> = shape.nodes.iter().map(|node| node.id).collect();
     let mut contents = BTreeMap::new();
     let mut orphans = Vec::new();
-    for Found { path, id, fields, .. } in shape.nodes {
+    for NodeEntry { path, id, fields, .. } in shape.nodes {
         let mut content = reader.content(&path, fields)?;
         if let Some((unknown_type, properties)) = vocabulary.orphaned(&content) {
             let metadata = content.metadata.map(|own| *own);
-            content.metadata = Some(Box::new(marked(metadata, unknown_type, &properties)));
+            content.metadata = Some(Box::new(with_orphan_marks(metadata, unknown_type, &properties)));
             orphans.push(Orphan {
                 node_id: id,
                 unknown_type,
@@ -60,12 +60,12 @@ pub(super) fn build(
         }
         contents.insert(id, (path, content));
     }
-    let graph = plant(&order, &places, contents, limits)?;
+    let graph = build_graph(&order, &links, contents, limits)?;
     Ok((graph, orphans))
 }
 
 /// Returns the ids, and refuses an id that two nodes have.
-fn distinct(nodes: &[Found]) -> Result<BTreeSet<NodeId>, ImportError> {
+fn distinct_ids(nodes: &[NodeEntry]) -> Result<BTreeSet<NodeId>, ImportError> {
     let mut ids = BTreeSet::new();
     for node in nodes {
         if !ids.insert(node.id) {
@@ -80,8 +80,8 @@ fn distinct(nodes: &[Found]) -> Result<BTreeSet<NodeId>, ImportError> {
 
 /// Resolves the links. Lists of children determine the order. A parent field or an edge that repeats a link is
 /// accepted, and a link that no list contains appends the node at the end.
-fn settle(shape: &Shape, ids: &BTreeSet<NodeId>) -> Result<Places, ImportError> {
-    let mut places = Places {
+fn resolve_links(shape: &Shape, ids: &BTreeSet<NodeId>) -> Result<Links, ImportError> {
+    let mut links = Links {
         children: BTreeMap::new(),
         parents: BTreeMap::new(),
     };
@@ -104,8 +104,8 @@ fn settle(shape: &Shape, ids: &BTreeSet<NodeId>) -> Result<Places, ImportError> 
                 return Err(ImportError::invalid(path, format!("node {end} does not exist")));
             }
         }
-        match places.parents.insert(child, parent) {
-            None => places.children.entry(parent).or_default().push(child),
+        match links.parents.insert(child, parent) {
+            None => links.children.entry(parent).or_default().push(child),
             Some(other) if other != parent => {
                 return Err(ImportError::invalid(
                     path,
@@ -118,21 +118,21 @@ fn settle(shape: &Shape, ids: &BTreeSet<NodeId>) -> Result<Places, ImportError> 
             Some(_) => {}
         }
     }
-    Ok(places)
+    Ok(links)
 }
 
 /// Builds the graph from the roots down. A node that is not reached is part of a cycle.
-fn plant(
+fn build_graph(
     order: &[NodeId],
-    places: &Places,
+    links: &Links,
     mut contents: BTreeMap<NodeId, (String, NodeContent)>,
     limits: &Limits,
 ) -> Result<Graph, ImportError> {
     let mut graph = Graph::default();
-    let is_root = |id: &&NodeId| !places.parents.contains_key(id);
+    let is_root = |id: &&NodeId| !links.parents.contains_key(id);
     // Depth first: a parent is inserted before its children, and children in their order.
-    let mut ahead: Vec<(NodeId, usize)> = order.iter().filter(is_root).rev().map(|id| (*id, 1)).collect();
-    while let Some((id, depth)) = ahead.pop() {
+    let mut stack: Vec<(NodeId, usize)> = order.iter().filter(is_root).rev().map(|id| (*id, 1)).collect();
+    while let Some((id, depth)) = stack.pop() {
         let Some((path, content)) = contents.remove(&id) else {
             continue;
         };
@@ -147,15 +147,15 @@ fn plant(
                 },
             ));
         }
-        let parent = places.parents.get(&id).copied();
+        let parent = links.parents.get(&id).copied();
         let end = graph
             .children(parent)
             .map_or(0, talus_actors::domain::siblings::Siblings::len);
         graph
             .insert(id, content, parent, end)
             .map_err(|misfit| ImportError::invalid(path, misfit.to_string()))?;
-        let children = places.children.get(&id).into_iter().flatten();
-        ahead.extend(children.rev().map(|child| (*child, depth + 1)));
+        let children = links.children.get(&id).into_iter().flatten();
+        stack.extend(children.rev().map(|child| (*child, depth + 1)));
     }
     match order.iter().find_map(|id| contents.get(id)) {
         None => Ok(graph),
@@ -207,7 +207,7 @@ impl Reader<'_> {
         match metadata.remove(ORPHANED_PROPERTIES) {
             // The predecessor moves properties that its template does not know out of the properties, with their
             // values.
-            Some(Json::Object(orphaned)) => self.restore(&type_id, &mut properties, orphaned),
+            Some(Json::Object(orphaned)) => self.restore_orphaned(&type_id, &mut properties, orphaned),
             // The hub's own mark is a list of ids, which is computed anew.
             None | Some(Json::Null | Json::Array(_)) => {}
             Some(_) => {
@@ -236,7 +236,7 @@ impl Reader<'_> {
     }
 
     /// Restores values that were moved out of the properties, unless the node has a newer value.
-    fn restore(&self, type_id: &TypeId, properties: &mut Map<String, Json>, orphaned: Map<String, Json>) {
+    fn restore_orphaned(&self, type_id: &TypeId, properties: &mut Map<String, Json>, orphaned: Map<String, Json>) {
         let meaning = |word: &str| match self.vocabulary.property(type_id, word) {
             Meaning::Name => PropertyId::new(PropertyId::NAME),
             Meaning::Property { id, .. } => id,
@@ -275,7 +275,11 @@ impl Reader<'_> {
                 Meaning::Unknown if word.is_empty() => return Err(ImportError::invalid(at(), "a property has a name")),
                 Meaning::Unknown => (PropertyId::new(word.as_str()), false),
             };
-            let value = Value::from(if is_reference { self.renamed(value) } else { value });
+            let value = Value::from(if is_reference {
+                self.replace_aliases(value)
+            } else {
+                value
+            });
             check_value(&value, self.limits).map_err(|exceeded| ImportError::limit(at(), exceeded))?;
             if properties.insert(id, value).is_some() {
                 return Err(ImportError::invalid(
@@ -297,14 +301,14 @@ impl Reader<'_> {
     }
 
     /// Replaces references to nodes whose id was replaced.
-    fn renamed(&self, value: Json) -> Json {
+    fn replace_aliases(&self, value: Json) -> Json {
         match value {
             Json::String(text) if self.aliases.contains(&text) => Json::String(alias_id(&text).to_string()),
             Json::Array(items) => Json::Array(
                 items
                     .into_iter()
                     .map(|item| match item {
-                        Json::String(_) => self.renamed(item),
+                        Json::String(_) => self.replace_aliases(item),
                         other => other,
                     })
                     .collect(),
@@ -351,7 +355,11 @@ impl Reader<'_> {
 const NAME_KINDS: &str = "a name is a string";
 
 /// Adds the marks of an orphan to metadata.
-pub(in crate::projects) fn marked(metadata: Option<Value>, unknown_type: bool, properties: &[PropertyId]) -> Value {
+pub(in crate::projects) fn with_orphan_marks(
+    metadata: Option<Value>,
+    unknown_type: bool,
+    properties: &[PropertyId],
+) -> Value {
     let mut members = match metadata {
         Some(Value::Object(members)) => Arc::unwrap_or_clone(members),
         _ => BTreeMap::new(),

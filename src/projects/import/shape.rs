@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::ImportError;
 
 /// Node of a document with the links that the node declares.
-pub(super) struct Found {
+pub(super) struct NodeEntry {
     /// Path in the document, for messages.
     pub(super) path: String,
     pub(super) id: NodeId,
@@ -25,7 +25,7 @@ pub(super) struct Found {
 
 /// Graph as a list of nodes with separate edges.
 pub(super) struct Shape {
-    pub(super) nodes: Vec<Found>,
+    pub(super) nodes: Vec<NodeEntry>,
     /// Edges from parent to child, each with its path.
     pub(super) edges: Vec<(String, NodeId, NodeId)>,
 }
@@ -79,7 +79,7 @@ pub(super) fn read(mut graph: Map<String, Json>, at: &str, limits: &Limits) -> R
 }
 
 /// Checks the limit on nodes while nodes are read, so that a document far beyond the limit is not read to its end.
-fn count(nodes: &[Found], path: &str, limits: &Limits) -> Result<(), ImportError> {
+fn count(nodes: &[NodeEntry], path: &str, limits: &Limits) -> Result<(), ImportError> {
     let (max, found) = (limits.nodes_max, nodes.len() + 1);
     if found > max {
         return Err(ImportError::limit(
@@ -94,9 +94,9 @@ fn count(nodes: &[Found], path: &str, limits: &Limits) -> Result<(), ImportError
     Ok(())
 }
 
-fn read_tree(roots: Vec<Json>, at: &str, limits: &Limits) -> Result<Vec<Found>, ImportError> {
+fn read_tree(roots: Vec<Json>, at: &str, limits: &Limits) -> Result<Vec<NodeEntry>, ImportError> {
     type Level = (String, Option<NodeId>, std::iter::Enumerate<std::vec::IntoIter<Json>>);
-    let mut nodes: Vec<Found> = Vec::new();
+    let mut nodes: Vec<NodeEntry> = Vec::new();
     let mut levels: Vec<Level> = vec![(format!("{at}roots"), None, roots.into_iter().enumerate())];
     while let Some((list, parent, items)) = levels.last_mut() {
         let Some((index, item)) = items.next() else {
@@ -131,7 +131,7 @@ fn read_tree(roots: Vec<Json>, at: &str, limits: &Limits) -> Result<Vec<Found>, 
 fn read_flat(
     placed: impl Iterator<Item = (String, Option<String>, Json)>,
     limits: &Limits,
-) -> Result<Vec<Found>, ImportError> {
+) -> Result<Vec<NodeEntry>, ImportError> {
     let mut nodes = Vec::new();
     for (path, key, node) in placed {
         count(&nodes, &path, limits)?;
@@ -147,7 +147,7 @@ fn read_flat(
 }
 
 /// Reads a node's own fields, and its list of children unparsed.
-fn read_node(path: String, key: Option<String>, node: Json) -> Result<(Found, Vec<Json>), ImportError> {
+fn read_node(path: String, key: Option<String>, node: Json) -> Result<(NodeEntry, Vec<Json>), ImportError> {
     let Json::Object(mut fields) = node else {
         return Err(ImportError::invalid(path, "a node is an object"));
     };
@@ -169,7 +169,7 @@ fn read_node(path: String, key: Option<String>, node: Json) -> Result<(Found, Ve
         }
     };
     Ok((
-        Found {
+        NodeEntry {
             path,
             id,
             alias,
