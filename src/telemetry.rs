@@ -51,10 +51,10 @@ pub enum InitError {
 pub fn init(log: &Log) -> Result<FlushOnDrop, InitError> {
     let terminal = stderr().is_terminal();
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let shape = Shape::of(log.format, terminal, no_colour);
+    let line_format = LineFormat::of(log.format, terminal, no_colour);
     let filter = filter(&log.level)?;
     let lines = Lines::start(stderr(), log.waiting_bytes_max)?;
-    subscriber(filter, shape, lines.clone()).try_init()?;
+    subscriber(filter, line_format, lines.clone()).try_init()?;
     // The default hook writes to standard error itself and would block on a reader that has stopped reading.
     std::panic::set_hook(Box::new(log_panic));
     Ok(FlushOnDrop(lines))
@@ -77,7 +77,7 @@ fn log_panic(info: &PanicHookInfo<'_>) {
 /// Libraries that are silent unless `log.level` names them. They log payloads, and write a line at ERROR for packets
 /// that any client can send at any rate. Contents of clients do not belong into the log, and no client may fill the
 /// log.
-const TALKATIVE: [&str; 2] = ["engineioxide", "socketioxide"];
+const SILENCED_LIBRARIES: [&str; 2] = ["engineioxide", "socketioxide"];
 
 /// Parses a filter such as `info` or `warn,talus_hub=debug`, in the syntax of [`EnvFilter`] with one exception: a word
 /// without `=` must be a level. `EnvFilter` takes any other word for a module, so that `inof` would disable nearly all
@@ -99,7 +99,10 @@ pub fn filter(level: &str) -> Result<EnvFilter, FilterError> {
         EnvFilter::builder().parse(directive).map_err(|_| wrong(directive))?;
     }
     let mut filter = EnvFilter::builder().parse(level).map_err(|_| wrong(level))?;
-    for library in TALKATIVE.into_iter().filter(|library| !level.contains(library)) {
+    for library in SILENCED_LIBRARIES
+        .into_iter()
+        .filter(|library| !level.contains(library))
+    {
         filter = filter.add_directive(format!("{library}=off").parse().map_err(|_| wrong(level))?);
     }
     Ok(filter)
@@ -107,12 +110,12 @@ pub fn filter(level: &str) -> Result<EnvFilter, FilterError> {
 
 /// Format of a log line, resolved for the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
+enum LineFormat {
     Text { colour: bool },
     Json,
 }
 
-impl Shape {
+impl LineFormat {
     fn of(format: LogFormat, terminal: bool, no_colour: bool) -> Self {
         match format {
             LogFormat::Auto if !terminal => Self::Json,
@@ -124,7 +127,7 @@ impl Shape {
     }
 }
 
-fn subscriber<W>(filter: EnvFilter, shape: Shape, writer: W) -> Box<dyn Subscriber + Send + Sync>
+fn subscriber<W>(filter: EnvFilter, line_format: LineFormat, writer: W) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -133,10 +136,10 @@ where
         .with_env_filter(filter)
         .with_writer(writer)
         .log_internal_errors(false);
-    match shape {
-        Shape::Text { colour } => Box::new(builder.with_ansi(colour).finish()),
+    match line_format {
+        LineFormat::Text { colour } => Box::new(builder.with_ansi(colour).finish()),
         // The list of spans includes the current span and the fields of outer spans (the trace id).
-        Shape::Json => Box::new(
+        LineFormat::Json => Box::new(
             builder
                 .json()
                 .flatten_event(true)
@@ -157,9 +160,9 @@ mod tests {
 
     /// Returns the text that is written to a real file while `log` runs under a subscriber with the given filter and
     /// format.
-    fn written(level: &str, shape: Shape, log: impl FnOnce()) -> String {
+    fn written(level: &str, line_format: LineFormat, log: impl FnOnce()) -> String {
         let file: Arc<File> = Arc::new(tempfile::tempfile().expect("a temporary file"));
-        let subscriber = subscriber(filter(level).expect("a valid filter"), shape, Arc::clone(&file));
+        let subscriber = subscriber(filter(level).expect("a valid filter"), line_format, Arc::clone(&file));
         tracing::subscriber::with_default(subscriber, log);
         let mut text = String::new();
         (&*file).rewind().expect("a file can be rewound");
@@ -169,23 +172,34 @@ mod tests {
 
     #[test]
     fn log_format_auto_depends_on_terminal() {
-        let shapes = |format| [Shape::of(format, true, false), Shape::of(format, false, false)];
-        assert_eq!(shapes(LogFormat::Auto), [Shape::Text { colour: true }, Shape::Json]);
+        let shapes = |format| {
+            [
+                LineFormat::of(format, true, false),
+                LineFormat::of(format, false, false),
+            ]
+        };
+        assert_eq!(
+            shapes(LogFormat::Auto),
+            [LineFormat::Text { colour: true }, LineFormat::Json]
+        );
         assert_eq!(
             shapes(LogFormat::Text),
-            [Shape::Text { colour: true }, Shape::Text { colour: false }]
+            [LineFormat::Text { colour: true }, LineFormat::Text { colour: false }]
         );
-        assert_eq!(shapes(LogFormat::Json), [Shape::Json, Shape::Json]);
+        assert_eq!(shapes(LogFormat::Json), [LineFormat::Json, LineFormat::Json]);
     }
 
     #[test]
     fn log_colour_respects_no_color() {
-        assert_eq!(Shape::of(LogFormat::Auto, true, true), Shape::Text { colour: false });
+        assert_eq!(
+            LineFormat::of(LogFormat::Auto, true, true),
+            LineFormat::Text { colour: false }
+        );
     }
 
     #[test]
     fn json_line_has_event_and_span_fields() {
-        let text = written("info", Shape::Json, || {
+        let text = written("info", LineFormat::Json, || {
             let _outer = tracing::info_span!("request", trace_id = "t1").entered();
             let _inner = tracing::info_span!("command", kind = "CreateNode").entered();
             tracing::info!(nodes = 3, "applied");
@@ -201,7 +215,11 @@ mod tests {
 
     #[test]
     fn text_line_has_escape_codes_only_with_colour() {
-        let text = |colour| written("info", Shape::Text { colour }, || tracing::info!(nodes = 3, "applied"));
+        let text = |colour| {
+            written("info", LineFormat::Text { colour }, || {
+                tracing::info!(nodes = 3, "applied");
+            })
+        };
         assert!(
             text(false).contains("applied nodes=3") && !text(false).contains('\u{1b}'),
             "{:?}",
@@ -216,9 +234,9 @@ mod tests {
             tracing::debug!(target: "talus_hub::hub", "ours");
             tracing::debug!(target: "hyper::client", "theirs");
         };
-        let text = written("warn,talus_hub=debug", Shape::Json, log);
+        let text = written("warn,talus_hub=debug", LineFormat::Json, log);
         assert!(text.contains("ours") && !text.contains("theirs"), "{text}");
-        assert_eq!(written("off", Shape::Json, log), "");
+        assert_eq!(written("off", LineFormat::Json, log), "");
     }
 
     /// P9: no client can fill the log.
@@ -230,14 +248,14 @@ mod tests {
             tracing::debug!(target: "talus_hub::hub", "ours");
         };
         for level in ["debug", "warn,talus_hub=debug"] {
-            let text = written(level, Shape::Json, log);
+            let text = written(level, LineFormat::Json, log);
             assert!(
                 text.contains("ours") && !text.contains("a notice") && !text.contains("a payload"),
                 "{text}"
             );
         }
-        assert!(written("warn,socketioxide=error", Shape::Json, log).contains("a notice"));
-        assert!(written("debug,engineioxide=debug", Shape::Json, log).contains("a payload"));
+        assert!(written("warn,socketioxide=error", LineFormat::Json, log).contains("a notice"));
+        assert!(written("debug,engineioxide=debug", LineFormat::Json, log).contains("a payload"));
     }
 
     #[test]
