@@ -29,13 +29,13 @@ use crate::{
     budget::ByteBudget,
     config::{self, Config, Storage},
     http::{
-        AppState, Compression, Held, Reading,
+        AppContext, AppState, Compression, Reading,
         access::Access,
         layers::{check_draining, with_layers},
         pages::check_readable,
         routes,
     },
-    listener::{self, Doors, Listener, Timeouts, descriptors::Caps},
+    listener::{self, ConnectionLimits, Listener, Timeouts, descriptors::Caps},
     metrics::Metrics,
     ops,
     projects::ProjectStore,
@@ -75,8 +75,8 @@ pub enum StartError {
     Log(#[from] LogError),
 }
 
-/// Connections between a hub and the process that runs the hub.
-pub struct Surroundings {
+/// Hooks of the process that runs the hub.
+pub struct ProcessHooks {
     /// Number of log lines that were lost, exported as a metric.
     pub lost_lines: LostLines,
     /// Called once after a disk failure that makes the state in memory untrustworthy. The hub writes nothing after the
@@ -84,7 +84,7 @@ pub struct Surroundings {
     pub on_fatal: OnFatal,
 }
 
-impl Default for Surroundings {
+impl Default for ProcessHooks {
     fn default() -> Self {
         Self {
             lost_lines: LostLines::default(),
@@ -110,15 +110,15 @@ impl App {
     /// # Errors
     /// Returns the first part that cannot be opened, as one line for the operator.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_in(config, Surroundings::default()).await
+        Self::start_in(config, ProcessHooks::default()).await
     }
 
-    /// Starts as [`Self::start`] does, with the connections to a surrounding process.
+    /// Starts as [`Self::start`] does, with the hooks of the surrounding process.
     ///
     /// # Errors
     /// Returns the same errors as [`Self::start`].
-    pub async fn start_in(config: Config, surroundings: Surroundings) -> Result<Self, StartError> {
-        let Surroundings { lost_lines, on_fatal } = surroundings;
+    pub async fn start_in(config: Config, hooks: ProcessHooks) -> Result<Self, StartError> {
+        let ProcessHooks { lost_lines, on_fatal } = hooks;
         let config = Arc::new(config);
         let templates = Arc::new(TemplateStore::with_settings(template_settings(&config.templates)));
         templates
@@ -139,7 +139,7 @@ impl App {
             Box::new(collector::StatsCollector::new(stats, lost_lines)),
             Box::new(collector::ReadingCollector(reading.clone())),
         ]);
-        let state = AppState::new(Held {
+        let state = AppState::new(AppContext {
             hub,
             limits: Arc::new(limits),
             templates,
@@ -154,13 +154,10 @@ impl App {
             config,
             metrics,
         });
-        tokio::spawn(observe_recoveries(
-            state.hub.supervision_events(),
-            state.metrics.clone(),
-        ));
+        tokio::spawn(record_recoveries(state.hub.supervision_events(), state.metrics.clone()));
         let (host, port) = (&state.config.server.host, state.config.server.port);
         let (listener, address) = listen("server.host, server.port", &format_address(host, port)).await?;
-        let ops = listen_to_operators(&state.config.ops.listen).await?;
+        let ops = bind_ops_listener(&state.config.ops.listen).await?;
         let (router, sockets) = router(&state, address.port());
         Ok(Self {
             listener,
@@ -208,8 +205,8 @@ impl App {
         let listener = Listener::new(
             listener,
             connections.clone(),
-            doors(&state.config, caps.clients),
-            settings("clients", &state),
+            connection_limits(&state.config, caps.clients),
+            listener_settings("clients", &state),
         );
         let server = tokio::spawn(listener::serve(listener, router, closing.clone()));
         if let Some((listener, _)) = ops {
@@ -223,8 +220,8 @@ impl App {
             let listener = Listener::new(
                 listener,
                 connections.clone(),
-                doors(&state.config, caps.operators),
-                settings("operators", &state),
+                connection_limits(&state.config, caps.operators),
+                listener_settings("operators", &state),
             );
             tokio::spawn(listener::serve(listener, routes, connections.clone()));
         }
@@ -251,9 +248,9 @@ impl App {
     }
 }
 
-fn doors(config: &Config, connections_max: usize) -> Doors {
+fn connection_limits(config: &Config, connections_max: usize) -> ConnectionLimits {
     let server = &config.server;
-    Doors::new(
+    ConnectionLimits::new(
         Gate::new(connections_max),
         server.connections_per_address_max,
         server.trusted_networks(),
@@ -261,7 +258,7 @@ fn doors(config: &Config, connections_max: usize) -> Doors {
 }
 
 /// Builds the settings that all connections of one listener share.
-fn settings(name: &'static str, state: &AppState) -> listener::Settings {
+fn listener_settings(name: &'static str, state: &AppState) -> listener::Settings {
     let (server, realtime) = (&state.config.server, &state.config.realtime);
     listener::Settings {
         name,
@@ -298,7 +295,7 @@ fn open_log(config: &Config, on_fatal: OnFatal) -> Result<(Arc<dyn EventLog>, Op
 /// Connections that may wait to be accepted. When all clients connect at once, a connection beyond the limit is retried
 /// by its client's kernel after 1 s, 2 s and 4 s. The number is the default of Linux (`net.core.somaxconn`); the kernel
 /// applies its own limit if that is lower.
-const BACKLOG: i32 = 4_096;
+const ACCEPT_BACKLOG: i32 = 4_096;
 
 /// Formats a host and a port as one address, with an IPv6 address in brackets.
 fn format_address(host: &str, port: u16) -> String {
@@ -310,7 +307,7 @@ fn format_address(host: &str, port: u16) -> String {
 }
 
 /// Records the time from each session's failure to its recovery.
-async fn observe_recoveries(mut events: broadcast::Receiver<Arc<SupervisionEvent>>, metrics: Metrics) {
+async fn record_recoveries(mut events: broadcast::Receiver<Arc<SupervisionEvent>>, metrics: Metrics) {
     loop {
         match events.recv().await {
             Ok(event) => {
@@ -332,20 +329,20 @@ async fn writer_ended(sqlite: Option<&SqliteLog>) {
 }
 
 /// Default address of the operators' listener.
-const OPS_ADDRESS: &str = "127.0.0.1:5001";
+const OPS_ADDRESS_DEFAULT: &str = "127.0.0.1:5001";
 
 /// Address for the operators' listener while the default address is taken by another hub.
-const OPS_ADDRESS_FREE: &str = "127.0.0.1:0";
+const OPS_ADDRESS_ANY_PORT: &str = "127.0.0.1:0";
 
 /// Binds the operators' listener as `ops.listen` says. An address named by the configuration has to be free. A taken
 /// default address does not keep a second hub from starting: the system chooses another port.
-async fn listen_to_operators(address: &str) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
+async fn bind_ops_listener(address: &str) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
     match address {
         "" => Ok(None),
-        "auto" => match listen("ops.listen", OPS_ADDRESS).await {
+        "auto" => match listen("ops.listen", OPS_ADDRESS_DEFAULT).await {
             Err(StartError::Listen { error, .. }) if error.kind() == io::ErrorKind::AddrInUse => {
-                let listening = listen("ops.listen", OPS_ADDRESS_FREE).await?;
-                tracing::warn!(taken = OPS_ADDRESS, instead = %listening.1, "the default address for operators is taken");
+                let listening = listen("ops.listen", OPS_ADDRESS_ANY_PORT).await?;
+                tracing::warn!(taken = OPS_ADDRESS_DEFAULT, instead = %listening.1, "the default address for operators is taken");
                 Ok(Some(listening))
             }
             listening => listening.map(Some),
@@ -362,7 +359,7 @@ async fn listen(key: &'static str, address: &str) -> Result<(TcpListener, Socket
     };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     // The runtime has already called `listen` with a quarter of this backlog. A second call replaces the number.
-    SockRef::from(&listener).listen(BACKLOG).map_err(failed)?;
+    SockRef::from(&listener).listen(ACCEPT_BACKLOG).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
 }

@@ -97,7 +97,7 @@ impl Flags {
             flag(
                 "--log-format",
                 "log.format",
-                self.log_format.map(|format| format.word().to_owned()),
+                self.log_format.map(|format| format.as_str().to_owned()),
             ),
         ];
         Sources {

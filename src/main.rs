@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use talus_hub::app::{App, ServeError, StartError, Surroundings};
+use talus_hub::app::{App, ProcessHooks, ServeError, StartError};
 use talus_hub::cli::{Cli, Command, ConfigCommand};
 use talus_hub::config::{Config, LoadError};
 use talus_hub::exit::Exit;
@@ -22,19 +22,19 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let config = match Config::load(&cli.flags.sources()) {
         Ok(config) => config,
-        Err(error) => return refuse(&error),
+        Err(error) => return report_faults(&error),
     };
     match cli.command.unwrap_or(Command::Run) {
         Command::Run => serve(config),
         Command::Config(ConfigCommand::Print) => match config.to_toml() {
-            Ok(toml) => say(&toml),
-            Err(error) => fail(&error.to_string()),
+            Ok(toml) => print_stdout(&toml),
+            Err(error) => exit_internal(&error.to_string()),
         },
-        Command::Config(ConfigCommand::Check) => say("configuration is valid\n"),
+        Command::Config(ConfigCommand::Check) => print_stdout("configuration is valid\n"),
         Command::Verify { file } => verify(&config.data.dir, file.as_deref()),
         Command::Restore { file } => restore(&config.data.dir, &file),
         Command::Backup { file } => match storage::backup(&config.data.dir, &file) {
-            Ok(()) => say(&format!("backed up to {}\n", file.display())),
+            Ok(()) => print_stdout(&format!("backed up to {}\n", file.display())),
             Err(error) => {
                 complain(&format!("error: {error}"));
                 Exit::DataDirectoryUnusable.into()
@@ -55,7 +55,7 @@ fn verify(dir: &std::path::Path, file: Option<&std::path::Path>) -> ExitCode {
             sessions,
             commands,
             findings,
-        }) if findings.is_empty() => say(&format!("{sessions} sessions with {commands} commands are sound\n")),
+        }) if findings.is_empty() => print_stdout(&format!("{sessions} sessions with {commands} commands are sound\n")),
         Ok(storage::Verified { sessions, findings, .. }) => {
             for finding in &findings {
                 complain(&format!("error: {finding}"));
@@ -78,7 +78,7 @@ fn restore(dir: &std::path::Path, file: &std::path::Path) -> ExitCode {
                 format!("the database before it is kept as {}\n", path.display())
             });
             let storage::Restored { sessions, commands, .. } = restored;
-            say(&format!(
+            print_stdout(&format!(
                 "restored {sessions} sessions with {commands} commands, each in a new epoch, from {}\n{kept}",
                 file.display()
             ))
@@ -106,7 +106,7 @@ fn progress() -> impl Fn(usize, usize) {
 fn serve(config: Config) -> ExitCode {
     let log = match telemetry::init(&config.log) {
         Ok(log) => log,
-        Err(error) => return fail(&error.to_string()),
+        Err(error) => return exit_internal(&error.to_string()),
     };
     descriptors::raise_limit();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -115,7 +115,7 @@ fn serve(config: Config) -> ExitCode {
     }
     let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("the runtime cannot start: {error}")),
+        Err(error) => return exit_internal(&format!("the runtime cannot start: {error}")),
     };
     let exit = runtime.block_on(run(config, log.lost()));
     // Blocking file reads may still run; no task waits for their results.
@@ -125,22 +125,22 @@ fn serve(config: Config) -> ExitCode {
 
 async fn run(config: Config, lost_lines: LostLines) -> Exit {
     // Comes first: a process that reads the line "listening" may send a signal at once.
-    let stop = signal::asked_to_stop();
-    signal::survive_file_limits();
+    let stop = signal::stop_signal();
+    signal::handle_file_size_signal();
     let data_dir = config.data.dir.display().to_string();
-    let surroundings = Surroundings {
+    let hooks = ProcessHooks {
         lost_lines,
         on_fatal: Box::new(end_process),
     };
-    let app = match App::start_in(config, surroundings).await {
+    let app = match App::start_in(config, hooks).await {
         Ok(app) => app,
-        Err(error) => return start_failed(&error),
+        Err(error) => return start_error_exit(&error),
     };
-    let (url, page) = (format!("http://{}", app.address()), reachable(app.address()));
+    let (url, page) = (format!("http://{}", app.address()), browser_address(app.address()));
     let operators = app.ops_address().map_or_else(String::new, |address| {
         format!("operators at http://{address}/ops/actors\n")
     });
-    say(&format!(
+    print_stdout(&format!(
         "talus-hub listening on {url}\ndata in {data_dir}\n{operators}open http://{page}/\n"
     ));
     tracing::info!(address = %app.address(), "listening");
@@ -165,7 +165,7 @@ fn end_process(reason: &str) {
 
 /// Returns an address that a browser on this machine can connect to. An unspecified address (all interfaces) is
 /// replaced by the loopback address.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+fn browser_address(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
@@ -175,7 +175,7 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-fn start_failed(error: &StartError) -> Exit {
+fn start_error_exit(error: &StartError) -> Exit {
     complain(&format!("error: {error}"));
     match error {
         StartError::Listen { .. } => Exit::CannotListen,
@@ -186,23 +186,25 @@ fn start_failed(error: &StartError) -> Exit {
 }
 
 /// Reports each fault of the configuration on its own line.
-fn refuse(error: &LoadError) -> ExitCode {
+fn report_faults(error: &LoadError) -> ExitCode {
     for fault in &error.faults {
         complain(&format!("error: {fault}"));
     }
     Exit::Configuration.into()
 }
 
-fn fail(message: &str) -> ExitCode {
+fn exit_internal(message: &str) -> ExitCode {
     complain(&format!("error: {message}"));
     Exit::Internal.into()
 }
 
 /// Writes to standard output. A closed pipe (`| head`) is no failure.
-fn say(text: &str) -> ExitCode {
+fn print_stdout(text: &str) -> ExitCode {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&format!("cannot write: {error}")),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            exit_internal(&format!("cannot write: {error}"))
+        }
         Ok(()) | Err(_) => Exit::Ok.into(),
     }
 }

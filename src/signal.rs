@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 ///
 /// # Panics
 /// Panics outside of a runtime.
-pub fn asked_to_stop() -> impl Future<Output = ()> + Send + 'static {
+pub fn stop_signal() -> impl Future<Output = ()> + Send + 'static {
     let (terminate, interrupt, hang_up) = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
@@ -37,7 +37,7 @@ const SIGXFSZ: i32 = 25;
 ///
 /// # Panics
 /// Panics outside of a runtime.
-pub fn survive_file_limits() {
+pub fn handle_file_size_signal() {
     // The handler stays installed after its listener is dropped.
     if let Err(error) = signal(SignalKind::from_raw(SIGXFSZ)) {
         tracing::warn!(%error, "SIGXFSZ cannot be handled; a file size limit would end the process");

@@ -13,11 +13,11 @@ use crate::{http::AppState, socket::Sockets};
 /// Time for which transports stay open after the sockets were notified, so that the last packets are delivered, and
 /// time for which transports may take to close. A live client fetches its packets within a few round trips, by polling
 /// also.
-const FLUSH: Duration = Duration::from_millis(300);
+const FLUSH_TIME: Duration = Duration::from_millis(300);
 
 /// Minimum time for closing after the drain has used up the grace. Connections that are left then are only cut, which
 /// takes no time.
-const CLOSE_AT_LEAST: Duration = Duration::from_secs(1);
+const CLOSE_TIME_MIN: Duration = Duration::from_secs(1);
 
 /// Reason why serving did not end in order. Acknowledged commands are kept in each case.
 #[derive(Debug, thiserror::Error)]
@@ -48,11 +48,11 @@ pub(super) async fn shut_down(
 ) -> Result<(), ServeError> {
     let grace = state.config.server.shutdown_grace();
     let deadline = Instant::now() + grace;
-    let flush = FLUSH.min(grace);
+    let flush = FLUSH_TIME.min(grace);
     tracing::info!(grace_ms = grace.as_millis(), "draining");
-    let told = state.hub.stats().members.get() > 0;
+    let had_members = state.hub.stats().members.get() > 0;
     let drained = timeout_at(deadline, state.hub.drain()).await.is_ok();
-    if told {
+    if had_members {
         tokio::time::sleep(flush).await;
     }
     // Closing the listener comes before closing the namespace: a client that reconnects to a closed namespace would get
@@ -64,8 +64,8 @@ pub(super) async fn shut_down(
     let mut closed = tokio::time::timeout(flush, &mut server).await.is_ok();
     connections.cancel();
     if !closed {
-        let at_last = deadline.max(Instant::now() + CLOSE_AT_LEAST);
-        closed = timeout_at(at_last, server).await.is_ok();
+        let close_deadline = deadline.max(Instant::now() + CLOSE_TIME_MIN);
+        closed = timeout_at(close_deadline, server).await.is_ok();
     }
     if drained && closed {
         tracing::info!("stopped");

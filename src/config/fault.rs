@@ -49,24 +49,24 @@ pub enum Fault {
         reason: String,
     },
     /// The key does not exist; most often it is misspelt.
-    #[error("unknown key `{key}` ({origin}): {known}")]
+    #[error("unknown key `{key}` ({source_name}): {known}")]
     UnknownKey {
         /// Key with its section, as in `server.prot`.
         key: String,
         /// File, variable or flag that sets the key.
-        origin: String,
+        source_name: String,
         /// Keys or sections that exist.
         known: String,
     },
     /// The value has the wrong type or is outside its range.
-    #[error("`{key}` = {value} ({origin}): {allowed}")]
+    #[error("`{key}` = {value} ({source_name}): {allowed}")]
     BadValue {
         /// Key with its section.
         key: String,
         /// Value in the notation of a file.
         value: String,
         /// File, variable or flag that sets the value.
-        origin: String,
+        source_name: String,
         /// Allowed values.
         allowed: String,
     },

@@ -113,22 +113,22 @@ impl Layer {
         layer
     }
 
-    fn set_section(&mut self, section: &str, value: Value, origin: &str, schema: &Schema) {
+    fn set_section(&mut self, section: &str, value: Value, source_name: &str, schema: &Schema) {
         match value.kind {
             ValueKind::Table(keys) if schema.has_section(section) => {
                 for (name, value) in keys.into_iter().collect::<BTreeMap<_, _>>() {
                     let key = format!("{section}.{name}");
-                    self.set(&key, schema.accept(&key, &value.kind, origin), origin);
+                    self.set(&key, schema.accept(&key, &value.kind, source_name), source_name);
                 }
             }
-            kind => self.set(section, schema.accept(section, &kind, origin), origin),
+            kind => self.set(section, schema.accept(section, &kind, source_name), source_name),
         }
     }
 
-    fn set(&mut self, key: &str, setting: Result<Setting, Fault>, origin: &str) {
+    fn set(&mut self, key: &str, setting: Result<Setting, Fault>, source_name: &str) {
         match setting {
             Ok(setting) => {
-                self.values.insert(key.to_owned(), setting.into_value(origin));
+                self.values.insert(key.to_owned(), setting.into_value(source_name));
             }
             Err(fault) => self.faults.push(fault),
         }

@@ -113,7 +113,10 @@ fn check_text(key: &str, text: &str) -> Result<(), String> {
 }
 
 fn log_formats() -> String {
-    let words: Vec<&str> = LogFormat::value_variants().iter().map(|format| format.word()).collect();
+    let words: Vec<&str> = LogFormat::value_variants()
+        .iter()
+        .map(|format| format.as_str())
+        .collect();
     words.join(", ")
 }
 

@@ -42,14 +42,14 @@ impl Schema {
     }
 
     /// Checks the value of `key` from a file: the key exists, and the value has its type and is in its range.
-    pub(super) fn accept(&self, key: &str, kind: &ValueKind, origin: &str) -> Result<Setting, Fault> {
-        let default = self.default_of(key, &describe(kind), origin)?;
+    pub(super) fn accept(&self, key: &str, kind: &ValueKind, source_name: &str) -> Result<Setting, Fault> {
+        let default = self.default_of(key, &describe(kind), source_name)?;
         match Setting::from_kind(kind) {
-            Some(setting) if setting.is_like(default) => checked(key, setting, origin),
+            Some(setting) if setting.has_same_type(default) => checked(key, setting, source_name),
             _ => Err(bad_value(
                 key,
                 describe(kind),
-                origin,
+                source_name,
                 format!("must be {}", default.kind()),
             )),
         }
@@ -57,38 +57,38 @@ impl Schema {
 
     /// Parses the value of `key` from a variable or flag: the key exists, and `text` parses as its type and is in its
     /// range.
-    pub(super) fn read(&self, key: &str, text: &str, origin: &str) -> Result<Setting, Fault> {
-        let default = self.default_of(key, &format!("{text:?}"), origin)?;
-        match default.read_alike(text) {
-            Some(setting) => checked(key, setting, origin),
+    pub(super) fn read(&self, key: &str, text: &str, source_name: &str) -> Result<Setting, Fault> {
+        let default = self.default_of(key, &format!("{text:?}"), source_name)?;
+        match default.parse_like(text) {
+            Some(setting) => checked(key, setting, source_name),
             None => Err(bad_value(
                 key,
                 format!("{text:?}"),
-                origin,
+                source_name,
                 format!("must be {}", default.kind()),
             )),
         }
     }
 
-    fn default_of(&self, key: &str, value: &str, origin: &str) -> Result<&Setting, Fault> {
+    fn default_of(&self, key: &str, value: &str, source_name: &str) -> Result<&Setting, Fault> {
         let (section, name) = key.split_once('.').unwrap_or((key, ""));
         match self.sections.get(section) {
             Some(_) if name.is_empty() => Err(bad_value(
                 key,
                 value.to_owned(),
-                origin,
+                source_name,
                 "is a section, not a key".to_owned(),
             )),
             Some(keys) => keys
                 .get(name)
-                .ok_or_else(|| unknown(key, origin, format!("[{section}] has {}", list(keys)))),
-            None => Err(unknown(key, origin, self.about_sections(origin))),
+                .ok_or_else(|| unknown(key, source_name, format!("[{section}] has {}", list(keys)))),
+            None => Err(unknown(key, source_name, self.about_sections(source_name))),
         }
     }
 
-    fn about_sections(&self, origin: &str) -> String {
+    fn about_sections(&self, source_name: &str) -> String {
         let sections = format!("the sections are {}", list(&self.sections));
-        if origin.starts_with(ENVIRONMENT_PREFIX) {
+        if source_name.starts_with(ENVIRONMENT_PREFIX) {
             return format!("{sections}; two underscores stand between section and key");
         }
         sections
@@ -104,10 +104,10 @@ fn settings(section: &ValueKind) -> BTreeMap<String, Setting> {
         .collect()
 }
 
-fn checked(key: &str, setting: Setting, origin: &str) -> Result<Setting, Fault> {
+fn checked(key: &str, setting: Setting, source_name: &str) -> Result<Setting, Fault> {
     match rules::check(key, &setting) {
         Ok(()) => Ok(setting),
-        Err(allowed) => Err(bad_value(key, setting.to_string(), origin, allowed)),
+        Err(allowed) => Err(bad_value(key, setting.to_string(), source_name, allowed)),
     }
 }
 
@@ -115,19 +115,19 @@ fn list<T>(names: &BTreeMap<String, T>) -> String {
     names.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
-fn unknown(key: &str, origin: &str, known: String) -> Fault {
+fn unknown(key: &str, source_name: &str, known: String) -> Fault {
     Fault::UnknownKey {
         key: key.escape_debug().to_string(),
-        origin: origin.to_owned(),
+        source_name: source_name.to_owned(),
         known,
     }
 }
 
-fn bad_value(key: &str, value: String, origin: &str, allowed: String) -> Fault {
+fn bad_value(key: &str, value: String, source_name: &str, allowed: String) -> Fault {
     Fault::BadValue {
         key: key.to_owned(),
         value,
-        origin: origin.to_owned(),
+        source_name: source_name.to_owned(),
         allowed,
     }
 }

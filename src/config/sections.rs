@@ -112,7 +112,7 @@ pub enum Storage {
 impl Storage {
     /// Returns the word for the variant in a file, a variable or a flag.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Sqlite => "sqlite",
             Self::Memory => "memory",
@@ -445,7 +445,7 @@ pub enum LogFormat {
 impl LogFormat {
     /// Returns the word for the variant in a file, a variable or a flag.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Auto => "auto",
             Self::Text => "text",

@@ -34,7 +34,7 @@ impl Setting {
     }
 
     /// Parses `text` as the type of `self`. A list is separated by commas; blanks around its items are dropped.
-    pub(super) fn read_alike(&self, text: &str) -> Option<Self> {
+    pub(super) fn parse_like(&self, text: &str) -> Option<Self> {
         match self {
             Self::Boolean(_) => text.parse().ok().map(Self::Boolean),
             Self::Integer(_) => text.parse().ok().map(Self::Integer),
@@ -45,7 +45,7 @@ impl Setting {
     }
 
     /// Returns true if both values have the same type.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
+    pub(super) fn has_same_type(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 
@@ -60,13 +60,13 @@ impl Setting {
     }
 
     /// Converts to a value of the layering library, which records the source of the value.
-    pub(super) fn into_value(self, origin: &str) -> Value {
-        let origin = origin.to_owned();
+    pub(super) fn into_value(self, source_name: &str) -> Value {
+        let source_name = source_name.to_owned();
         match self {
-            Self::Boolean(value) => Value::new(Some(&origin), value),
-            Self::Integer(value) => Value::new(Some(&origin), value),
-            Self::Text(value) => Value::new(Some(&origin), value),
-            Self::List(items) => Value::new(Some(&origin), items),
+            Self::Boolean(value) => Value::new(Some(&source_name), value),
+            Self::Integer(value) => Value::new(Some(&source_name), value),
+            Self::Text(value) => Value::new(Some(&source_name), value),
+            Self::List(items) => Value::new(Some(&source_name), items),
         }
     }
 }

@@ -21,7 +21,7 @@ use tower::{Layer, Service};
 use url::Host;
 
 use super::{
-    ApiError,
+    ErrorResponse,
     web_origin::{Authority, WebOrigin},
 };
 use crate::{
@@ -264,7 +264,7 @@ where
             code = failure.code,
             "a request was refused because of its host or origin"
         );
-        let mut response = ApiError(failure).into_response();
+        let mut response = ErrorResponse(failure).into_response();
         // The answer depends on the origin, as CORS requires it to be stated.
         response
             .headers_mut()

@@ -14,7 +14,7 @@ use talus_actors::domain::{
     ids::{ClientId, IdError, SessionId},
 };
 
-use super::{ApiError, AppState};
+use super::{AppState, ErrorResponse};
 use crate::wire::{error::Failure, request::read};
 
 /// Header in which a client without a socket sends its client id.
@@ -24,9 +24,9 @@ pub(super) const CLIENT_ID_HEADER: &str = "x-client-id";
 pub(crate) struct JsonText(pub(crate) String);
 
 impl FromRequest<AppState> for JsonText {
-    type Rejection = ApiError;
+    type Rejection = ErrorResponse;
 
-    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ErrorResponse> {
         let bytes = JsonBytes::from_request(request, state).await?.0;
         let text = String::from_utf8(bytes.into());
         Ok(Self(text.map_err(|_| {
@@ -39,9 +39,9 @@ impl FromRequest<AppState> for JsonText {
 pub(super) struct GraphBytes(pub(super) Bytes);
 
 impl FromRequest<AppState> for GraphBytes {
-    type Rejection = ApiError;
+    type Rejection = ErrorResponse;
 
-    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ErrorResponse> {
         check_encoding(&request)?;
         check_media_type(&request)?;
         let max = ("graph_bytes_max", state.config.limits.graph_bytes_max);
@@ -53,9 +53,9 @@ impl FromRequest<AppState> for GraphBytes {
 struct JsonBytes(Bytes);
 
 impl FromRequest<AppState> for JsonBytes {
-    type Rejection = ApiError;
+    type Rejection = ErrorResponse;
 
-    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ErrorResponse> {
         check_encoding(&request)?;
         check_media_type(&request)?;
         Ok(Self(read_bytes(request, body_bytes_max(state)).await?))
@@ -66,9 +66,9 @@ impl FromRequest<AppState> for JsonBytes {
 pub(super) struct OptionalJsonText(pub(super) String);
 
 impl FromRequest<AppState> for OptionalJsonText {
-    type Rejection = ApiError;
+    type Rejection = ErrorResponse;
 
-    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ErrorResponse> {
         check_encoding(&request)?;
         let typed = check_media_type(&request);
         let bytes = read_bytes(request, body_bytes_max(state)).await?;
@@ -87,9 +87,9 @@ impl FromRequest<AppState> for OptionalJsonText {
 pub(super) struct NoFields;
 
 impl FromRequest<AppState> for NoFields {
-    type Rejection = ApiError;
+    type Rejection = ErrorResponse;
 
-    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ErrorResponse> {
         let OptionalJsonText(text) = OptionalJsonText::from_request(request, state).await?;
         let _: BTreeMap<String, IgnoredAny> = read("", &text)?;
         Ok(Self)
@@ -159,9 +159,9 @@ async fn read_bytes(request: Request, (limit, max): (&'static str, usize)) -> Re
 pub(crate) struct Params<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Send> FromRequestParts<AppState> for Params<T> {
-    type Rejection = ApiError;
+    type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ErrorResponse> {
         let read = Query::<T>::from_request_parts(parts, state).await;
         let Query(params) = read.map_err(|rejection| parameter_failure(&rejection.body_text()))?;
         Ok(Self(params))
@@ -196,21 +196,21 @@ impl FromRequestParts<AppState> for PathText {
 pub(crate) struct SessionPath(pub(crate) SessionId);
 
 impl FromRequestParts<AppState> for SessionPath {
-    type Rejection = ApiError;
+    type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ErrorResponse> {
         let Ok(PathText(text)) = PathText::from_request_parts(parts, state).await;
         Ok(Self(text.parse().map_err(|_| Failure::session_not_found())?))
     }
 }
 
 /// Author of a request, as far as the request names the author.
-pub(super) struct Sender(pub(super) Origin);
+pub(super) struct RequestOrigin(pub(super) Origin);
 
-impl FromRequestParts<AppState> for Sender {
-    type Rejection = ApiError;
+impl FromRequestParts<AppState> for RequestOrigin {
+    type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &AppState) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _state: &AppState) -> Result<Self, ErrorResponse> {
         let Some(value) = parts.headers.get(CLIENT_ID_HEADER) else {
             return Ok(Self(Origin::default()));
         };

@@ -16,8 +16,8 @@ use tracing::Instrument;
 
 use super::{
     AppState,
-    body::{JsonText, OptionalJsonText, Params, Sender, SessionPath},
-    error::Answer,
+    body::{JsonText, OptionalJsonText, Params, RequestOrigin, SessionPath},
+    error::ApiResult,
     idempotency::IdempotencyKey,
     reading::with_graph,
 };
@@ -39,11 +39,11 @@ pub(super) struct AnswerParams {
 /// `POST /commands/execute`
 pub(super) async fn execute(
     State(state): State<AppState>,
-    Sender(origin): Sender,
+    RequestOrigin(origin): RequestOrigin,
     key: IdempotencyKey,
     Params(params): Params<AnswerParams>,
     JsonText(text): JsonText,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     let request = read_command(&text)?;
     let session_id = required("", "session_id", request.session_id)?;
     let context = context(key.command_id(request.command_id)?, origin, request.expected_seq);
@@ -54,11 +54,11 @@ pub(super) async fn execute(
 pub(super) async fn undo(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
-    Sender(origin): Sender,
+    RequestOrigin(origin): RequestOrigin,
     key: IdempotencyKey,
     Params(params): Params<AnswerParams>,
     OptionalJsonText(text): OptionalJsonText,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     let request: HistoryRequest = read("", &text)?;
     let command = request.undo()?;
     let context = history_context(&request, origin, key)?;
@@ -69,11 +69,11 @@ pub(super) async fn undo(
 pub(super) async fn redo(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
-    Sender(origin): Sender,
+    RequestOrigin(origin): RequestOrigin,
     key: IdempotencyKey,
     Params(params): Params<AnswerParams>,
     OptionalJsonText(text): OptionalJsonText,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     let request: HistoryRequest = read("", &text)?;
     let command = request.redo()?;
     let context = history_context(&request, origin, key)?;
@@ -105,7 +105,7 @@ async fn answer(
     command: Command,
     context: Context,
     params: &AnswerParams,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     let answer = submit(state, session_id, command, context).await?;
     if params.graph.unwrap_or(state.config.rest.return_graph) {
         let snapshot = state.hub.snapshot(session_id).await?;

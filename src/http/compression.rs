@@ -76,7 +76,7 @@ impl Compression {
             return response;
         };
         weaken_etag(response.headers_mut());
-        self.encode(response.map(|body| copied(body, permit))).await
+        self.encode(response.map(|body| copy_pieces(body, permit))).await
     }
 
     /// Returns true if an answer gains from compression and is not a live stream.
@@ -119,7 +119,7 @@ impl Accepted {
         for coding in values.flat_map(|list| list.split(',')) {
             let mut parts = coding.split(';').map(str::trim);
             let name = parts.next().unwrap_or_default();
-            let is_accepted = !parts.any(is_never);
+            let is_accepted = !parts.any(is_zero_weight);
             if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
                 named = Some(is_accepted);
             } else if name == "*" {
@@ -131,7 +131,7 @@ impl Accepted {
 }
 
 /// Returns true for a weight of zero, which refuses the coding or media type that carries the weight.
-pub(super) fn is_never(parameter: &str) -> bool {
+pub(super) fn is_zero_weight(parameter: &str) -> bool {
     let weight = parameter
         .split_once('=')
         .filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
@@ -181,7 +181,7 @@ fn weaken_etag(headers: &mut HeaderMap) {
 /// Copies each piece for the encoder. The encoder keeps a piece until it gets the next, while the source makes the next
 /// piece only after the piece before is released. `fuse` is needed since the encoder polls after the end. The body
 /// holds the permit for as long as the encoder may hold bytes.
-fn copied(body: Body, permit: OwnedSemaphorePermit) -> Body {
+fn copy_pieces(body: Body, permit: OwnedSemaphorePermit) -> Body {
     let pieces = body.into_data_stream().map(move |piece| {
         let _held = &permit;
         piece.map(|piece| Bytes::copy_from_slice(&piece))

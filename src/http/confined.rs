@@ -43,9 +43,9 @@ impl Confined {
         Ok((found, metadata))
     }
 
-    async fn look(self, path: PathBuf) -> io::Result<(PathBuf, Metadata)> {
-        let looked = tokio::task::spawn_blocking(move || self.find(&path)).await;
-        looked.map_err(io::Error::other)?
+    async fn find_blocking(self, path: PathBuf) -> io::Result<(PathBuf, Metadata)> {
+        let found = tokio::task::spawn_blocking(move || self.find(&path)).await;
+        found.map_err(io::Error::other)?
     }
 }
 
@@ -69,13 +69,13 @@ impl Backend for Confined {
     fn open(&self, path: PathBuf) -> Self::OpenFuture {
         let confined = self.clone();
         Box::pin(async move {
-            let (found, _) = confined.look(path).await?;
+            let (found, _) = confined.find_blocking(path).await?;
             TokioBackend.open(found).await
         })
     }
 
     fn metadata(&self, path: PathBuf) -> Self::MetadataFuture {
         let confined = self.clone();
-        Box::pin(async move { Ok(confined.look(path).await?.1) })
+        Box::pin(async move { Ok(confined.find_blocking(path).await?.1) })
     }
 }

@@ -11,24 +11,24 @@ use crate::wire::error::Failure;
 
 /// Error answer of a request.
 #[derive(Debug)]
-pub struct ApiError(pub Failure);
+pub struct ErrorResponse(pub Failure);
 
 /// Result of a handler.
-pub(crate) type Answer<T> = Result<T, ApiError>;
+pub(crate) type ApiResult<T> = Result<T, ErrorResponse>;
 
-impl From<Failure> for ApiError {
+impl From<Failure> for ErrorResponse {
     fn from(failure: Failure) -> Self {
         Self(failure)
     }
 }
 
-impl From<HubError> for ApiError {
+impl From<HubError> for ErrorResponse {
     fn from(error: HubError) -> Self {
         Self(error.into())
     }
 }
 
-impl IntoResponse for ApiError {
+impl IntoResponse for ErrorResponse {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(self.0.body())).into_response();
@@ -45,12 +45,12 @@ impl IntoResponse for ApiError {
     }
 }
 
-pub(crate) async fn not_found(uri: Uri) -> ApiError {
-    ApiError(Failure::new("NOT_FOUND", format!("there is nothing at {}", uri.path())))
+pub(crate) async fn not_found(uri: Uri) -> ErrorResponse {
+    ErrorResponse(Failure::new("NOT_FOUND", format!("there is nothing at {}", uri.path())))
 }
 
-pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
-    ApiError(Failure::new(
+pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> ErrorResponse {
+    ErrorResponse(Failure::new(
         "METHOD_NOT_ALLOWED",
         format!("{method} is not for {}", uri.path()),
     ))

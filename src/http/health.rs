@@ -8,7 +8,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{AppState, error::Answer};
+use super::{AppState, error::ApiResult};
 use crate::{metrics, wire::error::internal};
 
 /// `GET /api/v1/health`
@@ -34,7 +34,7 @@ pub(crate) async fn ready(State(state): State<AppState>) -> Response {
 }
 
 /// `GET /metrics`
-pub(crate) async fn metrics(State(state): State<AppState>) -> Answer<Response> {
+pub(crate) async fn metrics(State(state): State<AppState>) -> ApiResult<Response> {
     let receiving = &state.receiving;
     state.metrics.observe_receiving(receiving.max() - receiving.free());
     let text = state.metrics.render().map_err(|error| internal(&error))?;

@@ -7,7 +7,7 @@ use talus_actors::domain::{
 };
 use uuid::{Uuid, uuid};
 
-use super::{ApiError, AppState};
+use super::{AppState, ErrorResponse};
 use crate::wire::error::Failure;
 
 /// Name of the header.
@@ -25,9 +25,9 @@ const SESSIONS: Uuid = uuid!("c2f0a7e4-3d0f-4a57-8e1b-7a4c9d2b6e80");
 pub(super) struct IdempotencyKey(Option<CommandId>);
 
 impl FromRequestParts<AppState> for IdempotencyKey {
-    type Rejection = ApiError;
+    type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &AppState) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _state: &AppState) -> Result<Self, ErrorResponse> {
         let mut values = parts.headers.get_all(HEADER).iter();
         let Some(value) = values.next() else {
             return Ok(Self(None));

@@ -29,13 +29,13 @@ use tower_http::{
 use tracing::Instrument;
 
 use super::{
-    ApiError, AppState, Compression,
+    AppState, Compression, ErrorResponse,
     access::{Access, Guard},
     compression::Accepted,
     request_id::{REQUEST_ID, request_id},
 };
 use crate::{
-    listener::{BodyFate, Receipt},
+    listener::{BodyProgress, BodyState},
     metrics::Metrics,
     wire::error::{Failure, internal},
 };
@@ -83,7 +83,7 @@ pub async fn check_draining(State(hub): State<Hub>, request: Request, next: Next
     let query = request.uri().query().unwrap_or_default();
     let begins = !query.split('&').any(|pair| pair.starts_with("sid="));
     if begins && hub.is_draining() {
-        return ApiError::from(HubError::Draining).into_response();
+        return ErrorResponse::from(HubError::Draining).into_response();
     }
     next.run(request).await
 }
@@ -141,16 +141,18 @@ where
         let id = request_id(request.headers());
         let text = id.to_str().unwrap_or_default();
         let span = tracing::info_span!("request", http.method = %method, http.route = name, request_id = text);
-        let receipt = request.extensions().get::<Arc<Receipt>>().cloned();
+        let progress = request.extensions().get::<Arc<BodyProgress>>().cloned();
         let answered = self.inner.call(request);
         Box::pin(async move {
             let bound = Bound {
                 timeout,
                 is_safe: method.is_safe(),
-                receipt: receipt.as_deref(),
+                progress: progress.as_deref(),
             };
             let Ok(response) = bound.answer(answered).instrument(span).await;
-            let mut response = receipt.and_then(|receipt| body_failure(&receipt)).unwrap_or(response);
+            let mut response = progress
+                .and_then(|progress| body_failure(&progress))
+                .unwrap_or(response);
             metrics.observe_request(&method, route.as_ref(), response.status());
             response.headers_mut().insert(REQUEST_ID, id);
             match compression {
@@ -165,7 +167,7 @@ where
 struct Bound<'a> {
     timeout: Option<Duration>,
     is_safe: bool,
-    receipt: Option<&'a Receipt>,
+    progress: Option<&'a BodyProgress>,
 }
 
 impl Bound<'_> {
@@ -183,10 +185,12 @@ impl Bound<'_> {
         };
         Ok(match answered {
             Some(Ok(response)) => response.into_response(),
-            None if self.is_safe => ApiError(Failure::new("OVERLOADED", "the answer took too long")).into_response(),
+            None if self.is_safe => {
+                ErrorResponse(Failure::new("OVERLOADED", "the answer took too long")).into_response()
+            }
             None => {
                 let message = "the answer took too long; send the command again with the same command_id";
-                ApiError(Failure::new("OUTCOME_UNKNOWN", message)).into_response()
+                ErrorResponse(Failure::new("OUTCOME_UNKNOWN", message)).into_response()
             }
         })
     }
@@ -197,10 +201,10 @@ impl Bound<'_> {
         let mut deadline = Instant::now() + timeout;
         loop {
             tokio::time::sleep_until(deadline).await;
-            let Some(receipt) = self.receipt else { return };
-            let due = match receipt.fate() {
-                BodyFate::Receiving => Instant::now() + timeout,
-                _ => receipt.ended_at() + timeout,
+            let Some(progress) = self.progress else { return };
+            let due = match progress.state() {
+                BodyState::Receiving => Instant::now() + timeout,
+                _ => progress.ended_at() + timeout,
             };
             if due <= deadline {
                 return;
@@ -211,15 +215,15 @@ impl Bound<'_> {
 }
 
 /// Returns the answer to a request whose body failed, which replaces the answer of the body's reader.
-fn body_failure(receipt: &Receipt) -> Option<Response> {
-    let failure = match receipt.fate() {
-        BodyFate::TimedOut => Failure::new("REQUEST_TIMEOUT", "the body did not come in time; nothing was done"),
-        BodyFate::OverBudget => Failure::new("OVERLOADED", "too much is being received; send it again later")
+fn body_failure(progress: &BodyProgress) -> Option<Response> {
+    let failure = match progress.state() {
+        BodyState::TimedOut => Failure::new("REQUEST_TIMEOUT", "the body did not come in time; nothing was done"),
+        BodyState::OverBudget => Failure::new("OVERLOADED", "too much is being received; send it again later")
             .with("limit", "receiving_bytes_max")
-            .with("max", receipt.budget()),
-        BodyFate::Unread | BodyFate::Receiving | BodyFate::Ended => return None,
+            .with("max", progress.budget()),
+        BodyState::Unread | BodyState::Receiving | BodyState::Ended => return None,
     };
-    Some(ApiError(failure).into_response())
+    Some(ErrorResponse(failure).into_response())
 }
 
 /// Builds the answer for a panic. The client gets an incident id; the log has the panic.
@@ -229,7 +233,7 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
         .downcast_ref::<String>()
         .map(String::as_str)
         .or(panic.downcast_ref::<&str>().copied());
-    ApiError(internal(&format!(
+    ErrorResponse(internal(&format!(
         "a handler panicked: {}",
         text.unwrap_or("no message")
     )))

@@ -28,12 +28,12 @@ use axum::{
 };
 
 pub use compression::Compression;
-pub use error::ApiError;
+pub use error::ErrorResponse;
 pub use reading::Reading;
-pub use state::{AppState, Held};
+pub use state::{AppContext, AppState};
 
 pub(crate) use body::{JsonText, Params, SessionPath};
-pub(crate) use error::{Answer, method_not_allowed, not_found};
+pub(crate) use error::{ApiResult, method_not_allowed, not_found};
 pub(crate) use sessions::page_items;
 
 /// Builds the routes of the REST API and of the health checks, without the middleware that `layers` adds.

@@ -12,7 +12,7 @@ use axum::{
 };
 use tower_http::services::ServeDir;
 
-use super::{ApiError, confined::Confined, error::not_found};
+use super::{ErrorResponse, confined::Confined, error::not_found};
 use crate::wire::error::internal;
 
 /// Permissions of pages: load from and connect to their own origin, which includes its websockets. Inline scripts are
@@ -50,7 +50,7 @@ pub fn pages(dir: &Path) -> Router {
 
 async fn with_headers(mut response: Response) -> Response {
     if response.status().is_server_error() {
-        response = ApiError(internal(&"a page could not be read")).into_response();
+        response = ErrorResponse(internal(&"a page could not be read")).into_response();
     }
     response.headers_mut().extend(HEADERS);
     response

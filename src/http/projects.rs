@@ -22,11 +22,11 @@ use talus_actors::{
 
 use super::{
     AppState,
-    body::{GraphBytes, JsonText, NoFields, Params, PathText, Sender, SessionPath},
+    body::{GraphBytes, JsonText, NoFields, Params, PathText, RequestOrigin, SessionPath},
     commands::submit,
-    error::Answer,
+    error::ApiResult,
     idempotency::{IdempotencyKey, reused},
-    reading::{Patience, Place, with_graph},
+    reading::{ReadPermit, WaitPolicy, with_graph},
     sessions::{created, page_items, session_location},
     templates,
 };
@@ -58,10 +58,10 @@ pub(super) struct CreateAnswer {
 /// `POST /projects`
 pub(super) async fn create(
     State(state): State<AppState>,
-    Sender(origin): Sender,
+    RequestOrigin(origin): RequestOrigin,
     key: IdempotencyKey,
     JsonText(text): JsonText,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     let request: CreateRequest = read("", &text)?;
     let template_id = required("", "template_id", request.template_id)?;
     let project_name = required("", "project_name", request.project_name)?;
@@ -94,15 +94,15 @@ pub(super) async fn create(
         first: Some(Command::CreateProject { root }),
         origin,
     };
-    let asked_before = match chosen.session_id {
-        Some(session_id) => again(&state, session_id, named, chosen, &new).await?,
+    let repeated = match chosen.session_id {
+        Some(session_id) => find_repeated(&state, session_id, named, chosen, &new).await?,
         None => None,
     };
-    let (session_id, project_id) = match asked_before {
+    let (session_id, project_id) = match repeated {
         Some(before) => before,
         None => create_unique(&state, new, chosen, ids_max).await?,
     };
-    let snapshot = begun(&state, session_id).await?;
+    let snapshot = await_first_command(&state, session_id).await?;
     let location = super::api(&format!("/projects/{project_id}"));
     let head = CreateAnswer {
         session_id,
@@ -117,7 +117,7 @@ pub(super) async fn create(
 /// Returns the session that an earlier attempt of the same request created, if there is one. A hub that failed during
 /// the first attempt may have left the session without its first command, so the command is submitted again under its
 /// id.
-async fn again(
+async fn find_repeated(
     state: &AppState,
     session_id: SessionId,
     named: bool,
@@ -207,7 +207,7 @@ fn numbered(project_id: &ProjectId, number: usize) -> ProjectId {
 
 /// Waits for the first command of a project's session. The session exists once its id is taken, and has no graph before
 /// its first command.
-async fn begun(state: &AppState, session_id: SessionId) -> Result<Snapshot, HubError> {
+async fn await_first_command(state: &AppState, session_id: SessionId) -> Result<Snapshot, HubError> {
     let wait = state.config.server.request_timeout();
     state.hub.snapshot_at_least(session_id, Seq(1), wait).await
 }
@@ -286,7 +286,7 @@ pub(super) struct ProjectList {
 pub(super) async fn list(
     State(state): State<AppState>,
     Params(params): Params<ListParams>,
-) -> Answer<Json<ProjectList>> {
+) -> ApiResult<Json<ProjectList>> {
     let limit = page_items(&state, params.limit)?;
     let saved = state
         .blocking(|state| state.projects.list())
@@ -324,10 +324,10 @@ pub(super) struct ProjectAnswer {
 }
 
 /// `GET /projects/{id}`: the state of the project's session, or else of its file.
-pub(super) async fn show(State(state): State<AppState>, PathText(text): PathText) -> Answer<Response> {
+pub(super) async fn show(State(state): State<AppState>, PathText(text): PathText) -> ApiResult<Response> {
     let project_id = parse_project_id(&text)?;
     if let Some(session_id) = state.hub.session_of_project(&project_id).await? {
-        let snapshot = begun(&state, session_id).await?;
+        let snapshot = await_first_command(&state, session_id).await?;
         let project = snapshot.genesis.project.as_ref();
         let head = ProjectAnswer {
             project_id,
@@ -337,19 +337,19 @@ pub(super) async fn show(State(state): State<AppState>, PathText(text): PathText
         };
         return Ok(with_graph(&state.reading, &head, snapshot.document.graph, None).await?);
     }
-    let (file, place) = File::read(&state, &project_id).await?;
+    let (file, permit) = File::read(&state, &project_id).await?;
     let head = ProjectAnswer {
         project_id,
         project_name: file.imported.project_name.clone(),
         template_id: file.template_id,
         session_id: None,
     };
-    Ok(with_graph(&state.reading, &head, file.imported.graph, Some(place)).await?)
+    Ok(with_graph(&state.reading, &head, file.imported.graph, Some(permit)).await?)
 }
 
 /// `DELETE /projects/{id}`: removes the file, then the session. In this order a client that opens the project meanwhile
 /// either has a session that is deleted too, or finds no file.
-pub(super) async fn delete(State(state): State<AppState>, PathText(text): PathText) -> Answer<StatusCode> {
+pub(super) async fn delete(State(state): State<AppState>, PathText(text): PathText) -> ApiResult<StatusCode> {
     let project_id = parse_project_id(&text)?;
     let mut existed = false;
     loop {
@@ -395,13 +395,13 @@ struct File {
 
 impl File {
     /// Reads a file under a document permit, since the document is held for this reader only.
-    async fn read(state: &AppState, project_id: &ProjectId) -> Result<(Self, Place), Failure> {
-        let place = state.reading.document(Patience::Bounded).await?;
+    async fn read(state: &AppState, project_id: &ProjectId) -> Result<(Self, ReadPermit), Failure> {
+        let permit = state.reading.document(WaitPolicy::Bounded).await?;
         let project_id = project_id.clone();
         let file = state
             .blocking(move |state| Self::read_now(state, &project_id))
             .await??;
-        Ok((file, place))
+        Ok((file, permit))
     }
 
     fn read_now(state: &AppState, project_id: &ProjectId) -> Result<Self, Failure> {
@@ -484,16 +484,16 @@ fn orphans(imported: &Imported) -> Vec<Value> {
 pub(super) async fn open(
     State(state): State<AppState>,
     PathText(text): PathText,
-    Sender(origin): Sender,
+    RequestOrigin(origin): RequestOrigin,
     key: IdempotencyKey,
     NoFields: NoFields,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     let project_id = parse_project_id(&text)?;
     let (session_id, orphans, already_open) = match state.hub.session_of_project(&project_id).await? {
         Some(session_id) => (session_id, Vec::new(), true),
         None => open_file(&state, &project_id, origin, key.command_id(None)?).await?,
     };
-    let snapshot = begun(&state, session_id).await?;
+    let snapshot = await_first_command(&state, session_id).await?;
     let template_missing = snapshot.template_id().is_some() && snapshot.blueprint.is_none();
     let answer = OpenAnswer {
         session_id,
@@ -516,8 +516,8 @@ async fn open_file(
     project_id: &ProjectId,
     origin: Origin,
     command_id: Option<CommandId>,
-) -> Answer<(SessionId, Vec<Value>, bool)> {
-    let (File { imported, template_id }, _place) = File::read(state, project_id).await?;
+) -> ApiResult<(SessionId, Vec<Value>, bool)> {
+    let (File { imported, template_id }, _permit) = File::read(state, project_id).await?;
     let orphans = orphans(&imported);
     let project_name = imported
         .project_name
@@ -573,12 +573,12 @@ pub(super) struct LoadAnswer {
 pub(super) async fn load_graph(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
-    Sender(origin): Sender,
+    RequestOrigin(origin): RequestOrigin,
     key: IdempotencyKey,
     GraphBytes(bytes): GraphBytes,
-) -> Answer<Json<LoadAnswer>> {
+) -> ApiResult<Json<LoadAnswer>> {
     let snapshot = state.hub.snapshot(session_id).await?;
-    let _place = state.reading.document(Patience::Bounded).await?;
+    let _permit = state.reading.document(WaitPolicy::Bounded).await?;
     let read = move |state: &AppState| read_graph(state, &bytes, &snapshot);
     let GraphRequest {
         command_id,
@@ -653,10 +653,10 @@ fn read_graph(state: &AppState, bytes: &[u8], session: &Snapshot) -> Result<Grap
 pub(super) async fn save(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
-    Sender(origin): Sender,
+    RequestOrigin(origin): RequestOrigin,
     key: IdempotencyKey,
     NoFields: NoFields,
-) -> Answer<Json<Value>> {
+) -> ApiResult<Json<Value>> {
     // A spawned task: a client that disconnects stops neither the write nor the record of the save.
     let saving = tokio::spawn(save_now(state, session_id, origin, key.command_id(None)?));
     let answer = saving.await.map_err(|failure| internal(&failure))??;
@@ -680,9 +680,9 @@ async fn save_now(
         return Ok(json!({ "success": true, "path": file, "seq": recorded.seq(), "duplicate": true }));
     }
     let snapshot = lease.snapshot.clone();
-    let place = state.reading.document(Patience::Bounded).await?;
+    let permit = state.reading.document(WaitPolicy::Bounded).await?;
     let written = state.blocking(move |state| write(state, &snapshot)).await?;
-    drop(place);
+    drop(permit);
     let file = written.map_err(|error| match error {
         WriteError::TooLarge { max } => file_too_large(&error, max),
         WriteError::Io(_) => internal(&error),

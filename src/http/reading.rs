@@ -55,7 +55,7 @@ pub(crate) const PAGE_BYTES: usize = 256 * 1024;
 
 /// Factor by which a page may grow from its stored records to its events before it is read again under a reservation of
 /// its actual size.
-const GROWTH: usize = 4;
+const PAGE_GROWTH_MAX: usize = 4;
 
 /// Approximate bytes of an event's envelope, with the bytes that a stream adds.
 const ENVELOPE_BYTES: usize = 512;
@@ -68,14 +68,14 @@ const LARGE_BYTES: usize = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Reading {
     bytes: ByteBudget,
-    readers: Places,
-    documents: Places,
+    readers: Permits,
+    documents: Permits,
     wait: Duration,
 }
 
 /// Counted permits with the name and the value of their limit.
 #[derive(Debug, Clone)]
-struct Places {
+struct Permits {
     free: Arc<Semaphore>,
     limit: &'static str,
     max: usize,
@@ -83,7 +83,7 @@ struct Places {
 
 /// Permit of a reader at work or of a document in [`Reading`], released on drop.
 #[derive(Debug)]
-pub(crate) struct Place(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
+pub(crate) struct ReadPermit(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
 
 /// Resources that an answer holds until it is written.
 #[derive(Debug)]
@@ -91,14 +91,14 @@ pub(crate) enum Hold {
     /// Bytes of the budget shared by all answers.
     Bytes(Reservation),
     /// Document permit of a large page.
-    Document(#[expect(dead_code, reason = "held until it is dropped")] Place),
+    Document(#[expect(dead_code, reason = "held until it is dropped")] ReadPermit),
 }
 
 /// Waiting policy of a reader for its permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Patience {
+pub(crate) enum WaitPolicy {
     /// Waits without limit: a stream, which continues later.
-    Endless,
+    Unbounded,
     /// Fails after `rest.reading_wait_ms`: a request without an answer yet.
     Bounded,
 }
@@ -108,10 +108,10 @@ pub(crate) enum Patience {
 pub(crate) struct Page {
     pub(crate) records: Vec<Arc<Recorded>>,
     hold: Hold,
-    turn: Place,
+    reader_permit: ReadPermit,
 }
 
-impl Places {
+impl Permits {
     fn new(limit: &'static str, max: usize) -> Self {
         Self {
             free: Arc::new(Semaphore::new(max)),
@@ -120,9 +120,9 @@ impl Places {
         }
     }
 
-    async fn take(&self) -> Place {
+    async fn take(&self) -> ReadPermit {
         match Arc::clone(&self.free).acquire_owned().await {
-            Ok(permit) => Place(permit),
+            Ok(permit) => ReadPermit(permit),
             // The semaphore is never closed.
             Err(_) => std::future::pending().await,
         }
@@ -135,8 +135,8 @@ impl Reading {
     pub fn new(config: &config::Rest) -> Self {
         Self {
             bytes: ByteBudget::new(config.reading_bytes_max),
-            readers: Places::new("readers_max", config.readers_max),
-            documents: Places::new("documents_max", config.documents_max),
+            readers: Permits::new("readers_max", config.readers_max),
+            documents: Permits::new("documents_max", config.documents_max),
             wait: config.reading_wait(),
         }
     }
@@ -154,31 +154,31 @@ impl Reading {
     }
 
     /// Reserves bytes of an answer.
-    pub(crate) async fn reserve(&self, bytes: usize, patience: Patience) -> Result<Reservation, Failure> {
+    pub(crate) async fn reserve(&self, bytes: usize, policy: WaitPolicy) -> Result<Reservation, Failure> {
         let reserved = self.bytes.reserve(bytes);
-        self.patiently(patience, "reading_bytes_max", self.bytes.max(), reserved)
+        self.wait_with_policy(policy, "reading_bytes_max", self.bytes.max(), reserved)
             .await
     }
 
     /// Takes a permit for a document that one reader holds.
-    pub(crate) async fn document(&self, patience: Patience) -> Result<Place, Failure> {
-        let Places { limit, max, .. } = self.documents;
-        self.patiently(patience, limit, max, self.documents.take()).await
+    pub(crate) async fn document(&self, policy: WaitPolicy) -> Result<ReadPermit, Failure> {
+        let Permits { limit, max, .. } = self.documents;
+        self.wait_with_policy(policy, limit, max, self.documents.take()).await
     }
 
-    async fn turn(&self, patience: Patience) -> Result<Place, Failure> {
-        let Places { limit, max, .. } = self.readers;
-        self.patiently(patience, limit, max, self.readers.take()).await
+    async fn reader_permit(&self, policy: WaitPolicy) -> Result<ReadPermit, Failure> {
+        let Permits { limit, max, .. } = self.readers;
+        self.wait_with_policy(policy, limit, max, self.readers.take()).await
     }
 
-    async fn patiently<T>(
+    async fn wait_with_policy<T>(
         &self,
-        patience: Patience,
+        policy: WaitPolicy,
         limit: &'static str,
         max: usize,
         waited: impl Future<Output = T>,
     ) -> Result<T, Failure> {
-        if patience == Patience::Endless {
+        if policy == WaitPolicy::Unbounded {
             return Ok(waited.await);
         }
         tokio::time::timeout(self.wait, waited).await.map_err(|_| {
@@ -196,38 +196,42 @@ impl Reading {
         session_id: SessionId,
         after: Seq,
         max: PageMax,
-        patience: Patience,
+        policy: WaitPolicy,
     ) -> Result<Page, Failure> {
-        let mut reserved = max.bytes.saturating_mul(GROWTH);
-        let mut hold = Hold::Bytes(self.reserve(reserved, patience).await?);
+        let mut reserved = max.bytes.saturating_mul(PAGE_GROWTH_MAX);
+        let mut hold = Hold::Bytes(self.reserve(reserved, policy).await?);
         loop {
-            let turn = self.turn(patience).await?;
+            let reader_permit = self.reader_permit(policy).await?;
             let records = hub.events_after(session_id, after, max).await?;
             let bytes = encoded_bytes(&records);
             if bytes <= reserved || matches!(hold, Hold::Document(_)) {
-                return Ok(Page { records, hold, turn });
+                return Ok(Page {
+                    records,
+                    hold,
+                    reader_permit,
+                });
             }
-            drop((records, turn, hold));
+            drop((records, reader_permit, hold));
             hold = if bytes <= LARGE_BYTES {
                 reserved = bytes;
-                Hold::Bytes(self.reserve(bytes, patience).await?)
+                Hold::Bytes(self.reserve(bytes, policy).await?)
             } else {
-                Hold::Document(self.document(patience).await?)
+                Hold::Document(self.document(policy).await?)
             };
         }
     }
 
     /// Reads and encodes a page of other data, of approximately `bytes` bytes.
-    pub(crate) async fn other_page<T, E: Into<Failure>>(
+    pub(crate) async fn encoded_page<T, E: Into<Failure>>(
         &self,
         bytes: usize,
         read: impl Future<Output = Result<T, E>>,
         encode: impl FnOnce(T) -> Result<Vec<u8>, Failure>,
     ) -> Result<Bytes, Failure> {
-        let hold = Hold::Bytes(self.reserve(bytes, Patience::Bounded).await?);
-        let turn = self.turn(Patience::Bounded).await?;
+        let hold = Hold::Bytes(self.reserve(bytes, WaitPolicy::Bounded).await?);
+        let reader_permit = self.reader_permit(WaitPolicy::Bounded).await?;
         let text = encode(read.await.map_err(Into::into)?)?;
-        drop(turn);
+        drop(reader_permit);
         Ok(held(text, hold))
     }
 }
@@ -245,20 +249,24 @@ impl Page {
         self,
         encode: impl FnOnce(&[Arc<Recorded>]) -> Result<Vec<u8>, Failure>,
     ) -> Result<(Bytes, Vec<Arc<Recorded>>), Failure> {
-        let Self { records, hold, turn } = self;
+        let Self {
+            records,
+            hold,
+            reader_permit,
+        } = self;
         let text = encode(&records)?;
-        drop(turn);
+        drop(reader_permit);
         Ok((held(text, hold), records))
     }
 }
 
 /// Bytes of an answer with the resources that they hold.
-struct Held<T> {
+struct HeldBytes<T> {
     bytes: Vec<u8>,
     _hold: T,
 }
 
-impl<T> AsRef<[u8]> for Held<T> {
+impl<T> AsRef<[u8]> for HeldBytes<T> {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -273,7 +281,7 @@ fn held(bytes: Vec<u8>, mut hold: Hold) -> Bytes {
 }
 
 fn with_hold(bytes: Vec<u8>, hold: impl Send + 'static) -> Bytes {
-    Bytes::from_owner(Held { bytes, _hold: hold })
+    Bytes::from_owner(HeldBytes { bytes, _hold: hold })
 }
 
 /// Answer that is written piece by piece. A piece is encoded after the connection has taken the piece before.
@@ -291,9 +299,9 @@ impl Outlet {
     }
 
     /// Waits until the connection has taken all pieces so far.
-    pub(crate) async fn taken(&self) -> Taken {
+    pub(crate) async fn next_permit(&self) -> PiecePermit {
         match Arc::clone(&self.taken).acquire_owned().await {
-            Ok(permit) => Taken(permit),
+            Ok(permit) => PiecePermit(permit),
             // The semaphore is never closed.
             Err(_) => std::future::pending().await,
         }
@@ -301,19 +309,19 @@ impl Outlet {
 
     /// Encodes the next piece of an answer with a graph, once its bytes are reserved.
     pub(crate) async fn next_piece(&self, pieces: &mut WithGraph) -> Option<Bytes> {
-        let taken = self.taken().await;
-        let reserved = self.reading.reserve(PIECE_BYTES, Patience::Endless).await.ok()?;
+        let taken = self.next_permit().await;
+        let reserved = self.reading.reserve(PIECE_BYTES, WaitPolicy::Unbounded).await.ok()?;
         let piece = pieces.next_piece(PIECE_BYTES)?;
-        Some(taken.holding(held(piece, Hold::Bytes(reserved))))
+        Some(taken.attach_to(held(piece, Hold::Bytes(reserved))))
     }
 }
 
 /// Permit to send one piece of an answer.
-pub(crate) struct Taken(OwnedSemaphorePermit);
+pub(crate) struct PiecePermit(OwnedSemaphorePermit);
 
-impl Taken {
+impl PiecePermit {
     /// Attaches the permit to bytes: the next piece waits until the connection has taken them.
-    pub(crate) fn holding(self, bytes: Bytes) -> Bytes {
+    pub(crate) fn attach_to(self, bytes: Bytes) -> Bytes {
         struct Piece(
             Bytes,
             #[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit,
@@ -344,17 +352,17 @@ pub(crate) async fn with_graph(
     reading: &Reading,
     head: &(impl Serialize + ?Sized),
     graph: Graph,
-    document: Option<Place>,
+    document: Option<ReadPermit>,
 ) -> Result<Response, Failure> {
     let mut pieces = WithGraph::new(head, graph).map_err(|error| internal(&error))?;
-    let reserved = reading.reserve(PIECE_BYTES, Patience::Bounded).await?;
+    let reserved = reading.reserve(PIECE_BYTES, WaitPolicy::Bounded).await?;
     let first = pieces.next_piece(PIECE_BYTES).unwrap_or_default();
     let first = held(first, Hold::Bytes(reserved));
     if pieces.is_done() {
         return Ok(json(first));
     }
     let outlet = Outlet::new(reading);
-    let first = outlet.taken().await.holding(first);
+    let first = outlet.next_permit().await.attach_to(first);
     let start = (Some(first), pieces, outlet, document);
     let body = stream::unfold(start, |(first, mut pieces, outlet, document)| async move {
         let piece = match first {

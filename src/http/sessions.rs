@@ -19,10 +19,10 @@ use talus_actors::{
 
 use super::{
     AppState,
-    body::{JsonText, NoFields, Params, Sender, SessionPath},
-    error::Answer,
+    body::{JsonText, NoFields, Params, RequestOrigin, SessionPath},
+    error::ApiResult,
     idempotency::{IdempotencyKey, reused},
-    reading::{PAGE_BYTES, Patience, json, with_graph},
+    reading::{PAGE_BYTES, WaitPolicy, json, with_graph},
     stream,
 };
 use crate::wire::{
@@ -36,10 +36,10 @@ use crate::wire::{
 /// `POST /sessions`
 pub(super) async fn create(
     State(state): State<AppState>,
-    Sender(origin): Sender,
+    RequestOrigin(origin): RequestOrigin,
     key: IdempotencyKey,
     NoFields: NoFields,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     let chosen = Chosen {
         session_id: key.session_id(&origin),
         command_id: None,
@@ -53,7 +53,7 @@ pub(super) async fn create(
         Ok((genesis, _)) => genesis,
         // An earlier attempt of the same request has created the session.
         Err(HubError::SessionExists(session_id)) => {
-            let genesis = created_before(&state, session_id).await?.genesis;
+            let genesis = session_of_retry(&state, session_id).await?.genesis;
             if genesis.project.is_some() {
                 return Err(reused(session_id).into());
             }
@@ -67,7 +67,7 @@ pub(super) async fn create(
 
 /// Returns the session that an earlier attempt of the same request created. For a session that is being created the
 /// outcome is unknown, and the client retries.
-pub(super) async fn created_before(state: &AppState, session_id: SessionId) -> Result<Snapshot, Failure> {
+pub(super) async fn session_of_retry(state: &AppState, session_id: SessionId) -> Result<Snapshot, Failure> {
     state.hub.snapshot(session_id).await.map_err(|error| match error {
         HubError::SessionNotFound(_) => HubError::OutcomeUnknown.into(),
         error => error.into(),
@@ -100,7 +100,7 @@ pub(super) struct SessionList {
 pub(super) async fn list(
     State(state): State<AppState>,
     Params(params): Params<ListParams>,
-) -> Answer<Json<SessionList>> {
+) -> ApiResult<Json<SessionList>> {
     let limit = page_items(&state, params.limit)?;
     let (sessions, total) = state.hub.list(params.offset.unwrap_or_default(), limit).await?;
     Ok(Json(SessionList {
@@ -126,20 +126,26 @@ pub(crate) fn page_items(state: &AppState, asked: Option<usize>) -> Result<usize
 pub(super) async fn info(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
-) -> Answer<Json<SessionInfoAnswer>> {
+) -> ApiResult<Json<SessionInfoAnswer>> {
     let snapshot = state.hub.snapshot(session_id).await?;
     let here = state.hub.who(session_id).await?;
     Ok(Json(SessionInfoAnswer::new(&snapshot, &here)))
 }
 
 /// `GET /sessions/{id}/dirty`
-pub(super) async fn dirty(State(state): State<AppState>, SessionPath(session_id): SessionPath) -> Answer<Json<Value>> {
+pub(super) async fn dirty(
+    State(state): State<AppState>,
+    SessionPath(session_id): SessionPath,
+) -> ApiResult<Json<Value>> {
     let snapshot = state.hub.snapshot(session_id).await?;
     Ok(Json(json!({ "session_id": session_id, "is_dirty": snapshot.is_dirty })))
 }
 
 /// `DELETE /sessions/{id}`
-pub(super) async fn delete(State(state): State<AppState>, SessionPath(session_id): SessionPath) -> Answer<StatusCode> {
+pub(super) async fn delete(
+    State(state): State<AppState>,
+    SessionPath(session_id): SessionPath,
+) -> ApiResult<StatusCode> {
     state.hub.delete(session_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -153,7 +159,7 @@ struct CleanupRequest {
 const INACTIVE_HOURS_MAX: f64 = 876_000.0;
 
 /// `POST /sessions/cleanup`
-pub(super) async fn cleanup(State(state): State<AppState>, JsonText(text): JsonText) -> Answer<Json<Value>> {
+pub(super) async fn cleanup(State(state): State<AppState>, JsonText(text): JsonText) -> ApiResult<Json<Value>> {
     let request: CleanupRequest = read("", &text)?;
     let hours = crate::wire::request::required("", "max_inactive_hours", request.max_inactive_hours)?;
     if !(0.0..=INACTIVE_HOURS_MAX).contains(&hours) {
@@ -178,7 +184,7 @@ pub(super) async fn graph(
     SessionPath(session_id): SessionPath,
     Params(params): Params<GraphParams>,
     headers: HeaderMap,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     let snapshot = read_at_least(&state, session_id, params.min_seq).await?;
     let seq = params.at_seq.unwrap_or(snapshot.seq);
     let epoch = snapshot.genesis.epoch;
@@ -189,18 +195,18 @@ pub(super) async fn graph(
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
     // The current graph is shared with the session. An earlier graph is built for this reader.
-    let (document, place) = if seq == snapshot.seq {
+    let (document, permit) = if seq == snapshot.seq {
         (snapshot.document, None)
     } else {
-        let place = state.reading.document(Patience::Bounded).await?;
-        (state.hub.document_at(session_id, seq).await?, Some(place))
+        let permit = state.reading.document(WaitPolicy::Bounded).await?;
+        (state.hub.document_at(session_id, seq).await?, Some(permit))
     };
     let head = GraphAnswer::new(session_id, epoch, seq, &document.graph);
-    let answer = with_graph(&state.reading, &head, document.graph, place).await?;
+    let answer = with_graph(&state.reading, &head, document.graph, permit).await?;
     Ok(([(header::ETAG, tag)], answer).into_response())
 }
 
-async fn read_at_least(state: &AppState, session_id: SessionId, min_seq: Option<Seq>) -> Answer<Snapshot> {
+async fn read_at_least(state: &AppState, session_id: SessionId, min_seq: Option<Seq>) -> ApiResult<Snapshot> {
     let snapshot = match min_seq {
         None => state.hub.snapshot(session_id).await?,
         Some(seq) => {
@@ -251,7 +257,7 @@ pub(super) async fn events(
     SessionPath(session_id): SessionPath,
     Params(params): Params<EventsParams>,
     headers: HeaderMap,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     if stream::is_wanted(&headers) {
         return stream::events(&state, session_id, &headers, params.after).await;
     }
@@ -264,7 +270,7 @@ pub(super) async fn events(
     };
     let page = state
         .reading
-        .page(&state.hub, session_id, after, max, Patience::Bounded)
+        .page(&state.hub, session_id, after, max, WaitPolicy::Bounded)
         .await?;
     let room = room_of(&snapshot.genesis);
     let (list, _) = page.encode(|records| {
@@ -309,14 +315,14 @@ pub(super) async fn history(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
     Params(params): Params<HistoryParams>,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     let limit = page_items(&state, params.limit)?;
     let max = PageMax {
         items: limit,
         bytes: HISTORY_PAGE_BYTES,
     };
     let read = state.hub.commands_before(session_id, params.before, max);
-    let page = state.reading.other_page(limit * HISTORY_ENTRY_BYTES, read, |page| {
+    let page = state.reading.encoded_page(limit * HISTORY_ENTRY_BYTES, read, |page| {
         let entries = page.items.iter();
         let list = HistoryList {
             commands: entries

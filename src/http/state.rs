@@ -11,10 +11,10 @@ use crate::{budget::ByteBudget, config::Config, metrics::Metrics, projects::Proj
 /// Handle to the shared state of handlers. Each layer of the router clones the handle for each request, so a clone is
 /// one reference count.
 #[derive(Clone)]
-pub struct AppState(Arc<Held>);
+pub struct AppState(Arc<AppContext>);
 
 /// Shared state behind an [`AppState`]. It holds no locks.
-pub struct Held {
+pub struct AppContext {
     /// Handle to the sessions.
     pub hub: Hub,
     /// Configuration of the hub.
@@ -44,9 +44,9 @@ pub struct Held {
 }
 
 impl Deref for AppState {
-    type Target = Held;
+    type Target = AppContext;
 
-    fn deref(&self) -> &Held {
+    fn deref(&self) -> &AppContext {
         &self.0
     }
 }
@@ -54,8 +54,8 @@ impl Deref for AppState {
 impl AppState {
     /// Wraps the shared state in a handle.
     #[must_use]
-    pub fn new(held: Held) -> Self {
-        Self(Arc::new(held))
+    pub fn new(context: AppContext) -> Self {
+        Self(Arc::new(context))
     }
 
     /// Runs blocking work, such as reading a file, on a blocking thread.

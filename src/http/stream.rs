@@ -14,9 +14,9 @@ use talus_actors::{
 
 use super::{
     AppState,
-    compression::is_never,
-    error::Answer,
-    reading::{Outlet, Patience, STREAM_PAGE},
+    compression::is_zero_weight,
+    error::ApiResult,
+    reading::{Outlet, STREAM_PAGE, WaitPolicy},
     sse::line_stream,
 };
 use crate::wire::{
@@ -38,7 +38,7 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     accepted.flat_map(|list| list.split(',')).any(|one| {
         let mut parts = one.split(';').map(str::trim);
         let named = parts.next().unwrap_or_default();
-        named.eq_ignore_ascii_case("text/event-stream") && !parts.any(is_never)
+        named.eq_ignore_ascii_case("text/event-stream") && !parts.any(is_zero_weight)
     })
 }
 
@@ -55,7 +55,7 @@ fn last_event(headers: &HeaderMap) -> Result<Option<(Option<Epoch>, Seq)>, Failu
 }
 
 /// State of an open stream.
-struct Live {
+struct EventStream {
     state: AppState,
     outlet: Outlet,
     follower: Follower,
@@ -72,8 +72,8 @@ pub(super) async fn events(
     session_id: SessionId,
     headers: &HeaderMap,
     after: Option<Seq>,
-) -> Answer<Response> {
-    let place = match last_event(headers)? {
+) -> ApiResult<Response> {
+    let position = match last_event(headers)? {
         // The header takes precedence: a browser sends it on its own when it reconnects to the same URL.
         Some((epoch, seq)) => (Some(epoch), seq),
         None => (None, after.unwrap_or_default()),
@@ -87,8 +87,8 @@ pub(super) async fn events(
         .with("limit", "streams_max")
         .with("max", max)
     })?;
-    let (genesis, head, mut follower) = state.hub.follow(session_id, place.1).await?;
-    let lost = match place {
+    let (genesis, head, mut follower) = state.hub.follow(session_id, position.1).await?;
+    let lost = match position {
         (Some(epoch), _) if epoch != Some(genesis.epoch) => Some(SyncReason::EpochChanged),
         (_, seq) if seq > head => Some(SyncReason::AheadOfLog),
         _ => None,
@@ -103,7 +103,7 @@ pub(super) async fn events(
         let id = format!("\nid: {}-{}\n\n", room.epoch, snapshot.seq);
         sync = Some(pieces.between("event: session:sync\ndata: ", &id));
     }
-    let live = Live {
+    let live = EventStream {
         state: state.clone(),
         outlet: Outlet::new(&state.reading),
         follower,
@@ -118,7 +118,7 @@ pub(super) async fn events(
     Ok(line_stream(pieces))
 }
 
-impl Live {
+impl EventStream {
     /// Returns the next events in one piece, after the connection has taken the piece before. The stream ends with the
     /// session or the hub: its reader reconnects, and gets the reason as an error.
     async fn next(&mut self) -> Option<Bytes> {
@@ -128,15 +128,21 @@ impl Live {
             }
             self.sync = None;
         }
-        let taken = self.outlet.taken().await;
+        let taken = self.outlet.next_permit().await;
         loop {
             match tokio::time::timeout(KEEP_ALIVE, self.follower.ready()).await {
                 Ok(ready) => ready.ok()?,
-                Err(_) => return Some(taken.holding(Bytes::from_static(b":\n\n"))),
+                Err(_) => return Some(taken.attach_to(Bytes::from_static(b":\n\n"))),
             }
             let (hub, after) = (&self.state.hub, self.follower.after());
             let reading = &self.state.reading;
-            let page = reading.page(hub, self.follower.session_id(), after, STREAM_PAGE, Patience::Endless);
+            let page = reading.page(
+                hub,
+                self.follower.session_id(),
+                after,
+                STREAM_PAGE,
+                WaitPolicy::Unbounded,
+            );
             let encoded = page.await.ok()?.encode(|records| {
                 let mut text = String::new();
                 for record in records {
@@ -147,7 +153,7 @@ impl Live {
             let (text, records) = encoded.ok()?;
             self.follower.advance(&records);
             if !text.is_empty() {
-                return Some(taken.holding(text));
+                return Some(taken.attach_to(text));
             }
         }
     }

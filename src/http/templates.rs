@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use talus_actors::domain::ids::TemplateId;
 
-use super::{AppState, body::PathText, error::Answer};
+use super::{AppState, body::PathText, error::ApiResult};
 use crate::{
     templates::TemplateLoadError,
     wire::{
@@ -13,13 +13,13 @@ use crate::{
 };
 
 /// `GET /templates`
-pub(super) async fn list(State(state): State<AppState>) -> Answer<Json<TemplateList>> {
+pub(super) async fn list(State(state): State<AppState>) -> ApiResult<Json<TemplateList>> {
     let entries = state.blocking(|state| state.templates.list()).await?;
     Ok(Json(TemplateList::from(entries.map_err(|error| internal(&error))?)))
 }
 
 /// `GET /templates/{id}/schema`
-pub(super) async fn schema(State(state): State<AppState>, PathText(id): PathText) -> Answer<Json<Schema>> {
+pub(super) async fn schema(State(state): State<AppState>, PathText(id): PathText) -> ApiResult<Json<Schema>> {
     let id: TemplateId = id.parse().map_err(|_| template_not_found(&id))?;
     let loaded = state
         .blocking(move |state| state.templates.load(&id).map_err(|error| failure(&id, error)))

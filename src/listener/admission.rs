@@ -10,14 +10,14 @@ use talus_actors::admission::{Gate, Permit};
 
 /// Addresses that are kept beyond twice the number of open connections, before addresses without connections are
 /// evicted.
-const FORGOTTEN_AT: usize = 64;
+const EVICTION_SLACK: usize = 64;
 
 /// Bits of an IPv6 address that identify a client: providers assign each client a network of that prefix length.
 const IPV6_CLIENT_BITS: u8 = 64;
 
 /// Limits on the number of connections, in all and per address.
 #[derive(Debug)]
-pub struct Doors {
+pub struct ConnectionLimits {
     all: Gate,
     by_address: HashMap<IpAddr, Gate>,
     per_address_max: usize,
@@ -26,12 +26,12 @@ pub struct Doors {
 
 /// Permits of an open connection, released on drop.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionPermit {
     _all: Permit,
     _by_address: Option<Permit>,
 }
 
-impl Doors {
+impl ConnectionLimits {
     /// Admits as many connections as `all` does, and `per_address_max` of one address. Loopback addresses and `trusted`
     /// networks have no limit per address, since a proxy connects for many clients.
     #[must_use]
@@ -45,25 +45,25 @@ impl Doors {
     }
 
     /// Admits a connection, or returns the configuration key of the exceeded limit.
-    pub(super) fn enter(&mut self, address: IpAddr) -> Result<Place, &'static str> {
+    pub(super) fn admit(&mut self, address: IpAddr) -> Result<ConnectionPermit, &'static str> {
         let all = self.all.try_enter().ok_or("connections_max")?;
         let address = address.to_canonical();
         if address.is_loopback() || self.trusted.iter().any(|network| network.contains(&address)) {
-            return Ok(Place {
+            return Ok(ConnectionPermit {
                 _all: all,
                 _by_address: None,
             });
         }
-        if self.by_address.len() > FORGOTTEN_AT + 2 * self.all.in_flight() {
+        if self.by_address.len() > EVICTION_SLACK + 2 * self.all.in_flight() {
             self.by_address.retain(|_, gate| gate.in_flight() > 0);
         }
         let max = self.per_address_max;
         let gate = self
             .by_address
-            .entry(client_of(address))
+            .entry(counted_address(address))
             .or_insert_with(|| Gate::new(max));
         let of_address = gate.try_enter().ok_or("connections_per_address_max")?;
-        Ok(Place {
+        Ok(ConnectionPermit {
             _all: all,
             _by_address: Some(of_address),
         })
@@ -71,7 +71,7 @@ impl Doors {
 }
 
 /// Returns the address by which a client is counted: its IPv4 address, or its IPv6 network.
-fn client_of(address: IpAddr) -> IpAddr {
+fn counted_address(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (!0 << (128 - IPV6_CLIENT_BITS))).into(),
@@ -82,47 +82,47 @@ fn client_of(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn doors(all: usize, per_address: usize, trusted: &[&str]) -> Doors {
+    fn limits(all: usize, per_address: usize, trusted: &[&str]) -> ConnectionLimits {
         let trusted = trusted.iter().map(|it| it.parse().expect("a network")).collect();
-        Doors::new(Gate::new(all), per_address, trusted)
+        ConnectionLimits::new(Gate::new(all), per_address, trusted)
     }
 
-    fn enter(doors: &mut Doors, address: &str) -> Result<Place, &'static str> {
-        doors.enter(address.parse().expect("an address"))
+    fn admit(limits: &mut ConnectionLimits, address: &str) -> Result<ConnectionPermit, &'static str> {
+        limits.admit(address.parse().expect("an address"))
     }
 
-    /// P9: connections are counted in all and by address, and a dropped place is free again.
+    /// P9: connections are counted in all and by address, and a dropped permit is free again.
     #[test]
     fn connections_are_limited_in_all_and_by_address() {
-        let mut doors = doors(3, 2, &[]);
-        let first = enter(&mut doors, "192.0.2.1");
-        let _second = enter(&mut doors, "192.0.2.1").expect("the second of two");
+        let mut limits = limits(3, 2, &[]);
+        let first = admit(&mut limits, "192.0.2.1");
+        let _second = admit(&mut limits, "192.0.2.1").expect("the second of two");
         assert_eq!(
-            enter(&mut doors, "192.0.2.1").err(),
+            admit(&mut limits, "192.0.2.1").err(),
             Some("connections_per_address_max")
         );
-        let _other = enter(&mut doors, "192.0.2.2").expect("another address");
-        assert_eq!(enter(&mut doors, "192.0.2.3").err(), Some("connections_max"));
+        let _other = admit(&mut limits, "192.0.2.2").expect("another address");
+        assert_eq!(admit(&mut limits, "192.0.2.3").err(), Some("connections_max"));
         drop(first);
-        enter(&mut doors, "192.0.2.1").expect("its place is free again");
+        admit(&mut limits, "192.0.2.1").expect("its permit is free again");
     }
 
     /// P9: a client counts as one whether it uses an IPv4-mapped address or other addresses of its own IPv6 network.
     #[test]
     fn connections_of_one_client_share_one_limit() {
-        let mut doors = doors(100, 1, &[]);
-        let _v4 = enter(&mut doors, "192.0.2.1").expect("the first");
-        assert!(enter(&mut doors, "::ffff:192.0.2.1").is_err());
-        let _v6 = enter(&mut doors, "2001:db8:0:1::1").expect("the first");
-        assert!(enter(&mut doors, "2001:db8:0:1:ffff::2").is_err());
-        enter(&mut doors, "2001:db8:0:2::1").expect("another network");
+        let mut limits = limits(100, 1, &[]);
+        let _v4 = admit(&mut limits, "192.0.2.1").expect("the first");
+        assert!(admit(&mut limits, "::ffff:192.0.2.1").is_err());
+        let _v6 = admit(&mut limits, "2001:db8:0:1::1").expect("the first");
+        assert!(admit(&mut limits, "2001:db8:0:1:ffff::2").is_err());
+        admit(&mut limits, "2001:db8:0:2::1").expect("another network");
     }
 
     /// Clients behind a reverse proxy share the proxy's address, so that address has no limit.
     #[test]
     fn proxies_and_loopback_have_no_address_limit() {
-        let mut doors = doors(100, 1, &["10.0.0.0/8", "2001:db8::/32"]);
-        let mut places = Vec::new();
+        let mut limits = limits(100, 1, &["10.0.0.0/8", "2001:db8::/32"]);
+        let mut permits = Vec::new();
         for address in [
             "127.0.0.1",
             "127.0.0.2",
@@ -133,20 +133,24 @@ mod tests {
             "2001:db8::7",
         ] {
             for _ in 0..3 {
-                places.push(enter(&mut doors, address).expect(address));
+                permits.push(admit(&mut limits, address).expect(address));
             }
         }
-        assert!(doors.by_address.is_empty());
+        assert!(limits.by_address.is_empty());
     }
 
     /// P9: addresses without connections are evicted, so that their memory is bounded.
     #[test]
     fn addresses_without_connections_are_evicted() {
-        let mut doors = doors(100, 1, &[]);
+        let mut limits = limits(100, 1, &[]);
         for number in 0..10_000_u32 {
             let address = IpAddr::from(number.to_be_bytes());
-            drop(doors.enter(address));
+            drop(limits.admit(address));
         }
-        assert!(doors.by_address.len() <= FORGOTTEN_AT + 3, "{}", doors.by_address.len());
+        assert!(
+            limits.by_address.len() <= EVICTION_SLACK + 3,
+            "{}",
+            limits.by_address.len()
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Body of a request while it is received: bounded in time, and in the bytes that all bodies together may keep.
 //!
 //! Every reader of a body (handlers, the transport of Socket.IO) sees a body that exceeds a bound end with an error.
-//! The answer to the client is decided by the [`Receipt`], which stays with the request, so no reader has to
+//! The answer to the client is decided by the [`BodyProgress`], which stays with the request, so no reader has to
 //! distinguish one failure from another.
 
 use std::{
@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{Settings, life::Expired};
+use super::{Settings, phase::Expired};
 use crate::budget::Reservation;
 
 /// Bytes of a body that are not charged to the budget of received bytes. The number of connections bounds them. An
@@ -35,7 +35,7 @@ const FRAME_BYTES: usize = 64;
 /// State of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum BodyFate {
+pub enum BodyState {
     /// No reader has polled the body.
     Unread = 0,
     /// A reader waits for the body.
@@ -50,18 +50,18 @@ pub enum BodyFate {
 
 /// Progress of a request's body. Extension of each request that has a body.
 #[derive(Debug)]
-pub struct Receipt {
+pub struct BodyProgress {
     began: Instant,
-    fate: AtomicU8,
+    state: AtomicU8,
     ended_ms: AtomicU64,
     budget: usize,
 }
 
-impl Receipt {
+impl BodyProgress {
     fn new(budget: usize) -> Self {
         Self {
             began: Instant::now(),
-            fate: AtomicU8::new(BodyFate::Unread as u8),
+            state: AtomicU8::new(BodyState::Unread as u8),
             ended_ms: AtomicU64::new(0),
             budget,
         }
@@ -69,13 +69,13 @@ impl Receipt {
 
     /// Returns the state of the body so far.
     #[must_use]
-    pub fn fate(&self) -> BodyFate {
-        match self.fate.load(Ordering::Acquire) {
-            0 => BodyFate::Unread,
-            1 => BodyFate::Receiving,
-            2 => BodyFate::Ended,
-            3 => BodyFate::TimedOut,
-            _ => BodyFate::OverBudget,
+    pub fn state(&self) -> BodyState {
+        match self.state.load(Ordering::Acquire) {
+            0 => BodyState::Unread,
+            1 => BodyState::Receiving,
+            2 => BodyState::Ended,
+            3 => BodyState::TimedOut,
+            _ => BodyState::OverBudget,
         }
     }
 
@@ -91,10 +91,10 @@ impl Receipt {
         self.budget
     }
 
-    fn set(&self, fate: BodyFate) {
+    fn set(&self, state: BodyState) {
         let at_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or_default();
         self.ended_ms.store(at_ms, Ordering::Relaxed);
-        self.fate.store(fate as u8, Ordering::Release);
+        self.state.store(state as u8, Ordering::Release);
     }
 }
 
@@ -116,30 +116,33 @@ pub enum BodyError {
 #[derive(Debug)]
 pub struct ReceivedBody {
     body: Option<Incoming>,
-    clock: Clock,
+    clock: WaitClock,
     bytes: usize,
     reserved: Option<Reservation>,
-    receipt: Arc<Receipt>,
+    progress: Arc<BodyProgress>,
     settings: Arc<Settings>,
     /// Returns an unread body to its connection on drop.
     unread: Option<oneshot::Sender<Incoming>>,
 }
 
 impl ReceivedBody {
-    /// Wraps a body. Returns its receipt, and the receiver of the unread rest if the body is dropped before its end.
-    pub(super) fn new(body: Incoming, settings: &Arc<Settings>) -> (Self, Arc<Receipt>, oneshot::Receiver<Incoming>) {
-        let receipt = Arc::new(Receipt::new(settings.receiving.max()));
+    /// Wraps a body. Returns its progress, and the receiver of the unread rest if the body is dropped before its end.
+    pub(super) fn new(
+        body: Incoming,
+        settings: &Arc<Settings>,
+    ) -> (Self, Arc<BodyProgress>, oneshot::Receiver<Incoming>) {
+        let progress = Arc::new(BodyProgress::new(settings.receiving.max()));
         let (unread, rest) = oneshot::channel();
         let received = Self {
             body: Some(body),
-            clock: Clock::default(),
+            clock: WaitClock::default(),
             bytes: 0,
             reserved: None,
-            receipt: Arc::clone(&receipt),
+            progress: Arc::clone(&progress),
             settings: Arc::clone(settings),
             unread: Some(unread),
         };
-        (received, receipt, rest)
+        (received, progress, rest)
     }
 
     /// Reserves the bytes of one frame. False: all bodies together exceed the budget.
@@ -158,20 +161,20 @@ impl ReceivedBody {
         true
     }
 
-    fn fail(&mut self, fate: BodyFate, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.receipt.set(fate);
+    fn fail(&mut self, state: BodyState, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.progress.set(state);
         self.reserved = None;
-        if fate == BodyFate::TimedOut {
+        if state == BodyState::TimedOut {
             self.settings.expired(Expired::Body);
             self.body = None;
         } else {
             self.settings.refused("receiving_bytes_max");
-            self.hand_back();
+            self.return_unread();
         }
         Poll::Ready(Some(Err(error)))
     }
 
-    fn hand_back(&mut self) {
+    fn return_unread(&mut self) {
         if let (Some(body), Some(unread)) = (self.body.take(), self.unread.take()) {
             // A closed connection has dropped its receiver, and needs no rest.
             let _ = unread.send(body);
@@ -189,12 +192,12 @@ impl Body for ReceivedBody {
             return Poll::Ready(None);
         };
         let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
-            if this.receipt.fate() == BodyFate::Unread {
-                this.receipt.set(BodyFate::Receiving);
+            if this.progress.state() == BodyState::Unread {
+                this.progress.set(BodyState::Receiving);
             }
             let timeouts = &this.settings.timeouts;
             ready!(this.clock.wait(cx, timeouts.body_stall, timeouts.body));
-            return this.fail(BodyFate::TimedOut, BodyError::TimedOut);
+            return this.fail(BodyState::TimedOut, BodyError::TimedOut);
         };
         this.clock.stop();
         match frame {
@@ -203,17 +206,17 @@ impl Body for ReceivedBody {
                 if this.reserve(bytes) {
                     Poll::Ready(Some(Ok(frame)))
                 } else {
-                    this.fail(BodyFate::OverBudget, BodyError::OverBudget)
+                    this.fail(BodyState::OverBudget, BodyError::OverBudget)
                 }
             }
             Some(Err(error)) => {
-                this.receipt.set(BodyFate::Ended);
+                this.progress.set(BodyState::Ended);
                 this.body = None;
                 Poll::Ready(Some(Err(error.into())))
             }
             None => {
-                this.receipt.set(BodyFate::Ended);
-                this.hand_back();
+                this.progress.set(BodyState::Ended);
+                this.return_unread();
                 Poll::Ready(None)
             }
         }
@@ -232,22 +235,22 @@ impl Body for ReceivedBody {
 
 impl Drop for ReceivedBody {
     fn drop(&mut self) {
-        if self.receipt.fate() == BodyFate::Receiving {
-            self.receipt.set(BodyFate::Ended);
+        if self.progress.state() == BodyState::Receiving {
+            self.progress.set(BodyState::Ended);
         }
-        self.hand_back();
+        self.return_unread();
     }
 }
 
 /// Total time of waits for a client. Time in which no reader polls the body is the hub's own and does not count.
 #[derive(Debug, Default)]
-struct Clock {
+struct WaitClock {
     timer: Option<Pin<Box<Sleep>>>,
     waiting_since: Option<Instant>,
     waited: Duration,
 }
 
-impl Clock {
+impl WaitClock {
     /// Resolves once a single wait, or the sum of all waits, exceeds its limit.
     fn wait(&mut self, cx: &mut Context<'_>, once: Duration, in_all: Duration) -> Poll<()> {
         let now = Instant::now();

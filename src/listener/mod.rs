@@ -6,7 +6,7 @@
 //! polling uses another connection than the connection known to its socket. For such websockets, and for every other
 //! answer that is not read, the stream itself fails a write that makes no progress for `write_stall`.
 //!
-//! A connection that sends no bytes, or an incomplete request, has timeouts (`life`), as has the body of a request
+//! A connection that sends no bytes, or an incomplete request, has timeouts (`phase`), as has the body of a request
 //! (`body`). The module `admission` limits the number of connections.
 //!
 //! Nagle's algorithm is off: with Nagle's algorithm, a small packet waits for the acknowledgement of the packet before,
@@ -15,7 +15,7 @@
 mod admission;
 mod body;
 pub mod descriptors;
-mod life;
+mod phase;
 mod serve;
 mod stream;
 
@@ -31,9 +31,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{budget::ByteBudget, metrics::Metrics, wire::error::Failure};
 
-pub use admission::Doors;
-pub use body::{BodyFate, Receipt, ReceivedBody};
-pub use life::{Expired, Timeouts};
+pub use admission::ConnectionLimits;
+pub use body::{BodyProgress, BodyState, ReceivedBody};
+pub use phase::{Expired, Timeouts};
 pub use serve::serve;
 pub use stream::{Connection, Stream};
 
@@ -72,18 +72,18 @@ impl Settings {
 pub struct Listener {
     inner: TcpListener,
     all: CancellationToken,
-    doors: Doors,
+    limits: ConnectionLimits,
     settings: Arc<Settings>,
 }
 
 impl Listener {
     /// Accepts on a bound socket. Cancelling `all` aborts every accepted connection.
     #[must_use]
-    pub fn new(inner: TcpListener, all: CancellationToken, doors: Doors, settings: Settings) -> Self {
+    pub fn new(inner: TcpListener, all: CancellationToken, limits: ConnectionLimits, settings: Settings) -> Self {
         Self {
             inner,
             all,
-            doors,
+            limits,
             settings: Arc::new(settings),
         }
     }
@@ -93,7 +93,7 @@ impl Listener {
         loop {
             let (inner, peer) = match self.inner.accept().await {
                 Ok(accepted) => accepted,
-                Err(error) if is_of_one_connection(&error) => continue,
+                Err(error) if is_peer_error(&error) => continue,
                 Err(error) => {
                     self.settings.refused("descriptors");
                     tracing::warn!(listener = self.settings.name, %error, "a connection could not be accepted");
@@ -101,12 +101,12 @@ impl Listener {
                     continue;
                 }
             };
-            match self.doors.enter(peer.ip()) {
-                Ok(place) => {
+            match self.limits.admit(peer.ip()) {
+                Ok(permit) => {
                     if let Err(error) = self.set_options(&inner) {
                         tracing::debug!(%peer, %error, "the options of a connection could not be set");
                     }
-                    return Stream::new(inner, peer, self.all.child_token(), place, &self.settings);
+                    return Stream::new(inner, peer, self.all.child_token(), permit, &self.settings);
                 }
                 Err(limit) => {
                     self.settings.refused(limit);
@@ -134,7 +134,7 @@ impl Listener {
 }
 
 /// Returns true if the peer disconnected before the accept. The error concerns that connection only.
-fn is_of_one_connection(error: &io::Error) -> bool {
+fn is_peer_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
@@ -187,7 +187,12 @@ mod tests {
             receiving: ByteBudget::new(1 << 20),
             metrics: Metrics::default(),
         };
-        Listener::new(bound, all, Doors::new(Gate::new(10), 10, Vec::new()), settings)
+        Listener::new(
+            bound,
+            all,
+            ConnectionLimits::new(Gate::new(10), 10, Vec::new()),
+            settings,
+        )
     }
 
     async fn connected(listener: &mut Listener) -> (TcpStream, Stream, Connection) {

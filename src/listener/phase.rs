@@ -98,12 +98,12 @@ enum Phase {
 /// milliseconds since the accept. Only the task that serves the connection changes the word, so relaxed ordering
 /// suffices.
 #[derive(Debug)]
-pub(super) struct Life {
+pub(super) struct PhaseClock {
     began: Instant,
     word: AtomicU64,
 }
 
-impl Life {
+impl PhaseClock {
     pub(super) fn new() -> Self {
         Self {
             began: Instant::now(),
@@ -112,19 +112,19 @@ impl Life {
     }
 
     /// Records received bytes. Outside of a request the first bytes begin a head; later bytes do not change the phase.
-    pub(super) fn bytes_came(&self) {
+    pub(super) fn record_bytes(&self) {
         if matches!(self.phase(), Phase::Silent | Phase::Idle) {
             self.enter(Phase::Head);
         }
     }
 
     /// Records a complete head of a request.
-    pub(super) fn request_began(&self) {
+    pub(super) fn record_request(&self) {
         self.enter(Phase::Busy);
     }
 
     /// Records that the answer is complete or was dropped.
-    pub(super) fn answer_ended(&self) {
+    pub(super) fn record_answer_end(&self) {
         self.enter(Phase::Idle);
     }
 
@@ -164,15 +164,19 @@ impl Life {
 /// changes the phase. The timer is reset early only for an earlier deadline. A later deadline is found when the timer
 /// fires, so that a busy connection does not reset the timer for each request.
 pub(super) struct Expiry<'a> {
-    life: &'a Life,
+    phase_clock: &'a PhaseClock,
     timeouts: Timeouts,
     timer: Pin<Box<Sleep>>,
 }
 
 impl<'a> Expiry<'a> {
-    pub(super) fn new(life: &'a Life, timeouts: Timeouts) -> Self {
-        let timer = Box::pin(sleep_until(life.began + timeouts.first_byte));
-        Self { life, timeouts, timer }
+    pub(super) fn new(phase_clock: &'a PhaseClock, timeouts: Timeouts) -> Self {
+        let timer = Box::pin(sleep_until(phase_clock.began + timeouts.first_byte));
+        Self {
+            phase_clock,
+            timeouts,
+            timer,
+        }
     }
 }
 
@@ -181,7 +185,7 @@ impl Future for Expiry<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Expired> {
         loop {
-            let Some((deadline, expired)) = self.life.deadline(&self.timeouts) else {
+            let Some((deadline, expired)) = self.phase_clock.deadline(&self.timeouts) else {
                 return Poll::Pending;
             };
             if deadline <= Instant::now() {
@@ -211,35 +215,35 @@ mod tests {
     /// P9: each silence has its own timeout, later bytes of a head do not extend the timeout, and a request has none.
     #[tokio::test]
     async fn phases_have_deadlines_and_requests_have_none() {
-        let life = Life::new();
-        let expires = || life.deadline(&TIMEOUTS).map(|(_, expired)| expired);
+        let phase_clock = PhaseClock::new();
+        let expires = || phase_clock.deadline(&TIMEOUTS).map(|(_, expired)| expired);
         assert_eq!(expires(), Some(Expired::FirstByte));
-        life.bytes_came();
-        let head = life.deadline(&TIMEOUTS);
+        phase_clock.record_bytes();
+        let head = phase_clock.deadline(&TIMEOUTS);
         assert_eq!(expires(), Some(Expired::Head));
-        life.bytes_came();
-        assert_eq!(life.deadline(&TIMEOUTS), head);
-        life.request_began();
-        life.bytes_came();
+        phase_clock.record_bytes();
+        assert_eq!(phase_clock.deadline(&TIMEOUTS), head);
+        phase_clock.record_request();
+        phase_clock.record_bytes();
         assert_eq!(expires(), None);
-        life.answer_ended();
+        phase_clock.record_answer_end();
         assert_eq!(expires(), Some(Expired::KeepAlive));
-        life.bytes_came();
+        phase_clock.record_bytes();
         assert_eq!(expires(), Some(Expired::Head));
     }
 
     /// P9: a deadline that becomes earlier is kept, although the timer was set for a later deadline.
     #[tokio::test]
     async fn expiry_follows_the_phase() {
-        let life = Life::new();
+        let phase_clock = PhaseClock::new();
         let timeouts = Timeouts {
             first_byte: Duration::from_secs(3_600),
             head: Duration::from_millis(1),
             ..TIMEOUTS
         };
-        let mut expiry = Expiry::new(&life, timeouts);
+        let mut expiry = Expiry::new(&phase_clock, timeouts);
         assert!(futures_util::poll!(&mut expiry).is_pending());
-        life.bytes_came();
+        phase_clock.record_bytes();
         assert_eq!(expiry.await, Expired::Head);
     }
 }

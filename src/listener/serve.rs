@@ -28,8 +28,8 @@ use tower::Service as _;
 
 use super::{
     Connection, Listener, Stream,
-    body::{BodyFate, Receipt, ReceivedBody},
-    life::Expiry,
+    body::{BodyProgress, BodyState, ReceivedBody},
+    phase::Expiry,
 };
 use crate::wire::error::Failure;
 
@@ -45,7 +45,7 @@ const DISCARDING_MAX: Duration = Duration::from_secs(5);
 /// ended.
 pub async fn serve(mut listener: Listener, router: Router, closing: CancellationToken) {
     let mut http = http1::Builder::new();
-    // The phases of a connection have their own timeouts (`life`). The timeout of the library does not distinguish
+    // The phases of a connection have their own timeouts (`phase`). The timeout of the library does not distinguish
     // between a silence before a head and within a head.
     http.header_read_timeout(None)
         .max_header_size(listener.settings.head_bytes_max);
@@ -77,7 +77,7 @@ async fn serve_one(
     closing: CancellationToken,
 ) {
     let shared = Arc::clone(&connection.shared);
-    let mut expiry = Expiry::new(&shared.life, shared.settings.timeouts);
+    let mut expiry = Expiry::new(&shared.phase_clock, shared.settings.timeouts);
     let service = Requests { router, connection };
     let mut served = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let mut is_closing = false;
@@ -116,14 +116,14 @@ impl Service<Request<Incoming>> for Requests {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let connection = self.connection.clone();
-        connection.shared.life.request_began();
-        let named = check_host(&request);
-        let asks_first = request.headers().contains_key(header::EXPECT);
+        connection.shared.phase_clock.record_request();
+        let host_check = check_host(&request);
+        let expects_continue = request.headers().contains_key(header::EXPECT);
         request.extensions_mut().insert(ConnectInfo(connection.clone()));
         let (request, rest) = self.bounded(request);
         let mut router = self.router.clone();
         Box::pin(async move {
-            let mut response = match named {
+            let mut response = match host_check {
                 Ok(()) => {
                     let Ok(response) = router.call(request).await;
                     response
@@ -136,7 +136,7 @@ impl Service<Request<Incoming>> for Requests {
                 }
             };
             if let Some(rest) = rest
-                && !rest.read_off(asks_first).await
+                && !rest.drain(expects_continue).await
             {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
@@ -152,15 +152,15 @@ impl Service<Request<Incoming>> for Requests {
 
 impl Requests {
     /// Wraps the body of a request in its bounds, if the request has a body.
-    fn bounded(&self, request: Request<Incoming>) -> (Request<AxumBody>, Option<Rest>) {
+    fn bounded(&self, request: Request<Incoming>) -> (Request<AxumBody>, Option<UnreadBody>) {
         let (mut parts, body) = request.into_parts();
         if body.is_end_stream() {
             return (Request::from_parts(parts, AxumBody::empty()), None);
         }
-        let (body, receipt, unread) = ReceivedBody::new(body, &self.connection.shared.settings);
-        parts.extensions.insert(Arc::clone(&receipt));
+        let (body, progress, unread) = ReceivedBody::new(body, &self.connection.shared.settings);
+        parts.extensions.insert(Arc::clone(&progress));
         let request = Request::from_parts(parts, AxumBody::new(body));
-        (request, Some(Rest { receipt, unread }))
+        (request, Some(UnreadBody { progress, unread }))
     }
 }
 
@@ -188,23 +188,23 @@ fn is_host(text: &[u8]) -> bool {
 }
 
 /// Unread rest of a body.
-struct Rest {
-    receipt: Arc<Receipt>,
+struct UnreadBody {
+    progress: Arc<BodyProgress>,
     unread: oneshot::Receiver<Incoming>,
 }
 
-impl Rest {
+impl UnreadBody {
     /// Reads the rest off, so that the connection can carry the next request. False: the rest is too long, too slow, or
     /// was never sent because the client waits for `100 Continue`. The connection has to end then.
-    async fn read_off(mut self, asks_first: bool) -> bool {
+    async fn drain(mut self, expects_continue: bool) -> bool {
         let Ok(body) = self.unread.try_recv() else {
             return false;
         };
         if body.is_end_stream() {
             return true;
         }
-        let is_unasked = asks_first && self.receipt.fate() == BodyFate::Unread;
-        if is_unasked || body.size_hint().lower() > DISCARDED_BYTES_MAX {
+        let is_awaiting_continue = expects_continue && self.progress.state() == BodyState::Unread;
+        if is_awaiting_continue || body.size_hint().lower() > DISCARDED_BYTES_MAX {
             return false;
         }
         timeout(DISCARDING_MAX, discard(body)).await.unwrap_or(false)
@@ -250,7 +250,7 @@ impl Body for AnswerBody {
 impl Drop for AnswerBody {
     fn drop(&mut self) {
         if let Some(connection) = &self.connection {
-            connection.shared.life.answer_ended();
+            connection.shared.phase_clock.record_answer_end();
         }
     }
 }

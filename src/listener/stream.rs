@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::{Settings, admission::Place, life::Expired, life::Life};
+use super::{Settings, admission::ConnectionPermit, phase::Expired, phase::PhaseClock};
 use crate::{budget::Reservation, metrics::OpenConnection};
 
 /// Bytes of a head that are not charged to the budget of received bytes, so that a request without large headers is
@@ -37,16 +37,16 @@ pub struct Connection {
 /// State that the stream of a connection shares with its handles.
 #[derive(Debug)]
 pub(super) struct Shared {
-    switch: CancellationToken,
+    abort_token: CancellationToken,
     written_bytes: AtomicU64,
-    pub(super) life: Life,
+    pub(super) phase_clock: PhaseClock,
     pub(super) settings: Arc<Settings>,
 }
 
 impl Connection {
     /// Aborts the connection. Bytes that are not written yet are lost.
     pub fn abort(&self) {
-        self.shared.switch.cancel();
+        self.shared.abort_token.cancel();
     }
 
     /// Returns the number of bytes that the kernel has accepted from the connection so far.
@@ -62,41 +62,41 @@ pub struct Stream {
     inner: TcpStream,
     shared: Arc<Shared>,
     /// A future for each direction: a websocket is read by one task and written by another, and both have to wake up.
-    read_cut: Cut,
-    write_cut: Cut,
-    stall: Stall,
-    head: Head,
-    _place: Place,
+    read_abort: AbortFuture,
+    write_abort: AbortFuture,
+    stall: WriteStall,
+    head: HeadBudget,
+    _permit: ConnectionPermit,
     _open: OpenConnection,
 }
 
-type Cut = Pin<Box<WaitForCancellationFutureOwned>>;
+type AbortFuture = Pin<Box<WaitForCancellationFutureOwned>>;
 
 impl Stream {
     /// Builds the stream of an accepted connection, and the handle to the connection.
     pub(super) fn new(
         inner: TcpStream,
         peer: SocketAddr,
-        switch: CancellationToken,
-        place: Place,
+        abort_token: CancellationToken,
+        permit: ConnectionPermit,
         settings: &Arc<Settings>,
     ) -> (Self, Connection) {
-        let cut = || Box::pin(switch.clone().cancelled_owned());
-        let (read_cut, write_cut) = (cut(), cut());
+        let abort_future = || Box::pin(abort_token.clone().cancelled_owned());
+        let (read_abort, write_abort) = (abort_future(), abort_future());
         let shared = Arc::new(Shared {
-            switch,
+            abort_token,
             written_bytes: AtomicU64::new(0),
-            life: Life::new(),
+            phase_clock: PhaseClock::new(),
             settings: Arc::clone(settings),
         });
         let stream = Self {
             inner,
             shared: Arc::clone(&shared),
-            read_cut,
-            write_cut,
-            stall: Stall::default(),
-            head: Head::default(),
-            _place: place,
+            read_abort,
+            write_abort,
+            stall: WriteStall::default(),
+            head: HeadBudget::default(),
+            _permit: permit,
             _open: settings.metrics.connection_opened(settings.name),
         };
         (stream, Connection { peer, shared })
@@ -115,7 +115,7 @@ impl Stream {
                 if self.stall.poll(cx, Instant::now() + settings.timeouts.write_stall) {
                     settings.expired(Expired::Write);
                     // The other direction must wake up too.
-                    self.shared.switch.cancel();
+                    self.shared.abort_token.cancel();
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
             }
@@ -125,8 +125,8 @@ impl Stream {
 }
 
 /// Fails if the connection is aborted; otherwise registers the task to be woken by the abort.
-fn check(cut: &mut Cut, cx: &mut Context<'_>) -> io::Result<()> {
-    match cut.as_mut().poll(cx) {
+fn check_abort(abort_future: &mut AbortFuture, cx: &mut Context<'_>) -> io::Result<()> {
+    match abort_future.as_mut().poll(cx) {
         Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
         Poll::Pending => Ok(()),
     }
@@ -135,12 +135,12 @@ fn check(cut: &mut Cut, cx: &mut Context<'_>) -> io::Result<()> {
 /// Time for which a write has waited for room. The kernel has a timeout for a peer that does not acknowledge. A peer
 /// that acknowledges and does not read is found only here, on every system.
 #[derive(Debug, Default)]
-struct Stall {
+struct WriteStall {
     timer: Option<Pin<Box<Sleep>>>,
     is_waiting: bool,
 }
 
-impl Stall {
+impl WriteStall {
     /// Records a blocked write. True: the first blocked write since the last progress is past its deadline.
     fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> bool {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
@@ -154,12 +154,12 @@ impl Stall {
 
 /// Bytes of an incomplete head, which stay in a buffer until the head is complete.
 #[derive(Debug, Default)]
-struct Head {
+struct HeadBudget {
     bytes: usize,
     reserved: Option<Reservation>,
 }
 
-impl Head {
+impl HeadBudget {
     /// Reserves the bytes of the head so far. False: the budget of received bytes is used up.
     fn reserve(&mut self, settings: &Settings) -> bool {
         let due = self.bytes.saturating_sub(HEAD_BYTES_FREE);
@@ -179,9 +179,9 @@ impl Head {
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        check(&mut this.read_cut, cx)?;
-        if !this.shared.life.is_in_head() {
-            this.head = Head::default();
+        check_abort(&mut this.read_abort, cx)?;
+        if !this.shared.phase_clock.is_in_head() {
+            this.head = HeadBudget::default();
         } else if !this.head.reserve(&this.shared.settings) {
             // The bytes before this read did not complete the head. Bytes of a body that arrived in the same read as
             // the end of a head are not charged to the head.
@@ -192,7 +192,7 @@ impl AsyncRead for Stream {
         let read = Pin::new(&mut this.inner).poll_read(cx, buf);
         let bytes = buf.filled().len() - before;
         if bytes > 0 {
-            this.shared.life.bytes_came();
+            this.shared.phase_clock.record_bytes();
             this.head.bytes += bytes;
         }
         read
@@ -201,13 +201,13 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        check(&mut self.write_cut, cx)?;
+        check_abort(&mut self.write_abort, cx)?;
         let written = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.written(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        check(&mut self.write_cut, cx)?;
+        check_abort(&mut self.write_abort, cx)?;
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
@@ -224,7 +224,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        check(&mut self.write_cut, cx)?;
+        check_abort(&mut self.write_abort, cx)?;
         let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
         self.written(cx, written)
     }

@@ -14,50 +14,50 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::EventBody;
 use crate::{
-    http::{Answer, AppState, sse::event_stream},
+    http::{ApiResult, AppState, sse::event_stream},
     wire::error::Failure,
 };
 
 /// Subscriber to supervision events, for the lifetime of its stream.
-struct Listening {
-    heard: broadcast::Receiver<Arc<SupervisionEvent>>,
+struct Subscription {
+    events: broadcast::Receiver<Arc<SupervisionEvent>>,
     stop: CancellationToken,
     _permit: Permit,
 }
 
 /// `GET /ops/events`: a subscriber that is too slow gets the number of missed events.
-pub(super) async fn stream(State(state): State<AppState>) -> Answer<Response> {
+pub(super) async fn stream(State(state): State<AppState>) -> ApiResult<Response> {
     let max = state.listeners.max();
     let permit = state.listeners.try_enter().ok_or_else(|| {
         Failure::new("OVERLOADED", format!("{max} listen, as many as listeners_max allows"))
             .with("limit", "listeners_max")
             .with("max", max)
     })?;
-    let listening = Listening {
-        heard: state.hub.supervision_events(),
+    let subscription = Subscription {
+        events: state.hub.supervision_events(),
         stop: state.stop.clone(),
         _permit: permit,
     };
     // The stream ends at the shutdown, which would wait for an open stream.
-    let next = |mut listening: Listening| async move {
+    let next = |mut subscription: Subscription| async move {
         let event = tokio::select! {
-            () = listening.stop.cancelled() => return None,
-            event = listening.heard.recv() => match event {
-                Ok(event) => told(&event),
-                Err(RecvError::Lagged(missed)) => named("missed", &json!({ "events": missed })),
+            () = subscription.stop.cancelled() => return None,
+            event = subscription.events.recv() => match event {
+                Ok(event) => supervision_event(&event),
+                Err(RecvError::Lagged(missed)) => sse_event("missed", &json!({ "events": missed })),
                 Err(RecvError::Closed) => return None,
             },
         };
-        Some((Ok(event), listening))
+        Some((Ok(event), subscription))
     };
-    Ok(event_stream(stream::unfold(listening, next)))
+    Ok(event_stream(stream::unfold(subscription, next)))
 }
 
-fn told(event: &SupervisionEvent) -> Event {
-    named(event.kind.as_str(), &EventBody::from(event))
+fn supervision_event(event: &SupervisionEvent) -> Event {
+    sse_event(event.kind.as_str(), &EventBody::from(event))
 }
 
-fn named(name: &str, body: &impl serde::Serialize) -> Event {
+fn sse_event(name: &str, body: &impl serde::Serialize) -> Event {
     Event::default()
         .event(name)
         .json_data(body)

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use talus_actors::session_actor::Fault;
 
 use crate::{
-    http::{Answer, AppState, JsonText, SessionPath},
+    http::{ApiResult, AppState, JsonText, SessionPath},
     wire::{
         error::Failure,
         request::{read, required},
@@ -29,7 +29,7 @@ pub(super) async fn inject(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
     JsonText(text): JsonText,
-) -> Answer<Json<Value>> {
+) -> ApiResult<Json<Value>> {
     let request: FaultRequest = read("", &text)?;
     let kind = required("", "kind", request.kind)?;
     let fault = match kind.as_str() {
@@ -68,7 +68,7 @@ fn delay(ms: Option<u64>) -> Result<Duration, Failure> {
 }
 
 /// Answers requests for fault injection while it is disabled.
-pub(super) async fn switched_off() -> Answer<Json<Value>> {
+pub(super) async fn switched_off() -> ApiResult<Json<Value>> {
     let message = "fault injection is switched off; ops.fault_injection switches it on";
     Err(Failure::new("NOT_FOUND", message).into())
 }

@@ -18,8 +18,8 @@ use talus_actors::{
 use super::answer::{LogNode, Root, SessionNode, Tree};
 use crate::{
     http::{
-        Answer, AppState, Params, SessionPath, page_items,
-        reading::{Outlet, Patience, STREAM_PAGE, with_type},
+        ApiResult, AppState, Params, SessionPath, page_items,
+        reading::{Outlet, STREAM_PAGE, WaitPolicy, with_type},
     },
     wire::error::{Failure, internal},
 };
@@ -31,7 +31,7 @@ pub(super) struct PageParams {
 }
 
 /// `GET /ops/actors`: the current tree. Passivated sessions are not loaded for it.
-pub(super) async fn actors(State(state): State<AppState>, Params(params): Params<PageParams>) -> Answer<Json<Tree>> {
+pub(super) async fn actors(State(state): State<AppState>, Params(params): Params<PageParams>) -> ApiResult<Json<Tree>> {
     let app = &state;
     let limit = page_items(app, params.limit)?;
     let (sessions, total) = app.hub.tree(params.offset.unwrap_or_default(), limit).await?;
@@ -41,7 +41,7 @@ pub(super) async fn actors(State(state): State<AppState>, Params(params): Params
         state: if app.hub.is_draining() { "draining" } else { "running" },
         uptime_s: app.started.elapsed().as_secs(),
         log: LogNode {
-            storage: app.config.data.storage.word(),
+            storage: app.config.data.storage.as_str(),
             state: if refuses.is_some() { "refusing" } else { "writing" },
             refuses,
             append_failures: stats.append_failures.get(),
@@ -59,12 +59,12 @@ pub(super) async fn actors(State(state): State<AppState>, Params(params): Params
 pub(super) async fn show(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
-) -> Answer<Json<SessionNode>> {
+) -> ApiResult<Json<SessionNode>> {
     let inspected = state.hub.branch(session_id).await?;
     Ok(Json(SessionNode::new(inspected, now())))
 }
 
-async fn operate(state: AppState, session_id: SessionId, operation: Operation) -> Answer<Json<SessionNode>> {
+async fn operate(state: AppState, session_id: SessionId, operation: Operation) -> ApiResult<Json<SessionNode>> {
     state.hub.operate(session_id, operation).await?;
     let inspected = state.hub.branch(session_id).await?;
     Ok(Json(SessionNode::new(inspected, now())))
@@ -75,7 +75,7 @@ async fn operate(state: AppState, session_id: SessionId, operation: Operation) -
 pub(super) async fn restart(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
-) -> Answer<Json<SessionNode>> {
+) -> ApiResult<Json<SessionNode>> {
     operate(state, session_id, Operation::Restart).await
 }
 
@@ -83,7 +83,7 @@ pub(super) async fn restart(
 pub(super) async fn quarantine(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
-) -> Answer<Json<SessionNode>> {
+) -> ApiResult<Json<SessionNode>> {
     operate(state, session_id, Operation::Quarantine).await
 }
 
@@ -91,7 +91,7 @@ pub(super) async fn quarantine(
 pub(super) async fn release(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
-) -> Answer<Json<SessionNode>> {
+) -> ApiResult<Json<SessionNode>> {
     operate(state, session_id, Operation::Release).await
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn release(
 pub(super) async fn passivate(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
-) -> Answer<Json<Value>> {
+) -> ApiResult<Json<Value>> {
     if state.hub.passivate(session_id).await? {
         return Ok(Json(json!({ "session_id": session_id, "state": "asleep" })));
     }
@@ -112,7 +112,7 @@ pub(super) async fn passivate(
 
 /// `GET /ops/sessions/{id}/log`: every record as stored in the log, one JSON object a line. The route needs no actor,
 /// so it works for a session that cannot be started.
-pub(super) async fn log(State(state): State<AppState>, SessionPath(session_id): SessionPath) -> Answer<Response> {
+pub(super) async fn log(State(state): State<AppState>, SessionPath(session_id): SessionPath) -> ApiResult<Response> {
     // An unknown session is detected before the stream starts, while an error answer is still possible.
     state.hub.events_after(session_id, Seq::ZERO, 1).await?;
     let lines = Body::from_stream(lines(state, session_id));
@@ -122,9 +122,9 @@ pub(super) async fn log(State(state): State<AppState>, SessionPath(session_id): 
 fn lines(state: AppState, session_id: SessionId) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
     let outlet = Outlet::new(&state.reading);
     stream::try_unfold((state, outlet, Seq::ZERO), move |(state, outlet, after)| async move {
-        let taken = outlet.taken().await;
+        let taken = outlet.next_permit().await;
         let reading = &state.reading;
-        let page = reading.page(&state.hub, session_id, after, STREAM_PAGE, Patience::Endless);
+        let page = reading.page(&state.hub, session_id, after, STREAM_PAGE, WaitPolicy::Unbounded);
         let unreadable = |failure: Failure| std::io::Error::other(failure.message);
         let encoded = page.await.map_err(unreadable)?.encode(|records| {
             let mut page = Vec::new();
@@ -137,6 +137,6 @@ fn lines(state: AppState, session_id: SessionId) -> impl Stream<Item = Result<By
         let (page, records) = encoded.map_err(unreadable)?;
         let Some(last) = records.last() else { return Ok(None) };
         let after = last.seq();
-        Ok(Some((taken.holding(page), (state, outlet, after))))
+        Ok(Some((taken.attach_to(page), (state, outlet, after))))
     })
 }

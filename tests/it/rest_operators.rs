@@ -16,7 +16,7 @@ use talus_actors::{
 };
 use talus_hub::{
     config::Config,
-    http::{AppState, Held, routes},
+    http::{AppContext, AppState, routes},
     metrics::Metrics,
     projects::ProjectStore,
     templates::TemplateStore,
@@ -147,7 +147,7 @@ async fn api() -> (Router, Hub, tempfile::TempDir) {
         stats: Arc::default(),
     };
     let hub = Hub::start(settings, parts).await.expect("an empty log can be read");
-    let state = AppState::new(Held {
+    let state = AppState::new(AppContext {
         reading: talus_hub::http::Reading::new(&Config::default().rest),
         compression: talus_hub::http::Compression::new(&Config::default().rest),
         hub: hub.clone(),
