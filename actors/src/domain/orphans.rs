@@ -7,7 +7,7 @@ use ecow::EcoString;
 
 use super::{ids::PropertyId, value::Value};
 
-/// Metadata key of the mark for a node with a type unknown to the template. The value is `true`.
+/// Metadata key that marks a node of unknown type. The value is `true`.
 pub const ORPHANED: &str = "orphaned";
 
 /// Metadata key of the list of properties unknown to the node's type. The value is a sorted list of the ids of present

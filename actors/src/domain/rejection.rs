@@ -225,8 +225,8 @@ impl From<&Recorded> for BlockedBy {
 }
 
 impl Rejection {
-    /// Returns true if the request is malformed in any state of the session. Subscribers are not notified of such a
-    /// command.
+    /// Returns true if the request is malformed in any state of the session. Subscribers are not notified of malformed
+    /// commands.
     #[must_use]
     pub fn is_malformed(&self) -> bool {
         match self {

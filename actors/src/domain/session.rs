@@ -54,7 +54,7 @@ pub fn template_of<'a>(genesis: &'a Genesis, document: &'a Document) -> Option<&
     document.template_id.as_ref().or_else(first)
 }
 
-/// Settings of a session in memory. The log does not contain them.
+/// In-memory settings of a session, not part of the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
     /// Template that commands are checked against. Replay needs no template, because only [`decide`](super::decide)

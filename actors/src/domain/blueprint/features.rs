@@ -35,8 +35,8 @@ pub(super) fn type_features(node_type: &NodeTypeDocument, slug: &str) -> Vec<Eco
     features
 }
 
-/// Returns the properties of a type, each with its number: its own properties, then those of its features. The number
-/// of an own property is its position in the template, for error messages.
+/// Returns the numbered properties of a type: own properties, then the properties of features. The number of an own
+/// property is its position in the template, for error messages.
 pub(super) fn all_properties(node_type: &NodeTypeDocument, features: &[EcoString]) -> Vec<(usize, PropertyDocument)> {
     let mut properties = node_type.properties.clone();
     for feature in features {

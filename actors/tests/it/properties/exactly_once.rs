@@ -40,7 +40,7 @@ proptest! {
         prop_assert!(&bench.replayed()? == bench.session());
     }
 
-    /// P4: an id that was used accepts its own command and refuses every other one.
+    /// P4: a used id answers a retry of its command and refuses every other command.
     #[test]
     fn used_id_refuses_other_commands(setting in Setting::any(), plan in plan(2..16)) {
         let mut bench = setting.bench();

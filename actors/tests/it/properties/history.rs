@@ -47,7 +47,7 @@ proptest! {
     #[test]
     fn undo_and_redo_walk_through_past_documents(setting in Setting::any(), plan in plan(1..50)) {
         let mut bench = setting.bench();
-        // Reference model: whole documents, each with the command that was applied to it.
+        // Reference model: whole documents, each with the next command.
         let (mut undo, mut redo) = (Vec::new(), Vec::new());
         for choice in &plan {
             let before = document(&bench);

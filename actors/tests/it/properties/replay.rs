@@ -1,4 +1,4 @@
-//! Properties of replay: a log rebuilds the session that wrote it.
+//! Properties of replay: a log rebuilds its session.
 
 use std::sync::Arc;
 

@@ -85,7 +85,7 @@ proptest! {
         }
     }
 
-    /// A command that restates the present value or place changes nothing.
+    /// Commands with the present values and places change nothing.
     #[test]
     fn restating_commands_change_nothing(setting in Setting::any(), plan in plan(1..25)) {
         let mut bench = setting.bench();

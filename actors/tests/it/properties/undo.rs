@@ -49,7 +49,7 @@ const fn redo(scope: Scope) -> Command {
     Command::redo(scope)
 }
 
-/// Parts of a document that a step wrote: nodes that it created, deleted or moved, and properties that it set.
+/// Parts of a document written by a step: created, deleted and moved nodes, and set properties.
 #[derive(Default)]
 struct Written {
     nodes: BTreeSet<NodeId>,
@@ -254,7 +254,7 @@ proptest! {
         prop_assert!(&replayed == session, "{:#?}\nis not\n{:#?}", replayed, session);
     }
 
-    /// A log can be replayed under lower and higher limits of undo than those that it was written under.
+    /// A log can be replayed under lower and higher limits of undo than at its writing.
     #[test]
     fn log_with_undos_replays_under_other_limits(
         setting in Setting::any(), turns in turns(2..60), at in any::<Index>(), depths in prop::collection::vec(1..8_usize, 2),

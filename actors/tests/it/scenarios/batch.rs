@@ -11,7 +11,7 @@ use super::{
     },
 };
 
-/// P5: later commands of a batch see the effects of earlier ones and can reference the nodes that they created.
+/// P5: later commands of a batch see the effects of earlier commands and can reference new nodes.
 #[test]
 fn batch_commands_see_earlier_effects() {
     check([

@@ -194,7 +194,7 @@ fn features_add_their_properties() {
     assert_eq!(count("part"), 0);
 }
 
-/// Builds a template with one type that has a feature and own properties.
+/// Builds a template whose only type has the feature and the properties.
 fn with_feature(feature: &str, properties: Vec<PropertyDocument>) -> Blueprint {
     let document = TemplateDocument {
         name: Some("T".into()),

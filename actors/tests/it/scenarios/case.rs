@@ -95,7 +95,7 @@ impl When {
         }
     }
 
-    /// Expects a rejection with this code and this message.
+    /// Expects a rejection with the code and the message.
     pub fn refused(self, code: &'static str, message: &str) -> Case {
         let then = Then::Refused(code, message.to_owned());
         Case { when: self, then }
@@ -189,7 +189,7 @@ fn check_common_invariants(bench: &Bench, at: &Location<'_>) {
     assert_eq!(replica.tree(), expected.tree(), "{at}: a replica has another tree");
 }
 
-/// Returns a session that has accepted these commands.
+/// Returns a session after the commands, all of which have to be accepted.
 pub fn bench(rules: &Rules, commands: &[Command]) -> Bench {
     let genesis = match rules.blueprint {
         Some(_) => sample::project_genesis(),
@@ -204,7 +204,7 @@ pub fn bench(rules: &Rules, commands: &[Command]) -> Bench {
     bench
 }
 
-/// Returns a session without a template that has accepted these commands.
+/// Returns a session without a template after the commands.
 pub fn free_session(commands: &[Command]) -> Bench {
     bench(&Setting::Free.rules(), commands)
 }

@@ -1,4 +1,4 @@
-//! `expected_seq`: a command is refused exactly if the parts that it depends on changed since.
+//! `expected_seq`: a command is refused exactly if one of its dependencies changed since.
 
 use serde_json::json;
 use talus_actors::domain::{command::Command, graph::Graph, ids::Seq, rejection::Rejection};

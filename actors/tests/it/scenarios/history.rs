@@ -59,7 +59,7 @@ fn undo_takes_last_command_first() {
     ]);
 }
 
-/// An undo or redo is a command of its own that names the command of its step. Its receipt names no node.
+/// An undo or redo is a separate command with the undone command as its target. The receipt names no node.
 #[test]
 fn undo_names_its_target() {
     let mut bench = free_session(&[]);

@@ -16,7 +16,7 @@ use super::{
     commands::{child, load, node, redo, root, save, set, undo},
 };
 
-/// Returns the graph that these commands create.
+/// Returns the graph after the commands.
 fn graph(commands: &[Command]) -> Graph {
     free_session(commands).session().document().graph.clone()
 }

@@ -54,7 +54,7 @@ fn property_with_equal_value_is_unchanged() {
     ]);
 }
 
-/// Numbers keep all of their digits.
+/// Numbers keep all digits.
 #[test]
 fn property_numbers_keep_digits() {
     check([

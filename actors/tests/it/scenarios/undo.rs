@@ -81,7 +81,7 @@ impl Scenario {
         scenario
     }
 
-    /// Sends a command that has to change the session.
+    /// Sends a command and expects a change of the session.
     #[track_caller]
     fn turn(&mut self, user: User, command: &Command) -> Arc<Recorded> {
         let decision = self.bench.submit_as(user, command);
@@ -93,7 +93,7 @@ impl Scenario {
         recorded
     }
 
-    /// Sends a command that has to emit exactly these events.
+    /// Sends a command and expects exactly the given events.
     #[track_caller]
     fn emits<const N: usize>(&mut self, user: User, command: &Command, events: [&str; N]) -> &mut Self {
         let recorded = self.turn(user, command);

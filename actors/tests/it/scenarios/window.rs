@@ -92,7 +92,7 @@ fn window_is_bounded_in_bytes() {
     bench.restart().expect("its own log");
     let after: Vec<_> = (0..=42).map(|seq| since(&bench, seq)).collect();
     assert_eq!(before, after, "after a replay it reaches as far");
-    // The latest record is kept, whatever its size.
+    // The latest record is kept even beyond the limit of bytes.
     let sets: Vec<_> = (0..8)
         .map(|number| set("a", &format!("y{number}"), text(number)))
         .collect();
@@ -103,7 +103,7 @@ fn window_is_bounded_in_bytes() {
     assert!(bench.session().window_bytes() <= BYTES_MAX);
 }
 
-/// The latest record is kept whole, whatever its length.
+/// The latest record is kept whole even beyond the limit of events.
 #[test]
 fn window_keeps_latest_record() {
     let mut bench = windowed(1, 3);
