@@ -6,17 +6,18 @@
 //! |---|---|
 //! | GR-1 | the graph is a forest: from each node the parents lead up to a root |
 //! | GR-2 | parents and children agree, in both directions |
-//! | GR-3 | each node is reachable from the roots, once |
-//! | GR-4 | siblings are in one dense order: each stands at its position |
-//! | GR-5 | the stored heights equal the counted heights |
-//! | GR-6 | each node has a visible name, and the name is not also a property |
-//! | GR-7 | the stored hash is the sum of the hashes of all records (P6) |
+//! | GR-3 | each node is reachable from the roots, once, and siblings are in one dense order |
+//! | GR-6 | the stored heights equal the counted heights |
+//! | GR-9 | each node has a visible name, and the name is not also a property |
+//! | GR-12 | the stored hash is the sum of the hashes of all records (P6) |
 //! | SE-1 | the replay window is contiguous, has no empty record, and ends at the `seq` of the session (P1) |
 //! | SE-2 | no change is later than the session's `seq` |
 //! | SE-3 | each record of the replay window answers a retry, and the last outcome describes the present state (P4) |
 //! | HI-1 | the next undo and redo, of the session and of each author, fit the document or are refused as a conflict |
 //! | HI-2 | the stored weight of the history equals the weight of its steps |
 //! | LI-1 | no limit is exceeded (P9) |
+//!
+//! Ids that begin with GR are defined in `docs/INVARIANTS.md`, and the others here.
 
 use std::collections::BTreeSet;
 
@@ -69,7 +70,7 @@ pub fn check(session: &Session) -> Result<(), Broken> {
     check_limits(session)
 }
 
-/// Checks a graph by itself: GR-1 to GR-5, and GR-7.
+/// Checks a graph by itself: GR-1, GR-2, GR-3, GR-6 and GR-12.
 ///
 /// # Errors
 /// Returns the first violated invariant.
@@ -101,7 +102,7 @@ pub fn check_graph(graph: &Graph) -> Result<(), Broken> {
     check_walk(graph)
 }
 
-/// Checks GR-7.
+/// Checks GR-12.
 fn check_state_hash(graph: &Graph) -> Result<(), Broken> {
     let mut counted = StateHash::default();
     let mut add_all = |parent, siblings: &Siblings| {
@@ -117,27 +118,27 @@ fn check_state_hash(graph: &Graph) -> Result<(), Broken> {
         counted += StateHash::of_content(id, &node.content);
     }
     let kept = graph.state_hash();
-    ensure(kept == counted, "GR-7", || {
+    ensure(kept == counted, "GR-12", || {
         format!("the graph's hash is {counted} and is said to be {kept}")
     })
 }
 
-/// Checks GR-4.
+/// Checks GR-3.
 fn check_siblings(siblings: &Siblings, owner: impl Fn() -> String) -> Result<(), Broken> {
     let counted = siblings.iter().count();
-    ensure(counted == siblings.len(), "GR-4", || {
+    ensure(counted == siblings.len(), "GR-3", || {
         format!("{} say they are {} and are {counted}", owner(), siblings.len())
     })?;
     for (index, id) in siblings.iter().enumerate() {
         let found = (siblings.get(index), siblings.position(id));
-        ensure(found == (Some(id), Some(index)), "GR-4", || {
+        ensure(found == (Some(id), Some(index)), "GR-3", || {
             format!("{id} is at {index} of {}, which say {found:?}", owner())
         })?;
     }
     Ok(())
 }
 
-/// Checks GR-3 and GR-5 in one walk that meets each node once and measures the heights on the way up.
+/// Checks GR-3 and GR-6 in one walk that meets each node once and measures the heights on the way up.
 fn check_walk(graph: &Graph) -> Result<(), Broken> {
     let mut seen = BTreeSet::new();
     let mut heights: Vec<usize> = Vec::new();
@@ -147,14 +148,14 @@ fn check_walk(graph: &Graph) -> Result<(), Broken> {
                 ensure(seen.insert(id), "GR-3", || format!("node {id} is reached twice"))?;
                 heights.push(1);
                 let (depth, counted) = (graph.depth(id), heights.len());
-                ensure(depth == counted, "GR-5", || {
+                ensure(depth == counted, "GR-6", || {
                     format!("node {id} is at {counted} and says {depth}")
                 })?;
             }
             Step::Leave(id, _) => {
                 let counted = heights.pop().unwrap_or_default();
                 let kept = graph.height(id);
-                ensure(kept == counted, "GR-5", || {
+                ensure(kept == counted, "GR-6", || {
                     format!("node {id} is {counted} high and says {kept}")
                 })?;
                 if let Some(above) = heights.last_mut() {
@@ -168,7 +169,7 @@ fn check_walk(graph: &Graph) -> Result<(), Broken> {
     })
 }
 
-/// Checks GR-6.
+/// Checks GR-9.
 fn check_contents(session: &Session) -> Result<(), Broken> {
     let unlimited = Limits {
         name_chars_max: usize::MAX,
@@ -177,13 +178,13 @@ fn check_contents(session: &Session) -> Result<(), Broken> {
     for (id, node) in session.document().graph.nodes() {
         let NodeContent { name, properties, .. } = &node.content;
         let fault = check_name(name, &unlimited).err();
-        ensure(fault.is_none(), "GR-6", || {
+        ensure(fault.is_none(), "GR-9", || {
             format!("node {id} is called {name:?}: {fault:?}")
         })?;
         let name_as_property = properties
             .keys()
             .find(|key| is_name(session, node.content.type_id.as_str(), key));
-        ensure(name_as_property.is_none(), "GR-6", || {
+        ensure(name_as_property.is_none(), "GR-9", || {
             format!("node {id} has the property {name_as_property:?}")
         })?;
     }

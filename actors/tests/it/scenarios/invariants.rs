@@ -45,10 +45,10 @@ fn check_detects_invalid_name() {
     let blueprint = sample::blueprint();
     let project = blueprint.root_type();
     let name = project.name_property().expect("it has one").id.clone();
-    assert_eq!(broken_by(Setting::Free, graph_of(content(" ", "t", "x"))), "GR-6");
-    assert_eq!(broken_by(Setting::Free, graph_of(content("a", "t", "name"))), "GR-6");
+    assert_eq!(broken_by(Setting::Free, graph_of(content(" ", "t", "x"))), "GR-9");
+    assert_eq!(broken_by(Setting::Free, graph_of(content("a", "t", "name"))), "GR-9");
     let twice = content("a", project.id.as_str(), name.as_str());
-    assert_eq!(broken_by(Setting::Project, graph_of(twice)), "GR-6");
+    assert_eq!(broken_by(Setting::Project, graph_of(twice)), "GR-9");
 }
 
 #[test]
