@@ -161,7 +161,7 @@ impl Metrics {
         let recovery_seconds = Histogram::new(SECONDS);
         registry.register_with_unit(
             "session_recovery",
-            "Time from a session's failure to its serving again",
+            "Time from a session's failure to its recovery",
             Unit::Seconds,
             recovery_seconds.clone(),
         );
@@ -174,31 +174,31 @@ impl Metrics {
         let receiving_bytes = Gauge::default();
         registry.register(
             "receiving_bytes",
-            "Bytes of unfinished requests and messages",
+            "Bytes of incomplete requests and messages",
             receiving_bytes.clone(),
         );
         let refused_connections = Family::default();
         registry.register(
             "connections_refused",
-            "Connections and requests beyond a limit on connections, by listener and limit",
+            "Connections and requests refused by a limit, by listener and limit",
             refused_connections.clone(),
         );
         let expired_connections = Family::default();
         registry.register(
             "connections_timed_out",
-            "Connections that were closed since their peer was silent, by listener and kind",
+            "Connections closed because of a timeout, by listener and kind",
             expired_connections.clone(),
         );
         let sockets_cut = Family::default();
         registry.register(
             "sockets_cut",
-            "Connections of clients that the hub ended, by reason",
+            "Connections of clients closed by the hub, by reason",
             sockets_cut.clone(),
         );
         let upgrades_given_up = Counter::default();
         registry.register(
             "upgrades_given_up",
-            "Upgrades of polling clients to a websocket that did not succeed",
+            "Failed upgrades of polling clients to a websocket",
             upgrades_given_up.clone(),
         );
         let unwritten_bytes = Gauge::default();

@@ -41,7 +41,7 @@ impl Collector for StatsCollector {
         for (name, help, value) in [
             (
                 "log_lines_lost",
-                "log lines that standard error did not take",
+                "log lines that could not be written to standard error",
                 self.lost_lines.get(),
             ),
             (
@@ -56,37 +56,37 @@ impl Collector for StatsCollector {
             ),
             (
                 "packets_dropped",
-                "packets that a full queue refused",
+                "packets dropped because a socket's queue was full",
                 stats.packets_dropped.get(),
             ),
             (
                 "slow_consumers",
-                "times a socket fell behind",
+                "times a socket became a slow consumer",
                 stats.slow_consumers.get(),
             ),
             (
                 "divergences",
-                "times a client said that its replica differs",
+                "times a client reported a divergent replica",
                 stats.divergences.get(),
             ),
             (
                 "broadcast_failures",
-                "publications that no room took",
+                "publications that no room actor received",
                 stats.broadcast_failures.get(),
             ),
             (
                 "broadcast_restarts",
-                "rooms that were replaced",
+                "room actors that were restarted",
                 stats.broadcast_restarts.get(),
             ),
             (
                 "session_restarts",
-                "sessions that failed and were started again",
+                "session actors restarted after a failure",
                 stats.session_restarts.get(),
             ),
             (
                 "session_passivations",
-                "sessions that went to sleep",
+                "sessions that were passivated",
                 stats.passivations.get(),
             ),
             (
@@ -111,12 +111,12 @@ impl Collector for ReadingCollector {
         for (name, help, value) in [
             (
                 "reading_bytes",
-                "bytes of answers that are made and not yet written",
+                "bytes of answers that are encoded and not yet written",
                 self.0.bytes_held(),
             ),
             (
                 "reading_documents",
-                "documents that readers have for themselves",
+                "documents held by single readers",
                 self.0.documents_held(),
             ),
         ] {
