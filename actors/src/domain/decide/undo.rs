@@ -41,7 +41,7 @@ fn author(context: &Context, scope: Scope) -> Result<Option<Author>, Rejection> 
     if scope == Scope::Mine && author.is_none() {
         return Err(Rejection::InvalidRequest {
             field: "scope",
-            reason: "\"mine\" is nobody's: the request names neither a client nor a user".into(),
+            reason: "\"mine\" requires an author, and the request names neither a client nor a user".into(),
         });
     }
     Ok(author)
