@@ -56,16 +56,16 @@ mod tests {
     #[test]
     fn orphan_list_is_unique_and_removed_when_empty() {
         let mut metadata = None;
-        let mut told = |property: &str, is_orphaned: bool| {
+        let mut metadata_after = |property: &str, is_orphaned: bool| {
             set_orphaned(&mut metadata, &PropertyId::new(property), is_orphaned);
             serde_json::to_string(&metadata).expect("JSON")
         };
-        assert_eq!(told("b", false), "null");
-        assert_eq!(told("b", true), r#"{"orphaned_properties":["b"]}"#);
-        assert_eq!(told("a", true), r#"{"orphaned_properties":["a","b"]}"#);
-        assert_eq!(told("a", true), r#"{"orphaned_properties":["a","b"]}"#);
-        assert_eq!(told("b", false), r#"{"orphaned_properties":["a"]}"#);
-        assert_eq!(told("a", false), "null");
+        assert_eq!(metadata_after("b", false), "null");
+        assert_eq!(metadata_after("b", true), r#"{"orphaned_properties":["b"]}"#);
+        assert_eq!(metadata_after("a", true), r#"{"orphaned_properties":["a","b"]}"#);
+        assert_eq!(metadata_after("a", true), r#"{"orphaned_properties":["a","b"]}"#);
+        assert_eq!(metadata_after("b", false), r#"{"orphaned_properties":["a"]}"#);
+        assert_eq!(metadata_after("a", false), "null");
         let mut other = Some(Box::new(Value::text("x")));
         set_orphaned(&mut other, &PropertyId::new("a"), true);
         assert_eq!(other, Some(Box::new(Value::text("x"))));

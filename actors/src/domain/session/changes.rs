@@ -14,7 +14,8 @@ pub(super) struct LastChanges {
     nodes: imbl::OrdMap<NodeId, Seq>,
     roots: Seq,
     /// Last replacement of the whole document.
-    everything: Seq,
+    #[serde(rename = "everything")]
+    document: Seq,
 }
 
 impl LastChanges {
@@ -44,7 +45,7 @@ impl LastChanges {
             Event::ProjectSaved { .. } => {}
             Event::ProjectLoaded { .. } => {
                 *self = Self {
-                    everything: seq,
+                    document: seq,
                     ..Self::default()
                 }
             }
@@ -54,12 +55,12 @@ impl LastChanges {
     /// Returns the `seq` of the last change of a node: its name, properties, place or list of children.
     pub(super) fn of_node(&self, node_id: NodeId) -> Seq {
         let own = self.nodes.get(&node_id).copied().unwrap_or_default();
-        own.max(self.everything)
+        own.max(self.document)
     }
 
     /// Returns the `seq` of the last change of the list of roots.
     pub(super) fn of_roots(&self) -> Seq {
-        self.roots.max(self.everything)
+        self.roots.max(self.document)
     }
 
     fn note_children(&mut self, parent_id: Option<NodeId>, seq: Seq) {

@@ -15,13 +15,13 @@ proptest! {
     fn replica_has_same_tree(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
         let mut replica = Replica::default();
-        let mut told = 0;
+        let mut applied = 0;
         for choice in &plan {
             bench.run(choice);
-            for recorded in &bench.log()[told..] {
+            for recorded in &bench.log()[applied..] {
                 recorded.events.iter().for_each(|event| replica.hear(event));
             }
-            told = bench.log().len();
+            applied = bench.log().len();
             prop_assert_eq!(replica.tree(), Replica::of(&bench.session().document().graph).tree());
         }
     }

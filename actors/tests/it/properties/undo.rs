@@ -280,12 +280,12 @@ proptest! {
     #[test]
     fn replica_has_same_tree_with_several_users(setting in Setting::any(), turns in turns(1..50)) {
         let mut bench = setting.bench();
-        let (mut replica, mut told) = (Replica::default(), 0);
+        let (mut replica, mut applied) = (Replica::default(), 0);
         for turn in &turns {
             bench.take_turn(turn);
-            let events = bench.log()[told..].iter().flat_map(|recorded| &recorded.events);
+            let events = bench.log()[applied..].iter().flat_map(|recorded| &recorded.events);
             events.for_each(|event| replica.hear(event));
-            told = bench.log().len();
+            applied = bench.log().len();
             prop_assert_eq!(replica.tree(), Replica::of(&bench.session().document().graph).tree());
         }
     }

@@ -112,10 +112,10 @@ fn batch_accepts_only_graph_commands() {
 #[test]
 fn batch_without_changes_is_not_recorded() {
     check([
-        given([]).when(batch([])).nothing(),
+        given([]).when(batch([])).unchanged(),
         given([root("a").with("x", json!(1))])
             .when(batch([set("a", "x", json!(1)), reorder("a", 0)]))
-            .nothing(),
+            .unchanged(),
         given([root("a")])
             .when(batch([set("a", "x", json!(1)), unset("a", "x")]))
             .then(["a.x: nothing -> 1", "a.x: 1 -> gone"]),

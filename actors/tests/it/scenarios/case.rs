@@ -50,7 +50,7 @@ pub struct Case {
 
 enum Then {
     Events(Vec<String>),
-    Nothing,
+    Unchanged,
     Accepted,
     Refused(&'static str, String),
 }
@@ -74,16 +74,16 @@ impl When {
 
     /// Expects exactly these events.
     pub fn then<const N: usize>(self, events: [&str; N]) -> Case {
-        assert!(N > 0, "an accepted command that does nothing is `nothing`");
+        assert!(N > 0, "an accepted command that does nothing is `unchanged`");
         let then = Then::Events(events.map(str::to_owned).to_vec());
         Case { when: self, then }
     }
 
     /// Expects that the command is accepted without changes.
-    pub const fn nothing(self) -> Case {
+    pub const fn unchanged(self) -> Case {
         Case {
             when: self,
-            then: Then::Nothing,
+            then: Then::Unchanged,
         }
     }
 
@@ -140,7 +140,7 @@ fn check_one(rules: &Rules, case: Case) {
             assert_eq!(lines, events, "{at}");
         }
         (Ok(Decision::Change(_)), Then::Accepted) => {}
-        (Ok(Decision::Answer(receipt)), Then::Nothing) => check_unchanged(&bench, receipt, at),
+        (Ok(Decision::Answer(receipt)), Then::Unchanged) => check_unchanged(&bench, receipt, at),
         (Err(rejection), Then::Refused(code, message)) => {
             assert_eq!(
                 (rejection.code(), abbreviate(&rejection.to_string())),

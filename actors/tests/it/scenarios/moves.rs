@@ -87,13 +87,13 @@ fn reorder_applies_to_roots() {
 fn move_to_present_place_is_unchanged() {
     let family = || [root("a"), child("b", "a"), child("c", "a"), root("d")];
     check([
-        given(family()).when(reorder("b", 0)).nothing(),
-        given(family()).when(reorder("c", 1)).nothing(),
-        given(family()).when(reorder("a", 0)).nothing(),
-        given(family()).when(move_node("c", "a")).nothing(),
-        given(family()).when(move_node("b", "a").at(0)).nothing(),
-        given(family()).when(to_roots("d")).nothing(),
-        given(family()).when(to_roots("a").at(0)).nothing(),
+        given(family()).when(reorder("b", 0)).unchanged(),
+        given(family()).when(reorder("c", 1)).unchanged(),
+        given(family()).when(reorder("a", 0)).unchanged(),
+        given(family()).when(move_node("c", "a")).unchanged(),
+        given(family()).when(move_node("b", "a").at(0)).unchanged(),
+        given(family()).when(to_roots("d")).unchanged(),
+        given(family()).when(to_roots("a").at(0)).unchanged(),
     ]);
 }
 

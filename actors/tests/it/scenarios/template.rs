@@ -59,7 +59,7 @@ fn feature_properties_are_accepted() {
             .then([r#"b.{phase.status}/status: "{phase.status=To Do}" -> "{phase.status=In Progress}""#]),
         given([root("b").of("person")])
             .when(set("b", "capacity_monday", json!(8)))
-            .nothing(),
+            .unchanged(),
         given([root("b").of("person")])
             .when(set("b", "hourly_rate_monday", json!(8)))
             .then(["b.{person.hourly_rate_monday}/hourly_rate_monday: nothing -> 8"]),
@@ -221,10 +221,10 @@ fn option_is_stored_by_id() {
         given(project())
             .when(set("b", "priority", json!("high")))
             .then([r#"b.{task.priority}/priority: "{task.priority=Low}" -> "high""#]),
-        given(project()).when(set("b", "priority", json!("Low"))).nothing(),
+        given(project()).when(set("b", "priority", json!("Low"))).unchanged(),
         given([project(), vec![set("b", "priority", json!("High"))]].concat())
             .when(set("b", "priority", json!("high")))
-            .nothing(),
+            .unchanged(),
     ]);
 }
 
@@ -322,7 +322,7 @@ fn unknown_types_and_properties_are_kept() {
         given([strange()])
             .when(reorder("b", 1))
             .then(["unlinked b from a[0]", "linked b to a[1], was roots[1]"]),
-        given([strange()]).when(move_node("d", "b").at(0)).nothing(),
+        given([strange()]).when(move_node("d", "b").at(0)).unchanged(),
         given([strange()]).when(move_node("d", "a")).refused(
             "CHILD_NOT_ALLOWED",
             r#"a node of type "starship" may not stand under one of type "project""#,
