@@ -191,7 +191,7 @@ impl Edge {
             // It was let in a moment ago. If the session is gone since, or its room is full, it must not come back; else
             // it may.
             if matches!(error, HubError::SessionNotFound(_) | HubError::RoomFull(_)) {
-                let _ = socket.disconnect();
+                peer::dismiss(&socket);
             } else {
                 peer::abort(&socket);
             }

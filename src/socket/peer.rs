@@ -148,8 +148,16 @@ pub(super) fn abort(socket: &Socket) {
     }
 }
 
+/// Takes a socket out of the namespace for good: its client does not come back by itself. One whose queue is full cannot
+/// be told; its transport is closed instead, and its client comes back and is told then.
+pub(super) fn dismiss(socket: &SocketRef) {
+    if let Err(SocketError::InternalChannelFull) = socket.clone().disconnect() {
+        abort(socket);
+    }
+}
+
 /// The socket is a websocket at present, from its beginning or by an upgrade.
-pub(super) fn is_websocket(socket: &Socket) -> bool {
+fn is_websocket(socket: &Socket) -> bool {
     transport(socket).is_some_and(|transport| transport.written_bytes().is_some())
 }
 
@@ -222,9 +230,7 @@ impl RoomSocket for Peer {
         }
         match how {
             // The client is told not to come back: what it came for is gone.
-            Release::SessionDeleted => {
-                let _ = self.socket.clone().disconnect();
-            }
+            Release::SessionDeleted => dismiss(&self.socket),
             // A disconnect from the namespace would make the client stop for good; a lost transport makes it return.
             Release::CloseTransport => {
                 let socket = self.socket.clone();

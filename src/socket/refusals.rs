@@ -2,7 +2,8 @@
 //! than it takes what it is told.
 //!
 //! They all say the same, so that each costs the number that the client gave it (P9). A client for which more of them
-//! wait than may is let go: it is answered, or its connection ends, and it never waits for nothing.
+//! wait than may is let go: its transport is closed such that it comes back. It is answered, or its connection ends, and it
+//! never waits for nothing.
 
 use std::{
     sync::{
@@ -14,7 +15,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use serde_json::Value;
-use socketioxide::{SocketError, socket::Socket};
+use socketioxide::socket::Socket;
 use tokio::sync::mpsc;
 
 use super::{ack::has_taken, peer};
@@ -50,7 +51,7 @@ impl Refusals {
             && !self.is_cut.swap(true, Ordering::Relaxed)
         {
             tracing::debug!(max = self.max, "a socket takes none of its refusals and is let go");
-            cut(socket, wait);
+            peer::abort(socket);
         }
     }
 
@@ -79,19 +80,4 @@ async fn hand_out(mut waiting: mpsc::Receiver<i64>, socket: Weak<Socket>, body: 
             tokio::time::sleep(wait).await;
         }
     }
-}
-
-/// Ends a connection whose queue is full. A websocket is cut; one that polls is told with the next packet that it takes.
-fn cut(socket: &Arc<Socket>, wait: Duration) {
-    if peer::is_websocket(socket) {
-        return peer::abort(socket);
-    }
-    let socket = Arc::downgrade(socket);
-    tokio::spawn(async move {
-        while let Some(socket) = socket.upgrade()
-            && let Err(SocketError::InternalChannelFull) = socket.disconnect()
-        {
-            tokio::time::sleep(wait).await;
-        }
-    });
 }

@@ -265,8 +265,7 @@ impl Driver {
     /// Has a client send events at once, each with these arguments, and gives the acknowledgements in the order in which
     /// they were asked for.
     pub async fn ask_all(&mut self, client: &str, event: &str, asked: &[Value]) -> Vec<Value> {
-        self.order(client, json!({"do": "ask", "event": event, "args": asked}))
-            .await;
+        self.begin_to_ask(client, event, asked).await;
         let mut answers = vec![Value::Null; asked.len()];
         let mut meanwhile = VecDeque::new();
         for _ in asked {
@@ -278,6 +277,13 @@ impl Driver {
         }
         self.put_back(client, meanwhile);
         answers
+    }
+
+    /// Has a client send events at once, each with these arguments, and wants their acknowledgements, for which this does
+    /// not wait.
+    pub async fn begin_to_ask(&mut self, client: &str, event: &str, asked: &[Value]) {
+        self.order(client, json!({"do": "ask", "event": event, "args": asked}))
+            .await;
     }
 
     /// Has things be looked at again that were told before all that wait.

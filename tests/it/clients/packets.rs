@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{connections, driver::DEADLINE, metric};
+use super::{
+    connections,
+    driver::{Connect, DEADLINE, Driver, Transport},
+};
 use crate::support::{TestHub, websocket::WebSocket};
 
 /// Every event that has a payload.
@@ -206,9 +209,9 @@ async fn who_takes_no_refusals_is_let_go() {
     assert_eq!(answer(&mut beside, 1).await["success"], true);
 }
 
-/// The same for a client that polls, which is told that it is disconnected.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_polls_and_takes_no_refusals_is_let_go() {
+/// P7, P9: the same for clients that poll, which come back by themselves and are not told to stay away.
+#[tokio::test]
+async fn polling_clients_that_take_no_refusals_come_back() {
     let hub = TestHub::with(|config| {
         config.realtime.slow_consumer_retry_ms = 5;
         config.realtime.outgoing_packets_per_socket_max = 1;
@@ -217,13 +220,18 @@ async fn who_polls_and_takes_no_refusals_is_let_go() {
     });
     let hub = hub.await;
     let session = hub.session().await;
-    let poll = Poll::join(&hub, &session).await;
-    let flood: Vec<String> = (0..2_000)
-        .map(|number| format!(r#"42/graph,{number}["command:undo",{{}}]"#))
-        .collect();
-    poll.post(flood.join("\u{1e}")).await;
-    poll.until("41/graph,").await;
-    metric(&hub, "hub_connections", |count| count == 0).await;
+    let connect = Connect::to(&hub.url, &session, Transport::Polling);
+    for mut driver in [Driver::javascript(), Driver::python()] {
+        driver.settle("ann", &connect).await;
+        driver
+            .begin_to_ask("ann", "command:undo", &vec![json!([{}]); 2_000])
+            .await;
+        let gone = driver.until_that("ann", |told| told.got == "disconnected").await;
+        let gone = &gone.last().expect("it is gone").more;
+        assert_ne!(gone["reason"], "io server disconnect", "{gone}");
+        assert_ne!(gone["reason"], "server disconnect", "{gone}");
+        driver.until("ann", "session:sync").await;
+    }
 }
 
 /// P9: requests for a sync that come while one is being answered are answered together, and each that wants an answer gets

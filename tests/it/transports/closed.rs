@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{polled::Polled, soon, until_metric};
+use super::{metric, polled::Polled, soon, until_metric};
 use crate::{
     clients::driver::{Connect, Driver, Transport},
     support::TestHub,
@@ -100,4 +100,33 @@ async fn closed_polling_session_gives_back_its_place() {
     let mut polled = soon("a place", again).await;
     hub.create_node(&session, None, "a").await;
     soon("an event", polled.executed()).await;
+}
+
+/// P7, P9: the end of a session reaches a socket whose queue is full too. It cannot be told, so its transport is closed:
+/// its client comes back and is told then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleted_session_closes_the_transport_of_a_full_socket() {
+    let hub = TestHub::with(|config| {
+        // No heartbeat ends it.
+        config.realtime.ping_interval_ms = 600_000;
+        config.realtime.outgoing_packets_per_socket_max = 1;
+        config.limits.in_flight_per_session_max = 1;
+    })
+    .await;
+    let session = hub.session().await;
+    let mut polled = Polled::join(&hub, &session).await;
+    until_metric(&hub, "hub_connections", |count| count == 1).await;
+    while metric(&hub, "hub_slow_consumers_total").await == 0 {
+        hub.create_node(&session, None, "a").await;
+    }
+    hub.delete(&format!("/sessions/{session}")).await.ok();
+    let closed = async {
+        loop {
+            let (status, packets) = polled.poll().await;
+            if status != 200 || packets.split('\u{1e}').any(|packet| packet == "41/graph,") {
+                return;
+            }
+        }
+    };
+    soon("it is closed", closed).await;
 }
