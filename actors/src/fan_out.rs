@@ -311,6 +311,8 @@ pub enum SendError {
 pub enum Release {
     /// The session was deleted: the client must not reconnect.
     SessionDeleted,
+    /// The session is quarantined, which the client was told: the session may return.
+    SessionQuarantined,
     /// The transport is closed: the client reconnects by itself.
     CloseTransport,
 }

@@ -112,7 +112,7 @@ impl Edge {
         late(of)?;
         let (session_id, position) = read_join(payload)?;
         let max = self.realtime.sessions_per_socket_max;
-        if of.len() >= max && of.named(Some(session_id)).is_err() {
+        if of.len() >= max && !of.is_in(session_id) {
             let message = format!("the socket is in {max} sessions, as many as it may be in");
             return Err(Failure::new("LIMIT_EXCEEDED", message)
                 .with("limit", "sessions_per_socket_max")
@@ -153,7 +153,10 @@ impl Edge {
         let joined = self.hub.join(session_id, member, position);
         if let Err(error) = joined.instrument(span.clone()).await {
             span.in_scope(|| tracing::debug!(%error, "socket could not join"));
-            of.end(session_id, id);
+            match error {
+                HubError::Quarantined { .. } => of.end_by_quarantine(session_id, id),
+                _ => of.end(session_id, id),
+            }
             return Err(error);
         }
         // It went while it was joining, or before, and the room may not have known it then.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::{FutureExt, future::BoxFuture};
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use talus_actors::{
     admission::{Gate, Permit},
     domain::ids::{ClientId, SessionId},
@@ -56,6 +56,9 @@ pub(super) struct Memberships {
     pub(super) retry: Duration,
     hub: Hub,
     of: ArcSwap<OrdMap<SessionId, Membership>>,
+    /// Sessions that were quarantined while it was in them, or before it could join: no others are told from them.
+    quarantined: ArcSwap<OrdSet<SessionId>>,
+    quarantined_max: usize,
     /// Its place among all connections, until it is gone.
     permit: ArcSwapOption<Permit>,
     /// Its connection is gone. The library's own mark does not tell: it is set once more by a connect that was under way.
@@ -86,6 +89,8 @@ impl Memberships {
             retry: realtime.slow_consumer_retry(),
             hub: hub.clone(),
             of: ArcSwap::default(),
+            quarantined: ArcSwap::default(),
+            quarantined_max: realtime.sessions_per_socket_max,
             permit: ArcSwapOption::from_pointee(permit),
             is_gone: AtomicBool::new(false),
             errands: late_join.then(start_errands),
@@ -135,6 +140,7 @@ impl Memberships {
             Some(_) => OrdMap::clone(of),
             None => of.update(session_id, new.clone()),
         });
+        self.forget_quarantine(session_id);
         (!before.contains_key(&session_id)).then_some(new)
     }
 
@@ -165,8 +171,28 @@ impl Memberships {
         });
     }
 
+    /// The same, since the session is quarantined: the client is told that, and not that there is no such session, until
+    /// it joins or leaves it. Of more than there may be stays, one is forgotten (P9).
+    pub(super) fn end_by_quarantine(&self, session_id: SessionId, member: MemberId) {
+        self.quarantined.rcu(|ids| {
+            let kept = match ids.get_min() {
+                Some(least) if ids.len() >= self.quarantined_max => ids.without(least),
+                Some(_) | None => OrdSet::clone(ids),
+            };
+            kept.update(session_id)
+        });
+        self.end(session_id, member);
+    }
+
+    fn forget_quarantine(&self, session_id: SessionId) {
+        if self.quarantined.load().contains(&session_id) {
+            self.quarantined.rcu(|ids| ids.without(&session_id));
+        }
+    }
+
     /// A stay ends; nothing if there is none.
     pub(super) fn leave(&self, session_id: SessionId) -> Option<Membership> {
+        self.forget_quarantine(session_id);
         let before = self.of.rcu(|of| of.without(&session_id));
         before.get(&session_id).cloned()
     }
@@ -175,7 +201,7 @@ impl Memberships {
     pub(super) fn named(&self, session_id: Option<SessionId>) -> Result<Membership, Failure> {
         let of = self.of.load();
         match session_id {
-            Some(id) => of.get(&id).cloned().ok_or_else(Failure::session_not_found),
+            Some(id) => of.get(&id).cloned().ok_or_else(|| self.not_in(id)),
             None if of.len() == 1 => of.values().next().cloned().ok_or_else(Failure::session_not_found),
             None if of.is_empty() && !self.late_join => Err(Failure::session_not_found()),
             None => Err(Failure::invalid_field(
@@ -183,6 +209,20 @@ impl Memberships {
                 format!("is required: the socket is in {} sessions", of.len()),
             )),
         }
+    }
+
+    /// Failure of a client that names a session that its socket is not in.
+    fn not_in(&self, session_id: SessionId) -> Failure {
+        if self.quarantined.load().contains(&session_id) {
+            let message = format!("session {session_id} was quarantined: join it again when it is released");
+            return Failure::new("SESSION_QUARANTINED", message);
+        }
+        Failure::session_not_found()
+    }
+
+    /// True while the socket is in a session.
+    pub(super) fn is_in(&self, session_id: SessionId) -> bool {
+        self.of.load().contains_key(&session_id)
     }
 }
 

@@ -223,16 +223,15 @@ impl RoomSocket for Peer {
     }
 
     fn release(&self, how: Release) {
-        if self.of.late_join && !self.hub.is_draining() {
-            // It came by itself, may be in other sessions, and may come to more: the connection is its own.
-            self.of.end(self.session_id, self.member);
-            return;
-        }
+        // A socket that joined late may be in other sessions, and come to more: its connection is its own.
+        let stays = self.of.late_join && !self.hub.is_draining();
         match how {
+            Release::SessionDeleted if stays => self.of.end(self.session_id, self.member),
+            Release::SessionQuarantined if stays => self.of.end_by_quarantine(self.session_id, self.member),
             // The client is told not to come back: what it came for is gone.
             Release::SessionDeleted => dismiss(&self.socket),
             // A disconnect from the namespace would make the client stop for good; a lost transport makes it return.
-            Release::CloseTransport => {
+            Release::SessionQuarantined | Release::CloseTransport => {
                 let socket = self.socket.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep(FLUSH).await;

@@ -12,6 +12,11 @@ use crate::{
 pub enum CloseReason {
     /// The session was deleted.
     Deleted,
+    /// The session is quarantined.
+    Quarantined {
+        /// Window for the clients' reconnects: minimum and maximum delay in milliseconds.
+        reconnect_ms: (u64, u64),
+    },
     /// The hub shuts down, or the session is unavailable for a while.
     Draining {
         /// Window for the clients' reconnects: minimum and maximum delay in milliseconds.
@@ -45,7 +50,10 @@ impl SocketShutdown {
         for member in self.members.values() {
             let frame = match self.reason {
                 CloseReason::Deleted => encoder.disconnected(room, &member.info, 0, "session_deleted", self.now),
-                CloseReason::Draining {
+                CloseReason::Quarantined {
+                    reconnect_ms: (min_ms, max_ms),
+                }
+                | CloseReason::Draining {
                     reconnect_ms: (min_ms, max_ms),
                 } => encoder.draining(room, spread(member.id, min_ms, max_ms), self.now),
             };
@@ -58,6 +66,7 @@ impl Drop for SocketShutdown {
     fn drop(&mut self) {
         let how = match self.reason {
             CloseReason::Deleted => Release::SessionDeleted,
+            CloseReason::Quarantined { .. } => Release::SessionQuarantined,
             CloseReason::Draining { .. } => Release::CloseTransport,
         };
         for member in self.members.values() {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use ractor::ActorRef;
 
-use super::{FindError, Lifecycle, SupervisorMessage, SupervisorState, unavailable_reason};
+use super::{FindError, Lifecycle, SupervisorMessage, SupervisorState};
 use crate::{
+    broadcast_actor::CloseReason,
     domain::ids::{SessionId, Timestamp},
     reply::Reply,
     session_actor::SessionMessage,
@@ -140,7 +141,7 @@ impl SupervisorState {
     /// Quarantines a session: callers get the reason, and its sockets are released and get the reason when they
     /// reconnect.
     pub(super) fn quarantine(&mut self, session_id: SessionId, reason: &Arc<str>) {
-        let close_reason = unavailable_reason(&self.settings);
+        let reconnect_ms = self.settings.reconnect_ms;
         let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };
@@ -151,7 +152,7 @@ impl SupervisorState {
         entry.answer_all(&FindError::Quarantined {
             reason: Arc::clone(reason),
         });
-        entry.close_room(close_reason);
+        entry.close_room(CloseReason::Quarantined { reconnect_ms });
         self.resources.stats.sessions_quarantined.add(1);
         self.emit(session_id, EventKind::Quarantined(Arc::clone(reason)));
     }

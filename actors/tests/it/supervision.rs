@@ -287,7 +287,10 @@ async fn a_socket_is_let_go_also_if_its_room_fails_at_that_moment() {
         }
         let quarantine = session.hub.operate(session.id, Operation::Quarantine);
         within(quarantine).await.expect("it serves");
-        while !matches!(client.note().await, Note::Released(how) if how == Release::CloseTransport) {}
+        while !matches!(
+            client.note().await,
+            Note::Released(Release::SessionQuarantined | Release::CloseTransport)
+        ) {}
         let _ = adding.answer().await;
         within(async {
             while world.stats().sessions_quarantined.get() == 0 {

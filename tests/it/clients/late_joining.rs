@@ -187,9 +187,29 @@ async fn a_quarantined_session_is_told_from_one_that_is_not_there(transport: Tra
         .await
         .ok();
     connections(&hub, 1).await;
-    let answer = js.ask("ann", "join_session", of(&ill)).await;
-    assert_eq!(answer["error"]["code"], "SESSION_QUARANTINED", "{answer}");
+    for again in 0..2 {
+        for (event, payload) in [
+            ("command:execute", create(&ill)),
+            ("command:undo", of(&ill)),
+            ("presence:update", json!({"session_id": ill, "state": 1})),
+            ("session:resync", of(&ill)),
+        ] {
+            let answer = js.ask("ann", event, payload).await;
+            assert_eq!(
+                answer["error"]["code"], "SESSION_QUARANTINED",
+                "{again} {event}: {answer}"
+            );
+        }
+        let answer = js.ask("ann", "join_session", of(&ill)).await;
+        assert_eq!(answer["error"]["code"], "SESSION_QUARANTINED", "{answer}");
+    }
     assert_eq!(js.ask("ann", "command:execute", create(&well)).await["success"], true);
+    hub.operate(&format!("/sessions/{ill}/release"), &json!({})).await.ok();
+    assert_eq!(js.ask("ann", "join_session", of(&ill)).await["success"], true);
+    assert_eq!(js.ask("ann", "command:execute", create(&ill)).await["success"], true);
+    assert_eq!(js.ask("ann", "leave_session", of(&ill)).await["success"], true);
+    let answer = js.ask("ann", "command:execute", create(&ill)).await;
+    assert_eq!(answer["error"]["code"], "INVALID_SESSION", "{answer}");
     let nowhere = "0de00000-0000-4000-8000-000000000000";
     let answer = js.ask("ann", "join_session", of(nowhere)).await;
     assert_eq!(answer["error"]["code"], "INVALID_SESSION", "{answer}");
