@@ -131,6 +131,7 @@ impl App {
         let projects = ProjectStore::open(config.projects_dir(), config.projects.file_bytes_max)
             .map_err(|error| StartError::Data(error.to_string()))?;
         let (log, sqlite) = open_log(&config, on_fatal)?;
+        let losses = sqlite.as_ref().map(SqliteLog::losses).unwrap_or_default();
         let stats = Arc::new(Stats::default());
         let limits = limits(&config.limits);
         let hub = start_hub(&config, limits.clone(), log, Arc::clone(&templates), Arc::clone(&stats)).await?;
@@ -138,6 +139,7 @@ impl App {
         let metrics = Metrics::new(vec![
             Box::new(collector::StatsCollector::new(stats, lost_lines)),
             Box::new(collector::ReadingCollector(reading.clone())),
+            Box::new(collector::LossesCollector(losses)),
         ]);
         let state = AppState::new(AppContext {
             hub,
@@ -151,6 +153,7 @@ impl App {
             listeners: Gate::new(config.ops.listeners_max),
             stop: CancellationToken::new(),
             started: std::time::Instant::now(),
+            losses,
             config,
             metrics,
         });

@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 use talus_actors::stats::Stats;
 
-use crate::{http::Reading, telemetry::LostLines};
+use crate::{http::Reading, storage::Losses, telemetry::LostLines};
 
 #[derive(Debug)]
 pub(super) struct StatsCollector {
@@ -118,6 +118,37 @@ impl Collector for ReadingCollector {
                 "reading_documents",
                 "documents held by single readers",
                 self.0.documents_held(),
+            ),
+        ] {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the start found to be lost or damaged. It does not change while the process lives.
+#[derive(Debug)]
+pub(super) struct LossesCollector(pub(super) Losses);
+
+impl Collector for LossesCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Losses {
+            sessions,
+            events,
+            damaged,
+        } = self.0;
+        for (name, help, value) in [
+            (
+                "log_loss_sessions",
+                "sessions whose log had lost acknowledged events at this start",
+                sessions as u64,
+            ),
+            ("log_loss_events", "acknowledged events that these had lost", events),
+            (
+                "log_damaged_sessions",
+                "sessions whose row in the log was damaged at this start",
+                damaged as u64,
             ),
         ] {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));

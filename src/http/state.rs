@@ -6,7 +6,10 @@ use tokio_util::sync::CancellationToken;
 
 use talus_actors::{admission::Gate, domain::limits::Limits, hub::Hub};
 
-use crate::{budget::ByteBudget, config::Config, metrics::Metrics, projects::ProjectStore, templates::TemplateStore};
+use crate::{
+    budget::ByteBudget, config::Config, metrics::Metrics, projects::ProjectStore, storage::Losses,
+    templates::TemplateStore,
+};
 
 /// Handle to the shared state of handlers. Each layer of the router clones the handle for each request, so a clone is
 /// one reference count.
@@ -41,6 +44,8 @@ pub struct AppContext {
     pub stop: CancellationToken,
     /// Time of the start.
     pub started: Instant,
+    /// What the start found to be lost or damaged.
+    pub losses: Losses,
 }
 
 impl Deref for AppState {

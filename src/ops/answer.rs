@@ -10,7 +10,7 @@ use talus_actors::{
     supervision::SupervisionEvent,
 };
 
-use crate::wire::event::display;
+use crate::{storage::Losses, wire::event::display};
 
 /// Actor tree: the root, the log and the sessions.
 #[derive(Debug, Serialize)]
@@ -39,6 +39,30 @@ pub(super) struct LogNode {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refuses: Option<Arc<str>>,
     pub(super) append_failures: u64,
+    pub(super) losses: LossesNode,
+}
+
+/// What the start of the process found to be lost or damaged.
+#[derive(Debug, Serialize)]
+pub(super) struct LossesNode {
+    sessions: usize,
+    events: u64,
+    damaged: usize,
+}
+
+impl From<Losses> for LossesNode {
+    fn from(losses: Losses) -> Self {
+        let Losses {
+            sessions,
+            events,
+            damaged,
+        } = losses;
+        Self {
+            sessions,
+            events,
+            damaged,
+        }
+    }
 }
 
 /// State of a session and its two actors.

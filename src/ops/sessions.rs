@@ -15,7 +15,7 @@ use talus_actors::{
     world::now,
 };
 
-use super::answer::{LogNode, Root, SessionNode, Tree};
+use super::answer::{LogNode, LossesNode, Root, SessionNode, Tree};
 use crate::{
     http::{
         ApiResult, AppState, Params, SessionPath, page_items,
@@ -45,6 +45,7 @@ pub(super) async fn actors(State(state): State<AppState>, Params(params): Params
             state: if refuses.is_some() { "refusing" } else { "writing" },
             refuses,
             append_failures: stats.append_failures.get(),
+            losses: LossesNode::from(app.losses),
         },
         sessions_loaded: stats.sessions_loaded.get(),
         sessions_quarantined: stats.sessions_quarantined.get(),

@@ -11,6 +11,17 @@ use super::{
     sessions::{AllSessions, SessionRow},
 };
 
+/// Counts of what a start found to be lost or damaged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Sessions whose log had less than was acknowledged. Each goes on in a new epoch.
+    pub sessions: usize,
+    /// Acknowledged events that these had lost.
+    pub events: u64,
+    /// Sessions whose row is damaged. Each is refused.
+    pub damaged: usize,
+}
+
 /// Why a hub does not start on a log.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Loss {
@@ -36,12 +47,16 @@ impl From<rusqlite::Error> for Loss {
 }
 
 /// Compares a log with the head mark. A session that is behind gets a new epoch, so that no client takes what comes next
-/// for what it has seen, and a line; sessions that are gone are no log to start on.
+/// for what it has seen, and a line, and is counted; sessions that are gone are no log to start on.
 pub(super) fn check(
     connection: &mut Connection,
     marks: &BTreeMap<SessionId, Marked>,
     all: &mut AllSessions,
-) -> Result<(), Loss> {
+) -> Result<Losses, Loss> {
+    let mut losses = Losses {
+        damaged: all.damaged.len(),
+        ..Losses::default()
+    };
     let place: BTreeMap<SessionId, usize> = (0..).zip(&all.rows).map(|(at, row)| (row.id(), at)).collect();
     let mut missing = marks.keys().filter(|id| !place.contains_key(id));
     if let Some(&example) = missing.next() {
@@ -58,20 +73,22 @@ pub(super) fn check(
         }
     }
     if behind.is_empty() {
-        return Ok(());
+        return Ok(losses);
     }
     let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
     for &(at, acknowledged) in &behind {
         let row = &mut all.rows[at];
         let (session_id, was) = (row.id(), row.head.genesis.epoch);
         row.renew_epoch(&transaction, new_epoch())?;
+        losses.sessions += 1;
+        losses.events += acknowledged.0 - row.head.seq.0;
         tracing::error!(
             %session_id, acknowledged = acknowledged.0, found = row.head.seq.0, %was, epoch = %row.head.genesis.epoch,
             "the log has lost acknowledged commands of a session, which goes on in a new epoch"
         );
     }
     transaction.commit()?;
-    Ok(())
+    Ok(losses)
 }
 
 /// Gives every session a new epoch: a log that was restored is another log than the one that clients know.

@@ -55,6 +55,7 @@ use self::{
 };
 
 pub use files::{BackupError, backup, database_path};
+pub use losses::Losses;
 pub use restore::{RestoreError, Restored, restore};
 pub use verify::{Finding, Verified, verify, verify_file};
 
@@ -112,6 +113,7 @@ struct Shared {
     readers: Readers,
     refuses: Refuses,
     writer_ended: CancellationToken,
+    losses: Losses,
 }
 
 /// Why nothing can be written now, if so. The writer alone says so.
@@ -141,7 +143,8 @@ impl SqliteLog {
         let mut connection = schema::open_for_writing(&path, options).map_err(|error| unusable(&error))?;
         sessions::mend_index(&connection).map_err(|error| unusable(&error))?;
         let mut stored = AllSessions::read(&connection).map_err(|error| unusable(&error))?;
-        losses::check(&mut connection, &marks.unwrap_or_default(), &mut stored).map_err(|error| unusable(&error))?;
+        let losses = losses::check(&mut connection, &marks.unwrap_or_default(), &mut stored);
+        let losses = losses.map_err(|error| unusable(&error))?;
         let (requests, inbox) = mpsc::sync_channel(WAITING_MAX);
         let refuses = Refuses::default();
         let files = OpenFiles {
@@ -172,7 +175,14 @@ impl SqliteLog {
             readers,
             refuses,
             writer_ended,
+            losses,
         })))
+    }
+
+    /// Counts of what opening found to be lost or damaged.
+    #[must_use]
+    pub fn losses(&self) -> Losses {
+        self.0.losses
     }
 
     /// Waits until the writer's thread has ended: after [`Self::close`], or by a panic, after which nothing can be written.

@@ -1,6 +1,9 @@
 //! P3, P4: what was acknowledged is there, once, whatever became of the process.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -271,4 +274,51 @@ async fn verify_and_restore_are_commands_of_the_binary() {
     assert!(graph["graph"]["roots"].as_array().expect("it is read").len() >= 19);
     assert_ne!(graph["epoch"], epoch);
     assert_eq!(hub.terminate().await, Some(0));
+}
+
+/// P12: what a start finds lost is in the metrics and on the operators' page, not in the log alone.
+#[tokio::test]
+async fn losses_are_told_to_operators() {
+    let hub = TestHub::start().await;
+    let (lost, well) = (hub.session().await, hub.session().await);
+    hub.create_node(&well, None, "a").await;
+    let (dir, stopped) = hub.stop().await;
+    stopped.expect("nobody holds it up");
+    let database = dir.path().join("hub.sqlite");
+    let older = dir.path().join("older.sqlite");
+    fs::copy(&database, &older).expect("copied");
+    let hub = TestHub::on(dir, |_| {}).await;
+    let none = hub.ops("/actors").await.ok();
+    assert_eq!(
+        none["root"]["log"]["losses"],
+        json!({"sessions": 0, "events": 0, "damaged": 0})
+    );
+    let before = seq(&hub, &lost).await;
+    for _ in 0..3 {
+        hub.create_node(&lost, None, "b").await;
+    }
+    let events = seq(&hub, &lost).await - before;
+    let (dir, stopped) = hub.stop().await;
+    stopped.expect("nobody holds it up");
+    fs::rename(&older, &database).expect("renamed");
+    let hub = TestHub::on(dir, |_| {}).await;
+    let page = hub.ops("/actors").await.ok();
+    assert_eq!(
+        page["root"]["log"]["losses"],
+        json!({"sessions": 1, "events": events, "damaged": 0})
+    );
+    let metrics = hub.http().get(format!("{}/metrics", hub.url)).send().await;
+    let metrics = metrics.expect("served").text().await.expect("text");
+    for line in [
+        "hub_log_loss_sessions 1".to_owned(),
+        format!("hub_log_loss_events {events}"),
+        "hub_log_damaged_sessions 0".to_owned(),
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "no {line} in\n{metrics}");
+    }
+}
+
+async fn seq(hub: &TestHub, session: &str) -> u64 {
+    let graph = hub.get(&format!("/sessions/{session}/graph")).await.ok();
+    graph["seq"].as_u64().expect("a place")
 }

@@ -19,6 +19,7 @@ use talus_hub::{
     http::{AppContext, AppState, routes},
     metrics::Metrics,
     projects::ProjectStore,
+    storage::Losses,
     templates::TemplateStore,
 };
 use tokio_util::sync::CancellationToken;
@@ -148,6 +149,7 @@ async fn api() -> (Router, Hub, tempfile::TempDir) {
     };
     let hub = Hub::start(settings, parts).await.expect("an empty log can be read");
     let state = AppState::new(AppContext {
+        losses: Losses::default(),
         reading: talus_hub::http::Reading::new(&Config::default().rest),
         compression: talus_hub::http::Compression::new(&Config::default().rest),
         hub: hub.clone(),
