@@ -482,7 +482,7 @@ impl BlueprintSource for Blueprints {
             let loaded = tokio::task::spawn_blocking(move || templates.load(&id)).await.ok()?;
             loaded
                 .inspect_err(
-                    |error| tracing::warn!(template_id = %named, %error, "the template of a session cannot be loaded"),
+                    |error| tracing::debug!(template_id = %named, %error, "the template of a session cannot be loaded"),
                 )
                 .ok()
         }

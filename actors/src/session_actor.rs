@@ -345,7 +345,8 @@ impl Actor for SessionActor {
         members.extend(member_registry.members());
         members.sort_by_key(|member| member.id);
         members.dedup_by_key(|member| member.id);
-        tracing::info!(%session_id, seq = session.seq().0, nodes = session.document().graph.len(), "session started");
+        // A client starts sessions as often as it likes: no line for that by default (P9).
+        tracing::debug!(%session_id, seq = session.seq().0, nodes = session.document().graph.len(), "session started");
         resources.stats.sessions_loaded.add(1);
         let durable_seq = session.seq();
         let dedup = dedup::Dedup::new(

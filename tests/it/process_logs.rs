@@ -57,10 +57,13 @@ async fn on_a_pipe_every_line_is_json() {
         }
     }
     let messages: Vec<&str> = lines.iter().filter_map(|line| line["message"].as_str()).collect();
-    for message in ["listening", "session started", "SIGTERM", "draining", "stopped"] {
+    for message in ["listening", "SIGTERM", "draining", "stopped"] {
         assert!(messages.contains(&message), "{message} is missing in {messages:?}");
     }
-    assert!(!messages.contains(&"fan-out"), "that is for debug");
+    // P9: lines that clients cause as often as they like are for debug.
+    for message in ["fan-out", "session started"] {
+        assert!(!messages.contains(&message), "{message} is among {messages:?}");
+    }
 }
 
 /// A command can be followed by its id from the request to the sockets, in one span; what people wrote is never logged.
@@ -125,4 +128,31 @@ async fn as_text_a_line_is_for_people() {
 #[tokio::test]
 async fn a_log_that_is_off_says_nothing() {
     assert_eq!(log("off", "json").await, "");
+}
+
+/// P9: sessions that clients begin, use, leave and delete write no line: the log of a hub is as long however many there
+/// are.
+#[tokio::test]
+async fn sessions_that_come_and_go_write_no_lines() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut binary = command(&dir);
+    let hub = Process::start(
+        binary
+            .args(["--log-format", "json"])
+            .env("TALUS_HUB_LOG__LEVEL", "info"),
+    )
+    .await;
+    let http = reqwest::Client::new();
+    let api = format!("{}/api/v1", hub.url);
+    for _ in 0..20 {
+        let made = whole(http.post(format!("{api}/sessions"))).await;
+        let session = made.json()["session_id"].as_str().expect("an id").to_owned();
+        let read = whole(http.get(format!("{api}/sessions/{session}/graph"))).await;
+        assert_eq!(read.status, 200, "{}", read.text);
+        let deleted = whole(http.delete(format!("{api}/sessions/{session}"))).await;
+        assert_eq!(deleted.status, 204, "{}", deleted.text);
+    }
+    let ended = hub.stop().await;
+    let written = lines(&ended.stderr);
+    assert!(written.len() < 10, "{written:?}");
 }

@@ -57,7 +57,7 @@ impl SupervisorState {
 
     fn report_passivation(&self, session_id: SessionId) {
         self.resources.stats.passivations.increment();
-        tracing::info!(%session_id, "session passivated");
+        tracing::debug!(%session_id, "session passivated");
         self.emit(session_id, EventKind::Passivated);
     }
 
