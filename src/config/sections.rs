@@ -228,6 +228,8 @@ pub struct Realtime {
     pub sync_bytes_in_flight_max: usize,
     /// Maximum size of a client's message in bytes.
     pub message_bytes_max: usize,
+    /// Maximum size of the auth payload of a client, in bytes.
+    pub auth_bytes_max: usize,
     /// Maximum time from the first byte of a message to its last, in milliseconds.
     pub message_timeout_ms: u64,
     /// Bytes that wait to be written to one websocket at which reading from the websocket stops.

@@ -17,6 +17,9 @@ pub struct Auth {
     epoch: Option<serde_json::Value>,
     seq: Option<serde_json::Value>,
     frames: Option<serde_json::Value>,
+    /// Is in [`OVERSIZED_AUTH`](crate::transport::OVERSIZED_AUTH) and nowhere else.
+    #[serde(rename = "hub:oversized")]
+    oversized: Option<serde_json::Value>,
 }
 
 /// A connection that is let in.
@@ -47,6 +50,9 @@ pub enum Refused {
     /// It wants events in a way that there is not.
     #[error("INVALID_REQUEST")]
     InvalidFrames,
+    /// What it says of itself is too long to be read.
+    #[error("PAYLOAD_TOO_LARGE")]
+    TooLarge,
     /// The session cannot be served.
     #[error("SESSION_QUARANTINED")]
     Quarantined,
@@ -101,6 +107,9 @@ impl Auth {
     /// # Errors
     /// If a field is not what it should be.
     pub fn admitted(&self, late_join: bool) -> Result<Admitted, Refused> {
+        if self.oversized.is_some() {
+            return Err(Refused::TooLarge);
+        }
         let session_id = match &self.session_id {
             None | Some(serde_json::Value::Null) if late_join => None,
             None | Some(serde_json::Value::Null) => return Err(Refused::MissingSession),

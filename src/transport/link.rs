@@ -117,6 +117,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
         }
     }
 
+    /// Bytes of the payload of a connect packet.
+    pub(super) fn auth_bytes_max(&self) -> usize {
+        self.settings.auth_bytes_max
+    }
+
     /// Waiting bytes have reached their limit.
     pub(super) fn is_full(&self) -> bool {
         self.outgoing.bytes() >= self.settings.unwritten_bytes_max

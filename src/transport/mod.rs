@@ -12,7 +12,8 @@
 //! * `probe` upgrades a polling session. The library sees the websocket when its upgrade is complete, and not before.
 //! * `session` knows how a session is transported at present, so that the hub can close any of them.
 //! * `polling` passes polls and posts on to the library.
-//! * `packets` finds event packets whose JSON is malformed, and replaces them by one that can be answered.
+//! * `packets` finds event packets whose JSON is malformed, and replaces them by one that can be answered; and connect
+//!   packets that are too long, and shortens them.
 
 mod closing;
 mod frames;
@@ -35,7 +36,7 @@ use crate::{budget::ByteBudget, config::Realtime, metrics::Metrics};
 
 pub use self::{
     frames::{Kind, Message, MessageReader, Violation},
-    packets::{MALFORMED_EVENT, answerable_body},
+    packets::{MALFORMED_EVENT, OVERSIZED_AUTH, answerable_body},
     service::{PATH, Service},
     session::Transport,
 };
@@ -45,6 +46,8 @@ pub use self::{
 struct Settings {
     /// Bytes of one message of a client.
     message_bytes_max: usize,
+    /// Bytes of the payload of a connect packet.
+    auth_bytes_max: usize,
     /// Time from the first byte of a message to its last.
     message_timeout: Duration,
     /// Bytes that wait to be written to a peer before nothing more is read from it.
@@ -62,6 +65,7 @@ impl Settings {
     fn new(realtime: &Realtime, receiving: &ByteBudget, metrics: &Metrics) -> Self {
         Self {
             message_bytes_max: realtime.message_bytes_max,
+            auth_bytes_max: realtime.auth_bytes_max,
             message_timeout: realtime.message_timeout(),
             unwritten_bytes_max: realtime.unwritten_bytes_max,
             write_stall: realtime.write_stall(),

@@ -92,7 +92,7 @@ impl Shared {
         };
         match read {
             Ok(body) => {
-                let body = Body::from(packets::answerable_body(body));
+                let body = Body::from(packets::answerable_body(body, self.settings.auth_bytes_max));
                 self.call(Request::from_parts(parts, body)).await
             }
             Err((cut, failure)) => {

@@ -110,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for LibrarySt
             match link.poll_message(cx) {
                 Poll::Ready(Ok(Some(message))) => {
                     let payload = match message.kind {
-                        Kind::Text => packets::answerable(message.payload),
+                        Kind::Text => packets::answerable(message.payload, link.auth_bytes_max()),
                         _ => message.payload,
                     };
                     this.ready = (client_frame(message.kind, &payload), 0);

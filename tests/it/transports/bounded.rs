@@ -259,3 +259,43 @@ async fn posts_are_bounded_in_size_and_time() {
     hub.create_node(&session, None, "a").await;
     soon("an event", polled.executed()).await;
 }
+
+/// P9: packets that connect are small, however large a message may be: of what they name and of what they carry, a client
+/// has the hub neither repeat nor keep more than that.
+#[tokio::test]
+async fn connect_packets_are_bounded() {
+    const NAME_BYTES: usize = 100_000;
+    const PACKETS: usize = 100;
+    let hub = TestHub::start().await;
+    let session = hub.session().await;
+    let mut polled = Polled::join(&hub, &session).await;
+    for _ in 0..PACKETS {
+        assert_eq!(polled.post(format!("40/{},", "n".repeat(NAME_BYTES))).await.0, 200);
+    }
+    assert_eq!(polled.post("42/graph,1[\"command:undo\",{}]").await.0, 200);
+    let (mut bytes, mut refused) = (0, 0);
+    loop {
+        let packet = soon("a packet", polled.packet()).await;
+        if packet.starts_with("43/graph,1[") {
+            break;
+        }
+        bytes += packet.len();
+        refused += usize::from(packet.starts_with("44/nnn"));
+    }
+    assert_eq!(refused, PACKETS);
+    assert!(bytes < PACKETS * 500, "{bytes} bytes waited");
+
+    let auth = json!({ "session_id": session, "more": "x".repeat(20_000) });
+    let mut websocket = RawSocket::open(&hub.url).await;
+    websocket.send(&format!("40/graph,{auth}")).await;
+    let mut polled = Polled::open(&hub).await;
+    assert_eq!(polled.post(format!("40/graph,{auth}")).await.0, 200);
+    let refusal = r#"44/graph,{"message":"PAYLOAD_TOO_LARGE"}"#;
+    assert!(websocket.packet().await.starts_with("0{"));
+    assert_eq!(soon("a refusal", websocket.packet()).await, refusal);
+    assert_eq!(soon("a refusal", polled.packet()).await, refusal);
+    // It may try again, with less.
+    let auth = json!({ "session_id": session });
+    websocket.send(&format!("40/graph,{auth}")).await;
+    soon("a sync", async { while websocket.event().await.0 != "session:sync" {} }).await;
+}
