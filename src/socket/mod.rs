@@ -65,13 +65,18 @@ const READ_BUFFER_BYTES: usize = 1024;
 
 /// All the sockets there are.
 #[derive(Clone)]
-pub struct Sockets(SocketIo);
+pub struct Sockets {
+    io: SocketIo,
+    service: Service,
+}
 
 impl Sockets {
     /// Closes their transports, such that clients come back: a websocket ends, a poll that waits is answered with that.
     /// One whose client has stopped reading keeps this waiting for as long as its connection lasts.
     pub async fn close(&self) {
-        self.0.close().await;
+        // First: the library says by itself that sessions are over, and some clients take that as an order to stay away.
+        self.service.close_websockets();
+        self.io.close().await;
     }
 }
 
@@ -115,7 +120,12 @@ pub fn service(
         async move { edge.connect(socket).await }
     };
     io.ns(NAMESPACE, connect.with(admit));
-    (Service::new(service, realtime, receiving, metrics), Sockets(io))
+    let service = Service::new(service, realtime, receiving, metrics);
+    let sockets = Sockets {
+        io,
+        service: service.clone(),
+    };
+    (service, sockets)
 }
 
 /// What every handler holds.

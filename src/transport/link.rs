@@ -17,6 +17,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Settings, closing,
@@ -120,6 +121,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
     /// Bytes of the payload of a connect packet.
     pub(super) fn auth_bytes_max(&self) -> usize {
         self.settings.auth_bytes_max
+    }
+
+    /// Cancelled when websockets are to be closed.
+    pub(super) fn closing(&self) -> &CancellationToken {
+        &self.settings.closing
     }
 
     /// Waiting bytes have reached their limit.

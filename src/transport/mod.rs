@@ -32,6 +32,8 @@ mod tests;
 
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{budget::ByteBudget, config::Realtime, metrics::Metrics};
 
 pub use self::{
@@ -56,6 +58,8 @@ struct Settings {
     write_stall: Duration,
     /// Time from a websocket request of a polling session to the end of its upgrade.
     upgrade_timeout: Duration,
+    /// Cancelled when websockets are to be closed.
+    closing: CancellationToken,
     /// Bytes of unfinished messages, over all connections.
     receiving: ByteBudget,
     metrics: Metrics,
@@ -70,6 +74,7 @@ impl Settings {
             unwritten_bytes_max: realtime.unwritten_bytes_max,
             write_stall: realtime.write_stall(),
             upgrade_timeout: realtime.upgrade_timeout(),
+            closing: CancellationToken::new(),
             receiving: receiving.clone(),
             metrics: metrics.clone(),
         }

@@ -61,6 +61,12 @@ impl Service {
             settings: Arc::new(Settings::new(realtime, receiving, metrics)),
         }))
     }
+
+    /// Closes all websockets, each after what waits for it, such that their clients come back by themselves. The library
+    /// learns that they have ended, and can tell them nothing more.
+    pub fn close_websockets(&self) {
+        self.0.settings.closing.cancel();
+    }
 }
 
 impl tower::Service<Request> for Service {

@@ -11,12 +11,16 @@ use std::{
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
     frames::{Kind, client_frame},
     link::{Link, LinkError, Side},
     packets,
 };
+
+/// Code that websockets are closed with when the hub stops.
+const GOING_AWAY: u16 = 1001;
 
 /// See the [module](self).
 pub(super) struct LibraryStream<S> {
@@ -26,12 +30,29 @@ pub(super) struct LibraryStream<S> {
     ready: (Vec<u8>, usize),
     /// Bytes of the library that the peer has had.
     swallowed: usize,
+    closing: Closing,
+}
+
+/// Tells a stream that the hub closes websockets.
+struct Closing {
+    token: CancellationToken,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Closing {
+    /// Of a token for all. Each stream has its own, so that no two wait for the same lock.
+    fn new(all: &CancellationToken) -> Self {
+        let token = all.child_token();
+        let cancelled = Box::pin(token.clone().cancelled_owned());
+        Self { token, cancelled }
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> LibraryStream<S> {
     /// Stream of a new websocket.
-    pub(super) const fn new(link: Link<S>) -> Self {
+    pub(super) fn new(link: Link<S>) -> Self {
         Self {
+            closing: Closing::new(link.closing()),
             link: Some(link),
             ready: (Vec::new(), 0),
             swallowed: 0,
@@ -49,6 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> LibraryStream<S> {
             .iter()
             .map(|text| super::frames::frame(Kind::Text, text.as_bytes()).len());
         Self {
+            closing: Closing::new(link.closing()),
             swallowed: swallowed.sum(),
             link: Some(link),
             ready: (ready, 0),
@@ -72,6 +94,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> LibraryStream<S> {
         true
     }
 
+    /// Closes the websocket when the hub stops, whichever task of the library comes first.
+    fn close_if_stopping(&mut self) {
+        if self.closing.token.is_cancelled()
+            && let Some(link) = self.link.take()
+        {
+            link.close(GOING_AWAY, "the hub stops");
+        }
+    }
+
     /// Ends the stream; what failed is told to the peer where it can be.
     fn fail(&mut self, error: LinkError) -> io::Result<()> {
         let Some(link) = self.link.take() else { return Ok(()) };
@@ -91,6 +122,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> LibraryStream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for LibraryStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.closing.cancelled.as_mut().poll(cx).is_ready() {
+            this.close_if_stopping();
+        }
         loop {
             let Some(link) = &mut this.link else {
                 return Poll::Ready(Ok(()));
@@ -130,6 +164,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for LibraryS
             self.swallowed -= dropped;
             return Poll::Ready(Ok(dropped));
         }
+        // What the library says now is that the session is over, which some clients take as an order to stay away.
+        self.close_if_stopping();
         let Some(link) = &mut self.link else {
             return Poll::Ready(Ok(bytes.len()));
         };
@@ -138,6 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for LibraryS
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.close_if_stopping();
         let Some(link) = &mut self.link else {
             return Poll::Ready(Ok(()));
         };
@@ -146,6 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for LibraryS
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.close_if_stopping();
         let Some(link) = &mut self.link else {
             return Poll::Ready(Ok(()));
         };

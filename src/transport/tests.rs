@@ -275,6 +275,33 @@ async fn stream_tells_the_peer_why_it_is_closed() {
     assert_eq!(got, [&waiting[..], &reason[..]].concat());
 }
 
+/// P2, P7: a hub that stops tells the peer so after what waits for it, and the peer gets nothing that the library says
+/// then, whichever task of the library comes first.
+#[tokio::test(start_paused = true)]
+async fn stream_closes_when_the_hub_stops() {
+    for is_read_first in [true, false] {
+        let settings = settings();
+        let (mut stream, mut peer) = stream(&settings, 20);
+        let waiting = frame(Kind::Text, &[7; 50]);
+        stream.write_all(&waiting).await.expect("it waits");
+        let mut read = [0; 10];
+        assert!(poll_read_once(&mut stream, &mut read).is_pending());
+        settings.closing.cancel();
+        if is_read_first {
+            assert_eq!(stream.read(&mut read).await.expect("an end"), 0);
+        }
+        let over = frame(Kind::Text, b"1");
+        stream.write_all(&over).await.expect("it is dropped");
+        stream.flush().await.expect("nothing waits");
+        stream.shutdown().await.expect("it is closed");
+        assert_eq!(stream.read(&mut read).await.expect("an end"), 0);
+        drop(stream);
+        let mut got = Vec::new();
+        peer.read_to_end(&mut got).await.expect("it is closed");
+        assert_eq!(got, [&waiting[..], &close_frame(1001, "the hub stops")[..]].concat());
+    }
+}
+
 /// P1: the library sees the packets of an upgrade before all others, and its answer, which the peer has had, is dropped.
 #[tokio::test(start_paused = true)]
 async fn upgraded_stream_repeats_the_upgrade_for_the_library() {

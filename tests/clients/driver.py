@@ -103,7 +103,7 @@ class Client:
             pass  # The handler of connect_error has told it.
 
     def refused(self, error):
-        self.tell("connect_error", message=error["message"] if isinstance(error, dict) else str(error))
+        self.tell("connect_error", message=error.get("message", "") if isinstance(error, dict) else str(error))
 
     def receive(self, event, data):
         self.tell("event", event=event, data=data)

@@ -8,7 +8,7 @@ use super::{
     metric, on_both_transports,
     wire::Wire,
 };
-use crate::support::TestHub;
+use crate::support::{TestHub, child::port_to_keep};
 
 on_both_transports!(
     a_client_that_leaves_is_missed,
@@ -274,4 +274,61 @@ async fn a_client_that_is_half_in_when_the_hub_goes_is_not_refused() {
     }
     let (_, stopped) = stopping.await.expect("no panic");
     stopped.expect("nobody holds it up");
+}
+
+/// P2, P7: clients of a hub that stops come back by themselves when it is there again, whatever they are and however they
+/// are transported.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_of_a_hub_that_stops_are_back_when_it_is() {
+    for transport in [Transport::Websocket, Transport::Polling, Transport::Upgrading] {
+        let port = port_to_keep();
+        let on_port = |config: &mut talus_hub::config::Config| config.server.port = port;
+        let hub = TestHub::with(on_port).await;
+        let session = hub.session().await;
+        let connect = Connect::to(&hub.url, &session, transport);
+        let (mut js, mut python) = (Driver::javascript(), Driver::python());
+        js.connect("ann", &connect).await;
+        js.until("ann", "session:sync").await;
+        python.connect("bob", &connect).await;
+        python.until("bob", "session:sync").await;
+        connections(&hub, 2).await;
+        let (dir, stopped) = hub.stop().await;
+        stopped.expect("nobody holds it up");
+        js.until_that("ann", |told| told.got == "disconnected").await;
+        python.until_that("bob", |told| told.got == "disconnected").await;
+        let hub = TestHub::on(dir, on_port).await;
+        js.until("ann", "session:sync").await;
+        python.until("bob", "session:sync").await;
+        connections(&hub, 2).await;
+        hub.stop().await.1.expect("nobody holds it up");
+    }
+}
+
+/// P2, P7: the same for clients that are connected and in no session.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_without_a_session_are_back_when_the_hub_is() {
+    for transport in [Transport::Websocket, Transport::Polling, Transport::Upgrading] {
+        let port = port_to_keep();
+        let on_port = |config: &mut talus_hub::config::Config| {
+            config.server.port = port;
+            config.realtime.late_join = true;
+        };
+        let hub = TestHub::with(on_port).await;
+        let connect = Connect::to(&hub.url, "", transport).bare(json!({}));
+        let (mut js, mut python) = (Driver::javascript(), Driver::python());
+        for (driver, client) in [(&mut js, "ann"), (&mut python, "bob")] {
+            driver.connect(client, &connect).await;
+            driver.until_that(client, |told| told.got == "connected").await;
+        }
+        let (dir, stopped) = hub.stop().await;
+        stopped.expect("nobody holds it up");
+        for (driver, client) in [(&mut js, "ann"), (&mut python, "bob")] {
+            driver.until_that(client, |told| told.got == "disconnected").await;
+        }
+        let hub = TestHub::on(dir, on_port).await;
+        for (driver, client) in [(&mut js, "ann"), (&mut python, "bob")] {
+            driver.until_that(client, |told| told.got == "connected").await;
+        }
+        hub.stop().await.1.expect("nobody holds it up");
+    }
 }

@@ -5,6 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
     process::Stdio,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use tokio::{
@@ -158,10 +159,15 @@ pub fn kill_rounds(usual: usize) -> usize {
     std::env::var("KILL_ROUNDS").map_or(usual, |text| text.parse().expect("KILL_ROUNDS is a number"))
 }
 
+/// Ports from one that is given out to the first that is tried for the next.
+const PORTS_APART: u32 = 40;
+
 /// A port for a hub that will be back on it. Ports that the system gives out by itself begin higher: while the hub is
-/// away, one of those may go to anybody who connects to somewhere.
+/// away, one of those may go to anybody who connects to somewhere. No two tests of a process get the same.
 pub fn port_to_keep() -> u16 {
-    let first = 20_000 + std::process::id() % 8_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let given = GIVEN.fetch_add(PORTS_APART, Ordering::Relaxed);
+    let first = 20_000 + std::process::id() % 8_000 + given;
     let mut ports = (first..32_000).filter_map(|port| u16::try_from(port).ok());
     let free = |port: &u16| TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], *port))).is_ok();
     ports.find(free).expect("a free port")
