@@ -9,7 +9,7 @@ import { Model } from "../src/model.js";
 import { Replica } from "../src/replica.js";
 
 const page = readFileSync(join(process.env["HUB_SOURCE"] ?? "../..", "docs/PROTOCOL.md"), "utf8");
-const [, section = ""] = page.split("Test vectors.");
+const [, section = ""] = page.split("Test vectors");
 const [, vectors = ""] = /```json\n(.*?)```/s.exec(section) ?? [];
 const { records, graphs } = JSON.parse(vectors) as {
   records: { record: Json[]; hash: string }[];
