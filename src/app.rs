@@ -47,6 +47,7 @@ use crate::{
 };
 
 pub use shutdown::ServeError;
+use shutdown::Server;
 
 /// Error that keeps the hub from starting. Each variant is one line for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -204,15 +205,14 @@ impl App {
         let caps = Caps::new(&state.config);
         caps.log(&state.config);
         let connections = CancellationToken::new();
-        let closing = CancellationToken::new();
         let listener = Listener::new(
             listener,
             connections.clone(),
             connection_limits(&state.config, caps.clients),
             listener_settings("clients", &state),
         );
-        let server = tokio::spawn(listener::serve(listener, router, closing.clone()));
-        if let Some((listener, _)) = ops {
+        let clients = Server::start(listener, router);
+        let operators = ops.map(|(listener, _)| {
             let timeout = Some(state.config.server.request_timeout());
             let routes = with_layers(
                 ops::routes(state.clone()),
@@ -226,8 +226,8 @@ impl App {
                 connection_limits(&state.config, caps.operators),
                 listener_settings("operators", &state),
             );
-            tokio::spawn(listener::serve(listener, routes, connections.clone()));
-        }
+            Server::start(listener, routes)
+        });
         // Three things end the serving: a signal, an operator's request, and a failure that no part inside can mend.
         tokio::select! {
             () = stop => state.stop.cancel(),
@@ -243,7 +243,7 @@ impl App {
                 return Err(ServeError::WriterFailed);
             }
         }
-        let ended = shutdown::shut_down(&state, sockets, server, &closing, &connections).await;
+        let ended = shutdown::shut_down(&state, sockets, clients, operators, &connections).await;
         if let Some(sqlite) = sqlite {
             sqlite.close().await;
         }

@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
+use axum::Router;
 use tokio::{
     task::JoinHandle,
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{http::AppState, socket::Sockets};
+use crate::{
+    http::AppState,
+    listener::{self, Listener},
+    socket::Sockets,
+};
 
 /// Time for which transports stay open after the sockets were notified, so that the last packets are delivered, and
 /// time for which transports may take to close. A live client fetches its packets within a few round trips, by polling
@@ -36,14 +41,36 @@ pub enum ServeError {
     WriterFailed,
 }
 
+/// Task that serves one listener.
+pub(super) struct Server {
+    task: JoinHandle<()>,
+    closing: CancellationToken,
+}
+
+impl Server {
+    /// Serves a listener until [`close`](Self::close).
+    pub(super) fn start(listener: Listener, routes: Router) -> Self {
+        let closing = CancellationToken::new();
+        let task = tokio::spawn(listener::serve(listener, routes, closing.clone()));
+        Self { task, closing }
+    }
+
+    /// Closes the listener and waits for the requests under way. Returns whether they ended in time.
+    async fn close(&mut self, time: Duration) -> bool {
+        self.closing.cancel();
+        tokio::time::timeout(time, &mut self.task).await.is_ok()
+    }
+}
+
 /// Drains the sessions, notifies the sockets, then closes. A draining hub refuses new work and accepts connections for
 /// a moment longer, since a polling client fetches its last packets by a new connection. At the end every connection
-/// that is left is cut: a client that does not read would otherwise keep the server running without limit.
+/// that is left is cut: a client that does not read would otherwise keep the server running without limit. The operators'
+/// listener closes last, so that a request to drain is answered.
 pub(super) async fn shut_down(
     state: &AppState,
     sockets: Option<Sockets>,
-    mut server: JoinHandle<()>,
-    closing: &CancellationToken,
+    mut clients: Server,
+    operators: Option<Server>,
     connections: &CancellationToken,
 ) -> Result<(), ServeError> {
     let grace = state.config.server.shutdown_grace();
@@ -57,15 +84,18 @@ pub(super) async fn shut_down(
     }
     // Closing the listener comes before closing the namespace: a client that reconnects to a closed namespace would get
     // an error and stop reconnecting.
-    closing.cancel();
+    clients.closing.cancel();
     if let Some(sockets) = sockets {
         let _ = tokio::time::timeout(flush, sockets.close()).await;
     }
-    let mut closed = tokio::time::timeout(flush, &mut server).await.is_ok();
+    let mut closed = clients.close(flush).await;
+    if let Some(mut operators) = operators {
+        operators.close(flush).await;
+    }
     connections.cancel();
     if !closed {
         let close_deadline = deadline.max(Instant::now() + CLOSE_TIME_MIN);
-        closed = timeout_at(close_deadline, server).await.is_ok();
+        closed = timeout_at(close_deadline, clients.task).await.is_ok();
     }
     if drained && closed {
         tracing::info!("stopped");
