@@ -19,7 +19,7 @@ use crate::{
         command::{CommandType, Origin},
         event::Document,
         ids::{ClientId, CommandId, Epoch, ProjectId, Seq, SessionId, Timestamp},
-        recorded::{Receipt, Recorded},
+        record::{CommandRecord, Receipt},
         rejection::Rejection,
         state_hash::StateHash,
     },
@@ -67,7 +67,7 @@ pub struct CommandNotice {
 #[derive(Debug, Clone)]
 pub enum Verdict {
     /// The command changed the session.
-    Applied(Arc<Recorded>),
+    Applied(Arc<CommandRecord>),
     /// The command was accepted and changed nothing.
     Unchanged(Receipt),
     /// The command was rejected.
@@ -144,7 +144,7 @@ pub enum SyncContent {
         /// `seq` that the client has.
         after: Seq,
         /// Records with the events; the first record may begin at or before `after`.
-        records: Vec<Arc<Recorded>>,
+        records: Vec<Arc<CommandRecord>>,
     },
 }
 

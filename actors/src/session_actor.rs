@@ -39,7 +39,7 @@ use crate::{
         event::Document,
         ids::{CommandId, Epoch, Seq, Timestamp},
         limits::Limits,
-        recorded::Receipt,
+        record::Receipt,
         rejection::Rejection,
         session::{Genesis, Rules, Session},
     },

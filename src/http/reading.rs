@@ -24,7 +24,7 @@ use talus_actors::{
     domain::{
         graph::Graph,
         ids::{Seq, SessionId},
-        recorded::Recorded,
+        record::CommandRecord,
     },
     hub::Hub,
     log::PageMax,
@@ -106,7 +106,7 @@ pub(crate) enum WaitPolicy {
 /// Records of a page with the resources that they hold, and the reader permit under which they are encoded.
 #[derive(Debug)]
 pub(crate) struct Page {
-    pub(crate) records: Vec<Arc<Recorded>>,
+    pub(crate) records: Vec<Arc<CommandRecord>>,
     hold: Hold,
     reader_permit: ReadPermit,
 }
@@ -237,7 +237,7 @@ impl Reading {
 }
 
 /// Estimates the bytes that records take as events.
-fn encoded_bytes(records: &[Arc<Recorded>]) -> usize {
+fn encoded_bytes(records: &[Arc<CommandRecord>]) -> usize {
     let each = records.iter();
     each.map(|record| record.weight_bytes() + record.len_on_wire() * ENVELOPE_BYTES)
         .sum()
@@ -247,8 +247,8 @@ impl Page {
     /// Encodes the records, then releases the reader permit.
     pub(crate) fn encode(
         self,
-        encode: impl FnOnce(&[Arc<Recorded>]) -> Result<Vec<u8>, Failure>,
-    ) -> Result<(Bytes, Vec<Arc<Recorded>>), Failure> {
+        encode: impl FnOnce(&[Arc<CommandRecord>]) -> Result<Vec<u8>, Failure>,
+    ) -> Result<(Bytes, Vec<Arc<CommandRecord>>), Failure> {
         let Self {
             records,
             hold,

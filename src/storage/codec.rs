@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use talus_actors::{
     domain::{
-        recorded::Recorded,
+        record::CommandRecord,
         session::{Genesis, Snapshot},
     },
     log::LogError,
@@ -44,11 +44,11 @@ fn decode<T: DeserializeOwned>(version: i64, payload: &str) -> Result<T, LogErro
     serde_json::from_value(upcast(version, old)?).map_err(corrupt)
 }
 
-pub(super) fn encode_record(recorded: &Recorded) -> Result<String, serde_json::Error> {
+pub(super) fn encode_record(recorded: &CommandRecord) -> Result<String, serde_json::Error> {
     serde_json::to_string(recorded)
 }
 
-pub(super) fn decode_record(version: i64, payload: &str) -> Result<Arc<Recorded>, LogError> {
+pub(super) fn decode_record(version: i64, payload: &str) -> Result<Arc<CommandRecord>, LogError> {
     decode(version, payload).map(Arc::new)
 }
 

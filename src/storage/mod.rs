@@ -38,7 +38,7 @@ use futures_util::FutureExt;
 use talus_actors::{
     domain::{
         ids::{CommandId, Seq, SessionId},
-        recorded::Recorded,
+        record::CommandRecord,
         session::{Genesis, Snapshot},
     },
     log::{Answer, Append, AppendError, EventLog, LogError, PageMax, Stored, StoredHead, Told},
@@ -255,7 +255,7 @@ impl EventLog for SqliteLog {
             .ask(Lane::Clients, move |reader| reader.open_at(session_id, at))
     }
 
-    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> Answer<Option<Vec<Arc<Recorded>>>> {
+    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> Answer<Option<Vec<Arc<CommandRecord>>>> {
         self.0
             .readers
             .ask(Lane::Clients, move |reader| reader.read(session_id, after, max))
@@ -267,7 +267,7 @@ impl EventLog for SqliteLog {
             .ask(Lane::Clients, move |reader| reader.read_back(session_id, before, max))
     }
 
-    fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<Recorded>>> {
+    fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<CommandRecord>>> {
         self.0
             .readers
             .ask(Lane::Sessions, move |reader| reader.find(session_id, &commands))

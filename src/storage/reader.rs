@@ -20,7 +20,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, params};
 use talus_actors::{
     domain::{
         ids::{CommandId, Seq, SessionId},
-        recorded::Recorded,
+        record::CommandRecord,
         session::{Genesis, Snapshot},
     },
     log::{Answer, LogError, PageMax, Stored, StoredHead, Told},
@@ -283,7 +283,7 @@ impl Reader {
         session_id: SessionId,
         after: Seq,
         max: PageMax,
-    ) -> Result<Option<Vec<Arc<Recorded>>>, ReadError> {
+    ) -> Result<Option<Vec<Arc<CommandRecord>>>, ReadError> {
         let Some(session) = self.session(session_id)? else {
             return Ok(None);
         };
@@ -360,7 +360,11 @@ impl Reader {
         Ok(Some(told))
     }
 
-    pub(super) fn find(&self, session_id: SessionId, commands: &[CommandId]) -> Result<Vec<Arc<Recorded>>, ReadError> {
+    pub(super) fn find(
+        &self,
+        session_id: SessionId,
+        commands: &[CommandId],
+    ) -> Result<Vec<Arc<CommandRecord>>, ReadError> {
         let Some(session) = self.session(session_id)? else {
             return Ok(Vec::new());
         };
@@ -444,7 +448,7 @@ impl Reader {
     }
 
     /// The records after `from` that begin at or before `to`, page by page.
-    fn records(&self, session: &Session, from: Seq, to: Seq) -> Result<Vec<Arc<Recorded>>, ReadError> {
+    fn records(&self, session: &Session, from: Seq, to: Seq) -> Result<Vec<Arc<CommandRecord>>, ReadError> {
         let query = format!("{RECORD} WHERE sid = ?1 AND seq > ?2 AND first_seq <= ?3 ORDER BY seq LIMIT ?4");
         let mut statement = self.connection.prepare_cached(&query)?;
         let (mut records, mut after, mut dense) = (Vec::new(), from, Dense::after(from));
@@ -533,7 +537,7 @@ impl Dense {
         Self { begun: false, at }
     }
 
-    fn next(&mut self, recorded: &Recorded) -> Result<(), ReadError> {
+    fn next(&mut self, recorded: &CommandRecord) -> Result<(), ReadError> {
         let (wanted, first) = (self.at.plus(1), recorded.first_seq);
         if if self.begun { first == wanted } else { first <= wanted } {
             self.begun = true;

@@ -16,7 +16,7 @@ use talus_actors::{
         decide::{Decision, decide},
         ids::{CommandId, Epoch, Seq, SessionId, Timestamp},
         limits::Limits,
-        recorded::Recorded,
+        record::CommandRecord,
         session::{Genesis, Rules, Session},
         value::Value,
     },
@@ -70,7 +70,7 @@ impl Writing {
         self.session.genesis().session_id
     }
 
-    fn decided(&mut self, command: &Command) -> Arc<Recorded> {
+    fn decided(&mut self, command: &Command) -> Arc<CommandRecord> {
         self.commands += 1;
         let context = Context {
             command_id: CommandId::new(Uuid::from_u128(self.commands)),
@@ -84,7 +84,7 @@ impl Writing {
         self.session.carry_out(Arc::unwrap_or_clone(proposed)).expect("fits").0
     }
 
-    async fn append(&self, expected: Seq, records: Vec<Arc<Recorded>>) -> Result<(), AppendError> {
+    async fn append(&self, expected: Seq, records: Vec<Arc<CommandRecord>>) -> Result<(), AppendError> {
         append(&self.log, self.id(), expected, records).await
     }
 
@@ -105,7 +105,7 @@ async fn append(
     log: &SqliteLog,
     session_id: SessionId,
     expected: Seq,
-    records: Vec<Arc<Recorded>>,
+    records: Vec<Arc<CommandRecord>>,
 ) -> Result<(), AppendError> {
     let (tell, told) = oneshot::channel();
     log.append(Append {

@@ -7,7 +7,7 @@ use talus_actors::{
         command::{CommandType, Origin},
         graph::Graph,
         ids::{CommandId, Epoch, NodeId, ProjectId, Seq, SessionId, TemplateId, Timestamp},
-        recorded::{Receipt, Recorded},
+        record::{CommandRecord, Receipt},
         state_hash::StateHash,
     },
     fan_out::PresenceList,
@@ -188,7 +188,7 @@ pub struct HistoryEntry {
 impl HistoryEntry {
     /// Builds an entry from a record. `undone` is the record's current state.
     #[must_use]
-    pub fn new(recorded: &Recorded, undone: bool) -> Self {
+    pub fn new(recorded: &CommandRecord, undone: bool) -> Self {
         Self {
             command_id: recorded.command_id,
             command_type: recorded.command_type,

@@ -11,7 +11,7 @@ use talus_actors::{
         event::{Event, PropertyRef},
         ids::{CommandId, Epoch, NodeId, ProjectId, PropertyId, Seq, SessionId, Timestamp, TypeId},
         properties::Properties,
-        recorded::{Outcome, Recorded},
+        record::{CommandRecord, Outcome},
         value::Value,
     },
     fan_out::{CommandNotice, Frame, Room, Verdict},
@@ -297,7 +297,7 @@ pub fn command_frames(room: &Room, notice: &CommandNotice) -> Vec<Frame> {
 }
 
 /// Encodes a record as packets after a `seq`: the events of the record, and the closing packet.
-pub fn record_frames<'a>(room: &'a Room, recorded: &'a Recorded, after: Seq) -> impl Iterator<Item = Frame> + 'a {
+pub fn record_frames<'a>(room: &'a Room, recorded: &'a CommandRecord, after: Seq) -> impl Iterator<Item = Frame> + 'a {
     let envelope = move |seq| {
         let timestamp = recorded.timestamp;
         Envelope::of_command(room, timestamp, recorded.command_id, &recorded.origin).at(room.epoch, Seq(seq))
@@ -319,7 +319,7 @@ fn executed(command_type: CommandType, outcome: &Outcome) -> Executed<'_> {
     }
 }
 
-fn closing_frame(recorded: &Recorded, envelope: Envelope<'_>) -> Frame {
+fn closing_frame(recorded: &CommandRecord, envelope: Envelope<'_>) -> Frame {
     let Outcome {
         undo_available,
         redo_available,

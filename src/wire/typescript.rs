@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::{Value, json};
 use talus_actors::{
-    domain::{command::CommandType, ids::Seq, recorded::Recorded},
+    domain::{command::CommandType, ids::Seq, record::CommandRecord},
     fan_out::SyncReason,
 };
 
@@ -223,7 +223,7 @@ fn template_packets() -> Vec<(String, Value)> {
     let node = "00000000-0000-0000-0000-000000000001";
     let content = json!({"name": "A", "type_id": "t", "properties": {}, "metadata": {"orphaned": true}});
     let property = json!({"id": "fb1d8f7d-78cb-43b8-9876-6d269b86a2ec", "key": "priority"});
-    let record: Recorded = serde_json::from_value(json!({
+    let record: CommandRecord = serde_json::from_value(json!({
         "command_id": node, "command_type": "Batch", "fingerprint": 1, "timestamp": 0, "first_seq": 1,
         "origin": {"client_id": "bob", "user": "Bob"},
         "events": [

@@ -7,7 +7,7 @@ use talus_actors::domain::{
     decide::{Proposal, propose},
     ids::NodeId,
     limits::Limits,
-    recorded::Recorded,
+    record::CommandRecord,
     session::{Rules, Session},
     testing::{bench::Bench, sample},
     value::Value,
@@ -89,7 +89,7 @@ impl Subject {
     }
 
     /// Decides a command and applies the record, as a session actor does.
-    pub fn submit(&mut self, command: &Command) -> Arc<Recorded> {
+    pub fn submit(&mut self, command: &Command) -> Arc<CommandRecord> {
         self.commands += 1;
         let context = Bench::context(self.commands);
         let Ok(Proposal::Change(proposed)) = propose(&self.session, command, &context) else {

@@ -3,7 +3,7 @@
 use std::{hint::black_box, sync::Arc};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use talus_actors::domain::{recorded::Recorded, session::Session, testing::sample};
+use talus_actors::domain::{record::CommandRecord, session::Session, testing::sample};
 
 use crate::{
     group,
@@ -34,7 +34,7 @@ pub fn measure(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn history(events: u64) -> Vec<Arc<Recorded>> {
+fn history(events: u64) -> Vec<Arc<CommandRecord>> {
     let mut subject = Subject::empty();
     let mut log = vec![subject.submit(&create(node_id(0), None))];
     for number in 1.. {
@@ -51,7 +51,7 @@ fn history(events: u64) -> Vec<Arc<Recorded>> {
     log
 }
 
-fn replayed(log: &[Arc<Recorded>]) -> Session {
+fn replayed(log: &[Arc<CommandRecord>]) -> Session {
     let session = Session::replay(sample::genesis(), rules(), None, log.iter().cloned());
     session.expect("commands wrote it")
 }

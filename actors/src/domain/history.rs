@@ -34,7 +34,7 @@ use super::{
     event::Document,
     ids::Seq,
     limits::Limits,
-    recorded::{Recorded, Target},
+    record::{CommandRecord, Target},
 };
 
 /// Undo and redo stacks within the limits of depth and weight.
@@ -143,7 +143,7 @@ impl History {
     /// corrupt.
     pub(super) fn fold(
         &mut self,
-        recorded: &Arc<Recorded>,
+        recorded: &Arc<CommandRecord>,
         before: Option<&Document>,
         limits: &Limits,
     ) -> Result<(), Seq> {
@@ -160,7 +160,7 @@ impl History {
     }
 
     /// Replaces the record of the matching step by the given equal record, so that memory holds the record once.
-    pub(super) fn intern(&mut self, recorded: &Arc<Recorded>) {
+    pub(super) fn intern(&mut self, recorded: &Arc<CommandRecord>) {
         if let Some(step) = self.stacks.done_at(recorded.first_seq) {
             step.intern(recorded);
         }
@@ -168,7 +168,7 @@ impl History {
 
     fn fold_undo(
         &mut self,
-        undo: &Arc<Recorded>,
+        undo: &Arc<CommandRecord>,
         target: Target,
         before: Option<&Document>,
         limits: &Limits,
@@ -189,7 +189,7 @@ impl History {
         Ok(())
     }
 
-    fn fold_redo(&mut self, redo: &Recorded, target: Target, limits: &Limits) -> Result<(), Seq> {
+    fn fold_redo(&mut self, redo: &CommandRecord, target: Target, limits: &Limits) -> Result<(), Seq> {
         if self.stacks.has_evicted && self.stacks.find_undone(target.command_id).is_none() {
             // The step was evicted under the present limits, so it cannot be undone, and neither can any older step.
             self.evict_done(0);
@@ -208,7 +208,7 @@ impl History {
 
     /// Adds a new step. The step invalidates the undone steps of its author, and the session can no longer redo older
     /// undone steps (U6). The other authors can still redo their own.
-    fn push_step(&mut self, recorded: &Arc<Recorded>, before: Option<&Document>, limits: &Limits) {
+    fn push_step(&mut self, recorded: &Arc<CommandRecord>, before: Option<&Document>, limits: &Limits) {
         let author = recorded.origin.author();
         let invalidated = self.stacks.take_invalidated(author.as_ref(), recorded.first_seq);
         self.weight_bytes -= invalidated.iter().map(Step::weight_bytes).sum::<usize>();
@@ -226,7 +226,7 @@ impl History {
         self.evict_done(limits.undo_depth_max);
     }
 
-    fn undo(&mut self, step: Step, undo: &Arc<Recorded>, before: Option<&Document>, limits: &Limits) {
+    fn undo(&mut self, step: Step, undo: &Arc<CommandRecord>, before: Option<&Document>, limits: &Limits) {
         self.weight_bytes -= step.weight_bytes();
         let step = step.undone(undo, before);
         self.weight_bytes += step.weight_bytes();

@@ -31,7 +31,7 @@ use super::{
     history::History,
     ids::{CommandId, NodeId, PropertyId, Seq},
     limits::{Limits, check_name, check_value},
-    recorded::Recorded,
+    record::CommandRecord,
     rejection::Rejection,
     session::Session,
     siblings::Siblings,
@@ -199,7 +199,7 @@ fn is_name(session: &Session, type_id: &str, property: &PropertyId) -> bool {
 }
 
 /// Returns the records of the replay window, oldest first.
-fn window_records(session: &Session) -> Vec<&Recorded> {
+fn window_records(session: &Session) -> Vec<&CommandRecord> {
     let reached = (0..=session.seq().0).find_map(|seq| session.since(Seq(seq)));
     reached.map_or_else(Vec::new, |records| records.map(AsRef::as_ref).collect())
 }

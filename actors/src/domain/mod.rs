@@ -9,7 +9,7 @@
 //!                          │
 //!                          ├──────▶ Answer               nothing to change, or a retry
 //!                          │
-//!                          └──────▶ Recorded ──▶ apply   live (`propose`, `carry_out`), and at each replay of the log
+//!                          └──────▶ CommandRecord ──▶ apply   live (`propose`, `carry_out`), and at each replay of the log
 //! ```
 
 pub mod blueprint;
@@ -24,7 +24,7 @@ pub mod invariants;
 pub mod limits;
 pub mod orphans;
 pub mod properties;
-pub mod recorded;
+pub mod record;
 pub mod rejection;
 pub mod session;
 pub mod siblings;

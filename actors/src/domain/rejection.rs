@@ -7,7 +7,7 @@ use ecow::EcoString;
 use super::{
     ids::{ClientId, CommandId, NodeId, PropertyId, Seq},
     limits::LimitExceeded,
-    recorded::Recorded,
+    record::CommandRecord,
 };
 
 /// Reason for which a command is refused. The texts are for people, and [`Rejection::code`] is for programs.
@@ -213,8 +213,8 @@ pub struct BlockedBy {
     pub seq: Seq,
 }
 
-impl From<&Recorded> for BlockedBy {
-    fn from(recorded: &Recorded) -> Self {
+impl From<&CommandRecord> for BlockedBy {
+    fn from(recorded: &CommandRecord) -> Self {
         Self {
             client_id: recorded.origin.client_id.clone(),
             user: recorded.origin.user.clone(),

@@ -17,7 +17,7 @@ use super::{
     history::{History, Stacks},
     ids::{CommandId, Epoch, NodeId, ProjectId, Seq, SessionId, TemplateId, Timestamp},
     limits::Limits,
-    recorded::Recorded,
+    record::CommandRecord,
     state_hash::StateHash,
 };
 
@@ -102,7 +102,7 @@ pub enum ReplayError {
 }
 
 /// Compares the graph after a record with the hash in the record. Records of older hubs carry no hash and pass.
-fn check_hash(recorded: &Recorded, found: StateHash) -> Result<(), ReplayError> {
+fn check_hash(recorded: &CommandRecord, found: StateHash) -> Result<(), ReplayError> {
     match recorded.outcome.state_hash {
         Some(hash) if hash != found => Err(ReplayError::StateHash {
             seq: recorded.seq(),
@@ -181,7 +181,7 @@ impl Session {
         genesis: Genesis,
         rules: Rules,
         snapshot: Option<Snapshot>,
-        log: impl IntoIterator<Item = Arc<Recorded>>,
+        log: impl IntoIterator<Item = Arc<CommandRecord>>,
     ) -> Result<Self, ReplayError> {
         let mut session = Self::new(genesis, rules);
         if let Some(snapshot) = snapshot {
@@ -232,7 +232,7 @@ impl Session {
     /// Fails if the record does not follow from the state, or if the graph after the record has another hash than the
     /// record states. A record that was decided on the same state never fails. After an error the session is unusable,
     /// because a part of the record may have been applied.
-    pub fn apply(&mut self, recorded: &Arc<Recorded>) -> Result<(), ReplayError> {
+    pub fn apply(&mut self, recorded: &Arc<CommandRecord>) -> Result<(), ReplayError> {
         let before = self.apply_events(recorded)?;
         check_hash(recorded, self.document.graph.state_hash())?;
         self.fold(recorded, before.as_ref()).map(drop)
@@ -245,7 +245,10 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::apply`].
-    pub fn carry_out(&mut self, mut proposed: Recorded) -> Result<(Arc<Recorded>, Vec<CommandId>), ReplayError> {
+    pub fn carry_out(
+        &mut self,
+        mut proposed: CommandRecord,
+    ) -> Result<(Arc<CommandRecord>, Vec<CommandId>), ReplayError> {
         let before = self.apply_events(&proposed)?;
         proposed.outcome.state_hash = Some(self.document.graph.state_hash());
         let recorded = Arc::new(proposed);
@@ -255,7 +258,7 @@ impl Session {
 
     /// Applies a record's events to the document. Returns the previous document if the record replaces the whole
     /// document.
-    fn apply_events(&mut self, recorded: &Recorded) -> Result<Option<Document>, ReplayError> {
+    fn apply_events(&mut self, recorded: &CommandRecord) -> Result<Option<Document>, ReplayError> {
         if recorded.first_seq != self.seq.plus(1) {
             return Err(ReplayError::Gap {
                 after: self.seq,
@@ -278,7 +281,11 @@ impl Session {
     }
 
     /// Updates history, counters and replay window for a record whose events have been applied.
-    fn fold(&mut self, recorded: &Arc<Recorded>, before: Option<&Document>) -> Result<Vec<CommandId>, ReplayError> {
+    fn fold(
+        &mut self,
+        recorded: &Arc<CommandRecord>,
+        before: Option<&Document>,
+    ) -> Result<Vec<CommandId>, ReplayError> {
         self.history
             .fold(recorded, before, &self.rules.limits)
             .map_err(ReplayError::History)?;
@@ -289,7 +296,7 @@ impl Session {
 
     /// Interns the texts of a record that was read from the log. Snapshot and records are decoded independently and
     /// repeat the same texts. Sharing restores the single copy that existed before the session was unloaded.
-    fn intern(&mut self, recorded: &mut Arc<Recorded>) {
+    fn intern(&mut self, recorded: &mut Arc<CommandRecord>) {
         if let Some(own) = Arc::get_mut(recorded) {
             own.events
                 .iter_mut()
@@ -298,7 +305,7 @@ impl Session {
         self.history.intern(recorded);
     }
 
-    fn push_window(&mut self, recorded: &Arc<Recorded>) -> Vec<CommandId> {
+    fn push_window(&mut self, recorded: &Arc<CommandRecord>) -> Vec<CommandId> {
         self.window.push(recorded, &self.rules.limits)
     }
 
@@ -387,7 +394,7 @@ impl Session {
 
     /// Returns the record of a command if the replay window still contains it.
     #[must_use]
-    pub fn recent(&self, command_id: CommandId) -> Option<&Arc<Recorded>> {
+    pub fn recent(&self, command_id: CommandId) -> Option<&Arc<CommandRecord>> {
         self.window.of_command(command_id)
     }
 
@@ -401,7 +408,7 @@ impl Session {
     /// Returns the records with the events after `seq`, oldest first, or `None` if the replay window does not reach
     /// back to `seq`. The first record may begin before `seq`.
     #[must_use]
-    pub fn since(&self, seq: Seq) -> Option<impl Iterator<Item = &Arc<Recorded>>> {
+    pub fn since(&self, seq: Seq) -> Option<impl Iterator<Item = &Arc<CommandRecord>>> {
         // A record that begins before `seq` contains the events after `seq` as well. A `seq` before the first record is
         // out of reach.
         let oldest = self.window.first_seq();
@@ -410,7 +417,7 @@ impl Session {
     }
 
     /// Returns the record with the event at `seq`, if the replay window contains it.
-    pub(super) fn record_at(&self, seq: Seq) -> Option<&Arc<Recorded>> {
+    pub(super) fn record_at(&self, seq: Seq) -> Option<&Arc<CommandRecord>> {
         let before = Seq(seq.0.checked_sub(1)?);
         self.since(before)?.next()
     }
@@ -429,7 +436,7 @@ impl Session {
 /// # Errors
 /// Fails if the records do not follow from the snapshot (or from an empty document without a snapshot), if the graph
 /// after a record has another hash than the record states, or if the records end before `at`.
-pub fn document_at(snapshot: Option<&Snapshot>, log: &[Arc<Recorded>], at: Seq) -> Result<Document, ReplayError> {
+pub fn document_at(snapshot: Option<&Snapshot>, log: &[Arc<CommandRecord>], at: Seq) -> Result<Document, ReplayError> {
     let (mut document, mut seq) = match snapshot {
         Some(snapshot) => (snapshot.document.clone(), snapshot.seq),
         None => (Document::default(), Seq::ZERO),
@@ -496,7 +503,7 @@ mod tests {
     }
 
     /// Sends the next command of the session, which has to change the document.
-    fn change(session: &mut Session, command: &Command) -> Arc<Recorded> {
+    fn change(session: &mut Session, command: &Command) -> Arc<CommandRecord> {
         let context = Context {
             command_id: CommandId::new(Uuid::from_u128(session.seq().0.into())),
             origin: Origin::default(),
@@ -539,8 +546,8 @@ mod tests {
     }
 
     /// Returns a copy of a record with another node name, as a flipped bit in the log would produce.
-    fn renamed(recorded: &Arc<Recorded>, name: &str) -> Arc<Recorded> {
-        let mut other = Recorded::clone(recorded);
+    fn renamed(recorded: &Arc<CommandRecord>, name: &str) -> Arc<CommandRecord> {
+        let mut other = CommandRecord::clone(recorded);
         if let Event::NodeCreated { content, .. } = &mut other.events[0] {
             content.name = name.into();
         }
@@ -548,7 +555,7 @@ mod tests {
     }
 
     /// Returns a session and its log, with the hash of the graph in each record.
-    fn logged(names: &[&str]) -> (Session, Vec<Arc<Recorded>>) {
+    fn logged(names: &[&str]) -> (Session, Vec<Arc<CommandRecord>>) {
         let (mut session, mut log) = (Session::new(genesis(), rules()), Vec::new());
         for (name, number) in names.iter().zip(1_u128..) {
             let create = Command::CreateNode(CreateNode {

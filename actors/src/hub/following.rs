@@ -8,7 +8,7 @@ use super::{Hub, HubError, Retry};
 use crate::{
     domain::{
         ids::{Seq, SessionId},
-        recorded::Recorded,
+        record::CommandRecord,
         session::Genesis,
     },
     session_actor::SessionMessage,
@@ -77,7 +77,7 @@ impl Follower {
 
     /// Moves the cursor behind the records that were read. With no records, [`Follower::ready`] waits until the session
     /// moves on.
-    pub fn advance(&mut self, records: &[Arc<Recorded>]) {
+    pub fn advance(&mut self, records: &[Arc<CommandRecord>]) {
         match records.last() {
             Some(last) => self.after = last.seq(),
             None => self.stalled = true,

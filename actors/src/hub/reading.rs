@@ -7,7 +7,7 @@ use crate::{
     domain::{
         event::Document,
         ids::{CommandId, Seq, SessionId},
-        recorded::Recorded,
+        record::CommandRecord,
         session::document_at,
     },
     log::{LogError, PageMax, Told},
@@ -102,7 +102,7 @@ impl Hub {
         session_id: SessionId,
         after: Seq,
         max: impl Into<PageMax>,
-    ) -> Result<Vec<Arc<Recorded>>, HubError> {
+    ) -> Result<Vec<Arc<CommandRecord>>, HubError> {
         let records = self.0.log.read(session_id, after, max.into()).await;
         let records = self.quarantine_if_corrupt(session_id, records)?;
         records.ok_or(HubError::SessionNotFound(session_id))
@@ -135,7 +135,7 @@ impl Hub {
         &self,
         session_id: SessionId,
         command_id: CommandId,
-    ) -> Result<Option<Arc<Recorded>>, HubError> {
+    ) -> Result<Option<Arc<CommandRecord>>, HubError> {
         let found = self.0.log.find(session_id, vec![command_id]).await;
         Ok(self.quarantine_if_corrupt(session_id, found)?.pop())
     }

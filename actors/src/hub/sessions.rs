@@ -10,7 +10,7 @@ use crate::{
     domain::{
         command::{Command, Context, Origin},
         ids::{CommandId, ProjectId, SessionId, Timestamp},
-        recorded::Receipt,
+        record::Receipt,
         session::{Genesis, Project},
     },
     session_actor::Snapshot,

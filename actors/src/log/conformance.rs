@@ -26,7 +26,7 @@ use self::samples::{genesis, records, session_id};
 use super::{Append, AppendError, Done, EventLog, LogError, StoredHead};
 use crate::domain::{
     ids::{CommandId, Seq, SessionId},
-    recorded::Recorded,
+    record::CommandRecord,
 };
 
 /// Creates one test per check. Takes the path of an `async fn` that returns an empty log in a value that dereferences
@@ -162,7 +162,7 @@ pub async fn append_with_another_seq_conflicts_and_changes_nothing(log: &impl Ev
 pub async fn concurrent_appends_have_one_winner(log: &impl EventLog) {
     let session = session_id(1);
     assert_eq!(log.create(genesis(1, true)).await, Ok(()));
-    let groups: Vec<Vec<Arc<Recorded>>> = (2..10).map(|seed| records(seed, usize::from(seed) + 1)).collect();
+    let groups: Vec<Vec<Arc<CommandRecord>>> = (2..10).map(|seed| records(seed, usize::from(seed) + 1)).collect();
     let answers: Vec<_> = groups
         .iter()
         .map(|group| start_append(log, session, Seq::ZERO, group))
@@ -433,7 +433,7 @@ pub async fn concurrent_sessions_stay_separate(log: &impl EventLog) {
 }
 
 /// Creates session `number` with records in groups of different sizes. Returns the records.
-async fn filled(log: &impl EventLog, number: u8) -> (SessionId, Vec<Arc<Recorded>>) {
+async fn filled(log: &impl EventLog, number: u8) -> (SessionId, Vec<Arc<CommandRecord>>) {
     let session = session_id(number.into());
     assert_eq!(log.create(genesis(number.into(), true)).await, Ok(()));
     let all = records(number, 30);
@@ -447,7 +447,7 @@ async fn filled(log: &impl EventLog, number: u8) -> (SessionId, Vec<Arc<Recorded
     (session, all)
 }
 
-fn end(records: &[Arc<Recorded>]) -> Seq {
+fn end(records: &[Arc<CommandRecord>]) -> Seq {
     records.last().map_or(Seq::ZERO, |record| record.seq())
 }
 
@@ -457,7 +457,7 @@ fn start_append(
     log: &impl EventLog,
     session_id: SessionId,
     expected: Seq,
-    records: &[Arc<Recorded>],
+    records: &[Arc<CommandRecord>],
 ) -> AppendReceiver {
     let (answer, answered) = oneshot::channel();
     log.append(Append {
@@ -474,14 +474,14 @@ async fn append(
     log: &impl EventLog,
     session_id: SessionId,
     expected: Seq,
-    records: &[Arc<Recorded>],
+    records: &[Arc<CommandRecord>],
 ) -> Result<(), AppendError> {
     start_append(log, session_id, expected, records)
         .await
         .expect("answered")
 }
 
-async fn opened(log: &impl EventLog, session_id: SessionId) -> Vec<Arc<Recorded>> {
+async fn opened(log: &impl EventLog, session_id: SessionId) -> Vec<Arc<CommandRecord>> {
     log.open(session_id, usize::MAX)
         .await
         .expect("readable")
@@ -489,7 +489,7 @@ async fn opened(log: &impl EventLog, session_id: SessionId) -> Vec<Arc<Recorded>
         .records
 }
 
-async fn read(log: &impl EventLog, session_id: SessionId, after: Seq, events_max: usize) -> Vec<Arc<Recorded>> {
+async fn read(log: &impl EventLog, session_id: SessionId, after: Seq, events_max: usize) -> Vec<Arc<CommandRecord>> {
     let page = log.read(session_id, after, events_max.into()).await;
     page.expect("readable").expect("created")
 }
@@ -504,13 +504,18 @@ async fn command_ids(
     page.expect("readable").expect("created")
 }
 
-fn sorted_ids(records: &[Arc<Recorded>]) -> Vec<CommandId> {
+fn sorted_ids(records: &[Arc<CommandRecord>]) -> Vec<CommandId> {
     let mut ids: Vec<_> = records.iter().map(|record| record.command_id).collect();
     ids.sort_unstable();
     ids
 }
 
-async fn read_back(log: &impl EventLog, session_id: SessionId, before: Seq, records_max: usize) -> Vec<Arc<Recorded>> {
+async fn read_back(
+    log: &impl EventLog,
+    session_id: SessionId,
+    before: Seq,
+    records_max: usize,
+) -> Vec<Arc<CommandRecord>> {
     let page = log.read_back(session_id, before, records_max.into()).await;
     let told = page.expect("readable").expect("created");
     told.into_iter().map(|told| told.recorded).collect()

@@ -15,7 +15,7 @@ use super::{Answer, Append, AppendError, EventLog, LogError, PageMax, Stored, St
 use crate::domain::{
     command::CommandType,
     ids::{CommandId, Seq, SessionId},
-    recorded::Recorded,
+    record::CommandRecord,
     session::{Genesis, Snapshot},
 };
 
@@ -36,7 +36,7 @@ struct Logs {
 
 struct Log {
     genesis: Genesis,
-    records: Vec<Arc<Recorded>>,
+    records: Vec<Arc<CommandRecord>>,
     by_command: BTreeMap<CommandId, usize>,
     undone: BTreeSet<CommandId>,
     node_count: usize,
@@ -84,7 +84,12 @@ impl Log {
         self.records.last().map_or(Seq::ZERO, |record| record.seq())
     }
 
-    fn append(&mut self, expected: Seq, records: Vec<Arc<Recorded>>, node_count: usize) -> Result<(), AppendError> {
+    fn append(
+        &mut self,
+        expected: Seq,
+        records: Vec<Arc<CommandRecord>>,
+        node_count: usize,
+    ) -> Result<(), AppendError> {
         let actual = self.seq();
         if actual != expected {
             return Err(AppendError::Conflict { expected, actual });
@@ -102,7 +107,7 @@ impl Log {
         Ok(())
     }
 
-    fn stored(&self, snapshot: Option<&Snapshot>, records: &[Arc<Recorded>]) -> Stored {
+    fn stored(&self, snapshot: Option<&Snapshot>, records: &[Arc<CommandRecord>]) -> Stored {
         Stored {
             genesis: self.genesis.clone(),
             snapshot: snapshot.cloned(),
@@ -131,18 +136,18 @@ impl Log {
         self.records.partition_point(|record| record.seq() <= seq)
     }
 
-    fn after(&self, after: Seq, max: PageMax) -> Vec<Arc<Recorded>> {
+    fn after(&self, after: Seq, max: PageMax) -> Vec<Arc<CommandRecord>> {
         let start = self.index_after(after);
         let records = self.records[start..].iter();
         records
-            .take_while(page_filter(max, Recorded::len_on_wire))
+            .take_while(page_filter(max, CommandRecord::len_on_wire))
             .cloned()
             .collect()
     }
 
     fn before(&self, before: Seq, max: PageMax) -> Vec<Told> {
         let end = self.records.partition_point(|record| record.seq() < before);
-        let told = |recorded: &Arc<Recorded>| Told {
+        let told = |recorded: &Arc<CommandRecord>| Told {
             recorded: Arc::clone(recorded),
             undone: self.undone.contains(&recorded.command_id),
         };
@@ -150,7 +155,7 @@ impl Log {
         records.take_while(page_filter(max, |_| 1)).map(told).collect()
     }
 
-    fn find(&self, commands: &[CommandId]) -> Vec<Arc<Recorded>> {
+    fn find(&self, commands: &[CommandId]) -> Vec<Arc<CommandRecord>> {
         let indices = commands.iter().filter_map(|id| self.by_command.get(id));
         indices.map(|&index| Arc::clone(&self.records[index])).collect()
     }
@@ -163,7 +168,7 @@ impl Log {
 }
 
 /// Returns a predicate that accepts consecutive records as long as they fit into a page.
-fn page_filter(max: PageMax, items_of: impl Fn(&Recorded) -> usize) -> impl FnMut(&&Arc<Recorded>) -> bool {
+fn page_filter(max: PageMax, items_of: impl Fn(&CommandRecord) -> usize) -> impl FnMut(&&Arc<CommandRecord>) -> bool {
     let (mut items, mut bytes) = (0_usize, 0_usize);
     move |record| {
         let first = items == 0;
@@ -217,7 +222,7 @@ impl EventLog for MemoryLog {
         self.ask(move |logs| Ok(logs.sessions.get(&session_id).map(|log| log.open_at(at))))
     }
 
-    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> Answer<Option<Vec<Arc<Recorded>>>> {
+    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> Answer<Option<Vec<Arc<CommandRecord>>>> {
         self.ask(move |logs| Ok(logs.sessions.get(&session_id).map(|log| log.after(after, max))))
     }
 
@@ -228,7 +233,7 @@ impl EventLog for MemoryLog {
         })
     }
 
-    fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<Recorded>>> {
+    fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<CommandRecord>>> {
         self.ask(move |logs| {
             let log = logs.sessions.get(&session_id);
             Ok(log.map(|log| log.find(&commands)).unwrap_or_default())

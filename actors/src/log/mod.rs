@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 
 use crate::domain::{
     ids::{CommandId, Seq, SessionId, Timestamp},
-    recorded::Recorded,
+    record::CommandRecord,
     session::{Genesis, Snapshot},
 };
 
@@ -68,7 +68,7 @@ pub struct Append {
     /// Last `seq` of the log, as far as the writer knows.
     pub expected: Seq,
     /// Records to append, in order.
-    pub records: Vec<Arc<Recorded>>,
+    pub records: Vec<Arc<CommandRecord>>,
     /// Nodes of the session after the group, for listings.
     pub node_count: usize,
     /// Callback for the outcome.
@@ -115,14 +115,14 @@ pub struct Stored {
     /// State from which the replay starts; `None` to replay from the first record.
     pub snapshot: Option<Snapshot>,
     /// All records after the snapshot, oldest first, and possibly some earlier ones.
-    pub records: Vec<Arc<Recorded>>,
+    pub records: Vec<Arc<CommandRecord>>,
 }
 
 /// Command in the history of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
     /// Record of the command.
-    pub recorded: Arc<Recorded>,
+    pub recorded: Arc<CommandRecord>,
     /// True if the command is undone and was not redone since.
     pub undone: bool,
 }
@@ -194,14 +194,14 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// Reads the records that hold the events after `after`, oldest first, up to `max`, which counts events. Returns at
     /// least one record, unless none follows.
-    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> Answer<Option<Vec<Arc<Recorded>>>>;
+    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> Answer<Option<Vec<Arc<CommandRecord>>>>;
 
     /// Reads records that end before `before`, newest first, up to `max`, which counts records. Returns at least one
     /// record if there are any, unless `max.items` is 0.
     fn read_back(&self, session_id: SessionId, before: Seq, max: PageMax) -> Answer<Option<Vec<Told>>>;
 
     /// Returns the records of those commands that the log has, in any order (P4).
-    fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<Recorded>>>;
+    fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<CommandRecord>>>;
 
     /// Reads the ids of a session's commands after `after` in ascending order, up to `ids_max`. Paging with the last id
     /// returns every id that was in the log at the first call. Ids that are appended in the meantime may be included.

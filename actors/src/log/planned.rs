@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use super::{Answer, Append, AppendError, Done, EventLog, LogError, PageMax, Stored, StoredHead, Told};
 use crate::domain::{
     ids::{CommandId, Seq, SessionId},
-    recorded::Recorded,
+    record::CommandRecord,
     session::{Genesis, Snapshot},
 };
 
@@ -203,7 +203,7 @@ impl HeldAppend {
 
     /// Returns the records to append.
     #[must_use]
-    pub fn records(&self) -> &[Arc<Recorded>] {
+    pub fn records(&self) -> &[Arc<CommandRecord>] {
         &self.append.records
     }
 
@@ -276,7 +276,7 @@ impl EventLog for PlannedLog {
         self.inner.open_at(session_id, at)
     }
 
-    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> Answer<Option<Vec<Arc<Recorded>>>> {
+    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> Answer<Option<Vec<Arc<CommandRecord>>>> {
         self.inner.read(session_id, after, max)
     }
 
@@ -284,7 +284,7 @@ impl EventLog for PlannedLog {
         self.inner.read_back(session_id, before, max)
     }
 
-    fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<Recorded>>> {
+    fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<CommandRecord>>> {
         self.orders.lookups.fetch_add(commands.len(), Ordering::Relaxed);
         self.inner.find(session_id, commands)
     }

@@ -15,7 +15,7 @@ use crate::{
         command::{Command, Context},
         decide::{Proposal, again, propose},
         ids::{Seq, Timestamp},
-        recorded::Recorded,
+        record::CommandRecord,
     },
     fan_out::{CommandNotice, Member, MemberId, Release, Sync, SyncContent, SyncReason, Verdict},
     log::{Append, Done},
@@ -103,7 +103,7 @@ impl SessionState {
     }
 
     /// Handles one message of a group. Returns the record to append; effects go to the outbox.
-    fn handle_queued(&mut self, message: SessionMessage) -> Result<Option<Arc<Recorded>>, ActorProcessingErr> {
+    fn handle_queued(&mut self, message: SessionMessage) -> Result<Option<Arc<CommandRecord>>, ActorProcessingErr> {
         match message {
             SessionMessage::Submit(submission) => {
                 self.last_access = submission.context.now;
@@ -165,7 +165,7 @@ impl SessionState {
         Ok(None)
     }
 
-    fn submit(&mut self, submission: Submission) -> Result<Option<Arc<Recorded>>, ActorProcessingErr> {
+    fn submit(&mut self, submission: Submission) -> Result<Option<Arc<CommandRecord>>, ActorProcessingErr> {
         let Submission {
             command,
             context,

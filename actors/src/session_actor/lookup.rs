@@ -12,7 +12,7 @@ use ractor::ActorRef;
 use super::{SessionMessage, SessionState};
 use crate::domain::{
     ids::{CommandId, Seq},
-    recorded::Recorded,
+    record::CommandRecord,
 };
 
 /// Answer of the log to one query.
@@ -20,7 +20,7 @@ pub struct Found {
     /// Ids in the query.
     commands: Vec<CommandId>,
     /// Records found in the log.
-    records: Vec<Arc<Recorded>>,
+    records: Vec<Arc<CommandRecord>>,
     /// Lower bound of the `seq` up to which the log was searched.
     as_of: Seq,
 }
@@ -31,7 +31,7 @@ pub struct Found {
 pub(super) struct Lookups {
     to_ask: Vec<CommandId>,
     in_flight: bool,
-    answers: BTreeMap<CommandId, (Option<Arc<Recorded>>, Seq)>,
+    answers: BTreeMap<CommandId, (Option<Arc<CommandRecord>>, Seq)>,
 }
 
 impl Lookups {
@@ -52,7 +52,7 @@ impl Lookups {
     }
 
     /// Returns the record of a command that is about to be decided.
-    pub(super) fn take(&mut self, command: CommandId) -> Option<Arc<Recorded>> {
+    pub(super) fn take(&mut self, command: CommandId) -> Option<Arc<CommandRecord>> {
         self.answers.remove(&command)?.0
     }
 }

@@ -8,7 +8,7 @@ use talus_actors::{
         decide::{Decision, decide},
         ids::{CommandId, Epoch, Seq, SessionId, Timestamp},
         limits::Limits,
-        recorded::Recorded,
+        record::CommandRecord,
         session::{Genesis, Rules, Session},
     },
     log::{
@@ -36,7 +36,7 @@ async fn log() -> (PlannedLog, Plan) {
     (log, plan)
 }
 
-fn record() -> Arc<Recorded> {
+fn record() -> Arc<CommandRecord> {
     let rules = Rules {
         blueprint: None,
         limits: Arc::new(Limits::default()),

@@ -12,7 +12,7 @@ use talus_actors::domain::{
     graph::{Graph, NodeContent},
     ids::{NodeId, PropertyId, Seq, TypeId},
     properties::Properties,
-    recorded::{Outcome, Recorded},
+    record::{CommandRecord, Outcome},
     session::{Genesis, Session, Snapshot},
     siblings::Siblings,
     testing::{
@@ -51,7 +51,7 @@ fn create(node_type: &str, number: u128, parent: Option<u128>) -> CreateNode {
 }
 
 /// A session in which each of these commands changed something, and the record of the last.
-fn last_of(setting: Setting, commands: &[Command]) -> Arc<Recorded> {
+fn last_of(setting: Setting, commands: &[Command]) -> Arc<CommandRecord> {
     let mut bench = match setting {
         Setting::Free | Setting::TightFree => setting.bench(),
         Setting::Project | Setting::TightProject => Bench::new(sample::project_genesis(), setting.rules()),
@@ -79,7 +79,7 @@ fn set(property: &str, value: &str) -> Command {
     }
 }
 
-fn after_roots(commands: impl IntoIterator<Item = Command>) -> Arc<Recorded> {
+fn after_roots(commands: impl IntoIterator<Item = Command>) -> Arc<CommandRecord> {
     last_of(Setting::Free, &[roots(), commands.into_iter().collect()].concat())
 }
 
@@ -308,7 +308,7 @@ fn what_is_absent_or_unknown_is_no_fault() {
               {{"property_changed":{{"node_id":"{id}","property":{{"id":"x"}},"after":1}}}}],
             "outcome":{{"undo_available":true,"redo_available":false,"is_dirty":true}}}}"#
     );
-    let record: Recorded = serde_json::from_str(&record).expect("it is read");
+    let record: CommandRecord = serde_json::from_str(&record).expect("it is read");
     assert_eq!(
         (record.target, record.origin.client_id, record.outcome.node_ids.len()),
         (None, None, 0)

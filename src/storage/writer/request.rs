@@ -4,7 +4,7 @@ use talus_actors::{
     domain::{
         command::CommandType,
         ids::{CommandId, Seq, SessionId, Timestamp},
-        recorded::Recorded,
+        record::CommandRecord,
         session::Genesis,
     },
     log::{Append, AppendError, Done, LogError},
@@ -70,7 +70,7 @@ impl Rows {
 }
 
 impl Row {
-    fn encode(session_id: SessionId, recorded: &Recorded) -> Result<Self, serde_json::Error> {
+    fn encode(session_id: SessionId, recorded: &CommandRecord) -> Result<Self, serde_json::Error> {
         let turns = recorded.target.and_then(|target| match recorded.command_type {
             CommandType::Undo => Some((target.command_id, true)),
             CommandType::Redo => Some((target.command_id, false)),

@@ -13,7 +13,7 @@ use talus_actors::{
         ids::{CommandId, NodeId, Seq, Timestamp, TypeId},
         limits::Limits,
         properties::Properties,
-        recorded::{Receipt, Recorded},
+        record::{CommandRecord, Receipt},
         rejection::Rejection,
         session::{Genesis, Rules, Session},
         value::Value,
@@ -40,7 +40,7 @@ pub struct Reference {
     number: u128,
     /// Every command that was sent.
     pub sent: Vec<Sent>,
-    records: BTreeMap<CommandId, Arc<Recorded>>,
+    records: BTreeMap<CommandId, Arc<CommandRecord>>,
     /// What its actor was told to do wrong and has not done.
     pub pending: Option<FaultKind>,
     /// How often an actor of it may have failed.
@@ -117,19 +117,19 @@ impl Reference {
     }
 
     /// The record of a command, if it was accepted.
-    pub fn record(&self, id: CommandId) -> Option<&Arc<Recorded>> {
+    pub fn record(&self, id: CommandId) -> Option<&Arc<CommandRecord>> {
         self.records.get(&id)
     }
 
     /// Everything that was accepted, in order.
-    pub fn log(&self) -> Vec<Arc<Recorded>> {
+    pub fn log(&self) -> Vec<Arc<CommandRecord>> {
         let mut log: Vec<_> = self.records.values().cloned().collect();
         log.sort_by_key(|recorded| recorded.first_seq);
         log
     }
 
     /// A record that the log has: it has to be what comes of a command that was sent, here and now (P1, P4, P5).
-    pub fn fold(&mut self, recorded: &Arc<Recorded>) {
+    pub fn fold(&mut self, recorded: &Arc<CommandRecord>) {
         let sent = self.sent_as(recorded.command_id).clone();
         let expected = Ok(Decision::Change(Arc::clone(recorded)));
         assert_eq!(self.decide(&sent), expected, "the log has what was decided, once");

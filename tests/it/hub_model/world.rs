@@ -14,7 +14,7 @@ use talus_actors::{
         decide::Decision,
         ids::{Seq, SessionId},
         limits::Limits,
-        recorded::Receipt,
+        record::Receipt,
     },
     fan_out::{Encoder, SyncReason},
     hub::{Hub, HubError, HubParts, HubSettings, Lane, NewSession},

@@ -20,7 +20,7 @@ use super::{
     history::Step,
     ids::{CommandId, NodeId},
     limits::{LimitExceeded, Limits},
-    recorded::{Outcome, Receipt, Recorded},
+    record::{CommandRecord, Outcome, Receipt},
     rejection::Rejection,
     session::{Rules, Session},
     state_hash::StateHash,
@@ -30,7 +30,7 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// The command changes the session. Contains the record to append and to apply.
-    Change(Arc<Recorded>),
+    Change(Arc<CommandRecord>),
     /// The command is allowed and changes nothing, or it is a retry of a command that was applied before (P4). There is
     /// nothing to append, only a receipt to return.
     Answer(Receipt),
@@ -40,7 +40,7 @@ pub enum Decision {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proposal {
     /// The command changes the session. [`Session::carry_out`] applies the record and adds the hash.
-    Change(Recorded),
+    Change(CommandRecord),
     /// As [`Decision::Answer`].
     Answer(Receipt),
 }
@@ -94,7 +94,7 @@ pub fn propose(session: &Session, command: &Command, context: &Context) -> Resul
             duplicate: false,
         }));
     }
-    Ok(Proposal::Change(Recorded {
+    Ok(Proposal::Change(CommandRecord {
         command_id: context.command_id,
         command_type: command.kind(),
         fingerprint,
@@ -112,7 +112,7 @@ pub fn propose(session: &Session, command: &Command, context: &Context) -> Resul
 ///
 /// # Errors
 /// Fails if the id belonged to another command.
-pub fn again(recorded: &Recorded, command: &Command) -> Result<Receipt, Rejection> {
+pub fn again(recorded: &CommandRecord, command: &Command) -> Result<Receipt, Rejection> {
     if recorded.fingerprint != command.fingerprint() {
         return Err(Rejection::CommandIdReused(recorded.command_id));
     }

@@ -11,7 +11,7 @@ use crate::domain::{
     graph::{GraphError, Node, NodeContent},
     history::{InverseChange, MoveShape, Placements, Step, WriteTarget},
     ids::{NodeId, PropertyId, Seq},
-    recorded::Recorded,
+    record::CommandRecord,
     rejection::{BlockedBy, Obstacle, Rejection, UndoConflict},
     session::{Rules, Session},
     siblings::Siblings,
@@ -46,7 +46,7 @@ impl<'a> Reversal<'a> {
         Self::new(session, step, force, step.undone_by().unwrap_or(step.recorded()))
     }
 
-    fn new(session: &'a Session, step: &'a Step, force: bool, record: &Recorded) -> Self {
+    fn new(session: &'a Session, step: &'a Step, force: bool, record: &CommandRecord) -> Self {
         let since = record.first_seq;
         Self {
             session,
@@ -367,7 +367,7 @@ impl<'a> Reversal<'a> {
 ///
 /// Compares state hashes instead of the history, because the history may have evicted the steps in between. For a
 /// record without a hash, written by an older hub, any later change counts as a difference.
-fn changed_since(session: &Session, record: &Recorded) -> bool {
+fn changed_since(session: &Session, record: &CommandRecord) -> bool {
     match record.outcome.state_hash {
         Some(left) => session.document().graph.state_hash() != left,
         None => session.last_change() > record.seq(),

@@ -6,7 +6,7 @@ use super::{History, step::Step};
 use crate::domain::{
     event::Event,
     ids::{NodeId, PropertyId, Seq},
-    recorded::Recorded,
+    record::CommandRecord,
 };
 
 /// Part of the document that a command can write.
@@ -74,20 +74,20 @@ impl WriteTarget {
 /// Last record that placed each node since a given `seq`.
 #[derive(Debug, Default)]
 pub(in crate::domain) struct Placements<'a> {
-    nodes: BTreeMap<NodeId, &'a Recorded>,
-    all: Option<&'a Recorded>,
+    nodes: BTreeMap<NodeId, &'a CommandRecord>,
+    all: Option<&'a CommandRecord>,
 }
 
 impl<'a> Placements<'a> {
     /// Returns the last record that placed a node.
-    pub(in crate::domain) fn of(&self, node_id: NodeId) -> Option<&'a Recorded> {
+    pub(in crate::domain) fn of(&self, node_id: NodeId) -> Option<&'a CommandRecord> {
         let own = self.nodes.get(&node_id).copied();
         own.into_iter()
             .chain(self.all)
             .max_by_key(|recorded| recorded.first_seq)
     }
 
-    fn note_record(&mut self, recorded: &'a Recorded) {
+    fn note_record(&mut self, recorded: &'a CommandRecord) {
         for event in &recorded.events {
             match event {
                 Event::NodeCreated { node_id: id, .. }
@@ -111,7 +111,7 @@ impl History {
         &'a self,
         since: Seq,
         step: &'a Step,
-    ) -> impl Iterator<Item = &'a Arc<Recorded>> {
+    ) -> impl Iterator<Item = &'a Arc<CommandRecord>> {
         let stacks = self.stacks();
         let later = stacks.done.partition_point(|other| other.first_seq() <= since);
         let done = stacks.done.range(later..).map(Step::recorded);
@@ -132,11 +132,11 @@ impl History {
         since: Seq,
         step: &Step,
         target: &WriteTarget,
-    ) -> Option<&Recorded> {
+    ) -> Option<&CommandRecord> {
         // The result borrows from the history only. The borrow of the step ends with the comparison.
-        let mut last: Option<&Recorded> = None;
+        let mut last: Option<&CommandRecord> = None;
         let own = [Some(step.recorded()), step.undone_by()];
-        let is_own = |recorded: &Recorded| own.iter().flatten().any(|own| own.command_id == recorded.command_id);
+        let is_own = |recorded: &CommandRecord| own.iter().flatten().any(|own| own.command_id == recorded.command_id);
         let stacks = self.stacks();
         let undos = stacks.undone().filter_map(Step::undone_by);
         for recorded in stacks.done.iter().map(Step::recorded).chain(undos) {
@@ -151,7 +151,7 @@ impl History {
     /// Returns the placements of nodes after `since`, except by a step and its undo. Takes one pass over the later
     /// records, so callers compute it only on demand.
     pub(in crate::domain) fn placements_since<'a>(&'a self, since: Seq, step: &'a Step) -> Placements<'a> {
-        let mut later: Vec<&Recorded> = self.records_since(since, step).map(AsRef::as_ref).collect();
+        let mut later: Vec<&CommandRecord> = self.records_since(since, step).map(AsRef::as_ref).collect();
         later.sort_by_key(|recorded| recorded.first_seq);
         let mut placements = Placements::default();
         later.into_iter().for_each(|recorded| placements.note_record(recorded));

@@ -9,13 +9,13 @@ use crate::domain::{
     command::Author,
     event::{Document, Event, document_bytes},
     ids::{CommandId, Seq},
-    recorded::{Recorded, Target},
+    record::{CommandRecord, Target},
 };
 
 /// Command that can be undone, or that was undone and can be redone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    recorded: Arc<Recorded>,
+    recorded: Arc<CommandRecord>,
     /// Document before a command that replaced the whole document, because the event does not contain it. Boxed,
     /// because few steps have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,17 +28,17 @@ pub struct Step {
 /// Record of an undo, with the document that the undo replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct UndoRecord {
-    recorded: Arc<Recorded>,
+    recorded: Arc<CommandRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replaced: Option<Box<Document>>,
 }
 
-fn weight_bytes(recorded: &Recorded, replaced: Option<&Document>) -> usize {
+fn weight_bytes(recorded: &CommandRecord, replaced: Option<&Document>) -> usize {
     recorded.events.iter().map(Event::weight_bytes).sum::<usize>() + replaced.map_or(0, document_bytes)
 }
 
 impl Step {
-    pub(super) fn new(recorded: &Arc<Recorded>, before: Option<&Document>) -> Self {
+    pub(super) fn new(recorded: &Arc<CommandRecord>, before: Option<&Document>) -> Self {
         Self {
             recorded: Arc::clone(recorded),
             replaced: before.cloned().map(Box::new),
@@ -47,14 +47,14 @@ impl Step {
     }
 
     /// Replaces the step's record by the given one if both are equal, so that memory holds the record once.
-    pub(super) fn intern(&mut self, recorded: &Arc<Recorded>) {
+    pub(super) fn intern(&mut self, recorded: &Arc<CommandRecord>) {
         if self.recorded == *recorded {
             self.recorded = Arc::clone(recorded);
         }
     }
 
     /// Marks the step as undone.
-    pub(super) fn undone(self, undo: &Arc<Recorded>, before: Option<&Document>) -> Self {
+    pub(super) fn undone(self, undo: &Arc<CommandRecord>, before: Option<&Document>) -> Self {
         let undone = UndoRecord {
             recorded: Arc::clone(undo),
             replaced: before.cloned().map(Box::new),
@@ -95,13 +95,13 @@ impl Step {
 
     /// Returns the record of the step's command.
     #[must_use]
-    pub fn recorded(&self) -> &Arc<Recorded> {
+    pub fn recorded(&self) -> &Arc<CommandRecord> {
         &self.recorded
     }
 
     /// Returns the record of the undo that reversed the step.
     #[must_use]
-    pub fn undone_by(&self) -> Option<&Arc<Recorded>> {
+    pub fn undone_by(&self) -> Option<&Arc<CommandRecord>> {
         self.undone.as_ref().map(|undo| &undo.recorded)
     }
 

@@ -8,15 +8,15 @@ use std::{
 use crate::domain::{
     ids::{CommandId, Seq},
     limits::Limits,
-    recorded::Recorded,
+    record::CommandRecord,
 };
 
 /// Latest records, for clients that resume (P2) and for commands that are sent again (P4).
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Window {
     /// Records, oldest first, each with its weight in bytes.
-    records: VecDeque<(Arc<Recorded>, usize)>,
-    by_command: BTreeMap<CommandId, Arc<Recorded>>,
+    records: VecDeque<(Arc<CommandRecord>, usize)>,
+    by_command: BTreeMap<CommandId, Arc<CommandRecord>>,
     events: usize,
     bytes: usize,
 }
@@ -24,7 +24,7 @@ pub(super) struct Window {
 impl Window {
     /// Appends a record and evicts the oldest records until the window fits its limits of events and bytes. The newest
     /// record is never evicted. Returns the commands of the evicted records.
-    pub(super) fn push(&mut self, recorded: &Arc<Recorded>, limits: &Limits) -> Vec<CommandId> {
+    pub(super) fn push(&mut self, recorded: &Arc<CommandRecord>, limits: &Limits) -> Vec<CommandId> {
         let mut evicted = Vec::new();
         let weight = recorded.weight_bytes();
         self.events += recorded.len_on_wire();
@@ -46,7 +46,7 @@ impl Window {
         self.events > limits.replay_window_events || self.bytes > limits.replay_window_bytes_max
     }
 
-    /// Returns the sum of [`Recorded::weight_bytes`] over all records.
+    /// Returns the sum of [`CommandRecord::weight_bytes`] over all records.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -57,12 +57,12 @@ impl Window {
     }
 
     /// Returns the record of a command.
-    pub(super) fn of_command(&self, command_id: CommandId) -> Option<&Arc<Recorded>> {
+    pub(super) fn of_command(&self, command_id: CommandId) -> Option<&Arc<CommandRecord>> {
         self.by_command.get(&command_id)
     }
 
     /// Returns the records with the events after `seq`, oldest first.
-    pub(super) fn after(&self, seq: Seq) -> impl Iterator<Item = &Arc<Recorded>> {
+    pub(super) fn after(&self, seq: Seq) -> impl Iterator<Item = &Arc<CommandRecord>> {
         let skip = self.records.partition_point(|(record, _)| record.seq() <= seq);
         self.records.iter().skip(skip).map(|(record, _)| record)
     }

@@ -9,7 +9,7 @@ use crate::domain::{
     command::{Command, Context, Origin},
     decide::{Decision, again, decide},
     ids::{CommandId, Timestamp},
-    recorded::Recorded,
+    record::CommandRecord,
     rejection::Rejection,
     session::{Genesis, ReplayError, Rules, Session},
 };
@@ -21,7 +21,7 @@ pub const BEGINNING: Timestamp = Timestamp(1_764_000_000_000);
 #[derive(Debug)]
 pub struct Bench {
     session: Session,
-    log: Vec<Arc<Recorded>>,
+    log: Vec<Arc<CommandRecord>>,
     accepted: Vec<Sent>,
     commands: u32,
 }
@@ -47,7 +47,7 @@ pub struct Attempt {
 impl Attempt {
     /// Returns the record if the command changed the session.
     #[must_use]
-    pub fn recorded(&self) -> Option<&Arc<Recorded>> {
+    pub fn recorded(&self) -> Option<&Arc<CommandRecord>> {
         match &self.result {
             Ok(Decision::Change(recorded)) => Some(recorded),
             Ok(Decision::Answer(_)) | Err(_) => None,
@@ -72,7 +72,7 @@ impl Bench {
     ///
     /// # Errors
     /// Fails if the log does not replay.
-    pub fn resume(genesis: Genesis, rules: Rules, log: &[Arc<Recorded>]) -> Result<Self, ReplayError> {
+    pub fn resume(genesis: Genesis, rules: Rules, log: &[Arc<CommandRecord>]) -> Result<Self, ReplayError> {
         Ok(Self {
             session: Session::replay(genesis, rules, None, log.iter().cloned())?,
             log: log.to_vec(),
@@ -89,7 +89,7 @@ impl Bench {
 
     /// Returns the records of the session, oldest first.
     #[must_use]
-    pub fn log(&self) -> &[Arc<Recorded>] {
+    pub fn log(&self) -> &[Arc<CommandRecord>] {
         &self.log
     }
 
@@ -168,7 +168,7 @@ impl Bench {
 
     /// Returns the record of a command that the replay window no longer contains. A session actor asks its log as well
     /// (P4).
-    fn find_logged(&self, command_id: CommandId) -> Option<Arc<Recorded>> {
+    fn find_logged(&self, command_id: CommandId) -> Option<Arc<CommandRecord>> {
         if self.session.remembers_everything() || self.session.recent(command_id).is_some() {
             return None;
         }

@@ -11,7 +11,7 @@ use crate::domain::{
     command::{CommandType, Fingerprint, Origin, Scope},
     event::{Event, PropertyRef},
     ids::{ClientId, CommandId, Epoch, NodeId, ProjectId, Seq, SessionId, TemplateId, Timestamp},
-    recorded::{Outcome, Recorded, Target},
+    record::{CommandRecord, Outcome, Target},
     session::{Genesis, Project},
     state_hash::StateHash,
 };
@@ -145,7 +145,7 @@ fn target() -> impl Strategy<Value = Target> {
 }
 
 /// Generates a record.
-pub fn recorded() -> impl Strategy<Value = Recorded> {
+pub fn recorded() -> impl Strategy<Value = CommandRecord> {
     let command = (
         command_id(),
         command_type(),
@@ -157,7 +157,7 @@ pub fn recorded() -> impl Strategy<Value = Recorded> {
     let effect = (seq(), collection::vec(event(), 1..5), outcome());
     (command, effect).prop_map(|(command, (first_seq, events, outcome))| {
         let (command_id, command_type, fingerprint, (target, scope), origin, timestamp) = command;
-        Recorded {
+        CommandRecord {
             command_id,
             command_type,
             fingerprint,
@@ -173,11 +173,11 @@ pub fn recorded() -> impl Strategy<Value = Recorded> {
 }
 
 /// Generates fewer than `records` records with contiguous `seq` from 1 on. Their events need not fit each other.
-pub fn log(records: usize) -> impl Strategy<Value = Vec<Arc<Recorded>>> {
+pub fn log(records: usize) -> impl Strategy<Value = Vec<Arc<CommandRecord>>> {
     collection::vec(recorded(), 0..records).prop_map(|records| {
         let mut next = Seq(1);
         let place = |record| {
-            let record = Recorded {
+            let record = CommandRecord {
                 first_seq: next,
                 ..record
             };

@@ -10,7 +10,7 @@ use crate::domain::{
     decide::{Decision, decide},
     ids::{CommandId, Epoch, NodeId, SessionId, Timestamp},
     limits::Limits,
-    recorded::Recorded,
+    record::CommandRecord,
     session::{Genesis, Project, Rules, Session},
     value::Value,
 };
@@ -34,13 +34,13 @@ pub(super) fn genesis(number: u64, with_project: bool) -> Genesis {
 }
 
 /// Returns the first `count` records of a session; the records differ between seeds.
-pub(super) fn records(seed: u8, count: usize) -> Vec<Arc<Recorded>> {
+pub(super) fn records(seed: u8, count: usize) -> Vec<Arc<CommandRecord>> {
     let mut writer = Writer::new(seed);
     (0..count).map(|_| writer.next()).collect()
 }
 
 /// Returns `count` further records after those that [`records`] returned.
-pub(super) fn following(seed: u8, before: &[Arc<Recorded>], count: usize) -> Vec<Arc<Recorded>> {
+pub(super) fn following(seed: u8, before: &[Arc<CommandRecord>], count: usize) -> Vec<Arc<CommandRecord>> {
     records(seed, before.len() + count).split_off(before.len())
 }
 
@@ -64,7 +64,7 @@ impl Writer {
         }
     }
 
-    fn next(&mut self) -> Arc<Recorded> {
+    fn next(&mut self) -> Arc<CommandRecord> {
         self.number += 1;
         let context = Context {
             command_id: self.command_id(),

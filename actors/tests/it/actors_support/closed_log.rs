@@ -6,7 +6,7 @@ use futures_util::{FutureExt, future::ready};
 use talus_actors::{
     domain::{
         ids::{CommandId, Seq, SessionId},
-        recorded::Recorded,
+        record::CommandRecord,
         session::{Genesis, Snapshot},
     },
     log::{Answer, Append, EventLog, LogError, PageMax, Stored, StoredHead, Told},
@@ -48,7 +48,7 @@ impl EventLog for ClosedLog {
         ready(Err(Self::error())).boxed()
     }
 
-    fn read(&self, _: SessionId, _: Seq, _: PageMax) -> Answer<Option<Vec<Arc<Recorded>>>> {
+    fn read(&self, _: SessionId, _: Seq, _: PageMax) -> Answer<Option<Vec<Arc<CommandRecord>>>> {
         ready(Err(Self::error())).boxed()
     }
 
@@ -56,7 +56,7 @@ impl EventLog for ClosedLog {
         ready(Err(Self::error())).boxed()
     }
 
-    fn find(&self, _: SessionId, _: Vec<CommandId>) -> Answer<Vec<Arc<Recorded>>> {
+    fn find(&self, _: SessionId, _: Vec<CommandId>) -> Answer<Vec<Arc<CommandRecord>>> {
         ready(Err(Self::error())).boxed()
     }
 

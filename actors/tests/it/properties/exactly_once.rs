@@ -5,7 +5,7 @@ use talus_actors::domain::{
     command::{Command, Context, Origin},
     decide::Decision,
     ids::Seq,
-    recorded::Receipt,
+    record::Receipt,
     rejection::Rejection,
     testing::{bench::Bench, plan::plan, sample::Setting},
 };

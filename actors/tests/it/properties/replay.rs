@@ -7,7 +7,7 @@ use talus_actors::domain::{
     event::Event,
     invariants,
     limits::Limits,
-    recorded::Recorded,
+    record::CommandRecord,
     session::{ReplayError, Session, Snapshot, document_at},
     testing::{
         bench::Bench,
@@ -25,7 +25,7 @@ fn run(setting: Setting, plan: &[Choice]) -> Bench {
     bench
 }
 
-fn replay(bench: &Bench, log: impl IntoIterator<Item = Arc<Recorded>>) -> Result<Session, ReplayError> {
+fn replay(bench: &Bench, log: impl IntoIterator<Item = Arc<CommandRecord>>) -> Result<Session, ReplayError> {
     let session = bench.session();
     Session::replay(session.genesis().clone(), session.rules().clone(), None, log)
 }
@@ -38,7 +38,7 @@ enum Damage {
     SwapRecords(Index),
     LoseEvent(Index, Index),
     ReplaceEvent(Index, Index, Event),
-    Retarget(Index, Recorded),
+    Retarget(Index, CommandRecord),
 }
 
 fn damage() -> impl Strategy<Value = Damage> {
@@ -55,7 +55,7 @@ fn damage() -> impl Strategy<Value = Damage> {
 
 impl Damage {
     /// Damages a log of at least two records. Returns true if the `seq` of the records are no longer contiguous.
-    fn apply(&self, log: &mut Vec<Arc<Recorded>>) -> bool {
+    fn apply(&self, log: &mut Vec<Arc<CommandRecord>>) -> bool {
         let len = log.len();
         match self {
             // The last record stays, because a log without its last record is shorter but not damaged.
@@ -90,7 +90,7 @@ proptest! {
         let mut log = Vec::new();
         for recorded in bench.log() {
             let text = serde_json::to_vec(recorded).expect("a record is JSON");
-            let read: Recorded = serde_json::from_slice(&text).expect("what was written is read");
+            let read: CommandRecord = serde_json::from_slice(&text).expect("what was written is read");
             log.push(Arc::new(read));
         }
         let replayed = replay(&bench, log)?;

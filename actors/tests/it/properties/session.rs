@@ -10,7 +10,7 @@ use talus_actors::domain::{
     history::Step,
     ids::{NodeId, Seq},
     invariants,
-    recorded::{Receipt, Recorded},
+    record::{CommandRecord, Receipt},
     rejection::Rejection,
     session::Session,
     testing::{bench::Bench, plan::plan, sample::Setting},
@@ -129,7 +129,7 @@ proptest! {
         let session = bench.session();
         let mut reached = false;
         for seq in (0..=session.seq().0 + 2).map(Seq) {
-            let missed: Vec<&Arc<Recorded>> = bench.log().iter().filter(|recorded| recorded.seq() > seq).collect();
+            let missed: Vec<&Arc<CommandRecord>> = bench.log().iter().filter(|recorded| recorded.seq() > seq).collect();
             match session.since(seq) {
                 Some(records) => {
                     reached = true;
@@ -217,7 +217,7 @@ fn restating_commands(document: &Document) -> Vec<Command> {
 }
 
 /// Returns the last change of each node and of the list of roots, computed from the events.
-fn changes(log: &[Arc<Recorded>]) -> (BTreeMap<NodeId, Seq>, Seq) {
+fn changes(log: &[Arc<CommandRecord>]) -> (BTreeMap<NodeId, Seq>, Seq) {
     let (mut nodes, mut roots) = (BTreeMap::new(), Seq::ZERO);
     for recorded in log {
         for (event, seq) in recorded.events.iter().zip(recorded.first_seq.0..) {

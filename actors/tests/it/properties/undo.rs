@@ -16,7 +16,7 @@ use talus_actors::domain::{
     history::Step,
     ids::{NodeId, PropertyId},
     invariants,
-    recorded::Recorded,
+    record::CommandRecord,
     session::{Session, Snapshot},
     testing::{
         bench::Bench,
@@ -59,7 +59,7 @@ struct Written {
 }
 
 impl Written {
-    fn by(recorded: &Recorded) -> Self {
+    fn by(recorded: &CommandRecord) -> Self {
         let mut written = Self::default();
         for event in &recorded.events {
             match event {

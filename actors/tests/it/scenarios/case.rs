@@ -8,7 +8,7 @@ use talus_actors::domain::{
     event::Event,
     ids::Seq,
     invariants,
-    recorded::{Receipt, Recorded},
+    record::{CommandRecord, Receipt},
     rejection::Rejection,
     session::Rules,
     testing::{
@@ -210,7 +210,7 @@ pub fn free_session(commands: &[Command]) -> Bench {
 }
 
 /// Returns the record of a command that has to change the session.
-pub fn record(bench: &mut Bench, command: &Command) -> std::sync::Arc<Recorded> {
+pub fn record(bench: &mut Bench, command: &Command) -> std::sync::Arc<CommandRecord> {
     match bench.submit(command) {
         Ok(Decision::Change(recorded)) => recorded,
         other => unreachable!("{command:?} became {other:?}"),

@@ -5,7 +5,7 @@ use talus_actors::domain::{
     command::{Command, Context, Origin},
     decide::Decision,
     ids::{Seq, Timestamp},
-    recorded::Receipt,
+    record::Receipt,
     testing::bench::Bench,
 };
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use talus_actors::domain::{
     command::CommandType,
     limits::Limits,
-    recorded::{Recorded, Target},
+    record::{CommandRecord, Target},
     session::Rules,
     testing::{bench::Bench, sample::Setting},
 };
@@ -81,7 +81,7 @@ fn undo_names_its_target() {
 #[test]
 fn receipts_state_undo_availability() {
     let mut bench = free_session(&[]);
-    let availability = |recorded: &Recorded| (recorded.outcome.undo_available, recorded.outcome.redo_available);
+    let availability = |recorded: &CommandRecord| (recorded.outcome.undo_available, recorded.outcome.redo_available);
     for (command, expected) in [
         (root("a"), (true, false)),
         (root("b"), (true, false)),

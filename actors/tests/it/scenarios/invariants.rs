@@ -7,7 +7,7 @@ use talus_actors::domain::{
     ids::{PropertyId, TypeId},
     invariants,
     properties::Properties,
-    recorded::Recorded,
+    record::CommandRecord,
     session::Session,
     testing::sample::{self, Setting},
     value::Value,
@@ -65,9 +65,9 @@ fn check_detects_exceeded_limits() {
 
 #[test]
 fn check_detects_false_outcome() {
-    let check_outcome = |change: fn(&mut Recorded)| {
+    let check_outcome = |change: fn(&mut CommandRecord)| {
         let bench = free_session(&[root("a")]);
-        let mut recorded = Recorded::clone(&bench.log()[0]);
+        let mut recorded = CommandRecord::clone(&bench.log()[0]);
         change(&mut recorded);
         let (genesis, rules) = (bench.session().genesis().clone(), bench.session().rules().clone());
         let session = Session::replay(genesis, rules, None, [Arc::new(recorded)]).expect("it fits");

@@ -9,7 +9,7 @@ use talus_actors::domain::{
     graph::{GraphError, NodeContent},
     ids::{NodeId, Seq, TypeId},
     properties::Properties,
-    recorded::{Recorded, Target},
+    record::{CommandRecord, Target},
     session::{ReplayError, Session},
     testing::{bench::Bench, sample::Setting},
 };
@@ -20,18 +20,22 @@ use super::{
 };
 
 /// Returns a log of five records with one event each, at 1, 3, 5, 7 and 9.
-fn log() -> Vec<Recorded> {
+fn log() -> Vec<CommandRecord> {
     let bench = free_session(&[root("a"), child("b", "a"), set("b", "x", json!(1)), undo(), redo()]);
-    bench.log().iter().map(|recorded| Recorded::clone(recorded)).collect()
+    bench
+        .log()
+        .iter()
+        .map(|recorded| CommandRecord::clone(recorded))
+        .collect()
 }
 
-fn replay(log: Vec<Recorded>) -> Result<Session, ReplayError> {
+fn replay(log: Vec<CommandRecord>) -> Result<Session, ReplayError> {
     let bench = Setting::Free.bench();
     let (genesis, rules) = (bench.session().genesis().clone(), bench.session().rules().clone());
     Session::replay(genesis, rules, None, log.into_iter().map(Arc::new))
 }
 
-fn replay_error(log: Vec<Recorded>) -> ReplayError {
+fn replay_error(log: Vec<CommandRecord>) -> ReplayError {
     replay(log).expect_err("the log is not sound")
 }
 
@@ -185,7 +189,7 @@ fn invalid_event_is_reported() {
 /// An undo or redo of another step than the next one is reported.
 #[test]
 fn undo_of_wrong_step_is_reported() {
-    let change = |index: usize, change: &dyn Fn(&mut Recorded)| {
+    let change = |index: usize, change: &dyn Fn(&mut CommandRecord)| {
         let mut log = log();
         change(&mut log[index]);
         log
@@ -203,7 +207,7 @@ fn undo_of_wrong_step_is_reported() {
         replay_error(change(3, &|undo| undo.target = None)),
         ReplayError::History(Seq(7))
     );
-    let another_kind = |undo: &mut Recorded| {
+    let another_kind = |undo: &mut CommandRecord| {
         undo.target = undo.target.map(|target| Target {
             command_type: CommandType::Batch,
             ..target
@@ -219,12 +223,12 @@ fn undo_of_wrong_step_is_reported() {
         ReplayError::History(Seq(9))
     );
     // An undo or redo with an empty history.
-    let nothing_to_undo = |record: &mut Recorded| {
+    let nothing_to_undo = |record: &mut CommandRecord| {
         record.command_type = CommandType::Undo;
         record.target = Some(first);
     };
     assert_eq!(replay_error(change(0, &nothing_to_undo)), ReplayError::History(Seq(1)));
-    let nothing_to_redo = |record: &mut Recorded| {
+    let nothing_to_redo = |record: &mut CommandRecord| {
         record.command_type = CommandType::Redo;
         record.target = Some(first);
     };

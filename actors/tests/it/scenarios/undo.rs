@@ -10,7 +10,7 @@ use talus_actors::domain::{
     graph::{Graph, Node},
     invariants,
     limits::Limits,
-    recorded::Recorded,
+    record::CommandRecord,
     rejection::{BlockedBy, Rejection},
     session::{Rules, Session, Snapshot},
     testing::{
@@ -83,7 +83,7 @@ impl Scenario {
 
     /// Sends a command and expects a change of the session.
     #[track_caller]
-    fn turn(&mut self, user: User, command: &Command) -> Arc<Recorded> {
+    fn turn(&mut self, user: User, command: &Command) -> Arc<CommandRecord> {
         let decision = self.bench.submit_as(user, command);
         let Ok(Decision::Change(recorded)) = decision else {
             unreachable!("{command:?} of {user:?} became {decision:?}");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use talus_actors::{
-    domain::{command::Command, ids::CommandId, recorded::Receipt},
+    domain::{command::Command, ids::CommandId, record::Receipt},
     hub::HubError,
     log::planned::Fate,
     session_supervisor::Operation,

@@ -133,7 +133,7 @@ async fn events_are_read_from_the_log() {
     world.plan.all(Fate::Hold);
     let waiting = Underway::begin(session.add());
     let append = within(world.plan.held()).await;
-    let ends = |records: Vec<std::sync::Arc<talus_actors::domain::recorded::Recorded>>| -> Vec<u64> {
+    let ends = |records: Vec<std::sync::Arc<talus_actors::domain::record::CommandRecord>>| -> Vec<u64> {
         records.iter().map(|record| record.seq().0).collect()
     };
     let hub = &session.hub;

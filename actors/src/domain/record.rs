@@ -16,7 +16,7 @@ use super::{
 /// A record takes one `seq` for each event, and one more for the closing event on the wire: `command:executed`,
 /// `command:undo` or `command:redo`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recorded {
+pub struct CommandRecord {
     /// Id of the command, unique within the session.
     pub command_id: CommandId,
     /// Type of the command. For an undo or redo, [`CommandType::Undo`] or [`CommandType::Redo`].
@@ -77,7 +77,7 @@ fn exact_capacity<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: 
     Ok(list)
 }
 
-impl Recorded {
+impl CommandRecord {
     /// Returns true if the record replaces the whole document.
     #[must_use]
     pub fn loads(&self) -> bool {
@@ -153,7 +153,7 @@ mod tests {
             },
             before: Value::Bool(true),
         };
-        let recorded = Recorded {
+        let recorded = CommandRecord {
             command_id: CommandId::new(id),
             command_type: CommandType::DeleteProperty,
             fingerprint: Fingerprint(1),
@@ -172,7 +172,7 @@ mod tests {
             },
         };
         let text = serde_json::to_string(&recorded).expect("JSON");
-        let read: Recorded = serde_json::from_str(&text).expect("the same");
+        let read: CommandRecord = serde_json::from_str(&text).expect("the same");
         assert_eq!(read, recorded);
         assert_eq!((read.events.capacity(), read.outcome.node_ids.capacity()), (1, 1));
     }
