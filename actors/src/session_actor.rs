@@ -41,7 +41,7 @@ use crate::{
         limits::Limits,
         record::Receipt,
         rejection::Rejection,
-        session::{Genesis, Rules, Session},
+        session::{Rules, Session, SessionHeader},
     },
     fan_out::{Member, MemberId, SyncDue, SyncReason},
     log::{AppendError, EventLog, LogError},
@@ -147,7 +147,7 @@ pub struct ReadRequest {
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Header of the session.
-    pub genesis: Genesis,
+    pub header: SessionHeader,
     /// `seq` of the view.
     pub seq: Seq,
     /// Graph with its metadata.
@@ -170,7 +170,7 @@ impl Snapshot {
     /// Returns the id of the session's template, including a template that cannot be loaded.
     #[must_use]
     pub fn template_id(&self) -> Option<&crate::domain::ids::TemplateId> {
-        crate::domain::session::template_of(&self.genesis, &self.document)
+        crate::domain::session::template_of(&self.header, &self.document)
     }
 }
 
@@ -479,7 +479,7 @@ async fn open(
         blueprint: None,
         limits: Arc::clone(&resources.limits),
     };
-    let replay = move || Session::replay(stored.genesis, rules, stored.snapshot, stored.records);
+    let replay = move || Session::replay(stored.header, rules, stored.snapshot, stored.records);
     match tokio::task::spawn_blocking(replay).await {
         Ok(session) => {
             let mut session = session?;
@@ -502,7 +502,7 @@ async fn list_members(room: Option<&ActorRef<BroadcastMessage>>) -> Vec<Member> 
 
 fn snapshot(session: &Session, active_clients: usize) -> Snapshot {
     Snapshot {
-        genesis: session.genesis().clone(),
+        header: session.header().clone(),
         seq: session.seq(),
         document: session.document().clone(),
         blueprint: session.rules().blueprint.clone(),

@@ -20,7 +20,7 @@ use crate::{
     broadcast_actor::{BroadcastActor, BroadcastArguments, BroadcastMessage, CloseReason},
     domain::{
         ids::{ProjectId, SessionId, Timestamp},
-        session::Genesis,
+        session::SessionHeader,
     },
     fan_out::{Encoder, Room},
     log::{AppendError, LogError, StoredHead},
@@ -44,7 +44,7 @@ pub use operations::Operation;
 /// Messages of the supervisor.
 pub(crate) enum SupervisorMessage {
     /// Reserves the ids of a new session and of its project, before the log is created.
-    Reserve(Genesis, Reply<Result<(), ReserveError>>),
+    Reserve(SessionHeader, Reply<Result<(), ReserveError>>),
     /// Reports that the log was created: the session can be used.
     Created(SessionId, Reply<()>),
     /// Reports that the log could not be created.
@@ -76,7 +76,7 @@ pub(crate) enum SupervisorMessage {
     /// Returns the session of a project.
     FindProject(ProjectId, Reply<Option<SessionId>>),
     /// Returns all projects.
-    Projects(Reply<BTreeMap<ProjectId, Genesis>>),
+    Projects(Reply<BTreeMap<ProjectId, SessionHeader>>),
     /// Returns a page of the sessions.
     List {
         offset: usize,
@@ -273,7 +273,7 @@ impl Actor for SessionSupervisor {
         state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            SupervisorMessage::Reserve(genesis, reply) => reply.send(state.reserve(genesis)),
+            SupervisorMessage::Reserve(header, reply) => reply.send(state.reserve(header)),
             SupervisorMessage::Created(session_id, reply) => {
                 state.created(&myself, session_id);
                 reply.send(());
@@ -302,7 +302,7 @@ impl Actor for SessionSupervisor {
                 reply,
             } => state.passivate(&myself, session_id, actor, reply),
             SupervisorMessage::FindProject(project_id, reply) => {
-                reply.send(state.index.project(&project_id).map(|genesis| genesis.session_id));
+                reply.send(state.index.project(&project_id).map(|header| header.session_id));
             }
             SupervisorMessage::Projects(reply) => reply.send(state.index.projects()),
             SupervisorMessage::List { offset, limit, reply } => reply.send(state.page(offset, limit)),
@@ -347,15 +347,15 @@ impl SupervisorState {
         }
     }
 
-    fn reserve(&mut self, genesis: Genesis) -> Result<(), ReserveError> {
+    fn reserve(&mut self, header: SessionHeader) -> Result<(), ReserveError> {
         if self.draining.is_some() {
             return Err(ReserveError::Draining);
         }
-        let session_id = genesis.session_id;
+        let session_id = header.session_id;
         if self.index.get(session_id).is_some() {
             return Err(ReserveError::SessionExists(session_id));
         }
-        let taken = genesis
+        let taken = header
             .project
             .as_ref()
             .and_then(|project| self.index.holder(&project.project_id));
@@ -366,7 +366,7 @@ impl SupervisorState {
         if self.index.len() >= max {
             return Err(ReserveError::TooMany { max });
         }
-        self.index.reserve(StoredHead::new(genesis));
+        self.index.reserve(StoredHead::new(header));
         Ok(())
     }
 
@@ -479,11 +479,11 @@ impl SupervisorState {
         if let Some(room) = entry.usage().and_then(|usage| usage.room.as_ref()) {
             return Some(room.clone());
         }
-        let genesis = &entry.summary.genesis;
+        let header = &entry.summary.header;
         let room = Room {
             session_id,
-            project_id: genesis.project.as_ref().map(|project| project.project_id.clone()),
-            epoch: genesis.epoch,
+            project_id: header.project.as_ref().map(|project| project.project_id.clone()),
+            epoch: header.epoch,
         };
         let arguments = BroadcastArguments {
             room,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::domain::{
     ids::{ProjectId, SessionId, Timestamp},
-    session::Genesis,
+    session::SessionHeader,
 };
 
 /// Event of a session's actors.
@@ -139,7 +139,7 @@ impl BranchState {
 }
 
 impl Branch {
-    pub(crate) fn project_of(genesis: &Genesis) -> Option<ProjectId> {
-        genesis.project.as_ref().map(|project| project.project_id.clone())
+    pub(crate) fn project_of(header: &SessionHeader) -> Option<ProjectId> {
+        header.project.as_ref().map(|project| project.project_id.clone())
     }
 }

@@ -107,7 +107,7 @@ pub(super) async fn create(
     let head = CreateAnswer {
         session_id,
         project_id,
-        epoch: snapshot.genesis.epoch,
+        epoch: snapshot.header.epoch,
         seq: snapshot.seq,
     };
     let answer = with_graph(&state.reading, &head, snapshot.document.graph, None).await?;
@@ -125,7 +125,7 @@ async fn find_repeated(
     new: &NewSession,
 ) -> Result<Option<(SessionId, ProjectId)>, Failure> {
     let before = match state.hub.snapshot(session_id).await {
-        Ok(snapshot) => snapshot.genesis.project,
+        Ok(snapshot) => snapshot.header.project,
         Err(HubError::SessionNotFound(_)) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
@@ -180,7 +180,7 @@ async fn create_unique(
             origin: origin.clone(),
         };
         match state.hub.create_as(chosen, new).await {
-            Ok((genesis, _)) => return Ok((genesis.session_id, project_id)),
+            Ok((header, _)) => return Ok((header.session_id, project_id)),
             // The same request is in progress elsewhere. A retry finds the session.
             Err(HubError::SessionExists(_)) => return Err(HubError::OutcomeUnknown.into()),
             Err(error @ HubError::ProjectExists(_)) => {
@@ -300,9 +300,9 @@ pub(super) async fn list(
     let page = ids.into_iter().skip(params.offset.unwrap_or_default()).take(limit);
     let projects = page.map(|project_id| {
         let session = open.get(&project_id);
-        let project = session.and_then(|genesis| genesis.project.as_ref());
+        let project = session.and_then(|header| header.project.as_ref());
         ListedProject {
-            session_id: session.map(|genesis| genesis.session_id),
+            session_id: session.map(|header| header.session_id),
             project_name: project.map(|project| project.project_name.clone()),
             template_id: project.and_then(|project| project.template_id.clone()),
             is_saved: saved.binary_search(&project_id).is_ok(),
@@ -328,7 +328,7 @@ pub(super) async fn show(State(state): State<AppState>, PathText(text): PathText
     let project_id = parse_project_id(&text)?;
     if let Some(session_id) = state.hub.session_of_project(&project_id).await? {
         let snapshot = await_first_command(&state, session_id).await?;
-        let project = snapshot.genesis.project.as_ref();
+        let project = snapshot.header.project.as_ref();
         let head = ProjectAnswer {
             project_id,
             project_name: project.map(|project| project.project_name.clone()),
@@ -498,7 +498,7 @@ pub(super) async fn open(
     let answer = OpenAnswer {
         session_id,
         project_id,
-        epoch: snapshot.genesis.epoch,
+        epoch: snapshot.header.epoch,
         seq: snapshot.seq,
         template_missing,
         orphans,
@@ -544,13 +544,13 @@ async fn open_file(
         command_id,
     };
     match state.hub.create_as(chosen, new).await {
-        Ok((genesis, _)) => {
+        Ok((header, _)) => {
             let file = project_id.clone();
             if state.blocking(move |state| state.projects.exists(&file)).await? {
-                return Ok((genesis.session_id, orphans, false));
+                return Ok((header.session_id, orphans, false));
             }
             // Another request deleted the project while its file was being read.
-            let _ = state.hub.delete(genesis.session_id).await;
+            let _ = state.hub.delete(header.session_id).await;
             Err(project_not_found(project_id.as_str()).into())
         }
         // Another request opened the project since the lookup.
@@ -699,15 +699,15 @@ async fn save_now(
 
 /// Writes a project's file. A session without a project is written under its session id.
 fn write(state: &AppState, snapshot: &Snapshot) -> Result<String, WriteError> {
-    let genesis = &snapshot.genesis;
-    let project = genesis.project.as_ref();
-    let own_name = || genesis.session_id.to_string().parse();
+    let header = &snapshot.header;
+    let project = header.project.as_ref();
+    let own_name = || header.session_id.to_string().parse();
     let project_id: ProjectId = project
         .map_or_else(own_name, |project| Ok(project.project_id.clone()))
         .map_err(std::io::Error::other)?;
     let bytes = projects::project_file(&projects::ProjectDocument {
-        session_id: genesis.session_id,
-        epoch: genesis.epoch,
+        session_id: header.session_id,
+        epoch: header.epoch,
         seq: snapshot.seq,
         project_id: &project_id,
         project_name: project.map(|project| &*project.project_name),

@@ -49,20 +49,20 @@ pub(super) async fn create(
         first: None,
         origin,
     };
-    let genesis = match state.hub.create_as(chosen, new).await {
-        Ok((genesis, _)) => genesis,
+    let header = match state.hub.create_as(chosen, new).await {
+        Ok((header, _)) => header,
         // An earlier attempt of the same request has created the session.
         Err(HubError::SessionExists(session_id)) => {
-            let genesis = session_of_retry(&state, session_id).await?.genesis;
-            if genesis.project.is_some() {
+            let header = session_of_retry(&state, session_id).await?.header;
+            if header.project.is_some() {
                 return Err(reused(session_id).into());
             }
-            genesis
+            header
         }
         Err(error) => return Err(error.into()),
     };
-    let answer = json!({ "session_id": genesis.session_id, "epoch": genesis.epoch });
-    Ok(created(session_location(genesis.session_id), Json(answer)))
+    let answer = json!({ "session_id": header.session_id, "epoch": header.epoch });
+    Ok(created(session_location(header.session_id), Json(answer)))
 }
 
 /// Returns the session that an earlier attempt of the same request created. For a session that is being created the
@@ -187,7 +187,7 @@ pub(super) async fn graph(
 ) -> ApiResult<Response> {
     let snapshot = read_at_least(&state, session_id, params.min_seq).await?;
     let seq = params.at_seq.unwrap_or(snapshot.seq);
-    let epoch = snapshot.genesis.epoch;
+    let epoch = snapshot.header.epoch;
     let tag = etag(epoch, seq);
     // The graph at a past `seq` is immutable, so the epoch and `seq` are a valid ETag, once the log has reached that
     // `seq`.
@@ -272,7 +272,7 @@ pub(super) async fn events(
         .reading
         .page(&state.hub, session_id, after, max, WaitPolicy::Bounded)
         .await?;
-    let room = room_of(&snapshot.genesis);
+    let room = room_of(&snapshot.header);
     let (list, _) = page.encode(|records| {
         let frames = records
             .iter()
@@ -288,7 +288,7 @@ pub(super) async fn events(
             .last()
             .map_or(snapshot.seq, |record| record.seq().max(snapshot.seq));
         let list = EventList {
-            epoch: snapshot.genesis.epoch,
+            epoch: snapshot.header.epoch,
             events,
             next_after,
             more: next_after < last,

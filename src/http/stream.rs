@@ -87,13 +87,13 @@ pub(super) async fn events(
         .with("limit", "streams_max")
         .with("max", max)
     })?;
-    let (genesis, head, mut follower) = state.hub.follow(session_id, position.1).await?;
+    let (header, head, mut follower) = state.hub.follow(session_id, position.1).await?;
     let lost = match position {
-        (Some(epoch), _) if epoch != Some(genesis.epoch) => Some(SyncReason::EpochChanged),
+        (Some(epoch), _) if epoch != Some(header.epoch) => Some(SyncReason::EpochChanged),
         (_, seq) if seq > head => Some(SyncReason::AheadOfLog),
         _ => None,
     };
-    let room = room_of(&genesis);
+    let room = room_of(&header);
     let mut sync = None;
     if let Some(reason) = lost {
         let snapshot = state.hub.snapshot(session_id).await?;

@@ -46,15 +46,15 @@ pub(super) fn of_snapshot(session_id: SessionId, seq: Seq, format: i64, data: &[
 
 /// Sum of what stays the same in a row of `sessions`, from which that of the row is made with each append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct GenesisSum(u32);
+pub(super) struct HeaderSum(u32);
 
-impl GenesisSum {
-    pub(super) fn of(ext_id: &str, created_ms: i64, version: i64, genesis: &str) -> Self {
+impl HeaderSum {
+    pub(super) fn of(ext_id: &str, created_ms: i64, version: i64, header: &str) -> Self {
         let mut sum = Hasher::new();
         sum.update(ext_id.as_bytes());
         sum.update(&created_ms.to_le_bytes());
         sum.update(&version.to_le_bytes());
-        sum.update(genesis.as_bytes());
+        sum.update(header.as_bytes());
         Self(sum.finalize())
     }
 
@@ -93,14 +93,14 @@ mod tests {
             of_snapshot(id(1), Seq(2), 2, b"x"),
             of_snapshot(id(1), Seq(1), 3, b"x"),
             of_snapshot(id(1), Seq(1), 2, b"y"),
-            GenesisSum::of("a", 1, 2, "{}").of_row(1, 2, 3),
-            GenesisSum::of("b", 1, 2, "{}").of_row(1, 2, 3),
-            GenesisSum::of("a", 2, 2, "{}").of_row(1, 2, 3),
-            GenesisSum::of("a", 1, 3, "{}").of_row(1, 2, 3),
-            GenesisSum::of("a", 1, 2, "{ }").of_row(1, 2, 3),
-            GenesisSum::of("a", 1, 2, "{}").of_row(2, 2, 3),
-            GenesisSum::of("a", 1, 2, "{}").of_row(1, 3, 3),
-            GenesisSum::of("a", 1, 2, "{}").of_row(1, 2, 4),
+            HeaderSum::of("a", 1, 2, "{}").of_row(1, 2, 3),
+            HeaderSum::of("b", 1, 2, "{}").of_row(1, 2, 3),
+            HeaderSum::of("a", 2, 2, "{}").of_row(1, 2, 3),
+            HeaderSum::of("a", 1, 3, "{}").of_row(1, 2, 3),
+            HeaderSum::of("a", 1, 2, "{ }").of_row(1, 2, 3),
+            HeaderSum::of("a", 1, 2, "{}").of_row(2, 2, 3),
+            HeaderSum::of("a", 1, 2, "{}").of_row(1, 3, 3),
+            HeaderSum::of("a", 1, 2, "{}").of_row(1, 2, 4),
         ];
         let distinct: std::collections::BTreeSet<_> = sums.iter().collect();
         assert_eq!(distinct.len(), sums.len());

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use talus_actors::{
     domain::{
         record::CommandRecord,
-        session::{Genesis, Snapshot},
+        session::{SessionHeader, Snapshot},
     },
     log::LogError,
 };
@@ -52,11 +52,11 @@ pub(super) fn decode_record(version: i64, payload: &str) -> Result<Arc<CommandRe
     decode(version, payload).map(Arc::new)
 }
 
-pub(super) fn encode_genesis(genesis: &Genesis) -> Result<String, serde_json::Error> {
-    serde_json::to_string(genesis)
+pub(super) fn encode_header(header: &SessionHeader) -> Result<String, serde_json::Error> {
+    serde_json::to_string(header)
 }
 
-pub(super) fn decode_genesis(version: i64, payload: &str) -> Result<Genesis, LogError> {
+pub(super) fn decode_header(version: i64, payload: &str) -> Result<SessionHeader, LogError> {
     decode(version, payload)
 }
 

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use talus_actors::domain::ids::{Epoch, Seq, SessionId, Timestamp};
 
-use super::{checksum::GenesisSum, mark::Marked, sessions::SessionRow};
+use super::{checksum::HeaderSum, mark::Marked, sessions::SessionRow};
 
 /// A session's row and its last `seq`, and what the sum of the row is made from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
     pub(super) sid: i64,
     pub(super) seq: Seq,
-    pub(super) sum: GenesisSum,
+    pub(super) sum: HeaderSum,
     pub(super) last_activity: Timestamp,
     pub(super) epoch: Epoch,
 }
@@ -41,13 +41,10 @@ impl Heads {
             seq: row.head.seq,
             sum: row.sum,
             last_activity: row.head.last_activity,
-            epoch: row.head.genesis.epoch,
+            epoch: row.head.header.epoch,
         };
         Self {
-            durable: rows
-                .iter()
-                .map(|row| (row.head.genesis.session_id, head(row)))
-                .collect(),
+            durable: rows.iter().map(|row| (row.head.header.session_id, head(row))).collect(),
             pending: HashMap::new(),
         }
     }

@@ -67,7 +67,7 @@ pub(super) fn check(
     for (session_id, marked) in marks {
         let row = &all.rows[place[session_id]];
         // Of another epoch it is another log: somebody has restored it by hand. A damaged row is quarantined.
-        let is_same = row.head.genesis.epoch == marked.epoch && !all.damaged.contains_key(session_id);
+        let is_same = row.head.header.epoch == marked.epoch && !all.damaged.contains_key(session_id);
         if is_same && row.head.seq < marked.seq {
             behind.push((place[session_id], marked.seq));
         }
@@ -78,12 +78,12 @@ pub(super) fn check(
     let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
     for &(at, acknowledged) in &behind {
         let row = &mut all.rows[at];
-        let (session_id, was) = (row.id(), row.head.genesis.epoch);
+        let (session_id, was) = (row.id(), row.head.header.epoch);
         row.renew_epoch(&transaction, new_epoch())?;
         losses.sessions += 1;
         losses.events += acknowledged.0 - row.head.seq.0;
         tracing::error!(
-            %session_id, acknowledged = acknowledged.0, found = row.head.seq.0, %was, epoch = %row.head.genesis.epoch,
+            %session_id, acknowledged = acknowledged.0, found = row.head.seq.0, %was, epoch = %row.head.header.epoch,
             "the log has lost acknowledged commands of a session, which goes on in a new epoch"
         );
     }

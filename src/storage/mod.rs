@@ -39,7 +39,7 @@ use talus_actors::{
     domain::{
         ids::{CommandId, Seq, SessionId},
         record::CommandRecord,
-        session::{Genesis, Snapshot},
+        session::{SessionHeader, Snapshot},
     },
     log::{Answer, Append, AppendError, EventLog, LogError, PageMax, Stored, StoredHead, Told},
 };
@@ -222,8 +222,8 @@ fn answered<T: Send + 'static>(answer: oneshot::Receiver<Result<T, LogError>>) -
 }
 
 impl EventLog for SqliteLog {
-    fn create(&self, genesis: Genesis) -> Answer<()> {
-        self.request(|reply| Request::Create(genesis, reply))
+    fn create(&self, header: SessionHeader) -> Answer<()> {
+        self.request(|reply| Request::Create(header, reply))
     }
 
     /// Encodes where it is called, so that the writer's thread only writes.

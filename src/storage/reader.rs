@@ -21,7 +21,7 @@ use talus_actors::{
     domain::{
         ids::{CommandId, Seq, SessionId},
         record::CommandRecord,
-        session::{Genesis, Snapshot},
+        session::{SessionHeader, Snapshot},
     },
     log::{Answer, LogError, PageMax, Stored, StoredHead, Told},
 };
@@ -179,7 +179,7 @@ struct Session {
     sid: i64,
     /// Where it was, at least, when the reading began.
     head: Seq,
-    genesis: Genesis,
+    header: SessionHeader,
 }
 
 const RECORD: &str = "SELECT schema_version, payload, first_seq, seq, undone, command_id, checksum FROM commands";
@@ -209,7 +209,7 @@ impl Reader {
     }
 
     /// How a session began, and all of its snapshots, none of which may be damaged.
-    pub(super) fn snapshots(&self, session_id: SessionId) -> Result<Option<(Genesis, Vec<Snapshot>)>, ReadError> {
+    pub(super) fn snapshots(&self, session_id: SessionId) -> Result<Option<(SessionHeader, Vec<Snapshot>)>, ReadError> {
         let Some(session) = self.session(session_id)? else {
             return Ok(None);
         };
@@ -219,7 +219,7 @@ impl Reader {
         while let Some(row) = rows.next()? {
             snapshots.extend(session.snapshot(row)?);
         }
-        Ok(Some((session.genesis, snapshots)))
+        Ok(Some((session.header, snapshots)))
     }
 
     pub(super) fn open(&self, session_id: SessionId, window_events: usize) -> Result<Option<Stored>, ReadError> {
@@ -237,7 +237,7 @@ impl Reader {
         };
         let records = self.records(&session, from, head)?;
         Ok(Some(Stored {
-            genesis: session.genesis,
+            header: session.header,
             snapshot,
             records,
         }))
@@ -272,7 +272,7 @@ impl Reader {
         let from = snapshot.as_ref().map_or(Seq::ZERO, |snapshot| snapshot.seq);
         let records = self.records(&session, from, at)?;
         Ok(Some(Stored {
-            genesis: session.genesis,
+            header: session.header,
             snapshot,
             records,
         }))
@@ -427,7 +427,7 @@ impl Reader {
             id: session_id,
             sid,
             head: head.seq,
-            genesis: head.genesis,
+            header: head.header,
         }))
     }
 

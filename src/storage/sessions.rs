@@ -6,13 +6,13 @@ use rusqlite::{Connection, Row, params};
 use talus_actors::{
     domain::{
         ids::{Epoch, Seq, SessionId, Timestamp},
-        session::Genesis,
+        session::SessionHeader,
     },
     log::{LogError, StoredHead},
 };
 
 use super::{
-    checksum::GenesisSum,
+    checksum::HeaderSum,
     codec::{self, CHECKED_VERSION},
     mark::Marked,
     reader::{ReadError, unreadable},
@@ -28,30 +28,30 @@ pub(super) struct SessionRow {
     pub(super) sid: i64,
     pub(super) head: StoredHead,
     /// Sum of what the next append does not change.
-    pub(super) sum: GenesisSum,
+    pub(super) sum: HeaderSum,
 }
 
 impl SessionRow {
     pub(super) const fn id(&self) -> SessionId {
-        self.head.genesis.session_id
+        self.head.header.session_id
     }
 
     /// How far it is, for the head mark.
     pub(super) const fn marked(&self) -> Marked {
         Marked {
-            epoch: self.head.genesis.epoch,
+            epoch: self.head.header.epoch,
             seq: self.head.seq,
         }
     }
 
     /// Gives the session a new epoch.
     pub(super) fn renew_epoch(&mut self, connection: &Connection, epoch: Epoch) -> rusqlite::Result<()> {
-        let genesis = &mut self.head.genesis;
-        genesis.epoch = epoch;
+        let header = &mut self.head.header;
+        header.epoch = epoch;
         let text =
-            codec::encode_genesis(genesis).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+            codec::encode_header(header).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         let version = codec::SCHEMA_VERSION;
-        self.sum = GenesisSum::of(&genesis.session_id.to_string(), genesis.created_at.0, version, &text);
+        self.sum = HeaderSum::of(&header.session_id.to_string(), header.created_at.0, version, &text);
         let (head_seq, last_activity) = (sql(self.head.seq), self.head.last_activity.0);
         let node_count = i64::try_from(self.head.node_count).unwrap_or(i64::MAX);
         connection
@@ -72,7 +72,7 @@ impl SessionRow {
         let mut rows = statement.query([session_id.to_string()])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let found = Self::read(row)?;
-        if found.head.genesis.session_id == session_id {
+        if found.head.header.session_id == session_id {
             return Ok(Some(found));
         }
         Err(damaged(session_id).into())
@@ -84,29 +84,29 @@ impl SessionRow {
                 .as_str()
                 .map_err(|error| ReadError::from(unreadable(error)))
         };
-        let (ext_id, genesis_text) = (text(1)?, text(7)?);
+        let (ext_id, header_text) = (text(1)?, text(7)?);
         let (head_seq, node_count): (i64, i64) = (row.get(2)?, row.get(3)?);
         let (created_ms, last_activity_ms): (i64, i64) = (row.get(4)?, row.get(5)?);
         let (version, checksum): (i64, Option<i64>) = (row.get(6)?, row.get(8)?);
-        let sum = GenesisSum::of(ext_id, created_ms, version, genesis_text);
+        let sum = HeaderSum::of(ext_id, created_ms, version, header_text);
         let is_sound = match checksum {
             Some(checksum) => checksum == sum.of_row(head_seq, node_count, last_activity_ms),
             None => version < CHECKED_VERSION,
         };
-        let genesis = codec::decode_genesis(version, genesis_text)?;
-        if !is_sound || genesis.session_id.to_string() != ext_id {
-            return Err(damaged(genesis.session_id).into());
+        let header = codec::decode_header(version, header_text)?;
+        if !is_sound || header.session_id.to_string() != ext_id {
+            return Err(damaged(header.session_id).into());
         }
         Ok(Self {
             sid: row.get(0)?,
             head: StoredHead {
-                genesis,
+                header,
                 seq: seq(head_seq),
                 node_count: usize::try_from(node_count).unwrap_or_default(),
                 last_activity: Timestamp(last_activity_ms),
             },
             // The row is of this version from its next append on.
-            sum: GenesisSum::of(ext_id, created_ms, codec::SCHEMA_VERSION, genesis_text),
+            sum: HeaderSum::of(ext_id, created_ms, codec::SCHEMA_VERSION, header_text),
         })
     }
 }
@@ -134,7 +134,7 @@ impl AllSessions {
                     let Some(salvaged) = salvage(row) else {
                         return Err(error.into());
                     };
-                    let session_id = salvaged.head.genesis.session_id;
+                    let session_id = salvaged.head.header.session_id;
                     tracing::error!(%session_id, %error, "the row of a session is damaged");
                     all.damaged.insert(session_id, error.to_string());
                     all.rows.push(salvaged);
@@ -147,40 +147,35 @@ impl AllSessions {
 
 /// What a damaged row still says: the id at least.
 fn salvage(row: &Row<'_>) -> Option<SessionRow> {
-    let genesis_text: String = row.get(7).unwrap_or_default();
-    let genesis = codec::decode_genesis(codec::SCHEMA_VERSION, &genesis_text).ok();
+    let header_text: String = row.get(7).unwrap_or_default();
+    let header = codec::decode_header(codec::SCHEMA_VERSION, &header_text).ok();
     let ext_id: Option<SessionId> = row.get::<_, String>(1).ok().and_then(|text| text.parse().ok());
     let number = |column| row.get::<_, i64>(column).unwrap_or_default();
     let (head_seq, node_count, created_ms, last_activity_ms) = (number(2), number(3), number(4), number(5));
     let checksum: Option<i64> = row.get(8).ok();
     let sum_with = |id: SessionId| {
-        let sum = GenesisSum::of(&id.to_string(), created_ms, number(6), &genesis_text);
+        let sum = HeaderSum::of(&id.to_string(), created_ms, number(6), &header_text);
         Some(sum.of_row(head_seq, node_count, last_activity_ms)) == checksum
     };
     // Of two ids that differ, the one that the checksum was made with.
-    let in_genesis = genesis.as_ref().map(|genesis| genesis.session_id);
-    let session_id = in_genesis.filter(|&id| sum_with(id)).or(ext_id).or(in_genesis)?;
-    let unknown = Genesis {
+    let in_header = header.as_ref().map(|header| header.session_id);
+    let session_id = in_header.filter(|&id| sum_with(id)).or(ext_id).or(in_header)?;
+    let unknown = SessionHeader {
         session_id,
         epoch: Epoch::new(0),
         created_at: Timestamp(created_ms),
         project: None,
     };
-    let genesis = genesis.map_or(unknown, |genesis| Genesis { session_id, ..genesis });
+    let header = header.map_or(unknown, |header| SessionHeader { session_id, ..header });
     Some(SessionRow {
         sid: row.get(0).ok()?,
         head: StoredHead {
-            genesis,
+            header,
             seq: seq(head_seq),
             node_count: usize::try_from(node_count).unwrap_or_default(),
             last_activity: Timestamp(last_activity_ms),
         },
-        sum: GenesisSum::of(
-            &session_id.to_string(),
-            created_ms,
-            codec::SCHEMA_VERSION,
-            &genesis_text,
-        ),
+        sum: HeaderSum::of(&session_id.to_string(), created_ms, codec::SCHEMA_VERSION, &header_text),
     })
 }
 

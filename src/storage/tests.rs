@@ -17,7 +17,7 @@ use talus_actors::{
         ids::{CommandId, Epoch, Seq, SessionId, Timestamp},
         limits::Limits,
         record::CommandRecord,
-        session::{Genesis, Rules, Session},
+        session::{Rules, Session, SessionHeader},
         value::Value,
     },
     log::{Append, AppendError, Done, EventLog},
@@ -30,8 +30,8 @@ use super::{writer::Failure, *};
 mod damage;
 mod restoring;
 
-fn genesis(number: u128) -> Genesis {
-    Genesis {
+fn header(number: u128) -> SessionHeader {
+    SessionHeader {
         session_id: SessionId::new(Uuid::from_u128(number)),
         epoch: Epoch::new(7),
         created_at: Timestamp(1_000),
@@ -58,16 +58,16 @@ struct Writing {
 
 impl Writing {
     async fn begin(log: &SqliteLog, number: u128) -> Self {
-        log.create(genesis(number)).await.expect("a new session");
+        log.create(header(number)).await.expect("a new session");
         Self {
             log: log.clone(),
-            session: Session::new(genesis(number), rules()),
+            session: Session::new(header(number), rules()),
             commands: 0,
         }
     }
 
     fn id(&self) -> SessionId {
-        self.session.genesis().session_id
+        self.session.header().session_id
     }
 
     fn decided(&mut self, command: &Command) -> Arc<CommandRecord> {
@@ -97,7 +97,7 @@ impl Writing {
 
     async fn replayed(&self) -> Session {
         let stored = self.log.open(self.id(), 20).await.expect("readable").expect("there");
-        Session::replay(stored.genesis, rules(), stored.snapshot, stored.records).expect("a good log")
+        Session::replay(stored.header, rules(), stored.snapshot, stored.records).expect("a good log")
     }
 }
 
@@ -397,7 +397,7 @@ async fn a_deleted_session_is_gone_at_once_and_its_rows_soon() {
     assert_eq!(log.list().await.expect("readable"), []);
     let again = append(&log, writing.id(), Seq(0), Vec::new()).await;
     assert_eq!(again, Err(AppendError::NoSuchLog));
-    log.create(genesis(1)).await.expect("the id is free again");
+    log.create(header(1)).await.expect("the id is free again");
     let outside = Connection::open(database_path(dir.path())).expect("opens");
     let left = || -> i64 {
         outside

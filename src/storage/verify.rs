@@ -82,7 +82,7 @@ pub fn verify(dir: &Path, progress: impl FnMut(usize, usize)) -> Result<Verified
         let row = stored.rows.iter().find(|row| row.id() == session_id);
         match row {
             None => verified.found(Some(session_id), "it was acknowledged, and is not in the log"),
-            Some(row) if row.head.genesis.epoch == marked.epoch && row.head.seq < marked.seq => {
+            Some(row) if row.head.header.epoch == marked.epoch && row.head.seq < marked.seq => {
                 let text = format!("{} was acknowledged, and the log ends at {}", marked.seq, row.head.seq);
                 verified.found(Some(session_id), text);
             }
@@ -142,7 +142,7 @@ fn check_structure(connection: &Connection, verified: &mut Verified) -> rusqlite
 fn replay(reader: &Reader, session_id: SessionId) -> Result<usize, ReadError> {
     let corrupt = |text: String| ReadError::from(LogError::Corrupt(text));
     let gone = || corrupt("its row is gone".to_owned());
-    let (genesis, snapshots) = reader.snapshots(session_id)?.ok_or_else(gone)?;
+    let (header, snapshots) = reader.snapshots(session_id)?.ok_or_else(gone)?;
     let limits = Limits {
         replay_window_events: 0,
         ..Limits::default()
@@ -151,7 +151,7 @@ fn replay(reader: &Reader, session_id: SessionId) -> Result<usize, ReadError> {
         blueprint: None,
         limits: Arc::new(limits),
     };
-    let mut session = Session::new(genesis, rules);
+    let mut session = Session::new(header, rules);
     let mut commands = 0;
     loop {
         let page = reader.read(session_id, session.seq(), PAGE_MAX)?.ok_or_else(gone)?;

@@ -89,12 +89,12 @@ pub struct SessionAnswer {
 
 impl From<&Summary> for SessionAnswer {
     fn from(summary: &Summary) -> Self {
-        let project = summary.genesis.project.as_ref();
+        let project = summary.header.project.as_ref();
         Self {
-            session_id: summary.genesis.session_id,
+            session_id: summary.header.session_id,
             project_id: project.map(|project| project.project_id.clone()),
             project_name: project.map(|project| project.project_name.clone()),
-            created_at: summary.genesis.created_at,
+            created_at: summary.header.created_at,
             last_activity: summary.last_activity,
             active_clients: summary.active_clients,
             has_project: project.is_some(),
@@ -124,13 +124,13 @@ impl SessionInfoAnswer {
     /// Builds the answer from the state of the session and the presence of its clients.
     #[must_use]
     pub fn new(snapshot: &Snapshot, here: &PresenceList) -> Self {
-        let project = snapshot.genesis.project.as_ref();
+        let project = snapshot.header.project.as_ref();
         let template_id = snapshot.template_id().cloned();
         let session = SessionAnswer {
-            session_id: snapshot.genesis.session_id,
+            session_id: snapshot.header.session_id,
             project_id: project.map(|project| project.project_id.clone()),
             project_name: project.map(|project| project.project_name.clone()),
-            created_at: snapshot.genesis.created_at,
+            created_at: snapshot.header.created_at,
             last_activity: snapshot.last_activity,
             active_clients: snapshot.active_clients,
             has_project: project.is_some(),
@@ -139,7 +139,7 @@ impl SessionInfoAnswer {
         };
         Self {
             session,
-            epoch: snapshot.genesis.epoch,
+            epoch: snapshot.header.epoch,
             undo_available: snapshot.undo_available,
             redo_available: snapshot.redo_available,
             is_dirty: snapshot.is_dirty,

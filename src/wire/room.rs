@@ -8,7 +8,7 @@ use talus_actors::{
     domain::{
         graph::Graph,
         ids::{ClientId, Epoch, Seq, Timestamp},
-        session::Genesis,
+        session::SessionHeader,
         state_hash::StateHash,
     },
     fan_out::{
@@ -157,11 +157,11 @@ struct Draining {
 
 /// Returns the room of a session.
 #[must_use]
-pub fn room_of(genesis: &Genesis) -> Room {
+pub fn room_of(header: &SessionHeader) -> Room {
     Room {
-        session_id: genesis.session_id,
-        project_id: genesis.project.as_ref().map(|project| project.project_id.clone()),
-        epoch: genesis.epoch,
+        session_id: header.session_id,
+        project_id: header.project.as_ref().map(|project| project.project_id.clone()),
+        epoch: header.epoch,
     }
 }
 

@@ -12,7 +12,7 @@ use talus_actors::{
         ids::{CommandId, Epoch, NodeId, Seq, SessionId, Timestamp},
         limits::Limits,
         rejection::Rejection,
-        session::{Genesis, Project, Rules, Session},
+        session::{Project, Rules, Session, SessionHeader},
         value::Value,
     },
     fan_out::{
@@ -37,7 +37,7 @@ struct Transcript {
 
 impl Transcript {
     fn new() -> Self {
-        let genesis = Genesis {
+        let header = SessionHeader {
             session_id: SessionId::new(Uuid::from_u128(0x5e55)),
             epoch: Epoch::new(0xe0c),
             created_at: NOW,
@@ -52,7 +52,7 @@ impl Transcript {
             limits: Arc::new(Limits::default()),
         };
         Self {
-            session: Session::new(genesis, rules),
+            session: Session::new(header, rules),
             commands: 0,
             text: String::new(),
         }
@@ -91,7 +91,7 @@ impl Transcript {
             timestamp: NOW,
             verdict,
         };
-        let room = room_of(self.session.genesis());
+        let room = room_of(self.session.header());
         let _ = writeln!(self.text, "== {}", command.kind());
         for frame in encoder().command(&room, &notice) {
             self.append(&frame);
@@ -121,7 +121,7 @@ impl Transcript {
             redo_available: false,
             timestamp: NOW,
         };
-        let (room, encoder) = (room_of(self.session.genesis()), encoder());
+        let (room, encoder) = (room_of(self.session.header()), encoder());
         let frame = encoder.sync(&room, &sync, &encoder.sync_body(&room, &sync), &alice(), 2);
         self.append(&frame);
     }
@@ -227,7 +227,7 @@ fn command_packets_and_answers() {
 fn room_packets() {
     let mut transcript = Transcript::new();
     transcript.record(&create(1, None));
-    let room = room_of(transcript.session.genesis());
+    let room = room_of(transcript.session.header());
     let document = transcript.session.document().clone();
     let records: Vec<_> = transcript.session.since(Seq(0)).expect("at hand").cloned().collect();
     transcript.text.clear();
@@ -253,7 +253,7 @@ fn room_packets() {
 #[test]
 fn batched_packets_equal_single_packets() {
     let transcript = Transcript::new();
-    let room = room_of(transcript.session.genesis());
+    let room = room_of(transcript.session.header());
     let notice = |verdict| CommandNotice {
         command_id: CommandId::new(Uuid::from_u128(0xc001)),
         command_type: CommandType::UpdateProperty,
@@ -297,7 +297,7 @@ fn batched_packets_equal_single_packets() {
 #[test]
 fn presence_packets() {
     let mut transcript = Transcript::new();
-    let room = room_of(transcript.session.genesis());
+    let room = room_of(transcript.session.header());
     let entry = |name: &str, user: Option<&str>, state: Option<&str>| PresenceEntry {
         info: MemberInfo {
             client_id: name.parse().expect("a client id"),

@@ -58,7 +58,7 @@ fn commands(criterion: &mut Criterion) {
         commands: (1..=BATCH).map(create).collect(),
     };
     let mut bench = Setting::Free.bench();
-    let room = room_of(bench.session().genesis());
+    let room = room_of(bench.session().header());
     let mut group = criterion.benchmark_group("encode");
     group
         .warm_up_time(Duration::from_millis(300))
@@ -87,7 +87,7 @@ fn snapshots(criterion: &mut Criterion) {
         let commands = (0..nodes).map(create).collect();
         bench.submit(&Command::Batch { commands }).expect("it is allowed");
         let session = bench.session();
-        let room = room_of(session.genesis());
+        let room = room_of(session.header());
         let sync = Sync {
             seq: session.seq(),
             state_hash: StateHash::default(),

@@ -97,8 +97,8 @@ pub fn sqlite(dir: &Path) -> SqliteLog {
 }
 
 pub async fn session(hub: &Hub) -> SessionId {
-    let (genesis, _) = hub.create(NewSession::default()).await.expect("created");
-    genesis.session_id
+    let (header, _) = hub.create(NewSession::default()).await.expect("created");
+    header.session_id
 }
 
 pub fn node_id() -> NodeId {

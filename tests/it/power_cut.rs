@@ -300,7 +300,7 @@ async fn ids_in(log: &SqliteLog, whole: bool) -> Result<BTreeSet<Uuid>, LogError
     let window_events = if whole { usize::MAX } else { 0 };
     let mut ids = BTreeSet::new();
     for session in log.list().await? {
-        let session_id = session.genesis.session_id;
+        let session_id = session.header.session_id;
         let stored = log.open(session_id, window_events).await?.expect("it is listed");
         let there = log.command_ids(session_id, None, COMMANDS_MAX).await?;
         let there: BTreeSet<_> = there.expect("it is listed").into_iter().map(CommandId::uuid).collect();

@@ -190,8 +190,8 @@ async fn ask(api: &Router, method: &str, path: &str, body: &serde_json::Value) -
 #[tokio::test]
 async fn a_hub_that_goes_is_not_ready_and_refuses() {
     let (api, hub, _dir) = api().await;
-    let (genesis, _) = hub.create(NewSession::default()).await.expect("the first session");
-    let session = genesis.session_id;
+    let (header, _) = hub.create(NewSession::default()).await.expect("the first session");
+    let session = header.session_id;
     let empty = json!({});
     assert_eq!(
         ask(&api, "GET", &format!("/api/v1/sessions/{session}/info"), &empty)

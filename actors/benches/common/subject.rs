@@ -67,7 +67,7 @@ impl Subject {
     /// Creates an empty session.
     pub fn empty() -> Self {
         Self {
-            session: Session::new(sample::genesis(), rules()),
+            session: Session::new(sample::header(), rules()),
             nodes: Vec::new(),
             commands: 0,
         }

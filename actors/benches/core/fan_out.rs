@@ -143,7 +143,7 @@ fn publish(runtime: &Runtime, room: &ActorRef<BroadcastMessage>, notice: &Comman
 
 /// Starts a room with `sockets` members.
 async fn room(sockets: usize) -> (ActorRef<BroadcastMessage>, Arc<Arrivals>) {
-    let genesis = sample::genesis();
+    let header = sample::header();
     let data = to_raw_value(&"x".repeat(250)).expect("JSON");
     let packet = Frame {
         event: "graph:property-changed",
@@ -152,9 +152,9 @@ async fn room(sockets: usize) -> (ActorRef<BroadcastMessage>, Arc<Arrivals>) {
     };
     let arguments = BroadcastArguments {
         room: Room {
-            session_id: genesis.session_id,
+            session_id: header.session_id,
             project_id: None,
-            epoch: genesis.epoch,
+            epoch: header.epoch,
         },
         encoder: Arc::new(SamePacket(packet)),
         tick_interval: NEVER,
@@ -207,7 +207,7 @@ fn sync() -> Sync {
         },
         undo_available: false,
         redo_available: false,
-        timestamp: sample::genesis().created_at,
+        timestamp: sample::header().created_at,
     }
 }
 

@@ -52,6 +52,6 @@ fn history(events: u64) -> Vec<Arc<CommandRecord>> {
 }
 
 fn replayed(log: &[Arc<CommandRecord>]) -> Session {
-    let session = Session::replay(sample::genesis(), rules(), None, log.iter().cloned());
+    let session = Session::replay(sample::header(), rules(), None, log.iter().cloned());
     session.expect("commands wrote it")
 }

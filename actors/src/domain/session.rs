@@ -23,7 +23,7 @@ use super::{
 
 /// Header of a session, immutable from the first record of the log to the last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Genesis {
+pub struct SessionHeader {
     /// Id of the session, unique in the hub.
     pub session_id: SessionId,
     /// Epoch of the log. A log that lost acknowledged records continues under a new epoch.
@@ -49,8 +49,8 @@ pub struct Project {
 
 /// Returns the template in force: the document's own, or else the template that the session began with.
 #[must_use]
-pub fn template_of<'a>(genesis: &'a Genesis, document: &'a Document) -> Option<&'a TemplateId> {
-    let first = || genesis.project.as_ref()?.template_id.as_ref();
+pub fn template_of<'a>(header: &'a SessionHeader, document: &'a Document) -> Option<&'a TemplateId> {
+    let first = || header.project.as_ref()?.template_id.as_ref();
     document.template_id.as_ref().or_else(first)
 }
 
@@ -116,7 +116,7 @@ fn check_hash(recorded: &CommandRecord, found: StateHash) -> Result<(), ReplayEr
 /// State of one session.
 #[derive(Debug, PartialEq)]
 pub struct Session {
-    genesis: Genesis,
+    header: SessionHeader,
     rules: Rules,
     document: Document,
     seq: Seq,
@@ -158,10 +158,10 @@ impl Snapshot {
 impl Session {
     /// Returns a session before its first command.
     #[must_use]
-    pub fn new(genesis: Genesis, rules: Rules) -> Self {
+    pub fn new(header: SessionHeader, rules: Rules) -> Self {
         Self {
-            last_activity: genesis.created_at,
-            genesis,
+            last_activity: header.created_at,
+            header,
             rules,
             document: Document::default(),
             seq: Seq::ZERO,
@@ -178,12 +178,12 @@ impl Session {
     /// # Errors
     /// Returns the first contradiction if commands of a hub cannot have written the log.
     pub fn replay(
-        genesis: Genesis,
+        header: SessionHeader,
         rules: Rules,
         snapshot: Option<Snapshot>,
         log: impl IntoIterator<Item = Arc<CommandRecord>>,
     ) -> Result<Self, ReplayError> {
-        let mut session = Self::new(genesis, rules);
+        let mut session = Self::new(header, rules);
         if let Some(snapshot) = snapshot {
             session.seq = snapshot.seq;
             session.document = snapshot.document;
@@ -311,14 +311,14 @@ impl Session {
 
     /// Returns the immutable header.
     #[must_use]
-    pub const fn genesis(&self) -> &Genesis {
-        &self.genesis
+    pub const fn header(&self) -> &SessionHeader {
+        &self.header
     }
 
     /// Returns the template in force: the document's own, or else the template that the session began with.
     #[must_use]
     pub fn template_id(&self) -> Option<&TemplateId> {
-        template_of(&self.genesis, &self.document)
+        template_of(&self.header, &self.document)
     }
 
     /// Replaces the template for later commands. Existing nodes are not changed or checked.
@@ -486,8 +486,8 @@ mod tests {
         value::Value,
     };
 
-    fn genesis() -> Genesis {
-        Genesis {
+    fn header() -> SessionHeader {
+        SessionHeader {
             session_id: SessionId::new(Uuid::nil()),
             epoch: Epoch::new(1),
             created_at: Timestamp(0),
@@ -521,7 +521,7 @@ mod tests {
     /// file may have been written in between.
     #[test]
     fn dirty_flag_is_clear_after_load_from_file() {
-        let mut session = Session::new(genesis(), rules());
+        let mut session = Session::new(header(), rules());
         let mut dirty_after = |command: Command| {
             let recorded = change(&mut session, &command);
             assert_eq!(
@@ -556,7 +556,7 @@ mod tests {
 
     /// Returns a session and its log, with the hash of the graph in each record.
     fn logged(names: &[&str]) -> (Session, Vec<Arc<CommandRecord>>) {
-        let (mut session, mut log) = (Session::new(genesis(), rules()), Vec::new());
+        let (mut session, mut log) = (Session::new(header(), rules()), Vec::new());
         for (name, number) in names.iter().zip(1_u128..) {
             let create = Command::CreateNode(CreateNode {
                 node_type: "task".into(),
@@ -587,7 +587,7 @@ mod tests {
         let (session, mut log) = logged(&["a", "b", "c"]);
         let recorded = log[1].outcome.state_hash.expect("hashed");
         log[1] = renamed(&log[1], "B");
-        let refused = Session::replay(genesis(), rules(), None, log.clone()).expect_err("another graph");
+        let refused = Session::replay(header(), rules(), None, log.clone()).expect_err("another graph");
         let ReplayError::StateHash {
             seq,
             recorded: wanted,
@@ -607,7 +607,7 @@ mod tests {
             );
         }
         // Behind an intact snapshot the damaged record only fills the replay window.
-        assert!(Session::replay(genesis(), rules(), Some(session.snapshot()), log).is_ok());
+        assert!(Session::replay(header(), rules(), Some(session.snapshot()), log).is_ok());
     }
 
     /// P12: a damaged snapshot contradicts its own hash and the hash of the record that it was taken after.
@@ -623,7 +623,7 @@ mod tests {
         assert!(damaged.is_intact(), "an older hub wrote none");
         let read = document_at(Some(&damaged), &log, Seq(4)).expect_err("another graph");
         assert!(matches!(read, ReplayError::StateHash { seq: Seq(4), .. }));
-        let replayed = Session::replay(genesis(), rules(), Some(damaged), log).expect_err("another graph");
+        let replayed = Session::replay(header(), rules(), Some(damaged), log).expect_err("another graph");
         assert!(matches!(replayed, ReplayError::StateHash { seq: Seq(4), .. }));
     }
 
@@ -645,7 +645,7 @@ mod tests {
     /// node shares the texts of its event.
     #[test]
     fn replayed_session_shares_equal_texts() {
-        let mut session = Session::new(genesis(), rules());
+        let mut session = Session::new(header(), rules());
         let node_id = NodeId::new(Uuid::from_u128(7));
         let text = "longer than what a text holds without memory of its own";
         let create = Command::CreateNode(CreateNode {
@@ -662,7 +662,7 @@ mod tests {
         let stored = serde_json::to_string(&recorded).expect("JSON");
         let log = [serde_json::from_str(&stored).expect("the same")];
         let snapshot = serde_json::from_str(&snapshot).expect("the same");
-        let read = Session::replay(genesis(), rules(), Some(snapshot), log).expect("sound");
+        let read = Session::replay(header(), rules(), Some(snapshot), log).expect("sound");
         assert_eq!(read, session);
 
         let kept = read.record_at(Seq(1)).expect("it is the latest");

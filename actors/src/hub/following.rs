@@ -9,7 +9,7 @@ use crate::{
     domain::{
         ids::{Seq, SessionId},
         record::CommandRecord,
-        session::Genesis,
+        session::SessionHeader,
     },
     session_actor::SessionMessage,
 };
@@ -30,7 +30,7 @@ impl Hub {
     ///
     /// # Errors
     /// If the session cannot be reached.
-    pub async fn follow(&self, session_id: SessionId, after: Seq) -> Result<(Genesis, Seq, Follower), HubError> {
+    pub async fn follow(&self, session_id: SessionId, after: Seq) -> Result<(SessionHeader, Seq, Follower), HubError> {
         let progress = self.progress(session_id).await?;
         let snapshot = self.snapshot(session_id).await?;
         let follower = Follower {
@@ -40,7 +40,7 @@ impl Hub {
             stalled: false,
             progress,
         };
-        Ok((snapshot.genesis, snapshot.seq, follower))
+        Ok((snapshot.header, snapshot.seq, follower))
     }
 
     async fn progress(&self, session_id: SessionId) -> Result<watch::Receiver<Seq>, HubError> {

@@ -11,7 +11,7 @@ use crate::{
         command::{Command, Context, Origin},
         ids::{CommandId, ProjectId, SessionId, Timestamp},
         record::Receipt,
-        session::{Genesis, Project},
+        session::{Project, SessionHeader},
     },
     session_actor::Snapshot,
     session_supervisor::{ReserveError, Summary, SupervisorMessage},
@@ -67,7 +67,7 @@ impl Hub {
     ///
     /// # Cancel safety
     /// Runs to completion if the caller goes away: no project name stays reserved for a session that was never created.
-    pub async fn create(&self, new: NewSession) -> Result<(Genesis, Option<Receipt>), HubError> {
+    pub async fn create(&self, new: NewSession) -> Result<(SessionHeader, Option<Receipt>), HubError> {
         self.create_as(Chosen::default(), new).await
     }
 
@@ -78,25 +78,29 @@ impl Hub {
     ///
     /// # Cancel safety
     /// As [`Hub::create`].
-    pub async fn create_as(&self, chosen: Chosen, new: NewSession) -> Result<(Genesis, Option<Receipt>), HubError> {
+    pub async fn create_as(
+        &self,
+        chosen: Chosen,
+        new: NewSession,
+    ) -> Result<(SessionHeader, Option<Receipt>), HubError> {
         let hub = self.clone();
         run_to_completion(async move { hub.create_now(chosen, new).await }).await
     }
 
-    async fn create_now(&self, chosen: Chosen, new: NewSession) -> Result<(Genesis, Option<Receipt>), HubError> {
+    async fn create_now(&self, chosen: Chosen, new: NewSession) -> Result<(SessionHeader, Option<Receipt>), HubError> {
         let _global = self.admit()?;
         if let Some(reason) = self.log_refuses() {
             return Err(HubError::LogRefuses { reason });
         }
-        let genesis = Genesis {
+        let header = SessionHeader {
             session_id: chosen.session_id.unwrap_or_else(new_session_id),
             epoch: new_epoch(),
             created_at: now(),
             project: new.project,
         };
-        let session_id = genesis.session_id;
+        let session_id = header.session_id;
         let reserved = self
-            .ask_supervisor(|reply| SupervisorMessage::Reserve(genesis.clone(), reply))
+            .ask_supervisor(|reply| SupervisorMessage::Reserve(header.clone(), reply))
             .await?;
         reserved.map_err(|error| match error {
             ReserveError::SessionExists(session_id) => HubError::SessionExists(session_id),
@@ -104,7 +108,7 @@ impl Hub {
             ReserveError::TooMany { max } => HubError::TooManySessions { max },
             ReserveError::Draining => HubError::Draining,
         })?;
-        if let Err(error) = self.0.log.create(genesis.clone()).await {
+        if let Err(error) = self.0.log.create(header.clone()).await {
             self.ask_supervisor(|reply| SupervisorMessage::CreateFailed(session_id, reply))
                 .await?;
             return Err(error.into());
@@ -112,16 +116,16 @@ impl Hub {
         self.ask_supervisor(|reply| SupervisorMessage::Created(session_id, reply))
             .await?;
         let Some(first) = new.first else {
-            return Ok((genesis, None));
+            return Ok((header, None));
         };
         let context = Context {
             command_id: chosen.command_id.unwrap_or_else(new_command_id),
             origin: new.origin,
-            now: genesis.created_at,
+            now: header.created_at,
             expected_seq: None,
         };
         match self.submit(session_id, Arc::new(first), context, Span::current()).await {
-            Ok(submitted) => Ok((genesis, Some(submitted.receipt))),
+            Ok(submitted) => Ok((header, Some(submitted.receipt))),
             Err(error) => {
                 self.delete_now(session_id).await?;
                 Err(error)
@@ -163,7 +167,7 @@ impl Hub {
     ///
     /// # Errors
     /// If the hub is shutting down.
-    pub async fn projects(&self) -> Result<BTreeMap<ProjectId, Genesis>, HubError> {
+    pub async fn projects(&self) -> Result<BTreeMap<ProjectId, SessionHeader>, HubError> {
         self.ask_supervisor(SupervisorMessage::Projects).await
     }
 
@@ -177,7 +181,7 @@ impl Hub {
             .ask_supervisor(|reply| SupervisorMessage::List { offset, limit, reply })
             .await?;
         for summary in &mut page.sessions {
-            let session_id = summary.genesis.session_id;
+            let session_id = summary.header.session_id;
             if self.0.registry.find(session_id).is_some()
                 && let Ok(snapshot) = self.snapshot(session_id).await
             {
@@ -207,7 +211,7 @@ impl Hub {
             offset += sessions.len();
             for summary in sessions {
                 let unused = summary.active_clients == 0 && summary.last_activity <= before;
-                if unused && self.delete(summary.genesis.session_id).await.is_ok() {
+                if unused && self.delete(summary.header.session_id).await.is_ok() {
                     removed += 1;
                     offset -= 1;
                 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use tokio::{sync::oneshot, task::JoinSet};
 use uuid::Uuid;
 
-use self::samples::{genesis, records, session_id};
+use self::samples::{header, records, session_id};
 use super::{Append, AppendError, Done, EventLog, LogError, StoredHead};
 use crate::domain::{
     ids::{CommandId, Seq, SessionId},
@@ -66,20 +66,20 @@ macro_rules! event_log_conformance {
 /// Creating a log succeeds once. The header can then be opened and listed unchanged.
 pub async fn create_succeeds_once_and_keeps_the_header(log: &impl EventLog) {
     for (number, with_project) in [(1, true), (2, false)] {
-        let genesis = genesis(number, with_project);
-        let session_id = genesis.session_id;
-        assert_eq!(log.create(genesis.clone()).await, Ok(()));
-        assert_eq!(log.create(genesis.clone()).await, Err(LogError::Exists(session_id)));
+        let header = header(number, with_project);
+        let session_id = header.session_id;
+        assert_eq!(log.create(header.clone()).await, Ok(()));
+        assert_eq!(log.create(header.clone()).await, Err(LogError::Exists(session_id)));
 
         let stored = log
             .open(session_id, usize::MAX)
             .await
             .expect("readable")
             .expect("created");
-        assert_eq!(stored.genesis, genesis);
+        assert_eq!(stored.header, header);
         assert_eq!(stored.records, []);
     }
-    let again = genesis(1, false);
+    let again = header(1, false);
     assert!(
         log.create(again).await.is_err(),
         "the id is in use, whatever the other fields"
@@ -89,7 +89,7 @@ pub async fn create_succeeds_once_and_keeps_the_header(log: &impl EventLog) {
         .await
         .expect("readable")
         .expect("created");
-    assert_eq!(stored.genesis, genesis(1, true), "the existing session is unchanged");
+    assert_eq!(stored.header, header(1, true), "the existing session is unchanged");
 }
 
 /// Reading a session without a log is not an error; appending to one is.
@@ -116,10 +116,10 @@ pub async fn records_round_trip(log: &impl EventLog) {
     let (one, all) = filled(log, 1).await;
     let stored = log.open(one, usize::MAX).await.expect("readable").expect("created");
     assert_eq!(stored.records, all);
-    assert_eq!(stored.genesis, genesis(1, true));
+    assert_eq!(stored.header, header(1, true));
 
-    let two = genesis(2, true).session_id;
-    assert_eq!(log.create(genesis(2, true)).await, Ok(()));
+    let two = header(2, true).session_id;
+    assert_eq!(log.create(header(2, true)).await, Ok(()));
     let all = records(2, 40);
     assert_eq!(
         append(log, two, Seq::ZERO, &all).await,
@@ -161,7 +161,7 @@ pub async fn append_with_another_seq_conflicts_and_changes_nothing(log: &impl Ev
 /// new `seq`.
 pub async fn concurrent_appends_have_one_winner(log: &impl EventLog) {
     let session = session_id(1);
-    assert_eq!(log.create(genesis(1, true)).await, Ok(()));
+    assert_eq!(log.create(header(1, true)).await, Ok(()));
     let groups: Vec<Vec<Arc<CommandRecord>>> = (2..10).map(|seed| records(seed, usize::from(seed) + 1)).collect();
     let answers: Vec<_> = groups
         .iter()
@@ -187,7 +187,7 @@ pub async fn concurrent_appends_have_one_winner(log: &impl EventLog) {
 pub async fn append_is_answered_once(log: &impl EventLog) {
     let (answers, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let session = session_id(1);
-    assert_eq!(log.create(genesis(1, true)).await, Ok(()));
+    assert_eq!(log.create(header(1, true)).await, Ok(()));
     let group = records(1, 2);
     let cases = [(session, Seq::ZERO), (session, Seq(77)), (session_id(404), Seq::ZERO)];
     for (number, (session_id, expected)) in cases.into_iter().enumerate() {
@@ -308,7 +308,7 @@ pub async fn command_ids_are_paged_once_each_and_in_order(log: &impl EventLog) {
         assert_eq!(told, expected, "in pages of {ids_max}");
     }
     assert_eq!(command_ids(log, session, None, 0).await, []);
-    assert_eq!(log.create(genesis(3, false)).await, Ok(()));
+    assert_eq!(log.create(header(3, false)).await, Ok(()));
     assert_eq!(
         command_ids(log, session_id(3), None, 10).await,
         [],
@@ -346,7 +346,7 @@ pub async fn sessions_are_listed_in_order_of_creation(log: &impl EventLog) {
     // Creation order differs from id order.
     let numbers = [5, 1, 9, 3, 7];
     for number in numbers {
-        assert_eq!(log.create(genesis(number, number % 3 == 0)).await, Ok(()));
+        assert_eq!(log.create(header(number, number % 3 == 0)).await, Ok(()));
     }
     let nine = records(9, 4);
     assert_eq!(append(log, session_id(9), Seq::ZERO, &nine).await, Ok(()));
@@ -354,7 +354,7 @@ pub async fn sessions_are_listed_in_order_of_creation(log: &impl EventLog) {
 
     let seq = |number| if number == 9 { end(&nine) } else { Seq::ZERO };
     let head = |number| {
-        let began = StoredHead::new(genesis(number, number % 3 == 0));
+        let began = StoredHead::new(header(number, number % 3 == 0));
         let last = nine.last().filter(|_| number == 9);
         StoredHead {
             seq: seq(number),
@@ -364,7 +364,7 @@ pub async fn sessions_are_listed_in_order_of_creation(log: &impl EventLog) {
     };
     assert_eq!(log.list().await, Ok([5, 9, 3, 7].map(head).to_vec()));
 
-    assert_eq!(log.create(genesis(1, false)).await, Ok(()));
+    assert_eq!(log.create(header(1, false)).await, Ok(()));
     assert_eq!(
         log.list().await,
         Ok([5, 9, 3, 7, 1].map(head).to_vec()),
@@ -389,7 +389,7 @@ pub async fn deleted_session_is_gone_and_its_id_is_free(log: &impl EventLog) {
     );
     assert_eq!(opened(log, other).await, others);
 
-    let mut anew = genesis(1, false);
+    let mut anew = header(1, false);
     anew.epoch = crate::domain::ids::Epoch::new(0xfeed);
     assert_eq!(log.create(anew.clone()).await, Ok(()));
     let stored = log
@@ -397,7 +397,7 @@ pub async fn deleted_session_is_gone_and_its_id_is_free(log: &impl EventLog) {
         .await
         .expect("readable")
         .expect("created again");
-    assert_eq!((stored.genesis, stored.records), (anew, Vec::new()));
+    assert_eq!((stored.header, stored.records), (anew, Vec::new()));
     let first = records(3, 2);
     assert_eq!(append(log, gone, Seq::ZERO, &first).await, Ok(()));
     assert_eq!(opened(log, gone).await, first);
@@ -408,7 +408,7 @@ pub async fn concurrent_sessions_stay_separate(log: &impl EventLog) {
     const SESSIONS: u8 = 24;
     const RECORDS: usize = 12;
     for number in 1..=SESSIONS {
-        assert_eq!(log.create(genesis(number.into(), true)).await, Ok(()));
+        assert_eq!(log.create(header(number.into(), true)).await, Ok(()));
     }
     let all: Vec<_> = (1..=SESSIONS)
         .map(|number| (session_id(number.into()), records(number, RECORDS)))
@@ -435,7 +435,7 @@ pub async fn concurrent_sessions_stay_separate(log: &impl EventLog) {
 /// Creates session `number` with records in groups of different sizes. Returns the records.
 async fn filled(log: &impl EventLog, number: u8) -> (SessionId, Vec<Arc<CommandRecord>>) {
     let session = session_id(number.into());
-    assert_eq!(log.create(genesis(number.into(), true)).await, Ok(()));
+    assert_eq!(log.create(header(number.into(), true)).await, Ok(()));
     let all = records(number, 30);
     let (mut rest, mut size) = (&all[..], 1);
     let mut expected = Seq::ZERO;

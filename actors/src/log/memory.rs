@@ -16,7 +16,7 @@ use crate::domain::{
     command::CommandType,
     ids::{CommandId, Seq, SessionId},
     record::CommandRecord,
-    session::{Genesis, Snapshot},
+    session::{SessionHeader, Snapshot},
 };
 
 /// Log that ends with the process. Clones share the log.
@@ -35,7 +35,7 @@ struct Logs {
 }
 
 struct Log {
-    genesis: Genesis,
+    header: SessionHeader,
     records: Vec<Arc<CommandRecord>>,
     by_command: BTreeMap<CommandId, usize>,
     undone: BTreeSet<CommandId>,
@@ -109,7 +109,7 @@ impl Log {
 
     fn stored(&self, snapshot: Option<&Snapshot>, records: &[Arc<CommandRecord>]) -> Stored {
         Stored {
-            genesis: self.genesis.clone(),
+            header: self.header.clone(),
             snapshot: snapshot.cloned(),
             records: records.to_vec(),
         }
@@ -179,14 +179,14 @@ fn page_filter(max: PageMax, items_of: impl Fn(&CommandRecord) -> usize) -> impl
 }
 
 impl EventLog for MemoryLog {
-    fn create(&self, genesis: Genesis) -> Answer<()> {
+    fn create(&self, header: SessionHeader) -> Answer<()> {
         self.ask(move |logs| {
-            let session_id = genesis.session_id;
+            let session_id = header.session_id;
             if logs.sessions.contains_key(&session_id) {
                 return Err(LogError::Exists(session_id));
             }
             let log = Log {
-                genesis,
+                header,
                 records: Vec::new(),
                 by_command: BTreeMap::new(),
                 undone: BTreeSet::new(),
@@ -270,10 +270,10 @@ impl EventLog for MemoryLog {
                 let log = logs.sessions.get(id)?;
                 let last = log.records.last();
                 Some(StoredHead {
-                    genesis: log.genesis.clone(),
+                    header: log.header.clone(),
                     seq: log.seq(),
                     node_count: log.node_count,
-                    last_activity: last.map_or(log.genesis.created_at, |record| record.timestamp),
+                    last_activity: last.map_or(log.header.created_at, |record| record.timestamp),
                 })
             };
             Ok(logs.order.iter().filter_map(head).collect())

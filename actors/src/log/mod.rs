@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 use crate::domain::{
     ids::{CommandId, Seq, SessionId, Timestamp},
     record::CommandRecord,
-    session::{Genesis, Snapshot},
+    session::{SessionHeader, Snapshot},
 };
 
 pub use memory::MemoryLog;
@@ -111,7 +111,7 @@ impl Drop for Done {
 #[derive(Debug, Clone)]
 pub struct Stored {
     /// Header of the session.
-    pub genesis: Genesis,
+    pub header: SessionHeader,
     /// State from which the replay starts; `None` to replay from the first record.
     pub snapshot: Option<Snapshot>,
     /// All records after the snapshot, oldest first, and possibly some earlier ones.
@@ -131,7 +131,7 @@ pub struct Told {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredHead {
     /// Header of the session.
-    pub genesis: Genesis,
+    pub header: SessionHeader,
     /// Last `seq`.
     pub seq: Seq,
     /// Number of nodes at the last `seq`.
@@ -143,10 +143,10 @@ pub struct StoredHead {
 impl StoredHead {
     /// Returns the head of a session without commands.
     #[must_use]
-    pub const fn new(genesis: Genesis) -> Self {
-        let last_activity = genesis.created_at;
+    pub const fn new(header: SessionHeader) -> Self {
+        let last_activity = header.created_at;
         Self {
-            genesis,
+            header,
             seq: Seq::ZERO,
             node_count: 0,
             last_activity,
@@ -179,7 +179,7 @@ pub type Answer<T> = BoxFuture<'static, Result<T, LogError>>;
 /// Storage of session logs. `None` in an answer means that the session has no log.
 pub trait EventLog: Send + Sync + 'static {
     /// Creates a session's log.
-    fn create(&self, genesis: Genesis) -> Answer<()>;
+    fn create(&self, header: SessionHeader) -> Answer<()>;
 
     /// Appends a group. Returns at once; `append.done` is called once the group is durable or has failed.
     fn append(&self, append: Append);

@@ -23,7 +23,7 @@ use super::{Answer, Append, AppendError, Done, EventLog, LogError, PageMax, Stor
 use crate::domain::{
     ids::{CommandId, Seq, SessionId},
     record::CommandRecord,
-    session::{Genesis, Snapshot},
+    session::{SessionHeader, Snapshot},
 };
 
 /// Fate of an append.
@@ -242,12 +242,12 @@ fn take_failure(left: &AtomicUsize) -> bool {
 }
 
 impl EventLog for PlannedLog {
-    fn create(&self, genesis: Genesis) -> Answer<()> {
+    fn create(&self, header: SessionHeader) -> Answer<()> {
         let (inner, mut held) = (Arc::clone(&self.inner), self.creates_held.clone());
         async move {
             // A dropped plan holds no call.
             let _ = held.wait_for(|held| !held).await;
-            inner.create(genesis).await
+            inner.create(header).await
         }
         .boxed()
     }

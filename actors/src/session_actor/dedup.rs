@@ -153,7 +153,7 @@ impl SessionState {
         myself: &ActorRef<SessionMessage>,
         page: Result<Option<Vec<CommandId>>, LogError>,
     ) {
-        let session_id = self.session.genesis().session_id;
+        let session_id = self.session.header().session_id;
         let page = page.and_then(|ids| ids.ok_or_else(|| LogError::Io("there is no log of this session".to_owned())));
         if let Err(error) = &page {
             tracing::warn!(%session_id, %error, "ids of older commands cannot be read, so each command is looked up");
@@ -164,7 +164,7 @@ impl SessionState {
     }
 
     fn request_page(&self, myself: &ActorRef<SessionMessage>, page: IdPage) {
-        let session_id = self.session.genesis().session_id;
+        let session_id = self.session.header().session_id;
         let query = self.resources.log.command_ids(session_id, page.after, PAGE_IDS);
         let myself = myself.clone();
         tokio::spawn(async move {

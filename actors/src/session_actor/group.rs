@@ -66,7 +66,7 @@ impl SessionState {
                 // A stopped actor has failed, and the successor reads the log.
                 let _ = myself.cast(SessionMessage::Appended(result));
             });
-            let session_id = self.session.genesis().session_id;
+            let session_id = self.session.header().session_id;
             self.append(Append {
                 session_id,
                 expected,
@@ -211,7 +211,7 @@ impl SessionState {
             }
         };
         drop(entered);
-        let epoch = self.session.genesis().epoch;
+        let epoch = self.session.header().epoch;
         let answer = answer.map(|receipt| Submitted { receipt, epoch });
         self.outbox.push(Effect::Direct(Box::new(move || reply.send(answer))));
         if let Some(verdict) = notice {
@@ -301,7 +301,7 @@ impl SessionState {
         let (reason, events) = match (forced, position) {
             (Some(reason), _) => (reason, None),
             (None, None) => (default_reason, None),
-            (None, Some(at)) if at.epoch != Some(session.genesis().epoch) => (SyncReason::EpochChanged, None),
+            (None, Some(at)) if at.epoch != Some(session.header().epoch) => (SyncReason::EpochChanged, None),
             (None, Some(at)) if at.seq > session.seq() => (SyncReason::AheadOfLog, None),
             (None, Some(at)) => match session.since(at.seq) {
                 Some(records) => (SyncReason::Resumed, Some((at.seq, records.cloned().collect()))),
@@ -346,7 +346,7 @@ impl SessionState {
         let seq = self.session.seq();
         if seq.0 - self.snapshot_seq.0 >= events.max(1) {
             self.snapshot_seq = seq;
-            let session_id = self.session.genesis().session_id;
+            let session_id = self.session.header().session_id;
             self.resources.log.keep_snapshot(session_id, self.session.snapshot());
         }
     }
@@ -397,7 +397,7 @@ impl SessionState {
         let Some(room) = &self.room else { return };
         if room.cast(message).is_err() {
             self.resources.stats.broadcast_failures.increment();
-            tracing::warn!(session_id = %self.session.genesis().session_id, "room actor gone, message dropped");
+            tracing::warn!(session_id = %self.session.header().session_id, "room actor gone, message dropped");
         }
     }
 }

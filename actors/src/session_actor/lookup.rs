@@ -107,7 +107,7 @@ impl SessionState {
         self.lookups.in_flight = true;
         let commands = std::mem::take(&mut self.lookups.to_ask);
         let as_of = self.durable_seq;
-        let session_id = self.session.genesis().session_id;
+        let session_id = self.session.header().session_id;
         let query = self.resources.log.find(session_id, commands.clone());
         let myself = myself.clone();
         tokio::spawn(async move {

@@ -15,7 +15,7 @@ use crate::{
     broadcast_actor::{BroadcastMessage, CloseReason, SocketShutdown},
     domain::{
         ids::{Seq, Timestamp},
-        session::Genesis,
+        session::SessionHeader,
     },
     log::StoredHead,
     registry::SessionHandle,
@@ -28,7 +28,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// Header of the session.
-    pub genesis: Genesis,
+    pub header: SessionHeader,
     /// `seq` at the last observation.
     pub seq: Seq,
     /// Number of nodes at the last observation.
@@ -106,7 +106,7 @@ impl Entry {
     pub(super) fn reserved(head: StoredHead) -> Self {
         Self {
             summary: Summary {
-                genesis: head.genesis,
+                header: head.header,
                 seq: head.seq,
                 node_count: head.node_count,
                 last_activity: head.last_activity,

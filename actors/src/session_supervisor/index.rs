@@ -6,7 +6,7 @@ use super::entry::Entry;
 use crate::{
     domain::{
         ids::{ProjectId, SessionId},
-        session::Genesis,
+        session::SessionHeader,
     },
     log::StoredHead,
 };
@@ -26,7 +26,7 @@ impl Index {
     pub(super) fn new(stored: Vec<StoredHead>) -> Self {
         let mut index = Self::default();
         for head in stored {
-            let session_id = head.genesis.session_id;
+            let session_id = head.header.session_id;
             index.reserve(head);
             index.mark_created(session_id);
         }
@@ -66,8 +66,8 @@ impl Index {
 
     /// Reserves the ids of a session and of its project.
     pub(super) fn reserve(&mut self, head: StoredHead) {
-        let session_id = head.genesis.session_id;
-        if let Some(project) = &head.genesis.project {
+        let session_id = head.header.session_id;
+        if let Some(project) = &head.header.project {
             self.projects.insert(project.project_id.clone(), session_id);
         }
         self.sessions.insert(session_id, Entry::reserved(head));
@@ -89,7 +89,7 @@ impl Index {
         if let Some(number) = entry.number() {
             self.order.remove(&number);
         }
-        if let Some(project) = &entry.summary.genesis.project {
+        if let Some(project) = &entry.summary.header.project {
             self.projects.remove(&project.project_id);
         }
         Some(entry)
@@ -101,12 +101,12 @@ impl Index {
     }
 
     /// Returns the header of the created session that holds a project.
-    pub(super) fn project(&self, project_id: &ProjectId) -> Option<&Genesis> {
+    pub(super) fn project(&self, project_id: &ProjectId) -> Option<&SessionHeader> {
         let entry = self.get(self.holder(project_id)?)?;
-        entry.number().map(|_| &entry.summary.genesis)
+        entry.number().map(|_| &entry.summary.header)
     }
 
-    pub(super) fn projects(&self) -> BTreeMap<ProjectId, Genesis> {
+    pub(super) fn projects(&self) -> BTreeMap<ProjectId, SessionHeader> {
         let created = |project_id: &ProjectId| Some((project_id.clone(), self.project(project_id)?.clone()));
         self.projects.keys().filter_map(created).collect()
     }

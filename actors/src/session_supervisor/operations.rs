@@ -59,7 +59,7 @@ impl SupervisorState {
         let usage = entry.usage();
         Some(Branch {
             session_id,
-            project_id: Branch::project_of(&entry.summary.genesis),
+            project_id: Branch::project_of(&entry.summary.header),
             state,
             started_at: usage.and_then(|usage| usage.started_at).filter(|_| handle.is_some()),
             restarts: usage.map_or(0, |usage| usage.restarts),

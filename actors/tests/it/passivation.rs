@@ -34,8 +34,8 @@ async fn a_session_that_slept_is_as_it_was() {
 
     let after = session.snapshot().await.expect("read");
     assert_eq!(
-        (after.seq, &after.document, &after.genesis),
-        (before.seq, &before.document, &before.genesis)
+        (after.seq, &after.document, &after.header),
+        (before.seq, &before.document, &before.header)
     );
     assert!(after.undo_available && after.redo_available && after.is_dirty);
     assert_eq!(after.last_activity, before.last_activity);

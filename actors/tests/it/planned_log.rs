@@ -9,7 +9,7 @@ use talus_actors::{
         ids::{CommandId, Epoch, Seq, SessionId, Timestamp},
         limits::Limits,
         record::CommandRecord,
-        session::{Genesis, Rules, Session},
+        session::{Rules, Session, SessionHeader},
     },
     log::{
         Append, AppendError, Done, EventLog, LogError, MemoryLog,
@@ -21,8 +21,8 @@ use uuid::Uuid;
 
 const SESSION: SessionId = SessionId::new(Uuid::from_u128(1));
 
-fn genesis() -> Genesis {
-    Genesis {
+fn header() -> SessionHeader {
+    SessionHeader {
         session_id: SESSION,
         epoch: Epoch::new(7),
         created_at: Timestamp(0),
@@ -32,7 +32,7 @@ fn genesis() -> Genesis {
 
 async fn log() -> (PlannedLog, Plan) {
     let (log, plan) = PlannedLog::over(Arc::new(MemoryLog::start().expect("a thread")));
-    log.create(genesis()).await.expect("created");
+    log.create(header()).await.expect("created");
     (log, plan)
 }
 
@@ -41,7 +41,7 @@ fn record() -> Arc<CommandRecord> {
         blueprint: None,
         limits: Arc::new(Limits::default()),
     };
-    let session = Session::new(genesis(), rules);
+    let session = Session::new(header(), rules);
     let command = Command::CreateNode(CreateNode {
         node_type: "task".into(),
         name: None,
@@ -149,9 +149,9 @@ async fn opening_can_fail_and_beginning_can_wait() {
 
     plan.hold_creates(true);
     let other = SessionId::new(Uuid::from_u128(3));
-    let creating = tokio::spawn(log.create(Genesis {
+    let creating = tokio::spawn(log.create(SessionHeader {
         session_id: other,
-        ..genesis()
+        ..header()
     }));
     tokio::task::yield_now().await;
     assert!(

@@ -36,11 +36,11 @@ fn project(id: &str) -> NewSession {
 fn create(world: &World, new: NewSession) -> Underway<Result<Session, HubError>> {
     let hub = world.hub.clone();
     Underway::begin(async move {
-        let (genesis, _) = hub.create(new).await?;
+        let (header, _) = hub.create(new).await?;
         Ok(Session {
             hub,
-            id: genesis.session_id,
-            epoch: genesis.epoch,
+            id: header.session_id,
+            epoch: header.epoch,
         })
     })
 }
@@ -59,20 +59,20 @@ async fn a_session_begins_with_its_first_command() {
         origin: origin.clone(),
         ..project("bronco")
     };
-    let (genesis, receipt) = world.hub.create(new).await.expect("created");
+    let (header, receipt) = world.hub.create(new).await.expect("created");
     let receipt = receipt.expect("there was a first command");
     assert_eq!((receipt.seq, &receipt.outcome.node_ids[..]), (Seq(2), &[node_id][..]));
     let stored = world
         .log
-        .open(genesis.session_id, usize::MAX)
+        .open(header.session_id, usize::MAX)
         .await
         .expect("readable")
         .expect("created");
-    assert_eq!(stored.genesis, genesis);
+    assert_eq!(stored.header, header);
     assert_eq!(stored.records[0].origin, origin);
 
-    let (genesis, receipt) = world.hub.create(NewSession::default()).await.expect("created");
-    assert_eq!((genesis.project, receipt), (None, None));
+    let (header, receipt) = world.hub.create(NewSession::default()).await.expect("created");
+    assert_eq!((header.project, receipt), (None, None));
 }
 
 /// P5: a session whose first command is refused, or fails, does not begin; its project's name is free again.
@@ -167,7 +167,7 @@ async fn sessions_are_listed_in_order_page_by_page() {
     }
     assert_eq!(listed.len(), 5);
     for (number, (summary, session)) in (0..).zip(listed.iter().zip(&sessions)) {
-        assert_eq!(summary.genesis.session_id, session.id);
+        assert_eq!(summary.header.session_id, session.id);
         assert_eq!(summary.seq, Seq(2 * number as u64));
         assert_eq!(summary.node_count, number);
         assert_eq!(summary.active_clients, usize::from(number == 3));
@@ -193,7 +193,7 @@ async fn a_hub_over_the_same_log_has_the_same_sessions() {
     let (listed, total) = world.hub.list(0, 10).await.expect("listed");
     assert_eq!(total, 2);
     assert_eq!(
-        [listed[0].genesis.session_id, listed[1].genesis.session_id],
+        [listed[0].header.session_id, listed[1].header.session_id],
         [first.id, second.id]
     );
     let refused = world.hub.create(project("bronco")).await;
@@ -303,7 +303,7 @@ async fn a_session_that_is_being_created_is_waited_for() {
     let session = creating.answer().await.expect("created");
     assert_eq!(session.id, session_id);
     let found = within(looking).await.expect("no panic").expect("it has begun");
-    assert_eq!(found.genesis.session_id, session_id);
+    assert_eq!(found.header.session_id, session_id);
     assert_eq!(session.added().await, Seq(2));
     assert_eq!(world.hub.list(0, 10).await.expect("listed").1, 1);
     assert_eq!(

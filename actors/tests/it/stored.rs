@@ -13,7 +13,7 @@ use talus_actors::domain::{
     ids::{NodeId, PropertyId, Seq, TypeId},
     properties::Properties,
     record::{CommandRecord, Outcome},
-    session::{Genesis, Session, Snapshot},
+    session::{Session, SessionHeader, Snapshot},
     siblings::Siblings,
     testing::{
         bench::Bench,
@@ -54,7 +54,7 @@ fn create(node_type: &str, number: u128, parent: Option<u128>) -> CreateNode {
 fn last_of(setting: Setting, commands: &[Command]) -> Arc<CommandRecord> {
     let mut bench = match setting {
         Setting::Free | Setting::TightFree => setting.bench(),
-        Setting::Project | Setting::TightProject => Bench::new(sample::project_genesis(), setting.rules()),
+        Setting::Project | Setting::TightProject => Bench::new(sample::project_header(), setting.rules()),
     };
     for command in commands {
         let decision = bench.submit(command).expect("it is accepted");
@@ -85,8 +85,8 @@ fn after_roots(commands: impl IntoIterator<Item = Command>) -> Arc<CommandRecord
 
 #[test]
 fn beginnings() {
-    assert_snapshot!("genesis", stored(&sample::genesis()));
-    assert_snapshot!("genesis_of_project", stored(&sample::project_genesis()));
+    assert_snapshot!("genesis", stored(&sample::header()));
+    assert_snapshot!("genesis_of_project", stored(&sample::project_header()));
 }
 
 #[test]
@@ -270,8 +270,8 @@ fn a_snapshot_of_before_is_gone_on_with() {
     let text = snapshot.to_string();
     for (user, scope) in [(User::Bob, Scope::Session), (User::Alice, Scope::Mine)] {
         let snapshot: Snapshot = serde_json::from_str(&text).expect("it is read");
-        let (genesis, rules) = (sample::genesis(), Setting::Free.rules());
-        let mut session = Session::replay(genesis, rules, Some(snapshot), []).expect("it is a session");
+        let (header, rules) = (sample::header(), Setting::Free.rules());
+        let mut session = Session::replay(header, rules, Some(snapshot), []).expect("it is a session");
         for number in [100, 101] {
             let context = Context {
                 origin: user.origin(),
@@ -323,9 +323,11 @@ fn what_is_absent_or_unknown_is_no_fault() {
         }
         other => unreachable!("{other:?}"),
     }
-    let genesis = format!(r#"{{"session_id":"{id}","epoch":"0000beef","created_at":5,"later":1}}"#);
+    let header = format!(r#"{{"session_id":"{id}","epoch":"0000beef","created_at":5,"later":1}}"#);
     assert_eq!(
-        serde_json::from_str::<Genesis>(&genesis).expect("it is read").project,
+        serde_json::from_str::<SessionHeader>(&header)
+            .expect("it is read")
+            .project,
         None
     );
 }

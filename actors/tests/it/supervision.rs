@@ -14,7 +14,7 @@ use talus_actors::{
         blueprint::Blueprint,
         command::Command,
         ids::{Epoch, NodeId, Seq, TemplateId, Timestamp},
-        session::{Genesis, Project},
+        session::{Project, SessionHeader},
     },
     fan_out::Release,
     hub::{HubError, NewSession},
@@ -126,13 +126,13 @@ async fn a_quarantined_session_can_be_listed_and_deleted() {
 #[tokio::test]
 async fn a_log_that_makes_no_sense_quarantines_its_session() {
     let log = Arc::new(MemoryLog::start().expect("a thread"));
-    let genesis = Genesis {
+    let header = SessionHeader {
         session_id: new_session_id(),
         epoch: Epoch::new(1),
         created_at: Timestamp(1),
         project: None,
     };
-    log.create(genesis.clone()).await.expect("created");
+    log.create(header.clone()).await.expect("created");
     let good = World::start().await;
     let session = good.session().await;
     session.added().await;
@@ -146,7 +146,7 @@ async fn a_log_that_makes_no_sense_quarantines_its_session() {
     record.first_seq = Seq(7);
     let (done, written) = tokio::sync::oneshot::channel();
     log.append(Append {
-        session_id: genesis.session_id,
+        session_id: header.session_id,
         expected: Seq(0),
         records: vec![record.into()],
         node_count: 0,
@@ -157,7 +157,7 @@ async fn a_log_that_makes_no_sense_quarantines_its_session() {
     let mut setup = Setup::new().supervised(|supervision| supervision.restarts_max = 2);
     setup.inner = log;
     let world = setup.start().await;
-    let reason = quarantined(world.hub.snapshot(genesis.session_id).await).expect("it cannot be replayed");
+    let reason = quarantined(world.hub.snapshot(header.session_id).await).expect("it cannot be replayed");
     assert_eq!(&*reason, "the record at 7 does not follow 0");
     assert_eq!(world.stats().session_restarts.get(), 0);
     assert_eq!(world.stats().sessions_loaded.get(), 0);
@@ -227,7 +227,7 @@ async fn a_panic_at_every_start_quarantines() {
 #[tokio::test(start_paused = true)]
 async fn each_restart_in_a_row_waits_twice_as_long() {
     let (opened, mut openings) = tokio::sync::mpsc::unbounded_channel();
-    let genesis = Genesis {
+    let header = SessionHeader {
         session_id: new_session_id(),
         epoch: Epoch::new(1),
         created_at: Timestamp(1),
@@ -238,11 +238,11 @@ async fn each_restart_in_a_row_waits_twice_as_long() {
         supervision.restart_backoff = Duration::from_millis(50);
     });
     setup.inner = Arc::new(ClosedLog {
-        session: Some(genesis.clone()),
+        session: Some(header.clone()),
         opened: Some(opened),
     });
     let world = setup.start().await;
-    quarantined(world.hub.snapshot(genesis.session_id).await).expect("it never starts");
+    quarantined(world.hub.snapshot(header.session_id).await).expect("it never starts");
     let mut times = Vec::new();
     while let Ok(time) = openings.try_recv() {
         times.push(time);

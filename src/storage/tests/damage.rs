@@ -57,8 +57,8 @@ async fn everything(log: &SqliteLog, session_id: SessionId, head: Seq) -> BTreeM
         let Some(stored) = stored else {
             return Ok("none".to_owned());
         };
-        let epoch = stored.genesis.epoch;
-        let session = Session::replay(stored.genesis, rules(), stored.snapshot, stored.records).map_err(corrupt)?;
+        let epoch = stored.header.epoch;
+        let session = Session::replay(stored.header, rules(), stored.snapshot, stored.records).map_err(corrupt)?;
         Ok(format!("{epoch} {:?}", session.snapshot()))
     });
     read.insert("open".to_owned(), opened);
@@ -246,7 +246,7 @@ async fn a_damaged_row_of_a_session_is_listed_and_refused() {
         let log = open(dir.path());
         let listed = log.list().await.expect("readable");
         assert_eq!(
-            listed.iter().map(|head| head.genesis.session_id).collect::<Vec<_>>(),
+            listed.iter().map(|head| head.header.session_id).collect::<Vec<_>>(),
             ids,
             "{damage}"
         );
@@ -364,7 +364,7 @@ async fn a_flipped_bit_in_the_write_ahead_log_loses_nothing_silently() {
                 Ok(stored) => stored.expect("known"),
             };
             let found = stored.records.last().map_or(Seq::ZERO, |record| record.seq());
-            if stored.genesis.epoch == genesis(1).epoch {
+            if stored.header.epoch == header(1).epoch {
                 assert_eq!(found, head, "session {id} in its old epoch");
                 assert_eq!(&everything(&log, id, head).await, before);
             } else {
@@ -406,9 +406,9 @@ async fn a_torn_tail_is_no_loss() {
     let listed = log.list().await.expect("readable");
     let epochs: Vec<_> = listed
         .iter()
-        .map(|head| (head.genesis.session_id, head.genesis.epoch))
+        .map(|head| (head.header.session_id, head.header.epoch))
         .collect();
-    let epoch = genesis(1).epoch;
+    let epoch = header(1).epoch;
     assert_eq!(epochs, [(sessions[0].id(), epoch), (again.id(), epoch)]);
     assert_eq!(listed[0].seq, sessions[0].session.seq());
 }
@@ -445,7 +445,7 @@ async fn a_database_that_is_gone_or_older_is_told() {
     fs::copy(&copied, database_path(dir.path())).expect("copied");
     let log = open(dir.path());
     let listed = log.list().await.expect("readable");
-    let is_old = |head: &StoredHead| head.genesis.epoch == genesis(1).epoch;
+    let is_old = |head: &StoredHead| head.header.epoch == header(1).epoch;
     assert_eq!(
         listed.iter().map(is_old).collect::<Vec<_>>(),
         [false, true, true],

@@ -70,7 +70,7 @@ async fn verify_finds_what_is_wrong_and_says_where() {
 
 async fn replayed(log: &SqliteLog, session_id: SessionId) -> Session {
     let stored = log.open(session_id, 20).await.expect("readable").expect("there");
-    Session::replay(stored.genesis, rules(), stored.snapshot, stored.records).expect("a good log")
+    Session::replay(stored.header, rules(), stored.snapshot, stored.records).expect("a good log")
 }
 
 /// A backup takes the place of a log, whatever is left of that: with all of its sessions, each in a new epoch, and nothing
@@ -103,7 +103,7 @@ async fn restore_puts_a_backup_in_place_with_new_epochs() {
     let log = open(killed.path());
     for (writing, before) in sessions.iter().zip(&before) {
         let session = replayed(&log, writing.id()).await;
-        assert_ne!(session.genesis().epoch, genesis(1).epoch);
+        assert_ne!(session.header().epoch, header(1).epoch);
         assert_eq!(&session.snapshot(), before);
     }
 }

@@ -5,7 +5,7 @@ use talus_actors::{
         command::CommandType,
         ids::{CommandId, Seq, SessionId, Timestamp},
         record::CommandRecord,
-        session::Genesis,
+        session::SessionHeader,
     },
     log::{Append, AppendError, Done, LogError},
 };
@@ -16,7 +16,7 @@ use crate::storage::{checksum, codec};
 
 /// What the writer is asked to do.
 pub(in crate::storage) enum Request {
-    Create(Genesis, oneshot::Sender<Result<(), LogError>>),
+    Create(SessionHeader, oneshot::Sender<Result<(), LogError>>),
     Append(Rows),
     Snapshot {
         session_id: SessionId,
@@ -126,8 +126,8 @@ impl Request {
 
     pub(super) fn answer(self, verdict: Verdict) {
         match (self, verdict) {
-            (Self::Create(genesis, reply), Verdict::Exists) => {
-                let _ = reply.send(Err(LogError::Exists(genesis.session_id)));
+            (Self::Create(header, reply), Verdict::Exists) => {
+                let _ = reply.send(Err(LogError::Exists(header.session_id)));
             }
             (Self::Create(_, reply) | Self::Delete(_, reply), _) => {
                 let _ = reply.send(Ok(()));

@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 use talus_actors::domain::{
     ids::{Seq, SessionId},
-    session::Genesis,
+    session::SessionHeader,
 };
 
 use super::request::{Request, Rows, Verdict};
 use crate::storage::{
-    checksum::{self, GenesisSum},
+    checksum::{self, HeaderSum},
     codec,
     heads::{Head, Heads},
 };
@@ -55,7 +55,7 @@ pub(super) fn write(
     let mut deleted = Vec::new();
     for request in group {
         verdicts.push(match request {
-            Request::Create(genesis, _) => create(&transaction, heads, genesis)?,
+            Request::Create(header, _) => create(&transaction, heads, header)?,
             Request::Append(rows) => append(&mut transaction, heads, rows, appends)?,
             Request::Snapshot {
                 session_id,
@@ -81,13 +81,13 @@ pub(super) fn write(
     Ok(verdicts)
 }
 
-fn create(transaction: &Transaction<'_>, heads: &mut Heads, genesis: &Genesis) -> rusqlite::Result<Verdict> {
-    if heads.get(genesis.session_id).is_some() {
+fn create(transaction: &Transaction<'_>, heads: &mut Heads, header: &SessionHeader) -> rusqlite::Result<Verdict> {
+    if heads.get(header.session_id).is_some() {
         return Ok(Verdict::Exists);
     }
-    let payload = codec::encode_genesis(genesis).map_err(unencodable)?;
-    let (ext_id, created_ms) = (genesis.session_id.to_string(), genesis.created_at.0);
-    let sum = GenesisSum::of(&ext_id, created_ms, codec::SCHEMA_VERSION, &payload);
+    let payload = codec::encode_header(header).map_err(unencodable)?;
+    let (ext_id, created_ms) = (header.session_id.to_string(), header.created_at.0);
+    let sum = HeaderSum::of(&ext_id, created_ms, codec::SCHEMA_VERSION, &payload);
     transaction
         .prepare_cached(
             "INSERT INTO sessions
@@ -105,10 +105,10 @@ fn create(transaction: &Transaction<'_>, heads: &mut Heads, genesis: &Genesis) -
         sid: transaction.last_insert_rowid(),
         seq: Seq::ZERO,
         sum,
-        last_activity: genesis.created_at,
-        epoch: genesis.epoch,
+        last_activity: header.created_at,
+        epoch: header.epoch,
     };
-    heads.set(genesis.session_id, head);
+    heads.set(header.session_id, head);
     Ok(Verdict::Done)
 }
 

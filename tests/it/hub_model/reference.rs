@@ -15,7 +15,7 @@ use talus_actors::{
         properties::Properties,
         record::{CommandRecord, Receipt},
         rejection::Rejection,
-        session::{Genesis, Rules, Session},
+        session::{Rules, Session, SessionHeader},
         value::Value,
     },
     session_actor::Submitted,
@@ -48,13 +48,13 @@ pub struct Reference {
 }
 
 impl Reference {
-    pub fn new(number: u128, genesis: Genesis, limits: &Arc<Limits>) -> Self {
+    pub fn new(number: u128, header: SessionHeader, limits: &Arc<Limits>) -> Self {
         let rules = Rules {
             blueprint: None,
             limits: Arc::clone(limits),
         };
         Self {
-            session: Session::new(genesis, rules),
+            session: Session::new(header, rules),
             number,
             sent: Vec::new(),
             records: BTreeMap::new(),
@@ -287,7 +287,7 @@ pub fn answer(verdict: &Verdict, session: &Session) -> Result<Submitted, (Reject
     }
     .map(|receipt| Submitted {
         receipt,
-        epoch: session.genesis().epoch,
+        epoch: session.header().epoch,
     })
 }
 

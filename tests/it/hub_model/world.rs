@@ -74,8 +74,8 @@ impl World {
         let (log, hub) = start_hub(dir.path(), &limits).await;
         let mut references = Vec::new();
         for number in 0..SESSIONS {
-            let (genesis, _) = hub.create(NewSession::default()).await.expect("created");
-            references.push(Reference::new(number as u128 + 1, genesis, &limits));
+            let (header, _) = hub.create(NewSession::default()).await.expect("created");
+            references.push(Reference::new(number as u128 + 1, header, &limits));
         }
         let clients = (0..CLIENTS).map(|number| Client::new(number, id_of(&references[number % SESSIONS])));
         Self {
@@ -541,7 +541,7 @@ impl World {
 }
 
 fn id_of(reference: &Reference) -> SessionId {
-    reference.session.genesis().session_id
+    reference.session.header().session_id
 }
 
 fn send(hub: &Hub, id: SessionId, sent: &Sent) -> impl Future<Output = Result<Submitted, HubError>> + Send + use<> {

@@ -11,7 +11,7 @@ use crate::domain::{
     ids::{CommandId, Timestamp},
     record::CommandRecord,
     rejection::Rejection,
-    session::{Genesis, ReplayError, Rules, Session},
+    session::{ReplayError, Rules, Session, SessionHeader},
 };
 
 /// Time at which sessions under test begin. Each command arrives one second after the preceding one.
@@ -58,9 +58,9 @@ impl Attempt {
 impl Bench {
     /// Creates a session before its first command.
     #[must_use]
-    pub fn new(genesis: Genesis, rules: Rules) -> Self {
+    pub fn new(header: SessionHeader, rules: Rules) -> Self {
         Self {
-            session: Session::new(genesis, rules),
+            session: Session::new(header, rules),
             log: Vec::new(),
             accepted: Vec::new(),
             commands: 0,
@@ -72,9 +72,9 @@ impl Bench {
     ///
     /// # Errors
     /// Fails if the log does not replay.
-    pub fn resume(genesis: Genesis, rules: Rules, log: &[Arc<CommandRecord>]) -> Result<Self, ReplayError> {
+    pub fn resume(header: SessionHeader, rules: Rules, log: &[Arc<CommandRecord>]) -> Result<Self, ReplayError> {
         Ok(Self {
-            session: Session::replay(genesis, rules, None, log.iter().cloned())?,
+            session: Session::replay(header, rules, None, log.iter().cloned())?,
             log: log.to_vec(),
             accepted: Vec::new(),
             commands: 1 << 24,
@@ -190,8 +190,8 @@ impl Bench {
     /// # Errors
     /// Fails if the log does not replay, which is a defect that tests look for.
     pub fn replayed(&self) -> Result<Session, ReplayError> {
-        let (genesis, rules) = (self.session.genesis().clone(), self.session.rules().clone());
-        Session::replay(genesis, rules, None, self.log.iter().cloned())
+        let (header, rules) = (self.session.header().clone(), self.session.rules().clone());
+        Session::replay(header, rules, None, self.log.iter().cloned())
     }
 
     /// Replaces the session by its replayed log, as after a crash.

@@ -85,7 +85,7 @@ fn choose<T>(items: &[T], pick: Index) -> Option<&T> {
 
 /// Resolves each edit on the result of the preceding ones.
 fn batch(session: &Session, command_id: CommandId, edits: &[Edit], keep_refused: bool) -> Command {
-    let mut draft = Bench::new(session.genesis().clone(), session.rules().clone());
+    let mut draft = Bench::new(session.header().clone(), session.rules().clone());
     let Document { graph, extras, .. } = session.document().clone();
     let extras = Some(extras);
     draft

@@ -14,7 +14,7 @@ use crate::domain::{
     command::{Command, CreateNode},
     ids::{Epoch, SessionId, TemplateId},
     limits::Limits,
-    session::{Genesis, Project, Rules},
+    session::{Project, Rules, SessionHeader},
     value::{Number, Value},
 };
 
@@ -125,8 +125,8 @@ fn template_id() -> TemplateId {
 
 /// Returns the header of a session without a project.
 #[must_use]
-pub const fn genesis() -> Genesis {
-    Genesis {
+pub const fn header() -> SessionHeader {
+    SessionHeader {
         session_id: SessionId::new(Uuid::from_u128(0x5e55_0000_0000_4000_8000_0000_0000_0001)),
         epoch: Epoch::new(0xe0c),
         created_at: BEGINNING,
@@ -136,14 +136,14 @@ pub const fn genesis() -> Genesis {
 
 /// Returns the header of a session for a project with the sample template.
 #[must_use]
-pub fn project_genesis() -> Genesis {
-    Genesis {
+pub fn project_header() -> SessionHeader {
+    SessionHeader {
         project: Some(Project {
             project_id: "demo".parse().expect("the sample has a good id"),
             project_name: "Demo".into(),
             template_id: Some(template_id()),
         }),
-        ..genesis()
+        ..header()
     }
 }
 
@@ -215,9 +215,9 @@ impl Setting {
     #[must_use]
     pub fn bench(self) -> Bench {
         match self {
-            Self::Free | Self::TightFree => Bench::new(genesis(), self.rules()),
+            Self::Free | Self::TightFree => Bench::new(header(), self.rules()),
             Self::Project | Self::TightProject => {
-                let mut bench = Bench::new(project_genesis(), self.rules());
+                let mut bench = Bench::new(project_header(), self.rules());
                 bench.submit(&begin_project()).expect("a project begins");
                 bench
             }

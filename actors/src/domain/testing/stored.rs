@@ -12,7 +12,7 @@ use crate::domain::{
     event::{Event, PropertyRef},
     ids::{ClientId, CommandId, Epoch, NodeId, ProjectId, Seq, SessionId, TemplateId, Timestamp},
     record::{CommandRecord, Outcome, Target},
-    session::{Genesis, Project},
+    session::{Project, SessionHeader},
     state_hash::StateHash,
 };
 
@@ -189,7 +189,7 @@ pub fn log(records: usize) -> impl Strategy<Value = Vec<Arc<CommandRecord>>> {
 }
 
 /// Generates the header of a session.
-pub fn genesis() -> impl Strategy<Value = Genesis> {
+pub fn header() -> impl Strategy<Value = SessionHeader> {
     let project =
         (project_id(), name(), option::of(template_id())).prop_map(|(project_id, project_name, template_id)| Project {
             project_id,
@@ -197,7 +197,7 @@ pub fn genesis() -> impl Strategy<Value = Genesis> {
             template_id,
         });
     (session_id(), epoch(), timestamp(), option::of(project)).prop_map(|(session_id, epoch, created_at, project)| {
-        Genesis {
+        SessionHeader {
             session_id,
             epoch,
             created_at,

@@ -11,7 +11,7 @@ use crate::domain::{
     ids::{CommandId, Epoch, NodeId, SessionId, Timestamp},
     limits::Limits,
     record::CommandRecord,
-    session::{Genesis, Project, Rules, Session},
+    session::{Project, Rules, Session, SessionHeader},
     value::Value,
 };
 
@@ -19,13 +19,13 @@ pub(super) fn session_id(number: u64) -> SessionId {
     SessionId::new(Uuid::from_u64_pair(0x5e55_1011, number))
 }
 
-pub(super) fn genesis(number: u64, with_project: bool) -> Genesis {
+pub(super) fn header(number: u64, with_project: bool) -> SessionHeader {
     let project = with_project.then(|| Project {
         project_id: format!("project-{number}").parse().expect("a slug"),
         project_name: format!("Projekt № {number} “ünï”").into(),
         template_id: number.is_multiple_of(2).then(|| "restomod.v2".parse().expect("a name")),
     });
-    Genesis {
+    SessionHeader {
         session_id: session_id(number),
         epoch: Epoch::new(u32::try_from(number).expect("few sessions")),
         created_at: Timestamp(1_700_000_000_000 + 7 * i64::try_from(number).expect("few sessions")),
@@ -58,7 +58,7 @@ impl Writer {
             limits: Arc::new(Limits::default()),
         };
         Self {
-            session: Session::new(genesis(seed.into(), false), rules),
+            session: Session::new(header(seed.into(), false), rules),
             seed,
             number: 0,
         }

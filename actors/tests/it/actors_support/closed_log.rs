@@ -7,7 +7,7 @@ use talus_actors::{
     domain::{
         ids::{CommandId, Seq, SessionId},
         record::CommandRecord,
-        session::{Genesis, Snapshot},
+        session::{SessionHeader, Snapshot},
     },
     log::{Answer, Append, EventLog, LogError, PageMax, Stored, StoredHead, Told},
 };
@@ -17,7 +17,7 @@ use tokio::{sync::mpsc, time::Instant};
 #[derive(Default)]
 pub struct ClosedLog {
     /// Listed session.
-    pub session: Option<Genesis>,
+    pub session: Option<SessionHeader>,
     /// Receives the time of each call of `open`.
     pub opened: Option<mpsc::UnboundedSender<Instant>>,
 }
@@ -29,7 +29,7 @@ impl ClosedLog {
 }
 
 impl EventLog for ClosedLog {
-    fn create(&self, _: Genesis) -> Answer<()> {
+    fn create(&self, _: SessionHeader) -> Answer<()> {
         ready(Err(Self::error())).boxed()
     }
 

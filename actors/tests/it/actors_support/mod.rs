@@ -138,11 +138,11 @@ impl World {
     }
 
     pub async fn create(&self, new: NewSession) -> Session {
-        let (genesis, _) = self.hub.create(new).await.expect("created");
+        let (header, _) = self.hub.create(new).await.expect("created");
         Session {
             hub: self.hub.clone(),
-            id: genesis.session_id,
-            epoch: genesis.epoch,
+            id: header.session_id,
+            epoch: header.epoch,
         }
     }
 

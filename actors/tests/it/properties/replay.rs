@@ -27,7 +27,7 @@ fn run(setting: Setting, plan: &[Choice]) -> Bench {
 
 fn replay(bench: &Bench, log: impl IntoIterator<Item = Arc<CommandRecord>>) -> Result<Session, ReplayError> {
     let session = bench.session();
-    Session::replay(session.genesis().clone(), session.rules().clone(), None, log)
+    Session::replay(session.header().clone(), session.rules().clone(), None, log)
 }
 
 /// Damage to a log, as by a faulty disk, copy or migration.
@@ -138,7 +138,7 @@ proptest! {
         let session = bench.session();
         let from = from.index(covered + 1);
         let log = bench.log()[from..].iter().cloned();
-        let replayed = Session::replay(session.genesis().clone(), session.rules().clone(), Some(snapshot), log)?;
+        let replayed = Session::replay(session.header().clone(), session.rules().clone(), Some(snapshot), log)?;
         prop_assert_eq!(replayed.snapshot(), session.snapshot());
         if from == 0 {
             prop_assert!(&replayed == session);
@@ -186,7 +186,7 @@ proptest! {
         let before = run(setting, &plan);
         let mut rules = setting.rules();
         rules.limits = Arc::new(Limits { undo_depth_max, undo_bytes_max, ..Limits::clone(&rules.limits) });
-        let mut bench = Bench::resume(before.session().genesis().clone(), rules, before.log())?;
+        let mut bench = Bench::resume(before.session().header().clone(), rules, before.log())?;
         prop_assert_eq!(bench.session().document(), before.session().document());
         prop_assert_eq!(bench.session().seq(), before.session().seq());
         invariants::check_history(bench.session())?;

@@ -260,7 +260,7 @@ proptest! {
     #[test]
     fn proposal_equals_decision(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
-        let mut other = Session::new(bench.session().genesis().clone(), bench.session().rules().clone());
+        let mut other = Session::new(bench.session().header().clone(), bench.session().rules().clone());
         for recorded in bench.log() {
             other.apply(recorded).expect("it follows");
         }

@@ -116,7 +116,7 @@ proptest! {
         let session = bench.session();
         for snapshot in [None, Some(snapshot)] {
             let log = bench.log().iter().cloned();
-            let replayed = Session::replay(session.genesis().clone(), session.rules().clone(), snapshot, log)?;
+            let replayed = Session::replay(session.header().clone(), session.rules().clone(), snapshot, log)?;
             prop_assert_eq!(replayed.document().graph.state_hash(), hash(&bench));
         }
     }

@@ -249,8 +249,8 @@ proptest! {
         }
         prop_assert!(&bench.replayed()? == bench.session());
         let session = bench.session();
-        let (genesis, rules) = (session.genesis().clone(), session.rules().clone());
-        let replayed = Session::replay(genesis, rules, Some(snapshot), bench.log().iter().cloned())?;
+        let (header, rules) = (session.header().clone(), session.rules().clone());
+        let replayed = Session::replay(header, rules, Some(snapshot), bench.log().iter().cloned())?;
         prop_assert!(&replayed == session, "{:#?}\nis not\n{:#?}", replayed, session);
     }
 
@@ -266,13 +266,13 @@ proptest! {
             let mut rules = setting.rules();
             let limits = std::sync::Arc::make_mut(&mut rules.limits);
             (limits.undo_depth_max, limits.undo_bytes_max) = (undo_depth_max, undo_bytes_max);
-            bench = Bench::resume(bench.session().genesis().clone(), rules, bench.log())?;
+            bench = Bench::resume(bench.session().header().clone(), rules, bench.log())?;
             for turn in later {
                 bench.take_turn(turn);
                 invariants::check_history(bench.session())?;
             }
         }
-        let resumed = Bench::resume(bench.session().genesis().clone(), setting.rules(), bench.log())?;
+        let resumed = Bench::resume(bench.session().header().clone(), setting.rules(), bench.log())?;
         prop_assert_eq!(resumed.session().document(), bench.session().document());
     }
 

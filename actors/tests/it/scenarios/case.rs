@@ -191,11 +191,11 @@ fn check_common_invariants(bench: &Bench, at: &Location<'_>) {
 
 /// Returns a session after the commands, all of which have to be accepted.
 pub fn bench(rules: &Rules, commands: &[Command]) -> Bench {
-    let genesis = match rules.blueprint {
-        Some(_) => sample::project_genesis(),
-        None => sample::genesis(),
+    let header = match rules.blueprint {
+        Some(_) => sample::project_header(),
+        None => sample::header(),
     };
-    let mut bench = Bench::new(genesis, rules.clone());
+    let mut bench = Bench::new(header, rules.clone());
     for command in commands {
         if let Err(rejection) = bench.submit(command) {
             unreachable!("{command:?} is given and refused: {rejection}");

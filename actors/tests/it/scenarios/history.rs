@@ -216,7 +216,7 @@ fn log_replays_under_lower_undo_depth() {
                 undo_depth_max,
                 ..Limits::default()
             });
-            let mut bench = Bench::resume(before.session().genesis().clone(), rules, log).expect("it is a sound log");
+            let mut bench = Bench::resume(before.session().header().clone(), rules, log).expect("it is a sound log");
             assert_eq!(
                 bench.session().seq(),
                 log.last().map_or_else(Default::default, |last| last.seq())

@@ -69,8 +69,8 @@ fn check_detects_false_outcome() {
         let bench = free_session(&[root("a")]);
         let mut recorded = CommandRecord::clone(&bench.log()[0]);
         change(&mut recorded);
-        let (genesis, rules) = (bench.session().genesis().clone(), bench.session().rules().clone());
-        let session = Session::replay(genesis, rules, None, [Arc::new(recorded)]).expect("it fits");
+        let (header, rules) = (bench.session().header().clone(), bench.session().rules().clone());
+        let session = Session::replay(header, rules, None, [Arc::new(recorded)]).expect("it fits");
         invariants::check(&session).map_err(|broken| broken.invariant)
     };
     assert_eq!(check_outcome(|_| {}), Ok(()));

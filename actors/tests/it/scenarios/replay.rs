@@ -31,8 +31,8 @@ fn log() -> Vec<CommandRecord> {
 
 fn replay(log: Vec<CommandRecord>) -> Result<Session, ReplayError> {
     let bench = Setting::Free.bench();
-    let (genesis, rules) = (bench.session().genesis().clone(), bench.session().rules().clone());
-    Session::replay(genesis, rules, None, log.into_iter().map(Arc::new))
+    let (header, rules) = (bench.session().header().clone(), bench.session().rules().clone());
+    Session::replay(header, rules, None, log.into_iter().map(Arc::new))
 }
 
 fn replay_error(log: Vec<CommandRecord>) -> ReplayError {

@@ -73,7 +73,7 @@ impl Scenario {
             limits: Arc::new(limits),
             ..Setting::Free.rules()
         };
-        let bench = Bench::new(talus_actors::domain::testing::sample::genesis(), rules);
+        let bench = Bench::new(talus_actors::domain::testing::sample::header(), rules);
         let mut scenario = Self { bench };
         for (user, command) in turns {
             scenario.turn(user, &command);
@@ -191,8 +191,8 @@ fn undo_mine_survives_restart() {
     let text = serde_json::to_string(&scenario.bench.session().snapshot()).expect("JSON");
     let snapshot: Snapshot = serde_json::from_str(&text).expect("it is read");
     let session = scenario.bench.session();
-    let (genesis, rules) = (session.genesis().clone(), session.rules().clone());
-    let restored = Session::replay(genesis, rules, Some(snapshot), []).expect("it replays");
+    let (header, rules) = (session.header().clone(), session.rules().clone());
+    let restored = Session::replay(header, rules, Some(snapshot), []).expect("it replays");
     let next = restored
         .history()
         .next_undo_of(&Alice.origin().author().expect("she has a name"));
@@ -830,8 +830,8 @@ fn log_replays_under_higher_undo_depth() {
     scenario.code(Carol, &undo_last(), "NOTHING_TO_UNDO");
     scenario.turn(Carol, &redo_last());
     scenario.turn(Bob, &undo_mine());
-    let genesis = scenario.bench.session().genesis().clone();
-    Bench::resume(genesis, Setting::Free.rules(), scenario.bench.log()).expect("it is a sound log");
+    let header = scenario.bench.session().header().clone();
+    Bench::resume(header, Setting::Free.rules(), scenario.bench.log()).expect("it is a sound log");
 }
 
 /// P9: the undone steps of all users are bounded in number and weight, and the oldest is evicted first.

@@ -90,7 +90,7 @@ async fn session_view_is_immutable() {
     let after = session.snapshot().await.expect("read");
     assert_eq!((after.seq, after.document.graph.len()), (Seq(8), 0));
     assert!(!after.undo_available && after.redo_available);
-    assert_eq!(after.genesis.session_id, session.id);
+    assert_eq!(after.header.session_id, session.id);
     assert!(after.last_activity >= before.last_activity);
 }
 
