@@ -41,7 +41,7 @@ use talus_actors::{
         record::CommandRecord,
         session::{SessionHeader, Snapshot},
     },
-    log::{Answer, Append, AppendError, EventLog, LogError, PageMax, Stored, StoredHead, Told},
+    log::{Append, AppendError, EventLog, HistoryRecord, LogError, LogFuture, PageMax, Stored, StoredHead},
 };
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -205,7 +205,7 @@ impl SqliteLog {
     fn request<T: Send + 'static>(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<T, LogError>>) -> Request,
-    ) -> Answer<T> {
+    ) -> LogFuture<T> {
         let (reply, answer) = oneshot::channel();
         if self.0.requests.try_send(request(reply)).is_err() {
             let busy = LogError::Io("too much waits for the log already".to_owned());
@@ -216,13 +216,13 @@ impl SqliteLog {
 }
 
 /// The answer of a thread of the log's.
-fn answered<T: Send + 'static>(answer: oneshot::Receiver<Result<T, LogError>>) -> Answer<T> {
+fn answered<T: Send + 'static>(answer: oneshot::Receiver<Result<T, LogError>>) -> LogFuture<T> {
     let gone = || LogError::Io("the log is closed".to_owned());
     async move { answer.await.unwrap_or_else(|_| Err(gone())) }.boxed()
 }
 
 impl EventLog for SqliteLog {
-    fn create(&self, header: SessionHeader) -> Answer<()> {
+    fn create(&self, header: SessionHeader) -> LogFuture<()> {
         self.request(|reply| Request::Create(header, reply))
     }
 
@@ -243,31 +243,31 @@ impl EventLog for SqliteLog {
         }
     }
 
-    fn open(&self, session_id: SessionId, window_events: usize) -> Answer<Option<Stored>> {
+    fn open(&self, session_id: SessionId, window_events: usize) -> LogFuture<Option<Stored>> {
         self.0
             .readers
             .ask(Lane::Sessions, move |reader| reader.open(session_id, window_events))
     }
 
-    fn open_at(&self, session_id: SessionId, at: Seq) -> Answer<Option<Stored>> {
+    fn open_at(&self, session_id: SessionId, at: Seq) -> LogFuture<Option<Stored>> {
         self.0
             .readers
             .ask(Lane::Clients, move |reader| reader.open_at(session_id, at))
     }
 
-    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> Answer<Option<Vec<Arc<CommandRecord>>>> {
+    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> LogFuture<Option<Vec<Arc<CommandRecord>>>> {
         self.0
             .readers
             .ask(Lane::Clients, move |reader| reader.read(session_id, after, max))
     }
 
-    fn read_back(&self, session_id: SessionId, before: Seq, max: PageMax) -> Answer<Option<Vec<Told>>> {
+    fn read_back(&self, session_id: SessionId, before: Seq, max: PageMax) -> LogFuture<Option<Vec<HistoryRecord>>> {
         self.0
             .readers
             .ask(Lane::Clients, move |reader| reader.read_back(session_id, before, max))
     }
 
-    fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<CommandRecord>>> {
+    fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> LogFuture<Vec<Arc<CommandRecord>>> {
         self.0
             .readers
             .ask(Lane::Sessions, move |reader| reader.find(session_id, &commands))
@@ -278,7 +278,7 @@ impl EventLog for SqliteLog {
         session_id: SessionId,
         after: Option<CommandId>,
         ids_max: usize,
-    ) -> Answer<Option<Vec<CommandId>>> {
+    ) -> LogFuture<Option<Vec<CommandId>>> {
         self.0.readers.ask(Lane::Sessions, move |reader| {
             reader.command_ids(session_id, after, ids_max)
         })
@@ -306,11 +306,11 @@ impl EventLog for SqliteLog {
         });
     }
 
-    fn list(&self) -> Answer<Vec<StoredHead>> {
+    fn list(&self) -> LogFuture<Vec<StoredHead>> {
         self.0.readers.ask(Lane::Sessions, reader::Reader::list)
     }
 
-    fn delete(&self, session_id: SessionId) -> Answer<()> {
+    fn delete(&self, session_id: SessionId) -> LogFuture<()> {
         self.request(|reply| Request::Delete(session_id, reply))
     }
 

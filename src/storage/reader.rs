@@ -23,7 +23,7 @@ use talus_actors::{
         record::CommandRecord,
         session::{SessionHeader, Snapshot},
     },
-    log::{Answer, LogError, PageMax, Stored, StoredHead, Told},
+    log::{HistoryRecord, LogError, LogFuture, PageMax, Stored, StoredHead},
 };
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -88,7 +88,7 @@ impl Readers {
         &self,
         lane: Lane,
         read: impl FnOnce(&Reader) -> Result<T, ReadError> + Send + 'static,
-    ) -> Answer<T> {
+    ) -> LogFuture<T> {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |reader| {
             let _ = reply.send(read(reader).map_err(LogError::from));
@@ -299,7 +299,7 @@ impl Reader {
             if bytes > max.bytes && !records.is_empty() {
                 return Ok(Some(records));
             }
-            let Told { recorded, .. } = session.told(row)?;
+            let HistoryRecord { recorded, .. } = session.told(row)?;
             dense.next(&recorded)?;
             events += recorded.len_on_wire();
             if events > max.items && !records.is_empty() {
@@ -318,7 +318,7 @@ impl Reader {
         session_id: SessionId,
         before: Seq,
         max: PageMax,
-    ) -> Result<Option<Vec<Told>>, ReadError> {
+    ) -> Result<Option<Vec<HistoryRecord>>, ReadError> {
         let Some(session) = self.session(session_id)? else {
             return Ok(None);
         };
@@ -332,7 +332,7 @@ impl Reader {
         let mut statement = self.connection.prepare_cached(&query)?;
         let limit = i64::try_from(max.items).unwrap_or(i64::MAX);
         let mut rows = statement.query(params![session.sid, sql(before), limit])?;
-        let mut told: Vec<Told> = Vec::new();
+        let mut told: Vec<HistoryRecord> = Vec::new();
         let (mut begins, mut bytes): (Option<Seq>, usize) = (None, 0);
         while let Some(row) = rows.next()? {
             bytes += payload_bytes(row)?;
@@ -374,7 +374,7 @@ impl Reader {
         for &command in commands {
             let mut rows = statement.query(params![session.sid, command.uuid().as_bytes()])?;
             if let Some(row) = rows.next()? {
-                let Told { recorded, .. } = session.told(row)?;
+                let HistoryRecord { recorded, .. } = session.told(row)?;
                 if recorded.command_id != command {
                     let text = format!(
                         "the index of command ids names the row at {} for {command}",
@@ -456,7 +456,7 @@ impl Reader {
             let before = records.len();
             let mut rows = statement.query(params![session.sid, sql(after), sql(to), PAGE_ROWS])?;
             while let Some(row) = rows.next()? {
-                let Told { recorded, .. } = session.told(row)?;
+                let HistoryRecord { recorded, .. } = session.told(row)?;
                 dense.next(&recorded)?;
                 after = recorded.seq();
                 records.push(recorded);
@@ -472,7 +472,7 @@ impl Reader {
 
 impl Session {
     /// A command, which has to be what was written, and where its row says.
-    fn told(&self, row: &Row<'_>) -> Result<Told, ReadError> {
+    fn told(&self, row: &Row<'_>) -> Result<HistoryRecord, ReadError> {
         let (version, payload) = (row.get(0)?, row.get_ref(1)?.as_str().map_err(unreadable)?);
         let (first_seq, seq) = (unsigned(row.get(2)?), unsigned(row.get(3)?));
         let (undone, command_id) = (row.get(4)?, command_id(row, 5)?);
@@ -488,7 +488,7 @@ impl Session {
         }
         let recorded = codec::decode_record(version, payload)?;
         if (recorded.first_seq, recorded.seq(), recorded.command_id) == (first_seq, seq, command_id) {
-            return Ok(Told { recorded, undone });
+            return Ok(HistoryRecord { recorded, undone });
         }
         Err(self.corrupt(format_args!(
             "the payload of the row at {seq} says that it is at {}",

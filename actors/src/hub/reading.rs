@@ -10,7 +10,7 @@ use crate::{
         record::CommandRecord,
         session::document_at,
     },
-    log::{LogError, PageMax, Told},
+    log::{HistoryRecord, LogError, PageMax},
     session_actor::{ReadRequest, SessionMessage, Snapshot},
     session_supervisor::SupervisorMessage,
 };
@@ -117,7 +117,7 @@ impl Hub {
         session_id: SessionId,
         before: Option<Seq>,
         max: impl Into<PageMax>,
-    ) -> Result<Page<Told>, HubError> {
+    ) -> Result<Page<HistoryRecord>, HubError> {
         let before = before.unwrap_or(Seq(u64::MAX));
         let entries = self.0.log.read_back(session_id, before, max.into()).await;
         let entries = self.quarantine_if_corrupt(session_id, entries)?;

@@ -11,7 +11,7 @@ use std::{
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
-use super::{Answer, Append, AppendError, EventLog, LogError, PageMax, Stored, StoredHead, Told};
+use super::{Append, AppendError, EventLog, HistoryRecord, LogError, LogFuture, PageMax, Stored, StoredHead};
 use crate::domain::{
     command::CommandType,
     ids::{CommandId, Seq, SessionId},
@@ -68,7 +68,7 @@ impl MemoryLog {
     fn ask<T: Send + 'static>(
         &self,
         request: impl FnOnce(&mut Logs) -> Result<T, LogError> + Send + 'static,
-    ) -> Answer<T> {
+    ) -> LogFuture<T> {
         let (reply, answer) = oneshot::channel();
         let request = Box::new(move |logs: &mut Logs| {
             let _ = reply.send(request(logs));
@@ -145,9 +145,9 @@ impl Log {
             .collect()
     }
 
-    fn before(&self, before: Seq, max: PageMax) -> Vec<Told> {
+    fn before(&self, before: Seq, max: PageMax) -> Vec<HistoryRecord> {
         let end = self.records.partition_point(|record| record.seq() < before);
-        let told = |recorded: &Arc<CommandRecord>| Told {
+        let told = |recorded: &Arc<CommandRecord>| HistoryRecord {
             recorded: Arc::clone(recorded),
             undone: self.undone.contains(&recorded.command_id),
         };
@@ -179,7 +179,7 @@ fn page_filter(max: PageMax, items_of: impl Fn(&CommandRecord) -> usize) -> impl
 }
 
 impl EventLog for MemoryLog {
-    fn create(&self, header: SessionHeader) -> Answer<()> {
+    fn create(&self, header: SessionHeader) -> LogFuture<()> {
         self.ask(move |logs| {
             let session_id = header.session_id;
             if logs.sessions.contains_key(&session_id) {
@@ -214,26 +214,26 @@ impl EventLog for MemoryLog {
         }));
     }
 
-    fn open(&self, session_id: SessionId, window_events: usize) -> Answer<Option<Stored>> {
+    fn open(&self, session_id: SessionId, window_events: usize) -> LogFuture<Option<Stored>> {
         self.ask(move |logs| Ok(logs.sessions.get(&session_id).map(|log| log.open(window_events))))
     }
 
-    fn open_at(&self, session_id: SessionId, at: Seq) -> Answer<Option<Stored>> {
+    fn open_at(&self, session_id: SessionId, at: Seq) -> LogFuture<Option<Stored>> {
         self.ask(move |logs| Ok(logs.sessions.get(&session_id).map(|log| log.open_at(at))))
     }
 
-    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> Answer<Option<Vec<Arc<CommandRecord>>>> {
+    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> LogFuture<Option<Vec<Arc<CommandRecord>>>> {
         self.ask(move |logs| Ok(logs.sessions.get(&session_id).map(|log| log.after(after, max))))
     }
 
-    fn read_back(&self, session_id: SessionId, before: Seq, max: PageMax) -> Answer<Option<Vec<Told>>> {
+    fn read_back(&self, session_id: SessionId, before: Seq, max: PageMax) -> LogFuture<Option<Vec<HistoryRecord>>> {
         self.ask(move |logs| {
             let log = logs.sessions.get(&session_id);
             Ok(log.map(|log| log.before(before, max)))
         })
     }
 
-    fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<CommandRecord>>> {
+    fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> LogFuture<Vec<Arc<CommandRecord>>> {
         self.ask(move |logs| {
             let log = logs.sessions.get(&session_id);
             Ok(log.map(|log| log.find(&commands)).unwrap_or_default())
@@ -245,7 +245,7 @@ impl EventLog for MemoryLog {
         session_id: SessionId,
         after: Option<CommandId>,
         ids_max: usize,
-    ) -> Answer<Option<Vec<CommandId>>> {
+    ) -> LogFuture<Option<Vec<CommandId>>> {
         self.ask(move |logs| {
             let log = logs.sessions.get(&session_id);
             Ok(log.map(|log| log.command_ids(after, ids_max)))
@@ -264,7 +264,7 @@ impl EventLog for MemoryLog {
         }));
     }
 
-    fn list(&self) -> Answer<Vec<StoredHead>> {
+    fn list(&self) -> LogFuture<Vec<StoredHead>> {
         self.ask(|logs| {
             let head = |id| {
                 let log = logs.sessions.get(id)?;
@@ -280,7 +280,7 @@ impl EventLog for MemoryLog {
         })
     }
 
-    fn delete(&self, session_id: SessionId) -> Answer<()> {
+    fn delete(&self, session_id: SessionId) -> LogFuture<()> {
         self.ask(move |logs| {
             logs.sessions.remove(&session_id);
             logs.order.retain(|&id| id != session_id);

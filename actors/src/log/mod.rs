@@ -120,7 +120,7 @@ pub struct Stored {
 
 /// Command in the history of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct HistoryRecord {
     /// Record of the command.
     pub recorded: Arc<CommandRecord>,
     /// True if the command is undone and was not redone since.
@@ -174,34 +174,34 @@ impl From<usize> for PageMax {
 }
 
 /// Future of a log's answer.
-pub type Answer<T> = BoxFuture<'static, Result<T, LogError>>;
+pub type LogFuture<T> = BoxFuture<'static, Result<T, LogError>>;
 
 /// Storage of session logs. `None` in an answer means that the session has no log.
 pub trait EventLog: Send + Sync + 'static {
     /// Creates a session's log.
-    fn create(&self, header: SessionHeader) -> Answer<()>;
+    fn create(&self, header: SessionHeader) -> LogFuture<()>;
 
     /// Appends a group. Returns at once; `append.done` is called once the group is durable or has failed.
     fn append(&self, append: Append);
 
     /// Reads the content for a replay: the latest snapshot, all records after it, and at least the latest records that
     /// hold `window_events` events.
-    fn open(&self, session_id: SessionId, window_events: usize) -> Answer<Option<Stored>>;
+    fn open(&self, session_id: SessionId, window_events: usize) -> LogFuture<Option<Stored>>;
 
     /// Reads the content for a replay up to `at`: the latest snapshot not after `at`, and the records from there up to
     /// the record that holds `at`.
-    fn open_at(&self, session_id: SessionId, at: Seq) -> Answer<Option<Stored>>;
+    fn open_at(&self, session_id: SessionId, at: Seq) -> LogFuture<Option<Stored>>;
 
     /// Reads the records that hold the events after `after`, oldest first, up to `max`, which counts events. Returns at
     /// least one record, unless none follows.
-    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> Answer<Option<Vec<Arc<CommandRecord>>>>;
+    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> LogFuture<Option<Vec<Arc<CommandRecord>>>>;
 
     /// Reads records that end before `before`, newest first, up to `max`, which counts records. Returns at least one
     /// record if there are any, unless `max.items` is 0.
-    fn read_back(&self, session_id: SessionId, before: Seq, max: PageMax) -> Answer<Option<Vec<Told>>>;
+    fn read_back(&self, session_id: SessionId, before: Seq, max: PageMax) -> LogFuture<Option<Vec<HistoryRecord>>>;
 
     /// Returns the records of those commands that the log has, in any order (P4).
-    fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<CommandRecord>>>;
+    fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> LogFuture<Vec<Arc<CommandRecord>>>;
 
     /// Reads the ids of a session's commands after `after` in ascending order, up to `ids_max`. Paging with the last id
     /// returns every id that was in the log at the first call. Ids that are appended in the meantime may be included.
@@ -210,17 +210,17 @@ pub trait EventLog: Send + Sync + 'static {
         session_id: SessionId,
         after: Option<CommandId>,
         ids_max: usize,
-    ) -> Answer<Option<Vec<CommandId>>>;
+    ) -> LogFuture<Option<Vec<CommandId>>>;
 
     /// Stores a snapshot for later replays. A log may keep only the latest snapshots or none: a snapshot saves time and
     /// contains nothing beyond the records. The log reports a failure itself.
     fn keep_snapshot(&self, session_id: SessionId, snapshot: Snapshot);
 
     /// Returns all sessions in order of creation.
-    fn list(&self) -> Answer<Vec<StoredHead>>;
+    fn list(&self) -> LogFuture<Vec<StoredHead>>;
 
     /// Deletes a session's log. Deleting a log that does not exist is not an error.
-    fn delete(&self, session_id: SessionId) -> Answer<()>;
+    fn delete(&self, session_id: SessionId) -> LogFuture<()>;
 
     /// Returns the reason why the log refuses appends, for example a full disk; `None` if the log accepts appends.
     /// Asked before a command is admitted.

@@ -19,7 +19,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 
-use super::{Answer, Append, AppendError, Done, EventLog, LogError, PageMax, Stored, StoredHead, Told};
+use super::{Append, AppendError, Done, EventLog, HistoryRecord, LogError, LogFuture, PageMax, Stored, StoredHead};
 use crate::domain::{
     ids::{CommandId, Seq, SessionId},
     record::CommandRecord,
@@ -242,7 +242,7 @@ fn take_failure(left: &AtomicUsize) -> bool {
 }
 
 impl EventLog for PlannedLog {
-    fn create(&self, header: SessionHeader) -> Answer<()> {
+    fn create(&self, header: SessionHeader) -> LogFuture<()> {
         let (inner, mut held) = (Arc::clone(&self.inner), self.creates_held.clone());
         async move {
             // A dropped plan holds no call.
@@ -264,7 +264,7 @@ impl EventLog for PlannedLog {
         }
     }
 
-    fn open(&self, session_id: SessionId, window_events: usize) -> Answer<Option<Stored>> {
+    fn open(&self, session_id: SessionId, window_events: usize) -> LogFuture<Option<Stored>> {
         let fails = take_failure(&self.orders.open_failures);
         match self.orders.open_error.load_full() {
             Some(error) if fails => std::future::ready(Err((*error).clone())).boxed(),
@@ -272,19 +272,19 @@ impl EventLog for PlannedLog {
         }
     }
 
-    fn open_at(&self, session_id: SessionId, at: Seq) -> Answer<Option<Stored>> {
+    fn open_at(&self, session_id: SessionId, at: Seq) -> LogFuture<Option<Stored>> {
         self.inner.open_at(session_id, at)
     }
 
-    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> Answer<Option<Vec<Arc<CommandRecord>>>> {
+    fn read(&self, session_id: SessionId, after: Seq, max: PageMax) -> LogFuture<Option<Vec<Arc<CommandRecord>>>> {
         self.inner.read(session_id, after, max)
     }
 
-    fn read_back(&self, session_id: SessionId, before: Seq, max: PageMax) -> Answer<Option<Vec<Told>>> {
+    fn read_back(&self, session_id: SessionId, before: Seq, max: PageMax) -> LogFuture<Option<Vec<HistoryRecord>>> {
         self.inner.read_back(session_id, before, max)
     }
 
-    fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> Answer<Vec<Arc<CommandRecord>>> {
+    fn find(&self, session_id: SessionId, commands: Vec<CommandId>) -> LogFuture<Vec<Arc<CommandRecord>>> {
         self.orders.lookups.fetch_add(commands.len(), Ordering::Relaxed);
         self.inner.find(session_id, commands)
     }
@@ -294,7 +294,7 @@ impl EventLog for PlannedLog {
         session_id: SessionId,
         after: Option<CommandId>,
         ids_max: usize,
-    ) -> Answer<Option<Vec<CommandId>>> {
+    ) -> LogFuture<Option<Vec<CommandId>>> {
         self.orders.id_pages.fetch_add(1, Ordering::Relaxed);
         if take_failure(&self.orders.id_failures) {
             let error = LogError::Io("failed by the plan".to_owned());
@@ -313,11 +313,11 @@ impl EventLog for PlannedLog {
         self.inner.keep_snapshot(session_id, snapshot);
     }
 
-    fn list(&self) -> Answer<Vec<StoredHead>> {
+    fn list(&self) -> LogFuture<Vec<StoredHead>> {
         self.inner.list()
     }
 
-    fn delete(&self, session_id: SessionId) -> Answer<()> {
+    fn delete(&self, session_id: SessionId) -> LogFuture<()> {
         self.inner.delete(session_id)
     }
 }

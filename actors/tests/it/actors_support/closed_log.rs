@@ -9,7 +9,7 @@ use talus_actors::{
         record::CommandRecord,
         session::{SessionHeader, Snapshot},
     },
-    log::{Answer, Append, EventLog, LogError, PageMax, Stored, StoredHead, Told},
+    log::{Append, EventLog, HistoryRecord, LogError, LogFuture, PageMax, Stored, StoredHead},
 };
 use tokio::{sync::mpsc, time::Instant};
 
@@ -29,7 +29,7 @@ impl ClosedLog {
 }
 
 impl EventLog for ClosedLog {
-    fn create(&self, _: SessionHeader) -> Answer<()> {
+    fn create(&self, _: SessionHeader) -> LogFuture<()> {
         ready(Err(Self::error())).boxed()
     }
 
@@ -37,40 +37,40 @@ impl EventLog for ClosedLog {
         drop(append);
     }
 
-    fn open(&self, _: SessionId, _: usize) -> Answer<Option<Stored>> {
+    fn open(&self, _: SessionId, _: usize) -> LogFuture<Option<Stored>> {
         if let Some(opened) = &self.opened {
             opened.send(Instant::now()).expect("listened to");
         }
         ready(Err(Self::error())).boxed()
     }
 
-    fn open_at(&self, _: SessionId, _: Seq) -> Answer<Option<Stored>> {
+    fn open_at(&self, _: SessionId, _: Seq) -> LogFuture<Option<Stored>> {
         ready(Err(Self::error())).boxed()
     }
 
-    fn read(&self, _: SessionId, _: Seq, _: PageMax) -> Answer<Option<Vec<Arc<CommandRecord>>>> {
+    fn read(&self, _: SessionId, _: Seq, _: PageMax) -> LogFuture<Option<Vec<Arc<CommandRecord>>>> {
         ready(Err(Self::error())).boxed()
     }
 
-    fn read_back(&self, _: SessionId, _: Seq, _: PageMax) -> Answer<Option<Vec<Told>>> {
+    fn read_back(&self, _: SessionId, _: Seq, _: PageMax) -> LogFuture<Option<Vec<HistoryRecord>>> {
         ready(Err(Self::error())).boxed()
     }
 
-    fn find(&self, _: SessionId, _: Vec<CommandId>) -> Answer<Vec<Arc<CommandRecord>>> {
+    fn find(&self, _: SessionId, _: Vec<CommandId>) -> LogFuture<Vec<Arc<CommandRecord>>> {
         ready(Err(Self::error())).boxed()
     }
 
-    fn command_ids(&self, _: SessionId, _: Option<CommandId>, _: usize) -> Answer<Option<Vec<CommandId>>> {
+    fn command_ids(&self, _: SessionId, _: Option<CommandId>, _: usize) -> LogFuture<Option<Vec<CommandId>>> {
         ready(Err(Self::error())).boxed()
     }
 
     fn keep_snapshot(&self, _: SessionId, _: Snapshot) {}
 
-    fn list(&self) -> Answer<Vec<StoredHead>> {
+    fn list(&self) -> LogFuture<Vec<StoredHead>> {
         ready(Ok(self.session.iter().cloned().map(StoredHead::new).collect())).boxed()
     }
 
-    fn delete(&self, _: SessionId) -> Answer<()> {
+    fn delete(&self, _: SessionId) -> LogFuture<()> {
         ready(Err(Self::error())).boxed()
     }
 }
