@@ -50,7 +50,7 @@ struct Shared {
     receiving_bytes: Gauge,
     refused_connections: Family<RefusedConnection, Counter>,
     expired_connections: Family<ExpiredConnection, Counter>,
-    sockets_cut: Family<SocketCutLabel, Counter>,
+    sockets_cut: Family<DisconnectLabel, Counter>,
     upgrades_given_up: Counter,
     unwritten_bytes: Gauge,
 }
@@ -72,7 +72,7 @@ impl Drop for OpenConnection {
 
 /// Reason for which the hub ends a client's connection or refuses a client's post.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SocketCut {
+pub enum DisconnectCause {
     /// The client took none of the bytes that waited to be written.
     NotReading,
     /// A message exceeds its size limit.
@@ -85,7 +85,7 @@ pub enum SocketCut {
     Protocol,
 }
 
-impl EncodeLabelValue for SocketCut {
+impl EncodeLabelValue for DisconnectCause {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
         let word = match self {
             Self::NotReading => "not_reading",
@@ -111,8 +111,8 @@ struct ExpiredConnection {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SocketCutLabel {
-    reason: SocketCut,
+struct DisconnectLabel {
+    reason: DisconnectCause,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -277,12 +277,12 @@ impl Metrics {
     }
 
     /// Counts a connection that the hub ended.
-    pub fn observe_socket_cut(&self, reason: SocketCut) {
-        self.shared.sockets_cut.get_or_create(&SocketCutLabel { reason }).inc();
+    pub fn observe_disconnect(&self, reason: DisconnectCause) {
+        self.shared.sockets_cut.get_or_create(&DisconnectLabel { reason }).inc();
     }
 
     /// Counts an upgrade to a websocket that did not succeed.
-    pub fn observe_upgrade_given_up(&self) {
+    pub fn observe_failed_upgrade(&self) {
         self.shared.upgrades_given_up.inc();
     }
 

@@ -20,14 +20,14 @@ use crate::{
 
 /// Span and start time of one command; see the [module](self).
 #[derive(Debug)]
-pub struct Tracked {
+pub struct CommandSpan {
     kind: CommandType,
     started: Instant,
     /// Span of the command, which accompanies the command to the fan-out.
     pub span: Span,
 }
 
-impl Tracked {
+impl CommandSpan {
     /// Starts the span and the clock of a command.
     #[must_use]
     pub fn begin(session_id: SessionId, command: &Command, context: &Context) -> Self {

@@ -21,7 +21,8 @@ use crate::{
         state_hash::StateHash,
     },
     fan_out::{
-        CommandNotice, Encoder, Frame, Frames, Member, MemberId, Room, Sync, SyncBody, SyncContent, SyncDue, Verdict,
+        CommandNotice, DeferredSync, Encoder, Frame, Frames, Member, MemberId, Room, Sync, SyncBody, SyncContent,
+        Verdict,
     },
     reply::Reply,
     stats::Stats,
@@ -231,15 +232,15 @@ impl BroadcastState {
         self.schedule_tick(myself, outcomes);
         let (mut frames, mut bytes) = (Vec::new(), 0);
         for CommandOutcome { notice, span, .. } in outcomes {
-            let command_frames = span.in_scope(|| self.encode(notice));
-            let more: usize = command_frames.iter().map(|frame| frame.data.get().len()).sum();
+            let encode_command = span.in_scope(|| self.encode(notice));
+            let more: usize = encode_command.iter().map(|frame| frame.data.get().len()).sum();
             if bytes + more > self.events_packet_bytes_max && !frames.is_empty() {
                 self.deliver(&frames);
                 frames.clear();
                 bytes = 0;
                 tokio::task::yield_now().await;
             }
-            frames.extend(command_frames);
+            frames.extend(encode_command);
             bytes += more;
         }
         self.deliver(&frames);
@@ -380,18 +381,18 @@ impl BroadcastState {
         let has_taken = |id| {
             members
                 .get(&id)
-                .is_none_or(|subscriber| subscriber.member.socket.has_taken_all())
+                .is_none_or(|subscriber| subscriber.member.socket.has_drained())
         };
         while let Some((id, due)) = self.sync_limiter.next_grant(now, has_taken) {
             if let Some(subscriber) = members.get(&id) {
-                subscriber.member.socket.sync_is_due(due);
+                subscriber.member.socket.grant_sync(due);
             }
         }
     }
 
     /// Returns the body of a sync that can be sent now; `None` if the sync is too large at the moment and was deferred.
     async fn prepare_sync(&mut self, id: MemberId, sync: &Arc<Sync>) -> Option<SyncBody> {
-        let due = SyncDue::of(sync, self.room.epoch);
+        let due = DeferredSync::of(sync, self.room.epoch);
         // A snapshot that would be deferred is not encoded just to measure its size: the previous size is the estimate.
         let is_snapshot = matches!(sync.content, SyncContent::Snapshot(_));
         if is_snapshot && !self.sync_limiter.admit(id, self.snapshot_bytes, due) {

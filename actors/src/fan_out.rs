@@ -150,11 +150,11 @@ pub enum SyncContent {
 
 /// Request for a deferred sync, to be made by the socket after the grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SyncDue {
+pub enum DeferredSync {
     /// Request for the whole document, with this reason.
-    Everything(SyncReason),
+    Snapshot(SyncReason),
     /// Request for the events after a position.
-    Since {
+    Events {
         /// Epoch of the client's position.
         epoch: Epoch,
         /// `seq` that the client has.
@@ -162,12 +162,12 @@ pub enum SyncDue {
     },
 }
 
-impl SyncDue {
+impl DeferredSync {
     /// Returns the request that repeats `sync`.
     pub(crate) const fn of(sync: &Sync, epoch: Epoch) -> Self {
         match sync.content {
-            SyncContent::Snapshot(_) => Self::Everything(sync.reason),
-            SyncContent::Events { after, .. } => Self::Since { epoch, after },
+            SyncContent::Snapshot(_) => Self::Snapshot(sync.reason),
+            SyncContent::Events { after, .. } => Self::Events { epoch, after },
         }
     }
 }
@@ -327,13 +327,13 @@ pub trait RoomSocket: Send + std::marker::Sync + 'static {
 
     /// Marks the socket as lagging: it missed packets after `delivered` and gets no packet before a resync. The edge
     /// requests the resync from the hub once the queue may have room again. `attempt` counts the tries, from 0.
-    fn fell_behind(&self, delivered: Seq, attempt: u32);
+    fn mark_lagging(&self, delivered: Seq, attempt: u32);
 
     /// Returns true if all queued packets have left the hub, as far as the hub can tell.
-    fn has_taken_all(&self) -> bool;
+    fn has_drained(&self) -> bool;
 
     /// Grants a sync that was deferred because of its size: the edge requests the sync from the hub at once.
-    fn sync_is_due(&self, due: SyncDue);
+    fn grant_sync(&self, due: DeferredSync);
 
     /// Removes the socket from the room.
     fn release(&self, how: Release);

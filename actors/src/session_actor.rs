@@ -43,7 +43,7 @@ use crate::{
         rejection::Rejection,
         session::{Rules, Session, SessionHeader},
     },
-    fan_out::{Member, MemberId, SyncDue, SyncReason},
+    fan_out::{DeferredSync, Member, MemberId, SyncReason},
     log::{AppendError, EventLog, LogError},
     reply::{self, Reply},
     stats::Stats,
@@ -170,7 +170,7 @@ impl Snapshot {
     /// Returns the id of the session's template, including a template that cannot be loaded.
     #[must_use]
     pub fn template_id(&self) -> Option<&crate::domain::ids::TemplateId> {
-        crate::domain::session::template_of(&self.header, &self.document)
+        crate::domain::session::template_in_force(&self.header, &self.document)
     }
 }
 
@@ -197,10 +197,10 @@ pub struct ResyncRequest {
 impl ResyncRequest {
     /// Creates the request for a deferred sync.
     #[must_use]
-    pub const fn due(due: SyncDue, now: Timestamp) -> Self {
+    pub const fn due(due: DeferredSync, now: Timestamp) -> Self {
         let (position, reason) = match due {
-            SyncDue::Everything(reason) => (None, Some(reason)),
-            SyncDue::Since { epoch, after } => {
+            DeferredSync::Snapshot(reason) => (None, Some(reason)),
+            DeferredSync::Events { epoch, after } => {
                 let epoch = Some(epoch);
                 (Some(Position { epoch, seq: after }), None)
             }
@@ -350,7 +350,7 @@ impl Actor for SessionActor {
         resources.stats.sessions_loaded.add(1);
         let durable_seq = session.seq();
         let dedup = dedup::Dedup::new(
-            session.remembers_everything(),
+            session.window_is_complete(),
             new_filter_key(),
             resources.command_filter_bytes_max,
         );

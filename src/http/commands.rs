@@ -22,7 +22,7 @@ use super::{
     reading::with_graph,
 };
 use crate::{
-    tracked::{Tracked, context},
+    tracked::{CommandSpan, context},
     wire::{
         answer::CommandAnswer,
         command::{HistoryRequest, read_command},
@@ -92,7 +92,7 @@ pub(super) async fn submit(
     command: Command,
     context: Context,
 ) -> Result<CommandAnswer, Failure> {
-    let tracked = Tracked::begin(session_id, &command, &context);
+    let tracked = CommandSpan::begin(session_id, &command, &context);
     let span = tracked.span.clone();
     let submitted = state.hub.submit(session_id, Arc::new(command), context, span.clone());
     let result = submitted.instrument(span).await;

@@ -12,7 +12,7 @@ use talus_actors::{
         command::{Command, CreateNode, Origin},
         event::Event,
         ids::{CommandId, Epoch, IdError, ProjectId, Seq, SessionId, TemplateId},
-        limits::{NameFault, check_name},
+        limits::{NameError, check_name},
         rejection::Rejection,
         session::Project,
     },
@@ -212,11 +212,11 @@ async fn await_first_command(state: &AppState, session_id: SessionId) -> Result<
     state.hub.snapshot_at_least(session_id, Seq(1), wait).await
 }
 
-fn name_failure(fault: &NameFault) -> Failure {
+fn name_failure(fault: &NameError) -> Failure {
     let failure = |code| Failure::new(code, format!("project_name: {fault}")).with("field", "project_name");
     match fault {
-        NameFault::Blank | NameFault::Control => failure("INVALID_VALUE"),
-        NameFault::TooLong(exceeded) => failure("LIMIT_EXCEEDED")
+        NameError::Blank | NameError::Control => failure("INVALID_VALUE"),
+        NameError::TooLong(exceeded) => failure("LIMIT_EXCEEDED")
             .with("limit", exceeded.limit)
             .with("max", exceeded.max),
     }
@@ -415,7 +415,7 @@ impl File {
                 Failure::new("INVALID_GRAPH", message).with("path", "")
             })
         })?;
-        let template_id = projects::template_of(&document).map_err(|error| graph_failure(&error))?;
+        let template_id = projects::template_in_force(&document).map_err(|error| graph_failure(&error))?;
         // A file whose template is missing is opened without a template, and loses no data.
         let blueprint = template_id.as_ref().and_then(|id| state.templates.load(id).ok());
         let vocabulary = projects::vocabulary(blueprint.as_deref());
@@ -629,7 +629,7 @@ fn read_graph(state: &AppState, bytes: &[u8], session: &Snapshot) -> Result<Grap
     };
     let graph = required("", "graph", body.remove("graph"))?;
     let template_id = match body.remove("template_id") {
-        None | Some(Value::Null) => projects::template_of(&graph).map_err(|error| graph_failure(&error))?,
+        None | Some(Value::Null) => projects::template_in_force(&graph).map_err(|error| graph_failure(&error))?,
         Some(Value::String(text)) => Some(id("", "template_id", &text)?),
         Some(_) => return Err(Failure::invalid_field("template_id", "must be a string")),
     };

@@ -36,7 +36,7 @@ use crate::{
     config,
     wire::{
         error::{Failure, internal},
-        graph::WithGraph,
+        graph::GraphEncoder,
     },
 };
 
@@ -239,7 +239,7 @@ impl Reading {
 /// Estimates the bytes that records take as events.
 fn encoded_bytes(records: &[Arc<CommandRecord>]) -> usize {
     let each = records.iter();
-    each.map(|record| record.weight_bytes() + record.len_on_wire() * ENVELOPE_BYTES)
+    each.map(|record| record.weight_bytes() + record.wire_events() * ENVELOPE_BYTES)
         .sum()
 }
 
@@ -308,7 +308,7 @@ impl Outlet {
     }
 
     /// Encodes the next piece of an answer with a graph, once its bytes are reserved.
-    pub(crate) async fn next_piece(&self, pieces: &mut WithGraph) -> Option<Bytes> {
+    pub(crate) async fn next_piece(&self, pieces: &mut GraphEncoder) -> Option<Bytes> {
         let taken = self.next_permit().await;
         let reserved = self.reading.reserve(PIECE_BYTES, WaitPolicy::Unbounded).await.ok()?;
         let piece = pieces.next_piece(PIECE_BYTES)?;
@@ -354,7 +354,7 @@ pub(crate) async fn with_graph(
     graph: Graph,
     document: Option<ReadPermit>,
 ) -> Result<Response, Failure> {
-    let mut pieces = WithGraph::new(head, graph).map_err(|error| internal(&error))?;
+    let mut pieces = GraphEncoder::new(head, graph).map_err(|error| internal(&error))?;
     let reserved = reading.reserve(PIECE_BYTES, WaitPolicy::Bounded).await?;
     let first = pieces.next_piece(PIECE_BYTES).unwrap_or_default();
     let first = held(first, Hold::Bytes(reserved));

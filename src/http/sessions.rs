@@ -28,7 +28,7 @@ use super::{
 use crate::wire::{
     answer::{GraphAnswer, HistoryEntry, SessionAnswer, SessionInfoAnswer},
     error::{Failure, internal},
-    event::{ListedEvent, record_frames},
+    event::{ListedEvent, encode_record},
     request::read,
     room::room_of,
 };
@@ -276,7 +276,7 @@ pub(super) async fn events(
     let (list, _) = page.encode(|records| {
         let frames = records
             .iter()
-            .flat_map(|record| record_frames(&room, record, after))
+            .flat_map(|record| encode_record(&room, record, after))
             .take(limit);
         let (mut events, mut next_after) = (Vec::new(), after);
         for frame in frames {

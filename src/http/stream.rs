@@ -21,8 +21,8 @@ use super::{
 };
 use crate::wire::{
     error::{Failure, internal},
-    event::record_frames,
-    graph::WithGraph,
+    event::encode_record,
+    graph::GraphEncoder,
     room::{StreamSync, room_of},
 };
 
@@ -61,7 +61,7 @@ struct EventStream {
     follower: Follower,
     room: Room,
     /// Snapshot that is sent before the events. `None`: not needed, or completely sent.
-    sync: Option<WithGraph>,
+    sync: Option<GraphEncoder>,
     _permit: Permit,
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn events(
         let snapshot = state.hub.snapshot(session_id).await?;
         follower.skip_to(snapshot.seq);
         let head = StreamSync::new(&room, snapshot.seq, reason, &snapshot.document.graph, now());
-        let pieces = WithGraph::new(&head, snapshot.document.graph).map_err(|error| internal(&error))?;
+        let pieces = GraphEncoder::new(&head, snapshot.document.graph).map_err(|error| internal(&error))?;
         let id = format!("\nid: {}-{}\n\n", room.epoch, snapshot.seq);
         sync = Some(pieces.between("event: session:sync\ndata: ", &id));
     }
@@ -146,7 +146,7 @@ impl EventStream {
             let encoded = page.await.ok()?.encode(|records| {
                 let mut text = String::new();
                 for record in records {
-                    record_frames(&self.room, record, after).for_each(|frame| write(&mut text, &self.room, &frame));
+                    encode_record(&self.room, record, after).for_each(|frame| write(&mut text, &self.room, &frame));
                 }
                 Ok(text.into_bytes())
             });

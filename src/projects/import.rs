@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json};
 use talus_actors::domain::{
     graph::Graph,
     ids::{NodeId, PropertyId, TemplateId, TypeId},
-    limits::{LimitExceeded, Limits, NameFault, check_depth, check_name},
+    limits::{LimitExceeded, Limits, NameError, check_depth, check_name},
     value::Value,
 };
 
@@ -114,7 +114,7 @@ const NAME_PROPERTIES: &str = "name_properties";
 ///
 /// # Errors
 /// Returns an error if the field cannot be a template's id.
-pub fn template_of(document: &Json) -> Result<Option<TemplateId>, ImportError> {
+pub fn template_in_force(document: &Json) -> Result<Option<TemplateId>, ImportError> {
     let listed = || match document.get("templates") {
         None | Some(Json::Null) => Ok(None),
         Some(Json::Array(templates)) => Ok(templates.first()),
@@ -194,7 +194,7 @@ fn project_name(document: &mut Map<String, Json>, limits: &Limits) -> Result<Opt
         None | Some(Json::Null) => Ok(None),
         Some(Json::String(name)) => match check_name(&name, limits) {
             Ok(()) => Ok(Some(name.into())),
-            Err(NameFault::TooLong(exceeded)) => Err(ImportError::limit(KEY, exceeded)),
+            Err(NameError::TooLong(exceeded)) => Err(ImportError::limit(KEY, exceeded)),
             Err(fault) => Err(ImportError::invalid(KEY, fault.to_string())),
         },
         Some(_) => Err(ImportError::invalid(KEY, "must be a string")),

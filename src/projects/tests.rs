@@ -28,7 +28,7 @@ fn fixture(name: &str) -> Json {
 }
 
 fn named_template(document: &Json) -> Option<String> {
-    let named = template_of(document).expect("names it as it should");
+    let named = template_in_force(document).expect("names it as it should");
     named.map(|id| id.to_string())
 }
 
@@ -386,7 +386,7 @@ fn import_refuses_wrong_types_with_the_path() {
         (json!({"templates": "x"}), "templates"),
         (json!({"templates": [{}]}), "templates[0]"),
     ] {
-        match template_of(&document) {
+        match template_in_force(&document) {
             Err(ImportError::Invalid { path: found, .. }) => assert_eq!(found, path, "{document}"),
             other => unreachable!("{document}: {other:?}"),
         }

@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 use super::{Edge, ack::Ack, memberships::Memberships, payload::Payload};
 use crate::{
-    tracked::{Tracked, context},
+    tracked::{CommandSpan, context},
     wire::{
         answer::CommandAnswer,
         command::{HistoryRequest, ReadCommand, read_command},
@@ -102,10 +102,10 @@ impl Edge {
 fn begin(
     of: &Memberships,
     wanted: Wanted,
-) -> Result<(Tracked, impl Future<Output = Result<Submitted, HubError>> + use<>), Failure> {
+) -> Result<(CommandSpan, impl Future<Output = Result<Submitted, HubError>> + use<>), Failure> {
     let (session_id, command, context) = wanted?;
     let membership = of.named(session_id)?;
-    let tracked = Tracked::begin(membership.session_id, &command, &context);
+    let tracked = CommandSpan::begin(membership.session_id, &command, &context);
     let submitted = membership.lane.submit(Arc::new(command), context, tracked.span.clone());
     Ok((tracked, submitted))
 }

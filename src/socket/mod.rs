@@ -175,7 +175,7 @@ impl Edge {
 
     /// Whether a session is there and has a seat, as far as can be told.
     async fn has_room(&self, session_id: SessionId) -> Result<(), Refused> {
-        let session = match self.hub.snapshot_for_newcomer(session_id).await {
+        let session = match self.hub.snapshot_for_join(session_id).await {
             // A refusal would make the client stop for good. Its transport closes in a moment, and it comes back.
             Err(HubError::Draining) => std::future::pending().await,
             read => read?,

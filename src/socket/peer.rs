@@ -11,7 +11,7 @@ use std::{
 use socketioxide::{SendError as EmitError, SocketError, extract::SocketRef, socket::Socket};
 use talus_actors::{
     domain::ids::{Seq, SessionId},
-    fan_out::{Frame, MemberId, Release, RoomSocket, SendError, SyncDue, SyncReason},
+    fan_out::{DeferredSync, Frame, MemberId, Release, RoomSocket, SendError, SyncReason},
     hub::Hub,
     session_actor::ResyncRequest,
     world::{instant, now},
@@ -192,7 +192,7 @@ impl RoomSocket for Peer {
         }
     }
 
-    fn fell_behind(&self, delivered: Seq, attempt: u32) {
+    fn mark_lagging(&self, delivered: Seq, attempt: u32) {
         // One that polls is asked for as long as it is there: its heartbeat ends it, or it comes for what waits, and then
         // must get a sync.
         if attempt == ATTEMPTS_MAX && is_websocket(&self.socket) {
@@ -213,11 +213,11 @@ impl RoomSocket for Peer {
         });
     }
 
-    fn has_taken_all(&self) -> bool {
+    fn has_drained(&self) -> bool {
         self.synced.has_left(self.written_bytes())
     }
 
-    fn sync_is_due(&self, due: SyncDue) {
+    fn grant_sync(&self, due: DeferredSync) {
         let request = ResyncRequest::due(due, now());
         self.hub.resync(self.session_id, self.member, request);
     }

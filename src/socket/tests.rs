@@ -159,7 +159,7 @@ impl World {
     }
 
     async fn members(&self, session_id: SessionId) -> usize {
-        let session = self.hub.snapshot_for_newcomer(session_id).await;
+        let session = self.hub.snapshot_for_join(session_id).await;
         session.expect("the session is there").active_clients
     }
 

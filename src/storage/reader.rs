@@ -301,7 +301,7 @@ impl Reader {
             }
             let HistoryRecord { recorded, .. } = session.told(row)?;
             dense.next(&recorded)?;
-            events += recorded.len_on_wire();
+            events += recorded.wire_events();
             if events > max.items && !records.is_empty() {
                 return Ok(Some(records));
             }

@@ -81,7 +81,7 @@ impl Writing {
         let Ok(Decision::Change(proposed)) = decide(&self.session, command, &context) else {
             unreachable!("{command:?} changes something");
         };
-        self.session.carry_out(Arc::unwrap_or_clone(proposed)).expect("fits").0
+        self.session.commit(Arc::unwrap_or_clone(proposed)).expect("fits").0
     }
 
     async fn append(&self, expected: Seq, records: Vec<Arc<CommandRecord>>) -> Result<(), AppendError> {

@@ -24,7 +24,7 @@ use super::{
     frames::{Message, MessageReader, Violation, close_frame},
     outgoing::Outgoing,
 };
-use crate::{budget::Reservation, metrics::SocketCut};
+use crate::{budget::Reservation, metrics::DisconnectCause};
 
 /// Bytes that are read at a time. They are on the stack: an idle connection keeps none.
 const READ_BYTES: usize = 4096;
@@ -63,7 +63,7 @@ pub(super) enum LinkError {
     Io(io::Error),
     /// The peer is told why.
     Close {
-        cut: SocketCut,
+        cut: DisconnectCause,
         code: u16,
         reason: String,
     },
@@ -180,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
         }
         self.is_stalled = true;
         self.write_deadline = None;
-        self.settings.metrics.observe_socket_cut(SocketCut::NotReading);
+        self.settings.metrics.observe_disconnect(DisconnectCause::NotReading);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message())))
     }
 
@@ -302,7 +302,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
         let more = (held - reserved).next_multiple_of(RESERVED_STEP_BYTES);
         let Some(more) = self.settings.receiving.try_reserve(more) else {
             return Err(LinkError::Close {
-                cut: SocketCut::ReceivingFull,
+                cut: DisconnectCause::ReceivingFull,
                 code: 1013,
                 reason: "unfinished messages take all memory there is for them (server.receiving_bytes_max)".to_owned(),
             });
@@ -317,12 +317,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
     fn explain(&self, violation: Violation) -> LinkError {
         match violation {
             Violation::Protocol(reason) => LinkError::Close {
-                cut: SocketCut::Protocol,
+                cut: DisconnectCause::Protocol,
                 code: 1002,
                 reason: reason.to_owned(),
             },
             Violation::TooLarge => LinkError::Close {
-                cut: SocketCut::MessageTooLarge,
+                cut: DisconnectCause::MessageTooLarge,
                 code: 1009,
                 reason: format!(
                     "a message has at most {} bytes (realtime.message_bytes_max)",
@@ -337,7 +337,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
             return Poll::Pending;
         };
         deadline.as_mut().poll(cx).map(|()| LinkError::Close {
-            cut: SocketCut::MessageTimeout,
+            cut: DisconnectCause::MessageTimeout,
             code: 1008,
             reason: format!(
                 "a message is finished within {} ms (realtime.message_timeout_ms)",
@@ -360,7 +360,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
     /// Closes because of an error, which is counted.
     pub(super) fn fail(self, error: LinkError) {
         if let LinkError::Close { cut, code, reason } = error {
-            self.settings.metrics.observe_socket_cut(cut);
+            self.settings.metrics.observe_disconnect(cut);
             tracing::debug!(code, %reason, "a websocket is closed");
             self.close(code, &reason);
         }

@@ -19,7 +19,7 @@ use super::{
     service::{PATH, Shared},
     session::Transport,
 };
-use crate::{metrics::SocketCut, wire::error::Failure};
+use crate::{metrics::DisconnectCause, wire::error::Failure};
 
 /// Packet of Engine.IO that says nothing.
 pub(super) const NOOP: &str = "6";
@@ -87,7 +87,10 @@ impl Shared {
             Ok(read) => read,
             Err(_) => {
                 let message = format!("the body did not arrive within {timeout_ms} ms");
-                Err((Some(SocketCut::MessageTimeout), Failure::new("OVERLOADED", message)))
+                Err((
+                    Some(DisconnectCause::MessageTimeout),
+                    Failure::new("OVERLOADED", message),
+                ))
             }
         };
         match read {
@@ -97,7 +100,7 @@ impl Shared {
             }
             Err((cut, failure)) => {
                 if let Some(cut) = cut {
-                    self.settings.metrics.observe_socket_cut(cut);
+                    self.settings.metrics.observe_disconnect(cut);
                 }
                 refusal(&failure)
             }
@@ -105,7 +108,7 @@ impl Shared {
     }
 
     /// Reads a body, within its limit. The connection counts its bytes against the budget of all that is received.
-    async fn read_body(&self, body: Body) -> Result<Vec<u8>, (Option<SocketCut>, Failure)> {
+    async fn read_body(&self, body: Body) -> Result<Vec<u8>, (Option<DisconnectCause>, Failure)> {
         let max = self.settings.message_bytes_max;
         let (mut read, mut chunks) = (Vec::new(), body.into_data_stream());
         while let Some(chunk) = chunks.next().await {
@@ -116,7 +119,7 @@ impl Shared {
             if chunk.len() > max - read.len() {
                 let message = format!("a post has at most {max} bytes (realtime.message_bytes_max)");
                 let failure = Failure::new("PAYLOAD_TOO_LARGE", message).with("max", max);
-                return Err((Some(SocketCut::MessageTooLarge), failure));
+                return Err((Some(DisconnectCause::MessageTooLarge), failure));
             }
             read.extend_from_slice(&chunk);
         }

@@ -73,14 +73,14 @@ impl Shared {
             match timeout(self.settings.upgrade_timeout, probed).await {
                 Ok(Some((link, Ok(())))) => self.take_over(sid, &transport, link, request).await,
                 Ok(Some((link, Err(failed)))) => {
-                    self.settings.metrics.observe_upgrade_given_up();
+                    self.settings.metrics.observe_failed_upgrade();
                     match failed {
                         Failed::Link(error) => link.fail(error),
                         Failed::GivenUp(reason) => link.close(GIVEN_UP, reason),
                     }
                 }
                 // Dropping the connection closes it.
-                Ok(None) | Err(_) => self.settings.metrics.observe_upgrade_given_up(),
+                Ok(None) | Err(_) => self.settings.metrics.observe_failed_upgrade(),
             }
             drop(guard);
         });

@@ -257,7 +257,7 @@ struct ProjectLoaded {
 
 /// Encodes a command as packets for a room: `command:executing`, the events, and the closing packet.
 #[must_use]
-pub fn command_frames(room: &Room, notice: &CommandNotice) -> Vec<Frame> {
+pub fn encode_command(room: &Room, notice: &CommandNotice) -> Vec<Frame> {
     let CommandNotice {
         command_id,
         command_type,
@@ -274,7 +274,7 @@ pub fn command_frames(room: &Room, notice: &CommandNotice) -> Vec<Frame> {
         },
     )];
     match verdict {
-        Verdict::Applied(recorded) => frames.extend(record_frames(room, recorded, Seq::ZERO)),
+        Verdict::Applied(recorded) => frames.extend(encode_record(room, recorded, Seq::ZERO)),
         Verdict::Unchanged(receipt) => {
             let body = executed(*command_type, &receipt.outcome);
             let sent = frame("command:executed", envelope().at(room.epoch, receipt.seq), body);
@@ -297,7 +297,7 @@ pub fn command_frames(room: &Room, notice: &CommandNotice) -> Vec<Frame> {
 }
 
 /// Encodes a record as packets after a `seq`: the events of the record, and the closing packet.
-pub fn record_frames<'a>(room: &'a Room, recorded: &'a CommandRecord, after: Seq) -> impl Iterator<Item = Frame> + 'a {
+pub fn encode_record<'a>(room: &'a Room, recorded: &'a CommandRecord, after: Seq) -> impl Iterator<Item = Frame> + 'a {
     let envelope = move |seq| {
         let timestamp = recorded.timestamp;
         Envelope::of_command(room, timestamp, recorded.command_id, &recorded.origin).at(room.epoch, Seq(seq))
@@ -456,7 +456,7 @@ struct EventsPacket<'a> {
 /// Batches the packets of commands into one packet, with the encoded payloads unchanged. Its `seq` is the `seq` of the
 /// last sequenced packet.
 #[must_use]
-pub fn events_frame(room: &Room, frames: &[Frame]) -> Frame {
+pub fn encode_batch(room: &Room, frames: &[Frame]) -> Frame {
     let packet = EventsPacket {
         session_id: room.session_id,
         project_id: room.project_id.as_ref(),

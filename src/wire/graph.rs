@@ -166,13 +166,13 @@ impl GraphPieces {
 
 /// Incremental encoder of an object: the fields of a head, then a graph as `graph`.
 #[derive(Debug)]
-pub struct WithGraph {
+pub struct GraphEncoder {
     head: Vec<u8>,
     graph: GraphPieces,
     tail: Vec<u8>,
 }
 
-impl WithGraph {
+impl GraphEncoder {
     /// Starts with the fields of `head`, which has to be an object.
     ///
     /// # Errors
@@ -291,7 +291,7 @@ mod tests {
         let head = json!({"seq": 1});
         let expected = format!(r#"a{{"seq":1,"graph":{}}}b"#, graph_json(&graph));
         for bytes in [1, 100, 1_000, usize::MAX] {
-            let mut pieces = WithGraph::new(&head, graph.clone())
+            let mut pieces = GraphEncoder::new(&head, graph.clone())
                 .expect("an object")
                 .between("a", "b");
             let (mut text, mut largest) = (Vec::new(), 0);
@@ -306,7 +306,7 @@ mod tests {
             );
             assert!(largest <= bytes.saturating_add(1_000), "{largest} in pieces of {bytes}");
         }
-        let mut empty = WithGraph::new(&json!({}), Graph::default()).expect("an object");
+        let mut empty = GraphEncoder::new(&json!({}), Graph::default()).expect("an object");
         assert_eq!(
             empty.next_piece(100).as_deref(),
             Some(&br#"{"graph":{"roots":[]}}"#[..])

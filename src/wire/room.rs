@@ -18,7 +18,7 @@ use talus_actors::{
 };
 
 use super::{
-    event::{Envelope, ListedEvent, command_frames, events_frame, frame, record_frames},
+    event::{Envelope, ListedEvent, encode_batch, encode_command, encode_record, frame},
     graph::graph_json,
 };
 
@@ -181,18 +181,18 @@ impl<'a> StreamSync<'a> {
 
 impl Encoder for WireEncoder {
     fn command(&self, room: &Room, notice: &CommandNotice) -> Vec<Frame> {
-        command_frames(room, notice)
+        encode_command(room, notice)
     }
 
     fn together(&self, room: &Room, frames: &[Frame]) -> Frame {
-        events_frame(room, frames)
+        encode_batch(room, frames)
     }
 
     fn sync_body(&self, room: &Room, sync: &Sync) -> SyncBody {
         SyncBody(match &sync.content {
             SyncContent::Snapshot(document) => graph_json(&document.graph).into(),
             SyncContent::Events { after, records } => {
-                let frames = records.iter().flat_map(|record| record_frames(room, record, *after));
+                let frames = records.iter().flat_map(|record| encode_record(room, record, *after));
                 let events: Vec<ListedEvent> = frames.map(ListedEvent::from).collect();
                 let events = serde_json::value::to_raw_value(&events);
                 events.map_or_else(|_| RawValue::NULL.to_owned().into(), Arc::from)

@@ -21,7 +21,7 @@ use self::table::{COMMANDS, EVENTS, INTERFACES, Interface, WITHOUT_SAMPLE};
 use super::{
     command::read_command,
     error::CODES,
-    event::{self, record_frames},
+    event::{self, encode_record},
 };
 
 const FILE: &str = "docs/client/src/protocol.ts";
@@ -239,7 +239,7 @@ fn template_packets() -> Vec<(String, Value)> {
         project_id: None,
         epoch: talus_actors::domain::ids::Epoch::new(1),
     };
-    let frames = record_frames(&room, &record, Seq::ZERO);
+    let frames = encode_record(&room, &record, Seq::ZERO);
     let frames = frames.map(|frame| {
         let payload = serde_json::from_str(frame.data.get()).expect("JSON");
         (frame.event.to_owned(), payload)

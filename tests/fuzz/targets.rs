@@ -10,7 +10,7 @@ use talus_actors::domain::{
     limits::Limits,
 };
 use talus_hub::{
-    projects::{Strictness, import, parse_document, template_of, vocabulary},
+    projects::{Strictness, import, parse_document, template_in_force, vocabulary},
     socket::Auth,
     templates::read_template,
     transport::{Kind, MALFORMED_EVENT, Message, MessageReader, Violation, answerable_body},
@@ -100,7 +100,7 @@ pub fn graph(data: &[u8]) {
     let Ok(document) = parse_document(data, DEPTH_MAX) else {
         return;
     };
-    let _ = template_of(&document);
+    let _ = template_in_force(&document);
     let limits = Limits::default();
     let _ = import(document.clone(), vocabulary(None), &limits, Strictness::Request);
     let Ok(imported) = import(document, vocabulary(None), &limits, Strictness::File) else {

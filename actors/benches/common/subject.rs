@@ -95,7 +95,7 @@ impl Subject {
         let Ok(Proposal::Change(proposed)) = propose(&self.session, command, &context) else {
             unreachable!("{command:?} changes something");
         };
-        let committed = self.session.carry_out(proposed);
+        let committed = self.session.commit(proposed);
         committed.expect("it was decided on this session").0
     }
 }

@@ -20,8 +20,8 @@ use talus_actors::{
         testing::sample,
     },
     fan_out::{
-        CommandNotice, Encoder, Frame, Frames, Member, MemberId, MemberInfo, Presence, PresenceDiff, PresenceEntry,
-        Release, Room, RoomSocket, SendError, Sync, SyncBody, SyncContent, SyncDue, SyncReason, Verdict,
+        CommandNotice, DeferredSync, Encoder, Frame, Frames, Member, MemberId, MemberInfo, Presence, PresenceDiff,
+        PresenceEntry, Release, Room, RoomSocket, SendError, Sync, SyncBody, SyncContent, SyncReason, Verdict,
     },
     reply::{Reply, answer},
 };
@@ -54,13 +54,13 @@ impl RoomSocket for Socket {
         Ok(())
     }
 
-    fn fell_behind(&self, _: Seq, _: u32) {}
+    fn mark_lagging(&self, _: Seq, _: u32) {}
 
-    fn has_taken_all(&self) -> bool {
+    fn has_drained(&self) -> bool {
         true
     }
 
-    fn sync_is_due(&self, _: SyncDue) {}
+    fn grant_sync(&self, _: DeferredSync) {}
 
     fn release(&self, _: Release) {}
 }

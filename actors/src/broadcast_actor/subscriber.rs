@@ -73,7 +73,7 @@ impl Subscriber {
         if self.refusals == 0 {
             stats.slow_consumers.increment();
         }
-        self.member.socket.fell_behind(self.delivered, self.refusals);
+        self.member.socket.mark_lagging(self.delivered, self.refusals);
         self.refusals += 1;
     }
 }

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::fan_out::{MemberId, SyncDue};
+use crate::fan_out::{DeferredSync, MemberId};
 
 /// Interval of the checks for delivered syncs: a client on a fast line takes a megabyte in this time.
 pub(super) const SYNC_CHECK_INTERVAL: Duration = Duration::from_millis(20);
@@ -45,7 +45,7 @@ struct Share {
 
 struct Waiting {
     id: MemberId,
-    what: SyncDue,
+    what: DeferredSync,
     /// Size of the sync in bytes when it was deferred.
     bytes: usize,
 }
@@ -61,7 +61,7 @@ impl SyncLimiter {
     }
 
     /// Returns true if a sync of this size can be sent now. Otherwise the socket waits and will be granted `what`.
-    pub(super) fn admit(&mut self, id: MemberId, bytes: usize, what: SyncDue) -> bool {
+    pub(super) fn admit(&mut self, id: MemberId, bytes: usize, what: DeferredSync) -> bool {
         if self.is_small(bytes) {
             return true;
         }
@@ -103,7 +103,7 @@ impl SyncLimiter {
         &mut self,
         now: Instant,
         has_taken: impl Fn(MemberId) -> bool,
-    ) -> Option<(MemberId, SyncDue)> {
+    ) -> Option<(MemberId, DeferredSync)> {
         let is_recent = |share: &Share| now.duration_since(share.since) < IN_FLIGHT_MAX;
         self.in_flight.retain(|&id, share| is_recent(share) && !has_taken(id));
         self.granted.retain(|_, share| is_recent(share));
@@ -135,8 +135,8 @@ impl SyncLimiter {
         };
         // A request for the whole document includes the events, so it is never replaced by a request for events.
         match (latest.what, new.what) {
-            (SyncDue::Everything(_), SyncDue::Since { .. }) => {}
-            (SyncDue::Since { .. }, _) | (_, SyncDue::Everything(_)) => *latest = new,
+            (DeferredSync::Snapshot(_), DeferredSync::Events { .. }) => {}
+            (DeferredSync::Events { .. }, _) | (_, DeferredSync::Snapshot(_)) => *latest = new,
         }
     }
 
@@ -163,7 +163,7 @@ mod tests {
         world::instant,
     };
 
-    const JOIN: SyncDue = SyncDue::Everything(SyncReason::FirstJoin);
+    const JOIN: DeferredSync = DeferredSync::Snapshot(SyncReason::FirstJoin);
 
     /// Admits a sync and records it as sent.
     fn sent(limiter: &mut SyncLimiter, id: u64, bytes: usize, now: Instant) -> bool {
@@ -181,8 +181,8 @@ mod tests {
             .collect()
     }
 
-    fn since(seq: u64) -> SyncDue {
-        SyncDue::Since {
+    fn since(seq: u64) -> DeferredSync {
+        DeferredSync::Events {
             epoch: Epoch::new(7),
             after: Seq(seq),
         }
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn grant_carries_the_request_to_make() {
-        let divergence = SyncDue::Everything(SyncReason::Divergence);
+        let divergence = DeferredSync::Snapshot(SyncReason::Divergence);
         for (first, then, due) in [
             (JOIN, divergence, divergence),
             (since(3), since(5), since(5)),

@@ -230,7 +230,7 @@ fn check_log(session: &Session) -> Result<(), Broken> {
         .nodes()
         .map(|(id, _)| session.changed(id))
         .max();
-    let last_change = last_change.max(Some(session.roots_changed()));
+    let last_change = last_change.max(Some(session.last_change_of_roots()));
     ensure(last_change <= Some(session.seq()), "SE-2", || {
         format!(
             "something changed at {last_change:?}, the session is at {}",
@@ -333,11 +333,11 @@ fn check_limits(session: &Session) -> Result<(), Broken> {
     at_most(history.undo_depth(), limits.undo_depth_max, "undo_depth_max")?;
     at_most(history.undone(), limits.undo_depth_max, "undo_depth_max")?;
     let records = window_records(session);
-    let events = records.iter().map(|record| record.len_on_wire()).sum();
+    let events = records.iter().map(|record| record.wire_events()).sum();
     // The replay window keeps the latest record whatever its length.
     let most = limits
         .replay_window_events
-        .max(records.last().map_or(0, |last| last.len_on_wire()));
+        .max(records.last().map_or(0, |last| last.wire_events()));
     at_most(events, most, "replay_window_events")?;
     let bytes = records.iter().map(|record| record.weight_bytes()).sum();
     ensure(bytes == session.window_bytes(), "LI-1", || {

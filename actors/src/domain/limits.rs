@@ -64,7 +64,7 @@ pub struct LimitExceeded {
 
 /// Reason for which a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NameFault {
+pub enum NameError {
     /// The name has no visible character.
     #[error("must have a character that is not white space")]
     Blank,
@@ -80,17 +80,17 @@ pub enum NameFault {
 ///
 /// # Errors
 /// Returns the violated rule.
-pub fn check_name(name: &str, limits: &Limits) -> Result<(), NameFault> {
+pub fn check_name(name: &str, limits: &Limits) -> Result<(), NameError> {
     if name.chars().all(char::is_whitespace) {
-        return Err(NameFault::Blank);
+        return Err(NameError::Blank);
     }
     if name.chars().any(char::is_control) {
-        return Err(NameFault::Control);
+        return Err(NameError::Control);
     }
     let (max, found) = (limits.name_chars_max, name.chars().count());
     let limit = "name_chars_max";
     if found > max {
-        Err(NameFault::TooLong(LimitExceeded { limit, max, found }))
+        Err(NameError::TooLong(LimitExceeded { limit, max, found }))
     } else {
         Ok(())
     }
@@ -143,17 +143,17 @@ mod tests {
             assert_eq!(check_name(name, &limits), Ok(()), "{name:?}");
         }
         for name in ["", " ", "\u{2003}"] {
-            assert_eq!(check_name(name, &limits), Err(NameFault::Blank), "{name:?}");
+            assert_eq!(check_name(name, &limits), Err(NameError::Blank), "{name:?}");
         }
         for name in ["a\nb", "a\0", "\u{7f}x"] {
-            assert_eq!(check_name(name, &limits), Err(NameFault::Control), "{name:?}");
+            assert_eq!(check_name(name, &limits), Err(NameError::Control), "{name:?}");
         }
         let exceeded = LimitExceeded {
             limit: "name_chars_max",
             max: 5,
             found: 6,
         };
-        assert_eq!(check_name("äöüßéx", &limits), Err(NameFault::TooLong(exceeded)));
+        assert_eq!(check_name("äöüßéx", &limits), Err(NameError::TooLong(exceeded)));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //!                          │
 //!                          ├──────▶ Answer               nothing to change, or a retry
 //!                          │
-//!                          └──────▶ CommandRecord ──▶ apply   live (`propose`, `carry_out`), and at each replay of the log
+//!                          └──────▶ CommandRecord ──▶ apply   live (`propose`, `commit`), and at each replay of the log
 //! ```
 
 pub mod blueprint;

@@ -93,7 +93,7 @@ impl CommandRecord {
 
     /// Returns the number of `seq` that the record takes: its events and the closing event.
     #[must_use]
-    pub const fn len_on_wire(&self) -> usize {
+    pub const fn wire_events(&self) -> usize {
         self.events.len() + 1
     }
 

@@ -49,7 +49,7 @@ pub struct Project {
 
 /// Returns the template in force: the document's own, or else the template that the session began with.
 #[must_use]
-pub fn template_of<'a>(header: &'a SessionHeader, document: &'a Document) -> Option<&'a TemplateId> {
+pub fn template_in_force<'a>(header: &'a SessionHeader, document: &'a Document) -> Option<&'a TemplateId> {
     let first = || header.project.as_ref()?.template_id.as_ref();
     document.template_id.as_ref().or_else(first)
 }
@@ -245,10 +245,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::apply`].
-    pub fn carry_out(
-        &mut self,
-        mut proposed: CommandRecord,
-    ) -> Result<(Arc<CommandRecord>, Vec<CommandId>), ReplayError> {
+    pub fn commit(&mut self, mut proposed: CommandRecord) -> Result<(Arc<CommandRecord>, Vec<CommandId>), ReplayError> {
         let before = self.apply_events(&proposed)?;
         proposed.outcome.state_hash = Some(self.document.graph.state_hash());
         let recorded = Arc::new(proposed);
@@ -318,7 +315,7 @@ impl Session {
     /// Returns the template in force: the document's own, or else the template that the session began with.
     #[must_use]
     pub fn template_id(&self) -> Option<&TemplateId> {
-        template_of(&self.header, &self.document)
+        template_in_force(&self.header, &self.document)
     }
 
     /// Replaces the template for later commands. Existing nodes are not changed or checked.
@@ -388,7 +385,7 @@ impl Session {
 
     /// Returns the `seq` of the last change of the list of roots.
     #[must_use]
-    pub fn roots_changed(&self) -> Seq {
+    pub fn last_change_of_roots(&self) -> Seq {
         self.changes.of_roots()
     }
 
@@ -401,7 +398,7 @@ impl Session {
     /// Returns true if the replay window contains the whole log. Otherwise only the log can tell if a command was
     /// accepted before.
     #[must_use]
-    pub fn remembers_everything(&self) -> bool {
+    pub fn window_is_complete(&self) -> bool {
         self.window.first_seq().unwrap_or(self.seq.plus(1)) == Seq(1)
     }
 
@@ -575,7 +572,7 @@ mod tests {
             let Ok(Decision::Change(proposed)) = decide(&session, &create, &context) else {
                 unreachable!("it creates a node");
             };
-            log.push(session.carry_out(Arc::unwrap_or_clone(proposed)).expect("fits").0);
+            log.push(session.commit(Arc::unwrap_or_clone(proposed)).expect("fits").0);
         }
         (session, log)
     }

@@ -38,7 +38,7 @@ impl Hub {
     ///
     /// # Errors
     /// If the session cannot be reached.
-    pub async fn snapshot_for_newcomer(&self, session_id: SessionId) -> Result<Snapshot, HubError> {
+    pub async fn snapshot_for_join(&self, session_id: SessionId) -> Result<Snapshot, HubError> {
         if self.is_draining() {
             return Err(HubError::Draining);
         }

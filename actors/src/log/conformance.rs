@@ -222,7 +222,7 @@ pub async fn read_pages_hold_every_record_once(log: &impl EventLog) {
         loop {
             let page = read(log, session, after, events_max).await;
             let Some(last) = page.last() else { break };
-            let events: usize = page.iter().map(|record| record.len_on_wire()).sum();
+            let events: usize = page.iter().map(|record| record.wire_events()).sum();
             assert!(
                 page.len() == 1 || events <= events_max,
                 "{} records with {events} events, asked for {events_max}",

@@ -140,7 +140,7 @@ impl Log {
         let start = self.index_after(after);
         let records = self.records[start..].iter();
         records
-            .take_while(page_filter(max, CommandRecord::len_on_wire))
+            .take_while(page_filter(max, CommandRecord::wire_events))
             .cloned()
             .collect()
     }

@@ -144,7 +144,7 @@ impl Plan {
     }
 
     /// Returns the next held append if there is one now.
-    pub fn held_now(&mut self) -> Option<HeldAppend> {
+    pub fn try_held(&mut self) -> Option<HeldAppend> {
         self.held.try_recv().ok()
     }
 
@@ -155,7 +155,7 @@ impl Plan {
     }
 
     /// Makes the next `count` calls of `open`, for any session, fail with `error`.
-    pub fn opens_fail(&self, count: usize, error: LogError) {
+    pub fn fail_opens(&self, count: usize, error: LogError) {
         self.orders.open_error.store(Some(Arc::new(error)));
         self.orders.open_failures.store(count, Ordering::Relaxed);
     }

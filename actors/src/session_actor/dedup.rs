@@ -58,8 +58,8 @@ pub(super) struct IdPage {
 
 impl Dedup {
     /// Creates the state of a new session, or of a loaded session whose ids have to be read.
-    pub(super) const fn new(remembers_everything: bool, key: u128, bytes_max: usize) -> Self {
-        let reading = if remembers_everything {
+    pub(super) const fn new(window_is_complete: bool, key: u128, bytes_max: usize) -> Self {
+        let reading = if window_is_complete {
             IdReading::Complete
         } else {
             IdReading::Due {

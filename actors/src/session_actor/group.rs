@@ -57,7 +57,7 @@ impl SessionState {
             self.flush_outbox();
         } else {
             self.append_in_flight = true;
-            let events = records.iter().map(|record| record.len_on_wire() as u64).sum();
+            let events = records.iter().map(|record| record.wire_events() as u64).sum();
             let (myself, stats) = (myself.clone(), Arc::clone(&self.resources.stats));
             let done = Done::new(move |result| {
                 if result.is_ok() {
@@ -182,7 +182,7 @@ impl SessionState {
         let (answer, notice, record) = match decided {
             Ok(Proposal::Change(proposed)) => {
                 self.panic_if(Fault::PanicApply);
-                let (recorded, evicted) = self.session.carry_out(proposed)?;
+                let (recorded, evicted) = self.session.commit(proposed)?;
                 self.dedup.extend(evicted);
                 self.template_due |= recorded.loads();
                 tracing::debug!(

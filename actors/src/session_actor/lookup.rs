@@ -89,7 +89,7 @@ impl SessionState {
     /// Returns true if the session can tell without further lookup whether the command was accepted before.
     fn is_resolved(&self, command: CommandId) -> bool {
         let session = &self.session;
-        if session.remembers_everything() || session.recent(command).is_some() || self.dedup.is_new(command) {
+        if session.window_is_complete() || session.recent(command).is_some() || self.dedup.is_new(command) {
             return true;
         }
         // A negative answer is valid as long as the session remembers all commands after `as_of`.

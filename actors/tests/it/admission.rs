@@ -42,7 +42,7 @@ async fn a_session_has_so_much_under_way_and_no_more() {
         let newcomer = busy.client("ada");
         let (coming, seen) = (Underway::begin(newcomer.join(None)), {
             let (hub, id) = (busy.hub.clone(), busy.id);
-            Underway::begin(async move { hub.snapshot_for_newcomer(id).await })
+            Underway::begin(async move { hub.snapshot_for_join(id).await })
         });
         world.plan.all(Fate::Commit);
         other.added().await;

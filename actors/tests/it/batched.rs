@@ -219,7 +219,7 @@ async fn joins_and_leaves_keep_their_place_among_the_commands() {
     leave.answer().await;
     settle().await;
     let events = ["together", "together", "session:connected", "together"];
-    assert_eq!(leaver.events_so_far(), events);
+    assert_eq!(leaver.unread_events(), events);
     let events = [&events[..], &["session:disconnected", "together"]].concat();
     let packets = packets_so_far(&mut early);
     let names: Vec<_> = packets.iter().map(|packet| packet.event).collect();
@@ -238,7 +238,7 @@ async fn a_room_that_fails_at_a_packet_is_replaced_as_it_was() {
     let world = World::start().await;
     let session = world.session().await;
     let mut client = joined_batched(&session, "ada").await;
-    world.encoder.panic_at_joint(1);
+    world.encoder.panic_at_batches(1);
     assert_eq!(session.added().await, Seq(2), "the command succeeded");
     let packets = client.until("session:sync").await;
     assert!(packets[packets.len() - 1].is_sync("room_restarted"), "{packets:?}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use talus_actors::{
     domain::{command::Command, ids::Seq},
-    fan_out::{Frame, Release, RoomSocket, SendError, SyncDue, SyncReason},
+    fan_out::{DeferredSync, Frame, Release, RoomSocket, SendError, SyncReason},
     hub::HubError,
     log::planned::Fate,
     session_actor::Position,
@@ -62,13 +62,13 @@ impl RoomSocket for Witness {
         Ok(())
     }
 
-    fn fell_behind(&self, _: Seq, _: u32) {}
+    fn mark_lagging(&self, _: Seq, _: u32) {}
 
-    fn has_taken_all(&self) -> bool {
+    fn has_drained(&self) -> bool {
         true
     }
 
-    fn sync_is_due(&self, _: SyncDue) {}
+    fn grant_sync(&self, _: DeferredSync) {}
 
     fn release(&self, _: Release) {}
 }
@@ -162,7 +162,7 @@ async fn sockets_see_their_own_session_only() {
                     .all(|packet| packet.data["session"] == session.id.to_string())
             );
             settle().await;
-            assert_eq!(client.events_so_far(), [""; 0]);
+            assert_eq!(client.unread_events(), [""; 0]);
         }
     }
 }
@@ -183,7 +183,7 @@ async fn a_socket_that_falls_behind_is_resynced_and_goes_on() {
     session.added().await;
     session.added().await;
     assert_gapless(&quick.until_seq(Seq(6)).await, Seq(0), Seq(6));
-    assert_eq!(slow.events_so_far(), ["command:executing", "graph", "(behind)"]);
+    assert_eq!(slow.unread_events(), ["command:executing", "graph", "(behind)"]);
     assert_eq!(
         (world.stats().slow_consumers.get(), world.stats().packets_dropped.get()),
         (1, 1)
@@ -382,7 +382,7 @@ async fn a_room_that_is_replaced_during_an_append_shows_nothing_of_it() {
     until(|| world.stats().broadcast_restarts.get() == 1).await;
     settle().await;
     assert_eq!(
-        client.events_so_far(),
+        client.unread_events(),
         [""; 0],
         "the sync would show what is not durable"
     );
@@ -519,11 +519,11 @@ async fn large_syncs_go_one_after_the_other() {
     let seq = session.added().await;
     settle().await;
     for client in &mut waiting {
-        assert_eq!(client.events_so_far(), Vec::<&str>::new(), "it waits");
+        assert_eq!(client.unread_events(), Vec::<&str>::new(), "it waits");
     }
     first.socket.set_busy(false);
     for client in &mut waiting {
-        client.takes_its_turn().await;
+        client.request_granted_sync().await;
         let sync = client.packet().await;
         assert!(sync.is_sync("first_join"), "{sync:?}");
         assert_eq!(sync.place(), Some(seq), "of this moment");
@@ -585,7 +585,7 @@ async fn who_resumes_and_waits_is_resumed() {
     let seq = session.added().await;
     settle().await;
     first.socket.set_busy(false);
-    client.takes_its_turn().await;
+    client.request_granted_sync().await;
     let sync = client.packet().await;
     assert!(sync.is_sync("resumed"), "{sync:?}");
     assert!(sync.data["body"]["seqs"].is_array(), "with events: {sync:?}");
@@ -604,9 +604,9 @@ async fn a_sync_that_does_not_fit_keeps_nobody_waiting() {
     full.socket.set_space(0);
     full.socket.set_busy(true);
     first.socket.set_busy(false);
-    full.takes_its_turn().await;
+    full.request_granted_sync().await;
     assert!(matches!(full.note().await, Note::Behind { .. }));
-    last.takes_its_turn().await;
+    last.request_granted_sync().await;
     assert!(last.packet().await.is_sync("first_join"));
 
     // In a room where nothing is on its way.
@@ -638,7 +638,7 @@ async fn who_waits_costs_no_encoding() {
     assert_eq!(world.encoder.bodies(), 1);
     first.socket.set_busy(false);
     for client in &mut waiting {
-        client.takes_its_turn().await;
+        client.request_granted_sync().await;
         assert!(client.packet().await.event == "session:sync");
     }
     assert_eq!(world.encoder.bodies(), 2, "for all who took it when nothing changed");

@@ -75,7 +75,7 @@ async fn a_session_with_sockets_or_readers_stays() {
         until(|| world.stats().sessions_loaded.get() == 2).await;
         settle().await;
         assert!(reader.is_waiting());
-        assert!(client.events_so_far().is_empty(), "its actor was not replaced");
+        assert!(client.unread_events().is_empty(), "its actor was not replaced");
         let before = world.stats().passivations.get();
         idle.hub.wake(idle.id).await.expect("it starts");
         until(|| world.stats().passivations.get() > before).await;

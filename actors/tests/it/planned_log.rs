@@ -142,7 +142,7 @@ async fn a_plan_for_the_next_appends_ends_with_them() {
 async fn opening_can_fail_and_beginning_can_wait() {
     let (log, plan) = log().await;
     let corrupt = LogError::Corrupt("a torn page".to_owned());
-    plan.opens_fail(2, corrupt.clone());
+    plan.fail_opens(2, corrupt.clone());
     assert_eq!(log.open(SESSION, usize::MAX).await.expect_err("planned"), corrupt);
     assert_eq!(log.open(SESSION, usize::MAX).await.expect_err("planned"), corrupt);
     assert_eq!(kept(&log).await, 0);

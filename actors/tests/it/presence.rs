@@ -227,16 +227,16 @@ async fn a_socket_that_fell_behind_is_told_everything() {
     bob.socket.set_space(0);
     ann.says(&json!(1));
     interval().await;
-    assert_eq!(bob.events_so_far(), ["(behind)"]);
+    assert_eq!(bob.unread_events(), ["(behind)"]);
     ann.says(&json!(2));
     interval().await;
     bob.socket.set_space(usize::MAX);
     bob.resync(None, Some(SyncReason::SlowConsumer));
     interval().await;
-    assert_eq!(bob.events_so_far(), ["session:sync", "presence:state"]);
+    assert_eq!(bob.unread_events(), ["session:sync", "presence:state"]);
     bob.resync(None, None);
     interval().await;
-    assert_eq!(bob.events_so_far(), ["session:sync"], "it missed nothing");
+    assert_eq!(bob.unread_events(), ["session:sync"], "it missed nothing");
 }
 
 /// A socket whose queue had no room for what it gets when it comes, gets it when it has.
@@ -250,11 +250,11 @@ async fn a_socket_that_is_full_from_the_start_is_told_who_is_here_later() {
         bob.socket.set_space(space);
         bob.join(None).await.expect("there is room");
         settle().await;
-        assert_eq!(bob.events_so_far(), first);
+        assert_eq!(bob.unread_events(), first);
         bob.socket.set_space(usize::MAX);
         bob.resync(None, Some(SyncReason::SlowConsumer));
         settle().await;
-        assert_eq!(bob.events_so_far(), ["session:sync", "presence:state"]);
+        assert_eq!(bob.unread_events(), ["session:sync", "presence:state"]);
         bob.leave("transport_close").await;
     }
 }
@@ -294,7 +294,7 @@ async fn many_who_need_everything_get_it_in_turn() {
         interval().await;
         for (index, client) in clients.iter_mut().enumerate() {
             let expected = if index == turn { events } else { &[] };
-            assert_eq!(client.events_so_far(), expected, "client {index} in turn {turn}");
+            assert_eq!(client.unread_events(), expected, "client {index} in turn {turn}");
         }
     }
 }

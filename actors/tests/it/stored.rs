@@ -220,7 +220,7 @@ fn undo_of_ones_own() {
     let create = Command::CreateNode(create("part", 1, None));
     bench.submit_as(User::Carol, &create).expect("it is accepted");
     bench
-        .submit_as(User::CarolElsewhere, &Command::undo(Scope::Mine))
+        .submit_as(User::CarolOnSecondClient, &Command::undo(Scope::Mine))
         .expect("it is accepted");
     assert_snapshot!("undo_of_ones_own", stored(&*bench.log()[1]));
 }

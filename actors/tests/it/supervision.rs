@@ -92,7 +92,7 @@ async fn a_session_that_fails_over_and_over_is_quarantined_alone() {
     assert_eq!(shaky.snapshot().await.expect("it lives").seq, Seq(6));
     assert_eq!(good.added().await, Seq(8));
     assert_gapless(&other.until_seq(Seq(8)).await, Seq(0), Seq(8));
-    assert!(other.events_so_far().is_empty());
+    assert!(other.unread_events().is_empty());
 }
 
 /// A quarantined session stays so, is listed, can be deleted, and then counts no more.
@@ -170,7 +170,7 @@ async fn a_log_that_makes_no_sense_quarantines_its_session() {
 async fn a_session_that_cannot_be_opened_for_a_while_comes_back() {
     let world = World::start().await;
     let asleep = world.create(NewSession::default()).await;
-    world.plan.opens_fail(5, LogError::Io("too many open files".to_owned()));
+    world.plan.fail_opens(5, LogError::Io("too many open files".to_owned()));
     assert_eq!(asleep.added().await, Seq(2));
     assert_eq!(world.stats().session_restarts.get(), 5);
 }

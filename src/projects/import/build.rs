@@ -11,7 +11,7 @@ use talus_actors::domain::{
     command::CreateNode,
     graph::{Graph, NodeContent},
     ids::{NodeId, PropertyId, TypeId},
-    limits::{LimitExceeded, Limits, NameFault, check_depth, check_name, check_value},
+    limits::{LimitExceeded, Limits, NameError, check_depth, check_name, check_value},
     orphans::{ORPHANED, ORPHANED_PROPERTIES},
     properties::Properties,
     value::Value,
@@ -329,9 +329,9 @@ impl Reader<'_> {
         };
         match (check_name(&text, self.limits), self.strictness) {
             (Ok(()), _) => Ok(text.into()),
-            (Err(NameFault::TooLong(exceeded)), _) => Err(ImportError::limit(at, exceeded)),
-            (Err(NameFault::Blank), Strictness::File) => Ok(CreateNode::DEFAULT_NAME.into()),
-            (Err(NameFault::Control), Strictness::File) => {
+            (Err(NameError::TooLong(exceeded)), _) => Err(ImportError::limit(at, exceeded)),
+            (Err(NameError::Blank), Strictness::File) => Ok(CreateNode::DEFAULT_NAME.into()),
+            (Err(NameError::Control), Strictness::File) => {
                 let visible: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
                 self.name(at, Json::String(visible))
             }

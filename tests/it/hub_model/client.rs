@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use talus_actors::{
     domain::ids::{Epoch, Seq, SessionId},
-    fan_out::{Frame, Frames, Member, MemberId, MemberInfo, Presence, Release, RoomSocket, SendError, SyncDue},
+    fan_out::{DeferredSync, Frame, Frames, Member, MemberId, MemberInfo, Presence, Release, RoomSocket, SendError},
     hub::Hub,
     session_actor::{Position, ResyncRequest},
     world::now,
@@ -89,15 +89,15 @@ impl RoomSocket for Socket {
         Ok(())
     }
 
-    fn fell_behind(&self, _: Seq, _: u32) {
+    fn mark_lagging(&self, _: Seq, _: u32) {
         self.note(Note::Behind);
     }
 
-    fn has_taken_all(&self) -> bool {
+    fn has_drained(&self) -> bool {
         true
     }
 
-    fn sync_is_due(&self, due: SyncDue) {
+    fn grant_sync(&self, due: DeferredSync) {
         let request = ResyncRequest::due(due, now());
         self.hub.resync(self.session, self.member, request);
     }

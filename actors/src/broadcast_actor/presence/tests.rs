@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::*;
 use crate::{
     domain::ids::Seq,
-    fan_out::{Frame, Frames, Release, RoomSocket, SendError, SyncDue},
+    fan_out::{DeferredSync, Frame, Frames, Release, RoomSocket, SendError},
 };
 
 /// Socket that takes no packet.
@@ -16,11 +16,11 @@ impl RoomSocket for Deaf {
     fn send(&self, _: &Frame) -> Result<(), SendError> {
         Err(SendError::Closed)
     }
-    fn fell_behind(&self, _: Seq, _: u32) {}
-    fn has_taken_all(&self) -> bool {
+    fn mark_lagging(&self, _: Seq, _: u32) {}
+    fn has_drained(&self) -> bool {
         true
     }
-    fn sync_is_due(&self, _: SyncDue) {}
+    fn grant_sync(&self, _: DeferredSync) {}
     fn release(&self, _: Release) {}
 }
 

@@ -26,7 +26,7 @@ pub(super) fn check(session: &Session, command: &Command, expected: Seq) -> Resu
     for item in dependencies {
         let (what, changed_seq) = match item {
             Dependency::Node(id) | Dependency::Children(Some(id)) => (format!("node {id}"), session.changed(id)),
-            Dependency::Children(None) => ("the order of the roots".to_owned(), session.roots_changed()),
+            Dependency::Children(None) => ("the order of the roots".to_owned(), session.last_change_of_roots()),
             Dependency::Session => ("the session".to_owned(), session.seq()),
         };
         if changed_seq > expected {

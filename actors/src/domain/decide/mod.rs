@@ -1,6 +1,6 @@
 //! Command handling: decides if a command is allowed and which events it causes.
 //!
-//! Every function here is pure and leaves the session unchanged. A decision takes effect in [`Session::carry_out`], and
+//! Every function here is pure and leaves the session unchanged. A decision takes effect in [`Session::commit`], and
 //! at each replay in [`Session::apply`].
 
 mod expected;
@@ -39,7 +39,7 @@ pub enum Decision {
 /// Result of [`propose`]: a [`Decision`] without the hash of the graph after the change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proposal {
-    /// The command changes the session. [`Session::carry_out`] applies the record and adds the hash.
+    /// The command changes the session. [`Session::commit`] applies the record and adds the hash.
     Change(CommandRecord),
     /// As [`Decision::Answer`].
     Answer(Receipt),
@@ -59,7 +59,7 @@ pub fn decide(session: &Session, command: &Command, context: &Context) -> Result
     })
 }
 
-/// Decides a command for a caller that applies the record immediately. [`Session::carry_out`] computes the hash of the
+/// Decides a command for a caller that applies the record immediately. [`Session::commit`] computes the hash of the
 /// graph while it applies the events, whereas [`decide`] applies the events an additional time for the hash.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use crate::domain::{
     event::PropertyRef,
     graph::NodeContent,
     ids::{PropertyId, TypeId},
-    limits::{Limits, NameFault, check_name, check_value},
+    limits::{Limits, NameError, check_name, check_value},
     properties::Properties,
     rejection::Rejection,
     value::Value,
@@ -205,9 +205,9 @@ fn parse_name(property: &str, value: &Value, limits: &Limits) -> Result<EcoStrin
     };
     match check_name(text, limits) {
         Ok(()) => Ok(text.clone()),
-        Err(NameFault::Blank) => Err(invalid("a name with a character that is not white space")),
-        Err(NameFault::Control) => Err(invalid("a name without control characters")),
-        Err(NameFault::TooLong(limit)) => Err(limit.into()),
+        Err(NameError::Blank) => Err(invalid("a name with a character that is not white space")),
+        Err(NameError::Control) => Err(invalid("a name without control characters")),
+        Err(NameError::TooLong(limit)) => Err(limit.into()),
     }
 }
 

@@ -27,13 +27,13 @@ impl Window {
     pub(super) fn push(&mut self, recorded: &Arc<CommandRecord>, limits: &Limits) -> Vec<CommandId> {
         let mut evicted = Vec::new();
         let weight = recorded.weight_bytes();
-        self.events += recorded.len_on_wire();
+        self.events += recorded.wire_events();
         self.bytes += weight;
         self.records.push_back((Arc::clone(recorded), weight));
         self.by_command.insert(recorded.command_id, Arc::clone(recorded));
         while self.exceeds(limits) && self.records.len() > 1 {
             if let Some((oldest, weight)) = self.records.pop_front() {
-                self.events -= oldest.len_on_wire();
+                self.events -= oldest.wire_events();
                 self.bytes -= weight;
                 self.by_command.remove(&oldest.command_id);
                 evicted.push(oldest.command_id);

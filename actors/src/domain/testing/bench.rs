@@ -169,7 +169,7 @@ impl Bench {
     /// Returns the record of a command that the replay window no longer contains. A session actor asks its log as well
     /// (P4).
     fn find_logged(&self, command_id: CommandId) -> Option<Arc<CommandRecord>> {
-        if self.session.remembers_everything() || self.session.recent(command_id).is_some() {
+        if self.session.window_is_complete() || self.session.recent(command_id).is_some() {
             return None;
         }
         self.log

@@ -35,14 +35,20 @@ pub enum User {
     /// User known by name, on one client.
     Carol,
     /// The user `Carol` on another client.
-    CarolElsewhere,
+    CarolOnSecondClient,
     /// Sender without client id and user, and therefore without own steps.
     Nobody,
 }
 
 impl User {
     /// All users.
-    pub const ALL: [Self; 5] = [Self::Alice, Self::Bob, Self::Carol, Self::CarolElsewhere, Self::Nobody];
+    pub const ALL: [Self; 5] = [
+        Self::Alice,
+        Self::Bob,
+        Self::Carol,
+        Self::CarolOnSecondClient,
+        Self::Nobody,
+    ];
 
     /// Generates a user. The anonymous sender is the least frequent.
     pub fn any() -> impl Strategy<Value = Self> + Clone {
@@ -57,7 +63,7 @@ impl User {
             Self::Alice => ("alice", None),
             Self::Bob => ("bob", None),
             Self::Carol => ("carol-1", Some("Carol")),
-            Self::CarolElsewhere => ("carol-2", Some("Carol")),
+            Self::CarolOnSecondClient => ("carol-2", Some("Carol")),
             Self::Nobody => return Origin::default(),
         };
         Origin {

@@ -29,7 +29,7 @@ pub struct TestEncoder {
     /// Pending panics, one per command.
     pub command_panics: AtomicUsize,
     /// Pending panics, one per batched packet.
-    pub joint_panics: AtomicUsize,
+    pub batch_panics: AtomicUsize,
     /// Pending panics, one per sync body.
     pub body_panics: AtomicUsize,
     /// True while rooms are blocked.
@@ -61,8 +61,8 @@ impl TestEncoder {
     }
 
     /// Panics at the next `count` batched packets.
-    pub fn panic_at_joint(&self, count: usize) {
-        self.joint_panics.store(count, Ordering::Relaxed);
+    pub fn panic_at_batches(&self, count: usize) {
+        self.batch_panics.store(count, Ordering::Relaxed);
     }
 
     /// Panics at the next `count` sync bodies.
@@ -127,7 +127,7 @@ impl Encoder for TestEncoder {
 
     fn together(&self, room: &Room, frames: &[Frame]) -> Frame {
         self.joint.fetch_add(1, Ordering::Relaxed);
-        panic_if_told(&self.joint_panics);
+        panic_if_told(&self.batch_panics);
         let item = |frame: &Frame| json!({ "event": frame.event, "seq": frame.seq, "data": frame.data });
         let items: Vec<_> = frames.iter().map(item).collect();
         let seq = frames.iter().rev().find_map(|frame| frame.seq);

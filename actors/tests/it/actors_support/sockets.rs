@@ -8,7 +8,7 @@ use std::sync::{
 use serde_json::{Value as Json, value::to_raw_value};
 use talus_actors::{
     domain::ids::Seq,
-    fan_out::{Frame, Frames, Member, MemberInfo, Presence, Release, RoomSocket, SendError, SyncDue, SyncReason},
+    fan_out::{DeferredSync, Frame, Frames, Member, MemberInfo, Presence, Release, RoomSocket, SendError, SyncReason},
     hub::HubError,
     session_actor::{Position, ResyncRequest},
     world::now,
@@ -25,7 +25,7 @@ pub enum Note {
     /// The socket was marked as lagging.
     Behind { delivered: Seq, attempt: u32 },
     /// A deferred sync was granted.
-    Due(SyncDue),
+    Due(DeferredSync),
     /// The socket was released.
     Released(Release),
 }
@@ -82,15 +82,15 @@ impl RoomSocket for TestSocket {
         Ok(())
     }
 
-    fn fell_behind(&self, delivered: Seq, attempt: u32) {
+    fn mark_lagging(&self, delivered: Seq, attempt: u32) {
         self.note(Note::Behind { delivered, attempt });
     }
 
-    fn has_taken_all(&self) -> bool {
+    fn has_drained(&self) -> bool {
         !self.busy.load(Ordering::Relaxed)
     }
 
-    fn sync_is_due(&self, due: SyncDue) {
+    fn grant_sync(&self, due: DeferredSync) {
         self.note(Note::Due(due));
     }
 
@@ -185,13 +185,13 @@ impl Client {
     }
 
     /// Requests a granted sync.
-    pub fn ask(&self, due: SyncDue) {
+    pub fn ask(&self, due: DeferredSync) {
         let request = ResyncRequest::due(due, now());
         self.session.hub.resync(self.session.id, self.member.id, request);
     }
 
     /// Expects a granted sync as the next operation, and requests the sync.
-    pub async fn takes_its_turn(&mut self) {
+    pub async fn request_granted_sync(&mut self) {
         match self.note().await {
             Note::Due(due) => self.ask(due),
             other => unreachable!("{other:?}, where a grant was due"),
@@ -245,7 +245,7 @@ impl Client {
     }
 
     /// Returns the names of all unread operations so far.
-    pub fn events_so_far(&mut self) -> Vec<&'static str> {
+    pub fn unread_events(&mut self) -> Vec<&'static str> {
         let notes = self.so_far().into_iter();
         notes
             .map(|note| match note {

@@ -26,7 +26,7 @@ fn state(bench: &Bench) -> impl PartialEq + std::fmt::Debug + use<> {
             session.seq(),
             session.is_dirty(),
             session.last_activity(),
-            session.roots_changed(),
+            session.last_change_of_roots(),
         ),
         (history.undo_depth(), history.next_undo().map(Step::target)),
         (history.redo_depth(), history.next_redo().map(Step::target)),
@@ -138,7 +138,7 @@ proptest! {
                 }
                 None if seq > session.seq() => {}
                 None => {
-                    let events: usize = missed.iter().map(|recorded| recorded.len_on_wire()).sum();
+                    let events: usize = missed.iter().map(|recorded| recorded.wire_events()).sum();
                     prop_assert!(!reached, "the window has a hole at {}", seq);
                     let bytes: usize = missed.iter().map(|recorded| recorded.weight_bytes()).sum();
                     let limits = &session.rules().limits;
@@ -157,7 +157,7 @@ proptest! {
         }
         let (nodes, roots) = changes(bench.log());
         let session = bench.session();
-        prop_assert_eq!(session.roots_changed(), roots);
+        prop_assert_eq!(session.last_change_of_roots(), roots);
         for (id, _) in session.document().graph.nodes() {
             prop_assert_eq!(session.changed(id), nodes.get(&id).copied().unwrap_or_default(), "{}", id);
         }
@@ -269,7 +269,7 @@ proptest! {
             let proposed = propose(&other, &sent.command, &sent.context);
             match (bench.submit_with(&sent.command, &sent.context), proposed) {
                 (Ok(Decision::Change(recorded)), Ok(Proposal::Change(proposed))) => {
-                    let (carried_out, _) = other.carry_out(proposed).expect("it was proposed on it");
+                    let (carried_out, _) = other.commit(proposed).expect("it was proposed on it");
                     prop_assert_eq!(carried_out, recorded);
                 }
                 // The session without a log does not know commands outside its replay window.

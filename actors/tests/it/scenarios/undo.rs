@@ -16,7 +16,7 @@ use talus_actors::domain::{
     testing::{
         bench::Bench,
         sample::Setting,
-        users::User::{self, Alice, Bob, Carol, CarolElsewhere, Nobody},
+        users::User::{self, Alice, Bob, Carol, CarolOnSecondClient, Nobody},
     },
 };
 
@@ -172,7 +172,7 @@ fn undo_mine_uses_user_or_client() {
         );
     }
     scenario
-        .emits(CarolElsewhere, &undo_mine(), [r#"deleted a at roots[0]: t "a""#])
+        .emits(CarolOnSecondClient, &undo_mine(), [r#"deleted a at roots[0]: t "a""#])
         .emits(Carol, &redo_mine(), [r#"created a at roots[0]: t "a""#]);
 }
 

@@ -45,8 +45,8 @@ async fn effects_after_a_pending_append_wait_for_durability() {
         assert!(call.is_waiting(), "no command is answered");
     }
     assert!(read.is_waiting() && join.is_waiting() && leave.is_waiting() && save.is_waiting());
-    assert_eq!(watcher.events_so_far(), [""; 0]);
-    assert_eq!(joiner.events_so_far(), [""; 0]);
+    assert_eq!(watcher.unread_events(), [""; 0]);
+    assert_eq!(joiner.unread_events(), [""; 0]);
 
     append.commit();
     let receipt = receipt.answer().await.expect("accepted").receipt;
@@ -95,8 +95,8 @@ async fn effects_of_one_group_wait_for_its_append() {
     settle().await;
     assert!(second.is_waiting() && refused.is_waiting());
     assert!(read.is_waiting() && reader.is_waiting() && join.is_waiting());
-    assert_eq!(watcher.events_so_far(), [""; 0]);
-    assert_eq!(joiner.events_so_far(), [""; 0]);
+    assert_eq!(watcher.unread_events(), [""; 0]);
+    assert_eq!(joiner.unread_events(), [""; 0]);
 
     append.commit();
     assert_eq!(second.answer().await.expect("accepted").receipt.seq, Seq(4));

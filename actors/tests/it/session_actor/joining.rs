@@ -245,8 +245,8 @@ async fn sync_request_from_outside_the_room_is_ignored() {
     stranger.resync(None, None);
     session.snapshot().await.expect("read");
     settle().await;
-    assert_eq!(outside.events_so_far(), [""; 0]);
-    assert_eq!(stranger.events_so_far(), [""; 0]);
+    assert_eq!(outside.unread_events(), [""; 0]);
+    assert_eq!(stranger.unread_events(), [""; 0]);
 }
 
 /// A join sends the sync, the presence list and `connected`, in this order; the other members get `connected` too, with
@@ -296,12 +296,12 @@ async fn joins_and_leaves_are_published_with_the_member_count() {
         (&"bob".into(), &1.into())
     );
     assert_eq!(gone.data["reason"], "ping_timeout");
-    assert_eq!(bob.events_so_far(), [""; 0], "a client that left gets no packet");
+    assert_eq!(bob.unread_events(), [""; 0], "a client that left gets no packet");
     assert_eq!(world.stats().members.get(), 1);
 
     bob.leave("ping_timeout").await;
     ada.leave("client_disconnect").await;
-    assert_eq!(ada.events_so_far(), [""; 0], "a second leave has no effect");
+    assert_eq!(ada.unread_events(), [""; 0], "a second leave has no effect");
     assert_eq!(session.snapshot().await.expect("read").active_clients, 0);
     crate::actors_support::until(|| world.stats().members.get() == 0).await;
 }
@@ -319,7 +319,7 @@ async fn full_room_refuses_joins_until_a_member_leaves() {
     let full = HubError::RoomFull(RoomFull { max: 2 });
     assert_eq!(third.join(None).await, Err(full.clone()));
     settle().await;
-    assert_eq!(third.events_so_far(), [""; 0]);
+    assert_eq!(third.unread_events(), [""; 0]);
     third.leave("client_disconnect").await;
     assert_eq!(
         session.client("fourth").join(None).await,
@@ -373,7 +373,7 @@ async fn command_packets_are_complete_and_ordered() {
         }
     }
     settle().await;
-    assert_eq!(client.events_so_far(), [""; 0]);
+    assert_eq!(client.unread_events(), [""; 0]);
 }
 
 /// P4: a retry is answered and sends no event. A reused id for another command sends only the failure.
@@ -389,7 +389,7 @@ async fn retry_sends_no_events() {
     assert!(again.duplicate);
     assert_eq!((again.seq, &again.outcome), (first.seq, &first.outcome));
     settle().await;
-    assert_eq!(client.events_so_far(), [""; 0]);
+    assert_eq!(client.unread_events(), [""; 0]);
 
     let reused = session
         .submit_as(id, create_node(new_node_id()))
@@ -436,7 +436,7 @@ async fn malformed_command_sends_no_events() {
         );
     }
     settle().await;
-    assert_eq!(client.events_so_far(), [""; 0]);
+    assert_eq!(client.unread_events(), [""; 0]);
     let refused = Command::Batch {
         commands: vec![delete_nothing()],
     };
