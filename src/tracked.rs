@@ -15,7 +15,7 @@ use tracing::{Span, info_span};
 
 use crate::{
     metrics::Metrics,
-    wire::{answer::CommandAnswer, error::Failure},
+    wire::{answer::CommandAnswer, error::ApiError},
 };
 
 /// Span and start time of one command; see the [module](self).
@@ -44,8 +44,8 @@ impl CommandSpan {
     ///
     /// # Errors
     /// Returns an error if the command was refused, or if its outcome is unknown.
-    pub fn end(self, metrics: &Metrics, result: Result<Submitted, HubError>) -> Result<CommandAnswer, Failure> {
-        let result = self.span.in_scope(|| result.map_err(Failure::from));
+    pub fn end(self, metrics: &Metrics, result: Result<Submitted, HubError>) -> Result<CommandAnswer, ApiError> {
+        let result = self.span.in_scope(|| result.map_err(ApiError::from));
         let outcome = match &result {
             Ok(submitted) if submitted.receipt.duplicate => "duplicate",
             Ok(_) => "ok",

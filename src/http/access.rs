@@ -27,7 +27,7 @@ use super::{
 use crate::{
     config::{Config, Cors},
     metrics::Metrics,
-    wire::error::Failure,
+    wire::error::ApiError,
 };
 
 /// Ports that a browser omits from `Host`. At any other port, a `Host` without a port was written by a proxy.
@@ -89,7 +89,7 @@ impl Access {
 
     /// # Errors
     /// Returns the refused host or origin, with the key that would allow it.
-    fn check(&self, request: &Request) -> Result<(), Failure> {
+    fn check(&self, request: &Request) -> Result<(), ApiError> {
         let own = self.0.hosts.check(request.uri(), request.headers())?;
         if self.0.tests_reads || !request.method().is_safe() {
             self.0.check_origin(request, own.as_ref())?;
@@ -99,7 +99,7 @@ impl Access {
 }
 
 impl Rules {
-    fn check_origin(&self, request: &Request, own: Option<&Authority>) -> Result<(), Failure> {
+    fn check_origin(&self, request: &Request, own: Option<&Authority>) -> Result<(), ApiError> {
         let headers = request.headers();
         let from_elsewhere = contains(headers, "sec-fetch-site", &["cross-site", "same-site"]);
         let mut origins = headers.get_all(header::ORIGIN).iter().peekable();
@@ -123,9 +123,9 @@ impl Rules {
     }
 }
 
-fn refused_origin(origin: &str) -> Failure {
+fn refused_origin(origin: &str) -> ApiError {
     let message = format!("pages of {origin} may not do this; cors.origins lists those that may use the clients' API");
-    Failure::new("ORIGIN_NOT_ALLOWED", message)
+    ApiError::new("ORIGIN_NOT_ALLOWED", message)
 }
 
 fn contains(headers: &HeaderMap, name: &str, words: &[&str]) -> bool {
@@ -160,7 +160,7 @@ impl Hosts {
     }
 
     /// Checks every host that a request names, in its target and in its header. Returns the host that takes precedence.
-    fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<Authority>, Failure> {
+    fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<Authority>, ApiError> {
         let target = uri.authority().map(|authority| authority.as_str().as_bytes());
         let named = headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes);
         let mut counts = None;
@@ -170,7 +170,7 @@ impl Hosts {
             let Some(authority) = allowed else {
                 let name = String::from_utf8_lossy(text);
                 let message = format!("{name:?} is no name of this hub; server.hosts lists its names");
-                return Err(Failure::new("HOST_NOT_ALLOWED", message));
+                return Err(ApiError::new("HOST_NOT_ALLOWED", message));
             };
             counts.get_or_insert(authority);
         }

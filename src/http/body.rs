@@ -15,7 +15,7 @@ use talus_actors::domain::{
 };
 
 use super::{AppState, ErrorResponse};
-use crate::wire::{error::Failure, request::read};
+use crate::wire::{error::ApiError, request::read};
 
 /// Header in which a client without a socket sends its client id.
 pub(super) const CLIENT_ID_HEADER: &str = "x-client-id";
@@ -30,7 +30,7 @@ impl FromRequest<AppState> for JsonText {
         let bytes = JsonBytes::from_request(request, state).await?.0;
         let text = String::from_utf8(bytes.into());
         Ok(Self(text.map_err(|_| {
-            Failure::new("INVALID_REQUEST", "malformed JSON: the body is not UTF-8")
+            ApiError::new("INVALID_REQUEST", "malformed JSON: the body is not UTF-8")
         })?))
     }
 }
@@ -78,7 +78,7 @@ impl FromRequest<AppState> for OptionalJsonText {
         typed?;
         let text = String::from_utf8(bytes.into());
         Ok(Self(text.map_err(|_| {
-            Failure::new("INVALID_REQUEST", "malformed JSON: the body is not UTF-8")
+            ApiError::new("INVALID_REQUEST", "malformed JSON: the body is not UTF-8")
         })?))
     }
 }
@@ -102,17 +102,17 @@ fn body_bytes_max(state: &AppState) -> (&'static str, usize) {
 }
 
 /// Refuses encoded bodies: a few encoded bytes can expand to very many.
-fn check_encoding(request: &Request) -> Result<(), Failure> {
+fn check_encoding(request: &Request) -> Result<(), ApiError> {
     let mut values = request.headers().get_all(header::CONTENT_ENCODING).iter();
     let encoded = values.find(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
     encoded.map_or(Ok(()), |encoding| {
         let encoding = String::from_utf8_lossy(encoding.as_bytes());
         let message = format!("the body must not be encoded, and is {encoding:?}");
-        Err(Failure::new("UNSUPPORTED_MEDIA_TYPE", message).with("content_encoding", encoding))
+        Err(ApiError::new("UNSUPPORTED_MEDIA_TYPE", message).with("content_encoding", encoding))
     })
 }
 
-fn check_media_type(request: &Request) -> Result<(), Failure> {
+fn check_media_type(request: &Request) -> Result<(), ApiError> {
     let media_type = request
         .headers()
         .get(header::CONTENT_TYPE)
@@ -129,14 +129,14 @@ fn check_media_type(request: &Request) -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!("the body must be application/json, not {media_type:?}");
-    Err(Failure::new("UNSUPPORTED_MEDIA_TYPE", message))
+    Err(ApiError::new("UNSUPPORTED_MEDIA_TYPE", message))
 }
 
-async fn read_bytes(request: Request, (limit, max): (&'static str, usize)) -> Result<Bytes, Failure> {
+async fn read_bytes(request: Request, (limit, max): (&'static str, usize)) -> Result<Bytes, ApiError> {
     let body = request.into_body();
     // The listener reads the rest of the body, or closes the connection, after the answer.
     let too_large = || {
-        Failure::new("PAYLOAD_TOO_LARGE", format!("the body is larger than {max} bytes"))
+        ApiError::new("PAYLOAD_TOO_LARGE", format!("the body is larger than {max} bytes"))
             .with("limit", limit)
             .with("max", max)
     };
@@ -146,7 +146,7 @@ async fn read_bytes(request: Request, (limit, max): (&'static str, usize)) -> Re
     let mut chunks = body.into_data_stream();
     let mut bytes = Vec::new();
     while let Some(chunk) = chunks.next().await {
-        let ended = |_| Failure::new("INVALID_REQUEST", "the body ended before it was complete");
+        let ended = |_| ApiError::new("INVALID_REQUEST", "the body ended before it was complete");
         bytes.extend_from_slice(&chunk.map_err(ended)?);
         if bytes.len() > max {
             return Err(too_large());
@@ -169,11 +169,11 @@ impl<T: DeserializeOwned + Send> FromRequestParts<AppState> for Params<T> {
 }
 
 /// Converts the extractor's text, `…: parameter: reason`.
-fn parameter_failure(text: &str) -> Failure {
+fn parameter_failure(text: &str) -> ApiError {
     let text = text.trim_start_matches("Failed to deserialize query string: ");
     match text.split_once(": ") {
-        Some((parameter, reason)) => Failure::invalid_field(parameter, reason),
-        None => Failure::invalid_field("query", text),
+        Some((parameter, reason)) => ApiError::invalid_field(parameter, reason),
+        None => ApiError::invalid_field("query", text),
     }
 }
 
@@ -200,7 +200,7 @@ impl FromRequestParts<AppState> for SessionPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ErrorResponse> {
         let Ok(PathText(text)) = PathText::from_request_parts(parts, state).await;
-        Ok(Self(text.parse().map_err(|_| Failure::session_not_found())?))
+        Ok(Self(text.parse().map_err(|_| ApiError::session_not_found())?))
     }
 }
 
@@ -217,7 +217,7 @@ impl FromRequestParts<AppState> for RequestOrigin {
         let text = String::from_utf8_lossy(value.as_bytes());
         let client_id: ClientId = text
             .parse()
-            .map_err(|error: IdError| Failure::invalid_field("X-Client-Id", error))?;
+            .map_err(|error: IdError| ApiError::invalid_field("X-Client-Id", error))?;
         Ok(Self(Origin {
             client_id: Some(client_id),
             user: None,

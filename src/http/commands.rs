@@ -26,7 +26,7 @@ use crate::{
     wire::{
         answer::CommandAnswer,
         command::{HistoryRequest, read_command},
-        error::Failure,
+        error::ApiError,
         request::{read, required},
     },
 };
@@ -80,7 +80,7 @@ pub(super) async fn redo(
     answer(&state, session_id, command, context, &params).await
 }
 
-fn history_context(request: &HistoryRequest, origin: Origin, key: IdempotencyKey) -> Result<Context, Failure> {
+fn history_context(request: &HistoryRequest, origin: Origin, key: IdempotencyKey) -> Result<Context, ApiError> {
     let command_id = key.command_id(request.command_id()?)?;
     Ok(context(command_id, origin, request.expected_seq))
 }
@@ -91,7 +91,7 @@ pub(super) async fn submit(
     session_id: SessionId,
     command: Command,
     context: Context,
-) -> Result<CommandAnswer, Failure> {
+) -> Result<CommandAnswer, ApiError> {
     let tracked = CommandSpan::begin(session_id, &command, &context);
     let span = tracked.span.clone();
     let submitted = state.hub.submit(session_id, Arc::new(command), context, span.clone());

@@ -7,17 +7,17 @@ use axum::{
 };
 use talus_actors::hub::HubError;
 
-use crate::wire::error::Failure;
+use crate::wire::error::ApiError;
 
 /// Error answer of a request.
 #[derive(Debug)]
-pub struct ErrorResponse(pub Failure);
+pub struct ErrorResponse(pub ApiError);
 
 /// Result of a handler.
 pub(crate) type ApiResult<T> = Result<T, ErrorResponse>;
 
-impl From<Failure> for ErrorResponse {
-    fn from(failure: Failure) -> Self {
+impl From<ApiError> for ErrorResponse {
+    fn from(failure: ApiError) -> Self {
         Self(failure)
     }
 }
@@ -46,11 +46,14 @@ impl IntoResponse for ErrorResponse {
 }
 
 pub(crate) async fn not_found(uri: Uri) -> ErrorResponse {
-    ErrorResponse(Failure::new("NOT_FOUND", format!("there is nothing at {}", uri.path())))
+    ErrorResponse(ApiError::new(
+        "NOT_FOUND",
+        format!("there is nothing at {}", uri.path()),
+    ))
 }
 
 pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> ErrorResponse {
-    ErrorResponse(Failure::new(
+    ErrorResponse(ApiError::new(
         "METHOD_NOT_ALLOWED",
         format!("{method} is not for {}", uri.path()),
     ))

@@ -8,7 +8,7 @@ use talus_actors::domain::{
 use uuid::{Uuid, uuid};
 
 use super::{AppState, ErrorResponse};
-use crate::wire::error::Failure;
+use crate::wire::error::ApiError;
 
 /// Name of the header.
 const HEADER: &str = "idempotency-key";
@@ -51,13 +51,13 @@ fn read(value: &[u8]) -> Option<CommandId> {
     is_key.then(|| text.parse().unwrap_or_else(|_| derived()))
 }
 
-fn invalid(reason: impl std::fmt::Display) -> Failure {
-    Failure::invalid_field("Idempotency-Key", reason)
+fn invalid(reason: impl std::fmt::Display) -> ApiError {
+    ApiError::invalid_field("Idempotency-Key", reason)
 }
 
 impl IdempotencyKey {
     /// Returns the command id of a request, from the header or from the body. The two must not differ.
-    pub(super) fn command_id(self, in_body: Option<CommandId>) -> Result<Option<CommandId>, Failure> {
+    pub(super) fn command_id(self, in_body: Option<CommandId>) -> Result<Option<CommandId>, ApiError> {
         match (self.0, in_body) {
             (Some(key), Some(named)) if key != named => Err(invalid("is not the command_id of the body")),
             (key, named) => Ok(key.or(named)),
@@ -74,8 +74,9 @@ impl IdempotencyKey {
 }
 
 /// Builds the error for a key that was used for another request.
-pub(super) fn reused(session_id: SessionId) -> Failure {
-    Failure::new("COMMAND_ID_REUSED", "the Idempotency-Key was used for another request").with("session_id", session_id)
+pub(super) fn reused(session_id: SessionId) -> ApiError {
+    ApiError::new("COMMAND_ID_REUSED", "the Idempotency-Key was used for another request")
+        .with("session_id", session_id)
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ use crate::{
     tracked::context,
     wire::{
         answer::CommandAnswer,
-        error::{Failure, internal},
+        error::{ApiError, internal},
         request::{id, read, required},
     },
 };
@@ -123,7 +123,7 @@ async fn find_repeated(
     named: bool,
     chosen: Chosen,
     new: &NewSession,
-) -> Result<Option<(SessionId, ProjectId)>, Failure> {
+) -> Result<Option<(SessionId, ProjectId)>, ApiError> {
     let before = match state.hub.snapshot(session_id).await {
         Ok(snapshot) => snapshot.header.project,
         Err(HubError::SessionNotFound(_)) => return Ok(None),
@@ -153,7 +153,7 @@ async fn create_unique(
     new: NewSession,
     chosen: Chosen,
     ids_max: usize,
-) -> Result<(SessionId, ProjectId), Failure> {
+) -> Result<(SessionId, ProjectId), ApiError> {
     let NewSession {
         project: Some(project),
         first,
@@ -212,8 +212,8 @@ async fn await_first_command(state: &AppState, session_id: SessionId) -> Result<
     state.hub.snapshot_at_least(session_id, Seq(1), wait).await
 }
 
-fn name_failure(fault: &NameError) -> Failure {
-    let failure = |code| Failure::new(code, format!("project_name: {fault}")).with("field", "project_name");
+fn name_failure(fault: &NameError) -> ApiError {
+    let failure = |code| ApiError::new(code, format!("project_name: {fault}")).with("field", "project_name");
     match fault {
         NameError::Blank | NameError::Control => failure("INVALID_VALUE"),
         NameError::TooLong(exceeded) => failure("LIMIT_EXCEEDED")
@@ -222,8 +222,8 @@ fn name_failure(fault: &NameError) -> Failure {
     }
 }
 
-async fn blueprint(state: &AppState, template_id: &str) -> Result<Arc<Blueprint>, Failure> {
-    let not_found = || Failure::new("TEMPLATE_NOT_FOUND", format!("template {template_id:?} does not exist"));
+async fn blueprint(state: &AppState, template_id: &str) -> Result<Arc<Blueprint>, ApiError> {
+    let not_found = || ApiError::new("TEMPLATE_NOT_FOUND", format!("template {template_id:?} does not exist"));
     let id: TemplateId = template_id.parse().map_err(|_| not_found())?;
     state
         .blocking(move |state| {
@@ -236,25 +236,25 @@ async fn blueprint(state: &AppState, template_id: &str) -> Result<Arc<Blueprint>
 }
 
 /// Derives a project's id from its name, in a form for typing and for file names.
-fn slug(name: &str) -> Result<ProjectId, Failure> {
+fn slug(name: &str) -> Result<ProjectId, ApiError> {
     let slug: String = slug::slugify(name).chars().take(ProjectId::CHARS_MAX).collect();
     slug.trim_end_matches('-').parse().map_err(|_| {
-        Failure::invalid_field(
+        ApiError::invalid_field(
             "project_id",
             "is required: the project's name has no letter or digit to make one of",
         )
     })
 }
 
-fn project_exists(project_id: &ProjectId) -> Failure {
-    Failure::new("PROJECT_EXISTS", format!("project {project_id} exists already")).with("project_id", project_id)
+fn project_exists(project_id: &ProjectId) -> ApiError {
+    ApiError::new("PROJECT_EXISTS", format!("project {project_id} exists already")).with("project_id", project_id)
 }
 
-fn project_not_found(project_id: &str) -> Failure {
-    Failure::new("PROJECT_NOT_FOUND", format!("project {project_id:?} does not exist"))
+fn project_not_found(project_id: &str) -> ApiError {
+    ApiError::new("PROJECT_NOT_FOUND", format!("project {project_id:?} does not exist"))
 }
 
-fn parse_project_id(text: &str) -> Result<ProjectId, Failure> {
+fn parse_project_id(text: &str) -> Result<ProjectId, ApiError> {
     text.parse().map_err(|_: IdError| project_not_found(text))
 }
 
@@ -379,7 +379,7 @@ pub(super) async fn delete(State(state): State<AppState>, PathText(text): PathTe
 
 /// Blocks a save under way from writing the file again after its removal. A session that is quarantined saves no file,
 /// so it needs no lease.
-async fn lease_to_delete(state: &AppState, session_id: SessionId) -> Result<Option<SaveLease>, Failure> {
+async fn lease_to_delete(state: &AppState, session_id: SessionId) -> Result<Option<SaveLease>, ApiError> {
     match state.hub.begin_save(session_id).await {
         Ok(lease) => Ok(Some(lease)),
         Err(HubError::SessionNotFound(_) | HubError::Quarantined { .. }) => Ok(None),
@@ -395,7 +395,7 @@ struct File {
 
 impl File {
     /// Reads a file under a document permit, since the document is held for this reader only.
-    async fn read(state: &AppState, project_id: &ProjectId) -> Result<(Self, ReadPermit), Failure> {
+    async fn read(state: &AppState, project_id: &ProjectId) -> Result<(Self, ReadPermit), ApiError> {
         let permit = state.reading.document(WaitPolicy::Bounded).await?;
         let project_id = project_id.clone();
         let file = state
@@ -404,7 +404,7 @@ impl File {
         Ok((file, permit))
     }
 
-    fn read_now(state: &AppState, project_id: &ProjectId) -> Result<Self, Failure> {
+    fn read_now(state: &AppState, project_id: &ProjectId) -> Result<Self, ApiError> {
         let bytes = state.projects.read(project_id).map_err(|error| match error {
             ReadError::NotFound => project_not_found(project_id.as_str()),
             ReadError::TooLarge { max } => file_too_large(&error, max),
@@ -412,7 +412,7 @@ impl File {
         })?;
         let document = projects::parse_document(&bytes, state.config.limits.json_depth_max).map_err(|error| {
             json_failure(&error, |message| {
-                Failure::new("INVALID_GRAPH", message).with("path", "")
+                ApiError::new("INVALID_GRAPH", message).with("path", "")
             })
         })?;
         let template_id = projects::template_in_force(&document).map_err(|error| graph_failure(&error))?;
@@ -427,28 +427,28 @@ impl File {
     }
 }
 
-fn file_too_large(error: &impl std::fmt::Display, max: usize) -> Failure {
-    Failure::new("LIMIT_EXCEEDED", error.to_string())
+fn file_too_large(error: &impl std::fmt::Display, max: usize) -> ApiError {
+    ApiError::new("LIMIT_EXCEEDED", error.to_string())
         .with("limit", "file_bytes_max")
         .with("max", max)
 }
 
 /// Converts a parse error. `malformed` builds the error for a text that is not JSON.
-fn json_failure(error: &JsonError, malformed: impl FnOnce(String) -> Failure) -> Failure {
+fn json_failure(error: &JsonError, malformed: impl FnOnce(String) -> ApiError) -> ApiError {
     match error {
-        JsonError::TooDeep { max } => Failure::new("LIMIT_EXCEEDED", error.to_string())
+        JsonError::TooDeep { max } => ApiError::new("LIMIT_EXCEEDED", error.to_string())
             .with("limit", "json_depth_max")
             .with("max", max),
         JsonError::Malformed(_) => malformed(error.to_string()),
     }
 }
 
-fn graph_failure(error: &projects::ImportError) -> Failure {
+fn graph_failure(error: &projects::ImportError) -> ApiError {
     match error {
         projects::ImportError::Invalid { path, .. } => {
-            Failure::new("INVALID_GRAPH", error.to_string()).with("path", path)
+            ApiError::new("INVALID_GRAPH", error.to_string()).with("path", path)
         }
-        projects::ImportError::Limit { path, exceeded } => Failure::new("LIMIT_EXCEEDED", error.to_string())
+        projects::ImportError::Limit { path, exceeded } => ApiError::new("LIMIT_EXCEEDED", error.to_string())
             .with("limit", exceeded.limit)
             .with("max", exceeded.max)
             .with("path", path),
@@ -616,22 +616,22 @@ struct GraphRequest {
     template_missing: bool,
 }
 
-fn read_graph(state: &AppState, bytes: &[u8], session: &Snapshot) -> Result<GraphRequest, Failure> {
+fn read_graph(state: &AppState, bytes: &[u8], session: &Snapshot) -> Result<GraphRequest, ApiError> {
     let body = projects::parse_document(bytes, state.config.limits.json_depth_max)
-        .map_err(|error| json_failure(&error, |message| Failure::new("INVALID_REQUEST", message)))?;
+        .map_err(|error| json_failure(&error, |message| ApiError::new("INVALID_REQUEST", message)))?;
     let Value::Object(mut body) = body else {
-        return Err(Failure::invalid_field("body", "must be an object"));
+        return Err(ApiError::invalid_field("body", "must be an object"));
     };
     let command_id = match body.remove("command_id") {
         None | Some(Value::Null) => None,
         Some(Value::String(text)) => Some(id("", "command_id", &text)?),
-        Some(_) => return Err(Failure::invalid_field("command_id", "must be a string")),
+        Some(_) => return Err(ApiError::invalid_field("command_id", "must be a string")),
     };
     let graph = required("", "graph", body.remove("graph"))?;
     let template_id = match body.remove("template_id") {
         None | Some(Value::Null) => projects::template_in_force(&graph).map_err(|error| graph_failure(&error))?,
         Some(Value::String(text)) => Some(id("", "template_id", &text)?),
-        Some(_) => return Err(Failure::invalid_field("template_id", "must be a string")),
+        Some(_) => return Err(ApiError::invalid_field("template_id", "must be a string")),
     };
     // A session that uses the template already keeps the loaded version until its next start, whatever happened to the
     // file.
@@ -668,14 +668,14 @@ async fn save_now(
     session_id: SessionId,
     origin: Origin,
     command_id: Option<CommandId>,
-) -> Result<Value, Failure> {
+) -> Result<Value, ApiError> {
     let lease = state.hub.begin_save(session_id).await?;
     // Each save writes another state, so an earlier attempt of the same save is recognised by its command id only.
     if let Some(id) = command_id
         && let Some(recorded) = state.hub.recorded(session_id, id).await?
     {
         let Some(Event::ProjectSaved { file, .. }) = recorded.events.first() else {
-            return Err(Failure::from(&Rejection::CommandIdReused(id)));
+            return Err(ApiError::from(&Rejection::CommandIdReused(id)));
         };
         return Ok(json!({ "success": true, "path": file, "seq": recorded.seq(), "duplicate": true }));
     }

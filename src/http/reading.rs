@@ -35,7 +35,7 @@ use crate::{
     budget::{ByteBudget, Reservation},
     config,
     wire::{
-        error::{Failure, internal},
+        error::{ApiError, internal},
         graph::GraphEncoder,
     },
 };
@@ -154,19 +154,19 @@ impl Reading {
     }
 
     /// Reserves bytes of an answer.
-    pub(crate) async fn reserve(&self, bytes: usize, policy: WaitPolicy) -> Result<Reservation, Failure> {
+    pub(crate) async fn reserve(&self, bytes: usize, policy: WaitPolicy) -> Result<Reservation, ApiError> {
         let reserved = self.bytes.reserve(bytes);
         self.wait_with_policy(policy, "reading_bytes_max", self.bytes.max(), reserved)
             .await
     }
 
     /// Takes a permit for a document that one reader holds.
-    pub(crate) async fn document(&self, policy: WaitPolicy) -> Result<ReadPermit, Failure> {
+    pub(crate) async fn document(&self, policy: WaitPolicy) -> Result<ReadPermit, ApiError> {
         let Permits { limit, max, .. } = self.documents;
         self.wait_with_policy(policy, limit, max, self.documents.take()).await
     }
 
-    async fn reader_permit(&self, policy: WaitPolicy) -> Result<ReadPermit, Failure> {
+    async fn reader_permit(&self, policy: WaitPolicy) -> Result<ReadPermit, ApiError> {
         let Permits { limit, max, .. } = self.readers;
         self.wait_with_policy(policy, limit, max, self.readers.take()).await
     }
@@ -177,13 +177,13 @@ impl Reading {
         limit: &'static str,
         max: usize,
         waited: impl Future<Output = T>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, ApiError> {
         if policy == WaitPolicy::Unbounded {
             return Ok(waited.await);
         }
         tokio::time::timeout(self.wait, waited).await.map_err(|_| {
             let message = format!("readers take as much as {limit} allows, which is {max}");
-            Failure::new("OVERLOADED", message)
+            ApiError::new("OVERLOADED", message)
                 .with("limit", limit)
                 .with("max", max)
         })
@@ -197,7 +197,7 @@ impl Reading {
         after: Seq,
         max: PageMax,
         policy: WaitPolicy,
-    ) -> Result<Page, Failure> {
+    ) -> Result<Page, ApiError> {
         let mut reserved = max.bytes.saturating_mul(PAGE_GROWTH_MAX);
         let mut hold = Hold::Bytes(self.reserve(reserved, policy).await?);
         loop {
@@ -222,12 +222,12 @@ impl Reading {
     }
 
     /// Reads and encodes a page of other data, of approximately `bytes` bytes.
-    pub(crate) async fn encoded_page<T, E: Into<Failure>>(
+    pub(crate) async fn encoded_page<T, E: Into<ApiError>>(
         &self,
         bytes: usize,
         read: impl Future<Output = Result<T, E>>,
-        encode: impl FnOnce(T) -> Result<Vec<u8>, Failure>,
-    ) -> Result<Bytes, Failure> {
+        encode: impl FnOnce(T) -> Result<Vec<u8>, ApiError>,
+    ) -> Result<Bytes, ApiError> {
         let hold = Hold::Bytes(self.reserve(bytes, WaitPolicy::Bounded).await?);
         let reader_permit = self.reader_permit(WaitPolicy::Bounded).await?;
         let text = encode(read.await.map_err(Into::into)?)?;
@@ -247,8 +247,8 @@ impl Page {
     /// Encodes the records, then releases the reader permit.
     pub(crate) fn encode(
         self,
-        encode: impl FnOnce(&[Arc<CommandRecord>]) -> Result<Vec<u8>, Failure>,
-    ) -> Result<(Bytes, Vec<Arc<CommandRecord>>), Failure> {
+        encode: impl FnOnce(&[Arc<CommandRecord>]) -> Result<Vec<u8>, ApiError>,
+    ) -> Result<(Bytes, Vec<Arc<CommandRecord>>), ApiError> {
         let Self {
             records,
             hold,
@@ -353,7 +353,7 @@ pub(crate) async fn with_graph(
     head: &(impl Serialize + ?Sized),
     graph: Graph,
     document: Option<ReadPermit>,
-) -> Result<Response, Failure> {
+) -> Result<Response, ApiError> {
     let mut pieces = GraphEncoder::new(head, graph).map_err(|error| internal(&error))?;
     let reserved = reading.reserve(PIECE_BYTES, WaitPolicy::Bounded).await?;
     let first = pieces.next_piece(PIECE_BYTES).unwrap_or_default();

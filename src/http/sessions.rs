@@ -27,7 +27,7 @@ use super::{
 };
 use crate::wire::{
     answer::{GraphAnswer, HistoryEntry, SessionAnswer, SessionInfoAnswer},
-    error::{Failure, internal},
+    error::{ApiError, internal},
     event::{ListedEvent, encode_record},
     request::read,
     room::room_of,
@@ -67,7 +67,7 @@ pub(super) async fn create(
 
 /// Returns the session that an earlier attempt of the same request created. For a session that is being created the
 /// outcome is unknown, and the client retries.
-pub(super) async fn session_of_retry(state: &AppState, session_id: SessionId) -> Result<Snapshot, Failure> {
+pub(super) async fn session_of_retry(state: &AppState, session_id: SessionId) -> Result<Snapshot, ApiError> {
     state.hub.snapshot(session_id).await.map_err(|error| match error {
         HubError::SessionNotFound(_) => HubError::OutcomeUnknown.into(),
         error => error.into(),
@@ -110,14 +110,14 @@ pub(super) async fn list(
 }
 
 /// Returns the number of items of a page: the requested number within the configured maximum, or the default.
-pub(crate) fn page_items(state: &AppState, asked: Option<usize>) -> Result<usize, Failure> {
+pub(crate) fn page_items(state: &AppState, asked: Option<usize>) -> Result<usize, ApiError> {
     let rest = &state.config.rest;
     match asked {
         None => Ok(rest.page_items_default),
         Some(limit) if (1..=rest.page_items_max).contains(&limit) => Ok(limit),
         Some(limit) => {
             let max = rest.page_items_max;
-            Err(Failure::invalid_field("limit", format!("{limit} is not between 1 and {max}")).with("max", max))
+            Err(ApiError::invalid_field("limit", format!("{limit} is not between 1 and {max}")).with("max", max))
         }
     }
 }
@@ -164,7 +164,7 @@ pub(super) async fn cleanup(State(state): State<AppState>, JsonText(text): JsonT
     let hours = crate::wire::request::required("", "max_inactive_hours", request.max_inactive_hours)?;
     if !(0.0..=INACTIVE_HOURS_MAX).contains(&hours) {
         let reason = format!("{hours} is not between 0 and {INACTIVE_HOURS_MAX}");
-        return Err(Failure::invalid_field("max_inactive_hours", reason).into());
+        return Err(ApiError::invalid_field("max_inactive_hours", reason).into());
     }
     let cleanup = state.hub.cleanup(Duration::from_secs_f64(hours * 3_600.0)).await?;
     Ok(Json(

@@ -70,7 +70,7 @@ impl AppState {
     pub async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> T + Send + 'static,
-    ) -> Result<T, crate::wire::error::Failure> {
+    ) -> Result<T, crate::wire::error::ApiError> {
         let state = self.clone();
         let done = tokio::task::spawn_blocking(move || work(&state)).await;
         done.map_err(|failure| crate::wire::error::internal(&failure))

@@ -20,7 +20,7 @@ use super::{
     sse::line_stream,
 };
 use crate::wire::{
-    error::{Failure, internal},
+    error::{ApiError, internal},
     event::encode_record,
     graph::GraphEncoder,
     room::{StreamSync, room_of},
@@ -43,7 +43,7 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
 }
 
 /// Reads the position of a reader before its disconnect, from the id of the last event that it received.
-fn last_event(headers: &HeaderMap) -> Result<Option<(Option<Epoch>, Seq)>, Failure> {
+fn last_event(headers: &HeaderMap) -> Result<Option<(Option<Epoch>, Seq)>, ApiError> {
     let Some(value) = headers.get("last-event-id") else {
         return Ok(None);
     };
@@ -80,7 +80,7 @@ pub(super) async fn events(
     };
     let permit = state.streams.try_enter().ok_or_else(|| {
         let max = state.streams.max();
-        Failure::new(
+        ApiError::new(
             "OVERLOADED",
             format!("{max} streams are open, as many as streams_max allows"),
         )

@@ -7,7 +7,7 @@ use super::{AppState, body::PathText, error::ApiResult};
 use crate::{
     templates::TemplateLoadError,
     wire::{
-        error::{Failure, internal},
+        error::{ApiError, internal},
         template::{Schema, TemplateList},
     },
 };
@@ -28,15 +28,15 @@ pub(super) async fn schema(State(state): State<AppState>, PathText(id): PathText
 }
 
 /// Converts the reason why a template cannot be loaded to an error of the protocol.
-pub(super) fn failure(id: &TemplateId, error: TemplateLoadError) -> Failure {
+pub(super) fn failure(id: &TemplateId, error: TemplateLoadError) -> ApiError {
     match error {
         TemplateLoadError::NotFound => template_not_found(id.as_str()),
         TemplateLoadError::Invalid { message } => {
-            Failure::new("TEMPLATE_INVALID", format!("template {id}: {message}")).with("template_id", id)
+            ApiError::new("TEMPLATE_INVALID", format!("template {id}: {message}")).with("template_id", id)
         }
     }
 }
 
-fn template_not_found(id: &str) -> Failure {
-    Failure::new("TEMPLATE_NOT_FOUND", format!("template {id:?} does not exist"))
+fn template_not_found(id: &str) -> ApiError {
+    ApiError::new("TEMPLATE_NOT_FOUND", format!("template {id:?} does not exist"))
 }

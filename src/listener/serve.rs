@@ -31,7 +31,7 @@ use super::{
     body::{BodyProgress, BodyState, ReceivedBody},
     phase::Expiry,
 };
-use crate::wire::error::Failure;
+use crate::wire::error::ApiError;
 
 /// Bytes of an unwanted body that are read and discarded. Most clients read no answer before they have sent the whole
 /// request, so an answer followed by a close in the middle of the request is lost. The limit is sixteen times the
@@ -166,9 +166,9 @@ impl Requests {
 
 /// Checks that a request names exactly one valid host. Proxies and caches in front of the hub may route a request with
 /// no host, or with two hosts, to another host.
-fn check_host<B>(request: &Request<B>) -> Result<(), Failure> {
+fn check_host<B>(request: &Request<B>) -> Result<(), ApiError> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
-    let refused = |reason: &str| Err(Failure::invalid_field("Host", reason));
+    let refused = |reason: &str| Err(ApiError::invalid_field("Host", reason));
     match (hosts.next(), hosts.next()) {
         (None, _) if request.version() < Version::HTTP_11 => Ok(()),
         (None, _) => refused("is missing"),

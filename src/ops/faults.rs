@@ -10,7 +10,7 @@ use talus_actors::session_actor::Fault;
 use crate::{
     http::{ApiResult, AppState, JsonText, SessionPath},
     wire::{
-        error::Failure,
+        error::ApiError,
         request::{read, required},
     },
 };
@@ -49,17 +49,17 @@ pub(super) async fn inject(
                 "{other:?} is not one of panic_decide, panic_apply, panic_broadcast, append_error, append_conflict, \
                  append_unknown, append_delay_ms, panic_supervisor"
             );
-            return Err(Failure::invalid_field("kind", reason).into());
+            return Err(ApiError::invalid_field("kind", reason).into());
         }
     };
     state.hub.inject(session_id, fault).await?;
     Ok(Json(json!({ "session_id": session_id, "kind": kind })))
 }
 
-fn delay(ms: Option<u64>) -> Result<Duration, Failure> {
+fn delay(ms: Option<u64>) -> Result<Duration, ApiError> {
     let ms = required("", "ms", ms)?;
     if ms > DELAY_MS_MAX {
-        return Err(Failure::invalid_field(
+        return Err(ApiError::invalid_field(
             "ms",
             format!("{ms} is more than {DELAY_MS_MAX}"),
         ));
@@ -70,5 +70,5 @@ fn delay(ms: Option<u64>) -> Result<Duration, Failure> {
 /// Answers requests for fault injection while it is disabled.
 pub(super) async fn switched_off() -> ApiResult<Json<Value>> {
     let message = "fault injection is switched off; ops.fault_injection switches it on";
-    Err(Failure::new("NOT_FOUND", message).into())
+    Err(ApiError::new("NOT_FOUND", message).into())
 }

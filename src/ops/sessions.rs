@@ -21,7 +21,7 @@ use crate::{
         ApiResult, AppState, Params, SessionPath, page_items,
         reading::{Outlet, STREAM_PAGE, WaitPolicy, with_type},
     },
-    wire::error::{Failure, internal},
+    wire::error::{ApiError, internal},
 };
 
 #[derive(Deserialize)]
@@ -104,7 +104,7 @@ pub(super) async fn passivate(
     if state.hub.passivate(session_id).await? {
         return Ok(Json(json!({ "session_id": session_id, "state": "asleep" })));
     }
-    Err(Failure::new(
+    Err(ApiError::new(
         "SESSION_BUSY",
         "somebody uses the session: it has sockets, readers or requests",
     )
@@ -126,7 +126,7 @@ fn lines(state: AppState, session_id: SessionId) -> impl Stream<Item = Result<By
         let taken = outlet.next_permit().await;
         let reading = &state.reading;
         let page = reading.page(&state.hub, session_id, after, STREAM_PAGE, WaitPolicy::Unbounded);
-        let unreadable = |failure: Failure| std::io::Error::other(failure.message);
+        let unreadable = |failure: ApiError| std::io::Error::other(failure.message);
         let encoded = page.await.map_err(unreadable)?.encode(|records| {
             let mut page = Vec::new();
             for record in records {

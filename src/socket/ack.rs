@@ -18,7 +18,7 @@ use socketioxide::{
 use talus_actors::admission::Permit;
 
 use super::memberships::Memberships;
-use crate::wire::error::Failure;
+use crate::wire::error::ApiError;
 
 /// How often a full queue is tried again, each time after twice the wait of the one before, at most 32 times the first.
 /// With the first wait of 50 ms it is an hour; a socket that takes nothing for so long has long been closed.
@@ -85,7 +85,7 @@ impl Ack {
 
 impl Placed {
     /// Answers, if an answer was asked for, and waits until the socket has room for it.
-    pub(super) async fn answer(self, answer: Result<impl Serialize, Failure>) {
+    pub(super) async fn answer(self, answer: Result<impl Serialize, ApiError>) {
         let Some(id) = self.ack.id else { return };
         let body = answer.map_or_else(|failure| refusal(&failure), |answer| json!(answer));
         for attempt in 0..ATTEMPTS_MAX {
@@ -108,14 +108,14 @@ pub(super) fn has_taken<A: Adapter>(socket: &Arc<Socket<A>>, id: i64, body: &Val
     )
 }
 
-fn too_many(max: usize) -> Failure {
+fn too_many(max: usize) -> ApiError {
     let message = format!("{max} answers wait for this socket, as many as may");
-    Failure::new("OVERLOADED", message)
+    ApiError::new("OVERLOADED", message)
         .with("limit", "in_flight_per_session_max")
         .with("max", max)
 }
 
-fn refusal(failure: &Failure) -> Value {
+fn refusal(failure: &ApiError) -> Value {
     let mut body = failure.body();
     body["success"] = json!(false);
     body

@@ -19,7 +19,7 @@ use crate::{
     wire::{
         answer::CommandAnswer,
         command::{HistoryRequest, ReadCommand, read_command},
-        error::Failure,
+        error::ApiError,
         request::{id, read},
     },
 };
@@ -31,7 +31,7 @@ struct About {
 }
 
 /// A command that can be sent on, or what is wrong with it.
-type Wanted = Result<(Option<SessionId>, Command, Context), Failure>;
+type Wanted = Result<(Option<SessionId>, Command, Context), ApiError>;
 
 impl Edge {
     /// `command:execute`
@@ -66,7 +66,7 @@ impl Edge {
         ack: Ack,
     ) -> impl Future<Output = ()> + use<> {
         let failure = match payload.text() {
-            Ok(fault) => Failure::new(
+            Ok(fault) => ApiError::new(
                 "INVALID_REQUEST",
                 serde_json::from_str::<String>(&fault).unwrap_or_default(),
             ),
@@ -75,7 +75,7 @@ impl Edge {
         let placed = ack.place(of);
         async move {
             if let Some(placed) = placed {
-                placed.answer(Err::<(), Failure>(failure)).await;
+                placed.answer(Err::<(), ApiError>(failure)).await;
             }
         }
     }
@@ -86,7 +86,7 @@ impl Edge {
         let metrics = self.metrics.clone();
         async move {
             let Some((ack, begun)) = begun else { return };
-            let answer: Result<CommandAnswer, Failure> = match begun {
+            let answer: Result<CommandAnswer, ApiError> = match begun {
                 Ok((tracked, submitted)) => {
                     let span = tracked.span.clone();
                     tracked.end(&metrics, submitted.instrument(span).await)
@@ -102,7 +102,7 @@ impl Edge {
 fn begin(
     of: &Memberships,
     wanted: Wanted,
-) -> Result<(CommandSpan, impl Future<Output = Result<Submitted, HubError>> + use<>), Failure> {
+) -> Result<(CommandSpan, impl Future<Output = Result<Submitted, HubError>> + use<>), ApiError> {
     let (session_id, command, context) = wanted?;
     let membership = of.named(session_id)?;
     let tracked = CommandSpan::begin(membership.session_id, &command, &context);
@@ -110,7 +110,7 @@ fn begin(
     Ok((tracked, submitted))
 }
 
-fn history(of: &Memberships, payload: Payload, command: fn(&HistoryRequest) -> Result<Command, Failure>) -> Wanted {
+fn history(of: &Memberships, payload: Payload, command: fn(&HistoryRequest) -> Result<Command, ApiError>) -> Wanted {
     let text = &payload.text()?;
     let request: HistoryRequest = read("", text)?;
     let context = context(request.command_id()?, origin(of), request.expected_seq);
@@ -125,7 +125,7 @@ fn origin(of: &Memberships) -> Origin {
 }
 
 /// The session that a payload names.
-pub(super) fn session_of(text: &str) -> Result<Option<SessionId>, Failure> {
+pub(super) fn session_of(text: &str) -> Result<Option<SessionId>, ApiError> {
     let about: About = read("", text)?;
     about.session_id.map(|text| id("", "session_id", &text)).transpose()
 }

@@ -23,7 +23,7 @@ use super::{
     reason_word,
 };
 use crate::wire::{
-    error::Failure,
+    error::ApiError,
     request::{id, read, required},
 };
 
@@ -108,13 +108,13 @@ impl Edge {
         answer(asked)
     }
 
-    fn enter(&self, of: &Memberships, payload: Payload) -> Result<Entered, Failure> {
+    fn enter(&self, of: &Memberships, payload: Payload) -> Result<Entered, ApiError> {
         late(of)?;
         let (session_id, position) = read_join(payload)?;
         let max = self.realtime.sessions_per_socket_max;
         if of.len() >= max && !of.is_in(session_id) {
             let message = format!("the socket is in {max} sessions, as many as it may be in");
-            return Err(Failure::new("LIMIT_EXCEEDED", message)
+            return Err(ApiError::new("LIMIT_EXCEEDED", message)
                 .with("limit", "sessions_per_socket_max")
                 .with("max", max));
         }
@@ -197,27 +197,27 @@ fn in_turn(of: &Memberships, work: impl Future<Output = Result<JoinAnswer, HubEr
     told
 }
 
-async fn answer(asked: Option<(Placed, Result<InTurn, Failure>)>) {
+async fn answer(asked: Option<(Placed, Result<InTurn, ApiError>)>) {
     let Some((ack, asked)) = asked else { return };
     let answer = match asked {
         Ok(told) => told
             .await
             .unwrap_or(Err(HubError::OutcomeUnknown))
-            .map_err(Failure::from),
+            .map_err(ApiError::from),
         Err(failure) => Err(failure),
     };
     ack.answer(answer).await;
 }
 
-fn late(of: &Memberships) -> Result<(), Failure> {
+fn late(of: &Memberships) -> Result<(), ApiError> {
     if of.late_join {
         return Ok(());
     }
     let message = "sessions are joined with the connection: realtime.late_join is switched off";
-    Err(Failure::new("INVALID_REQUEST", message))
+    Err(ApiError::new("INVALID_REQUEST", message))
 }
 
-fn read_join(payload: Payload) -> Result<(SessionId, Option<Position>), Failure> {
+fn read_join(payload: Payload) -> Result<(SessionId, Option<Position>), ApiError> {
     let request: JoinRequest = read("", &payload.text()?)?;
     let session_id = required("", "session_id", request.session_id)?;
     let session_id = id("", "session_id", &session_id)?;

@@ -19,7 +19,7 @@ use talus_actors::{
 use tokio::sync::mpsc;
 
 use super::{peer::Peer, refusals::Refusals};
-use crate::{config::Realtime, wire::error::Failure};
+use crate::{config::Realtime, wire::error::ApiError};
 
 /// A socket's stay in a session.
 #[derive(Clone)]
@@ -198,26 +198,26 @@ impl Memberships {
     }
 
     /// The session that something is about: the one that it names, or the only one.
-    pub(super) fn named(&self, session_id: Option<SessionId>) -> Result<Membership, Failure> {
+    pub(super) fn named(&self, session_id: Option<SessionId>) -> Result<Membership, ApiError> {
         let of = self.of.load();
         match session_id {
             Some(id) => of.get(&id).cloned().ok_or_else(|| self.not_in(id)),
-            None if of.len() == 1 => of.values().next().cloned().ok_or_else(Failure::session_not_found),
-            None if of.is_empty() && !self.late_join => Err(Failure::session_not_found()),
-            None => Err(Failure::invalid_field(
+            None if of.len() == 1 => of.values().next().cloned().ok_or_else(ApiError::session_not_found),
+            None if of.is_empty() && !self.late_join => Err(ApiError::session_not_found()),
+            None => Err(ApiError::invalid_field(
                 "session_id",
                 format!("is required: the socket is in {} sessions", of.len()),
             )),
         }
     }
 
-    /// Failure of a client that names a session that its socket is not in.
-    fn not_in(&self, session_id: SessionId) -> Failure {
+    /// ApiError of a client that names a session that its socket is not in.
+    fn not_in(&self, session_id: SessionId) -> ApiError {
         if self.quarantined.load().contains(&session_id) {
             let message = format!("session {session_id} was quarantined: join it again when it is released");
-            return Failure::new("SESSION_QUARANTINED", message);
+            return ApiError::new("SESSION_QUARANTINED", message);
         }
-        Failure::session_not_found()
+        ApiError::session_not_found()
     }
 
     /// True while the socket is in a session.

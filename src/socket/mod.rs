@@ -44,7 +44,7 @@ use crate::{
     config::{Limits, Realtime},
     metrics::Metrics,
     transport::MALFORMED_EVENT,
-    wire::error::Failure,
+    wire::error::ApiError,
 };
 
 pub use self::{
@@ -256,7 +256,7 @@ fn unknown(of: &Memberships, ack: Ack) -> impl Future<Output = ()> + use<> {
     let ack = ack.place(of);
     async move {
         if let Some(ack) = ack {
-            let failure = Failure::invalid_field("event", "the hub knows no event of that name");
+            let failure = ApiError::invalid_field("event", "the hub knows no event of that name");
             ack.answer(Err::<(), _>(failure)).await;
         }
     }

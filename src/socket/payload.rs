@@ -8,7 +8,7 @@ use std::{convert::Infallible, sync::Arc};
 use socketioxide::{adapter::Adapter, handler::FromMessageParts, socket::Socket};
 use socketioxide_core::Value;
 
-use crate::wire::{error::Failure, request::event_payload};
+use crate::wire::{error::ApiError, request::event_payload};
 
 /// See the [module](self).
 pub(super) struct Payload {
@@ -30,9 +30,9 @@ impl Payload {
     /// # Errors
     /// If bytes came with it, wherever their placeholders stand and if there are any: values are JSON, and a placeholder
     /// that is kept without its bytes is a value that nobody meant. A placeholder without bytes is an object like others.
-    pub(super) fn text(self) -> Result<String, Failure> {
+    pub(super) fn text(self) -> Result<String, ApiError> {
         let Value::Str(packet, None) = self.packet else {
-            return Err(Failure::invalid_field("body", "bytes are not taken, only JSON"));
+            return Err(ApiError::invalid_field("body", "bytes are not taken, only JSON"));
         };
         event_payload(&packet)
     }
@@ -44,7 +44,7 @@ mod tests {
 
     use super::*;
 
-    fn text(packet: &str, attachment: Option<&'static str>) -> Result<String, Failure> {
+    fn text(packet: &str, attachment: Option<&'static str>) -> Result<String, ApiError> {
         let attachments = attachment.map(|bytes| [bytes.as_bytes().into()].into());
         let packet = Value::Str(packet.to_owned().into(), attachments);
         Payload { packet }.text()

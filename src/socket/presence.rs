@@ -16,7 +16,7 @@ use talus_actors::{
 
 use super::{Edge, ack::Ack, memberships::Memberships, payload::Payload};
 use crate::wire::{
-    error::Failure,
+    error::ApiError,
     request::{id, nullable, read, required},
 };
 
@@ -59,7 +59,7 @@ impl Edge {
     }
 }
 
-fn read_update(text: &str, bytes_max: usize) -> Result<(Option<SessionId>, Option<PresenceState>), Failure> {
+fn read_update(text: &str, bytes_max: usize) -> Result<(Option<SessionId>, Option<PresenceState>), ApiError> {
     let request: UpdateRequest = read("", text)?;
     let session_id = request.session_id.map(|text| id("", "session_id", &text)).transpose()?;
     let state = required("", "state", request.state)?;
@@ -68,10 +68,10 @@ fn read_update(text: &str, bytes_max: usize) -> Result<(Option<SessionId>, Optio
 }
 
 /// A state as it is told to others, if they can be expected to take it.
-fn encode(state: &Value, bytes_max: usize) -> Result<PresenceState, Failure> {
-    let too_much = |exceeded| Failure::from(&Rejection::LimitExceeded(exceeded));
+fn encode(state: &Value, bytes_max: usize) -> Result<PresenceState, ApiError> {
+    let too_much = |exceeded| ApiError::from(&Rejection::LimitExceeded(exceeded));
     check_depth(state).map_err(too_much)?;
-    let text = serde_json::value::to_raw_value(state).map_err(|error| Failure::invalid_field("state", error))?;
+    let text = serde_json::value::to_raw_value(state).map_err(|error| ApiError::invalid_field("state", error))?;
     let found = text.get().len();
     if found > bytes_max {
         return Err(too_much(LimitExceeded {

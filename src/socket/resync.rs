@@ -6,7 +6,7 @@ use talus_actors::{domain::ids::SessionId, fan_out::SyncReason, session_actor::R
 
 use super::{ack::Ack, admission, memberships::Memberships, payload::Payload};
 use crate::wire::{
-    error::Failure,
+    error::ApiError,
     request::{id, read},
 };
 
@@ -29,7 +29,7 @@ pub(super) fn resync(of: &Memberships, payload: Payload, ack: Ack) -> impl Futur
     }
 }
 
-fn ask(of: &Memberships, payload: Payload) -> Result<(), Failure> {
+fn ask(of: &Memberships, payload: Payload) -> Result<(), ApiError> {
     let (session_id, request) = read_resync(&payload.text()?)?;
     // Whoever is not seated yet gets a sync when it is.
     if let Some(peer) = of.named(session_id)?.peer() {
@@ -38,7 +38,7 @@ fn ask(of: &Memberships, payload: Payload) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read_resync(text: &str) -> Result<(Option<SessionId>, ResyncRequest), Failure> {
+fn read_resync(text: &str) -> Result<(Option<SessionId>, ResyncRequest), ApiError> {
     let Resync {
         session_id,
         epoch,

@@ -10,7 +10,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::wire::error::Failure;
+use crate::wire::error::ApiError;
 
 /// More than the library says of any error.
 const BODY_BYTES_MAX: usize = 4_096;
@@ -41,14 +41,14 @@ fn body(status: StatusCode, said: &Value) -> Value {
     let code = code.unwrap_or(BAD_REQUEST);
     let message = said["message"].as_str().unwrap_or("Bad request");
     let failure = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => Failure::new("PAYLOAD_TOO_LARGE", "a message is longer than allowed"),
-        status if status.is_server_error() => Failure::new("INTERNAL_ERROR", "the transport failed"),
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new("PAYLOAD_TOO_LARGE", "a message is longer than allowed"),
+        status if status.is_server_error() => ApiError::new("INTERNAL_ERROR", "the transport failed"),
         _ => match code {
-            0 => Failure::invalid_field("transport", "must be polling or websocket"),
-            1 => Failure::invalid_field("sid", "no connection has this id, or not any more"),
-            2 => Failure::new("INVALID_REQUEST", "a connection begins with GET"),
-            5 => Failure::invalid_field("EIO", "must be 4, the version of the protocol"),
-            _ => Failure::new("INVALID_REQUEST", message.to_owned()),
+            0 => ApiError::invalid_field("transport", "must be polling or websocket"),
+            1 => ApiError::invalid_field("sid", "no connection has this id, or not any more"),
+            2 => ApiError::new("INVALID_REQUEST", "a connection begins with GET"),
+            5 => ApiError::invalid_field("EIO", "must be 4, the version of the protocol"),
+            _ => ApiError::new("INVALID_REQUEST", message.to_owned()),
         },
     };
     let mut body = failure.body();

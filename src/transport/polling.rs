@@ -19,7 +19,7 @@ use super::{
     service::{PATH, Shared},
     session::Transport,
 };
-use crate::{metrics::DisconnectCause, wire::error::Failure};
+use crate::{metrics::DisconnectCause, wire::error::ApiError};
 
 /// Packet of Engine.IO that says nothing.
 pub(super) const NOOP: &str = "6";
@@ -89,7 +89,7 @@ impl Shared {
                 let message = format!("the body did not arrive within {timeout_ms} ms");
                 Err((
                     Some(DisconnectCause::MessageTimeout),
-                    Failure::new("OVERLOADED", message),
+                    ApiError::new("OVERLOADED", message),
                 ))
             }
         };
@@ -108,17 +108,17 @@ impl Shared {
     }
 
     /// Reads a body, within its limit. The connection counts its bytes against the budget of all that is received.
-    async fn read_body(&self, body: Body) -> Result<Vec<u8>, (Option<DisconnectCause>, Failure)> {
+    async fn read_body(&self, body: Body) -> Result<Vec<u8>, (Option<DisconnectCause>, ApiError)> {
         let max = self.settings.message_bytes_max;
         let (mut read, mut chunks) = (Vec::new(), body.into_data_stream());
         while let Some(chunk) = chunks.next().await {
             let Ok(chunk) = chunk else {
-                let failure = Failure::new("INVALID_REQUEST", "the body ended too early");
+                let failure = ApiError::new("INVALID_REQUEST", "the body ended too early");
                 return Err((None, failure));
             };
             if chunk.len() > max - read.len() {
                 let message = format!("a post has at most {max} bytes (realtime.message_bytes_max)");
-                let failure = Failure::new("PAYLOAD_TOO_LARGE", message).with("max", max);
+                let failure = ApiError::new("PAYLOAD_TOO_LARGE", message).with("max", max);
                 return Err((Some(DisconnectCause::MessageTooLarge), failure));
             }
             read.extend_from_slice(&chunk);
@@ -188,7 +188,7 @@ fn text(packets: &'static str) -> Response {
     response
 }
 
-fn refusal(failure: &Failure) -> Response {
+fn refusal(failure: &ApiError) -> Response {
     let status = StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, axum::Json(failure.body())).into_response()
 }

@@ -12,7 +12,7 @@ use talus_actors::domain::{
 };
 
 use super::{
-    error::Failure,
+    error::ApiError,
     request::{id, join, node_id, non_empty, nullable, read, read_object, required},
 };
 
@@ -55,7 +55,7 @@ pub struct HistoryRequest {
 ///
 /// # Errors
 /// Returns `INVALID_REQUEST` with the field at fault, or `INVALID_COMMAND`.
-pub fn read_command(text: &str) -> Result<ReadCommand, Failure> {
+pub fn read_command(text: &str) -> Result<ReadCommand, ApiError> {
     let request: CommandRequest = read("", text)?;
     let session_id = request.session_id.map(|text| id("", "session_id", &text)).transpose()?;
     let command_type = required("", "command_type", request.command_type)?;
@@ -74,7 +74,7 @@ impl HistoryRequest {
     ///
     /// # Errors
     /// Returns an error if the scope is unknown.
-    pub fn undo(&self) -> Result<Command, Failure> {
+    pub fn undo(&self) -> Result<Command, ApiError> {
         let (scope, force) = self.read()?;
         Ok(Command::Undo { scope, force })
     }
@@ -83,7 +83,7 @@ impl HistoryRequest {
     ///
     /// # Errors
     /// Returns an error if the scope is unknown.
-    pub fn redo(&self) -> Result<Command, Failure> {
+    pub fn redo(&self) -> Result<Command, ApiError> {
         let (scope, force) = self.read()?;
         Ok(Command::Redo { scope, force })
     }
@@ -92,12 +92,12 @@ impl HistoryRequest {
     ///
     /// # Errors
     /// Returns an error if the text is not an id.
-    pub fn command_id(&self) -> Result<Option<CommandId>, Failure> {
+    pub fn command_id(&self) -> Result<Option<CommandId>, ApiError> {
         let text = self.command_id.as_deref();
         text.map(|text| id("", "command_id", text)).transpose()
     }
 
-    fn read(&self) -> Result<(Scope, bool), Failure> {
+    fn read(&self) -> Result<(Scope, bool), ApiError> {
         Ok((read_scope(self.scope.as_deref())?, self.force.unwrap_or_default()))
     }
 }
@@ -106,18 +106,18 @@ impl HistoryRequest {
 ///
 /// # Errors
 /// Returns an error if the scope is unknown.
-pub fn read_scope(scope: Option<&str>) -> Result<Scope, Failure> {
+pub fn read_scope(scope: Option<&str>) -> Result<Scope, ApiError> {
     match scope {
         None | Some("session") => Ok(Scope::Session),
         Some("mine") => Ok(Scope::Mine),
-        Some(other) => Err(Failure::invalid_field(
+        Some(other) => Err(ApiError::invalid_field(
             "scope",
             format!("{other:?} is not a scope; those are \"session\" and \"mine\""),
         )),
     }
 }
 
-fn parse(at: &str, command_type: &str, data: Option<&RawValue>) -> Result<Command, Failure> {
+fn parse(at: &str, command_type: &str, data: Option<&RawValue>) -> Result<Command, ApiError> {
     match command_type {
         "CreateNode" => create_node(at, data),
         "DeleteNode" => {
@@ -175,7 +175,7 @@ fn parse(at: &str, command_type: &str, data: Option<&RawValue>) -> Result<Comman
         "Batch" => batch(at, data),
         other => {
             let message = format!("{other:?} is not a command type");
-            Err(Failure::new("INVALID_COMMAND", message).with("command_type", other))
+            Err(ApiError::new("INVALID_COMMAND", message).with("command_type", other))
         }
     }
 }
@@ -262,11 +262,11 @@ struct BatchItem {
     data: Option<Box<RawValue>>,
 }
 
-fn create_node(at: &str, data: Option<&RawValue>) -> Result<Command, Failure> {
+fn create_node(at: &str, data: Option<&RawValue>) -> Result<Command, ApiError> {
     let data: CreateData = read_object(at, data)?;
     let properties = data.properties.unwrap_or_default();
     if properties.keys().any(EcoString::is_empty) {
-        return Err(Failure::invalid_field(
+        return Err(ApiError::invalid_field(
             join(at, "properties"),
             "a property id must not be empty",
         ));
@@ -282,16 +282,16 @@ fn create_node(at: &str, data: Option<&RawValue>) -> Result<Command, Failure> {
 }
 
 /// Parses a batch. A batch within a batch is refused, so the recursion is one level deep.
-fn batch(at: &str, data: Option<&RawValue>) -> Result<Command, Failure> {
+fn batch(at: &str, data: Option<&RawValue>) -> Result<Command, ApiError> {
     let data: BatchData = read_object(at, data)?;
     let mut commands = Vec::new();
     for (index, inner) in required(at, "commands", data.commands)?.into_iter().enumerate() {
         let at = format!("{at}.commands[{index}]");
-        let named = |failure: Failure| failure.with("index", index);
+        let named = |failure: ApiError| failure.with("index", index);
         let inner: BatchItem = read(&at, inner.get()).map_err(named)?;
         let command_type = required(&at, "command_type", inner.command_type).map_err(named)?;
         if command_type == "Batch" {
-            return Err(named(Failure::invalid_field(
+            return Err(named(ApiError::invalid_field(
                 join(&at, "command_type"),
                 "a batch is not part of a batch",
             )));

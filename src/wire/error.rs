@@ -66,7 +66,7 @@ fn shortened(text: &str) -> String {
 
 /// Error answer of a request, in the format of the wire.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Failure {
+pub struct ApiError {
     /// Stable code, one of [`CODES`].
     pub code: &'static str,
     /// Description of the failure, for people.
@@ -75,7 +75,7 @@ pub struct Failure {
     pub details: Map<String, Value>,
 }
 
-impl Failure {
+impl ApiError {
     /// Creates a failure without details.
     pub fn new(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         let mut message = message.into();
@@ -166,7 +166,7 @@ impl Failure {
     }
 }
 
-impl From<&Rejection> for Failure {
+impl From<&Rejection> for ApiError {
     fn from(rejection: &Rejection) -> Self {
         let failure = Self::new(rejection.code(), rejection.to_string());
         match rejection {
@@ -225,7 +225,7 @@ fn blocked_by(blocked_by: &BlockedBy) -> Value {
     })
 }
 
-impl From<HubError> for Failure {
+impl From<HubError> for ApiError {
     fn from(error: HubError) -> Self {
         let message = error.to_string();
         match error {
@@ -258,10 +258,10 @@ impl From<HubError> for Failure {
 
 /// Creates the error for an internal failure. The cause is logged under a trace id, and the answer carries only the id.
 #[must_use]
-pub fn internal(cause: &dyn std::fmt::Display) -> Failure {
+pub fn internal(cause: &dyn std::fmt::Display) -> ApiError {
     let trace_id = uuid::Uuid::new_v4().to_string();
     tracing::error!(%trace_id, %cause, "internal error");
-    Failure::new(
+    ApiError::new(
         "INTERNAL_ERROR",
         "an internal error; the trace id tells the operator which",
     )
@@ -279,15 +279,15 @@ mod tests {
         let before = codes.len();
         codes.dedup();
         assert_eq!(codes.len(), before);
-        assert_eq!(Failure::session_not_found().status(), 404);
-        assert_eq!(Failure::new("DRAINING", "x").retry_after_s(), Some(1));
-        assert_eq!(Failure::session_not_found().retry_after_s(), None);
+        assert_eq!(ApiError::session_not_found().status(), 404);
+        assert_eq!(ApiError::new("DRAINING", "x").retry_after_s(), Some(1));
+        assert_eq!(ApiError::session_not_found().retry_after_s(), None);
     }
 
     #[test]
     fn batch_refusal_keeps_code_details_and_index() {
         let inner = Rejection::IndexOutOfRange { index: 9, max: 2 };
-        let failure = Failure::from(&Rejection::InBatch {
+        let failure = ApiError::from(&Rejection::InBatch {
             index: 3,
             rejection: Box::new(inner),
         });

@@ -17,7 +17,7 @@ use talus_actors::{
     fan_out::{CommandNotice, Frame, Room, Verdict},
 };
 
-use super::{error::Failure, graph::graph_json};
+use super::{error::ApiError, graph::graph_json};
 
 /// Names of all events; true: the event carries a `seq`. The documentation lists exactly these events.
 pub const EVENTS: &[(&str, bool)] = &[
@@ -282,7 +282,7 @@ pub fn encode_command(room: &Room, notice: &CommandNotice) -> Vec<Frame> {
             frames.push(Frame { seq: None, ..sent });
         }
         Verdict::Refused(rejection) => {
-            let error = Failure::from(rejection).error();
+            let error = ApiError::from(rejection).error();
             frames.push(frame(
                 "command:failed",
                 envelope(),

@@ -16,7 +16,7 @@ use talus_hub::{
     transport::{Kind, MALFORMED_EVENT, Message, MessageReader, Violation, answerable_body},
     wire::{
         command::{HistoryRequest, read_command},
-        error::Failure,
+        error::ApiError,
         graph::graph_json,
         request::{event_payload, read, stream_position},
     },
@@ -50,7 +50,7 @@ fn text(data: &[u8]) -> &str {
 }
 
 /// P9: what is refused is the sender's fault, has a known code, and an answer of bounded length.
-fn refused<T>(read: Result<T, Failure>) -> Option<T> {
+fn refused<T>(read: Result<T, ApiError>) -> Option<T> {
     read.inspect_err(|failure| {
         assert!((400..500).contains(&failure.status()), "{failure:?}");
         assert!(failure.body().to_string().len() < ANSWER_BYTES_MAX, "{}", failure.code);

@@ -73,7 +73,7 @@ fn every_code_in_the_source_has_a_status() {
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).expect("UTF-8");
             for (_, rest) in text
-                .match_indices("Failure::new(")
+                .match_indices("ApiError::new(")
                 .map(|(at, found)| text.split_at(at + found.len()))
             {
                 let code = rest
