@@ -7,6 +7,7 @@
 pub mod app;
 pub mod budget;
 pub mod cli;
+pub mod command_instrumentation;
 pub mod config;
 pub mod exit;
 pub mod files;
@@ -20,6 +21,5 @@ pub mod socket;
 pub mod storage;
 pub mod telemetry;
 pub mod templates;
-pub mod tracked;
 pub mod transport;
 pub mod wire;

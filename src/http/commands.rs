@@ -22,7 +22,7 @@ use super::{
     reading::with_graph,
 };
 use crate::{
-    tracked::{CommandSpan, context},
+    command_instrumentation::{CommandSpan, context},
     wire::{
         answer::CommandAnswer,
         command::{HistoryRequest, read_command},

@@ -31,8 +31,8 @@ use super::{
     templates,
 };
 use crate::{
+    command_instrumentation::context,
     projects::{self, Imported, JsonError, ReadError, Strictness, WriteError},
-    tracked::context,
     wire::{
         answer::CommandAnswer,
         error::{ApiError, internal},

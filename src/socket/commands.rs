@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 use super::{Edge, ack::Ack, memberships::Memberships, payload::Payload};
 use crate::{
-    tracked::{CommandSpan, context},
+    command_instrumentation::{CommandSpan, context},
     wire::{
         answer::CommandAnswer,
         command::{HistoryRequest, ReadCommand, read_command},
