@@ -21,7 +21,7 @@ use crate::{
         state_hash::StateHash,
     },
     fan_out::{
-        CommandNotice, DeferredSync, Encoder, Frame, Frames, Member, MemberId, Room, Sync, SyncBody, SyncContent,
+        CommandNotice, DeferredSync, Delivery, Encoder, Frame, Member, MemberId, Room, Sync, SyncBody, SyncContent,
         Verdict,
     },
     reply::Reply,
@@ -252,13 +252,13 @@ impl BroadcastState {
         let mut batch = None;
         for subscriber in self.members.values_mut() {
             match subscriber.member.frames {
-                Frames::Single => {
+                Delivery::Single => {
                     for frame in frames {
                         subscriber.send(frame, &self.stats);
                     }
                 }
-                Frames::Batched => {
-                    let frame = batch.get_or_insert_with(|| self.encoder.together(&self.room, frames));
+                Delivery::Batched => {
+                    let frame = batch.get_or_insert_with(|| self.encoder.batch_frame(&self.room, frames));
                     subscriber.send(frame, &self.stats);
                 }
             }

@@ -187,7 +187,7 @@ pub struct MemberId(pub u64);
 
 /// Delivery mode of a socket for the packets of commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Frames {
+pub enum Delivery {
     /// One packet per event.
     Single,
     /// One packet for all events of one publication.
@@ -202,7 +202,7 @@ pub struct Member {
     /// Client and user of the socket.
     pub info: MemberInfo,
     /// Delivery mode for the packets of commands.
-    pub frames: Frames,
+    pub frames: Delivery,
     /// Presence state, shared with the socket's edge.
     pub presence: Presence,
     /// Handle of the socket.
@@ -346,7 +346,7 @@ pub trait Encoder: Send + std::marker::Sync + 'static {
 
     /// Combines packets of whole commands into one packet with the `seq` of the last. The payloads are not encoded
     /// again.
-    fn together(&self, room: &Room, frames: &[Frame]) -> Frame;
+    fn batch_frame(&self, room: &Room, frames: &[Frame]) -> Frame;
 
     /// Encodes the part of a sync that is the same for every socket. May take long for a large graph.
     fn sync_body(&self, room: &Room, sync: &Sync) -> SyncBody;

@@ -259,7 +259,7 @@ impl Hub {
     ///
     /// # Errors
     /// If the session cannot be reached.
-    pub async fn who(&self, session_id: SessionId) -> Result<PresenceList, HubError> {
+    pub async fn list_members(&self, session_id: SessionId) -> Result<PresenceList, HubError> {
         let _global = self.admit()?;
         let members = self.ask(session_id, Retry::Always, SessionMessage::ListMembers).await?;
         Ok(broadcast_actor::list(members.values(), self.0.presence_clients_max))

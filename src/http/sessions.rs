@@ -128,7 +128,7 @@ pub(super) async fn info(
     SessionPath(session_id): SessionPath,
 ) -> ApiResult<Json<SessionInfoAnswer>> {
     let snapshot = state.hub.snapshot(session_id).await?;
-    let here = state.hub.who(session_id).await?;
+    let here = state.hub.list_members(session_id).await?;
     Ok(Json(SessionInfoAnswer::new(&snapshot, &here)))
 }
 

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use talus_actors::{
     domain::ids::{ClientId, Seq, SessionId},
-    fan_out::Frames,
+    fan_out::Delivery,
     hub::HubError,
     session_actor::Position,
 };
@@ -32,7 +32,7 @@ pub struct Admitted {
     /// The place up to which it knows the session.
     pub position: Option<Position>,
     /// How it takes the events of commands, in whichever session.
-    pub frames: Frames,
+    pub frames: Delivery,
 }
 
 /// Why a connection is not let in. The text is all that the client gets to see.
@@ -138,12 +138,12 @@ impl Auth {
         })
     }
 
-    fn frames(&self) -> Result<Frames, Refused> {
+    fn frames(&self) -> Result<Delivery, Refused> {
         match &self.frames {
-            None | Some(serde_json::Value::Null) => Ok(Frames::Single),
+            None | Some(serde_json::Value::Null) => Ok(Delivery::Single),
             Some(word) => match word.as_str() {
-                Some("single") => Ok(Frames::Single),
-                Some("batched") => Ok(Frames::Batched),
+                Some("single") => Ok(Delivery::Single),
+                Some("batched") => Ok(Delivery::Batched),
                 Some(_) | None => Err(Refused::InvalidFrames),
             },
         }
@@ -215,9 +215,9 @@ mod tests {
     fn events_come_one_by_one_or_together_or_not_at_all() {
         let with = |frames: serde_json::Value| admitted(json!({"session_id": SESSION, "frames": frames}), "");
         for (frames, wanted) in [
-            (json!(null), Frames::Single),
-            (json!("single"), Frames::Single),
-            (json!("batched"), Frames::Batched),
+            (json!(null), Delivery::Single),
+            (json!("single"), Delivery::Single),
+            (json!("batched"), Delivery::Batched),
         ] {
             assert_eq!(with(frames).expect("there is such a way").frames, wanted);
         }
@@ -225,9 +225,9 @@ mod tests {
             assert_eq!(with(wrong).expect_err("there is not"), Refused::InvalidFrames);
         }
         let by_query = admitted(json!({"session_id": SESSION}), "frames=batched").expect("named in the query");
-        assert_eq!(by_query.frames, Frames::Batched);
+        assert_eq!(by_query.frames, Delivery::Batched);
         let both = admitted(json!({"session_id": SESSION, "frames": "single"}), "frames=batched");
-        assert_eq!(both.expect("auth goes first").frames, Frames::Single);
+        assert_eq!(both.expect("auth goes first").frames, Delivery::Single);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use imbl::{OrdMap, OrdSet};
 use talus_actors::{
     admission::{Gate, Permit},
     domain::ids::{ClientId, SessionId},
-    fan_out::{Frames, MemberId, Presence},
+    fan_out::{Delivery, MemberId, Presence},
     hub::{Hub, Lane},
 };
 
@@ -45,7 +45,7 @@ pub(super) struct Memberships {
     /// The name that the client goes by in all of them.
     pub(super) client_id: ClientId,
     /// How it takes the events of commands in all of them.
-    pub(super) frames: Frames,
+    pub(super) frames: Delivery,
     /// Whether the client may come and go while it is connected.
     pub(super) late_join: bool,
     /// Answers that wait for room in its queue. A client that takes none and goes on asking is not waited for (P9).
@@ -74,7 +74,7 @@ impl Memberships {
     pub(super) fn new(
         hub: &Hub,
         client_id: ClientId,
-        frames: Frames,
+        frames: Delivery,
         realtime: &Realtime,
         answers: Gate,
         permit: Permit,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 use talus_actors::domain::{
-    graph::{Graph, Node, Step},
+    graph::{Graph, Node, WalkEvent},
     ids::{NodeId, TypeId},
     properties::Properties,
     value::Value,
@@ -28,7 +28,7 @@ pub fn graph_json(graph: &Graph) -> Box<RawValue> {
     let mut first = true;
     for step in graph.walk(None) {
         match step {
-            Step::Enter(id, node) => {
+            WalkEvent::Enter(id, node) => {
                 if !first {
                     out.push(b',');
                 }
@@ -36,7 +36,7 @@ pub fn graph_json(graph: &Graph) -> Box<RawValue> {
                 out.extend_from_slice(br#","children":["#);
                 first = true;
             }
-            Step::Leave(..) => {
+            WalkEvent::Leave(..) => {
                 out.extend_from_slice(b"]}");
                 first = false;
             }

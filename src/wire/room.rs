@@ -184,7 +184,7 @@ impl Encoder for WireEncoder {
         encode_command(room, notice)
     }
 
-    fn together(&self, room: &Room, frames: &[Frame]) -> Frame {
+    fn batch_frame(&self, room: &Room, frames: &[Frame]) -> Frame {
         encode_batch(room, frames)
     }
 

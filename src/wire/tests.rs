@@ -76,12 +76,12 @@ impl Transcript {
                 self.session.apply(recorded).expect("what is decided fits");
                 Verdict::Applied(Arc::clone(recorded))
             }
-            Ok(Decision::Answer(receipt)) => Verdict::Unchanged(receipt.clone()),
+            Ok(Decision::Receipt(receipt)) => Verdict::Unchanged(receipt.clone()),
             Err(rejection) => Verdict::Refused(rejection.clone()),
         };
         let receipt = match &decided {
             Ok(Decision::Change(recorded)) => Some(recorded.receipt()),
-            Ok(Decision::Answer(receipt)) => Some(receipt.clone()),
+            Ok(Decision::Receipt(receipt)) => Some(receipt.clone()),
             Err(_) => None,
         };
         let notice = CommandNotice {
@@ -245,7 +245,7 @@ fn room_packets() {
         timestamp: NOW,
         verdict: Verdict::Refused(Rejection::NodeNotFound(node(9))),
     };
-    transcript.append(&encoder().together(&room, &encoder().command(&room, &refused)));
+    transcript.append(&encoder().batch_frame(&room, &encoder().command(&room, &refused)));
     insta::assert_snapshot!(transcript.text);
 }
 
@@ -278,7 +278,7 @@ fn batched_packets_equal_single_packets() {
     let refused = Rejection::NodeNotFound(node(9));
     let mut frames = encoder().command(&room, &notice(Verdict::Applied(recorded)));
     frames.extend(encoder().command(&room, &notice(Verdict::Refused(refused))));
-    let together = encoder().together(&room, &frames);
+    let together = encoder().batch_frame(&room, &frames);
     assert_eq!((together.event, together.seq), ("session:events", Some(Seq(2))));
     let items: Vec<_> = frames
         .iter()
@@ -291,7 +291,7 @@ fn batched_packets_equal_single_packets() {
     );
     assert_eq!(together.data.get(), expected);
     assert!(expected.contains("1.50"), "{expected}");
-    assert_eq!(encoder().together(&room, &frames[3..]).seq, None);
+    assert_eq!(encoder().batch_frame(&room, &frames[3..]).seq, None);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use talus_actors::{
         testing::sample,
     },
     fan_out::{
-        CommandNotice, DeferredSync, Encoder, Frame, Frames, Member, MemberId, MemberInfo, Presence, PresenceDiff,
+        CommandNotice, DeferredSync, Delivery, Encoder, Frame, Member, MemberId, MemberInfo, Presence, PresenceDiff,
         PresenceEntry, Release, Room, RoomSocket, SendError, Sync, SyncBody, SyncContent, SyncReason, Verdict,
     },
     reply::{Reply, answer},
@@ -73,7 +73,7 @@ impl Encoder for SamePacket {
         vec![self.0.clone()]
     }
 
-    fn together(&self, _: &Room, _: &[Frame]) -> Frame {
+    fn batch_frame(&self, _: &Room, _: &[Frame]) -> Frame {
         self.0.clone()
     }
 
@@ -190,7 +190,7 @@ fn member(number: u64, arrivals: &Arc<Arrivals>) -> Member {
             client_id: format!("client-{number}").parse().expect("a client's id"),
             user: None,
         },
-        frames: Frames::Single,
+        frames: Delivery::Single,
         presence: Presence::default(),
         socket: Arc::new(Socket(Arc::clone(arrivals))),
     }

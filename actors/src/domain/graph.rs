@@ -21,7 +21,7 @@ use ecow::EcoString;
 
 pub use self::{
     node::{Node, NodeContent},
-    walk::{Step, Walk},
+    walk::{Walk, WalkEvent},
 };
 use super::{
     ids::{NodeId, PropertyId},

@@ -27,7 +27,7 @@ use super::{
     command::{Command, Context, Origin, Scope},
     decide::{Decision, decide},
     event::Document,
-    graph::{Graph, Node, NodeContent, Step},
+    graph::{Graph, Node, NodeContent, WalkEvent},
     history::History,
     ids::{CommandId, NodeId, PropertyId, Seq},
     limits::{Limits, check_name, check_value},
@@ -144,7 +144,7 @@ fn check_walk(graph: &Graph) -> Result<(), Broken> {
     let mut heights: Vec<usize> = Vec::new();
     for step in graph.walk(None) {
         match step {
-            Step::Enter(id, _) => {
+            WalkEvent::Enter(id, _) => {
                 ensure(seen.insert(id), "GR-3", || format!("node {id} is reached twice"))?;
                 heights.push(1);
                 let (depth, counted) = (graph.depth(id), heights.len());
@@ -152,7 +152,7 @@ fn check_walk(graph: &Graph) -> Result<(), Broken> {
                     format!("node {id} is at {counted} and says {depth}")
                 })?;
             }
-            Step::Leave(id, _) => {
+            WalkEvent::Leave(id, _) => {
                 let counted = heights.pop().unwrap_or_default();
                 let kept = graph.height(id);
                 ensure(kept == counted, "GR-6", || {
@@ -300,7 +300,7 @@ fn check_history_command(session: &Session, command: &Command, origin: &Origin) 
             let fits = recorded.events.iter().try_for_each(|event| event.apply(&mut draft));
             fits.err().map(|error| error.to_string())
         }
-        Ok(Decision::Answer(_)) => Some("it changes nothing".to_owned()),
+        Ok(Decision::Receipt(_)) => Some("it changes nothing".to_owned()),
         Err(
             Rejection::NothingToUndo
             | Rejection::NothingToRedo

@@ -13,7 +13,7 @@ use crate::{
     broadcast_actor::{BroadcastMessage, CloseReason, CommandOutcome, SocketShutdown},
     domain::{
         command::{Command, Context},
-        decide::{Proposal, again, propose},
+        decide::{Proposal, duplicate_receipt, propose},
         ids::{Seq, Timestamp},
         record::CommandRecord,
     },
@@ -176,7 +176,7 @@ impl SessionState {
         let entered = span.clone().entered();
         self.panic_if(Fault::PanicDecide);
         let decided = match self.lookups.take(context.command_id) {
-            Some(recorded) => again(&recorded, &command).map(Proposal::Answer),
+            Some(recorded) => duplicate_receipt(&recorded, &command).map(Proposal::Receipt),
             None => propose(&self.session, &command, &context),
         };
         let (answer, notice, record) = match decided {
@@ -197,8 +197,8 @@ impl SessionState {
                 )
             }
             // A retry sends no event (P4).
-            Ok(Proposal::Answer(receipt)) if receipt.duplicate => (Ok(receipt), None, None),
-            Ok(Proposal::Answer(receipt)) => (Ok(receipt.clone()), Some(Verdict::Unchanged(receipt)), None),
+            Ok(Proposal::Receipt(receipt)) if receipt.duplicate => (Ok(receipt), None, None),
+            Ok(Proposal::Receipt(receipt)) => (Ok(receipt.clone()), Some(Verdict::Unchanged(receipt)), None),
             Err(rejection) => {
                 tracing::debug!(code = rejection.code(), %rejection, "command refused");
                 let refusal = Refusal {

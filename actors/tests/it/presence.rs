@@ -374,7 +374,7 @@ async fn presence_stays_in_its_session() {
     world.hub.presence_changed(other.id, ann.member.id);
     interval().await;
     assert_eq!(presence(&mut elsewhere).len(), 0);
-    let there = world.hub.who(other.id).await.expect("it is there");
+    let there = world.hub.list_members(other.id).await.expect("it is there");
     assert_eq!(shown(&there.clients), [("ann".to_owned(), None)]);
 }
 
@@ -401,7 +401,7 @@ async fn those_beyond_the_limit_are_only_counted() {
     assert_state(state, &json!([["ann", 1], ["bob", null]]));
     assert_eq!(state.data["total"], 3);
     assert_diff(diff, &json!([]), &json!([["ann", 1]]), &json!([]));
-    let who = world.hub.who(session.id).await.expect("it is there");
+    let who = world.hub.list_members(session.id).await.expect("it is there");
     assert_eq!((who.clients.len(), who.total), (2, 3));
     bob.leave("transport_close").await;
     interval().await;
@@ -427,6 +427,6 @@ async fn presence_leaves_no_trace() {
     interval().await;
     assert_eq!(bob.so_far().len(), 0);
     assert_eq!(session.snapshot().await.expect("read").seq, Seq::ZERO);
-    let who = world.hub.who(session.id).await.expect("it is there");
+    let who = world.hub.list_members(session.id).await.expect("it is there");
     assert_eq!(shown(&who.clients), [("bob".to_owned(), None)]);
 }

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use talus_actors::{
     domain::ids::{Epoch, Seq, SessionId},
-    fan_out::{DeferredSync, Frame, Frames, Member, MemberId, MemberInfo, Presence, Release, RoomSocket, SendError},
+    fan_out::{DeferredSync, Delivery, Frame, Member, MemberId, MemberInfo, Presence, Release, RoomSocket, SendError},
     hub::Hub,
     session_actor::{Position, ResyncRequest},
     world::now,
@@ -49,7 +49,7 @@ struct Connection {
 /// See the [module](self).
 pub struct Client {
     name: String,
-    frames: Frames,
+    frames: Delivery,
     session: SessionId,
     connection: Option<Connection>,
     /// Whether packets were lost that no sync has made up for.
@@ -119,7 +119,11 @@ impl Client {
         Self {
             name: format!("client-{number}"),
             // Some in each session: theirs is the same story.
-            frames: if number < 2 { Frames::Single } else { Frames::Batched },
+            frames: if number < 2 {
+                Delivery::Single
+            } else {
+                Delivery::Batched
+            },
             session,
             connection: None,
             behind: false,
@@ -271,7 +275,7 @@ impl Client {
         }
         assert!(self.synced, "nothing comes before the sync, but {event} did");
         if event == "session:events" {
-            assert_eq!(self.frames, Frames::Batched, "{} did not ask for it", self.name);
+            assert_eq!(self.frames, Delivery::Batched, "{} did not ask for it", self.name);
             let told = data["events"].as_array().expect("events");
             for told in told {
                 self.told(told["event"].as_str().expect("a name"), &told["data"]);
@@ -279,7 +283,7 @@ impl Client {
             assert_eq!(self.open_command, None, "a packet has whole commands: {data}");
             return;
         }
-        let apart = self.frames == Frames::Batched && data.get("command_id").is_some();
+        let apart = self.frames == Delivery::Batched && data.get("command_id").is_some();
         assert!(!apart, "{} asked for {event} with others", self.name);
         self.told(event, data);
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 use talus_actors::{
     domain::{
         command::{Command, Context, CreateNode, Origin, Scope},
-        decide::{Decision, again, decide},
+        decide::{Decision, decide, duplicate_receipt},
         event::Document,
         graph::{Graph, NodeContent},
         ids::{CommandId, NodeId, Seq, Timestamp, TypeId},
@@ -111,7 +111,7 @@ impl Reference {
     /// What ought to come of a command now.
     pub fn decide(&self, sent: &Sent) -> Verdict {
         match self.records.get(&sent.context.command_id) {
-            Some(recorded) => again(recorded, &sent.command).map(Decision::Answer),
+            Some(recorded) => duplicate_receipt(recorded, &sent.command).map(Decision::Receipt),
             None => decide(&self.session, &sent.command, &sent.context),
         }
     }
@@ -140,7 +140,7 @@ impl Reference {
     /// Whether an actor with a fault answers a command, and whether the log has it then.
     pub fn foresee(&mut self, verdict: &Verdict, has_members: bool) -> Foreseen {
         let changes = matches!(verdict, Ok(Decision::Change(_)));
-        let duplicate = matches!(verdict, Ok(Decision::Answer(Receipt { duplicate: true, .. })));
+        let duplicate = matches!(verdict, Ok(Decision::Receipt(Receipt { duplicate: true, .. })));
         let malformed = matches!(verdict, Err(rejection) if rejection.is_malformed());
         let foreseen = match self.pending {
             Some(FaultKind::PanicDecide) => Foreseen::Unknown { logged: false },
@@ -282,7 +282,7 @@ pub enum Foreseen {
 pub fn answer(verdict: &Verdict, session: &Session) -> Result<Submitted, (Rejection, Seq)> {
     match verdict {
         Ok(Decision::Change(recorded)) => Ok(recorded.receipt()),
-        Ok(Decision::Answer(receipt)) => Ok(receipt.clone()),
+        Ok(Decision::Receipt(receipt)) => Ok(receipt.clone()),
         Err(rejection) => Err((rejection.clone(), session.seq())),
     }
     .map(|receipt| Submitted {

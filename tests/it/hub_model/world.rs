@@ -473,7 +473,9 @@ impl World {
         };
         self.states_said += 1;
         self.clients[speaker].says(&self.hub, self.states_said as u64);
-        let who = within(self.hub.who(self.id(session))).await.expect("it serves");
+        let who = within(self.hub.list_members(self.id(session)))
+            .await
+            .expect("it serves");
         let entries = who.clients.iter().map(|entry| {
             let state = entry.state.as_ref().map_or("null", |state| state.get());
             let state = serde_json::from_str(state).expect("JSON");

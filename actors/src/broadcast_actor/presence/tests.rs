@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::*;
 use crate::{
     domain::ids::Seq,
-    fan_out::{DeferredSync, Frame, Frames, Release, RoomSocket, SendError},
+    fan_out::{DeferredSync, Delivery, Frame, Release, RoomSocket, SendError},
 };
 
 /// Socket that takes no packet.
@@ -31,7 +31,7 @@ fn socket(id: u64, client: &str) -> Member {
             client_id: client.parse().expect("a client id"),
             user: None,
         },
-        frames: Frames::Single,
+        frames: Delivery::Single,
         presence: Presence::default(),
         socket: Arc::new(Deaf),
     }

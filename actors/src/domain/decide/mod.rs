@@ -33,7 +33,7 @@ pub enum Decision {
     Change(Arc<CommandRecord>),
     /// The command is allowed and changes nothing, or it is a retry of a command that was applied before (P4). There is
     /// nothing to append, only a receipt to return.
-    Answer(Receipt),
+    Receipt(Receipt),
 }
 
 /// Result of [`propose`]: a [`Decision`] without the hash of the graph after the change.
@@ -41,8 +41,8 @@ pub enum Decision {
 pub enum Proposal {
     /// The command changes the session. [`Session::commit`] applies the record and adds the hash.
     Change(CommandRecord),
-    /// As [`Decision::Answer`].
-    Answer(Receipt),
+    /// As [`Decision::Receipt`].
+    Receipt(Receipt),
 }
 
 /// Decides a command on a session.
@@ -55,7 +55,7 @@ pub fn decide(session: &Session, command: &Command, context: &Context) -> Result
             recorded.outcome.state_hash = hash_after(session.document(), &recorded.events);
             Decision::Change(Arc::new(recorded))
         }
-        Proposal::Answer(receipt) => Decision::Answer(receipt),
+        Proposal::Receipt(receipt) => Decision::Receipt(receipt),
     })
 }
 
@@ -66,7 +66,7 @@ pub fn decide(session: &Session, command: &Command, context: &Context) -> Result
 /// Returns the reason of a refusal. The session is unchanged in either case (P5).
 pub fn propose(session: &Session, command: &Command, context: &Context) -> Result<Proposal, Rejection> {
     if let Some(recorded) = session.recent(context.command_id) {
-        return again(recorded, command).map(Proposal::Answer);
+        return duplicate_receipt(recorded, command).map(Proposal::Receipt);
     }
     let fingerprint = command.fingerprint();
     if let Some(expected) = context.expected_seq {
@@ -85,7 +85,7 @@ pub fn propose(session: &Session, command: &Command, context: &Context) -> Resul
     };
     let outcome = outcome(session, command, &change);
     if change.events.is_empty() {
-        return Ok(Proposal::Answer(Receipt {
+        return Ok(Proposal::Receipt(Receipt {
             command_id: context.command_id,
             command_type: command.kind(),
             first_seq: None,
@@ -112,7 +112,7 @@ pub fn propose(session: &Session, command: &Command, context: &Context) -> Resul
 ///
 /// # Errors
 /// Fails if the id belonged to another command.
-pub fn again(recorded: &CommandRecord, command: &Command) -> Result<Receipt, Rejection> {
+pub fn duplicate_receipt(recorded: &CommandRecord, command: &Command) -> Result<Receipt, Rejection> {
     if recorded.fingerprint != command.fingerprint() {
         return Err(Rejection::CommandIdReused(recorded.command_id));
     }

@@ -4,7 +4,7 @@ use super::Decider;
 use crate::domain::{
     command::CreateNode,
     event::Event,
-    graph::{NodeContent, Step},
+    graph::{NodeContent, WalkEvent},
     ids::NodeId,
     limits::LimitExceeded,
     properties::Properties,
@@ -98,7 +98,7 @@ impl Decider<'_> {
         let mut next_index = vec![self.graph().position(node_id).unwrap_or_default()];
         for step in self.graph().walk(Some(node_id)) {
             match step {
-                Step::Enter(id, node) => {
+                WalkEvent::Enter(id, node) => {
                     let index = next_index
                         .last_mut()
                         .map_or(0, |next| std::mem::replace(next, *next + 1));
@@ -112,7 +112,7 @@ impl Decider<'_> {
                     });
                     next_index.push(0);
                 }
-                Step::Leave(..) => {
+                WalkEvent::Leave(..) => {
                     next_index.pop();
                 }
             }

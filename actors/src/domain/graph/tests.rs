@@ -60,8 +60,8 @@ fn walk_visits_nodes_in_document_order() {
     let steps: String = sample()
         .walk(Some(id(2)))
         .map(|step| match step {
-            Step::Enter(_, node) => format!("<{}", node.content.name),
-            Step::Leave(_, node) => format!("{}>", node.content.name),
+            WalkEvent::Enter(_, node) => format!("<{}", node.content.name),
+            WalkEvent::Leave(_, node) => format!("{}>", node.content.name),
         })
         .collect();
     assert_eq!(steps, "<2<33>2>");

@@ -5,7 +5,7 @@ use crate::domain::ids::NodeId;
 
 /// Item of [`Graph::walk`].
 #[derive(Debug, Clone, Copy)]
-pub enum Step<'a> {
+pub enum WalkEvent<'a> {
     /// Start of a node, before its children.
     Enter(NodeId, &'a Node),
     /// End of a node, after its children.
@@ -22,17 +22,17 @@ pub struct Walk<'a> {
 type Level<'a> = (Option<(NodeId, &'a Node)>, Box<dyn Iterator<Item = NodeId> + 'a>);
 
 impl<'a> Iterator for Walk<'a> {
-    type Item = Step<'a>;
+    type Item = WalkEvent<'a>;
 
-    fn next(&mut self) -> Option<Step<'a>> {
+    fn next(&mut self) -> Option<WalkEvent<'a>> {
         let (_, children) = self.levels.last_mut()?;
         if let Some(id) = children.next() {
             let node = self.graph.node(id)?;
             self.levels.push((Some((id, node)), Box::new(node.children().iter())));
-            return Some(Step::Enter(id, node));
+            return Some(WalkEvent::Enter(id, node));
         }
         let (id, node) = self.levels.pop()?.0?;
-        Some(Step::Leave(id, node))
+        Some(WalkEvent::Leave(id, node))
     }
 }
 
@@ -45,8 +45,8 @@ impl<'a> Walk<'a> {
     /// Only the nodes, parents before children.
     pub fn nodes(self) -> impl Iterator<Item = (NodeId, &'a Node)> {
         self.filter_map(|step| match step {
-            Step::Enter(id, node) => Some((id, node)),
-            Step::Leave(..) => None,
+            WalkEvent::Enter(id, node) => Some((id, node)),
+            WalkEvent::Leave(..) => None,
         })
     }
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::plan::Choice;
 use crate::domain::{
     command::{Command, Context, Origin},
-    decide::{Decision, again, decide},
+    decide::{Decision, decide, duplicate_receipt},
     ids::{CommandId, Timestamp},
     record::CommandRecord,
     rejection::Rejection,
@@ -50,7 +50,7 @@ impl Attempt {
     pub fn recorded(&self) -> Option<&Arc<CommandRecord>> {
         match &self.result {
             Ok(Decision::Change(recorded)) => Some(recorded),
-            Ok(Decision::Answer(_)) | Err(_) => None,
+            Ok(Decision::Receipt(_)) | Err(_) => None,
         }
     }
 }
@@ -150,7 +150,7 @@ impl Bench {
     pub fn submit_with(&mut self, command: &Command, context: &Context) -> Result<Decision, Rejection> {
         self.commands += 1;
         let decision = match self.find_logged(context.command_id) {
-            Some(recorded) => Decision::Answer(again(&recorded, command)?),
+            Some(recorded) => Decision::Receipt(duplicate_receipt(&recorded, command)?),
             None => decide(&self.session, command, context)?,
         };
         if let Decision::Change(recorded) = &decision {

@@ -125,7 +125,7 @@ impl Encoder for TestEncoder {
         frames
     }
 
-    fn together(&self, room: &Room, frames: &[Frame]) -> Frame {
+    fn batch_frame(&self, room: &Room, frames: &[Frame]) -> Frame {
         self.joint.fetch_add(1, Ordering::Relaxed);
         panic_if_told(&self.batch_panics);
         let item = |frame: &Frame| json!({ "event": frame.event, "seq": frame.seq, "data": frame.data });

@@ -8,7 +8,9 @@ use std::sync::{
 use serde_json::{Value as Json, value::to_raw_value};
 use talus_actors::{
     domain::ids::Seq,
-    fan_out::{DeferredSync, Frame, Frames, Member, MemberInfo, Presence, Release, RoomSocket, SendError, SyncReason},
+    fan_out::{
+        DeferredSync, Delivery, Frame, Member, MemberInfo, Presence, Release, RoomSocket, SendError, SyncReason,
+    },
     hub::HubError,
     session_actor::{Position, ResyncRequest},
     world::now,
@@ -136,7 +138,7 @@ impl Session {
                 client_id: name.parse().expect("a client id"),
                 user: None,
             },
-            frames: Frames::Single,
+            frames: Delivery::Single,
             presence: Presence::default(),
             socket: Arc::clone(&socket) as Arc<dyn RoomSocket>,
         };
@@ -151,7 +153,7 @@ impl Session {
     /// Returns a client with batched delivery that has not joined yet.
     pub fn batched_client(&self, name: &str) -> Client {
         let mut client = self.client(name);
-        client.member.frames = Frames::Batched;
+        client.member.frames = Delivery::Batched;
         client
     }
 

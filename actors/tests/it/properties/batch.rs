@@ -65,7 +65,7 @@ proptest! {
         }
         match bench.submit(&Command::Batch { commands })? {
             Decision::Change(recorded) => prop_assert_eq!(&recorded.events, &events),
-            Decision::Answer(receipt) => {
+            Decision::Receipt(receipt) => {
                 prop_assert!(events.is_empty());
                 prop_assert_eq!(receipt.first_seq, None);
             }

@@ -33,7 +33,7 @@ proptest! {
                 ..bench.next_context()
             };
             let again = bench.submit_with(&sent.command, &context)?;
-            prop_assert_eq!(again, Decision::Answer(Receipt { duplicate: true, ..first }));
+            prop_assert_eq!(again, Decision::Receipt(Receipt { duplicate: true, ..first }));
         }
         prop_assert_eq!(bench.session().document(), &document);
         prop_assert_eq!(bench.log(), log);
@@ -52,7 +52,7 @@ proptest! {
             for other in &sent {
                 let answer = bench.submit_with(&other.command, &used.context);
                 if other.command == used.command {
-                    let is_retry = matches!(answer, Ok(Decision::Answer(receipt)) if receipt.duplicate);
+                    let is_retry = matches!(answer, Ok(Decision::Receipt(receipt)) if receipt.duplicate);
                     prop_assert!(is_retry);
                 } else {
                     prop_assert_eq!(answer, Err(Rejection::CommandIdReused(used.context.command_id)));

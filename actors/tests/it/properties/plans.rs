@@ -30,8 +30,8 @@ fn tally(settings: &[Setting], plans: u32) -> Tally {
         for choice in &plan {
             match bench.run(choice).result {
                 Ok(Decision::Change(recorded)) => *tally.changed.entry(recorded.command_type).or_default() += 1,
-                Ok(Decision::Answer(receipt)) if receipt.duplicate => tally.duplicates += 1,
-                Ok(Decision::Answer(_)) => tally.unchanged += 1,
+                Ok(Decision::Receipt(receipt)) if receipt.duplicate => tally.duplicates += 1,
+                Ok(Decision::Receipt(_)) => tally.unchanged += 1,
                 Err(rejection) => *tally.refused.entry(rejection.code()).or_default() += 1,
             }
         }

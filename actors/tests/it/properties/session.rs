@@ -71,7 +71,7 @@ proptest! {
             let (before, document) = (state(&bench), bench.session().document().clone());
             let attempt = bench.run(choice);
             match attempt.result {
-                Ok(Decision::Answer(receipt)) => {
+                Ok(Decision::Receipt(receipt)) => {
                     prop_assert_eq!(state(&bench), before);
                     if !receipt.duplicate {
                         prop_assert_eq!((receipt.first_seq, receipt.seq), (None, bench.session().seq()));
@@ -95,7 +95,7 @@ proptest! {
         let before = state(&bench);
         for command in restating_commands(bench.session().document()) {
             let decision = bench.submit(&command)?;
-            prop_assert!(matches!(decision, Decision::Answer(_)), "{:?} changes something", command);
+            prop_assert!(matches!(decision, Decision::Receipt(_)), "{:?} changes something", command);
         }
         prop_assert_eq!(state(&bench), before);
     }
@@ -273,8 +273,8 @@ proptest! {
                     prop_assert_eq!(carried_out, recorded);
                 }
                 // The session without a log does not know commands outside its replay window.
-                (Ok(Decision::Answer(Receipt { duplicate: true, .. })) | Err(Rejection::CommandIdReused(_)), _) => {}
-                (Ok(Decision::Answer(receipt)), Ok(Proposal::Answer(other))) => prop_assert_eq!(receipt, other),
+                (Ok(Decision::Receipt(Receipt { duplicate: true, .. })) | Err(Rejection::CommandIdReused(_)), _) => {}
+                (Ok(Decision::Receipt(receipt)), Ok(Proposal::Receipt(other))) => prop_assert_eq!(receipt, other),
                 (Err(rejection), Err(other)) => prop_assert_eq!(rejection, other),
                 (decided, proposed) => prop_assert!(false, "{decided:?} and {proposed:?}"),
             }

@@ -21,7 +21,7 @@ fn hash(bench: &Bench) -> StateHash {
 fn receipt_hash(bench: &mut Bench, scope: fn() -> Command) -> Option<StateHash> {
     match bench.submit(&scope()) {
         Ok(Decision::Change(recorded)) => recorded.outcome.state_hash,
-        Ok(Decision::Answer(receipt)) => receipt.outcome.state_hash,
+        Ok(Decision::Receipt(receipt)) => receipt.outcome.state_hash,
         Err(_) => None,
     }
 }
@@ -128,7 +128,7 @@ proptest! {
         for choice in &plan {
             let before = hash(&bench);
             let attempt = bench.run(choice);
-            if let Ok(Decision::Answer(receipt)) = &attempt.result
+            if let Ok(Decision::Receipt(receipt)) = &attempt.result
                 && !receipt.duplicate
             {
                 prop_assert_eq!(receipt.outcome.state_hash, Some(before));

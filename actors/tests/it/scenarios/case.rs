@@ -140,7 +140,7 @@ fn check_one(rules: &Rules, case: Case) {
             assert_eq!(lines, events, "{at}");
         }
         (Ok(Decision::Change(_)), Then::Accepted) => {}
-        (Ok(Decision::Answer(receipt)), Then::Unchanged) => check_unchanged(&bench, receipt, at),
+        (Ok(Decision::Receipt(receipt)), Then::Unchanged) => check_unchanged(&bench, receipt, at),
         (Err(rejection), Then::Refused(code, message)) => {
             assert_eq!(
                 (rejection.code(), abbreviate(&rejection.to_string())),
@@ -161,7 +161,7 @@ fn check_one(rules: &Rules, case: Case) {
             check_common_invariants(&bench, at);
         }
         Ok(Decision::Change(_)) => {}
-        Ok(Decision::Answer(_)) | Err(_) => assert_eq!(*bench.session().document(), before, "{at}: unchanged"),
+        Ok(Decision::Receipt(_)) | Err(_) => assert_eq!(*bench.session().document(), before, "{at}: unchanged"),
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
 
 fn again(bench: &mut Bench, command: &Command, context: &Context) -> Receipt {
     match bench.submit_with(command, context) {
-        Ok(Decision::Answer(receipt)) => receipt,
+        Ok(Decision::Receipt(receipt)) => receipt,
         other => unreachable!("{other:?}"),
     }
 }

@@ -878,7 +878,7 @@ fn retried_undo_is_not_repeated() {
     };
     let first = scenario.bench.submit_with(&undo_mine(), &context);
     assert!(matches!(first, Ok(Decision::Change(_))));
-    let Ok(Decision::Answer(receipt)) = scenario.bench.submit_with(&undo_mine(), &context) else {
+    let Ok(Decision::Receipt(receipt)) = scenario.bench.submit_with(&undo_mine(), &context) else {
         unreachable!("it was done before");
     };
     assert!(receipt.duplicate);
