@@ -1,8 +1,8 @@
-//! Acknowledgements, none of which gets lost because the socket's queue is full of events at that moment: a client that was
-//! promised an answer waits for it.
+//! Acknowledgements that survive a queue full of events: a client that was promised an acknowledgement waits for it.
 //!
-//! Whoever asks needs a place among the answers that may wait for the socket, and is answered as soon as there is room.
-//! Without one nothing is done and the client is [refused](super::refusals), which waits in turn.
+//! Each request reserves one of a bounded number of acknowledgements, and is acknowledged as soon as the queue has
+//! room. A request without a reservation is not executed. The client is [refused](super::refusals) instead, and the
+//! refusal waits for room too.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -20,17 +20,17 @@ use talus_actors::admission::Permit;
 use super::memberships::Memberships;
 use crate::wire::error::ApiError;
 
-/// How often a full queue is tried again, each time after twice the wait of the one before, at most 32 times the first.
-/// With the first wait of 50 ms it is an hour; a socket that takes nothing for so long has long been closed.
+/// Attempts to send to a full queue. Each delay is twice the one before, at most 32 times the first: about an hour with
+/// the first delay of 50 ms. A socket that takes nothing for an hour has long been closed.
 const ATTEMPTS_MAX: u32 = 2_000;
 
-/// An answer that a client may have asked for.
+/// Acknowledgement that a client may have requested.
 pub(super) struct Ack {
     socket: Arc<Socket>,
     id: Option<i64>,
 }
 
-/// An answer that has its place.
+/// Acknowledgement with its reservation.
 pub(super) struct Placed {
     ack: Ack,
     wait: Duration,
@@ -53,7 +53,8 @@ impl FromMessageParts<LocalAdapter> for Ack {
 }
 
 impl Ack {
-    /// A place among the answers that wait for the socket. Without one the client is refused, if it wants an answer.
+    /// Reserves an acknowledgement. Without a free reservation, the client is refused if it requested an
+    /// acknowledgement.
     pub(super) fn place(self, of: &Memberships) -> Option<Placed> {
         let permit = of.answers.try_enter();
         if permit.is_none() {
@@ -70,7 +71,8 @@ impl Ack {
         })
     }
 
-    /// The same for something that needs no place if no answer to it is wanted.
+    /// Reserves an acknowledgement if the client requested one. Requests without an acknowledgement need no
+    /// reservation.
     pub(super) fn place_if_wanted(self, of: &Memberships) -> Option<Placed> {
         if self.id.is_some() {
             return self.place(of);
@@ -84,7 +86,7 @@ impl Ack {
 }
 
 impl Placed {
-    /// Answers, if an answer was asked for, and waits until the socket has room for it.
+    /// Sends the acknowledgement if the client requested one, and waits until the queue has room.
     pub(super) async fn answer(self, answer: Result<impl Serialize, ApiError>) {
         let Some(id) = self.ack.id else { return };
         let body = answer.map_or_else(|failure| refusal(&failure), |answer| json!(answer));
@@ -97,9 +99,9 @@ impl Placed {
     }
 }
 
-/// Hands the socket an answer. False: its queue is full.
+/// Queues an acknowledgement for the socket. False: the queue is full.
 pub(super) fn has_taken<A: Adapter>(socket: &Arc<Socket<A>>, id: i64, body: &Value) -> bool {
-    // The library's own sender answers once, whether that works or not.
+    // The library's own sender is consumed by one attempt, so each attempt makes a new one.
     let mut unused = socketioxide_core::Value::Bytes(Default::default());
     let Ok(sender) = AckSender::from_message_parts(socket, &mut unused, &Some(id));
     !matches!(

@@ -1,4 +1,4 @@
-//! Who is let in, and what a connection says of itself.
+//! Admission of connections: the `auth` payload and the query, and the reasons for a refusal.
 
 use serde::Deserialize;
 use talus_actors::{
@@ -9,7 +9,7 @@ use talus_actors::{
 };
 use uuid::Uuid;
 
-/// The Socket.IO `auth` payload. Where it says nothing, the query may.
+/// Socket.IO `auth` payload. The query fills fields that the payload lacks.
 #[derive(Debug, Default, Deserialize)]
 pub struct Auth {
     session_id: Option<serde_json::Value>,
@@ -17,49 +17,49 @@ pub struct Auth {
     epoch: Option<serde_json::Value>,
     seq: Option<serde_json::Value>,
     frames: Option<serde_json::Value>,
-    /// Is in [`OVERSIZED_AUTH`](crate::transport::OVERSIZED_AUTH) and nowhere else.
+    /// Present in [`OVERSIZED_AUTH`](crate::transport::OVERSIZED_AUTH) and in no payload of a client.
     #[serde(rename = "hub:oversized")]
     oversized: Option<serde_json::Value>,
 }
 
-/// A connection that is let in.
+/// Admitted connection.
 #[derive(Debug, Clone)]
 pub struct Admitted {
-    /// The session that it comes to; `None`: it says later.
+    /// Session to join with the connection. `None`: the client joins later.
     pub session_id: Option<SessionId>,
-    /// Who it is; made up if it does not say.
+    /// Identity of the client, generated if the client sends none.
     pub client_id: ClientId,
-    /// The place up to which it knows the session.
+    /// Last position that the client has seen. `None`: the client has no state of the session.
     pub position: Option<Position>,
-    /// How it takes the events of commands, in whichever session.
+    /// Delivery of the events of commands, for all sessions of the socket.
     pub frames: Delivery,
 }
 
-/// Why a connection is not let in. The text is all that the client gets to see.
+/// Reason of a refused connection. The client sees only the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// It names no session.
+    /// The connection names no session.
     #[error("MISSING_SESSION")]
     MissingSession,
-    /// There is no such session.
+    /// The session does not exist, or its id is malformed.
     #[error("INVALID_SESSION")]
     InvalidSession,
-    /// Its client id is none.
+    /// The client id is malformed.
     #[error("INVALID_REQUEST")]
     InvalidClientId,
-    /// It wants events in a way that there is not.
+    /// The value of `frames` is unknown.
     #[error("INVALID_REQUEST")]
     InvalidFrames,
-    /// What it says of itself is too long to be read.
+    /// The `auth` payload exceeds `realtime.auth_bytes_max`.
     #[error("PAYLOAD_TOO_LARGE")]
     TooLarge,
-    /// The session cannot be served.
+    /// The session is quarantined.
     #[error("SESSION_QUARANTINED")]
     Quarantined,
-    /// The hub serves as much as it can.
+    /// A limit is reached, or the hub cannot serve the session at present.
     #[error("OVERLOADED")]
     Overloaded,
-    /// The hub is going away.
+    /// The hub is draining.
     #[error("DRAINING")]
     Draining,
 }
@@ -85,7 +85,7 @@ impl From<HubError> for Refused {
 }
 
 impl Auth {
-    /// The same, with what only the query says.
+    /// Returns the payload with its missing fields filled from the query.
     #[must_use]
     pub fn or_query(mut self, query: Option<&str>) -> Self {
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -102,10 +102,10 @@ impl Auth {
         self
     }
 
-    /// Reads what the connection says of itself. With `late_join` it need not name a session.
+    /// Validates the payload. The session is optional with `late_join`.
     ///
     /// # Errors
-    /// If a field is not what it should be.
+    /// Returns the reason of the refusal if a required field is missing or a field is malformed.
     pub fn admitted(&self, late_join: bool) -> Result<Admitted, Refused> {
         if self.oversized.is_some() {
             return Err(Refused::TooLarge);
@@ -154,8 +154,8 @@ fn minted() -> Result<ClientId, Refused> {
     Uuid::new_v4().to_string().parse().map_err(|_| Refused::InvalidClientId)
 }
 
-/// A position, if both halves of it are there. An epoch that is none is one that no log has: the client knows another
-/// log, and is told so.
+/// Returns a position if both the epoch and the seq are present. A malformed epoch becomes an epoch that no log has:
+/// the client knows another log, and its sync has a snapshot.
 pub(super) fn position(epoch: Option<&str>, seq: Option<u64>) -> Option<Position> {
     Some(Position {
         epoch: epoch?.parse().ok(),
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(with(json!(null)).expect("none").client_id.as_str().len(), 36);
     }
 
-    /// How events are taken is one of two words, by the auth payload or the query, and the usual one if nothing is said.
+    /// `frames` is one of two words, from the auth payload or else from the query, and `single` by default.
     #[test]
     fn events_come_one_by_one_or_together_or_not_at_all() {
         let with = |frames: serde_json::Value| admitted(json!({"session_id": SESSION, "frames": frames}), "");
@@ -255,7 +255,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// P9: whatever a connection says of itself, it is let in or told one of the words of the contract.
+        /// P9: any payload and query is admitted or refused with a word of the contract.
         #[test]
         fn auth_and_query_are_read_or_refused_with_a_word(
             session in proptest::option::of(".{0,40}"),

@@ -1,7 +1,7 @@
-//! Commands over the socket. The acknowledgement is what REST would have answered.
+//! Commands over the socket. The acknowledgement has the body of the REST response.
 //!
-//! The library gives every packet to a task of its own, so what is to stay in order has to be on its way before a handler
-//! returns: handlers here are not async, and give the command to the lane of the socket's session at once.
+//! The library spawns a task for each packet. To keep the client's order, handlers are not async, and queue the command
+//! in the lane of the session before they return.
 
 use std::sync::Arc;
 
@@ -24,17 +24,17 @@ use crate::{
     },
 };
 
-/// A payload that may name the session that it is about.
+/// Optional session of a payload.
 #[derive(Deserialize)]
 struct About {
     session_id: Option<String>,
 }
 
-/// A command that can be sent on, or what is wrong with it.
+/// Parsed command with its session, or the error of the payload.
 type Wanted = Result<(Option<SessionId>, Command, Context), ApiError>;
 
 impl Edge {
-    /// `command:execute`
+    /// Handles `command:execute`.
     pub(super) fn execute(&self, of: &Memberships, payload: Payload, ack: Ack) -> impl Future<Output = ()> + use<> {
         let wanted = payload.text().and_then(|text| read_command(&text)).map(|request| {
             let ReadCommand {
@@ -48,12 +48,12 @@ impl Edge {
         self.submit(of, wanted, ack)
     }
 
-    /// `command:undo`
+    /// Handles `command:undo`.
     pub(super) fn undo(&self, of: &Memberships, payload: Payload, ack: Ack) -> impl Future<Output = ()> + use<> {
         self.submit(of, history(of, payload, HistoryRequest::undo), ack)
     }
 
-    /// `command:redo`
+    /// Handles `command:redo`.
     pub(super) fn redo(&self, of: &Memberships, payload: Payload, ack: Ack) -> impl Future<Output = ()> + use<> {
         self.submit(of, history(of, payload, HistoryRequest::redo), ack)
     }
@@ -80,7 +80,7 @@ impl Edge {
         }
     }
 
-    /// Puts a command on its way before this returns; what it returns waits for the answer.
+    /// Submits a command before the function returns. The returned future waits for the outcome and acknowledges it.
     fn submit(&self, of: &Memberships, wanted: Wanted, ack: Ack) -> impl Future<Output = ()> + use<> {
         let begun = ack.place(of).map(|ack| (ack, begin(of, wanted)));
         let metrics = self.metrics.clone();
@@ -98,7 +98,7 @@ impl Edge {
     }
 }
 
-/// Gives a command to the lane of its session.
+/// Queues a command in the lane of its session.
 fn begin(
     of: &Memberships,
     wanted: Wanted,
@@ -124,7 +124,7 @@ fn origin(of: &Memberships) -> Origin {
     }
 }
 
-/// The session that a payload names.
+/// Returns the session that a payload names.
 pub(super) fn session_of(text: &str) -> Result<Option<SessionId>, ApiError> {
     let about: About = read("", text)?;
     about.session_id.map(|text| id("", "session_id", &text)).transpose()

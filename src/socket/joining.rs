@@ -1,4 +1,4 @@
-//! Coming to a session and going from it: with the connection, or after it.
+//! Joins and leaves of sessions: with the connection, or later over it.
 
 use std::sync::Arc;
 
@@ -27,10 +27,10 @@ use crate::wire::{
     request::{id, read, required},
 };
 
-/// Why the others are told that a socket is gone that left by itself and stays connected.
+/// Reason in `session:disconnected` for a socket that left a session and stays connected.
 const LEFT: &str = "left_session";
 
-/// The payload of `join_session` and `leave_session`.
+/// Payload of `join_session` and `leave_session`.
 #[derive(Deserialize)]
 struct JoinRequest {
     session_id: Option<String>,
@@ -38,10 +38,11 @@ struct JoinRequest {
     seq: Option<u64>,
 }
 
-/// The session that a client wants to be in, and its new stay there, from where on; nothing if it is there already.
+/// Session of a join, with the new membership and the client's last position. The pair is `None` if the socket is a
+/// member already.
 type Entered = (SessionId, Option<(Membership, Option<Position>)>);
 
-/// What a client is told that came to a session, or went.
+/// Acknowledgement of `join_session` and `leave_session`.
 #[derive(Serialize)]
 struct JoinAnswer {
     success: bool,
@@ -60,7 +61,8 @@ impl JoinAnswer {
 }
 
 impl Edge {
-    /// `join_session`: a socket that is connected comes to one more session. Coming twice is coming once.
+    /// Handles `join_session`: joins a connected socket to one more session. A second join of the same session has no
+    /// effect.
     pub(super) fn join_session(
         &self,
         socket: SocketRef,
@@ -70,7 +72,7 @@ impl Edge {
     ) -> impl Future<Output = ()> + use<> {
         let (edge, its) = (self.clone(), Arc::clone(of));
         let asked = ack.place(of).map(|ack| {
-            // What the client sends after this may name the session: it is in it from here on.
+            // Later events of the client may name the session, so the membership exists before this handler returns.
             let joined = self.enter(of, payload).map(|(session_id, entered)| {
                 in_turn(of, async move {
                     if let Some((membership, position)) = entered {
@@ -84,7 +86,8 @@ impl Edge {
         answer(asked)
     }
 
-    /// `leave_session`: it goes from one, and stays connected. Going from where one is not is no error.
+    /// Handles `leave_session`: removes a socket from a session and keeps the connection. A leave without membership is
+    /// no error.
     pub(super) fn leave_session(
         &self,
         of: &Arc<Memberships>,
@@ -122,7 +125,7 @@ impl Edge {
         Ok((session_id, membership.map(|membership| (membership, position))))
     }
 
-    /// Puts a socket into a session's room: it gets a sync, then everything that happens.
+    /// Joins a socket to a session's room. The socket gets a sync, then all events.
     pub(super) async fn sit(
         &self,
         socket: &SocketRef,
@@ -159,7 +162,7 @@ impl Edge {
             }
             return Err(error);
         }
-        // It went while it was joining, or before, and the room may not have known it then.
+        // The socket may have disconnected or left before the room knew it. The join is undone then.
         if of.is_gone() {
             self.hub.leave(session_id, id, &"transport_close".into()).await;
         } else if !of.has(id) {
@@ -168,30 +171,30 @@ impl Edge {
         Ok(())
     }
 
-    /// A socket is gone, and from all its sessions.
+    /// Removes a disconnected socket from all its sessions.
     pub(super) async fn gone(&self, of: &Memberships, reason: DisconnectReason) {
         of.depart();
         leave_all(&self.hub, of.all(), reason_word(reason)).await;
     }
 }
 
-/// Leaves the rooms of several sessions: each at once, whatever the others are at.
+/// Leaves the rooms of several sessions concurrently, so that no room waits for another.
 pub(super) async fn leave_all(hub: &Hub, members: Vec<Membership>, word: &str) {
     let leaving = members.into_iter().map(|membership| async move {
         let Membership { session_id, member, .. } = membership;
-        tracing::debug!(%session_id, member = member.0, reason = word, "socket gone");
+        tracing::debug!(%session_id, member = member.0, reason = word, "socket left the session");
         hub.leave(session_id, member, &word.into()).await;
     });
     futures_util::future::join_all(leaving).await;
 }
 
-/// Something that is done after what its socket asked for before, and what comes of it.
+/// Result of a task that runs after the earlier tasks of its socket.
 type InTurn = oneshot::Receiver<Result<JoinAnswer, HubError>>;
 
 fn in_turn(of: &Memberships, work: impl Future<Output = Result<JoinAnswer, HubError>> + Send + 'static) -> InTurn {
     let (done, told) = oneshot::channel();
     of.run_errand(async move {
-        // A client that is gone needs no answer.
+        // A disconnected client needs no answer.
         let _ = done.send(work.await);
     });
     told

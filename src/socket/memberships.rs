@@ -1,4 +1,4 @@
-//! The sessions that a socket is in.
+//! Memberships of a socket: the sessions that it has joined.
 
 use std::sync::{
     Arc, Weak,
@@ -21,16 +21,16 @@ use tokio::sync::mpsc;
 use super::{peer::Peer, refusals::Refusals};
 use crate::{config::Realtime, wire::error::ApiError};
 
-/// A socket's stay in a session.
+/// Membership of a socket in a session.
 #[derive(Clone)]
 pub(super) struct Membership {
     pub(super) session_id: SessionId,
     pub(super) member: MemberId,
-    /// Its commands go one after the other.
+    /// Submits the commands of the membership in order.
     pub(super) lane: Arc<Lane>,
-    /// What its client says of itself there.
+    /// State that the client has set with `presence:update`.
     pub(super) presence: Presence,
-    /// The socket as the session's room has it. Weak: the socket holds its memberships, and must not hold itself.
+    /// Socket in the session's room. Weak: the socket owns its memberships, and must not own itself.
     peer: Weak<Peer>,
 }
 
@@ -40,37 +40,39 @@ impl Membership {
     }
 }
 
-/// See the [module](self). Changed by what its own client says, and read while that is handled: no lock.
+/// Sessions of one socket. Events of its own client write, and their handlers read: no lock.
 pub(super) struct Memberships {
-    /// The name that the client goes by in all of them.
+    /// Identity of the client in all sessions.
     pub(super) client_id: ClientId,
-    /// How it takes the events of commands in all of them.
+    /// Delivery of the events of commands in all sessions.
     pub(super) frames: Delivery,
-    /// Whether the client may come and go while it is connected.
+    /// True if the client may join and leave sessions while it is connected.
     pub(super) late_join: bool,
-    /// Answers that wait for room in its queue. A client that takes none and goes on asking is not waited for (P9).
+    /// Permits of acknowledgements that wait for room in the socket's queue. The permits bound a client that asks
+    /// without reading (P9).
     pub(super) answers: Gate,
-    /// Refusals that wait for the same, of what came beyond those.
+    /// Refusals that wait for room in the queue, for requests beyond those permits.
     pub(super) refusals: Refusals,
-    /// How long an answer waits before its queue is tried again.
+    /// First delay before an acknowledgement is sent again to a full queue.
     pub(super) retry: Duration,
     hub: Hub,
     of: ArcSwap<OrdMap<SessionId, Membership>>,
-    /// Sessions that were quarantined while it was in them, or before it could join: no others are told from them.
+    /// Sessions that were quarantined during the membership, or before a join was complete. They are remembered for the
+    /// error code of later requests.
     quarantined: ArcSwap<OrdSet<SessionId>>,
     quarantined_max: usize,
-    /// Its place among all connections, until it is gone.
+    /// Permit of the connection. `None` after the disconnect.
     permit: ArcSwapOption<Permit>,
-    /// Its connection is gone. The library's own mark does not tell: it is set once more by a connect that was under way.
+    /// Set by the disconnect. The library's own mark is unreliable: a connect in progress sets it again.
     is_gone: AtomicBool,
     errands: Option<mpsc::UnboundedSender<Errand>>,
 }
 
-/// Something that is to be done for a socket after what it asked for before.
+/// Task that runs after the earlier tasks of its socket.
 pub(super) type Errand = BoxFuture<'static, ()>;
 
 impl Memberships {
-    /// None yet.
+    /// Creates memberships without a session.
     pub(super) fn new(
         hub: &Hub,
         client_id: ClientId,
@@ -97,24 +99,25 @@ impl Memberships {
         }
     }
 
-    /// Its connection is gone: another one may come for it. Whoever joins a room for it after this leaves it again, and
-    /// whoever joined before is taken out by who calls this.
+    /// Marks the socket as disconnected and returns its connection permit. A join that completes later is undone by the
+    /// joining task. The caller removes the earlier memberships from their rooms.
     pub(super) fn depart(&self) {
-        // Before the stays are looked at, as the other side looks at it after it joined: one of the two sees the other.
+        // The mark is set before the memberships are read, and a join reads the mark after it: one of the two sides
+        // sees the other.
         self.is_gone.store(true, Ordering::SeqCst);
         self.permit.store(None);
     }
 
-    /// Whether its connection is gone.
+    /// True after the disconnect.
     pub(super) fn is_gone(&self) -> bool {
         self.is_gone.load(Ordering::SeqCst)
     }
 
-    /// Has something done after what was given to this before. Coming and going take a while, and must not overtake one
+    /// Runs a task after the earlier tasks of the socket. Joins and leaves take a while, and must not overtake one
     /// another.
     pub(super) fn run_errand(&self, errand: impl Future<Output = ()> + Send + 'static) {
         if let Some(errands) = &self.errands {
-            // They run for as long as this is there.
+            // The receiver lives as long as this sender.
             let _ = errands.send(errand.boxed());
         }
     }
@@ -127,7 +130,7 @@ impl Memberships {
         self.of.load().values().cloned().collect()
     }
 
-    /// A new stay in a session; nothing if there is one.
+    /// Creates a membership. `None` if the socket is a member of the session already.
     pub(super) fn enter(&self, session_id: SessionId) -> Option<Membership> {
         let new = Membership {
             session_id,
@@ -144,7 +147,7 @@ impl Memberships {
         (!before.contains_key(&session_id)).then_some(new)
     }
 
-    /// From now on the session's room has the socket.
+    /// Stores the socket as the session's room knows it.
     pub(super) fn seat(&self, member: MemberId, peer: &Arc<Peer>) {
         self.of.rcu(|of| {
             let known = of.values().find(|membership| membership.member == member);
@@ -158,12 +161,12 @@ impl Memberships {
         });
     }
 
-    /// Whether a stay goes on.
+    /// True while the membership exists.
     pub(super) fn has(&self, member: MemberId) -> bool {
         self.of.load().values().any(|membership| membership.member == member)
     }
 
-    /// That stay ends, if it goes on.
+    /// Removes a membership, unless a newer membership of the same session has replaced it.
     pub(super) fn end(&self, session_id: SessionId, member: MemberId) {
         self.of.rcu(|of| match of.get(&session_id) {
             Some(membership) if membership.member == member => of.without(&session_id),
@@ -171,8 +174,9 @@ impl Memberships {
         });
     }
 
-    /// The same, since the session is quarantined: the client is told that, and not that there is no such session, until
-    /// it joins or leaves it. Of more than there may be stays, one is forgotten (P9).
+    /// Removes the membership of a quarantined session. Later requests get `SESSION_QUARANTINED` instead of
+    /// `SESSION_NOT_FOUND`, until the client joins or leaves the session. At most as many quarantined sessions are kept
+    /// as a socket may have memberships; beyond that one is forgotten (P9).
     pub(super) fn end_by_quarantine(&self, session_id: SessionId, member: MemberId) {
         self.quarantined.rcu(|ids| {
             let kept = match ids.get_min() {
@@ -190,14 +194,14 @@ impl Memberships {
         }
     }
 
-    /// A stay ends; nothing if there is none.
+    /// Removes and returns the membership of a session. `None` if there is none.
     pub(super) fn leave(&self, session_id: SessionId) -> Option<Membership> {
         self.forget_quarantine(session_id);
         let before = self.of.rcu(|of| of.without(&session_id));
         before.get(&session_id).cloned()
     }
 
-    /// The session that something is about: the one that it names, or the only one.
+    /// Returns the membership that a payload names, or the only membership if the payload names none.
     pub(super) fn named(&self, session_id: Option<SessionId>) -> Result<Membership, ApiError> {
         let of = self.of.load();
         match session_id {
@@ -211,7 +215,7 @@ impl Memberships {
         }
     }
 
-    /// ApiError of a client that names a session that its socket is not in.
+    /// Error for a request that names a session without a membership.
     fn not_in(&self, session_id: SessionId) -> ApiError {
         if self.quarantined.load().contains(&session_id) {
             let message = format!("session {session_id} was quarantined: join it again when it is released");
@@ -226,7 +230,8 @@ impl Memberships {
     }
 }
 
-/// Runs errands one after the other, until nobody can give any more. Bounded by the answers that they wait to give.
+/// Starts the task that runs serial tasks in order, until the last sender is dropped. The queue is unbounded; the
+/// permits of the acknowledgements bound it.
 fn start_errands() -> mpsc::UnboundedSender<Errand> {
     let (sender, mut errands) = mpsc::unbounded_channel::<Errand>();
     tokio::spawn(async move {

@@ -1,7 +1,8 @@
 //! The Socket.IO edge: namespace `/graph`, a room for each session.
 //!
-//! A connection is let in by a middleware, which alone can refuse it in a way that the client sees. What is sent to a
-//! room goes through `peer::Peer`, never through the library's own rooms: a full queue then names its socket.
+//! A middleware admits connections, because only a middleware can refuse a connection such that the client sees the
+//! reason. Delivery for a room go through `peer::Peer` and never through the rooms of the library: an error for a full
+//! queue then names its socket.
 
 mod ack;
 mod admission;
@@ -53,17 +54,17 @@ pub use self::{
 };
 pub use crate::transport::{PATH, Service};
 
-/// The namespace.
+/// Namespace of all sockets.
 const NAMESPACE: &str = "/graph";
 
-/// Packets beside those of the room that may be queued for a socket: answers to what it asked, pings.
+/// Packets of a socket's queue beyond the packets of its rooms: acknowledgements and pings.
 const OWN_PACKETS_MAX: usize = 64;
 
-/// Bytes that each websocket is read into at a time, kept for as long as it lasts. A command is less, which is what most
-/// clients say at a time; a longer message is read in several goes.
+/// Size of the read buffer of each websocket in bytes. The buffer lives as long as the websocket. Most messages are one
+/// command, which is shorter. Longer messages take several reads.
 const READ_BUFFER_BYTES: usize = 1024;
 
-/// All the sockets there are.
+/// Handle for all sockets of the hub.
 #[derive(Clone)]
 pub struct Sockets {
     io: SocketIo,
@@ -71,16 +72,19 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Closes their transports, such that clients come back: a websocket ends, a poll that waits is answered with that.
-    /// One whose client has stopped reading keeps this waiting for as long as its connection lasts.
+    /// Closes the transports of all sockets, such that clients reconnect: a websocket ends, and a waiting poll is
+    /// answered with the end of its session. A client that has stopped reading delays the return until its connection
+    /// ends.
     pub async fn close(&self) {
-        // First: the library says by itself that sessions are over, and some clients take that as an order to stay away.
+        // Before the library: the library tells clients that sessions are over, and some clients take that as an order
+        // to stay away.
         self.service.close_websockets();
         self.io.close().await;
     }
 }
 
-/// Serves sockets. The budget bounds what all of them together have received of messages that are not complete.
+/// Returns the service of the sockets, and the handle for them. The budget bounds the received bytes of incomplete
+/// messages over all sockets.
 #[must_use]
 pub fn service(
     hub: &Hub,
@@ -128,23 +132,23 @@ pub fn service(
     (service, sockets)
 }
 
-/// What every handler holds.
+/// State that all handlers share.
 #[derive(Clone)]
 struct Edge {
     hub: Hub,
     realtime: Arc<Realtime>,
     metrics: Metrics,
-    /// Lets sockets in, up to their limit.
+    /// Permits of connections, `realtime.connections_max` in all.
     connections: Gate,
-    /// Answers that may wait for room in a socket's queue.
+    /// Number of acknowledgements that may wait for room in a socket's queue.
     answers_max: usize,
-    /// Looks after those who are in.
+    /// Sweeps admitted sockets.
     sweeper: Sweeper,
 }
 
 impl Edge {
-    /// Decides whether a connection is let in, before the client is told that it is. One that is let in is listened to
-    /// from here on: what it sends as soon as it hears of it must not be missed.
+    /// Admits or refuses a connection before the client hears that it is connected. The handlers of an admitted socket
+    /// are registered here, so that no event is missed that the client sends as soon as it is connected.
     async fn admit(&self, socket: &SocketRef, TryData(auth): TryData<Auth>) -> Result<(), Refused> {
         let auth = auth.unwrap_or_default().or_query(socket.req_parts().uri.query());
         let late_join = self.realtime.late_join;
@@ -173,22 +177,24 @@ impl Edge {
         Ok(())
     }
 
-    /// Whether a session is there and has a seat, as far as can be told.
+    /// Checks that a session exists and that its room has a free place, as far as that is known before the join.
     async fn has_room(&self, session_id: SessionId) -> Result<(), Refused> {
         let session = match self.hub.snapshot_for_join(session_id).await {
-            // A refusal would make the client stop for good. Its transport closes in a moment, and it comes back.
+            // A refusal would stop the client's reconnects for good. The hub closes the transport soon, and the client
+            // reconnects.
             Err(HubError::Draining) => std::future::pending().await,
             read => read?,
         };
-        // Here the client can be told. Of two that come at once for the last seat, the room itself sends one away.
+        // The client sees a refusal only here. Of two sockets that connect at once for the last place, the room itself
+        // disconnects one.
         if session.active_clients >= self.realtime.sockets_per_session_max {
             return Err(Refused::Overloaded);
         }
         Ok(())
     }
 
-    /// Puts a socket that was let in into its room. The client may have been told so already: its own events come only
-    /// after the sync that the room sends it first.
+    /// Joins an admitted socket to its room. The client may know already that it is connected: events come only after
+    /// the sync that the room sends first.
     async fn connect(&self, socket: SocketRef) {
         let Some(LetIn { of, first }) = socket.extensions.remove::<LetIn>() else {
             return;
@@ -198,8 +204,8 @@ impl Edge {
             return;
         };
         if let Err(error) = self.sit(&socket, &of, &membership, position).await {
-            // It was let in a moment ago. If the session is gone since, or its room is full, it must not come back; else
-            // it may.
+            // The socket was admitted a moment ago. The client must not reconnect if the session has been deleted since
+            // or its room is full. After other errors it may.
             if matches!(error, HubError::SessionNotFound(_) | HubError::RoomFull(_)) {
                 peer::dismiss(&socket);
             } else {
@@ -208,8 +214,9 @@ impl Edge {
         }
     }
 
-    /// Listens to what the client says. What listens is kept by the socket and must not keep it alive: it knows its
-    /// sessions, which know it weakly. Nothing here is async: what a client asks first is asked of the hub first.
+    /// Registers the handlers of the client's events. The socket owns the handlers, which must not keep the socket
+    /// alive: the handlers own the memberships, and memberships refer to the socket weakly. Handlers are not async, so
+    /// that requests reach the hub in the order of the client.
     fn listen(&self, socket: &SocketRef, of: &Arc<Memberships>) {
         let (edge, its) = (self.clone(), Arc::clone(of));
         socket.on(MALFORMED_EVENT, move |payload: Payload, ack: Ack| {
@@ -250,8 +257,7 @@ impl Edge {
     }
 }
 
-/// An event of a name that means nothing here. A client that waits for an answer to it, and perhaps sends nothing else
-/// until then, is told.
+/// Answers an event with an unknown name. A client may wait for the acknowledgement before it sends anything else.
 fn unknown(of: &Memberships, ack: Ack) -> impl Future<Output = ()> + use<> {
     let ack = ack.place(of);
     async move {
@@ -262,7 +268,7 @@ fn unknown(of: &Memberships, ack: Ack) -> impl Future<Output = ()> + use<> {
     }
 }
 
-/// A socket that was let in, between that and its first seat.
+/// Admitted socket that has not joined its first room yet.
 #[derive(Clone)]
 struct LetIn {
     of: Arc<Memberships>,

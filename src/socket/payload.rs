@@ -1,7 +1,7 @@
-//! What a client sends with an event.
+//! Payload of a client's event.
 //!
-//! Asked for a type, the library would read the packet with limits of its own, and put attachments where a placeholder
-//! stands. This takes the packet as it stands, to be read like a body of REST.
+//! For a typed payload, the library would parse the packet with its own limits, and replace placeholders by
+//! attachments. [`Payload`] keeps the packet as it is, to be parsed like a REST body.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -10,7 +10,7 @@ use socketioxide_core::Value;
 
 use crate::wire::{error::ApiError, request::event_payload};
 
-/// See the [module](self).
+/// Packet of an event, not parsed yet.
 pub(super) struct Payload {
     packet: Value,
 }
@@ -25,11 +25,12 @@ impl<A: Adapter> FromMessageParts<A> for Payload {
 }
 
 impl Payload {
-    /// What was sent, as JSON. Nothing at all, or null, stands for an object without fields.
+    /// Returns the payload as JSON. A missing payload and null both become an object without fields.
     ///
     /// # Errors
-    /// If bytes came with it, wherever their placeholders stand and if there are any: values are JSON, and a placeholder
-    /// that is kept without its bytes is a value that nobody meant. A placeholder without bytes is an object like others.
+    /// If the packet has binary attachments, with or without placeholders for them: values are JSON, and a stored
+    /// placeholder without its bytes is a value that the client did not mean. A placeholder without attachments is an
+    /// ordinary object.
     pub(super) fn text(self) -> Result<String, ApiError> {
         let Value::Str(packet, None) = self.packet else {
             return Err(ApiError::invalid_field("body", "bytes are not taken, only JSON"));

@@ -1,4 +1,4 @@
-//! A socket as its room sees it.
+//! Socket as its room sees it.
 
 use std::{
     sync::{
@@ -20,15 +20,16 @@ use talus_actors::{
 use super::memberships::{Membership, Memberships};
 use crate::transport::Transport;
 
-/// Attempts to resync a websocket that cannot keep up before it is cut, each after twice the wait of the one before, at
-/// most 32 times the first: with the default of 50 ms about 15 s, in which a client that lives has taken something.
+/// Attempts to resync a slow websocket before its transport is closed. Each delay is twice the one before, at most 32
+/// times the first: about 15 s with the default of 50 ms. A live client has taken something by then.
 const ATTEMPTS_MAX: u32 = 14;
 
-/// How long a transport stays open after the last packet was queued, so that it gets out. A client that is alive has
-/// it within a round trip.
+/// Time between the last queued packet and the close of the transport, for the packet to leave. A live client has the
+/// packet within a round trip.
 const FLUSH: Duration = Duration::from_millis(250);
 
-/// How long a client that polls is given for a large sync, in milliseconds, before the next one gets his: some round trips.
+/// Time that a polling client is given for a large sync, in milliseconds, before the next client gets its sync: some
+/// round trips.
 const POLLED_MS: u64 = 500;
 
 /// See the [module](self).
@@ -43,13 +44,13 @@ pub(super) struct Peer {
     synced: Synced,
 }
 
-/// When the latest sync will have left. A websocket's connection tells; of one that polls nobody can, so it is given a
-/// while.
+/// Delivery of the latest sync. A websocket counts its written bytes. A polling session has no such count, so its sync
+/// is taken as delivered after [`POLLED_MS`].
 struct Synced {
     began: Instant,
-    /// Bytes that the connection will have written.
+    /// Value of the connection's written bytes once the sync has left.
     through_bytes: AtomicU64,
-    /// Milliseconds after the beginning.
+    /// Time of the sync, in milliseconds after `began`.
     at_ms: AtomicU64,
 }
 
@@ -67,7 +68,7 @@ impl Synced {
     }
 
     fn note(&self, written_bytes: Option<u64>, bytes: usize) {
-        // One that polls may be a websocket when this is looked at, which has written less.
+        // A polling session may be a websocket at the next check, which has written less than its polls.
         let through = written_bytes.map_or(0, |written| written + bytes as u64);
         self.through_bytes.store(through, Ordering::Relaxed);
         self.at_ms.store(self.now_ms(), Ordering::Relaxed);
@@ -81,7 +82,8 @@ impl Synced {
     }
 }
 
-/// What kind of sync is on its way to the socket: what is asked for meanwhile is answered by it too.
+/// Kind of the sync that is on its way to the socket. Later requests of the same kind or a weaker one are answered by
+/// that sync.
 #[derive(Default)]
 struct Asked(AtomicU8);
 
@@ -90,7 +92,7 @@ impl Asked {
     const ANYTHING: u8 = 1;
     const SNAPSHOT: u8 = 2;
 
-    /// Notes a request; false if the answer to it is on its way already.
+    /// Records a request. False if the sync on its way answers it already.
     fn note(&self, request: &ResyncRequest) -> bool {
         let kind = if request.reason.is_some() {
             Self::SNAPSHOT
@@ -125,7 +127,7 @@ impl Peer {
         }
     }
 
-    /// The client asks for a sync, which it gets unless one that will do is on its way.
+    /// Requests a sync for the client, unless a sufficient sync is on its way.
     pub(super) fn resync(&self, request: ResyncRequest) {
         if self.asked.note(&request) {
             if request.reason == Some(SyncReason::Divergence) {
@@ -135,40 +137,40 @@ impl Peer {
         }
     }
 
-    /// What its connection has written, if it has one of its own.
+    /// Bytes that the socket's connection has written. `None` for a polling session.
     fn written_bytes(&self) -> Option<u64> {
         transport(&self.socket)?.written_bytes()
     }
 }
 
-/// Closes the transport of a socket, such that its client comes back by itself.
+/// Closes the transport of a socket, such that the client reconnects.
 pub(super) fn abort(socket: &Socket) {
     if let Some(transport) = transport(socket) {
         transport.abort();
     }
 }
 
-/// Takes a socket out of the namespace for good: its client does not come back by itself. One whose queue is full cannot
-/// be told; its transport is closed instead, and its client comes back and is told then.
+/// Disconnects a socket from the namespace, such that the client does not reconnect. A full queue has no room for the
+/// disconnect packet. The transport is closed then, and the client is refused when it reconnects.
 pub(super) fn dismiss(socket: &SocketRef) {
     if let Err(SocketError::InternalChannelFull) = socket.clone().disconnect() {
         abort(socket);
     }
 }
 
-/// The socket is a websocket at present, from its beginning or by an upgrade.
+/// True if the socket is a websocket at present, from its start or by an upgrade.
 fn is_websocket(socket: &Socket) -> bool {
     transport(socket).is_some_and(|transport| transport.written_bytes().is_some())
 }
 
-/// How a socket is transported.
+/// Transport of a socket.
 fn transport(socket: &Socket) -> Option<&Arc<Transport>> {
     socket.req_parts().extensions.get()
 }
 
 impl RoomSocket for Peer {
     fn send(&self, frame: &Frame) -> Result<(), SendError> {
-        // Before it is queued: it may leave, and be answered, at once.
+        // Before the frame is queued: the frame may leave and be answered at once.
         let sync_from = (frame.event == "session:sync").then(|| {
             self.asked.answered();
             self.written_bytes()
@@ -181,8 +183,8 @@ impl RoomSocket for Peer {
                 Ok(())
             }
             Err(EmitError::Socket(SocketError::InternalChannelFull)) => Err(SendError::Full),
-            // The library tells a client that it is connected before it lets anything be sent to it. One that joins a
-            // session in between is not gone, and is resynced a moment later (P2).
+            // The library tells a client that it is connected before it accepts packets for it. A socket that joins a
+            // session in between is still connected, and is resynced a moment later (P2).
             Err(EmitError::Socket(SocketError::Closed)) if !self.of.is_gone() => Err(SendError::Full),
             Err(EmitError::Socket(SocketError::Closed)) => Err(SendError::Closed),
             Err(EmitError::Serialize(error)) => {
@@ -193,10 +195,10 @@ impl RoomSocket for Peer {
     }
 
     fn mark_lagging(&self, delivered: Seq, attempt: u32) {
-        // One that polls is asked for as long as it is there: its heartbeat ends it, or it comes for what waits, and then
-        // must get a sync.
+        // A polling socket is resynced for as long as it is connected: its heartbeat ends it, or the client fetches the
+        // waiting packets, and then must get a sync.
         if attempt == ATTEMPTS_MAX && is_websocket(&self.socket) {
-            tracing::debug!(session_id = %self.session_id, member = self.member.0, delivered = delivered.0, "socket shed");
+            tracing::debug!(session_id = %self.session_id, member = self.member.0, delivered = delivered.0, "slow socket closed");
             abort(&self.socket);
             return;
         }
@@ -223,14 +225,14 @@ impl RoomSocket for Peer {
     }
 
     fn release(&self, how: Release) {
-        // A socket that joined late may be in other sessions, and come to more: its connection is its own.
+        // A socket that may join late may have other sessions, and may join more, so its connection stays open.
         let stays = self.of.late_join && !self.hub.is_draining();
         match how {
             Release::SessionDeleted if stays => self.of.end(self.session_id, self.member),
             Release::SessionQuarantined if stays => self.of.end_by_quarantine(self.session_id, self.member),
-            // The client is told not to come back: what it came for is gone.
+            // The client must not reconnect: its session is deleted.
             Release::SessionDeleted => dismiss(&self.socket),
-            // A disconnect from the namespace would make the client stop for good; a lost transport makes it return.
+            // A disconnect from the namespace would stop the client's reconnects. A lost transport makes it reconnect.
             Release::SessionQuarantined | Release::CloseTransport => {
                 let socket = self.socket.clone();
                 tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! What clients say of themselves: where they are, what they look at.
+//! Presence of clients: the state that a client publishes, such as its cursor or selection.
 
 use std::sync::Arc;
 
@@ -20,25 +20,26 @@ use crate::wire::{
     request::{id, nullable, read, required},
 };
 
-/// The payload of `presence:update`.
+/// Payload of `presence:update`.
 #[derive(Deserialize)]
 struct UpdateRequest {
     session_id: Option<String>,
-    /// Null takes back what was said.
+    /// Null clears the state.
     #[serde(default, deserialize_with = "nullable")]
     state: Option<Option<Value>>,
 }
 
 impl Edge {
-    /// `presence:update`. What was said before is said no more as soon as this returns, whether or not anybody was told
-    /// of it.
+    /// Handles `presence:update`. The new state replaces the old one before the function returns, even if no member has
+    /// seen the old one.
     pub(super) fn update_presence(
         &self,
         of: &Memberships,
         payload: Payload,
         ack: Ack,
     ) -> impl Future<Output = ()> + use<> {
-        // Who wants no answer says something often, and only the latest counts: answers do not hold that up.
+        // Frequent updates come without an acknowledgement, and only the latest state counts: waiting acknowledgements
+        // do not delay them.
         let bytes_max = self.realtime.presence_state_bytes_max;
         let said = ack.place_if_wanted(of).map(|ack| {
             let said = payload.text().and_then(|text| {
@@ -67,7 +68,7 @@ fn read_update(text: &str, bytes_max: usize) -> Result<(Option<SessionId>, Optio
     Ok((session_id, state))
 }
 
-/// A state as it is told to others, if they can be expected to take it.
+/// Encodes a state for the other members, within the limits on depth and bytes.
 fn encode(state: &Value, bytes_max: usize) -> Result<PresenceState, ApiError> {
     let too_much = |exceeded| ApiError::from(&Rejection::LimitExceeded(exceeded));
     check_depth(state).map_err(too_much)?;

@@ -1,9 +1,9 @@
-//! Refusals that wait for room in a socket's queue: of a client that asks for more than may be under way, and faster
-//! than it takes what it is told.
+//! Refusals that wait for room in a socket's queue: answers for a client that exceeds the limit of requests in flight
+//! and reads slower than it asks.
 //!
-//! They all say the same, so that each costs the number that the client gave it (P9). A client for which more of them
-//! wait than may is let go: its transport is closed such that it comes back. It is answered, or its connection ends, and it
-//! never waits for nothing.
+//! All refusals have the same body, so each costs only the client's acknowledgement number (P9). The transport of a
+//! client with too many waiting refusals is closed, such that the client reconnects. Each request is therefore
+//! answered, or its connection ends.
 
 use std::{
     sync::{
@@ -20,16 +20,17 @@ use tokio::sync::mpsc;
 
 use super::{ack::has_taken, peer};
 
-/// See the [module](self).
+/// Queue of refusals of one socket.
 pub(super) struct Refusals {
     max: usize,
-    /// Numbers of answers that wait; made when first needed, which it is for hardly any socket.
+    /// Acknowledgement numbers of the waiting refusals. Created on first use, because hardly any socket needs the
+    /// queue.
     waiting: ArcSwapOption<mpsc::Sender<i64>>,
     is_cut: AtomicBool,
 }
 
 impl Refusals {
-    /// Room for so many.
+    /// Creates a queue for at most `max` refusals.
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
@@ -38,7 +39,7 @@ impl Refusals {
         }
     }
 
-    /// Refuses, at once or as soon as the socket has room.
+    /// Sends a refusal at once, or as soon as the socket's queue has room.
     pub(super) fn refuse(&self, socket: &Arc<Socket>, id: i64, body: Value, wait: Duration) {
         if has_taken(socket, id, &body) {
             return;
@@ -50,7 +51,7 @@ impl Refusals {
         if let Err(mpsc::error::TrySendError::Full(_)) = waiting.try_send(id)
             && !self.is_cut.swap(true, Ordering::Relaxed)
         {
-            tracing::debug!(max = self.max, "a socket takes none of its refusals and is let go");
+            tracing::debug!(max = self.max, "refusal queue full, closing the transport");
             peer::abort(socket);
         }
     }
@@ -68,7 +69,7 @@ impl Refusals {
     }
 }
 
-/// Hands out refusals for as long as the socket is there.
+/// Sends the waiting refusals until the socket is dropped.
 async fn hand_out(mut waiting: mpsc::Receiver<i64>, socket: Weak<Socket>, body: Value, wait: Duration) {
     while let Some(id) = waiting.recv().await {
         loop {

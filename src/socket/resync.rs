@@ -1,4 +1,4 @@
-//! `session:resync`: a client asks to be told where its session is.
+//! Requests of clients for the current position of their session: `session:resync`.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::wire::{
     request::{id, read},
 };
 
-/// The payload.
+/// Payload of `session:resync`.
 #[derive(Deserialize)]
 struct Resync {
     session_id: Option<String>,
@@ -19,7 +19,7 @@ struct Resync {
     reason: Option<String>,
 }
 
-/// Asks for a sync, which comes as a packet of its own. The answer says that it will.
+/// Requests a sync, which arrives as a packet of its own. The acknowledgement only promises the sync.
 pub(super) fn resync(of: &Memberships, payload: Payload, ack: Ack) -> impl Future<Output = ()> + use<> {
     let asked = ack.place_if_wanted(of).map(|ack| (ack, ask(of, payload)));
     async move {
@@ -31,7 +31,7 @@ pub(super) fn resync(of: &Memberships, payload: Payload, ack: Ack) -> impl Futur
 
 fn ask(of: &Memberships, payload: Payload) -> Result<(), ApiError> {
     let (session_id, request) = read_resync(&payload.text()?)?;
-    // Whoever is not seated yet gets a sync when it is.
+    // A socket that has not joined the room yet gets a sync with the join.
     if let Some(peer) = of.named(session_id)?.peer() {
         peer.resync(request);
     }

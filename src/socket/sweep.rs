@@ -1,8 +1,9 @@
-//! The second line against members without a connection: what the rooms hold is compared with what the library holds.
+//! Second line of defence against members without a connection: compares the members of the rooms with the sockets of
+//! the library.
 //!
-//! The first line is the mark that a socket's end leaves ([`Memberships::depart`]), which is looked at after each join.
-//! This one rests on neither the library's order of calls nor that mark: a socket that is in no namespace at two sweeps in
-//! a row, and is still held by a room, is taken out of it.
+//! The first line is the mark of a disconnect ([`Memberships::depart`]), which each join reads at its end. The sweep
+//! relies neither on the library's order of calls nor on the mark: a socket that is missing from the namespace at two
+//! consecutive sweeps and is still a member of a room is removed from the room.
 
 use std::{
     sync::{Arc, Weak},
@@ -15,20 +16,20 @@ use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use super::{NAMESPACE, joining::leave_all, memberships::Memberships};
 
-/// Sockets that wait to be noted. Those beyond it wait a moment before they join.
+/// Entries that wait for the sweeper. Further sockets wait before they join.
 const WAITING_MAX: usize = 256;
 
-/// Notes below which it is not worth looking for those of sockets that are no more.
+/// Number of entries below which entries of dropped sockets are not looked for.
 const NOTES_MIN: usize = 256;
 
-/// Why the others are told that such a member is gone.
+/// Reason in `session:disconnected` for a swept member.
 const LOST: &str = "transport_close";
 
-/// Has sockets looked after.
+/// Handle of the sweeping task.
 #[derive(Clone)]
 pub(super) struct Sweeper(mpsc::Sender<Note>);
 
-/// A socket that was let in. Weak: what is held by nobody else is in no room.
+/// Admitted socket. Weak: memberships without another owner are in no room.
 struct Note {
     sid: Sid,
     of: Weak<Memberships>,
@@ -36,21 +37,21 @@ struct Note {
 }
 
 impl Sweeper {
-    /// Starts sweeping. It ends with the namespace, whose handlers hold this.
+    /// Starts the sweeping task. The task ends with the namespace, whose handlers own this handle.
     pub(super) fn start(io: &SocketIo, hub: &Hub, interval: Duration) -> Self {
         let (sender, notes) = mpsc::channel(WAITING_MAX);
         tokio::spawn(sweep(io.clone(), hub.clone(), interval, notes));
         Self(sender)
     }
 
-    /// Looks after a socket that the library has in its namespace by now.
+    /// Adds a socket that the library has in its namespace already.
     pub(super) async fn note(&self, sid: Sid, of: &Arc<Memberships>) {
         let note = Note {
             sid,
             of: Arc::downgrade(of),
             is_suspect: false,
         };
-        // It ends only with everything else.
+        // The receiver ends only with the hub.
         let _ = self.0.send(note).await;
     }
 }
@@ -68,7 +69,7 @@ async fn sweep(io: SocketIo, hub: Hub, interval: Duration, mut new: mpsc::Receiv
             },
             _ = ticks.tick() => sweep_once(&io, &hub, &mut notes),
         }
-        // Sockets that come and go between two sweeps leave notes, as many as those that stay (P9).
+        // Sockets that connect and disconnect between two sweeps leave as many entries as sockets that stay (P9).
         if notes.len() >= notes_max {
             notes.retain(|note| note.of.strong_count() > 0);
             notes_max = NOTES_MIN.max(2 * notes.len());
@@ -81,7 +82,7 @@ fn sweep_once(io: &SocketIo, hub: &Hub, notes: &mut Vec<Note>) {
     notes.retain_mut(|note| {
         let Some(of) = note.of.upgrade() else { return false };
         let known = io.of(NAMESPACE).is_none_or(|all| all.get_socket(note.sid).is_some());
-        // A socket that is just going is none of them.
+        // A socket in the middle of its disconnect is missing at one sweep only.
         if !std::mem::replace(&mut note.is_suspect, !known) || known {
             return true;
         }
@@ -93,9 +94,6 @@ fn sweep_once(io: &SocketIo, hub: &Hub, notes: &mut Vec<Note>) {
         false
     });
     if lost > 0 {
-        tracing::warn!(
-            members = lost,
-            "members without a connection were taken out of their rooms"
-        );
+        tracing::warn!(members = lost, "members without a connection removed from their rooms");
     }
 }

@@ -1,4 +1,4 @@
-//! What the library does in an order that no client can bring about at will.
+//! Tests of call orders of the library that no client can bring about at will.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::wire::room::{ClientLimits, WireEncoder};
 
-/// How long nothing takes that is going to happen at all.
+/// Deadline for waits, longer than any event takes that occurs at all.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 struct NoBlueprints;
@@ -81,10 +81,10 @@ async fn session(hub: &Hub) -> SessionId {
     hub.create(new).await.expect("a session").0.session_id
 }
 
-/// Something that happens to a socket in the place of its connect handler, or around it.
+/// Future that runs in the place of a socket's connect handler, or around it.
 type Connecting = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A hub's sockets, with a connect handler of the test's own.
+/// Sockets of a hub, with a connect handler of the test.
 struct World {
     hub: Hub,
     edge: Edge,
@@ -147,7 +147,7 @@ impl World {
         String::from_utf8(body.to_vec()).expect("UTF-8")
     }
 
-    /// A client that polls connects. Returns its transport's id after the connect handler has run.
+    /// Connects a polling client. Returns the transport's id after the connect handler has run.
     async fn connect(&mut self, auth: &str) -> String {
         let opened = self.request("GET", "", "").await;
         let opened: serde_json::Value = serde_json::from_str(&opened[1..]).expect("JSON");
@@ -173,8 +173,8 @@ fn its_memberships(socket: &SocketRef) -> Arc<Memberships> {
     socket.extensions.get::<LetIn>().expect("it was let in").of
 }
 
-/// P9: the library may run a socket's disconnect handler before it calls the socket connected, and then runs the connect
-/// handler. Such a socket stays in no room, and its place among the connections is free.
+/// P9: the library may run a socket's disconnect handler before its connect handler. The socket then joins no room, and
+/// its connection permit is free.
 #[tokio::test]
 async fn a_socket_that_is_gone_before_it_joins_stays_nowhere() {
     let world = World::new(false, |edge, socket| {
@@ -194,7 +194,7 @@ async fn a_socket_that_is_gone_before_it_joins_stays_nowhere() {
     }
 }
 
-/// P9: nor does one that joins late.
+/// P9: the same holds for a socket that joins late.
 #[tokio::test]
 async fn a_socket_that_is_gone_before_it_joins_late_stays_nowhere() {
     let world = World::new(true, |edge, socket| {
@@ -214,7 +214,7 @@ async fn a_socket_that_is_gone_before_it_joins_late_stays_nowhere() {
     assert_eq!(world.members(session_id).await, 0);
 }
 
-/// P9: a socket of whose end the hub was not told is found by the sweep.
+/// P9: the sweep removes a socket whose disconnect was not reported to the hub.
 #[tokio::test]
 async fn a_member_without_a_connection_is_swept() {
     let world = World::new(false, |edge, socket| {

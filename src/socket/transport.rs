@@ -1,6 +1,7 @@
 //! Errors of the transport below Socket.IO, in the contract's shape.
 //!
-//! Clients of Engine.IO read `code`, a number, and `message`; everybody else of this hub reads `error`. The body has both.
+//! Engine.IO clients read `code`, a number, and `message`. All other clients of the hub read `error`. The body has
+//! both.
 
 use axum::{
     Json,
@@ -12,13 +13,13 @@ use serde_json::{Value, json};
 
 use crate::wire::error::ApiError;
 
-/// More than the library says of any error.
+/// Upper bound of the library's error bodies, in bytes.
 const BODY_BYTES_MAX: usize = 4_096;
 
-/// What Engine.IO calls a request that is wrong in no way that has a number of its own.
+/// Engine.IO code of a bad request without a more specific code.
 const BAD_REQUEST: u64 = 3;
 
-/// Tells an error of the library such that everybody can read it; leaves everything else as it is.
+/// Rewrites error responses of the library into the contract's shape. Other responses pass unchanged.
 pub async fn tell_errors(response: Response) -> Response {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
@@ -29,7 +30,7 @@ pub async fn tell_errors(response: Response) -> Response {
         .ok()
         .and_then(|said| serde_json::from_slice(&said).ok())
         .unwrap_or_default();
-    // The hub's own are in that shape already.
+    // Errors of the hub have that shape already.
     if said["error"].is_object() {
         return (status, Json(said)).into_response();
     }
