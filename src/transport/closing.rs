@@ -1,7 +1,7 @@
-//! Closing a websocket such that its peer hears why.
+//! Close of a websocket such that the peer receives the close frame.
 //!
-//! A connection that is closed with bytes unread is reset, and a reset can destroy the close frame before the peer has
-//! read it. So the peer's bytes are read and dropped until it closes too.
+//! A connection that is closed with unread bytes is reset, and a reset can destroy the close frame before the peer has
+//! read it. The hub therefore reads and drops the peer's bytes until the peer closes too.
 
 use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
@@ -12,10 +12,10 @@ use tokio::{
 
 use super::outgoing::Outgoing;
 
-/// Longest time that a peer has to close its half, some round trips.
+/// Longest wait for the peer to close its half: some round trips.
 const LINGER_MAX: Duration = Duration::from_secs(5);
 
-/// Writes what waits, within the time given, then ends the connection.
+/// Writes the queue within `write_max`, then ends the connection.
 pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(
     mut inner: S,
     mut outgoing: Outgoing,
@@ -39,6 +39,6 @@ pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(
     drop(outgoing);
     let mut dropped = [0; 1024];
     let lingering = async { while matches!(inner.read(&mut dropped).await, Ok(1..)) {} };
-    // A peer that goes on sending is reset.
+    // A peer that goes on sending gets a reset.
     let _ = timeout(LINGER_MAX, lingering).await;
 }

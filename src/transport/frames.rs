@@ -1,6 +1,7 @@
-//! Websocket frames as bytes (RFC 6455, section 5): those of a client are read into messages, those of the hub written.
+//! Websocket frames as bytes (RFC 6455, section 5): a reader of the client's frames, and writers of the hub's frames.
 //!
-//! Pure: bytes in, messages out. The header's layout is the library's that the Socket.IO library uses too.
+//! Pure functions of bytes, without IO. The header codec is that of the websocket library that the Socket.IO library
+//! uses too.
 
 use std::{io::Cursor, mem};
 
@@ -19,15 +20,15 @@ const CONTROL_BYTES_MAX: usize = 125;
 /// Kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Data that is text.
+    /// Data of text frames, not validated as UTF-8 here.
     Text,
-    /// Data that is any bytes.
+    /// Binary data.
     Binary,
-    /// Question for a sign of life.
+    /// Ping control frame.
     Ping,
-    /// Sign of life.
+    /// Pong control frame.
     Pong,
-    /// End of the connection.
+    /// Close control frame.
     Close,
 }
 
@@ -43,12 +44,12 @@ impl Kind {
     }
 }
 
-/// Message of a client: one frame or several, unmasked.
+/// Message of a client: one or several frames, unmasked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Data, or which control frame it is.
+    /// Kind of the data, or of the control frame.
     pub kind: Kind,
-    /// Bytes of all its frames, without their masks.
+    /// Bytes of all frames of the message, unmasked.
     pub payload: Vec<u8>,
 }
 
@@ -61,12 +62,12 @@ pub enum Violation {
     TooLarge,
 }
 
-/// Frame that is not complete.
+/// Incomplete frame.
 #[derive(Debug)]
 struct OpenFrame {
     kind: FrameKind,
     is_final: bool,
-    /// Rotated so that its first byte is that of the next byte of the payload.
+    /// Mask, rotated such that its first byte belongs to the next byte of the payload.
     mask: [u8; 4],
     remaining: usize,
 }
@@ -77,20 +78,20 @@ enum FrameKind {
     Control(Kind),
 }
 
-/// Reads messages from bytes as they come, however they are divided.
+/// Incremental parser of messages. The chunks may divide the bytes anywhere.
 #[derive(Debug)]
 pub struct MessageReader {
     bytes_max: usize,
     header: [u8; HEADER_BYTES_MAX],
     header_bytes: usize,
     frame: Option<OpenFrame>,
-    /// Message of which some frames are there.
+    /// Message whose final frame has not arrived.
     message: Option<Message>,
     control: Vec<u8>,
 }
 
 impl MessageReader {
-    /// Reader of messages of at most so many bytes.
+    /// Creates a reader of messages of at most `bytes_max` bytes.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
         Self {
@@ -103,22 +104,23 @@ impl MessageReader {
         }
     }
 
-    /// Bytes of memory that an unfinished message takes.
+    /// Allocated bytes of the unfinished message.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.message.as_ref().map_or(0, |message| message.payload.capacity())
     }
 
-    /// A message has begun and is not complete.
+    /// True while a message has begun and is not complete.
     #[must_use]
     pub const fn is_within_message(&self) -> bool {
         self.header_bytes > 0 || self.frame.is_some() || self.message.is_some()
     }
 
-    /// Takes bytes from the input until a message is complete or there are no more.
+    /// Consumes input until a message is complete or the input is empty.
     ///
     /// # Errors
-    /// If the bytes breach the protocol, or announce a message of more bytes than the limit. Nothing can be read after that.
+    /// Returns a violation if the bytes breach the protocol, or announce a message beyond the limit. The reader is
+    /// unusable after an error.
     pub fn read(&mut self, input: &mut &[u8]) -> Result<Option<Message>, Violation> {
         loop {
             if self.frame.is_none() {
@@ -130,7 +132,7 @@ impl MessageReader {
             let payload = match (frame.kind, &mut self.message) {
                 (FrameKind::Control(_), _) => &mut self.control,
                 (FrameKind::Data, Some(message)) => &mut message.payload,
-                // A frame of data has a message, which its header began.
+                // The header of a data frame has begun a message.
                 (FrameKind::Data, None) => return Err(Violation::Protocol("continuation without a message")),
             };
             append_unmasked(payload, taken, &mut frame.mask);
@@ -223,7 +225,7 @@ impl MessageReader {
     }
 }
 
-/// Length of a header, by its second byte.
+/// Length of a frame header in bytes, by its second byte.
 const fn header_bytes(second: u8) -> usize {
     let length = match second & 0x7f {
         126 => 2,
@@ -233,7 +235,7 @@ const fn header_bytes(second: u8) -> usize {
     2 + length + if second & 0x80 == 0 { 0 } else { 4 }
 }
 
-/// Appends bytes without their mask, and rotates the mask to that of the byte after them.
+/// Appends unmasked bytes, and rotates the mask to the byte that follows them.
 fn append_unmasked(payload: &mut Vec<u8>, masked: &[u8], mask: &mut [u8; 4]) {
     let start = payload.len();
     payload.extend_from_slice(masked);
@@ -245,12 +247,12 @@ fn append_unmasked(payload: &mut Vec<u8>, masked: &[u8], mask: &mut [u8; 4]) {
     mask.rotate_left(masked.len() % 4);
 }
 
-/// Frame of the hub.
+/// Encodes a frame of the hub, without a mask.
 pub(super) fn frame(kind: Kind, payload: &[u8]) -> Bytes {
     Bytes::from(written(kind, None, payload))
 }
 
-/// Frame that closes a connection, with a reason of at most 123 bytes.
+/// Encodes a close frame, with the first 123 bytes of the reason at most.
 pub(super) fn close_frame(code: u16, reason: &str) -> Bytes {
     let reason = &reason[..reason.floor_char_boundary(CONTROL_BYTES_MAX - 2)];
     let mut payload = u16::from(CloseCode::from(code)).to_be_bytes().to_vec();
@@ -258,7 +260,7 @@ pub(super) fn close_frame(code: u16, reason: &str) -> Bytes {
     frame(Kind::Close, &payload)
 }
 
-/// Message of a client as one frame whose mask is zero, which leaves the payload as it is.
+/// Encodes a client's message as one frame with a zero mask, which leaves the payload unchanged.
 pub(super) fn client_frame(kind: Kind, payload: &[u8]) -> Vec<u8> {
     written(kind, Some([0; 4]), payload)
 }
@@ -276,7 +278,7 @@ fn written(kind: Kind, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Finds where frames of the hub end in a stream of bytes, so that other frames can be put between them.
+/// Finder of frame ends in the byte stream of the hub, so that other frames can be inserted between frames.
 #[derive(Debug, Default)]
 pub(super) struct Boundaries {
     header: [u8; HEADER_BYTES_MAX],
@@ -285,12 +287,13 @@ pub(super) struct Boundaries {
 }
 
 impl Boundaries {
-    /// No frame is incomplete.
+    /// True if no frame is incomplete.
     pub(super) const fn is_at_boundary(&self) -> bool {
         self.header_bytes == 0 && self.remaining == 0
     }
 
-    /// Takes note of bytes up to the end of a frame, and tells how many these are; `None`: no frame ends in them.
+    /// Advances over bytes up to the end of the current frame, and returns their number. `None` if no frame ends in the
+    /// bytes.
     fn advance_frame(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut taken = 0;
         if self.remaining == 0 {
@@ -312,7 +315,7 @@ impl Boundaries {
         (self.remaining == 0).then_some(taken)
     }
 
-    /// Takes note of bytes, and tells where among them the first frame ends.
+    /// Advances over bytes, and returns the end of the first frame that ends in them.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Option<usize> {
         let (mut first, mut at) = (None, 0);
         while at < bytes.len()
@@ -325,7 +328,7 @@ impl Boundaries {
     }
 }
 
-/// Length of a payload, by its header.
+/// Length of a payload in bytes, by the frame's header.
 fn payload_bytes(header: &[u8; HEADER_BYTES_MAX]) -> u64 {
     let extended = |bytes: &[u8]| bytes.iter().fold(0_u64, |length, byte| length << 8 | u64::from(*byte));
     match header[1] & 0x7f {
@@ -402,7 +405,7 @@ mod tests {
     }
 
     proptest! {
-        /// P9: messages are the same however their bytes are divided.
+        /// P9: the division of the bytes does not change the messages.
         #[test]
         fn message_reader_gives_the_same_messages_for_every_division(
             sent in prop::collection::vec(fragmented(), 1..4),
@@ -422,7 +425,7 @@ mod tests {
             prop_assert_eq!(reader.held_bytes(), 0);
         }
 
-        /// P9: no bytes make the reader panic, or keep more than its limit.
+        /// P9: no input makes the reader panic or buffer more than its limit.
         #[test]
         fn message_reader_survives_any_bytes(
             parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..100), 0..20),
@@ -437,7 +440,7 @@ mod tests {
             }
         }
 
-        /// P9: boundaries of frames are found however the bytes are divided.
+        /// P9: the division of the bytes does not change the boundaries.
         #[test]
         fn boundaries_are_found_for_every_division(
             payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..400), 1..6),
@@ -465,7 +468,7 @@ mod tests {
         Some(())
     }
 
-    /// P9: a message is refused as soon as a header says that it exceeds the limit, also when many fragments do together.
+    /// P9: a message is refused at the header that exceeds the limit, also when only the sum of many fragments does.
     #[test]
     fn message_reader_refuses_large_messages_by_their_headers() {
         let read = |frames: &[Vec<u8>]| read_all(&mut MessageReader::new(10), &frames.concat());
@@ -481,7 +484,7 @@ mod tests {
         assert_eq!(read(&[huge.to_vec()]), Err(Violation::TooLarge));
     }
 
-    /// P9: what the protocol forbids is refused.
+    /// P9: the reader refuses frames that the protocol forbids.
     #[test]
     fn message_reader_refuses_what_the_protocol_forbids() {
         for (name, bytes) in [
@@ -502,7 +505,7 @@ mod tests {
         }
     }
 
-    /// P9: reasons longer than a control frame are cut at a character.
+    /// P9: long reasons are cut at a character boundary.
     #[test]
     fn close_frame_has_its_code_and_as_much_of_the_reason_as_fits() {
         assert_eq!(&*close_frame(1009, "too large"), b"\x88\x0b\x03\xf1too large");

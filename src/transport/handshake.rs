@@ -1,7 +1,7 @@
-//! The opening handshake of a websocket (RFC 6455, section 4.2), and requests of Engine.IO.
+//! Opening handshake of a websocket (RFC 6455, section 4.2), and the query of Engine.IO requests.
 //!
-//! The library is given a websocket after its handshake and cannot refuse it any more, so everything that it would
-//! refuse is refused here.
+//! The library gets a websocket after its handshake and cannot refuse it any more. Each request that the library would
+//! refuse is therefore refused here.
 
 use axum::{
     body::Body,
@@ -12,13 +12,13 @@ use axum::{
 use engineioxide::socket::Sid;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-/// Only version of the websocket protocol.
+/// Version of the websocket protocol in RFC 6455.
 const VERSION: &str = "13";
 
 /// Length of a websocket key, in characters: 16 bytes as base64.
 const KEY_CHARS: usize = 24;
 
-/// Reason that a request is refused: the codes and texts of Engine.IO.
+/// Reason of a refused request, with the codes and texts of Engine.IO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     UnknownTransport,
@@ -28,8 +28,8 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// Answer of Engine.IO, with the code as a text, as the library has it. Clients take it for a lost transport, and
-    /// connect anew.
+    /// Returns the Engine.IO error, with the code as a text like the library. Clients treat the error as a lost
+    /// transport, and reconnect.
     pub(super) fn response(self) -> Response {
         let (code, message) = match self {
             Self::UnknownTransport => (0, "Transport unknown"),
@@ -46,25 +46,25 @@ impl Refusal {
     }
 }
 
-/// Request of a client, by its query.
+/// Kind of a client's request, by its method and query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// A websocket, for a session that is there or a new one.
+    /// Websocket of a new session, or of an existing one that upgrades.
     Websocket(Option<Sid>),
-    /// A new session by polling.
+    /// Open of a new polling session.
     Open,
-    /// The packets of a session.
+    /// Poll for the packets of a session.
     Poll(Sid),
-    /// Packets for a session.
+    /// Post with packets for a session.
     Post(Sid),
-    /// Anything else, which the library answers.
+    /// Other request, which the library answers.
     Other,
 }
 
-/// Reads the query, as the library does.
+/// Classifies a request by its query, as the library does.
 ///
 /// # Errors
-/// If the library would refuse the request.
+/// Returns the refusal with which the library would answer.
 pub(super) fn wanted(request: &Request) -> Result<Wanted, Refusal> {
     let query = request.uri().query().ok_or(Refusal::UnknownTransport)?;
     let value = |name: &str| {
@@ -89,10 +89,10 @@ pub(super) fn wanted(request: &Request) -> Result<Wanted, Refusal> {
     }
 }
 
-/// Checks a websocket request, and gives the answer to it.
+/// Checks a websocket request and returns the response that accepts it.
 ///
 /// # Errors
-/// If it is none.
+/// Returns a refusal if the request is no websocket handshake.
 pub(super) fn accept(request: &Request) -> Result<Response, Refusal> {
     let headers = request.headers();
     let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(Refusal::BadRequest)?;
@@ -116,7 +116,7 @@ pub(super) fn accept(request: &Request) -> Result<Response, Refusal> {
     Ok(response)
 }
 
-/// A list of tokens has one of them, whatever its case.
+/// True if a header's list of tokens contains the token, in any case.
 fn has_token(headers: &HeaderMap, name: &header::HeaderName, token: &str) -> bool {
     let values = headers
         .get_all(name)
@@ -152,7 +152,7 @@ mod tests {
         ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
 
-    /// P9: the answer is that of RFC 6455, and agrees to no extension, compression least of all.
+    /// P9: the response is the example of RFC 6455, and accepts no extension, in particular no compression.
     #[test]
     fn accept_answers_the_example_of_the_standard() {
         let extensions = ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits");
@@ -166,7 +166,7 @@ mod tests {
         assert!(!response.headers().contains_key("sec-websocket-extensions"));
     }
 
-    /// P9: a request that lacks a part is refused before anything is kept for it.
+    /// P9: an incomplete handshake is refused before the hub allocates state for it.
     #[test]
     fn accept_refuses_requests_that_are_no_handshakes() {
         for (index, wrong) in ["h2c", "close", "8", "short"].into_iter().enumerate() {
@@ -185,7 +185,7 @@ mod tests {
         }
     }
 
-    /// P9: requests are told apart as the library tells them apart.
+    /// P9: requests are classified as the library classifies them.
     #[test]
     fn wanted_reads_the_query_as_the_library_does() {
         let sid: Sid = "AAAAAAAAAAAAAAHs".parse().expect("an id");

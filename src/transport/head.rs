@@ -1,20 +1,20 @@
-//! The head of a request that a socket began with. It is kept for as long as the socket is there.
+//! Head of the request that a socket began with. The head is kept as long as the socket.
 //!
-//! As it was read, its parts are slices of the connection's buffer, some hundred bytes of 16 KiB, and each of them keeps
-//! the whole: more than all else that an idle socket needs.
+//! The parts of a parsed head are slices of the connection's read buffer: some hundred bytes of 16 KiB, and each slice
+//! keeps the whole buffer. The buffer would be more memory than all else that an idle socket needs.
 
 use axum::{
     extract::{OriginalUri, Request},
     http::{HeaderValue, Uri},
 };
 
-/// The same request, with a head that holds nothing but itself.
+/// Returns the request with its head copied out of the read buffer.
 pub(super) fn detached(mut request: Request) -> Request {
     for value in request.headers_mut().values_mut() {
         detach_value(value);
     }
     detach_uri(request.uri_mut());
-    // The router keeps one more.
+    // The router keeps a second copy of the URI.
     if let Some(OriginalUri(uri)) = request.extensions_mut().get_mut() {
         detach_uri(uri);
     }
@@ -22,7 +22,7 @@ pub(super) fn detached(mut request: Request) -> Request {
 }
 
 fn detach_value(value: &mut HeaderValue) {
-    // What was a value is one.
+    // The bytes of a valid header value are a valid header value.
     if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
         copy.set_sensitive(value.is_sensitive());
         *value = copy;
@@ -41,7 +41,7 @@ mod tests {
 
     use super::*;
 
-    /// A head that was read into a buffer lets go of it, and is the same.
+    /// A copied head equals the original and does not keep the read buffer.
     #[test]
     fn a_detached_head_keeps_no_buffer() {
         let buffer = Bytes::from(b"/socket.io/?EIO=4&session_id=a websocket".to_vec());

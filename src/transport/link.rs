@@ -1,7 +1,7 @@
-//! A websocket as messages in and frames out, within bounds (P9).
+//! Websocket that reads messages and writes frames, within bounds (P9).
 //!
-//! A message is bounded in size and in time, and while it is unfinished its bytes count against a budget that all
-//! connections share. A peer that takes nothing of what waits for it is given up after a while.
+//! A message is bounded in size and in time, and its bytes count against a budget of all connections while it is
+//! unfinished. A peer that takes none of the unwritten data for a while is disconnected.
 
 use std::{
     io,
@@ -26,13 +26,13 @@ use super::{
 };
 use crate::{budget::Reservation, metrics::DisconnectCause};
 
-/// Bytes that are read at a time. They are on the stack: an idle connection keeps none.
+/// Bytes per read. The buffer is on the stack: an idle connection keeps none.
 const READ_BYTES: usize = 4096;
 
-/// Steps in which bytes of an unfinished message are reserved.
+/// Granularity of the reservations for an unfinished message, in bytes.
 const RESERVED_STEP_BYTES: usize = 4096;
 
-/// Wakes what reads a link and what writes it. Either may drive the writing, which both may wait for.
+/// Wakers of the tasks that read and write a link. Either task may drive the writing, and both may wait for it.
 #[derive(Debug, Default)]
 struct Wakers {
     reader: AtomicWaker,
@@ -50,18 +50,18 @@ impl Wake for Wakers {
     }
 }
 
-/// Which of the two tasks polls.
+/// Task that polls: the reader or the writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Reader,
     Writer,
 }
 
-/// End of a link that is not the peer's doing alone.
+/// Error that ends a link.
 #[derive(Debug)]
 pub(super) enum LinkError {
     Io(io::Error),
-    /// The peer is told why.
+    /// The peer gets a close frame with the code and the reason.
     Close {
         cut: DisconnectCause,
         code: u16,
@@ -75,12 +75,12 @@ impl From<io::Error> for LinkError {
     }
 }
 
-/// See the [module](self).
+/// Websocket over a byte stream.
 pub(super) struct Link<S> {
     inner: S,
     settings: Arc<Settings>,
     reader: MessageReader,
-    /// Bytes that came after a complete message, from the position on.
+    /// Bytes after a complete message: those from the position on.
     unread: (Vec<u8>, usize),
     reserved: Option<Reservation>,
     message_deadline: Option<Pin<Box<Sleep>>>,
@@ -92,7 +92,7 @@ pub(super) struct Link<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
-    /// Link over a stream whose opening handshake is done.
+    /// Creates a link over a stream whose opening handshake is done.
     pub(super) fn new(inner: S, settings: Arc<Settings>) -> Self {
         let wakers = Arc::<Wakers>::default();
         Self {
@@ -110,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
         }
     }
 
-    /// Notes the task of a side, which is woken when the link can go on. Begins each poll.
+    /// Registers the task of a side, which is woken when the link can make progress. Each poll begins with it.
     pub(super) fn register(&self, side: Side, cx: &Context<'_>) {
         match side {
             Side::Reader => self.wakers.reader.register(cx.waker()),
@@ -118,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
         }
     }
 
-    /// Bytes of the payload of a connect packet.
+    /// Maximal size of the payload of a connect packet in bytes.
     pub(super) fn auth_bytes_max(&self) -> usize {
         self.settings.auth_bytes_max
     }
@@ -128,18 +128,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
         &self.settings.closing
     }
 
-    /// Waiting bytes have reached their limit.
+    /// True if the unwritten data has reached its limit.
     pub(super) fn is_full(&self) -> bool {
         self.outgoing.bytes() >= self.settings.unwritten_bytes_max
     }
 
-    /// Adds a whole frame to what waits.
+    /// Queues a whole frame.
     pub(super) fn push(&mut self, frame: Bytes) {
         self.outgoing.push(frame);
     }
 
-    /// Writes what waits as far as the system takes it; ready when nothing waits. Progress wakes the other side, which may
-    /// have waited for it.
+    /// Writes the queue as far as the system takes it. Ready when the queue is empty. Progress wakes the other side,
+    /// which may wait for it.
     pub(super) fn poll_drain(&mut self, side: Side) -> Poll<io::Result<()>> {
         let mut has_written = false;
         let drained = loop {
@@ -166,7 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
         drained
     }
 
-    /// Fails when the peer has taken nothing for too long.
+    /// Fails when the peer has taken no byte for `write_stall`.
     fn poll_stall(&mut self) -> Poll<io::Result<()>> {
         let stall = self.settings.write_stall;
         let message = || format!("the peer took nothing for {} ms", stall.as_millis());
@@ -184,7 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message())))
     }
 
-    /// Takes bytes of the library's frames, at least one: writes them, or has them wait within the limit.
+    /// Takes bytes of the library's frames, at least one: writes them, or queues them within the limit.
     pub(super) fn poll_write(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.poll_drain(Side::Writer) {
             Poll::Ready(Ok(())) => {
@@ -207,14 +207,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
             return Poll::Pending;
         }
         self.outgoing.append(&bytes[..taken]);
-        // From now on the time counts.
+        // Starts the deadline for the peer to read.
         match self.poll_stall() {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(taken)),
         }
     }
 
-    /// Writes what waits, and flushes.
+    /// Writes the queue, and flushes.
     pub(super) fn poll_flush(&mut self, side: Side) -> Poll<io::Result<()>> {
         match self.poll_drain(side) {
             Poll::Ready(Ok(())) => {
@@ -225,7 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
         }
     }
 
-    /// Writes what waits, and closes the sending half.
+    /// Writes the queue, and closes the sending half.
     pub(super) fn poll_shutdown(&mut self) -> Poll<io::Result<()>> {
         match self.poll_drain(Side::Writer) {
             Poll::Ready(Ok(())) => {
@@ -236,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
         }
     }
 
-    /// Next message; `None` at the end of the stream.
+    /// Returns the next message. `None` at the end of the stream.
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, LinkError>> {
         loop {
             if let Some(message) = self.read_unread()? {
@@ -279,7 +279,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
         self.account(read)
     }
 
-    /// Bounds an unfinished message in memory and time.
+    /// Starts the deadline of an unfinished message and reserves its memory. Releases both when no message is
+    /// unfinished.
     fn account(&mut self, read: Result<Option<Message>, Violation>) -> Result<Option<Message>, LinkError> {
         let message = read.map_err(|violation| self.explain(violation))?;
         if !self.reader.is_within_message() {
@@ -346,10 +347,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
         })
     }
 
-    /// Closes with a code and a reason. What waits is written before, within the time that a peer has for that; then the
-    /// connection ends.
+    /// Closes with a code and a reason. The queue is written first, within `write_stall`. Then the connection ends.
     pub(super) fn close(mut self, code: u16, reason: &str) {
-        // Within a frame of the library nothing can be said.
+        // A close frame cannot be inserted within a frame of the library.
         if self.outgoing.is_at_boundary() {
             self.outgoing.push(close_frame(code, reason));
             let stall = self.settings.write_stall;
@@ -357,7 +357,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
         }
     }
 
-    /// Closes because of an error, which is counted.
+    /// Closes because of an error, and counts the error.
     pub(super) fn fail(self, error: LinkError) {
         if let LinkError::Close { cut, code, reason } = error {
             self.settings.metrics.observe_disconnect(cut);

@@ -1,19 +1,19 @@
 //! Transports of Engine.IO sessions, between the HTTP server and the Socket.IO library.
 //!
-//! The library reads and writes websockets by itself, and so decides what it keeps for a peer that does not read, what
-//! becomes of a polling session whose upgrade fails, and which packets end a connection. The hub needs other answers
-//! (P7, P9), so the stream is its own:
+//! The library would read and write websockets itself, and so decide how much it buffers for a peer that does not read,
+//! how a failed upgrade affects a polling session, and which packets end a connection. The hub needs other answers (P7,
+//! P9), so it gives the library a stream of its own:
 //!
 //! * `handshake` checks a websocket request and answers it. The library gets the connection afterwards, as a stream.
-//! * `link` is a websocket as messages: whole, bounded in size, time and shared memory. What waits to be written is a
-//!   queue of whole frames (`outgoing`); a peer that takes none of it is cut.
-//! * `stream` is a link as the byte stream that the library reads and writes. It stops reading from a peer that does
-//!   not read.
-//! * `probe` upgrades a polling session. The library sees the websocket when its upgrade is complete, and not before.
-//! * `session` knows how a session is transported at present, so that the hub can close any of them.
+//! * `link` is a websocket as whole messages, bounded in size, time and shared memory. Unwritten data is a queue of
+//!   whole frames (`outgoing`). A peer that takes none of the queue is disconnected.
+//! * `stream` is a link as the byte stream that the library reads and writes: back-pressure stops the reading from a
+//!   peer that does not read.
+//! * `probe` upgrades a polling session. The library sees the websocket only when its upgrade is complete.
+//! * `session` knows the present transport of each session, so that the hub can close any of them.
 //! * `polling` passes polls and posts on to the library.
-//! * `packets` finds event packets whose JSON is malformed, and replaces them by one that can be answered; and connect
-//!   packets that are too long, and shortens them.
+//! * `packets` replaces event packets with malformed JSON by packets that can be answered, and shortens connect packets
+//!   that are too long.
 
 mod closing;
 mod frames;
@@ -43,18 +43,18 @@ pub use self::{
     session::Transport,
 };
 
-/// Bounds of transports, and the counters of those that exceed them.
+/// Limits of transports, and the metrics of transports that exceed them.
 #[derive(Debug, Clone)]
 struct Settings {
-    /// Bytes of one message of a client.
+    /// Maximal size of a client's message in bytes.
     message_bytes_max: usize,
-    /// Bytes of the payload of a connect packet.
+    /// Maximal size of the payload of a connect packet in bytes.
     auth_bytes_max: usize,
     /// Time from the first byte of a message to its last.
     message_timeout: Duration,
-    /// Bytes that wait to be written to a peer before nothing more is read from it.
+    /// Bytes of unwritten data at which the hub stops reading from the peer.
     unwritten_bytes_max: usize,
-    /// Time in which a peer has to take something of what waits for it.
+    /// Time in which a peer has to take some of the unwritten data.
     write_stall: Duration,
     /// Time from a websocket request of a polling session to the end of its upgrade.
     upgrade_timeout: Duration,

@@ -1,7 +1,7 @@
-//! Bytes that wait to be written to a peer: a queue of whole frames.
+//! Unwritten data of a peer: a queue of whole frames.
 //!
-//! Two write to it. The library writes its frames as bytes, of which the system may take any part. The hub puts whole
-//! frames of its own between those of the library, never into one.
+//! The queue has two writers. The library writes its frames as bytes, and the system may take any part of them. The hub
+//! inserts whole frames of its own between frames of the library, never within one.
 
 use std::{
     collections::VecDeque,
@@ -14,7 +14,7 @@ use axum::body::Bytes;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::AsyncWrite;
 
-/// Most pieces that are written with one system call.
+/// Maximal number of slices in one vectored write.
 const PIECES_MAX: usize = 16;
 
 /// See the [module](self).
@@ -25,12 +25,12 @@ pub(super) struct Outgoing {
     deferred: VecDeque<Bytes>,
     boundaries: super::frames::Boundaries,
     bytes: usize,
-    /// Bytes that wait in all queues.
+    /// Gauge of the waiting bytes of all queues.
     total: Gauge,
 }
 
 impl Outgoing {
-    /// Empty queue whose bytes are counted in a gauge too.
+    /// Creates an empty queue. The gauge counts the queue's bytes too.
     pub(super) fn new(total: Gauge) -> Self {
         Self {
             queue: VecDeque::new(),
@@ -41,22 +41,22 @@ impl Outgoing {
         }
     }
 
-    /// Bytes that wait.
+    /// Number of waiting bytes.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Nothing waits.
+    /// True if no bytes wait.
     pub(super) const fn is_empty(&self) -> bool {
         self.bytes == 0
     }
 
-    /// The library's latest frame is complete.
+    /// True if the library's latest frame is complete.
     pub(super) const fn is_at_boundary(&self) -> bool {
         self.boundaries.is_at_boundary()
     }
 
-    /// Adds a whole frame, after the library's current one.
+    /// Queues a whole frame, after the library's current frame.
     pub(super) fn push(&mut self, frame: Bytes) {
         self.count(frame.len());
         if self.boundaries.is_at_boundary() {
@@ -66,7 +66,7 @@ impl Outgoing {
         }
     }
 
-    /// Adds bytes of the library's frames.
+    /// Queues bytes of the library's frames.
     pub(super) fn append(&mut self, bytes: &[u8]) {
         self.count(bytes.len());
         let end = self.boundaries.advance(bytes).filter(|_| !self.deferred.is_empty());
@@ -80,12 +80,12 @@ impl Outgoing {
         }
     }
 
-    /// Takes note of bytes of the library that were written without waiting here.
+    /// Advances over bytes of the library that were written without a wait in the queue.
     pub(super) fn pass(&mut self, bytes: &[u8]) {
         self.boundaries.advance(bytes);
     }
 
-    /// Writes some of what waits; ready with zero if nothing does that can be written now.
+    /// Writes some of the queue. Ready with zero if no byte can be written now.
     pub(super) fn poll_write_some(
         &mut self,
         inner: Pin<&mut impl AsyncWrite>,
@@ -147,7 +147,7 @@ mod tests {
         *,
     };
 
-    /// Writer that takes so many bytes at a time, and is not ready for 0.
+    /// Writer that takes the given numbers of bytes in turn. Zero stands for a writer that is not ready.
     struct Trickle {
         taken: Vec<u8>,
         sizes: std::iter::Cycle<std::vec::IntoIter<usize>>,
@@ -174,7 +174,7 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Step {
-        /// So many of the library's bytes, or as many as are left.
+        /// Appends the next bytes of the library, at most as many as are left.
         Library(usize),
         Push(Vec<u8>),
         Write,
@@ -189,8 +189,8 @@ mod tests {
     }
 
     proptest! {
-        /// P1, P9: frames leave whole, those of each side in order, however the library divides its bytes and the system
-        /// takes them; and the count of waiting bytes is right at each step.
+        /// P1, P9: frames leave whole, and in the order of their writer, for each division of the library's bytes and
+        /// each size of the writes. The count of waiting bytes is right at each step.
         #[test]
         fn outgoing_keeps_frames_whole_and_in_order(
             payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..150), 0..8),
@@ -243,7 +243,7 @@ mod tests {
         }
     }
 
-    /// P9: what was not written is no longer counted once its connection is gone.
+    /// P9: the gauge does not count the bytes of a closed connection.
     #[test]
     fn outgoing_returns_its_bytes_to_the_total_when_dropped() {
         let total = Gauge::default();

@@ -1,35 +1,36 @@
-//! Packets of clients that are replaced before the library has them.
+//! Packets of clients that are replaced before they reach the library.
 //!
-//! **Connect packets that are too long.** The library repeats the name of a namespace that there is not, and counts what
-//! waits for a client that polls in packets and not in bytes; what comes with a name is kept while its client is let in.
-//! A name is cut, and a payload replaced by one that is refused.
+//! **Connect packets that are too long.** The library repeats the name of an unknown namespace to the client, and
+//! bounds the waiting packets of a polling client by their number and not by their bytes. It keeps the payload while
+//! the client is admitted. Long names are cut, and a long payload is replaced by a payload that is refused.
 //!
-//! **Event packets whose JSON is malformed.** The library takes such a packet for an attack and closes the connection. To most clients it is one wrong call: some
-//! serializers write `NaN`. It is replaced by a well-formed packet of an event of the hub's own, with the same namespace
-//! and the same acknowledgement, whose handler answers it.
+//! **Event packets whose JSON is malformed.** The library takes such a packet as an attack and closes the connection.
+//! For most clients the packet is one wrong call: some serializers write `NaN`. The packet is replaced by a well-formed
+//! packet of an event of the hub, with the same namespace and the same acknowledgement, and the event's handler answers
+//! it.
 
 use serde_json::value::RawValue;
 
-/// Event that stands for a malformed one. Its payload is a text: what is wrong.
+/// Name of the event that replaces a malformed event. Its payload is a text that describes the error.
 pub const MALFORMED_EVENT: &str = "hub:malformed";
 
-/// Payload of a connect packet that stands for one that is too long.
+/// Payload that replaces an auth payload that is too long.
 pub const OVERSIZED_AUTH: &str = r#"{"hub:oversized":true}"#;
 
-/// Longest name of a namespace that is passed on, in bytes. There is one, of six.
+/// Longest name of a namespace that reaches the library, in bytes. The name of the only namespace has six.
 const NAMESPACE_BYTES_MAX: usize = 64;
 
 /// Separates packets in the body of a post.
 const SEPARATOR: u8 = 0x1e;
 
-/// Types of a packet that connects to a namespace.
+/// Prefix of a connect packet: types of Engine.IO and of Socket.IO.
 const CONNECT: &str = "40";
 
-/// Type of a message among the packets of Engine.IO.
+/// Engine.IO type of a message.
 const MESSAGE: u8 = b'4';
 
-/// Body of a post in which every event packet can be answered and every connect packet is short. An auth payload has at
-/// most so many bytes.
+/// Returns the body of a post with its malformed event packets and its long connect packets replaced. An auth payload
+/// has at most `auth_bytes_max` bytes.
 #[must_use]
 pub fn answerable_body(body: Vec<u8>, auth_bytes_max: usize) -> Vec<u8> {
     let packets = || body.split(|byte| *byte == SEPARATOR);
@@ -42,7 +43,7 @@ pub fn answerable_body(body: Vec<u8>, auth_bytes_max: usize) -> Vec<u8> {
     packets.join(&SEPARATOR)
 }
 
-/// The same packet, or another one that can be answered and is short.
+/// Returns the packet, or its replacement if the packet is a malformed event or a long connect packet.
 pub(super) fn answerable(packet: Vec<u8>, auth_bytes_max: usize) -> Vec<u8> {
     replacement(&packet, auth_bytes_max).unwrap_or(packet)
 }
@@ -55,7 +56,8 @@ fn replacement(packet: &[u8], auth_bytes_max: usize) -> Option<Vec<u8>> {
     }
 }
 
-/// Connect packet in the place of one that is too long, of which this is `[<namespace>,][<payload>]`; `None`: it is short.
+/// Returns the replacement of a connect packet `40[<namespace>,][<payload>]`, given without its `40`. `None` if the
+/// packet is short enough.
 fn short_connect(rest: &str, auth_bytes_max: usize) -> Option<String> {
     let named = rest.starts_with('/');
     let (namespace, auth) = match rest.split_once(',') {
@@ -83,8 +85,8 @@ fn answerable_event(text: &str) -> Option<Vec<u8>> {
     Some(format!("{head}{event}").into_bytes())
 }
 
-/// Divides an event packet into what precedes its JSON, and that, as the library does:
-/// `<type>[<attachments>-][<namespace>,][<acknowledgement>]<JSON>`. `None`: it is no event packet.
+/// Splits an event packet before its JSON, as the library does:
+/// `<type>[<attachments>-][<namespace>,][<acknowledgement>]<JSON>`. `None` if the packet is no event.
 fn split_event(packet: &str) -> Option<(&str, &str)> {
     let bytes = packet.as_bytes();
     let mut at = match bytes {
@@ -102,7 +104,8 @@ fn split_event(packet: &str) -> Option<(&str, &str)> {
     matches!(bytes.get(at), Some(b'[' | b'{')).then(|| packet.split_at(at))
 }
 
-/// Why a text is no list that begins with the name of an event, if it is none.
+/// Describes the error of a text that is no list with the name of an event as its first item. `None` if the text is
+/// well-formed.
 fn fault(json: &str) -> Option<String> {
     if let Err(error) = serde_json::from_str::<&RawValue>(json) {
         return Some(format!("malformed JSON: {error}"));
@@ -124,7 +127,8 @@ mod tests {
         replacement(packet.as_bytes(), AUTH_BYTES_MAX).map(|packet| String::from_utf8(packet).expect("UTF-8"))
     }
 
-    /// P9: malformed JSON becomes an event of the hub's, with the namespace, the attachments and the acknowledgement kept.
+    /// P9: malformed JSON becomes an event of the hub, with the namespace, the attachments and the acknowledgement
+    /// kept.
     #[test]
     fn packets_with_malformed_json_are_replaced() {
         for json in [
@@ -157,7 +161,7 @@ mod tests {
         }
     }
 
-    /// P1: everything else is passed on to the letter.
+    /// P1: all other packets pass unchanged, byte for byte.
     #[test]
     fn packets_that_are_well_formed_or_no_events_are_kept() {
         for packet in [
@@ -183,7 +187,7 @@ mod tests {
         assert_eq!(replaced(&deep), None);
     }
 
-    /// P1, P9: of several packets in a post only those are replaced that need it.
+    /// P1, P9: a post keeps its well-formed packets.
     #[test]
     fn posts_keep_their_other_packets() {
         let body = "3\u{1e}42/graph,1[\"x\",NaN]\u{1e}42/graph,2[\"y\"]";
@@ -198,7 +202,7 @@ mod tests {
         assert_eq!(answerable_body(b"3\x1e2".to_vec(), AUTH_BYTES_MAX), b"3\x1e2");
     }
 
-    /// P9: a name is cut at a letter's boundary, and a payload replaced, each where it is too long and nowhere else.
+    /// P9: a long name is cut at a character boundary, and a long payload is replaced. Short ones are kept.
     #[test]
     fn connect_packets_are_shortened() {
         let name = "n".repeat(NAMESPACE_BYTES_MAX - 1);

@@ -1,4 +1,4 @@
-//! Sessions that poll: opening them, their polls, and their posts.
+//! Polling sessions: opens, polls and posts.
 
 use std::sync::Arc;
 
@@ -21,26 +21,26 @@ use super::{
 };
 use crate::{metrics::DisconnectCause, wire::error::ApiError};
 
-/// Packet of Engine.IO that says nothing.
+/// Engine.IO packet without content.
 pub(super) const NOOP: &str = "6";
 
-/// Packet of Engine.IO by which a client closes its session.
+/// Engine.IO packet by which a client closes its session.
 const CLOSE: &str = "1";
 
 /// Separates packets in the answer to a poll.
 const SEPARATOR: &[u8] = b"\x1e";
 
-/// Longest answer to the opening of a session, in bytes. It has some 150.
+/// Upper bound of the library's answer to an open, in bytes. The answer has some 150.
 const OPEN_BYTES_MAX: usize = 4096;
 
-/// Packet that opens a session.
+/// Engine.IO packet that opens a session.
 #[derive(Deserialize)]
 struct Open {
     sid: String,
 }
 
 impl Shared {
-    /// Opens a session.
+    /// Opens a polling session.
     pub(super) async fn open(self: &Arc<Self>, mut request: Request) -> Response {
         let transport = Transport::polling(self);
         request.extensions_mut().insert(Arc::clone(&transport));
@@ -54,8 +54,8 @@ impl Shared {
         Response::from_parts(parts, Body::from(body))
     }
 
-    /// Answers a poll: with packets of the library as soon as there are any, or with none when an upgrade needs it to end.
-    /// A poll that is dropped while it waits has taken no packet.
+    /// Answers a poll: with packets of the library as soon as there are any, or without packets when an upgrade has to
+    /// end the poll. A poll that is dropped while it waits has taken no packet.
     pub(super) async fn poll(&self, sid: Sid, request: Request) -> Response {
         let Some(transport) = self.sessions.get(sid) else {
             return Refusal::UnknownSession.response();
@@ -75,7 +75,7 @@ impl Shared {
         }
     }
 
-    /// Passes packets on, when all of the body is there.
+    /// Passes the packets of a post to the library when the whole body has arrived.
     pub(super) async fn post(&self, sid: Sid, request: Request) -> Response {
         let transport = self.sessions.get(sid);
         if transport.is_none_or(|transport| transport.open_polling().is_none()) {
@@ -107,7 +107,8 @@ impl Shared {
         }
     }
 
-    /// Reads a body, within its limit. The connection counts its bytes against the budget of all that is received.
+    /// Reads a body within `realtime.message_bytes_max`. The connection counts the bytes against the budget for
+    /// received bytes.
     async fn read_body(&self, body: Body) -> Result<Vec<u8>, (Option<DisconnectCause>, ApiError)> {
         let max = self.settings.message_bytes_max;
         let (mut read, mut chunks) = (Vec::new(), body.into_data_stream());
@@ -126,14 +127,14 @@ impl Shared {
         Ok(read)
     }
 
-    /// Has the library end a session as if its client had closed it.
+    /// Ends a session in the library as if its client had closed it.
     pub(super) async fn close_polling(&self, sid: Sid) {
         if let Some(request) = internal("POST", sid, CLOSE) {
             self.call(request).await;
         }
     }
 
-    /// Packets that wait for a session; `None`: there are none now.
+    /// Takes the packets that wait for a session. `None` if there are none now.
     pub(super) async fn take_waiting(&self, sid: Sid) -> Option<Bytes> {
         let request = internal("GET", sid, "")?;
         let response = unconstrained(self.call(request)).now_or_never()?;
@@ -145,14 +146,14 @@ impl Shared {
     }
 }
 
-/// The answer to a poll without a packet that closes the session. Some clients take that packet as an order to stay away,
-/// and none of them an answer that the session is unknown.
+/// Removes the close packet from the answer to a poll. Some clients take a close packet as an order to stay away. No
+/// client takes the error of an unknown session so.
 async fn without_close(response: Response) -> Response {
     if response.status() != StatusCode::OK {
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    // The library's answers are whole, so this waits for nothing.
+    // The library's answers are complete in memory, so reading one does not wait.
     let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
@@ -170,7 +171,7 @@ async fn without_close(response: Response) -> Response {
     }
 }
 
-/// Request of the hub's own.
+/// Builds a request of the hub itself to the library.
 fn internal(method: &str, sid: Sid, body: &'static str) -> Option<Request> {
     let uri = format!("{PATH}?EIO=4&transport=polling&sid={sid}");
     Request::builder().method(method).uri(uri).body(Body::from(body)).ok()

@@ -1,9 +1,9 @@
-//! Upgrading a session that polls to a websocket.
+//! Upgrade of a polling session to a websocket.
 //!
-//! The client opens a websocket beside its polling and probes it: it sends a ping, gets a pong, ends its polling and says
-//! that the websocket takes over. Until it has said so the session polls, whatever becomes of the websocket. The library
-//! has it otherwise (a probe that fails ends the session, one that is silent turns every poll away at once), so it is
-//! given the websocket when the upgrade is complete, with the packets that it expects.
+//! The client opens a websocket beside its polling and probes it: it sends a ping, gets a pong, stops polling and sends
+//! an upgrade packet. Until the upgrade packet the session polls, even if the websocket fails. The library behaves
+//! differently: a failed probe ends the session, and a silent probe ends every poll at once. The library therefore gets
+//! the websocket only when the upgrade is complete, with the packets that it expects.
 
 use std::{future::poll_fn, sync::Arc, task::ready};
 
@@ -33,10 +33,10 @@ const UPGRADE: &str = "5";
 /// Separates packets in the answer to a poll.
 const SEPARATOR: char = '\u{1e}';
 
-/// Code that a websocket is closed with whose upgrade is given up.
+/// Close code of a websocket whose upgrade has failed.
 const GIVEN_UP: u16 = 1008;
 
-/// End of a probe.
+/// Reason of a failed upgrade.
 #[derive(Debug)]
 enum Failed {
     Link(LinkError),
@@ -50,11 +50,11 @@ impl From<LinkError> for Failed {
 }
 
 impl Shared {
-    /// Begins the upgrade of a session.
+    /// Starts the upgrade of a session.
     pub(super) fn probe(self: Arc<Self>, sid: Sid, mut request: Request) -> Result<Response, Refusal> {
         let transport = self.sessions.get(sid).ok_or(Refusal::UnknownSession)?;
         let response = handshake::accept(&request)?;
-        // One upgrade at a time, and one in all.
+        // At most one upgrade at a time, and one completed upgrade in all.
         let guard = transport.begin_probe().ok_or(Refusal::BadRequest)?;
         tokio::spawn(async move {
             let Some(polling) = transport.open_polling() else {
@@ -87,7 +87,8 @@ impl Shared {
         Ok(response)
     }
 
-    /// Makes a session a websocket. The client has ended its polling: from here on it lives or ends with the websocket.
+    /// Moves a session to its websocket. The client has stopped polling, so the session ends with the websocket from
+    /// here on.
     async fn take_over<S>(&self, sid: Sid, transport: &Transport, mut link: Link<S>, request: Request)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -98,8 +99,8 @@ impl Shared {
         let moved = async {
             polling.enter(Stage::HandingOver);
             polling.polls_ended().await;
-            // Packets that no poll has fetched go first, also the one that the library would forget. Then its queue has
-            // room for a packet that it needs for the upgrade.
+            // Packets that no poll has fetched are sent first, including a packet that the library would drop. The
+            // library's queue then has room for the packet that the library needs for the upgrade.
             while let Some(packets) = self.take_waiting(sid).await {
                 let packets = std::str::from_utf8(&packets).map_err(|_| ())?;
                 for packet in packets.split(SEPARATOR).filter(|packet| *packet != NOOP) {
@@ -121,7 +122,7 @@ impl Shared {
     }
 }
 
-/// Answers the probe, and waits for the end of the upgrade.
+/// Answers the probe, and waits for the upgrade packet.
 async fn shake_hands<S>(link: &mut Link<S>, polling: &Polling) -> Result<(), Failed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

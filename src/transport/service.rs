@@ -1,4 +1,4 @@
-//! The HTTP service of the edge.
+//! HTTP service of the Socket.IO edge.
 
 use std::{
     convert::Infallible,
@@ -28,17 +28,17 @@ use super::{
 };
 use crate::{budget::ByteBudget, config::Realtime, listener::Connection, metrics::Metrics};
 
-/// Path that Socket.IO clients connect to unless they are told otherwise.
+/// Default path of Socket.IO clients.
 pub const PATH: &str = "/socket.io/";
 
-/// Library of Socket.IO.
+/// Service of the Socket.IO library.
 type Library = SocketIoService<NotFoundService>;
 
-/// Serves the sessions of a library. Clones serve the same sessions.
+/// Service of a library's sessions. Clones serve the same sessions.
 #[derive(Clone)]
 pub struct Service(Arc<Shared>);
 
-/// State that requests share.
+/// State that all requests share.
 pub(super) struct Shared {
     library: Library,
     pub(super) sessions: Sessions,
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Service {
-    /// Service of a library. The budget bounds unfinished messages of all connections.
+    /// Creates the service of a library. The budget bounds unfinished messages of all connections.
     #[must_use]
     pub fn new(library: Library, realtime: &Realtime, receiving: &ByteBudget, metrics: &Metrics) -> Self {
         Self(Arc::new(Shared {
@@ -62,8 +62,8 @@ impl Service {
         }))
     }
 
-    /// Closes all websockets, each after what waits for it, such that their clients come back by themselves. The library
-    /// learns that they have ended, and can tell them nothing more.
+    /// Closes all websockets, each after its unwritten data, such that the clients reconnect. The library sees the end
+    /// of the streams, and can send nothing more.
     pub fn close_websockets(&self) {
         self.0.settings.closing.cancel();
     }
@@ -98,7 +98,7 @@ impl Shared {
         answered.unwrap_or_else(Refusal::response)
     }
 
-    /// Answers with the library.
+    /// Passes a request to the library.
     pub(super) async fn call(&self, request: Request) -> Response {
         let mut library = self.library.clone();
         match tower::Service::<Request>::call(&mut library, request).await {
@@ -113,7 +113,7 @@ impl Shared {
         let connection = connection(&request);
         tokio::spawn(async move {
             let upgraded = hyper::upgrade::on(&mut request);
-            // The answer is written before, so this takes as long as the peer takes to read it.
+            // The response is written before the upgrade completes, so the wait depends on how fast the peer reads.
             if let Ok(Ok(io)) = timeout(self.settings.write_stall, upgraded).await {
                 let link = Link::new(TokioIo::new(io), Arc::clone(&self.settings));
                 request.extensions_mut().insert(Transport::websocket(connection));
@@ -123,7 +123,7 @@ impl Shared {
         Ok(response)
     }
 
-    /// Gives the library a websocket.
+    /// Passes a websocket to the library.
     pub(super) fn hand_over<S>(&self, stream: LibraryStream<S>, request: Request)
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
@@ -131,7 +131,7 @@ impl Shared {
         let mut request = request.map(drop);
         request.headers_mut().remove(header::SEC_WEBSOCKET_EXTENSIONS);
         let mut library = self.library.clone();
-        // It is ready at once, and the request was checked.
+        // The library is ready at once, and the request has been checked.
         let handed = tower::Service::<(LibraryStream<S>, _)>::call(&mut library, (stream, request));
         if let Err(error) = handed.into_inner() {
             tracing::error!(%error, "a websocket that was accepted was refused by the library");
@@ -139,7 +139,7 @@ impl Shared {
     }
 }
 
-/// Connection that a request came by.
+/// Returns the connection of a request.
 pub(super) fn connection(request: &Request) -> Option<Connection> {
     let info = request.extensions().get::<ConnectInfo<Connection>>();
     info.map(|info| info.0.clone())

@@ -1,9 +1,9 @@
-//! How each session is transported at present.
+//! Present transport of each session.
 //!
-//! The library knows sessions by their id and tells nobody how they are transported. The hub has to know: to pace what it
-//! sends by what a websocket has written, and to close a transport, such that the client comes back by itself. A session
-//! carries its [`Transport`] in the extensions of the request that it began with; those that began by polling are found by
-//! their id too, for requests that name it.
+//! The library identifies sessions by their id and does not expose their transport. The hub needs the transport to pace
+//! its frames by the written bytes of a websocket, and to close it such that the client reconnects. A session carries
+//! its [`Transport`] in the extensions of its first request. Sessions that began by polling are also found by their id,
+//! for later requests that name it.
 
 use std::{
     sync::{
@@ -25,50 +25,50 @@ use tokio_util::sync::CancellationToken;
 use super::service::Shared;
 use crate::listener::Connection;
 
-/// Longest wait of a poll while an upgrade is under way, and the one that the waits begin with. A client ends its polling
-/// before it ends the upgrade, and waits for the answer to its last poll. One that never ends the upgrade polls on, so
-/// the waits become longer.
+/// Longest wait of a poll during an upgrade, and the first wait. A client stops polling before it completes the
+/// upgrade, and waits for the answer to its last poll. A client that never completes the upgrade polls on, so each wait
+/// is twice the one before.
 const POLL_WAIT_MAX: Duration = Duration::from_secs(1);
 const POLL_WAIT_MIN: Duration = Duration::from_millis(10);
 
-/// Transport of one session. Clones of its request share it.
+/// Transport of one session. Clones of the session's request share it.
 #[derive(Debug)]
 pub struct Transport {
     websocket: ArcSwapOption<Connection>,
-    /// `None`: the session began as a websocket.
+    /// `None` if the session began as a websocket.
     polling: Option<Polling>,
 }
 
-/// Session that began by polling.
+/// State of a session that began by polling.
 #[derive(Debug)]
 pub(super) struct Polling {
     shared: Weak<Shared>,
     sid: ArcSwapOption<Sid>,
     stage: watch::Sender<Stage>,
-    /// Polls that are under way.
+    /// Number of polls in progress.
     polls: watch::Sender<usize>,
     is_probed: AtomicBool,
-    /// Polls that an upgrade has cut short.
+    /// Number of polls that the upgrade has ended early.
     cuts: AtomicU32,
-    /// The hub has closed the session.
+    /// Cancelled when the hub closes the session.
     closed: CancellationToken,
 }
 
 /// Stage of an upgrade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// None is under way, or its probe has not been answered.
+    /// No upgrade, or an upgrade whose probe has not been answered.
     Polling,
-    /// The probe was answered: polls are to end.
+    /// The probe has been answered: polls end early.
     Probed,
-    /// The websocket takes over: no poll may wait.
+    /// The websocket takes over: polls end at once.
     HandingOver,
     /// The library has the websocket.
     Upgraded,
 }
 
 impl Transport {
-    /// Transport of a session that is a websocket from the start.
+    /// Creates the transport of a session that is a websocket from the start.
     pub(super) fn websocket(connection: Option<Connection>) -> Arc<Self> {
         Arc::new(Self {
             websocket: ArcSwapOption::from_pointee(connection),
@@ -76,7 +76,7 @@ impl Transport {
         })
     }
 
-    /// Transport of a session that begins by polling.
+    /// Creates the transport of a session that begins by polling.
     pub(super) fn polling(shared: &Arc<Shared>) -> Arc<Self> {
         Arc::new(Self {
             websocket: ArcSwapOption::empty(),
@@ -92,7 +92,7 @@ impl Transport {
         })
     }
 
-    /// Bytes that the system has taken from the session's websocket. `None`: it polls.
+    /// Bytes that the system has taken from the session's websocket. `None` while the session polls.
     #[must_use]
     pub fn written_bytes(&self) -> Option<u64> {
         self.websocket
@@ -101,11 +101,12 @@ impl Transport {
             .map(|connection| connection.written_bytes())
     }
 
-    /// Closes the transport, such that the client comes back by itself. What is not written yet is lost: a websocket is
-    /// cut, and requests of a session that polls are answered as those of a session that is unknown.
+    /// Closes the transport, such that the client reconnects. Unwritten data is lost: a websocket is disconnected, and
+    /// requests of a polling session are answered like requests of an unknown session.
     pub fn abort(&self) {
         if let Some(polling) = &self.polling {
-            // Before the websocket is looked for: an upgrade notes it, and then looks here.
+            // The token is cancelled before the websocket is read, and an upgrade stores its websocket before it reads
+            // the token.
             polling.closed.cancel();
         }
         if let Some(connection) = &*self.websocket.load() {
@@ -115,24 +116,24 @@ impl Transport {
         }
     }
 
-    /// The session as one that began by polling, unless the hub has closed it.
+    /// Returns the polling state, unless the hub has closed the session.
     pub(super) fn open_polling(&self) -> Option<&Polling> {
         self.polling.as_ref().filter(|polling| !polling.closed.is_cancelled())
     }
 
-    /// An upgrade begins; `None`: one is under way, or was completed, or the session did not begin by polling.
+    /// Begins an upgrade. `None` if an upgrade is in progress or complete, or if the session did not begin by polling.
     pub(super) fn begin_probe(self: &Arc<Self>) -> Option<ProbeGuard> {
         let polling = self.open_polling()?;
         if polling.is_probed.swap(true, Ordering::AcqRel) {
             return None;
         }
-        // From here on the guard takes the mark back.
+        // From here on the guard resets the mark.
         let guard = ProbeGuard(Arc::clone(self));
         let is_polling = *polling.stage.borrow() == Stage::Polling;
         is_polling.then_some(guard)
     }
 
-    /// From now on the session is a websocket.
+    /// Completes an upgrade: the session is a websocket from now on.
     pub(super) fn upgrade(&self, connection: Option<Connection>) {
         self.websocket.store(connection.map(Arc::new));
         if let Some(polling) = &self.polling {
@@ -154,7 +155,7 @@ impl Drop for Transport {
 }
 
 impl Polling {
-    /// The library ends the session, which releases what it holds.
+    /// Ends the session in the library, which releases its resources.
     fn close(&self) {
         let (shared, sid) = (self.shared.upgrade(), self.sid.load_full());
         if let (Some(shared), Some(sid)) = (shared, sid) {
@@ -166,18 +167,18 @@ impl Polling {
         &self.closed
     }
 
-    /// No poll may take packets any more: the websocket takes over.
+    /// True while the websocket takes over and no poll may take packets.
     pub(super) fn is_handing_over(&self) -> bool {
         *self.stage.borrow() == Stage::HandingOver
     }
 
-    /// A poll begins, and ends when the guard is dropped.
+    /// Counts a poll until the guard is dropped.
     pub(super) fn begin_poll(&self) -> PollGuard<'_> {
         self.polls.send_modify(|polls| *polls += 1);
         PollGuard(&self.polls)
     }
 
-    /// Waits until an upgrade needs a poll that has begun to end.
+    /// Waits until an upgrade has to end the poll early.
     pub(super) async fn poll_is_cut(&self) {
         let mut stage = self.stage.subscribe();
         let began = Instant::now();
@@ -187,14 +188,14 @@ impl Polling {
                 Stage::HandingOver => return,
                 Stage::Probed => {
                     let cuts = self.cuts.fetch_add(1, Ordering::Relaxed);
-                    // The one that was waiting already ends at once.
+                    // The poll that was waiting already ends at once.
                     let wait = match cuts {
                         0 => Duration::ZERO,
                         _ => (POLL_WAIT_MIN * (1 << (cuts - 1).min(7))).min(POLL_WAIT_MAX),
                     };
                     tokio::select! {
                         () = sleep_until(began + wait) => return,
-                        // A stage that follows decides anew; that the upgrade was given up lets the poll wait.
+                        // The next stage decides anew. After a failed upgrade the poll waits on.
                         changed = stage.changed() => if changed.is_err() { return },
                     }
                     continue;
@@ -211,14 +212,14 @@ impl Polling {
         self.stage.send_replace(stage);
     }
 
-    /// Waits until no poll is under way.
+    /// Waits until no poll is in progress.
     pub(super) async fn polls_ended(&self) {
-        // The sender is this.
+        // The sender is a field of `self`, so the wait cannot fail.
         let _ = self.polls.subscribe().wait_for(|polls| *polls == 0).await;
     }
 }
 
-/// Poll that is under way.
+/// Poll in progress.
 pub(super) struct PollGuard<'a>(&'a watch::Sender<usize>);
 
 impl Drop for PollGuard<'_> {
@@ -227,7 +228,7 @@ impl Drop for PollGuard<'_> {
     }
 }
 
-/// Upgrade that is under way. Dropped before the session is a websocket, it goes on polling.
+/// Upgrade in progress. Dropping the guard before the session is a websocket returns the session to polling.
 pub(super) struct ProbeGuard(Arc<Transport>);
 
 impl Drop for ProbeGuard {
@@ -245,7 +246,7 @@ impl Drop for ProbeGuard {
     }
 }
 
-/// Sessions that began by polling, by their ids, for as long as the library has them.
+/// Registry of the sessions that began by polling, by id, for as long as the library has them.
 #[derive(Debug, Default)]
 pub(super) struct Sessions(ArcSwap<HashMap<Sid, Weak<Transport>>>);
 

@@ -1,8 +1,8 @@
-//! A link as the byte stream that the library reads and writes.
+//! Byte stream of a link, for the library to read and write.
 //!
-//! The library gets whole messages, each as one frame, and its frames go to the peer as they are. While as much waits to
-//! be written as may, nothing is read: what a peer has the hub answer (pings, commands, packets that are refused) ends
-//! with the peer's own reading.
+//! The library gets whole messages, each as one frame, and its frames go to the peer unchanged. The stream reads
+//! nothing while the unwritten data is at its limit (back-pressure): a peer that does not read cannot make the hub
+//! answer more pings, commands or refused packets.
 
 use std::{
     io,
@@ -19,28 +19,28 @@ use super::{
     packets,
 };
 
-/// Code that websockets are closed with when the hub stops.
+/// Close code of websockets when the hub stops.
 const GOING_AWAY: u16 = 1001;
 
-/// See the [module](self).
+/// Byte stream of one websocket.
 pub(super) struct LibraryStream<S> {
-    /// `None`: it is closed, which the library learns as the end of the stream.
+    /// `None` once the websocket is closed, which the library sees as the end of the stream.
     link: Option<Link<S>>,
-    /// Bytes for the library, from the position on.
+    /// Bytes that the library has not read yet: those from the position on.
     ready: (Vec<u8>, usize),
-    /// Bytes of the library that the peer has had.
+    /// Bytes still to be dropped of the library's answer that the peer has received already.
     swallowed: usize,
     closing: Closing,
 }
 
-/// Tells a stream that the hub closes websockets.
+/// Signal that the hub closes websockets.
 struct Closing {
     token: CancellationToken,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Closing {
-    /// Of a token for all. Each stream has its own, so that no two wait for the same lock.
+    /// Derives the signal of one stream from the common token. A child token per stream avoids contention on one lock.
     fn new(all: &CancellationToken) -> Self {
         let token = all.child_token();
         let cancelled = Box::pin(token.clone().cancelled_owned());
@@ -49,7 +49,7 @@ impl Closing {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> LibraryStream<S> {
-    /// Stream of a new websocket.
+    /// Creates the stream of a new websocket.
     pub(super) fn new(link: Link<S>) -> Self {
         Self {
             closing: Closing::new(link.closing()),
@@ -59,8 +59,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> LibraryStream<S> {
         }
     }
 
-    /// Stream of a websocket to which its session was upgraded. The library takes part in the upgrade: it is given what
-    /// the peer has sent, and what it answers, which the peer has had, is dropped.
+    /// Creates the stream of a websocket whose session has been upgraded. The library takes part in the upgrade after
+    /// the fact: it reads the packets that the peer has sent (`sent`), and its answers (`answered`), which the peer has
+    /// received already, are dropped.
     pub(super) fn upgraded(link: Link<S>, sent: &[&str], answered: &[&str]) -> Self {
         let ready: Vec<u8> = sent
             .iter()
@@ -77,7 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> LibraryStream<S> {
         }
     }
 
-    /// Gives bytes that are ready; false if there are none.
+    /// Copies ready bytes to the buffer. False if there are none.
     fn give(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         let (ready, at) = &mut self.ready;
         let rest = &ready[*at..];
@@ -88,13 +89,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> LibraryStream<S> {
         buf.put_slice(&rest[..given]);
         *at += given;
         if *at == ready.len() {
-            // An idle connection keeps nothing.
+            // An idle connection keeps no buffer.
             self.ready = (Vec::new(), 0);
         }
         true
     }
 
-    /// Closes the websocket when the hub stops, whichever task of the library comes first.
+    /// Closes the websocket if the hub stops. Each task of the library calls it, because either may run first.
     fn close_if_stopping(&mut self) {
         if self.closing.token.is_cancelled()
             && let Some(link) = self.link.take()
@@ -103,7 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> LibraryStream<S> {
         }
     }
 
-    /// Ends the stream; what failed is told to the peer where it can be.
+    /// Ends the stream. The peer is told of errors that have a close code.
     fn fail(&mut self, error: LinkError) -> io::Result<()> {
         let Some(link) = self.link.take() else { return Ok(()) };
         match error {
@@ -164,7 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for LibraryS
             self.swallowed -= dropped;
             return Poll::Ready(Ok(dropped));
         }
-        // What the library says now is that the session is over, which some clients take as an order to stay away.
+        // The library now writes that the session is over, which some clients take as an order to stay away.
         self.close_if_stopping();
         let Some(link) = &mut self.link else {
             return Poll::Ready(Ok(bytes.len()));

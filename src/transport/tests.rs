@@ -1,4 +1,4 @@
-//! A link and the library's stream over it, step by step: bounds, wake-ups, closing.
+//! Tests of a link and the library's stream over it, step by step: bounds, wake-ups, closing.
 
 use std::{
     pin::Pin,
@@ -37,7 +37,7 @@ fn stream(settings: &Settings, window_bytes: usize) -> (LibraryStream<DuplexStre
     (LibraryStream::new(Link::new(ours, Arc::new(settings.clone()))), peer)
 }
 
-/// Task that is polled when it was woken.
+/// Flag of a task that is polled only after a wake-up.
 #[derive(Debug, Default)]
 struct Woken(AtomicBool);
 
@@ -66,7 +66,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Both ends of a connection, and the two tasks of the library, each of which runs only after it was woken.
+/// Both ends of a connection, and the library's two tasks, each of which runs only after a wake-up.
 struct Simulation {
     stream: LibraryStream<DuplexStream>,
     peer: DuplexStream,
@@ -137,8 +137,8 @@ impl Simulation {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// P1, P9: in whatever order a peer sends and reads and the library's two tasks run, no wake-up is lost: when the peer
-    /// reads on, everything arrives at both ends, whole and in order. And no more waits than may.
+    /// P1, P9: no order of the peer's sends and reads and of the library's two tasks loses a wake-up. When the peer
+    /// reads on, all bytes arrive at both ends, whole and in order. The unwritten data never exceeds its limit.
     #[test]
     fn stream_loses_no_wake_up_and_no_byte(
         window_bytes in 1_usize..200,
@@ -200,7 +200,7 @@ proptest! {
     }
 }
 
-/// P9: while as much waits as may, nothing is read, and what the peer sends stays with the system.
+/// P9: the stream reads nothing while the unwritten data is at its limit, and the peer's bytes stay with the system.
 #[tokio::test(start_paused = true)]
 async fn stream_reads_nothing_while_as_much_waits_as_may() {
     let (mut stream, mut peer) = stream(&settings(), 1_000);
@@ -221,14 +221,14 @@ async fn stream_reads_nothing_while_as_much_waits_as_may() {
     assert_eq!(read[..length], client_frame(Kind::Ping, b"ping"));
 }
 
-/// P9: a peer that takes nothing is given up after a while, and counted once, however often the library tries.
+/// P9: a peer that takes nothing is disconnected after a while, and counted once, however often the library polls.
 #[tokio::test(start_paused = true)]
 async fn stream_gives_up_a_peer_that_takes_nothing() {
     let settings = settings();
     let (mut stream, mut peer) = stream(&settings, 10);
     let written = stream.write_all(&frame(Kind::Text, &[0; 50])).await;
     written.expect("it waits");
-    // Anything taken begins the time anew.
+    // Any progress restarts the deadline.
     tokio::time::advance(settings.write_stall - Duration::from_millis(1)).await;
     assert!(poll_read_once(&mut stream, &mut [0; 10]).is_pending());
     peer.read_exact(&mut [0; 10]).await.expect("the peer reads");
@@ -253,7 +253,7 @@ async fn stream_gives_up_a_peer_that_takes_nothing() {
     assert_eq!(settings.metrics.unwritten_bytes().get(), 0);
 }
 
-/// P9: what closes a stream is told to the peer after what waits for it; the library sees an end.
+/// P9: the peer gets the reason of a close after the unwritten data. The library sees the end of the stream.
 #[tokio::test(start_paused = true)]
 async fn stream_tells_the_peer_why_it_is_closed() {
     let (mut stream, mut peer) = stream(&settings(), 20);
@@ -275,8 +275,8 @@ async fn stream_tells_the_peer_why_it_is_closed() {
     assert_eq!(got, [&waiting[..], &reason[..]].concat());
 }
 
-/// P2, P7: a hub that stops tells the peer so after what waits for it, and the peer gets nothing that the library says
-/// then, whichever task of the library comes first.
+/// P2, P7: when the hub stops, the peer gets a close frame after the unwritten data, and none of the library's later
+/// bytes. The order of the library's tasks does not matter.
 #[tokio::test(start_paused = true)]
 async fn stream_closes_when_the_hub_stops() {
     for is_read_first in [true, false] {
@@ -302,7 +302,8 @@ async fn stream_closes_when_the_hub_stops() {
     }
 }
 
-/// P1: the library sees the packets of an upgrade before all others, and its answer, which the peer has had, is dropped.
+/// P1: the library reads the packets of an upgrade before all others, and its answer, which the peer has received
+/// already, is dropped.
 #[tokio::test(start_paused = true)]
 async fn upgraded_stream_repeats_the_upgrade_for_the_library() {
     let (ours, mut peer) = duplex(1_000);
