@@ -31,7 +31,7 @@ pub(super) struct Ack {
 }
 
 /// Acknowledgement with its reservation.
-pub(super) struct Placed {
+pub(super) struct ReservedAck {
     ack: Ack,
     wait: Duration,
     _permit: Option<Permit>,
@@ -55,43 +55,43 @@ impl FromMessageParts<LocalAdapter> for Ack {
 impl Ack {
     /// Reserves an acknowledgement. Without a free reservation, the client is refused if it requested an
     /// acknowledgement.
-    pub(super) fn place(self, of: &Memberships) -> Option<Placed> {
-        let permit = of.answers.try_enter();
+    pub(super) fn reserve(self, memberships: &Memberships) -> Option<ReservedAck> {
+        let permit = memberships.answers.try_enter();
         if permit.is_none() {
             if let Some(id) = self.id {
-                let body = refusal(&too_many(of.answers.max()));
-                of.refusals.refuse(&self.socket, id, body, of.retry);
+                let body = error_body(&overloaded(memberships.answers.max()));
+                memberships.refusals.refuse(&self.socket, id, body, memberships.retry);
             }
             return None;
         }
-        Some(Placed {
+        Some(ReservedAck {
             ack: self,
-            wait: of.retry,
+            wait: memberships.retry,
             _permit: permit,
         })
     }
 
     /// Reserves an acknowledgement if the client requested one. Requests without an acknowledgement need no
     /// reservation.
-    pub(super) fn place_if_wanted(self, of: &Memberships) -> Option<Placed> {
+    pub(super) fn reserve_if_requested(self, memberships: &Memberships) -> Option<ReservedAck> {
         if self.id.is_some() {
-            return self.place(of);
+            return self.reserve(memberships);
         }
-        Some(Placed {
+        Some(ReservedAck {
             ack: self,
-            wait: of.retry,
+            wait: memberships.retry,
             _permit: None,
         })
     }
 }
 
-impl Placed {
+impl ReservedAck {
     /// Sends the acknowledgement if the client requested one, and waits until the queue has room.
-    pub(super) async fn answer(self, answer: Result<impl Serialize, ApiError>) {
+    pub(super) async fn send(self, answer: Result<impl Serialize, ApiError>) {
         let Some(id) = self.ack.id else { return };
-        let body = answer.map_or_else(|failure| refusal(&failure), |answer| json!(answer));
+        let body = answer.map_or_else(|failure| error_body(&failure), |answer| json!(answer));
         for attempt in 0..ATTEMPTS_MAX {
-            if has_taken(&self.ack.socket, id, &body) {
+            if try_send_ack(&self.ack.socket, id, &body) {
                 return;
             }
             tokio::time::sleep(self.wait * (1 << attempt.min(5))).await;
@@ -100,7 +100,7 @@ impl Placed {
 }
 
 /// Queues an acknowledgement for the socket. False: the queue is full.
-pub(super) fn has_taken<A: Adapter>(socket: &Arc<Socket<A>>, id: i64, body: &Value) -> bool {
+pub(super) fn try_send_ack<A: Adapter>(socket: &Arc<Socket<A>>, id: i64, body: &Value) -> bool {
     // The library's own sender is consumed by one attempt, so each attempt makes a new one.
     let mut unused = socketioxide_core::Value::Bytes(Default::default());
     let Ok(sender) = AckSender::from_message_parts(socket, &mut unused, &Some(id));
@@ -110,14 +110,14 @@ pub(super) fn has_taken<A: Adapter>(socket: &Arc<Socket<A>>, id: i64, body: &Val
     )
 }
 
-fn too_many(max: usize) -> ApiError {
+fn overloaded(max: usize) -> ApiError {
     let message = format!("{max} answers wait for this socket, as many as may");
     ApiError::new("OVERLOADED", message)
         .with("limit", "in_flight_per_session_max")
         .with("max", max)
 }
 
-fn refusal(failure: &ApiError) -> Value {
+fn error_body(failure: &ApiError) -> Value {
     let mut body = failure.body();
     body["success"] = json!(false);
     body

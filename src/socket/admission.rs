@@ -119,7 +119,7 @@ impl Auth {
             }
         };
         let client_id = match &self.client_id {
-            None | Some(serde_json::Value::Null) => minted()?,
+            None | Some(serde_json::Value::Null) => generate_client_id()?,
             Some(value) => value
                 .as_str()
                 .and_then(|text| text.parse().ok())
@@ -150,7 +150,7 @@ impl Auth {
     }
 }
 
-fn minted() -> Result<ClientId, Refused> {
+fn generate_client_id() -> Result<ClientId, Refused> {
     Uuid::new_v4().to_string().parse().map_err(|_| Refused::InvalidClientId)
 }
 
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_named_by_the_auth_payload_or_the_query() {
+    fn session_is_read_from_auth_payload_or_query() {
         let by_auth = admitted(json!({"session_id": SESSION}), "EIO=4").expect("named in auth");
         let by_query = admitted(json!(null), &format!("EIO=4&session_id={SESSION}")).expect("named in the query");
         assert_eq!(by_auth.session_id, by_query.session_id);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_id_is_kept_or_minted_or_refused() {
+    fn client_id_is_kept_generated_or_refused() {
         let with = |client_id: serde_json::Value| admitted(json!({"session_id": SESSION, "client_id": client_id}), "");
         assert_eq!(with(json!("me_1")).expect("a good one").client_id.as_str(), "me_1");
         assert_eq!(with(json!("a b")).expect_err("a space"), Refused::InvalidClientId);
@@ -212,7 +212,7 @@ mod tests {
 
     /// `frames` is one of two words, from the auth payload or else from the query, and `single` by default.
     #[test]
-    fn events_come_one_by_one_or_together_or_not_at_all() {
+    fn frames_accept_two_words_only() {
         let with = |frames: serde_json::Value| admitted(json!({"session_id": SESSION, "frames": frames}), "");
         for (frames, wanted) in [
             (json!(null), Delivery::Single),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_needs_both_halves() {
+    fn position_needs_epoch_and_seq() {
         let with = |epoch: serde_json::Value, seq: serde_json::Value| {
             admitted(json!({"session_id": SESSION, "epoch": epoch, "seq": seq}), "")
                 .expect("a session")

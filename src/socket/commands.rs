@@ -26,42 +26,61 @@ use crate::{
 
 /// Optional session of a payload.
 #[derive(Deserialize)]
-struct About {
+struct NamedSession {
     session_id: Option<String>,
 }
 
 /// Parsed command with its session, or the error of the payload.
-type Wanted = Result<(Option<SessionId>, Command, Context), ApiError>;
+type ParsedCommand = Result<(Option<SessionId>, Command, Context), ApiError>;
 
 impl Edge {
     /// Handles `command:execute`.
-    pub(super) fn execute(&self, of: &Memberships, payload: Payload, ack: Ack) -> impl Future<Output = ()> + use<> {
-        let wanted = payload.text().and_then(|text| read_command(&text)).map(|request| {
+    pub(super) fn execute(
+        &self,
+        memberships: &Memberships,
+        payload: Payload,
+        ack: Ack,
+    ) -> impl Future<Output = ()> + use<> {
+        let parsed = payload.text().and_then(|text| read_command(&text)).map(|request| {
             let ReadCommand {
                 session_id,
                 command,
                 command_id,
                 expected_seq,
             } = request;
-            (session_id, command, context(command_id, origin(of), expected_seq))
+            (
+                session_id,
+                command,
+                context(command_id, origin(memberships), expected_seq),
+            )
         });
-        self.submit(of, wanted, ack)
+        self.submit(memberships, parsed, ack)
     }
 
     /// Handles `command:undo`.
-    pub(super) fn undo(&self, of: &Memberships, payload: Payload, ack: Ack) -> impl Future<Output = ()> + use<> {
-        self.submit(of, history(of, payload, HistoryRequest::undo), ack)
+    pub(super) fn undo(
+        &self,
+        memberships: &Memberships,
+        payload: Payload,
+        ack: Ack,
+    ) -> impl Future<Output = ()> + use<> {
+        self.submit(memberships, history(memberships, payload, HistoryRequest::undo), ack)
     }
 
     /// Handles `command:redo`.
-    pub(super) fn redo(&self, of: &Memberships, payload: Payload, ack: Ack) -> impl Future<Output = ()> + use<> {
-        self.submit(of, history(of, payload, HistoryRequest::redo), ack)
+    pub(super) fn redo(
+        &self,
+        memberships: &Memberships,
+        payload: Payload,
+        ack: Ack,
+    ) -> impl Future<Output = ()> + use<> {
+        self.submit(memberships, history(memberships, payload, HistoryRequest::redo), ack)
     }
 
     /// Answers an event whose JSON was malformed.
     pub(super) fn refuse_malformed(
         &self,
-        of: &Memberships,
+        memberships: &Memberships,
         payload: Payload,
         ack: Ack,
     ) -> impl Future<Output = ()> + use<> {
@@ -72,60 +91,66 @@ impl Edge {
             ),
             Err(failure) => failure,
         };
-        let placed = ack.place(of);
+        let reserved = ack.reserve(memberships);
         async move {
-            if let Some(placed) = placed {
-                placed.answer(Err::<(), ApiError>(failure)).await;
+            if let Some(reserved) = reserved {
+                reserved.send(Err::<(), ApiError>(failure)).await;
             }
         }
     }
 
     /// Submits a command before the function returns. The returned future waits for the outcome and acknowledges it.
-    fn submit(&self, of: &Memberships, wanted: Wanted, ack: Ack) -> impl Future<Output = ()> + use<> {
-        let begun = ack.place(of).map(|ack| (ack, begin(of, wanted)));
+    fn submit(&self, memberships: &Memberships, parsed: ParsedCommand, ack: Ack) -> impl Future<Output = ()> + use<> {
+        let submission = ack
+            .reserve(memberships)
+            .map(|ack| (ack, submit_to_lane(memberships, parsed)));
         let metrics = self.metrics.clone();
         async move {
-            let Some((ack, begun)) = begun else { return };
-            let answer: Result<CommandAnswer, ApiError> = match begun {
+            let Some((ack, submission)) = submission else { return };
+            let answer: Result<CommandAnswer, ApiError> = match submission {
                 Ok((tracked, submitted)) => {
                     let span = tracked.span.clone();
                     tracked.end(&metrics, submitted.instrument(span).await)
                 }
                 Err(failure) => Err(failure),
             };
-            ack.answer(answer).await;
+            ack.send(answer).await;
         }
     }
 }
 
 /// Queues a command in the lane of its session.
-fn begin(
-    of: &Memberships,
-    wanted: Wanted,
+fn submit_to_lane(
+    memberships: &Memberships,
+    parsed: ParsedCommand,
 ) -> Result<(CommandSpan, impl Future<Output = Result<Submitted, HubError>> + use<>), ApiError> {
-    let (session_id, command, context) = wanted?;
-    let membership = of.named(session_id)?;
+    let (session_id, command, context) = parsed?;
+    let membership = memberships.resolve(session_id)?;
     let tracked = CommandSpan::begin(membership.session_id, &command, &context);
     let submitted = membership.lane.submit(Arc::new(command), context, tracked.span.clone());
     Ok((tracked, submitted))
 }
 
-fn history(of: &Memberships, payload: Payload, command: fn(&HistoryRequest) -> Result<Command, ApiError>) -> Wanted {
+fn history(
+    memberships: &Memberships,
+    payload: Payload,
+    command: fn(&HistoryRequest) -> Result<Command, ApiError>,
+) -> ParsedCommand {
     let text = &payload.text()?;
     let request: HistoryRequest = read("", text)?;
-    let context = context(request.command_id()?, origin(of), request.expected_seq);
+    let context = context(request.command_id()?, origin(memberships), request.expected_seq);
     Ok((session_of(text)?, command(&request)?, context))
 }
 
-fn origin(of: &Memberships) -> Origin {
+fn origin(memberships: &Memberships) -> Origin {
     Origin {
-        client_id: Some(of.client_id.clone()),
+        client_id: Some(memberships.client_id.clone()),
         user: None,
     }
 }
 
 /// Returns the session that a payload names.
 pub(super) fn session_of(text: &str) -> Result<Option<SessionId>, ApiError> {
-    let about: About = read("", text)?;
-    about.session_id.map(|text| id("", "session_id", &text)).transpose()
+    let named: NamedSession = read("", text)?;
+    named.session_id.map(|text| id("", "session_id", &text)).transpose()
 }

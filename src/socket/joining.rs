@@ -15,12 +15,12 @@ use tracing::Instrument;
 
 use super::{
     Edge,
-    ack::{Ack, Placed},
+    ack::{Ack, ReservedAck},
     admission,
     memberships::{Membership, Memberships},
     payload::Payload,
     peer::Peer,
-    reason_word,
+    reason_code,
 };
 use crate::wire::{
     error::ApiError,
@@ -40,7 +40,7 @@ struct JoinRequest {
 
 /// Session of a join, with the new membership and the client's last position. The pair is `None` if the socket is a
 /// member already.
-type Entered = (SessionId, Option<(Membership, Option<Position>)>);
+type JoinedSession = (SessionId, Option<(Membership, Option<Position>)>);
 
 /// Acknowledgement of `join_session` and `leave_session`.
 #[derive(Serialize)]
@@ -51,11 +51,11 @@ struct JoinAnswer {
 }
 
 impl JoinAnswer {
-    fn new(session_id: SessionId, of: &Memberships) -> Self {
+    fn new(session_id: SessionId, memberships: &Memberships) -> Self {
         Self {
             success: true,
             session_id,
-            client_id: of.client_id.clone(),
+            client_id: memberships.client_id.clone(),
         }
     }
 }
@@ -66,90 +66,90 @@ impl Edge {
     pub(super) fn join_session(
         &self,
         socket: SocketRef,
-        of: &Arc<Memberships>,
+        memberships: &Arc<Memberships>,
         payload: Payload,
         ack: Ack,
     ) -> impl Future<Output = ()> + use<> {
-        let (edge, its) = (self.clone(), Arc::clone(of));
-        let asked = ack.place(of).map(|ack| {
+        let (edge, owned) = (self.clone(), Arc::clone(memberships));
+        let request = ack.reserve(memberships).map(|ack| {
             // Later events of the client may name the session, so the membership exists before this handler returns.
-            let joined = self.enter(of, payload).map(|(session_id, entered)| {
-                in_turn(of, async move {
+            let joined = self.begin_join(memberships, payload).map(|(session_id, entered)| {
+                run_join(memberships, async move {
                     if let Some((membership, position)) = entered {
-                        edge.sit(&socket, &its, &membership, position).await?;
+                        edge.join_room(&socket, &owned, &membership, position).await?;
                     }
-                    Ok(JoinAnswer::new(session_id, &its))
+                    Ok(JoinAnswer::new(session_id, &owned))
                 })
             });
             (ack, joined)
         });
-        answer(asked)
+        acknowledge(request)
     }
 
     /// Handles `leave_session`: removes a socket from a session and keeps the connection. A leave without membership is
     /// no error.
     pub(super) fn leave_session(
         &self,
-        of: &Arc<Memberships>,
+        memberships: &Arc<Memberships>,
         payload: Payload,
         ack: Ack,
     ) -> impl Future<Output = ()> + use<> {
-        let (hub, its) = (self.hub.clone(), Arc::clone(of));
-        let asked = ack.place(of).map(|ack| {
-            let wanted = late(of).and_then(|()| read_join(payload));
+        let (hub, owned) = (self.hub.clone(), Arc::clone(memberships));
+        let request = ack.reserve(memberships).map(|ack| {
+            let wanted = require_late_join(memberships).and_then(|()| read_join(payload));
             let left = wanted.map(|(session_id, _)| {
-                let membership = of.leave(session_id);
-                in_turn(of, async move {
+                let membership = memberships.leave(session_id);
+                run_join(memberships, async move {
                     if let Some(Membership { session_id, member, .. }) = membership {
                         hub.leave(session_id, member, &LEFT.into()).await;
                     }
-                    Ok(JoinAnswer::new(session_id, &its))
+                    Ok(JoinAnswer::new(session_id, &owned))
                 })
             });
             (ack, left)
         });
-        answer(asked)
+        acknowledge(request)
     }
 
-    fn enter(&self, of: &Memberships, payload: Payload) -> Result<Entered, ApiError> {
-        late(of)?;
+    fn begin_join(&self, memberships: &Memberships, payload: Payload) -> Result<JoinedSession, ApiError> {
+        require_late_join(memberships)?;
         let (session_id, position) = read_join(payload)?;
         let max = self.realtime.sessions_per_socket_max;
-        if of.len() >= max && !of.is_in(session_id) {
+        if memberships.len() >= max && !memberships.contains_session(session_id) {
             let message = format!("the socket is in {max} sessions, as many as it may be in");
             return Err(ApiError::new("LIMIT_EXCEEDED", message)
                 .with("limit", "sessions_per_socket_max")
                 .with("max", max));
         }
-        let membership = of.enter(session_id);
+        let membership = memberships.add(session_id);
         Ok((session_id, membership.map(|membership| (membership, position))))
     }
 
     /// Joins a socket to a session's room. The socket gets a sync, then all events.
-    pub(super) async fn sit(
+    pub(super) async fn join_room(
         &self,
         socket: &SocketRef,
-        of: &Arc<Memberships>,
+        memberships: &Arc<Memberships>,
         membership: &Membership,
         position: Option<Position>,
     ) -> Result<(), HubError> {
         let &Membership { session_id, member, .. } = membership;
-        let client_id = of.client_id.clone();
+        let client_id = memberships.client_id.clone();
         let span = tracing::info_span!("socket", %session_id, %client_id, member = member.0);
         let retry = self.realtime.slow_consumer_retry();
         let peer = Arc::new(Peer::new(
             socket.clone(),
             self.hub.clone(),
-            Arc::clone(of),
+            Arc::clone(memberships),
             membership,
             retry,
         ));
-        of.seat(member, &peer);
+        memberships.attach_peer(member, &peer);
         let member = Member {
             id: member,
             info: MemberInfo { client_id, user: None },
             presence: membership.presence.clone(),
-            frames: of.frames,
+            frames: memberships.frames,
             socket: peer as Arc<dyn RoomSocket>,
         };
         let id = member.id;
@@ -157,24 +157,24 @@ impl Edge {
         if let Err(error) = joined.instrument(span.clone()).await {
             span.in_scope(|| tracing::debug!(%error, "socket could not join"));
             match error {
-                HubError::Quarantined { .. } => of.end_by_quarantine(session_id, id),
-                _ => of.end(session_id, id),
+                HubError::Quarantined { .. } => memberships.remove_quarantined(session_id, id),
+                _ => memberships.remove(session_id, id),
             }
             return Err(error);
         }
         // The socket may have disconnected or left before the room knew it. The join is undone then.
-        if of.is_gone() {
+        if memberships.is_disconnected() {
             self.hub.leave(session_id, id, &"transport_close".into()).await;
-        } else if !of.has(id) {
+        } else if !memberships.contains_member(id) {
             self.hub.leave(session_id, id, &LEFT.into()).await;
         }
         Ok(())
     }
 
     /// Removes a disconnected socket from all its sessions.
-    pub(super) async fn gone(&self, of: &Memberships, reason: DisconnectReason) {
-        of.depart();
-        leave_all(&self.hub, of.all(), reason_word(reason)).await;
+    pub(super) async fn on_disconnect(&self, memberships: &Memberships, reason: DisconnectReason) {
+        memberships.mark_disconnected();
+        leave_all(&self.hub, memberships.all(), reason_code(reason)).await;
     }
 }
 
@@ -189,31 +189,34 @@ pub(super) async fn leave_all(hub: &Hub, members: Vec<Membership>, word: &str) {
 }
 
 /// Result of a task that runs after the earlier tasks of its socket.
-type InTurn = oneshot::Receiver<Result<JoinAnswer, HubError>>;
+type JoinReceiver = oneshot::Receiver<Result<JoinAnswer, HubError>>;
 
-fn in_turn(of: &Memberships, work: impl Future<Output = Result<JoinAnswer, HubError>> + Send + 'static) -> InTurn {
-    let (done, told) = oneshot::channel();
-    of.run_errand(async move {
+fn run_join(
+    memberships: &Memberships,
+    work: impl Future<Output = Result<JoinAnswer, HubError>> + Send + 'static,
+) -> JoinReceiver {
+    let (sender, outcome) = oneshot::channel();
+    memberships.run_serially(async move {
         // A disconnected client needs no answer.
-        let _ = done.send(work.await);
+        let _ = sender.send(work.await);
     });
-    told
+    outcome
 }
 
-async fn answer(asked: Option<(Placed, Result<InTurn, ApiError>)>) {
-    let Some((ack, asked)) = asked else { return };
-    let answer = match asked {
-        Ok(told) => told
+async fn acknowledge(request: Option<(ReservedAck, Result<JoinReceiver, ApiError>)>) {
+    let Some((ack, request)) = request else { return };
+    let answer = match request {
+        Ok(outcome) => outcome
             .await
             .unwrap_or(Err(HubError::OutcomeUnknown))
             .map_err(ApiError::from),
         Err(failure) => Err(failure),
     };
-    ack.answer(answer).await;
+    ack.send(answer).await;
 }
 
-fn late(of: &Memberships) -> Result<(), ApiError> {
-    if of.late_join {
+fn require_late_join(memberships: &Memberships) -> Result<(), ApiError> {
+    if memberships.late_join {
         return Ok(());
     }
     let message = "sessions are joined with the connection: realtime.late_join is switched off";

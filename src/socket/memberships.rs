@@ -56,7 +56,7 @@ pub(super) struct Memberships {
     /// First delay before an acknowledgement is sent again to a full queue.
     pub(super) retry: Duration,
     hub: Hub,
-    of: ArcSwap<OrdMap<SessionId, Membership>>,
+    by_session: ArcSwap<OrdMap<SessionId, Membership>>,
     /// Sessions that were quarantined during the membership, or before a join was complete. They are remembered for the
     /// error code of later requests.
     quarantined: ArcSwap<OrdSet<SessionId>>,
@@ -64,12 +64,12 @@ pub(super) struct Memberships {
     /// Permit of the connection. `None` after the disconnect.
     permit: ArcSwapOption<Permit>,
     /// Set by the disconnect. The library's own mark is unreliable: a connect in progress sets it again.
-    is_gone: AtomicBool,
-    errands: Option<mpsc::UnboundedSender<Errand>>,
+    is_disconnected: AtomicBool,
+    serial_tasks: Option<mpsc::UnboundedSender<SerialTask>>,
 }
 
 /// Task that runs after the earlier tasks of its socket.
-pub(super) type Errand = BoxFuture<'static, ()>;
+pub(super) type SerialTask = BoxFuture<'static, ()>;
 
 impl Memberships {
     /// Creates memberships without a session.
@@ -90,48 +90,48 @@ impl Memberships {
             refusals: Refusals::new(realtime.refusals_waiting_max),
             retry: realtime.slow_consumer_retry(),
             hub: hub.clone(),
-            of: ArcSwap::default(),
+            by_session: ArcSwap::default(),
             quarantined: ArcSwap::default(),
             quarantined_max: realtime.sessions_per_socket_max,
             permit: ArcSwapOption::from_pointee(permit),
-            is_gone: AtomicBool::new(false),
-            errands: late_join.then(start_errands),
+            is_disconnected: AtomicBool::new(false),
+            serial_tasks: late_join.then(start_serial_tasks),
         }
     }
 
     /// Marks the socket as disconnected and returns its connection permit. A join that completes later is undone by the
     /// joining task. The caller removes the earlier memberships from their rooms.
-    pub(super) fn depart(&self) {
+    pub(super) fn mark_disconnected(&self) {
         // The mark is set before the memberships are read, and a join reads the mark after it: one of the two sides
         // sees the other.
-        self.is_gone.store(true, Ordering::SeqCst);
+        self.is_disconnected.store(true, Ordering::SeqCst);
         self.permit.store(None);
     }
 
     /// True after the disconnect.
-    pub(super) fn is_gone(&self) -> bool {
-        self.is_gone.load(Ordering::SeqCst)
+    pub(super) fn is_disconnected(&self) -> bool {
+        self.is_disconnected.load(Ordering::SeqCst)
     }
 
     /// Runs a task after the earlier tasks of the socket. Joins and leaves take a while, and must not overtake one
     /// another.
-    pub(super) fn run_errand(&self, errand: impl Future<Output = ()> + Send + 'static) {
-        if let Some(errands) = &self.errands {
+    pub(super) fn run_serially(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(serial_tasks) = &self.serial_tasks {
             // The receiver lives as long as this sender.
-            let _ = errands.send(errand.boxed());
+            let _ = serial_tasks.send(task.boxed());
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.of.load().len()
+        self.by_session.load().len()
     }
 
     pub(super) fn all(&self) -> Vec<Membership> {
-        self.of.load().values().cloned().collect()
+        self.by_session.load().values().cloned().collect()
     }
 
     /// Creates a membership. `None` if the socket is a member of the session already.
-    pub(super) fn enter(&self, session_id: SessionId) -> Option<Membership> {
+    pub(super) fn add(&self, session_id: SessionId) -> Option<Membership> {
         let new = Membership {
             session_id,
             member: self.hub.next_member_id(),
@@ -139,45 +139,48 @@ impl Memberships {
             presence: Presence::default(),
             peer: Weak::new(),
         };
-        let before = self.of.rcu(|of| match of.get(&session_id) {
-            Some(_) => OrdMap::clone(of),
-            None => of.update(session_id, new.clone()),
+        let before = self.by_session.rcu(|by_session| match by_session.get(&session_id) {
+            Some(_) => OrdMap::clone(by_session),
+            None => by_session.update(session_id, new.clone()),
         });
-        self.forget_quarantine(session_id);
+        self.clear_quarantine(session_id);
         (!before.contains_key(&session_id)).then_some(new)
     }
 
     /// Stores the socket as the session's room knows it.
-    pub(super) fn seat(&self, member: MemberId, peer: &Arc<Peer>) {
-        self.of.rcu(|of| {
-            let known = of.values().find(|membership| membership.member == member);
+    pub(super) fn attach_peer(&self, member: MemberId, peer: &Arc<Peer>) {
+        self.by_session.rcu(|by_session| {
+            let known = by_session.values().find(|membership| membership.member == member);
             match known.cloned() {
                 Some(mut membership) => {
                     membership.peer = Arc::downgrade(peer);
-                    of.update(membership.session_id, membership)
+                    by_session.update(membership.session_id, membership)
                 }
-                None => OrdMap::clone(of),
+                None => OrdMap::clone(by_session),
             }
         });
     }
 
     /// True while the membership exists.
-    pub(super) fn has(&self, member: MemberId) -> bool {
-        self.of.load().values().any(|membership| membership.member == member)
+    pub(super) fn contains_member(&self, member: MemberId) -> bool {
+        self.by_session
+            .load()
+            .values()
+            .any(|membership| membership.member == member)
     }
 
     /// Removes a membership, unless a newer membership of the same session has replaced it.
-    pub(super) fn end(&self, session_id: SessionId, member: MemberId) {
-        self.of.rcu(|of| match of.get(&session_id) {
-            Some(membership) if membership.member == member => of.without(&session_id),
-            Some(_) | None => OrdMap::clone(of),
+    pub(super) fn remove(&self, session_id: SessionId, member: MemberId) {
+        self.by_session.rcu(|by_session| match by_session.get(&session_id) {
+            Some(membership) if membership.member == member => by_session.without(&session_id),
+            Some(_) | None => OrdMap::clone(by_session),
         });
     }
 
     /// Removes the membership of a quarantined session. Later requests get `SESSION_QUARANTINED` instead of
     /// `SESSION_NOT_FOUND`, until the client joins or leaves the session. At most as many quarantined sessions are kept
     /// as a socket may have memberships; beyond that one is forgotten (P9).
-    pub(super) fn end_by_quarantine(&self, session_id: SessionId, member: MemberId) {
+    pub(super) fn remove_quarantined(&self, session_id: SessionId, member: MemberId) {
         self.quarantined.rcu(|ids| {
             let kept = match ids.get_min() {
                 Some(least) if ids.len() >= self.quarantined_max => ids.without(least),
@@ -185,10 +188,10 @@ impl Memberships {
             };
             kept.update(session_id)
         });
-        self.end(session_id, member);
+        self.remove(session_id, member);
     }
 
-    fn forget_quarantine(&self, session_id: SessionId) {
+    fn clear_quarantine(&self, session_id: SessionId) {
         if self.quarantined.load().contains(&session_id) {
             self.quarantined.rcu(|ids| ids.without(&session_id));
         }
@@ -196,27 +199,31 @@ impl Memberships {
 
     /// Removes and returns the membership of a session. `None` if there is none.
     pub(super) fn leave(&self, session_id: SessionId) -> Option<Membership> {
-        self.forget_quarantine(session_id);
-        let before = self.of.rcu(|of| of.without(&session_id));
+        self.clear_quarantine(session_id);
+        let before = self.by_session.rcu(|by_session| by_session.without(&session_id));
         before.get(&session_id).cloned()
     }
 
     /// Returns the membership that a payload names, or the only membership if the payload names none.
-    pub(super) fn named(&self, session_id: Option<SessionId>) -> Result<Membership, ApiError> {
-        let of = self.of.load();
+    pub(super) fn resolve(&self, session_id: Option<SessionId>) -> Result<Membership, ApiError> {
+        let by_session = self.by_session.load();
         match session_id {
-            Some(id) => of.get(&id).cloned().ok_or_else(|| self.not_in(id)),
-            None if of.len() == 1 => of.values().next().cloned().ok_or_else(ApiError::session_not_found),
-            None if of.is_empty() && !self.late_join => Err(ApiError::session_not_found()),
+            Some(id) => by_session.get(&id).cloned().ok_or_else(|| self.not_joined(id)),
+            None if by_session.len() == 1 => by_session
+                .values()
+                .next()
+                .cloned()
+                .ok_or_else(ApiError::session_not_found),
+            None if by_session.is_empty() && !self.late_join => Err(ApiError::session_not_found()),
             None => Err(ApiError::invalid_field(
                 "session_id",
-                format!("is required: the socket is in {} sessions", of.len()),
+                format!("is required: the socket is in {} sessions", by_session.len()),
             )),
         }
     }
 
     /// Error for a request that names a session without a membership.
-    fn not_in(&self, session_id: SessionId) -> ApiError {
+    fn not_joined(&self, session_id: SessionId) -> ApiError {
         if self.quarantined.load().contains(&session_id) {
             let message = format!("session {session_id} was quarantined: join it again when it is released");
             return ApiError::new("SESSION_QUARANTINED", message);
@@ -225,18 +232,18 @@ impl Memberships {
     }
 
     /// True while the socket is in a session.
-    pub(super) fn is_in(&self, session_id: SessionId) -> bool {
-        self.of.load().contains_key(&session_id)
+    pub(super) fn contains_session(&self, session_id: SessionId) -> bool {
+        self.by_session.load().contains_key(&session_id)
     }
 }
 
 /// Starts the task that runs serial tasks in order, until the last sender is dropped. The queue is unbounded; the
 /// permits of the acknowledgements bound it.
-fn start_errands() -> mpsc::UnboundedSender<Errand> {
-    let (sender, mut errands) = mpsc::unbounded_channel::<Errand>();
+fn start_serial_tasks() -> mpsc::UnboundedSender<SerialTask> {
+    let (sender, mut serial_tasks) = mpsc::unbounded_channel::<SerialTask>();
     tokio::spawn(async move {
-        while let Some(errand) = errands.recv().await {
-            errand.await;
+        while let Some(task) = serial_tasks.recv().await {
+            task.await;
         }
     });
     sender

@@ -160,9 +160,9 @@ impl Edge {
         } = auth.admitted(late_join)?;
         let permit = self.connections.try_enter().ok_or(Refused::Overloaded)?;
         if let Some(session_id) = session_id {
-            self.has_room(session_id).await?;
+            self.check_capacity(session_id).await?;
         }
-        let of = Arc::new(Memberships::new(
+        let memberships = Arc::new(Memberships::new(
             &self.hub,
             client_id,
             frames,
@@ -170,15 +170,15 @@ impl Edge {
             Gate::new(self.answers_max),
             permit,
         ));
-        let membership = session_id.and_then(|session_id| of.enter(session_id));
-        self.listen(socket, &of);
+        let membership = session_id.and_then(|session_id| memberships.add(session_id));
+        self.listen(socket, &memberships);
         let first = membership.map(|membership| (membership, position));
-        socket.extensions.insert(LetIn { of, first });
+        socket.extensions.insert(AdmittedSocket { memberships, first });
         Ok(())
     }
 
     /// Checks that a session exists and that its room has a free place, as far as that is known before the join.
-    async fn has_room(&self, session_id: SessionId) -> Result<(), Refused> {
+    async fn check_capacity(&self, session_id: SessionId) -> Result<(), Refused> {
         let session = match self.hub.snapshot_for_join(session_id).await {
             // A refusal would stop the client's reconnects for good. The hub closes the transport soon, and the client
             // reconnects.
@@ -196,18 +196,18 @@ impl Edge {
     /// Joins an admitted socket to its room. The client may know already that it is connected: events come only after
     /// the sync that the room sends first.
     async fn connect(&self, socket: SocketRef) {
-        let Some(LetIn { of, first }) = socket.extensions.remove::<LetIn>() else {
+        let Some(AdmittedSocket { memberships, first }) = socket.extensions.remove::<AdmittedSocket>() else {
             return;
         };
-        self.sweeper.note(socket.id, &of).await;
+        self.sweeper.watch(socket.id, &memberships).await;
         let Some((membership, position)) = first else {
             return;
         };
-        if let Err(error) = self.sit(&socket, &of, &membership, position).await {
+        if let Err(error) = self.join_room(&socket, &memberships, &membership, position).await {
             // The socket was admitted a moment ago. The client must not reconnect if the session has been deleted since
             // or its room is full. After other errors it may.
             if matches!(error, HubError::SessionNotFound(_) | HubError::RoomFull(_)) {
-                peer::dismiss(&socket);
+                peer::disconnect(&socket);
             } else {
                 peer::abort(&socket);
             }
@@ -217,65 +217,65 @@ impl Edge {
     /// Registers the handlers of the client's events. The socket owns the handlers, which must not keep the socket
     /// alive: the handlers own the memberships, and memberships refer to the socket weakly. Handlers are not async, so
     /// that requests reach the hub in the order of the client.
-    fn listen(&self, socket: &SocketRef, of: &Arc<Memberships>) {
-        let (edge, its) = (self.clone(), Arc::clone(of));
+    fn listen(&self, socket: &SocketRef, memberships: &Arc<Memberships>) {
+        let (edge, owned) = (self.clone(), Arc::clone(memberships));
         socket.on(MALFORMED_EVENT, move |payload: Payload, ack: Ack| {
-            edge.refuse_malformed(&its, payload, ack)
+            edge.refuse_malformed(&owned, payload, ack)
         });
-        let (edge, its) = (self.clone(), Arc::clone(of));
+        let (edge, owned) = (self.clone(), Arc::clone(memberships));
         socket.on("command:execute", move |payload: Payload, ack: Ack| {
-            edge.execute(&its, payload, ack)
+            edge.execute(&owned, payload, ack)
         });
-        let (edge, its) = (self.clone(), Arc::clone(of));
+        let (edge, owned) = (self.clone(), Arc::clone(memberships));
         socket.on("command:undo", move |payload: Payload, ack: Ack| {
-            edge.undo(&its, payload, ack)
+            edge.undo(&owned, payload, ack)
         });
-        let (edge, its) = (self.clone(), Arc::clone(of));
+        let (edge, owned) = (self.clone(), Arc::clone(memberships));
         socket.on("command:redo", move |payload: Payload, ack: Ack| {
-            edge.redo(&its, payload, ack)
+            edge.redo(&owned, payload, ack)
         });
-        let (edge, its) = (self.clone(), Arc::clone(of));
+        let (edge, owned) = (self.clone(), Arc::clone(memberships));
         socket.on("presence:update", move |payload: Payload, ack: Ack| {
-            edge.update_presence(&its, payload, ack)
+            edge.update_presence(&owned, payload, ack)
         });
-        let (edge, its) = (self.clone(), Arc::clone(of));
+        let (edge, owned) = (self.clone(), Arc::clone(memberships));
         socket.on("join_session", move |socket: SocketRef, payload: Payload, ack: Ack| {
-            edge.join_session(socket, &its, payload, ack)
+            edge.join_session(socket, &owned, payload, ack)
         });
-        let (edge, its) = (self.clone(), Arc::clone(of));
+        let (edge, owned) = (self.clone(), Arc::clone(memberships));
         socket.on("leave_session", move |payload: Payload, ack: Ack| {
-            edge.leave_session(&its, payload, ack)
+            edge.leave_session(&owned, payload, ack)
         });
-        let its = Arc::clone(of);
+        let owned = Arc::clone(memberships);
         socket.on("session:resync", move |payload: Payload, ack: Ack| {
-            resync::resync(&its, payload, ack)
+            resync::resync(&owned, payload, ack)
         });
-        let its = Arc::clone(of);
-        socket.on_fallback(move |ack: Ack| unknown(&its, ack));
-        let (edge, its) = (self.clone(), Arc::clone(of));
-        socket.on_disconnect(move |reason: DisconnectReason| async move { edge.gone(&its, reason).await });
+        let owned = Arc::clone(memberships);
+        socket.on_fallback(move |ack: Ack| unknown(&owned, ack));
+        let (edge, owned) = (self.clone(), Arc::clone(memberships));
+        socket.on_disconnect(move |reason: DisconnectReason| async move { edge.on_disconnect(&owned, reason).await });
     }
 }
 
 /// Answers an event with an unknown name. A client may wait for the acknowledgement before it sends anything else.
-fn unknown(of: &Memberships, ack: Ack) -> impl Future<Output = ()> + use<> {
-    let ack = ack.place(of);
+fn unknown(memberships: &Memberships, ack: Ack) -> impl Future<Output = ()> + use<> {
+    let ack = ack.reserve(memberships);
     async move {
         if let Some(ack) = ack {
             let failure = ApiError::invalid_field("event", "the hub knows no event of that name");
-            ack.answer(Err::<(), _>(failure)).await;
+            ack.send(Err::<(), _>(failure)).await;
         }
     }
 }
 
 /// Admitted socket that has not joined its first room yet.
 #[derive(Clone)]
-struct LetIn {
-    of: Arc<Memberships>,
+struct AdmittedSocket {
+    memberships: Arc<Memberships>,
     first: Option<(Membership, Option<Position>)>,
 }
 
-fn reason_word(reason: DisconnectReason) -> &'static str {
+fn reason_code(reason: DisconnectReason) -> &'static str {
     match reason {
         DisconnectReason::TransportClose => "transport_close",
         DisconnectReason::TransportError => "transport_error",

@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_is_what_stands_after_the_name() {
+    fn payload_is_argument_after_event_name() {
         for (packet, wanted) in [
             (r#"["e"]"#, "{}"),
             (r#"["e", null]"#, "{}"),
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_and_what_is_no_json_are_refused() {
+    fn payload_rejects_attachments_and_malformed_json() {
         for (packet, attachment) in [
             (r#"["e", {"_placeholder":true,"num":0}]"#, Some("x")),
             (r#"["e", {"a":[{"_placeholder":true,"num":0}]}]"#, Some("")),

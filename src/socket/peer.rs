@@ -30,23 +30,23 @@ const FLUSH: Duration = Duration::from_millis(250);
 
 /// Time that a polling client is given for a large sync, in milliseconds, before the next client gets its sync: some
 /// round trips.
-const POLLED_MS: u64 = 500;
+const POLLED_SYNC_MS: u64 = 500;
 
 /// See the [module](self).
 pub(super) struct Peer {
     socket: SocketRef,
     hub: Hub,
-    of: Arc<Memberships>,
+    memberships: Arc<Memberships>,
     session_id: SessionId,
     member: MemberId,
     retry: Duration,
-    asked: Asked,
-    synced: Synced,
+    pending: PendingSync,
+    delivery: SyncDelivery,
 }
 
 /// Delivery of the latest sync. A websocket counts its written bytes. A polling session has no such count, so its sync
-/// is taken as delivered after [`POLLED_MS`].
-struct Synced {
+/// is taken as delivered after [`POLLED_SYNC_MS`].
+struct SyncDelivery {
     began: Instant,
     /// Value of the connection's written bytes once the sync has left.
     through_bytes: AtomicU64,
@@ -54,7 +54,7 @@ struct Synced {
     at_ms: AtomicU64,
 }
 
-impl Synced {
+impl SyncDelivery {
     fn new() -> Self {
         Self {
             began: instant(),
@@ -67,17 +67,17 @@ impl Synced {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn note(&self, written_bytes: Option<u64>, bytes: usize) {
+    fn record(&self, written_bytes: Option<u64>, bytes: usize) {
         // A polling session may be a websocket at the next check, which has written less than its polls.
         let through = written_bytes.map_or(0, |written| written + bytes as u64);
         self.through_bytes.store(through, Ordering::Relaxed);
         self.at_ms.store(self.now_ms(), Ordering::Relaxed);
     }
 
-    fn has_left(&self, written_bytes: Option<u64>) -> bool {
+    fn is_delivered(&self, written_bytes: Option<u64>) -> bool {
         match written_bytes {
             Some(written) => written >= self.through_bytes.load(Ordering::Relaxed),
-            None => self.now_ms() - self.at_ms.load(Ordering::Relaxed) >= POLLED_MS,
+            None => self.now_ms() - self.at_ms.load(Ordering::Relaxed) >= POLLED_SYNC_MS,
         }
     }
 }
@@ -85,15 +85,15 @@ impl Synced {
 /// Kind of the sync that is on its way to the socket. Later requests of the same kind or a weaker one are answered by
 /// that sync.
 #[derive(Default)]
-struct Asked(AtomicU8);
+struct PendingSync(AtomicU8);
 
-impl Asked {
+impl PendingSync {
     const NOTHING: u8 = 0;
     const ANYTHING: u8 = 1;
     const SNAPSHOT: u8 = 2;
 
     /// Records a request. False if the sync on its way answers it already.
-    fn note(&self, request: &ResyncRequest) -> bool {
+    fn request(&self, request: &ResyncRequest) -> bool {
         let kind = if request.reason.is_some() {
             Self::SNAPSHOT
         } else {
@@ -102,7 +102,7 @@ impl Asked {
         self.0.fetch_max(kind, Ordering::Relaxed) < kind
     }
 
-    fn answered(&self) {
+    fn clear(&self) {
         self.0.store(Self::NOTHING, Ordering::Relaxed);
     }
 }
@@ -111,25 +111,25 @@ impl Peer {
     pub(super) fn new(
         socket: SocketRef,
         hub: Hub,
-        of: Arc<Memberships>,
+        memberships: Arc<Memberships>,
         &Membership { session_id, member, .. }: &Membership,
         retry: Duration,
     ) -> Self {
         Self {
             socket,
             hub,
-            of,
+            memberships,
             session_id,
             member,
             retry,
-            asked: Asked::default(),
-            synced: Synced::new(),
+            pending: PendingSync::default(),
+            delivery: SyncDelivery::new(),
         }
     }
 
     /// Requests a sync for the client, unless a sufficient sync is on its way.
     pub(super) fn resync(&self, request: ResyncRequest) {
-        if self.asked.note(&request) {
+        if self.pending.request(&request) {
             if request.reason == Some(SyncReason::Divergence) {
                 self.hub.stats().divergences.increment();
             }
@@ -152,7 +152,7 @@ pub(super) fn abort(socket: &Socket) {
 
 /// Disconnects a socket from the namespace, such that the client does not reconnect. A full queue has no room for the
 /// disconnect packet. The transport is closed then, and the client is refused when it reconnects.
-pub(super) fn dismiss(socket: &SocketRef) {
+pub(super) fn disconnect(socket: &SocketRef) {
     if let Err(SocketError::InternalChannelFull) = socket.clone().disconnect() {
         abort(socket);
     }
@@ -172,20 +172,20 @@ impl RoomSocket for Peer {
     fn send(&self, frame: &Frame) -> Result<(), SendError> {
         // Before the frame is queued: the frame may leave and be answered at once.
         let sync_from = (frame.event == "session:sync").then(|| {
-            self.asked.answered();
+            self.pending.clear();
             self.written_bytes()
         });
         match self.socket.emit(frame.event, &*frame.data) {
             Ok(()) => {
                 if let Some(written) = sync_from {
-                    self.synced.note(written, frame.data.get().len());
+                    self.delivery.record(written, frame.data.get().len());
                 }
                 Ok(())
             }
             Err(EmitError::Socket(SocketError::InternalChannelFull)) => Err(SendError::Full),
             // The library tells a client that it is connected before it accepts packets for it. A socket that joins a
             // session in between is still connected, and is resynced a moment later (P2).
-            Err(EmitError::Socket(SocketError::Closed)) if !self.of.is_gone() => Err(SendError::Full),
+            Err(EmitError::Socket(SocketError::Closed)) if !self.memberships.is_disconnected() => Err(SendError::Full),
             Err(EmitError::Socket(SocketError::Closed)) => Err(SendError::Closed),
             Err(EmitError::Serialize(error)) => {
                 tracing::error!(event = frame.event, %error, "a packet could not be encoded");
@@ -216,7 +216,7 @@ impl RoomSocket for Peer {
     }
 
     fn has_drained(&self) -> bool {
-        self.synced.has_left(self.written_bytes())
+        self.delivery.is_delivered(self.written_bytes())
     }
 
     fn grant_sync(&self, due: DeferredSync) {
@@ -226,12 +226,12 @@ impl RoomSocket for Peer {
 
     fn release(&self, how: Release) {
         // A socket that may join late may have other sessions, and may join more, so its connection stays open.
-        let stays = self.of.late_join && !self.hub.is_draining();
+        let stays = self.memberships.late_join && !self.hub.is_draining();
         match how {
-            Release::SessionDeleted if stays => self.of.end(self.session_id, self.member),
-            Release::SessionQuarantined if stays => self.of.end_by_quarantine(self.session_id, self.member),
+            Release::SessionDeleted if stays => self.memberships.remove(self.session_id, self.member),
+            Release::SessionQuarantined if stays => self.memberships.remove_quarantined(self.session_id, self.member),
             // The client must not reconnect: its session is deleted.
-            Release::SessionDeleted => dismiss(&self.socket),
+            Release::SessionDeleted => disconnect(&self.socket),
             // A disconnect from the namespace would stop the client's reconnects. A lost transport makes it reconnect.
             Release::SessionQuarantined | Release::CloseTransport => {
                 let socket = self.socket.clone();
@@ -249,8 +249,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_that_arrive_while_one_is_answered_are_answered_together() {
-        let asked = Asked::default();
+    fn resync_requests_coalesce_while_one_is_pending() {
+        let pending = PendingSync::default();
         let any = ResyncRequest {
             position: None,
             reason: None,
@@ -260,11 +260,14 @@ mod tests {
             reason: Some(SyncReason::Divergence),
             ..any
         };
-        assert!(asked.note(&any), "the first is asked");
-        assert!(!asked.note(&any), "the second is answered with it");
-        assert!(asked.note(&all), "one that needs a snapshot is not");
-        assert!(!asked.note(&any) && !asked.note(&all), "what comes after it is");
-        asked.answered();
-        assert!(asked.note(&any), "and then it begins anew");
+        assert!(pending.request(&any), "the first is asked");
+        assert!(!pending.request(&any), "the second is answered with it");
+        assert!(pending.request(&all), "one that needs a snapshot is not");
+        assert!(
+            !pending.request(&any) && !pending.request(&all),
+            "what comes after it is"
+        );
+        pending.clear();
+        assert!(pending.request(&any), "and then it begins anew");
     }
 }

@@ -34,27 +34,27 @@ impl Edge {
     /// seen the old one.
     pub(super) fn update_presence(
         &self,
-        of: &Memberships,
+        memberships: &Memberships,
         payload: Payload,
         ack: Ack,
     ) -> impl Future<Output = ()> + use<> {
         // Frequent updates come without an acknowledgement, and only the latest state counts: waiting acknowledgements
         // do not delay them.
         let bytes_max = self.realtime.presence_state_bytes_max;
-        let said = ack.place_if_wanted(of).map(|ack| {
-            let said = payload.text().and_then(|text| {
+        let update = ack.reserve_if_requested(memberships).map(|ack| {
+            let update = payload.text().and_then(|text| {
                 let (session_id, state) = read_update(&text, bytes_max)?;
-                let membership = of.named(session_id)?;
+                let membership = memberships.resolve(session_id)?;
                 if membership.presence.set(state) {
                     self.hub.presence_changed(membership.session_id, membership.member);
                 }
                 Ok(json!({ "success": true }))
             });
-            (ack, said)
+            (ack, update)
         });
         async move {
-            if let Some((ack, said)) = said {
-                ack.answer(said).await;
+            if let Some((ack, update)) = update {
+                ack.send(update).await;
             }
         }
     }
@@ -70,12 +70,12 @@ fn read_update(text: &str, bytes_max: usize) -> Result<(Option<SessionId>, Optio
 
 /// Encodes a state for the other members, within the limits on depth and bytes.
 fn encode(state: &Value, bytes_max: usize) -> Result<PresenceState, ApiError> {
-    let too_much = |exceeded| ApiError::from(&Rejection::LimitExceeded(exceeded));
-    check_depth(state).map_err(too_much)?;
+    let limit_exceeded = |exceeded| ApiError::from(&Rejection::LimitExceeded(exceeded));
+    check_depth(state).map_err(limit_exceeded)?;
     let text = serde_json::value::to_raw_value(state).map_err(|error| ApiError::invalid_field("state", error))?;
     let found = text.get().len();
     if found > bytes_max {
-        return Err(too_much(LimitExceeded {
+        return Err(limit_exceeded(LimitExceeded {
             limit: "presence_state_bytes_max",
             max: bytes_max,
             found,
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_is_any_json_that_is_not_too_much() {
+    fn presence_state_accepts_json_within_limits() {
         let state = |text: &str| {
             let (_, state) = read_update(text, 20).expect("it can be read");
             state.map(|state| state.get().to_owned())
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_it_is_told() {
+    fn presence_update_errors_name_the_cause() {
         let deep = format!(r#"{{"state": {}1{}}}"#, "[".repeat(65), "]".repeat(65));
         let deeper = format!(r#"{{"state": {}1{}}}"#, "[".repeat(500), "]".repeat(500));
         for (text, code, detail, value) in [

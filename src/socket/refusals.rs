@@ -18,7 +18,7 @@ use serde_json::Value;
 use socketioxide::socket::Socket;
 use tokio::sync::mpsc;
 
-use super::{ack::has_taken, peer};
+use super::{ack::try_send_ack, peer};
 
 /// Queue of refusals of one socket.
 pub(super) struct Refusals {
@@ -26,7 +26,7 @@ pub(super) struct Refusals {
     /// Acknowledgement numbers of the waiting refusals. Created on first use, because hardly any socket needs the
     /// queue.
     waiting: ArcSwapOption<mpsc::Sender<i64>>,
-    is_cut: AtomicBool,
+    is_aborted: AtomicBool,
 }
 
 impl Refusals {
@@ -35,28 +35,28 @@ impl Refusals {
         Self {
             max,
             waiting: ArcSwapOption::empty(),
-            is_cut: AtomicBool::new(false),
+            is_aborted: AtomicBool::new(false),
         }
     }
 
     /// Sends a refusal at once, or as soon as the socket's queue has room.
     pub(super) fn refuse(&self, socket: &Arc<Socket>, id: i64, body: Value, wait: Duration) {
-        if has_taken(socket, id, &body) {
+        if try_send_ack(socket, id, &body) {
             return;
         }
         let waiting = self
             .waiting
             .load_full()
-            .unwrap_or_else(|| self.begin(socket, body, wait));
+            .unwrap_or_else(|| self.start(socket, body, wait));
         if let Err(mpsc::error::TrySendError::Full(_)) = waiting.try_send(id)
-            && !self.is_cut.swap(true, Ordering::Relaxed)
+            && !self.is_aborted.swap(true, Ordering::Relaxed)
         {
             tracing::debug!(max = self.max, "refusal queue full, closing the transport");
             peer::abort(socket);
         }
     }
 
-    fn begin(&self, socket: &Arc<Socket>, body: Value, wait: Duration) -> Arc<mpsc::Sender<i64>> {
+    fn start(&self, socket: &Arc<Socket>, body: Value, wait: Duration) -> Arc<mpsc::Sender<i64>> {
         let (sender, waiting) = mpsc::channel(self.max);
         let sender = Arc::new(sender);
         let none: Option<Arc<mpsc::Sender<i64>>> = None;
@@ -64,17 +64,17 @@ impl Refusals {
         if let Some(other) = &*before {
             return Arc::clone(other);
         }
-        tokio::spawn(hand_out(waiting, Arc::downgrade(socket), body, wait));
+        tokio::spawn(send_waiting(waiting, Arc::downgrade(socket), body, wait));
         sender
     }
 }
 
 /// Sends the waiting refusals until the socket is dropped.
-async fn hand_out(mut waiting: mpsc::Receiver<i64>, socket: Weak<Socket>, body: Value, wait: Duration) {
+async fn send_waiting(mut waiting: mpsc::Receiver<i64>, socket: Weak<Socket>, body: Value, wait: Duration) {
     while let Some(id) = waiting.recv().await {
         loop {
             let Some(socket) = socket.upgrade() else { return };
-            if has_taken(&socket, id, &body) {
+            if try_send_ack(&socket, id, &body) {
                 break;
             }
             drop(socket);

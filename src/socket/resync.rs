@@ -20,19 +20,21 @@ struct Resync {
 }
 
 /// Requests a sync, which arrives as a packet of its own. The acknowledgement only promises the sync.
-pub(super) fn resync(of: &Memberships, payload: Payload, ack: Ack) -> impl Future<Output = ()> + use<> {
-    let asked = ack.place_if_wanted(of).map(|ack| (ack, ask(of, payload)));
+pub(super) fn resync(memberships: &Memberships, payload: Payload, ack: Ack) -> impl Future<Output = ()> + use<> {
+    let request = ack
+        .reserve_if_requested(memberships)
+        .map(|ack| (ack, request_sync(memberships, payload)));
     async move {
-        if let Some((ack, asked)) = asked {
-            ack.answer(asked.map(|()| json!({ "success": true }))).await;
+        if let Some((ack, request)) = request {
+            ack.send(request.map(|()| json!({ "success": true }))).await;
         }
     }
 }
 
-fn ask(of: &Memberships, payload: Payload) -> Result<(), ApiError> {
+fn request_sync(memberships: &Memberships, payload: Payload) -> Result<(), ApiError> {
     let (session_id, request) = read_resync(&payload.text()?)?;
     // A socket that has not joined the room yet gets a sync with the join.
-    if let Some(peer) = of.named(session_id)?.peer() {
+    if let Some(peer) = memberships.resolve(session_id)?.peer() {
         peer.resync(request);
     }
     Ok(())

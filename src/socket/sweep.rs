@@ -1,7 +1,7 @@
 //! Second line of defence against members without a connection: compares the members of the rooms with the sockets of
 //! the library.
 //!
-//! The first line is the mark of a disconnect ([`Memberships::depart`]), which each join reads at its end. The sweep
+//! The first line is the mark of a disconnect ([`Memberships::mark_disconnected`]), which each join reads at its end. The sweep
 //! relies neither on the library's order of calls nor on the mark: a socket that is missing from the namespace at two
 //! consecutive sweeps and is still a member of a room is removed from the room.
 
@@ -20,74 +20,76 @@ use super::{NAMESPACE, joining::leave_all, memberships::Memberships};
 const WAITING_MAX: usize = 256;
 
 /// Number of entries below which entries of dropped sockets are not looked for.
-const NOTES_MIN: usize = 256;
+const ENTRIES_MIN: usize = 256;
 
 /// Reason in `session:disconnected` for a swept member.
 const LOST: &str = "transport_close";
 
 /// Handle of the sweeping task.
 #[derive(Clone)]
-pub(super) struct Sweeper(mpsc::Sender<Note>);
+pub(super) struct Sweeper(mpsc::Sender<SweepEntry>);
 
 /// Admitted socket. Weak: memberships without another owner are in no room.
-struct Note {
+struct SweepEntry {
     sid: Sid,
-    of: Weak<Memberships>,
+    memberships: Weak<Memberships>,
     is_suspect: bool,
 }
 
 impl Sweeper {
     /// Starts the sweeping task. The task ends with the namespace, whose handlers own this handle.
     pub(super) fn start(io: &SocketIo, hub: &Hub, interval: Duration) -> Self {
-        let (sender, notes) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(sweep(io.clone(), hub.clone(), interval, notes));
+        let (sender, entries) = mpsc::channel(WAITING_MAX);
+        tokio::spawn(sweep(io.clone(), hub.clone(), interval, entries));
         Self(sender)
     }
 
     /// Adds a socket that the library has in its namespace already.
-    pub(super) async fn note(&self, sid: Sid, of: &Arc<Memberships>) {
-        let note = Note {
+    pub(super) async fn watch(&self, sid: Sid, memberships: &Arc<Memberships>) {
+        let entry = SweepEntry {
             sid,
-            of: Arc::downgrade(of),
+            memberships: Arc::downgrade(memberships),
             is_suspect: false,
         };
         // The receiver ends only with the hub.
-        let _ = self.0.send(note).await;
+        let _ = self.0.send(entry).await;
     }
 }
 
-async fn sweep(io: SocketIo, hub: Hub, interval: Duration, mut new: mpsc::Receiver<Note>) {
-    let mut notes: Vec<Note> = Vec::new();
-    let mut notes_max = NOTES_MIN;
+async fn sweep(io: SocketIo, hub: Hub, interval: Duration, mut new: mpsc::Receiver<SweepEntry>) {
+    let mut entries: Vec<SweepEntry> = Vec::new();
+    let mut entries_max = ENTRIES_MIN;
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            note = new.recv() => match note {
-                Some(note) => notes.push(note),
+            entry = new.recv() => match entry {
+                Some(entry) => entries.push(entry),
                 None => return,
             },
-            _ = ticks.tick() => sweep_once(&io, &hub, &mut notes),
+            _ = ticks.tick() => sweep_once(&io, &hub, &mut entries),
         }
         // Sockets that connect and disconnect between two sweeps leave as many entries as sockets that stay (P9).
-        if notes.len() >= notes_max {
-            notes.retain(|note| note.of.strong_count() > 0);
-            notes_max = NOTES_MIN.max(2 * notes.len());
+        if entries.len() >= entries_max {
+            entries.retain(|entry| entry.memberships.strong_count() > 0);
+            entries_max = ENTRIES_MIN.max(2 * entries.len());
         }
     }
 }
 
-fn sweep_once(io: &SocketIo, hub: &Hub, notes: &mut Vec<Note>) {
+fn sweep_once(io: &SocketIo, hub: &Hub, entries: &mut Vec<SweepEntry>) {
     let mut lost = 0_usize;
-    notes.retain_mut(|note| {
-        let Some(of) = note.of.upgrade() else { return false };
-        let known = io.of(NAMESPACE).is_none_or(|all| all.get_socket(note.sid).is_some());
+    entries.retain_mut(|entry| {
+        let Some(memberships) = entry.memberships.upgrade() else {
+            return false;
+        };
+        let known = io.of(NAMESPACE).is_none_or(|all| all.get_socket(entry.sid).is_some());
         // A socket in the middle of its disconnect is missing at one sweep only.
-        if !std::mem::replace(&mut note.is_suspect, !known) || known {
+        if !std::mem::replace(&mut entry.is_suspect, !known) || known {
             return true;
         }
-        of.depart();
-        let members = of.all();
+        memberships.mark_disconnected();
+        let members = memberships.all();
         lost += members.len();
         let hub = hub.clone();
         tokio::spawn(async move { leave_all(&hub, members, LOST).await });

@@ -85,14 +85,14 @@ async fn session(hub: &Hub) -> SessionId {
 type Connecting = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Sockets of a hub, with a connect handler of the test.
-struct World {
+struct Fixture {
     hub: Hub,
     edge: Edge,
     service: SocketIoService<NotFoundService>,
     connected: mpsc::UnboundedReceiver<()>,
 }
 
-impl World {
+impl Fixture {
     async fn new(late_join: bool, connecting: fn(Edge, SocketRef) -> Connecting) -> Self {
         let hub = hub().await;
         let mut realtime = crate::config::Config::default().realtime;
@@ -108,13 +108,13 @@ impl World {
             sweeper: Sweeper::start(&io, &hub, realtime.sweep_interval()),
         };
         let (done, connected) = mpsc::unbounded_channel();
-        let (admitting, its) = (edge.clone(), edge.clone());
+        let (admitting, connecting_edge) = (edge.clone(), edge.clone());
         let admit = move |socket: SocketRef, auth: TryData<Auth>| {
             let edge = admitting.clone();
             async move { edge.admit(&socket, auth).await }
         };
         let connect = move |socket: SocketRef| {
-            let (edge, done) = (its.clone(), done.clone());
+            let (edge, done) = (connecting_edge.clone(), done.clone());
             async move {
                 connecting(edge, socket).await;
                 done.send(()).expect("the test waits");
@@ -163,71 +163,75 @@ impl World {
         session.expect("the session is there").active_clients
     }
 
-    async fn until_deserted(&self, session_id: SessionId) {
+    async fn wait_until_empty(&self, session_id: SessionId) {
         let deserted = async { while self.members(session_id).await > 0 {} };
         tokio::time::timeout(DEADLINE, deserted).await.expect("nobody stays");
     }
 }
 
-fn its_memberships(socket: &SocketRef) -> Arc<Memberships> {
-    socket.extensions.get::<LetIn>().expect("it was let in").of
+fn memberships_of(socket: &SocketRef) -> Arc<Memberships> {
+    socket
+        .extensions
+        .get::<AdmittedSocket>()
+        .expect("it was let in")
+        .memberships
 }
 
 /// P9: the library may run a socket's disconnect handler before its connect handler. The socket then joins no room, and
 /// its connection permit is free.
 #[tokio::test]
-async fn a_socket_that_is_gone_before_it_joins_stays_nowhere() {
-    let world = World::new(false, |edge, socket| {
+async fn disconnect_before_join_leaves_no_member() {
+    let fixture = Fixture::new(false, |edge, socket| {
         Box::pin(async move {
-            edge.gone(&its_memberships(&socket), DisconnectReason::TransportClose)
+            edge.on_disconnect(&memberships_of(&socket), DisconnectReason::TransportClose)
                 .await;
             assert!(socket.connected(), "as the library says");
             edge.connect(socket).await;
         })
     });
-    let mut world = world.await;
-    let session_id = session(&world.hub).await;
+    let mut fixture = fixture.await;
+    let session_id = session(&fixture.hub).await;
     for _ in 0..2 {
-        world.connect(&format!(r#"{{"session_id":"{session_id}"}}"#)).await;
-        assert_eq!(world.members(session_id).await, 0);
-        assert_eq!(world.edge.connections.in_flight(), 0);
+        fixture.connect(&format!(r#"{{"session_id":"{session_id}"}}"#)).await;
+        assert_eq!(fixture.members(session_id).await, 0);
+        assert_eq!(fixture.edge.connections.in_flight(), 0);
     }
 }
 
 /// P9: the same holds for a socket that joins late.
 #[tokio::test]
-async fn a_socket_that_is_gone_before_it_joins_late_stays_nowhere() {
-    let world = World::new(true, |edge, socket| {
+async fn disconnect_before_late_join_leaves_no_member() {
+    let fixture = Fixture::new(true, |edge, socket| {
         Box::pin(async move {
-            edge.gone(&its_memberships(&socket), DisconnectReason::TransportClose)
+            edge.on_disconnect(&memberships_of(&socket), DisconnectReason::TransportClose)
                 .await;
             edge.connect(socket).await;
         })
     });
-    let mut world = world.await;
-    let session_id = session(&world.hub).await;
-    let sid = world.connect("{}").await;
+    let mut fixture = fixture.await;
+    let session_id = session(&fixture.hub).await;
+    let sid = fixture.connect("{}").await;
     let join = format!(r#"42/graph,1["join_session",{{"session_id":"{session_id}"}}]"#);
-    world.request("POST", &sid, &join).await;
-    let answered = async { while !world.request("GET", &sid, "").await.contains("43/graph,1[") {} };
+    fixture.request("POST", &sid, &join).await;
+    let answered = async { while !fixture.request("GET", &sid, "").await.contains("43/graph,1[") {} };
     tokio::time::timeout(DEADLINE, answered).await.expect("it is answered");
-    assert_eq!(world.members(session_id).await, 0);
+    assert_eq!(fixture.members(session_id).await, 0);
 }
 
 /// P9: the sweep removes a socket whose disconnect was not reported to the hub.
 #[tokio::test]
-async fn a_member_without_a_connection_is_swept() {
-    let world = World::new(false, |edge, socket| {
+async fn sweep_removes_members_without_connection() {
+    let fixture = Fixture::new(false, |edge, socket| {
         Box::pin(async move {
             socket.on_disconnect(async || {});
             edge.connect(socket).await;
         })
     });
-    let mut world = world.await;
-    let session_id = session(&world.hub).await;
-    let sid = world.connect(&format!(r#"{{"session_id":"{session_id}"}}"#)).await;
-    assert_eq!(world.members(session_id).await, 1);
-    world.request("POST", &sid, "41/graph,").await;
-    world.until_deserted(session_id).await;
-    assert_eq!(world.edge.connections.in_flight(), 0);
+    let mut fixture = fixture.await;
+    let session_id = session(&fixture.hub).await;
+    let sid = fixture.connect(&format!(r#"{{"session_id":"{session_id}"}}"#)).await;
+    assert_eq!(fixture.members(session_id).await, 1);
+    fixture.request("POST", &sid, "41/graph,").await;
+    fixture.wait_until_empty(session_id).await;
+    assert_eq!(fixture.edge.connections.in_flight(), 0);
 }

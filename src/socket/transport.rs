@@ -25,22 +25,22 @@ pub async fn tell_errors(response: Response) -> Response {
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
-    let said = to_bytes(response.into_body(), BODY_BYTES_MAX).await;
-    let said: Value = said
+    let original = to_bytes(response.into_body(), BODY_BYTES_MAX).await;
+    let original: Value = original
         .ok()
-        .and_then(|said| serde_json::from_slice(&said).ok())
+        .and_then(|original| serde_json::from_slice(&original).ok())
         .unwrap_or_default();
     // Errors of the hub have that shape already.
-    if said["error"].is_object() {
-        return (status, Json(said)).into_response();
+    if original["error"].is_object() {
+        return (status, Json(original)).into_response();
     }
-    (status, Json(body(status, &said))).into_response()
+    (status, Json(body(status, &original))).into_response()
 }
 
-fn body(status: StatusCode, said: &Value) -> Value {
-    let code = said["code"].as_str().and_then(|code| code.parse().ok());
+fn body(status: StatusCode, original: &Value) -> Value {
+    let code = original["code"].as_str().and_then(|code| code.parse().ok());
     let code = code.unwrap_or(BAD_REQUEST);
-    let message = said["message"].as_str().unwrap_or("Bad request");
+    let message = original["message"].as_str().unwrap_or("Bad request");
     let failure = match status {
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::new("PAYLOAD_TOO_LARGE", "a message is longer than allowed"),
         status if status.is_server_error() => ApiError::new("INTERNAL_ERROR", "the transport failed"),
