@@ -249,7 +249,7 @@ fn append_unmasked(payload: &mut Vec<u8>, masked: &[u8], mask: &mut [u8; 4]) {
 
 /// Encodes a frame of the hub, without a mask.
 pub(super) fn frame(kind: Kind, payload: &[u8]) -> Bytes {
-    Bytes::from(written(kind, None, payload))
+    Bytes::from(encode_frame(kind, None, payload))
 }
 
 /// Encodes a close frame, with the first 123 bytes of the reason at most.
@@ -262,10 +262,10 @@ pub(super) fn close_frame(code: u16, reason: &str) -> Bytes {
 
 /// Encodes a client's message as one frame with a zero mask, which leaves the payload unchanged.
 pub(super) fn client_frame(kind: Kind, payload: &[u8]) -> Vec<u8> {
-    written(kind, Some([0; 4]), payload)
+    encode_frame(kind, Some([0; 4]), payload)
 }
 
-fn written(kind: Kind, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
+fn encode_frame(kind: Kind, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     let header = FrameHeader {
         opcode: kind.opcode(),
         mask,
@@ -486,7 +486,7 @@ mod tests {
 
     /// P9: the reader refuses frames that the protocol forbids.
     #[test]
-    fn message_reader_refuses_what_the_protocol_forbids() {
+    fn message_reader_rejects_protocol_violations() {
         for (name, bytes) in [
             ("unmasked", vec![0x81, 0x01]),
             ("reserved bit", vec![0xc1, 0x80, 0, 0, 0, 0]),

@@ -48,7 +48,7 @@ impl Refusal {
 
 /// Kind of a client's request, by its method and query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum RequestKind {
     /// Websocket of a new session, or of an existing one that upgrades.
     Websocket(Option<Sid>),
     /// Open of a new polling session.
@@ -65,7 +65,7 @@ pub(super) enum Wanted {
 ///
 /// # Errors
 /// Returns the refusal with which the library would answer.
-pub(super) fn wanted(request: &Request) -> Result<Wanted, Refusal> {
+pub(super) fn classify(request: &Request) -> Result<RequestKind, Refusal> {
     let query = request.uri().query().ok_or(Refusal::UnknownTransport)?;
     let value = |name: &str| {
         query
@@ -80,11 +80,11 @@ pub(super) fn wanted(request: &Request) -> Result<Wanted, Refusal> {
         None => None,
     };
     match (value("transport"), request.method(), sid) {
-        (Some("websocket"), &Method::GET, sid) => Ok(Wanted::Websocket(sid)),
-        (Some("polling"), &Method::GET, None) => Ok(Wanted::Open),
-        (Some("polling"), &Method::GET, Some(sid)) => Ok(Wanted::Poll(sid)),
-        (Some("polling"), &Method::POST, Some(sid)) => Ok(Wanted::Post(sid)),
-        (Some("websocket" | "polling"), ..) => Ok(Wanted::Other),
+        (Some("websocket"), &Method::GET, sid) => Ok(RequestKind::Websocket(sid)),
+        (Some("polling"), &Method::GET, None) => Ok(RequestKind::Open),
+        (Some("polling"), &Method::GET, Some(sid)) => Ok(RequestKind::Poll(sid)),
+        (Some("polling"), &Method::POST, Some(sid)) => Ok(RequestKind::Post(sid)),
+        (Some("websocket" | "polling"), ..) => Ok(RequestKind::Other),
         _ => Err(Refusal::UnknownTransport),
     }
 }
@@ -97,12 +97,12 @@ pub(super) fn accept(request: &Request) -> Result<Response, Refusal> {
     let headers = request.headers();
     let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(Refusal::BadRequest)?;
     let is_websocket = request.version() == Version::HTTP_11
-        && has_token(headers, &header::UPGRADE, "websocket")
-        && has_token(headers, &header::CONNECTION, "upgrade")
+        && header_has_token(headers, &header::UPGRADE, "websocket")
+        && header_has_token(headers, &header::CONNECTION, "upgrade")
         && headers
             .get(header::SEC_WEBSOCKET_VERSION)
             .is_some_and(|version| version == VERSION)
-        && is_key(key);
+        && is_websocket_key(key);
     if !is_websocket {
         return Err(Refusal::BadRequest);
     }
@@ -117,7 +117,7 @@ pub(super) fn accept(request: &Request) -> Result<Response, Refusal> {
 }
 
 /// True if a header's list of tokens contains the token, in any case.
-fn has_token(headers: &HeaderMap, name: &header::HeaderName, token: &str) -> bool {
+fn header_has_token(headers: &HeaderMap, name: &header::HeaderName, token: &str) -> bool {
     let values = headers
         .get_all(name)
         .into_iter()
@@ -127,7 +127,7 @@ fn has_token(headers: &HeaderMap, name: &header::HeaderName, token: &str) -> boo
         .any(|found| found.trim().eq_ignore_ascii_case(token))
 }
 
-fn is_key(key: &HeaderValue) -> bool {
+fn is_websocket_key(key: &HeaderValue) -> bool {
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     let key = key.as_bytes();
     key.len() == KEY_CHARS && key.ends_with(b"==") && key[..KEY_CHARS - 2].iter().all(is_base64)
@@ -187,27 +187,27 @@ mod tests {
 
     /// P9: requests are classified as the library classifies them.
     #[test]
-    fn wanted_reads_the_query_as_the_library_does() {
+    fn classify_reads_query_as_the_library_does() {
         let sid: Sid = "AAAAAAAAAAAAAAHs".parse().expect("an id");
         for (method, query, expected) in [
-            ("GET", "?EIO=4&transport=websocket", Ok(Wanted::Websocket(None))),
+            ("GET", "?EIO=4&transport=websocket", Ok(RequestKind::Websocket(None))),
             (
                 "GET",
                 "?EIO=4&transport=websocket&sid=AAAAAAAAAAAAAAHs",
-                Ok(Wanted::Websocket(Some(sid))),
+                Ok(RequestKind::Websocket(Some(sid))),
             ),
-            ("GET", "?EIO=4&transport=polling&t=abc", Ok(Wanted::Open)),
+            ("GET", "?EIO=4&transport=polling&t=abc", Ok(RequestKind::Open)),
             (
                 "GET",
                 "?transport=polling&EIO=4&sid=AAAAAAAAAAAAAAHs",
-                Ok(Wanted::Poll(sid)),
+                Ok(RequestKind::Poll(sid)),
             ),
             (
                 "POST",
                 "?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAHs",
-                Ok(Wanted::Post(sid)),
+                Ok(RequestKind::Post(sid)),
             ),
-            ("POST", "?EIO=4&transport=polling", Ok(Wanted::Other)),
+            ("POST", "?EIO=4&transport=polling", Ok(RequestKind::Other)),
             ("GET", "?EIO=4&transport=polling&sid=", Err(Refusal::UnknownSession)),
             (
                 "GET",
@@ -220,7 +220,7 @@ mod tests {
             ("GET", "?EIO=4", Err(Refusal::UnknownTransport)),
             ("GET", "", Err(Refusal::UnknownTransport)),
         ] {
-            assert_eq!(wanted(&request(method, query, &[])), expected, "{method} {query}");
+            assert_eq!(classify(&request(method, query, &[])), expected, "{method} {query}");
         }
     }
 }

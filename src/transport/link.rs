@@ -282,7 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
     /// Starts the deadline of an unfinished message and reserves its memory. Releases both when no message is
     /// unfinished.
     fn account(&mut self, read: Result<Option<Message>, Violation>) -> Result<Option<Message>, LinkError> {
-        let message = read.map_err(|violation| self.explain(violation))?;
+        let message = read.map_err(|violation| self.close_reason(violation))?;
         if !self.reader.is_within_message() {
             self.message_deadline = None;
             self.reserved = None;
@@ -315,7 +315,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
         Ok(())
     }
 
-    fn explain(&self, violation: Violation) -> LinkError {
+    fn close_reason(&self, violation: Violation) -> LinkError {
         match violation {
             Violation::Protocol(reason) => LinkError::Close {
                 cut: DisconnectCause::Protocol,

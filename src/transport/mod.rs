@@ -18,12 +18,12 @@
 mod closing;
 mod frames;
 mod handshake;
-mod head;
 mod link;
 mod outgoing;
 mod packets;
 mod polling;
 mod probe;
+mod request_head;
 mod service;
 mod session;
 mod stream;

@@ -104,11 +104,11 @@ impl Outgoing {
             Poll::Ready(Ok(written)) => written,
             other => return other,
         };
-        self.take(written);
+        self.consume(written);
         Poll::Ready(Ok(written))
     }
 
-    fn take(&mut self, written: usize) {
+    fn consume(&mut self, written: usize) {
         self.bytes -= written;
         self.total.dec_by(signed(written));
         let mut left = written;

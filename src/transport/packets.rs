@@ -38,27 +38,27 @@ pub fn answerable_body(body: Vec<u8>, auth_bytes_max: usize) -> Vec<u8> {
         return body;
     }
     let packets: Vec<Vec<u8>> = packets()
-        .map(|packet| answerable(packet.to_vec(), auth_bytes_max))
+        .map(|packet| replace_packet(packet.to_vec(), auth_bytes_max))
         .collect();
     packets.join(&SEPARATOR)
 }
 
 /// Returns the packet, or its replacement if the packet is a malformed event or a long connect packet.
-pub(super) fn answerable(packet: Vec<u8>, auth_bytes_max: usize) -> Vec<u8> {
+pub(super) fn replace_packet(packet: Vec<u8>, auth_bytes_max: usize) -> Vec<u8> {
     replacement(&packet, auth_bytes_max).unwrap_or(packet)
 }
 
 fn replacement(packet: &[u8], auth_bytes_max: usize) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(packet).ok()?;
     match text.strip_prefix(CONNECT) {
-        Some(rest) => short_connect(rest, auth_bytes_max).map(String::into_bytes),
-        None => answerable_event(text),
+        Some(rest) => shorten_connect(rest, auth_bytes_max).map(String::into_bytes),
+        None => replace_event(text),
     }
 }
 
 /// Returns the replacement of a connect packet `40[<namespace>,][<payload>]`, given without its `40`. `None` if the
 /// packet is short enough.
-fn short_connect(rest: &str, auth_bytes_max: usize) -> Option<String> {
+fn shorten_connect(rest: &str, auth_bytes_max: usize) -> Option<String> {
     let named = rest.starts_with('/');
     let (namespace, auth) = match rest.split_once(',') {
         Some((namespace, auth)) if named => (namespace, auth),
@@ -78,10 +78,10 @@ fn short_connect(rest: &str, auth_bytes_max: usize) -> Option<String> {
     Some(format!("{CONNECT}{namespace}{comma}{auth}"))
 }
 
-fn answerable_event(text: &str) -> Option<Vec<u8>> {
+fn replace_event(text: &str) -> Option<Vec<u8>> {
     let (head, json) = split_event(text)?;
-    let fault = fault(json)?;
-    let event = serde_json::to_string(&(MALFORMED_EVENT, fault)).ok()?;
+    let error = event_error(json)?;
+    let event = serde_json::to_string(&(MALFORMED_EVENT, error)).ok()?;
     Some(format!("{head}{event}").into_bytes())
 }
 
@@ -106,7 +106,7 @@ fn split_event(packet: &str) -> Option<(&str, &str)> {
 
 /// Describes the error of a text that is no list with the name of an event as its first item. `None` if the text is
 /// well-formed.
-fn fault(json: &str) -> Option<String> {
+fn event_error(json: &str) -> Option<String> {
     if let Err(error) = serde_json::from_str::<&RawValue>(json) {
         return Some(format!("malformed JSON: {error}"));
     }
@@ -163,7 +163,7 @@ mod tests {
 
     /// P1: all other packets pass unchanged, byte for byte.
     #[test]
-    fn packets_that_are_well_formed_or_no_events_are_kept() {
+    fn well_formed_packets_and_other_types_pass_unchanged() {
         for packet in [
             r#"42/graph,12["command:execute",{"a":1e400,"b":"\ud800"}]"#,
             r#"42/graph,["x"]"#,

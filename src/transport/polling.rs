@@ -48,7 +48,7 @@ impl Shared {
         let Ok(body) = axum::body::to_bytes(body, OPEN_BYTES_MAX).await else {
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         };
-        if let Some(sid) = opened(&body) {
+        if let Some(sid) = read_open_packet(&body) {
             self.sessions.add(sid, &transport);
         }
         Response::from_parts(parts, Body::from(body))
@@ -65,13 +65,13 @@ impl Shared {
         };
         let _poll = polling.begin_poll();
         if polling.is_handing_over() {
-            return text(NOOP);
+            return packets_response(NOOP);
         }
         tokio::select! {
             biased;
             () = polling.closed().cancelled() => Refusal::UnknownSession.response(),
             response = self.call(request) => without_close(response).await,
-            () = polling.poll_is_cut() => text(NOOP),
+            () = polling.poll_is_interrupted() => packets_response(NOOP),
         }
     }
 
@@ -177,12 +177,12 @@ fn internal(method: &str, sid: Sid, body: &'static str) -> Option<Request> {
     Request::builder().method(method).uri(uri).body(Body::from(body)).ok()
 }
 
-fn opened(body: &[u8]) -> Option<Sid> {
+fn read_open_packet(body: &[u8]) -> Option<Sid> {
     let open: Open = serde_json::from_slice(body.strip_prefix(b"0")?).ok()?;
     open.sid.parse().ok()
 }
 
-fn text(packets: &'static str) -> Response {
+fn packets_response(packets: &'static str) -> Response {
     let mut response = Response::new(Body::from(packets));
     let text = HeaderValue::from_static("text/plain; charset=UTF-8");
     response.headers_mut().insert(header::CONTENT_TYPE, text);

@@ -34,16 +34,16 @@ const UPGRADE: &str = "5";
 const SEPARATOR: char = '\u{1e}';
 
 /// Close code of a websocket whose upgrade has failed.
-const GIVEN_UP: u16 = 1008;
+const UPGRADE_FAILED: u16 = 1008;
 
 /// Reason of a failed upgrade.
 #[derive(Debug)]
-enum Failed {
+enum UpgradeError {
     Link(LinkError),
-    GivenUp(&'static str),
+    Abandoned(&'static str),
 }
 
-impl From<LinkError> for Failed {
+impl From<LinkError> for UpgradeError {
     fn from(error: LinkError) -> Self {
         Self::Link(error)
     }
@@ -65,8 +65,8 @@ impl Shared {
                 let mut link = Link::new(TokioIo::new(io), Arc::clone(&self.settings));
                 let probed = tokio::select! {
                     biased;
-                    () = polling.closed().cancelled() => Err(Failed::GivenUp("the session is closed")),
-                    probed = shake_hands(&mut link, polling) => probed,
+                    () = polling.closed().cancelled() => Err(UpgradeError::Abandoned("the session is closed")),
+                    probed = wait_for_upgrade(&mut link, polling) => probed,
                 };
                 Some((link, probed))
             };
@@ -75,8 +75,8 @@ impl Shared {
                 Ok(Some((link, Err(failed)))) => {
                     self.settings.metrics.observe_failed_upgrade();
                     match failed {
-                        Failed::Link(error) => link.fail(error),
-                        Failed::GivenUp(reason) => link.close(GIVEN_UP, reason),
+                        UpgradeError::Link(error) => link.fail(error),
+                        UpgradeError::Abandoned(reason) => link.close(UPGRADE_FAILED, reason),
                     }
                 }
                 // Dropping the connection closes it.
@@ -96,7 +96,7 @@ impl Shared {
         let Some(polling) = transport.open_polling() else {
             return;
         };
-        let moved = async {
+        let drained = async {
             polling.enter(Stage::HandingOver);
             polling.polls_ended().await;
             // Packets that no poll has fetched are sent first, including a packet that the library would drop. The
@@ -110,7 +110,7 @@ impl Shared {
             }
             Ok::<(), ()>(())
         };
-        if !matches!(timeout(self.settings.upgrade_timeout, moved).await, Ok(Ok(()))) {
+        if !matches!(timeout(self.settings.upgrade_timeout, drained).await, Ok(Ok(()))) {
             transport.abort();
             return;
         }
@@ -123,14 +123,14 @@ impl Shared {
 }
 
 /// Answers the probe, and waits for the upgrade packet.
-async fn shake_hands<S>(link: &mut Link<S>, polling: &Polling) -> Result<(), Failed>
+async fn wait_for_upgrade<S>(link: &mut Link<S>, polling: &Polling) -> Result<(), UpgradeError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut is_probed = false;
     loop {
         let Some(Message { kind, payload }) = next_message(link).await? else {
-            return Err(Failed::GivenUp("the websocket has ended"));
+            return Err(UpgradeError::Abandoned("the websocket has ended"));
         };
         match (kind, &*payload) {
             (Kind::Text, packet) if packet == PROBE.as_bytes() && !is_probed => {
@@ -145,8 +145,8 @@ where
                 flush(link).await?;
             }
             (Kind::Pong, _) => {}
-            (Kind::Close, _) => return Err(Failed::GivenUp("")),
-            _ => return Err(Failed::GivenUp("this is no packet of an upgrade")),
+            (Kind::Close, _) => return Err(UpgradeError::Abandoned("")),
+            _ => return Err(UpgradeError::Abandoned("this is no packet of an upgrade")),
         }
     }
 }

@@ -20,9 +20,9 @@ use tokio::time::timeout;
 
 use super::{
     Settings,
-    handshake::{self, Refusal, Wanted},
-    head,
+    handshake::{self, Refusal, RequestKind},
     link::Link,
+    request_head,
     session::{Sessions, Transport},
     stream::LibraryStream,
 };
@@ -80,19 +80,19 @@ impl tower::Service<Request> for Service {
 
     fn call(&mut self, request: Request) -> Self::Future {
         let shared = Arc::clone(&self.0);
-        Box::pin(async move { Ok(shared.answer(head::detached(request)).await) })
+        Box::pin(async move { Ok(shared.answer(request_head::copy_out_of_read_buffer(request)).await) })
     }
 }
 
 impl Shared {
     async fn answer(self: Arc<Self>, request: Request) -> Response {
-        let answered = match handshake::wanted(&request) {
-            Ok(Wanted::Websocket(Some(sid))) => self.probe(sid, request),
-            Ok(Wanted::Websocket(None)) => self.websocket(request),
-            Ok(Wanted::Open) => Ok(self.open(request).await),
-            Ok(Wanted::Poll(sid)) => Ok(self.poll(sid, request).await),
-            Ok(Wanted::Post(sid)) => Ok(self.post(sid, request).await),
-            Ok(Wanted::Other) => Ok(self.call(request).await),
+        let answered = match handshake::classify(&request) {
+            Ok(RequestKind::Websocket(Some(sid))) => self.probe(sid, request),
+            Ok(RequestKind::Websocket(None)) => self.websocket(request),
+            Ok(RequestKind::Open) => Ok(self.open(request).await),
+            Ok(RequestKind::Poll(sid)) => Ok(self.poll(sid, request).await),
+            Ok(RequestKind::Post(sid)) => Ok(self.post(sid, request).await),
+            Ok(RequestKind::Other) => Ok(self.call(request).await),
             Err(refusal) => Err(refusal),
         };
         answered.unwrap_or_else(Refusal::response)

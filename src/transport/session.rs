@@ -49,7 +49,7 @@ pub(super) struct Polling {
     polls: watch::Sender<usize>,
     is_probed: AtomicBool,
     /// Number of polls that the upgrade has ended early.
-    cuts: AtomicU32,
+    interrupted_polls: AtomicU32,
     /// Cancelled when the hub closes the session.
     closed: CancellationToken,
 }
@@ -86,7 +86,7 @@ impl Transport {
                 stage: watch::Sender::new(Stage::Polling),
                 polls: watch::Sender::new(0),
                 is_probed: AtomicBool::new(false),
-                cuts: AtomicU32::new(0),
+                interrupted_polls: AtomicU32::new(0),
                 closed: CancellationToken::new(),
             }),
         })
@@ -179,7 +179,7 @@ impl Polling {
     }
 
     /// Waits until an upgrade has to end the poll early.
-    pub(super) async fn poll_is_cut(&self) {
+    pub(super) async fn poll_is_interrupted(&self) {
         let mut stage = self.stage.subscribe();
         let began = Instant::now();
         loop {
@@ -187,11 +187,11 @@ impl Polling {
             match current {
                 Stage::HandingOver => return,
                 Stage::Probed => {
-                    let cuts = self.cuts.fetch_add(1, Ordering::Relaxed);
+                    let interrupted_polls = self.interrupted_polls.fetch_add(1, Ordering::Relaxed);
                     // The poll that was waiting already ends at once.
-                    let wait = match cuts {
+                    let wait = match interrupted_polls {
                         0 => Duration::ZERO,
-                        _ => (POLL_WAIT_MIN * (1 << (cuts - 1).min(7))).min(POLL_WAIT_MAX),
+                        _ => (POLL_WAIT_MIN * (1 << (interrupted_polls - 1).min(7))).min(POLL_WAIT_MAX),
                     };
                     tokio::select! {
                         () = sleep_until(began + wait) => return,
@@ -234,7 +234,7 @@ pub(super) struct ProbeGuard(Arc<Transport>);
 impl Drop for ProbeGuard {
     fn drop(&mut self) {
         let Some(polling) = &self.0.polling else { return };
-        polling.cuts.store(0, Ordering::Relaxed);
+        polling.interrupted_polls.store(0, Ordering::Relaxed);
         polling.stage.send_if_modified(|stage| {
             let was_probed = !matches!(stage, Stage::Polling | Stage::Upgraded);
             if was_probed {

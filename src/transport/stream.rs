@@ -29,7 +29,7 @@ pub(super) struct LibraryStream<S> {
     /// Bytes that the library has not read yet: those from the position on.
     ready: (Vec<u8>, usize),
     /// Bytes still to be dropped of the library's answer that the peer has received already.
-    swallowed: usize,
+    to_discard: usize,
     closing: Closing,
 }
 
@@ -55,7 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> LibraryStream<S> {
             closing: Closing::new(link.closing()),
             link: Some(link),
             ready: (Vec::new(), 0),
-            swallowed: 0,
+            to_discard: 0,
         }
     }
 
@@ -67,27 +67,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> LibraryStream<S> {
             .iter()
             .flat_map(|text| client_frame(Kind::Text, text.as_bytes()))
             .collect();
-        let swallowed = answered
+        let to_discard = answered
             .iter()
             .map(|text| super::frames::frame(Kind::Text, text.as_bytes()).len());
         Self {
             closing: Closing::new(link.closing()),
-            swallowed: swallowed.sum(),
+            to_discard: to_discard.sum(),
             link: Some(link),
             ready: (ready, 0),
         }
     }
 
     /// Copies ready bytes to the buffer. False if there are none.
-    fn give(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+    fn copy_ready(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         let (ready, at) = &mut self.ready;
         let rest = &ready[*at..];
         if rest.is_empty() {
             return false;
         }
-        let given = rest.len().min(buf.remaining());
-        buf.put_slice(&rest[..given]);
-        *at += given;
+        let copied = rest.len().min(buf.remaining());
+        buf.put_slice(&rest[..copied]);
+        *at += copied;
         if *at == ready.len() {
             // An idle connection keeps no buffer.
             self.ready = (Vec::new(), 0);
@@ -136,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for LibrarySt
                 Poll::Pending if link.is_full() => return Poll::Pending,
                 Poll::Pending | Poll::Ready(Ok(())) => {}
             }
-            if this.give(buf) {
+            if this.copy_ready(buf) {
                 return Poll::Ready(Ok(()));
             }
             let Some(link) = &mut this.link else {
@@ -145,7 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for LibrarySt
             match link.poll_message(cx) {
                 Poll::Ready(Ok(Some(message))) => {
                     let payload = match message.kind {
-                        Kind::Text => packets::answerable(message.payload, link.auth_bytes_max()),
+                        Kind::Text => packets::replace_packet(message.payload, link.auth_bytes_max()),
                         _ => message.payload,
                     };
                     this.ready = (client_frame(message.kind, &payload), 0);
@@ -160,9 +160,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for LibrarySt
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for LibraryStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.swallowed > 0 {
-            let dropped = self.swallowed.min(bytes.len());
-            self.swallowed -= dropped;
+        if self.to_discard > 0 {
+            let dropped = self.to_discard.min(bytes.len());
+            self.to_discard -= dropped;
             return Poll::Ready(Ok(dropped));
         }
         // The library now writes that the session is over, which some clients take as an order to stay away.

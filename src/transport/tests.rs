@@ -39,9 +39,9 @@ fn stream(settings: &Settings, window_bytes: usize) -> (LibraryStream<DuplexStre
 
 /// Flag of a task that is polled only after a wake-up.
 #[derive(Debug, Default)]
-struct Woken(AtomicBool);
+struct WakeFlag(AtomicBool);
 
-impl Wake for Woken {
+impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -70,11 +70,11 @@ fn step() -> impl Strategy<Value = Step> {
 struct Simulation {
     stream: LibraryStream<DuplexStream>,
     peer: DuplexStream,
-    reader: Arc<Woken>,
-    writer: Arc<Woken>,
-    peer_has_to_send: Vec<u8>,
+    reader: Arc<WakeFlag>,
+    writer: Arc<WakeFlag>,
+    peer_unsent: Vec<u8>,
     peer_got: Vec<u8>,
-    library_has_to_write: Vec<u8>,
+    library_unwritten: Vec<u8>,
     library_got: Vec<u8>,
 }
 
@@ -102,9 +102,9 @@ impl Simulation {
         }
         let waker = Waker::from(Arc::clone(&self.writer));
         let mut cx = Context::from_waker(&waker);
-        while !self.library_has_to_write.is_empty() {
-            match Pin::new(&mut self.stream).poll_write(&mut cx, &self.library_has_to_write) {
-                Poll::Ready(written) => drop(self.library_has_to_write.drain(..written.expect("it works"))),
+        while !self.library_unwritten.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(&mut cx, &self.library_unwritten) {
+                Poll::Ready(written) => drop(self.library_unwritten.drain(..written.expect("it works"))),
                 Poll::Pending => return true,
             }
         }
@@ -115,10 +115,10 @@ impl Simulation {
     fn peer_sends(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         let mut has_sent = false;
-        while !self.peer_has_to_send.is_empty()
-            && let Poll::Ready(sent) = Pin::new(&mut self.peer).poll_write(&mut cx, &self.peer_has_to_send)
+        while !self.peer_unsent.is_empty()
+            && let Poll::Ready(sent) = Pin::new(&mut self.peer).poll_write(&mut cx, &self.peer_unsent)
         {
-            self.peer_has_to_send.drain(..sent.expect("it works"));
+            self.peer_unsent.drain(..sent.expect("it works"));
             has_sent = true;
         }
         has_sent
@@ -152,11 +152,11 @@ proptest! {
         let mut simulation = Simulation {
             stream,
             peer,
-            reader: Arc::new(Woken(AtomicBool::new(true))),
-            writer: Arc::new(Woken(AtomicBool::new(true))),
-            peer_has_to_send: Vec::new(),
+            reader: Arc::new(WakeFlag(AtomicBool::new(true))),
+            writer: Arc::new(WakeFlag(AtomicBool::new(true))),
+            peer_unsent: Vec::new(),
             peer_got: Vec::new(),
-            library_has_to_write: Vec::new(),
+            library_unwritten: Vec::new(),
             library_got: Vec::new(),
         };
         let (mut sent, mut written) = (Vec::new(), Vec::new());
@@ -166,14 +166,14 @@ proptest! {
                 Step::PeerSends(bytes) => {
                     let message = client_frame(Kind::Binary, &vec![fill; bytes]);
                     sent.extend_from_slice(&message);
-                    simulation.peer_has_to_send.extend_from_slice(&message);
+                    simulation.peer_unsent.extend_from_slice(&message);
                     simulation.peer_sends();
                 }
                 Step::PeerReads(most) => drop(simulation.peer_reads(most)),
                 Step::LibraryWrites(bytes) => {
                     let frame = frame(Kind::Text, &vec![fill; bytes]);
                     written.extend_from_slice(&frame);
-                    simulation.library_has_to_write.extend_from_slice(&frame);
+                    simulation.library_unwritten.extend_from_slice(&frame);
                     simulation.writer.0.store(true, Ordering::Relaxed);
                 }
                 Step::ReaderRuns => drop(simulation.run_reader()),
@@ -183,13 +183,13 @@ proptest! {
             prop_assert!(waiting <= UNWRITTEN_BYTES_MAX as i64, "{waiting}");
         }
         loop {
-            let moved = [
+            let progress = [
                 simulation.peer_sends(),
                 simulation.peer_reads(10_000),
                 simulation.run_reader(),
                 simulation.run_writer(),
             ];
-            if !moved.contains(&true) {
+            if !progress.contains(&true) {
                 break;
             }
         }
@@ -202,7 +202,7 @@ proptest! {
 
 /// P9: the stream reads nothing while the unwritten data is at its limit, and the peer's bytes stay with the system.
 #[tokio::test(start_paused = true)]
-async fn stream_reads_nothing_while_as_much_waits_as_may() {
+async fn stream_stops_reading_at_unwritten_limit() {
     let (mut stream, mut peer) = stream(&settings(), 1_000);
     stream
         .write_all(&frame(Kind::Text, &[0; 1_000]))
@@ -223,7 +223,7 @@ async fn stream_reads_nothing_while_as_much_waits_as_may() {
 
 /// P9: a peer that takes nothing is disconnected after a while, and counted once, however often the library polls.
 #[tokio::test(start_paused = true)]
-async fn stream_gives_up_a_peer_that_takes_nothing() {
+async fn stream_disconnects_peer_that_reads_nothing() {
     let settings = settings();
     let (mut stream, mut peer) = stream(&settings, 10);
     let written = stream.write_all(&frame(Kind::Text, &[0; 50])).await;
@@ -255,7 +255,7 @@ async fn stream_gives_up_a_peer_that_takes_nothing() {
 
 /// P9: the peer gets the reason of a close after the unwritten data. The library sees the end of the stream.
 #[tokio::test(start_paused = true)]
-async fn stream_tells_the_peer_why_it_is_closed() {
+async fn stream_close_sends_reason_after_unwritten_data() {
     let (mut stream, mut peer) = stream(&settings(), 20);
     let waiting = frame(Kind::Text, &[7; 50]);
     stream.write_all(&waiting).await.expect("it waits");

@@ -9,19 +9,19 @@ use axum::{
 };
 
 /// Returns the request with its head copied out of the read buffer.
-pub(super) fn detached(mut request: Request) -> Request {
+pub(super) fn copy_out_of_read_buffer(mut request: Request) -> Request {
     for value in request.headers_mut().values_mut() {
-        detach_value(value);
+        copy_value(value);
     }
-    detach_uri(request.uri_mut());
+    copy_uri(request.uri_mut());
     // The router keeps a second copy of the URI.
     if let Some(OriginalUri(uri)) = request.extensions_mut().get_mut() {
-        detach_uri(uri);
+        copy_uri(uri);
     }
     request
 }
 
-fn detach_value(value: &mut HeaderValue) {
+fn copy_value(value: &mut HeaderValue) {
     // The bytes of a valid header value are a valid header value.
     if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
         copy.set_sensitive(value.is_sensitive());
@@ -29,7 +29,7 @@ fn detach_value(value: &mut HeaderValue) {
     }
 }
 
-fn detach_uri(uri: &mut Uri) {
+fn copy_uri(uri: &mut Uri) {
     if let Ok(copy) = uri.to_string().parse() {
         *uri = copy;
     }
@@ -43,7 +43,7 @@ mod tests {
 
     /// A copied head equals the original and does not keep the read buffer.
     #[test]
-    fn a_detached_head_keeps_no_buffer() {
+    fn copied_head_keeps_no_read_buffer() {
         let buffer = Bytes::from(b"/socket.io/?EIO=4&session_id=a websocket".to_vec());
         let (path, value) = (buffer.slice(..28), buffer.slice(29..));
         let request = || {
@@ -58,10 +58,10 @@ mod tests {
                 .body(Body::empty())
                 .expect("a request")
         };
-        let (kept, detached) = (request(), detached(request()));
-        assert_eq!(detached.uri(), kept.uri());
-        assert_eq!(detached.headers(), kept.headers());
-        let original = detached.extensions().get::<OriginalUri>().expect("it stays");
+        let (kept, copied) = (request(), copy_out_of_read_buffer(request()));
+        assert_eq!(copied.uri(), kept.uri());
+        assert_eq!(copied.headers(), kept.headers());
+        let original = copied.extensions().get::<OriginalUri>().expect("it stays");
         assert_eq!(original.0, *kept.uri());
         drop((kept, path, value));
         assert!(buffer.is_unique(), "something of the head is still in the buffer");
