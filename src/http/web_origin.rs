@@ -26,7 +26,11 @@ impl Authority {
             "" => None,
             port => Some(port.parse().ok()?),
         };
-        let host = Host::parse(host).ok()?;
+        let host = match host.parse() {
+            // Most clients name an address in its usual notation, which needs no parser of URLs.
+            Ok(address) => Host::Ipv4(address),
+            Err(_) => Host::parse(host).ok()?,
+        };
         Some(Self { host, port })
     }
 }

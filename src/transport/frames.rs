@@ -297,22 +297,37 @@ impl Boundaries {
     fn advance_frame(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut taken = 0;
         if self.remaining == 0 {
-            loop {
-                self.header[self.header_bytes] = *bytes.get(taken)?;
-                self.header_bytes += 1;
-                taken += 1;
-                if self.header_bytes >= 2 && self.header_bytes == header_bytes(self.header[1]) {
-                    break;
+            taken = match whole_header(bytes) {
+                // The library writes whole frames, as a rule.
+                Some(header) if self.header_bytes == 0 => {
+                    self.remaining = payload_bytes(header);
+                    header.len()
                 }
-            }
-            self.remaining = payload_bytes(&self.header);
-            self.header_bytes = 0;
+                _ => self.advance_header(bytes)?,
+            };
         }
         let left = (bytes.len() - taken) as u64;
         let now = self.remaining.min(left);
         self.remaining -= now;
         taken += usize::try_from(now).unwrap_or(usize::MAX);
         (self.remaining == 0).then_some(taken)
+    }
+
+    /// Advances over the bytes of a header that arrives in parts, and returns their number. `None` if the header is still
+    /// incomplete.
+    fn advance_header(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut taken = 0;
+        loop {
+            self.header[self.header_bytes] = *bytes.get(taken)?;
+            self.header_bytes += 1;
+            taken += 1;
+            if self.header_bytes >= 2 && self.header_bytes == header_bytes(self.header[1]) {
+                break;
+            }
+        }
+        self.remaining = payload_bytes(&self.header);
+        self.header_bytes = 0;
+        Some(taken)
     }
 
     /// Advances over bytes, and returns the end of the first frame that ends in them.
@@ -328,13 +343,18 @@ impl Boundaries {
     }
 }
 
+/// Header at the start of bytes that contain all of it.
+fn whole_header(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.get(..header_bytes(*bytes.get(1)?))
+}
+
 /// Length of a payload in bytes, by the frame's header.
-fn payload_bytes(header: &[u8; HEADER_BYTES_MAX]) -> u64 {
-    let extended = |bytes: &[u8]| bytes.iter().fold(0_u64, |length, byte| length << 8 | u64::from(*byte));
-    match header[1] & 0x7f {
-        126 => extended(&header[2..4]),
-        127 => extended(&header[2..10]),
-        length => u64::from(length),
+fn payload_bytes(header: &[u8]) -> u64 {
+    match *header {
+        [_, second, a, b, ..] if second & 0x7f == 126 => u64::from(u16::from_be_bytes([a, b])),
+        [_, second, a, b, c, d, e, f, g, h, ..] if second & 0x7f == 127 => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+        [_, second, ..] => u64::from(second & 0x7f),
+        _ => 0,
     }
 }
 
