@@ -1,17 +1,17 @@
-//! Checksums of rows: what SQLite reads back is what was written, or the row is damaged (P12).
+//! Checksums of rows, which detect rows that differ from what was written (P12).
 //!
-//! SQLite finds a damaged structure, not a letter that has changed. CRC-32 finds every burst of up to 32 bits, a flipped
-//! bit among them, and misses one in 2^32 of all other damage. A sum covers the session's id too, so that a row that
-//! turns up in another session is told from its own.
+//! SQLite detects a damaged structure, but not a changed letter. CRC-32 detects every burst of up to 32 bits, a flipped
+//! bit included, and misses one in 2^32 of all other damage. A checksum covers the session's id, so that a row that
+//! appears in another session is detected too.
 
 use crc32fast::Hasher;
 use talus_actors::domain::ids::{CommandId, Seq, SessionId};
 
-/// Bits that the sum of an undone command differs in. The flag is the one thing of a row that changes, and turning the
-/// sum of what does not change is cheaper than reading the payload again.
+/// Bits in which the checksum of an undone command differs. The flag is the only column of a row that changes, and
+/// flipping bits of the checksum is cheaper than reading the payload again.
 pub(super) const UNDONE_MASK: i64 = 0x5aa5_c33c;
 
-/// Sum of a row of `commands`, as long as the command is not undone.
+/// Checksum of a row of `commands` whose command is not undone.
 pub(super) fn of_command(
     session_id: SessionId,
     (first_seq, seq): (Seq, Seq),
@@ -29,12 +29,12 @@ pub(super) fn of_command(
     sum.finalize().into()
 }
 
-/// Sum of a row of `commands` with its flag.
+/// Checksum of a row of `commands` with its flag.
 pub(super) const fn with_flag(sum: i64, undone: bool) -> i64 {
     if undone { sum ^ UNDONE_MASK } else { sum }
 }
 
-/// Sum of a row of `snapshots`.
+/// Checksum of a row of `snapshots`.
 pub(super) fn of_snapshot(session_id: SessionId, seq: Seq, format: i64, data: &[u8]) -> i64 {
     let mut sum = Hasher::new();
     sum.update(session_id.uuid().as_bytes());
@@ -44,7 +44,7 @@ pub(super) fn of_snapshot(session_id: SessionId, seq: Seq, format: i64, data: &[
     sum.finalize().into()
 }
 
-/// Sum of what stays the same in a row of `sessions`, from which that of the row is made with each append.
+/// Checksum of the constant columns of a row of `sessions`. Each append derives the checksum of the row from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct HeaderSum(u32);
 
@@ -58,7 +58,7 @@ impl HeaderSum {
         Self(sum.finalize())
     }
 
-    /// Sum of the row.
+    /// Returns the checksum of the row with its changing columns.
     pub(super) fn of_row(self, head_seq: i64, node_count: i64, last_activity_ms: i64) -> i64 {
         let mut sum = Hasher::new_with_initial(self.0);
         sum.update(&head_seq.to_le_bytes());
@@ -74,9 +74,9 @@ mod tests {
 
     use super::*;
 
-    /// P12: a change of any part of a row changes its sum.
+    /// P12: a change of any part of a row changes its checksum.
     #[test]
-    fn each_part_of_a_row_counts() {
+    fn checksum_covers_each_part_of_a_row() {
         let id = |number| SessionId::new(Uuid::from_u128(number));
         let command = |number| CommandId::new(Uuid::from_u128(number));
         let sums = [

@@ -1,4 +1,4 @@
-//! What rows hold, and how what an older hub wrote becomes what this one reads.
+//! Encoding of payloads and snapshots, and upcasting of payloads that an older hub wrote.
 
 use std::{io, sync::Arc};
 
@@ -12,20 +12,20 @@ use talus_actors::{
     log::LogError,
 };
 
-/// The version of what is written. A change of a stored type that an older reader or writer would not understand makes
-/// it one more, and adds a step to [`upcast`].
+/// Version of written payloads. An incompatible change of a stored type increments the version and adds a step to
+/// [`upcast`].
 pub(super) const SCHEMA_VERSION: i64 = 2;
 
-/// The first version whose rows have a checksum. What older hubs wrote has none, and is of the same form otherwise.
+/// First version whose rows have a checksum. Older rows have the same form without a checksum.
 pub(super) const CHECKED_VERSION: i64 = 2;
 
-/// The format of snapshots. A snapshot of another format is passed over: the records hold everything that it does.
+/// Format of written snapshots. A snapshot of another format is skipped, because the records have the same content.
 pub(super) const SNAPSHOT_FORMAT: i64 = 2;
 
-/// The format of snapshots without a checksum, which are the same otherwise.
+/// Format of snapshots without a checksum, otherwise equal to [`SNAPSHOT_FORMAT`].
 pub(super) const UNCHECKED_SNAPSHOT_FORMAT: i64 = 1;
 
-/// Takes a payload from one version to the next, until it is of this one.
+/// Converts a payload to [`SCHEMA_VERSION`], one version at a time.
 fn upcast(version: i64, payload: Json) -> Result<Json, LogError> {
     match version {
         1 | SCHEMA_VERSION => Ok(payload),
@@ -60,7 +60,7 @@ pub(super) fn decode_header(version: i64, payload: &str) -> Result<SessionHeader
     decode(version, payload)
 }
 
-/// Compressed: a snapshot is mostly names of fields, and is written again and again.
+/// Encodes and compresses a snapshot, most of whose JSON text is field names.
 pub(super) fn encode_snapshot(snapshot: &Snapshot) -> io::Result<Vec<u8>> {
     let mut writer = lz4_flex::frame::FrameEncoder::new(Vec::new());
     serde_json::to_writer(&mut writer, snapshot)?;

@@ -1,4 +1,4 @@
-//! The files of a data directory: the database, the lock, copies.
+//! Files of a data directory: database, lock, backups.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -10,14 +10,15 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::OpenError;
 
-/// The database in a data directory.
+/// Returns the path of the database in a data directory.
 #[must_use]
 pub fn database_path(dir: &Path) -> PathBuf {
     dir.join("hub.sqlite")
 }
 
-/// Flushes the files of a database as they are. A hub that was killed between writing a commit and flushing it leaves one
-/// that SQLite takes for whole and does not flush: whoever is told of it then could lose it to a power cut (P3).
+/// Flushes the files of a database. A hub that was killed between writing a commit and flushing it leaves a commit that
+/// SQLite reads as whole and does not flush. Without this flush, a power cut could lose the commit after a client has
+/// seen it (P3).
 pub(super) fn flush(database: &Path) -> io::Result<()> {
     for ending in ["", "-wal"] {
         match File::open(with_ending(database, ending)) {
@@ -26,14 +27,14 @@ pub(super) fn flush(database: &Path) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    // Their names are the folder's.
+    // The names of the files are entries of the folder.
     database
         .parent()
         .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
-/// Makes a folder with those that it is in. The names of new ones are flushed: without its folder's name a database that
-/// is on the disk would be lost to a power cut (P3).
+/// Creates a folder with its ancestors, and flushes the entries of new folders. A power cut could otherwise lose the
+/// folder of a database, and with it the database (P3).
 fn make(folder: &Path) -> io::Result<()> {
     let new: Vec<&Path> = folder.ancestors().take_while(|ancestor| !exists(ancestor)).collect();
     fs::create_dir_all(folder)?;
@@ -43,18 +44,18 @@ fn make(folder: &Path) -> io::Result<()> {
     })
 }
 
-/// The empty path stands for where the process is.
+/// Returns true if a path exists. The empty path is the working directory.
 fn exists(path: &Path) -> bool {
     path.as_os_str().is_empty() || path.exists()
 }
 
-/// The lock in a data directory.
+/// Returns the path of the lock in a data directory.
 pub(super) fn lock_path(dir: &Path) -> PathBuf {
     dir.join("hub.lock")
 }
 
-/// The right to use a data directory: two hubs on one log would each believe to be the only one. Given back when the
-/// process ends, however it ends.
+/// Exclusive lock of a data directory, which keeps a second hub from the log. The system releases the lock when the
+/// process ends.
 #[derive(Debug)]
 pub(super) struct DataLock {
     _file: File,
@@ -82,14 +83,14 @@ impl DataLock {
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path }),
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
-        // For whoever wonders who has it.
+        // Tells an operator which process holds the lock.
         file.set_len(0).map_err(unusable)?;
         writeln!(file, "{}", std::process::id()).map_err(unusable)?;
         Ok(Self { _file: file })
     }
 }
 
-/// Device and inode of a file, which another file of the same name does not have.
+/// Returns device and inode of a file, which differ for another file of the same name.
 #[cfg(unix)]
 fn identity(path: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt as _;
@@ -97,14 +98,14 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     Some((metadata.dev(), metadata.ino()))
 }
 
-/// Existence is all that can be told here.
+/// Returns equal values for all existing files, because this system has no identity of files.
 #[cfg(not(unix))]
 fn identity(path: &Path) -> Option<(u64, u64)> {
     path.exists().then_some((0, 0))
 }
 
-/// The files of an open database. SQLite goes on with a file that was removed or replaced, and what it writes there is gone
-/// with the process: before an answer it is made sure that the names still lead to the same files.
+/// Identities of the files of an open database. SQLite continues to write to a file that was removed or replaced, and
+/// those writes are lost when the process ends. Therefore the identities are compared before each answer.
 pub(super) struct Watched(Vec<(PathBuf, Option<(u64, u64)>)>);
 
 impl Watched {
@@ -113,12 +114,12 @@ impl Watched {
         Self(paths.into_iter().map(|path| (path.clone(), identity(&path))).collect())
     }
 
-    /// The reason to believe that writing has become useless, if there is one.
+    /// Returns a description of a removed or replaced file; `None` if the files are unchanged.
     pub(super) fn change(&mut self) -> Option<String> {
         for (path, known) in &mut self.0 {
             let now = identity(path);
             if known.is_none() {
-                // The write-ahead log begins with the first commit.
+                // SQLite creates the write-ahead log with the first commit.
                 *known = now;
             }
             if *known != now {
@@ -130,11 +131,12 @@ impl Watched {
     }
 }
 
-/// Bytes that [`is_full`] writes.
+/// Bytes of the trial write of [`is_full`]: 64 KiB.
 const TRIAL_BYTES: usize = 64 * 1024;
 
-/// Tells a full disk from a failing one, which SQLite reports alike unless the system says `ENOSPC`: a used-up quota and a
-/// limit on the size of files are told by writing, as far into a file as the database is, and flushing.
+/// Returns true if the disk is full rather than failing. SQLite reports both alike unless the system returns `ENOSPC`.
+/// A trial write at the offset of the database's size, with a flush, finds a used-up quota and a limit on the size of
+/// files.
 pub(super) fn is_full(database: &Path) -> bool {
     let length = |ending| fs::metadata(with_ending(database, ending)).map_or(0, |metadata| metadata.len());
     let trial = database.with_extension("trial");
@@ -153,35 +155,35 @@ fn write_trial(path: &Path, at: u64) -> io::Result<()> {
     file.sync_all()
 }
 
-/// A file of a database beside its main one.
+/// Returns the path of a file that SQLite keeps beside the database.
 pub(super) fn with_ending(database: &Path, ending: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(ending);
     path.into()
 }
 
-/// Why there is no copy.
+/// Reason why a backup failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// There is nothing to copy.
+    /// The data directory has no database.
     #[error("{0} does not exist")]
     NoDatabase(PathBuf),
-    /// A copy must not overwrite anything.
+    /// The target exists. A backup overwrites nothing.
     #[error("{0} exists already")]
     Exists(PathBuf),
     /// The copy cannot be written, or the database cannot be read.
     #[error("the backup failed: {0}")]
     Database(#[from] rusqlite::Error),
-    /// The copy cannot be put on the disk.
+    /// The backup cannot be flushed or renamed.
     #[error("the backup failed: {0}")]
     Io(#[from] io::Error),
 }
 
-/// Copies the database of a data directory to a new file: everything that was acknowledged when it began. A hub may run
-/// on it meanwhile; it is neither stopped nor slowed down but for the reading.
+/// Copies the database of a data directory to a new file, with all records that were acknowledged when the copy began.
+/// A hub may run on the directory meanwhile, and only the reading slows it down.
 ///
 /// # Errors
-/// If there is no database, the file exists, or either cannot be used.
+/// If there is no database, the target exists, or one of the files cannot be used.
 pub fn backup(dir: &Path, target: &Path) -> Result<(), BackupError> {
     let path = database_path(dir);
     if !path.exists() {
@@ -190,11 +192,11 @@ pub fn backup(dir: &Path, target: &Path) -> Result<(), BackupError> {
     if target.exists() {
         return Err(BackupError::Exists(target.to_owned()));
     }
-    // Not read-only: a reader of a write-ahead log takes part in its bookkeeping.
+    // Not read-only, because readers of a write-ahead log write to its shared index.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&path, flags)?;
     connection.busy_timeout(super::schema::BUSY_TIMEOUT)?;
-    // Written beside and renamed, so that a backup that was interrupted does not look like one.
+    // Renamed after the flush, so that an interrupted copy does not look like a backup.
     let unfinished = target.with_extension("unfinished");
     if unfinished.exists() {
         fs::remove_file(&unfinished)?;
@@ -212,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_made_with_those_that_it_is_in() {
+    fn folder_is_created_with_its_ancestors() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let deep = dir.path().join("a/b/../b/c");
         make(&deep).expect("it can be made");

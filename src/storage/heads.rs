@@ -1,4 +1,4 @@
-//! Where each session's log is, as the writer knows it without asking the database.
+//! Heads of all sessions in the writer's memory, so that appends need no query.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use talus_actors::domain::ids::{Epoch, Seq, SessionId, Timestamp};
 
 use super::{checksum::HeaderSum, mark::Marked, sessions::SessionRow};
 
-/// A session's row and its last `seq`, and what the sum of the row is made from.
+/// Row id and last `seq` of a session, with the values for the checksum of its row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
     pub(super) sid: i64,
@@ -25,12 +25,11 @@ impl From<Head> for Marked {
     }
 }
 
-/// The heads that are durable, and over them those of the group that is being written. If the group fails, what was
-/// over them is forgotten.
+/// Durable heads, overlaid by the heads of the group in progress. A failed group discards the overlay.
 #[derive(Debug, Default)]
 pub(super) struct Heads {
     durable: HashMap<SessionId, Head>,
-    /// `None`: deleted.
+    /// `None` for a session that the group deletes.
     pending: HashMap<SessionId, Option<Head>>,
 }
 
@@ -68,17 +67,17 @@ impl Heads {
         self.durable.len()
     }
 
-    /// How far each session is, for the head mark.
+    /// Returns the durable heads for the head mark.
     pub(super) fn marks(&self) -> impl Iterator<Item = (SessionId, Marked)> {
         self.durable.iter().map(|(&id, &head)| (id, head.into()))
     }
 
-    /// What the group changes of that; `None`: the session is deleted.
+    /// Returns the heads that the group changes; `None` for a deleted session.
     pub(super) fn pending_marks(&self) -> impl Iterator<Item = (SessionId, Option<Marked>)> {
         self.pending.iter().map(|(&id, head)| (id, head.map(Marked::from)))
     }
 
-    /// The group is on the disk.
+    /// Makes the heads of the group durable, after its flush.
     pub(super) fn commit(&mut self) {
         for (session_id, head) in self.pending.drain() {
             match head {
@@ -88,7 +87,7 @@ impl Heads {
         }
     }
 
-    /// The group is not on the disk.
+    /// Discards the heads of the group, after its failure.
     pub(super) fn roll_back(&mut self) {
         self.pending.clear();
     }

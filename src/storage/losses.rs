@@ -1,4 +1,4 @@
-//! What a start does about a log that has less than was acknowledged (P12).
+//! Handling of a log that lost acknowledged commands, at the start (P12).
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -22,7 +22,7 @@ pub struct Losses {
     pub damaged: usize,
 }
 
-/// Why a hub does not start on a log.
+/// Reason why a hub does not start on a log.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Loss {
     #[error(
@@ -46,8 +46,8 @@ impl From<rusqlite::Error> for Loss {
     }
 }
 
-/// Compares a log with the head mark. A session that is behind gets a new epoch, so that no client takes what comes next
-/// for what it has seen, and a line, and is counted; sessions that are gone are no log to start on.
+/// Compares a log with the head mark. A session that is behind gets a new epoch, so that no client takes what comes
+/// next for what it has seen, and a line, and is counted; sessions that are gone are no log to start on.
 pub(super) fn check(
     connection: &mut Connection,
     marks: &BTreeMap<SessionId, Marked>,
@@ -66,7 +66,7 @@ pub(super) fn check(
     let mut behind = Vec::new();
     for (session_id, marked) in marks {
         let row = &all.rows[place[session_id]];
-        // Of another epoch it is another log: somebody has restored it by hand. A damaged row is quarantined.
+        // Another epoch means another log, which an operator put in place by hand. A damaged row is quarantined.
         let is_same = row.head.header.epoch == marked.epoch && !all.damaged.contains_key(session_id);
         if is_same && row.head.seq < marked.seq {
             behind.push((place[session_id], marked.seq));
@@ -91,7 +91,7 @@ pub(super) fn check(
     Ok(losses)
 }
 
-/// Gives every session a new epoch: a log that was restored is another log than the one that clients know.
+/// Gives every session a new epoch, because a restored log differs from the log that clients know.
 pub(super) fn renew_all(connection: &mut Connection, rows: &mut [SessionRow]) -> rusqlite::Result<()> {
     let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
     for row in rows {
@@ -100,7 +100,8 @@ pub(super) fn renew_all(connection: &mut Connection, rows: &mut [SessionRow]) ->
     transaction.commit()
 }
 
-/// Says what cannot be known about a log that has no mark, or refuses one that is gone.
+/// Refuses a data directory whose mark names sessions and whose database is missing. Logs a warning if the mark or the
+/// database of a used directory is missing.
 pub(super) fn check_presence(
     database: &Path,
     is_new: bool,

@@ -1,13 +1,13 @@
-//! The head mark: how far each session was when its clients were told, in a file beside the database (P12).
+//! Head mark: the acknowledged head `seq` of each session, in a file beside the database (P12).
 //!
-//! The write-ahead log ends where its checksums end: SQLite takes a bit that flipped in it for the torn tail of a commit
-//! that nobody was told of, and everything behind it is gone without a word. The mark tells the two apart. It is a lower
-//! bound: what it says was flushed to the log before. So a mark that is torn, or older than the log, claims less, and
-//! never raises a false alarm; a log that has less than the mark says has lost what was acknowledged.
+//! The write-ahead log ends at the first frame with a wrong checksum. SQLite takes a flipped bit for the torn tail of
+//! an unanswered commit, and silently drops all later frames. The mark distinguishes the two cases. It is a lower
+//! bound: its heads were flushed to the log before. A mark that is torn, or older than the log, claims less and never
+//! raises a false alarm. A log that has less than the mark claims has lost acknowledged commands.
 //!
-//! The file is a row of entries of 32 bytes, each with its own checksum; the last one of a session counts. One write
-//! appends those of a group, after the flush of the log and before any answer. It is not flushed by itself: `kill -9`
-//! leaves it whole, and a power cut leaves an older mark.
+//! The file is a sequence of entries of 32 bytes, each with its own checksum. The last entry of a session counts. One
+//! write appends the entries of a group, after the flush of the log and before any answer. That write is not flushed:
+//! `kill -9` leaves it whole, and a power cut leaves an older mark.
 
 use std::{
     collections::BTreeMap,
@@ -20,32 +20,32 @@ use std::{
 use talus_actors::domain::ids::{Epoch, Seq, SessionId};
 use uuid::Uuid;
 
-/// Bytes of an entry: session, `seq`, epoch, CRC-32 of these.
+/// Bytes of an entry: session (16), `seq` (8), epoch (4), CRC-32 of these (4).
 const ENTRY_BYTES: usize = 32;
 
-/// Entries that the file may have before it is written anew with one for each session: 1 MiB, or twice as many entries as
-/// there are sessions.
+/// Entries in the file, 1 MiB of them, after which it is written anew with one entry for each session. With many
+/// sessions the limit is twice their number.
 const ENTRIES_MAX: usize = 32_768;
 
-/// How often a mark that cannot be written is tried again.
+/// Interval between tries to write a mark after an error.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// `seq` of the entry of a session that was deleted.
 const DELETED: u64 = u64::MAX;
 
-/// How far a session was.
+/// Position of a session's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Marked {
     pub(super) epoch: Epoch,
     pub(super) seq: Seq,
 }
 
-/// The mark in a data directory.
+/// Returns the path of the mark in a data directory.
 pub(super) fn path(dir: &Path) -> PathBuf {
     dir.join("hub.heads")
 }
 
-/// Reads a mark; `None`: there is none. Entries that are torn or damaged are passed over.
+/// Reads a mark; `None` if there is no file. Torn and damaged entries are skipped.
 pub(super) fn read(path: &Path) -> io::Result<Option<BTreeMap<SessionId, Marked>>> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
@@ -96,22 +96,22 @@ fn decode(entry: &[u8]) -> Option<(SessionId, Option<Marked>)> {
         epoch: Epoch::new(epoch),
         seq: Seq(seq),
     });
-    // A file that lost its content to a power cut reads as zeros, and the sum of zeros is none.
+    // A file that lost its content to a power cut reads as zeros, whose checksum does not match.
     Some((SessionId::new(Uuid::from_bytes(*id)), marked))
 }
 
-/// The mark, open for writing. See the [module](self).
+/// [Head mark](self), open for writing.
 pub(super) struct Mark {
     path: PathBuf,
-    /// `None`: writing failed, and the mark is written anew with the next group.
+    /// `None` after a failed write, and before the first one: the mark has to be written anew.
     file: Option<File>,
     entries: usize,
-    /// When it was last written anew, or should have been.
+    /// Time of the last try to write the mark anew.
     tried: Option<Instant>,
 }
 
 impl Mark {
-    /// A mark of which nothing is written until it is written anew.
+    /// Creates a mark that ignores appends until its first [`Self::rewrite`].
     pub(super) const fn new(path: PathBuf) -> Self {
         Self {
             path,
@@ -121,12 +121,13 @@ impl Mark {
         }
     }
 
-    /// Whether the last try to write failed, or there was none.
+    /// Returns true if the last write failed, or there was no write.
     pub(super) const fn is_broken(&self) -> bool {
         self.file.is_none()
     }
 
-    /// Whether it is time for [`Self::rewrite`]: the file has grown, or could not be written a while ago.
+    /// Returns true if [`Self::rewrite`] is due: the file has too many entries, or the last failure is
+    /// [`RETRY_INTERVAL`] ago.
     pub(super) fn is_due(&self, sessions: usize) -> bool {
         match self.file {
             Some(_) => self.entries > ENTRIES_MAX.max(2 * sessions),
@@ -134,7 +135,7 @@ impl Mark {
         }
     }
 
-    /// Writes one entry for each session, beside the file, and puts it in its place, flushed.
+    /// Writes one entry for each session to a new file, flushes it, and renames it to the mark.
     pub(super) fn rewrite(&mut self, heads: impl Iterator<Item = (SessionId, Marked)>) -> io::Result<()> {
         self.file = None;
         self.tried = Some(Instant::now());
@@ -156,7 +157,7 @@ impl Mark {
         Ok(())
     }
 
-    /// Appends what a group changed; `None`: the session is deleted.
+    /// Appends the heads that a group changed; `None` for a deleted session.
     pub(super) fn append(&mut self, changed: impl Iterator<Item = (SessionId, Option<Marked>)>) -> io::Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let mut bytes = Vec::new();
@@ -169,17 +170,17 @@ impl Mark {
         }
         let written = file.write_all(&bytes);
         if written.is_err() {
-            // Half an entry would put those behind it out of step.
+            // After a partial entry, later entries would be misaligned.
             self.file = None;
         }
         written
     }
 
-    /// Flushes it: a deletion that the log has and the mark lost would look like a session that the log lost.
+    /// Flushes the mark. If the mark lost a deletion that the log has, the session would look lost by the log.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         let flushed = self.file.as_ref().map_or(Ok(()), File::sync_data);
         if flushed.is_err() {
-            // What was not flushed may be gone, and another flush would not say so.
+            // The kernel may have dropped the unflushed bytes, and another flush would not report the loss.
             self.file = None;
         }
         flushed
@@ -201,9 +202,9 @@ mod tests {
         }
     }
 
-    /// P12: the last entry of a session counts, and one that is torn, damaged or blank claims nothing.
+    /// P12: the last entry of a session counts, and a torn, damaged or blank entry claims nothing.
     #[test]
-    fn a_damaged_mark_claims_less_and_never_more() {
+    fn damaged_mark_claims_less_and_never_more() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let path = path(dir.path());
         assert_eq!(read(&path).expect("readable"), None);

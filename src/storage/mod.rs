@@ -1,15 +1,16 @@
-//! The log on disk: one SQLite file, one writer.
+//! Event log on disk: one SQLite file with one writer.
 //!
-//! Chosen because its owner can open, query and back it up with tools that he has, and because it opens in a moment after
-//! a crash, whatever its size. What is acknowledged is on the disk (`synchronous=FULL`): there is no other setting.
+//! SQLite is the format because operators can open, query and back it up with common tools, and because it opens fast
+//! after a crash, whatever its size. Acknowledged records are on the disk (`synchronous=FULL`): there is no other
+//! setting.
 //!
 //! ```text
-//!  sessions ──append──▶ a bounded channel ──▶ the writer's thread: takes all that waits, one transaction, one flush,
-//!                                             then answers everybody        (group commit over all sessions)
+//!  sessions ──append──▶ a bounded channel ──▶ the writer's thread: all queued requests, one transaction, one flush,
+//!                                             then all answers              (group commit over all sessions)
 //!  reads ─────────────▶ a bounded channel ──▶ readers' threads, each with a connection of its own
 //! ```
 //!
-//! The writer never waits for more to come: while one group is being flushed, the next one gathers by itself.
+//! The writer never waits for a group to fill: the next group queues while one is being flushed.
 
 mod checksum;
 mod codec;
@@ -59,24 +60,24 @@ pub use losses::Losses;
 pub use restore::{RestoreError, Restored, restore};
 pub use verify::{Finding, Verified, verify, verify_file};
 
-/// Requests that may wait for the writer. A session has one append under way, so this many sessions would have to be
-/// busy at once; more means that the disk does not keep up, and is refused.
+/// Capacity of the writer's queue in requests. A session has at most one append in flight, so that a full queue takes
+/// as many busy sessions. Then the disk does not keep up, and further requests are refused.
 pub const WAITING_MAX: usize = 4_096;
 
-/// How the log is opened.
+/// Options of an opened log.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The largest that the database may become, in pages of 4 KiB; `None`: as large as the disk lets it.
+    /// Upper limit of the database's size in pages of 4 KiB; `None`: limited by the disk.
     pub pages_max: Option<u32>,
-    /// Bytes of the records from before its snapshot that a session is opened with, at most; `None`: as many as its
-    /// replay window may have events of. What a session would not keep is not read.
+    /// Upper limit of the bytes of records before its snapshot that opening a session reads; `None`: limited only by
+    /// the events of the replay window. Records that a session would not keep are not read.
     pub window_bytes_max: Option<usize>,
 }
 
-/// Why the log cannot be opened.
+/// Reason why the log cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another hub has this directory.
+    /// Another hub uses the directory.
     #[error("{path} is locked: another hub uses this directory")]
     InUse {
         /// The lock file.
@@ -85,26 +86,26 @@ pub enum OpenError {
     /// The directory or a file in it cannot be used.
     #[error("{path} cannot be used: {error}")]
     Io {
-        /// Which.
+        /// File or directory with the error.
         path: PathBuf,
-        /// Why not.
+        /// Error of the system.
         error: io::Error,
     },
     /// The database cannot be used.
     #[error("{path} cannot be used: {reason}")]
     Database {
-        /// The file.
+        /// Database file.
         path: PathBuf,
-        /// Why not.
+        /// Reason, for operators.
         reason: String,
     },
 }
 
-/// Told, once, that the disk failed in a way after which nothing that the system has in memory can be trusted. The
-/// process has to end; what was acknowledged is on the disk.
+/// Callback for a disk failure after which memory and disk may differ, called once with the reason. The process has to
+/// end. Acknowledged records are on the disk.
 pub type OnFatal = Box<dyn FnOnce(&str) + Send>;
 
-/// The log. Cheap to clone; the last clone closes it.
+/// Event log in an SQLite database. Clones share the log, and dropping the last clone closes it.
 #[derive(Clone)]
 pub struct SqliteLog(Arc<Shared>);
 
@@ -116,14 +117,14 @@ struct Shared {
     losses: Losses,
 }
 
-/// Why nothing can be written now, if so. The writer alone says so.
+/// Reason why the log refuses writes; empty while it accepts them. Only the writer sets it.
 pub(crate) type Refuses = Arc<ArcSwapOption<String>>;
 
 impl SqliteLog {
-    /// Opens the log in a directory, which is made if it is not there.
+    /// Opens the log in a directory, and creates the directory if it is missing.
     ///
     /// # Errors
-    /// If another hub has it, or it cannot be used.
+    /// If another hub uses the directory, or a file in it cannot be used.
     pub fn open(dir: &Path, options: &Options, on_fatal: OnFatal) -> Result<Self, OpenError> {
         let was_used = files::lock_path(dir).exists();
         let lock = DataLock::take(dir)?;
@@ -185,17 +186,17 @@ impl SqliteLog {
         self.0.losses
     }
 
-    /// Waits until the writer's thread has ended: after [`Self::close`], or by a panic, after which nothing can be written.
+    /// Waits until the writer's thread has ended: after [`Self::close`], or after a panic. Then nothing can be written.
     pub async fn writer_ended(&self) {
         self.0.writer_ended.cancelled().await;
     }
 
-    /// Finishes what waits, folds the write-ahead log into the database, and stops the writer. What comes later is
+    /// Finishes queued requests, runs a checkpoint of the write-ahead log, and stops the writer. Later requests are
     /// answered with an error.
     pub async fn close(&self) {
         let (reply, closed) = oneshot::channel();
         let requests = self.0.requests.clone();
-        // The channel may be full for a moment, which a thread may wait for.
+        // Sending blocks while the channel is full, which needs a thread of the blocking pool.
         let sent = tokio::task::spawn_blocking(move || requests.send(Request::Close(reply)).is_ok()).await;
         if matches!(sent, Ok(true)) {
             let _ = closed.await;
@@ -215,7 +216,7 @@ impl SqliteLog {
     }
 }
 
-/// The answer of a thread of the log's.
+/// Returns a future for the answer of a thread of the log.
 fn answered<T: Send + 'static>(answer: oneshot::Receiver<Result<T, LogError>>) -> LogFuture<T> {
     let gone = || LogError::Io("the log is closed".to_owned());
     async move { answer.await.unwrap_or_else(|_| Err(gone())) }.boxed()
@@ -226,7 +227,7 @@ impl EventLog for SqliteLog {
         self.request(|reply| Request::Create(header, reply))
     }
 
-    /// Encodes where it is called, so that the writer's thread only writes.
+    /// Encodes the records on the caller's thread, so that the writer's thread only writes.
     fn append(&self, append: Append) {
         let rows = match Rows::encode(append) {
             Ok(rows) => rows,
@@ -238,7 +239,8 @@ impl EventLog for SqliteLog {
                 let reason = format!("{WAITING_MAX} requests wait for it");
                 rows.done.tell(Err(AppendError::Refused(reason)));
             }
-            // Dropping the request says that nobody knows; nothing was appended, but the hub is going anyway.
+            // Dropping the request answers with an unknown outcome. Nothing was appended, and the hub is stopping
+            // anyway.
             Err(_) => {}
         }
     }
@@ -286,7 +288,7 @@ impl EventLog for SqliteLog {
 
     fn keep_snapshot(&self, session_id: SessionId, snapshot: Snapshot) {
         let log = self.clone();
-        // Encoding is linear in the graph: nobody waits for it.
+        // Encoding is linear in the graph, and therefore runs on the blocking pool.
         tokio::task::spawn_blocking(move || {
             let seq = snapshot.seq;
             let data = match codec::encode_snapshot(&snapshot) {

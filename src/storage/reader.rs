@@ -1,8 +1,8 @@
-//! Reading, on threads and connections of its own: the writer never waits for a reader, and a reader never for the
+//! Readers of the log, on separate threads and connections. The writer never waits for a reader, nor a reader for the
 //! writer.
 //!
-//! Each row is compared with its checksum, and the rows of an answer have to be dense and to reach as far as the session
-//! does: a page of an index that lost entries is damage too (P12).
+//! Each row is compared with its checksum. The rows of an answer have to be dense and to reach the session's head,
+//! which detects an index that lost entries (P12).
 
 use std::{
     collections::BTreeMap,
@@ -36,22 +36,23 @@ use super::{
     writer::sql,
 };
 
-/// Threads of a lane. Reads are short, and more threads than cores would only wait for each other.
+/// Upper limit of threads in a lane. Reads are short, and more threads than cores would only wait for each other.
 const THREADS: usize = 2;
 
-/// Readers that have threads of their own, so that neither waits for the other.
+/// Class of reads with separate threads, so that one class does not wait for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// Sessions that start, and their look-ups of commands: commands wait for these.
+    /// Starts of sessions, and look-ups of their commands, for which commands wait.
     Sessions,
-    /// Clients that read pages, streams and earlier states: bounded and paced where they come in, but of any number.
+    /// Reads of clients: pages, streams and earlier states. The edges bound and pace each read, but not their number.
     Clients,
 }
 
-/// Reads that may wait for a thread.
+/// Capacity of a thread's queue in reads.
 const WAITING_MAX: usize = 4_096;
 
-/// Rows that are read in one go: a reader that is at it for long would keep the write-ahead log from being folded in.
+/// Rows per query. A reader that holds a transaction for long would keep checkpoints of the write-ahead log from
+/// finishing.
 const PAGE_ROWS: i64 = 1_000;
 
 type Job = Box<dyn FnOnce(&Reader) + Send>;
@@ -111,7 +112,7 @@ impl Threads {
         for number in 0..THREADS {
             let (jobs, inbox) = mpsc::sync_channel::<Job>(WAITING_MAX);
             let reader = reader()?;
-            // Ends when the log is dropped. A read that panics fails by itself: its thread has others to do.
+            // Ends when the log is dropped. A panic fails only its own read, and the thread handles the next.
             let work = move || {
                 for job in inbox {
                     let _ = catch_unwind(AssertUnwindSafe(|| job(&reader)));
@@ -128,14 +129,14 @@ impl Threads {
         })
     }
 
-    /// Hands a job to the next thread, unless too many wait for it.
+    /// Sends a job to the next thread, unless the queue of that thread is full.
     fn take(&self, job: Job) -> bool {
         let thread = self.next.fetch_add(1, Ordering::Relaxed) % self.threads.len();
         self.threads[thread].try_send(job).is_ok()
     }
 }
 
-/// Why something cannot be read.
+/// Reason why a read failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
     #[error(transparent)]
@@ -156,7 +157,7 @@ impl From<ReadError> for LogError {
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Corrupt(text),
                 _ => Self::Io(text),
             },
-            // A value of another type or range than any hub writes.
+            // No hub writes a value of this type or range.
             rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::IntegralValueOutOfRange(..)
             | rusqlite::Error::InvalidColumnType(..) => Self::Corrupt(text),
@@ -165,19 +166,19 @@ impl From<ReadError> for LogError {
     }
 }
 
-/// One thread's way to read.
+/// Connection of one reader thread.
 pub(super) struct Reader {
     connection: Connection,
-    /// Sessions whose rows were damaged when the log was opened, and how.
+    /// Sessions whose rows were damaged when the log was opened, with the damage.
     damaged: Arc<BTreeMap<SessionId, String>>,
     window_bytes_max: usize,
 }
 
-/// A session that is read.
+/// Session that is being read.
 struct Session {
     id: SessionId,
     sid: i64,
-    /// Where it was, at least, when the reading began.
+    /// Lower bound of the session's head when the read began.
     head: Seq,
     header: SessionHeader,
 }
@@ -203,12 +204,12 @@ impl Reader {
         }
     }
 
-    /// Whether the row of a session was damaged when the log was opened.
+    /// Checks that the row of a session was not damaged when the log was opened.
     pub(super) fn is_damaged(&self, session_id: SessionId) -> bool {
         self.damaged.contains_key(&session_id)
     }
 
-    /// How a session began, and all of its snapshots, none of which may be damaged.
+    /// Reads the header of a session and all its snapshots, and fails if one of them is damaged.
     pub(super) fn snapshots(&self, session_id: SessionId) -> Result<Option<(SessionHeader, Vec<Snapshot>)>, ReadError> {
         let Some(session) = self.session(session_id)? else {
             return Ok(None);
@@ -243,8 +244,8 @@ impl Reader {
         }))
     }
 
-    /// The place after which the latest records have no more bytes than a window may. Sizes are told by the rows' heads:
-    /// no payload is read.
+    /// Returns the `seq` after which the latest records fit the bytes of a window. SQLite knows the size of a payload
+    /// from the header of its row, so that no payload is read.
     fn window_start(&self, sid: i64, from: Seq, to: Seq) -> Result<Seq, ReadError> {
         if self.window_bytes_max == usize::MAX {
             return Ok(from);
@@ -322,7 +323,7 @@ impl Reader {
         let Some(session) = self.session(session_id)? else {
             return Ok(None);
         };
-        // The record that the newest one has to lead to. Asked for first: what is appended meanwhile comes after both.
+        // Record that follows the newest record of the page. Queried first, because appends meanwhile come after both.
         let follows: Option<i64> = self
             .connection
             .prepare_cached("SELECT first_seq FROM commands WHERE sid = ?1 AND seq >= ?2 ORDER BY seq LIMIT 1")?
@@ -352,7 +353,7 @@ impl Reader {
             begins = Some(command.recorded.first_seq);
             told.push(command);
         }
-        // The last page ends with the first record, or there is none.
+        // The last page ends with the first record, or is empty.
         let oldest = begins.unwrap_or_else(|| follows.map_or(session.head.plus(1), unsigned));
         if i64::try_from(told.len()).is_ok_and(|len| len < limit) && oldest != Seq(1) {
             return Err(gap(Seq::ZERO, oldest));
@@ -388,7 +389,7 @@ impl Reader {
         Ok(found)
     }
 
-    /// Looks at the index of ids only, in its order: no row is read.
+    /// Reads ids from the index alone, in its order, and no rows.
     pub(super) fn command_ids(
         &self,
         session_id: SessionId,
@@ -400,7 +401,7 @@ impl Reader {
         };
         let mut statement = self.connection.prepare_cached(COMMAND_IDS)?;
         let after = after.map(|id| id.uuid().into_bytes());
-        // Nothing is less than no bytes.
+        // The empty blob sorts before every id.
         let after = after.as_ref().map_or(&[][..], |bytes| &bytes[..]);
         let limit = i64::try_from(ids_max).unwrap_or(i64::MAX);
         let mut rows = statement.query(params![session.sid, after, limit])?;
@@ -413,7 +414,7 @@ impl Reader {
 
     pub(super) fn list(&self) -> Result<Vec<StoredHead>, ReadError> {
         let all = AllSessions::read(&self.connection)?;
-        // The pages of all sessions are read once, when the hub starts, and need not stay in memory.
+        // All sessions are listed once, at the start, and their pages need not stay in memory.
         self.connection.execute_batch("PRAGMA shrink_memory")?;
         Ok(all.rows.into_iter().map(|row| row.head).collect())
     }
@@ -431,7 +432,7 @@ impl Reader {
         }))
     }
 
-    /// The latest snapshot that is not later than `at` and can be read. One that cannot costs a longer replay, no more.
+    /// Returns the latest readable snapshot at or before `at`. An unreadable snapshot costs only a longer replay.
     fn snapshot(&self, session: &Session, at: Seq) -> Result<Option<Snapshot>, ReadError> {
         let mut statement = self.connection.prepare_cached(SNAPSHOTS)?;
         let mut rows = statement.query(params![session.sid, sql(at)])?;
@@ -447,7 +448,7 @@ impl Reader {
         Ok(None)
     }
 
-    /// The records after `from` that begin at or before `to`, page by page.
+    /// Reads the records after `from` that begin at or before `to`, page by page.
     fn records(&self, session: &Session, from: Seq, to: Seq) -> Result<Vec<Arc<CommandRecord>>, ReadError> {
         let query = format!("{RECORD} WHERE sid = ?1 AND seq > ?2 AND first_seq <= ?3 ORDER BY seq LIMIT ?4");
         let mut statement = self.connection.prepare_cached(&query)?;
@@ -471,7 +472,7 @@ impl Reader {
 }
 
 impl Session {
-    /// A command, which has to be what was written, and where its row says.
+    /// Decodes a command, and checks its checksum and its `seq` against the row.
     fn told(&self, row: &Row<'_>) -> Result<HistoryRecord, ReadError> {
         let (version, payload) = (row.get(0)?, row.get_ref(1)?.as_str().map_err(unreadable)?);
         let (first_seq, seq) = (unsigned(row.get(2)?), unsigned(row.get(3)?));
@@ -496,7 +497,7 @@ impl Session {
         )))
     }
 
-    /// A snapshot; `None`: of a format that this hub does not know.
+    /// Decodes a snapshot; `None` for a format that this hub does not know.
     fn snapshot(&self, row: &Row<'_>) -> Result<Option<Snapshot>, ReadError> {
         let (format, seq) = (row.get(1)?, unsigned(row.get(2)?));
         let data = row.get_ref(0)?.as_blob().map_err(unreadable)?;
@@ -525,14 +526,14 @@ impl Session {
     }
 }
 
-/// Checks that records follow each other without a hole.
+/// Check that records follow each other without a gap.
 struct Dense {
     begun: bool,
     at: Seq,
 }
 
 impl Dense {
-    /// The first record may begin at that `seq` or before it, and has to end after it.
+    /// Creates a check whose first record may begin at `seq` or before, and has to end after `seq`.
     const fn after(at: Seq) -> Self {
         Self { begun: false, at }
     }
@@ -562,12 +563,12 @@ fn command_id(row: &Row<'_>, column: usize) -> Result<CommandId, ReadError> {
     Ok(CommandId::new(id))
 }
 
-/// A negative number was not written by a hub; the checks of its row tell.
+/// Converts an integer of SQLite. No hub writes a negative number, and the checks of its row detect one.
 fn unsigned(number: i64) -> Seq {
     Seq(u64::try_from(number).unwrap_or_default())
 }
 
-/// Bytes of a record as it is kept.
+/// Returns the encoded size of a record in bytes.
 fn payload_bytes(row: &Row<'_>) -> Result<usize, ReadError> {
     Ok(row.get_ref(1)?.as_str().map_err(unreadable)?.len())
 }

@@ -1,4 +1,4 @@
-//! Putting a log in the place of another.
+//! Restore of a backup in place of a log.
 
 use std::{
     fs::{self, File},
@@ -18,23 +18,23 @@ use super::{
     verify::{self, Finding, unusable},
 };
 
-/// Why nothing was restored.
+/// Reason why a restore was refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The directory, the file or the log in it cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The file is damaged.
+    /// The backup is damaged.
     #[error("{path} is damaged in {count} places, and nothing was changed; the first: {first}")]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// How many.
+        /// Number of faults.
         count: usize,
-        /// The first of them.
+        /// First fault.
         first: Finding,
     },
-    /// The file is a log without a session: most likely a copy that was made without `-wal`.
+    /// The file is a log without a session, most likely a copy without its `-wal`.
     #[error(
         "{0} holds no session, and nothing was changed. A copy of hub.sqlite without its hub.sqlite-wal looks like this: \
          use `talus-hub backup`"
@@ -50,23 +50,23 @@ pub enum RestoreError {
     },
 }
 
-/// A log that was put in its place.
+/// Result of a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// Sessions, each with a new epoch.
+    /// Number of sessions, each with a new epoch.
     pub sessions: usize,
-    /// Commands in them.
+    /// Number of commands in the sessions.
     pub commands: usize,
-    /// Where the database is that was there before, if there was one and it was not the same.
+    /// Path of the former database; `None` if there was none, or if it was the restored file.
     pub replaced: Option<PathBuf>,
 }
 
-/// Puts a log in the place of that of a data directory: verifies it, gives every session a new epoch, since clients know
-/// another log, and writes the head mark anew. The database that was there is kept beside it. The directory's own database
-/// may be the file: it stays, with new epochs, and a loss that its head mark tells of is accepted.
+/// Restores a log into a data directory. Verifies the log, gives every session a new epoch, because clients know
+/// another log, and writes the head mark anew. The former database is kept beside the restored one. If the file is the
+/// directory's own database, it stays, with new epochs, and a loss that the head mark shows is accepted.
 ///
 /// # Errors
-/// If a hub runs on the directory, or the file is damaged or no log. Nothing is changed then.
+/// If a hub runs on the directory, or the file is damaged or no log. Then nothing is changed.
 pub fn restore(dir: &Path, file: &Path, progress: impl FnMut(usize, usize)) -> Result<Restored, RestoreError> {
     if !file.exists() {
         return Err(verify::missing(file).into());
@@ -106,7 +106,7 @@ pub fn restore(dir: &Path, file: &Path, progress: impl FnMut(usize, usize)) -> R
     })
 }
 
-/// Copies a log beside the database, with what its own write-ahead log has.
+/// Copies a log with its write-ahead log to a file beside the database.
 fn copy(file: &Path, database: &Path) -> Result<PathBuf, RestoreError> {
     let new = database.with_extension("restoring");
     for ending in ["", "-wal", "-shm"] {
@@ -120,14 +120,14 @@ fn copy(file: &Path, database: &Path) -> Result<PathBuf, RestoreError> {
     Ok(new)
 }
 
-/// Folds the write-ahead log in and closes, so that the database is one file.
+/// Runs a checkpoint of the write-ahead log and closes the database, which is one file then.
 fn close(connection: Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     connection.close().map_err(|(_, error)| error)
 }
 
-/// Puts the new database in the place of the old one, which is kept with its write-ahead log: an old one beside a new
-/// database would be applied to it. Interrupted, it leaves a directory that the head mark has a hub refuse.
+/// Replaces the old database, which is kept with its write-ahead log: SQLite would apply an old write-ahead log to the
+/// new database. After an interruption, the head mark keeps a hub from starting on the directory.
 fn swap(new: &Path, database: &Path) -> Result<Option<PathBuf>, RestoreError> {
     let kept = database.with_extension("replaced");
     let io = |path: &Path| {

@@ -1,4 +1,4 @@
-//! The tables, how they came to be, and how connections are set up.
+//! Tables, migrations and settings of connections.
 
 use std::{path::Path, time::Duration};
 
@@ -6,14 +6,14 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::Options;
 
-/// How long a connection waits for another that has the database locked: a backup, or somebody with `sqlite3`.
+/// Time that a connection waits for a lock of another connection: a backup, or an operator's `sqlite3`.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Each step takes the schema from its index to the next version. Steps that were released never change.
+/// Migrations of the schema, each from the version of its index to the next. Released migrations never change.
 const MIGRATIONS: &[&str] = &[
-    // Payloads are JSON text, so that anybody can read them. A row is a command with everything that it changed: atomic,
-    // and in the order of `pos` over all sessions. The two unique indexes are the last resort against two writers, and
-    // against a command that is applied twice. Clustering rows by session instead would write four times as much.
+    // Payloads are JSON text, which any tool can read. A row is a command with all its changes: atomic, and in the
+    // order of `pos` over all sessions. The two unique indexes are the last defence against a second writer and against
+    // a command that is applied twice. Clustering rows by session instead would write four times as much.
     "CREATE TABLE sessions (
          sid INTEGER PRIMARY KEY,
          ext_id TEXT UNIQUE,             -- NULL: deleted, its rows are on their way out
@@ -44,14 +44,14 @@ const MIGRATIONS: &[&str] = &[
          PRIMARY KEY (sid, seq)
      ) STRICT;
      CREATE TABLE probes (id INTEGER PRIMARY KEY, count INTEGER NOT NULL) STRICT;",
-    // Rows have checksums. Those that are there already have none, which their schema_version or format says; nothing of
-    // them is written again, so that a large database opens as fast as a small one.
+    // Adds checksums. Existing rows have none, which their schema_version or format indicates. They are not rewritten,
+    // so that a large database migrates as fast as a small one.
     "ALTER TABLE sessions ADD COLUMN checksum INTEGER;
      ALTER TABLE commands ADD COLUMN checksum INTEGER;
      ALTER TABLE snapshots ADD COLUMN checksum INTEGER;",
 ];
 
-/// Why a database cannot be used.
+/// Reason why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SchemaError {
     #[error(transparent)]
@@ -66,8 +66,8 @@ pub(super) enum SchemaError {
     TooNew { found: u32, known: usize },
 }
 
-/// What holds for the connection that writes. Each is checked: a build or a file system that does not do as it is told
-/// must not go unnoticed.
+/// Pragmas of the writer's connection: name, value, and the value that a query returns. Each is queried after it is
+/// set, so that a build or a file system that ignores a pragma is detected.
 const WRITER_PRAGMAS: &[(&str, &str, &str)] = &[
     ("journal_mode", "WAL", "wal"),
     // 2: the write-ahead log is flushed before a commit is acknowledged. With NORMAL a power cut loses commits.
@@ -95,7 +95,7 @@ pub(super) fn open_for_writing(path: &Path, options: &Options) -> Result<Connect
     Ok(connection)
 }
 
-/// Opens the database for reading only.
+/// Opens the database for queries only.
 pub(super) fn open_for_reading(path: &Path) -> Result<Connection, SchemaError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -110,7 +110,7 @@ fn set_pragma(
     value: &'static str,
     answer: &'static str,
 ) -> Result<(), SchemaError> {
-    // Some pragmas answer with what they set and some with nothing: asking tells.
+    // Some pragmas return the new value and some return nothing. A query returns the value of each.
     connection.pragma_update(None, pragma, value)?;
     let found: String = connection.pragma_query_value(None, pragma, |row| {
         row.get::<_, String>(0)

@@ -1,4 +1,4 @@
-//! The rows of `sessions`, read and checked.
+//! Rows of `sessions`, with the checks of a read.
 
 use std::collections::BTreeMap;
 
@@ -19,15 +19,15 @@ use super::{
     writer::sql,
 };
 
-/// The columns that [`SessionRow::read`] takes, in its order.
+/// Columns for [`SessionRow::read`], in its order.
 const COLUMNS: &str =
     "sid, ext_id, head_seq, node_count, created_ms, last_activity_ms, schema_version, genesis, checksum";
 
-/// A session's row as it was written.
+/// Row of a session that passed its checks.
 pub(super) struct SessionRow {
     pub(super) sid: i64,
     pub(super) head: StoredHead,
-    /// Sum of what the next append does not change.
+    /// Checksum of the columns that an append does not change.
     pub(super) sum: HeaderSum,
 }
 
@@ -36,7 +36,7 @@ impl SessionRow {
         self.head.header.session_id
     }
 
-    /// How far it is, for the head mark.
+    /// Returns the session's entry of the head mark.
     pub(super) const fn marked(&self) -> Marked {
         Marked {
             epoch: self.head.header.epoch,
@@ -105,14 +105,14 @@ impl SessionRow {
                 node_count: usize::try_from(node_count).unwrap_or_default(),
                 last_activity: Timestamp(last_activity_ms),
             },
-            // The row is of this version from its next append on.
+            // The next append writes the row in this version.
             sum: HeaderSum::of(ext_id, created_ms, codec::SCHEMA_VERSION, header_text),
         })
     }
 }
 
-/// All sessions, in the order they were created. A damaged row is listed with what can be made out of it, so that its
-/// session is known, and refused, instead of gone; the reasons are by id.
+/// All sessions in the order of their creation. A damaged row is listed with its readable columns, so that its session
+/// is known and refused rather than missing. The damage is listed by session id.
 #[derive(Default)]
 pub(super) struct AllSessions {
     pub(super) rows: Vec<SessionRow>,
@@ -145,7 +145,7 @@ impl AllSessions {
     }
 }
 
-/// What a damaged row still says: the id at least.
+/// Recovers the readable columns of a damaged row, the id at least.
 fn salvage(row: &Row<'_>) -> Option<SessionRow> {
     let header_text: String = row.get(7).unwrap_or_default();
     let header = codec::decode_header(codec::SCHEMA_VERSION, &header_text).ok();
@@ -157,7 +157,7 @@ fn salvage(row: &Row<'_>) -> Option<SessionRow> {
         let sum = HeaderSum::of(&id.to_string(), created_ms, number(6), &header_text);
         Some(sum.of_row(head_seq, node_count, last_activity_ms)) == checksum
     };
-    // Of two ids that differ, the one that the checksum was made with.
+    // Of two different ids, the checksum matches the id that was written.
     let in_header = header.as_ref().map(|header| header.session_id);
     let session_id = in_header.filter(|&id| sum_with(id)).or(ext_id).or(in_header)?;
     let unknown = SessionHeader {
@@ -187,8 +187,8 @@ fn seq(number: i64) -> Seq {
     Seq(u64::try_from(number).unwrap_or_default())
 }
 
-/// Makes the index of session ids anew if it does not agree with the table, whose rows are checked by their sums.
-/// Otherwise a session would be listed and could not be found.
+/// Rebuilds the index of session ids if it contradicts the table, whose rows have checksums. With a wrong index a
+/// session would be listed and could not be found.
 pub(super) fn mend_index(connection: &Connection) -> rusqlite::Result<()> {
     let verdict: String = connection.query_row("PRAGMA integrity_check(sessions)", [], |row| row.get(0))?;
     if verdict != "ok" {

@@ -1,4 +1,4 @@
-//! The log on a real disk: what it keeps, what it refuses, and what it does when the disk does not play along.
+//! Tests of the log on a real disk: durability, refusals and disk errors.
 
 use std::{
     fs,
@@ -49,7 +49,7 @@ fn rules() -> Rules {
     }
 }
 
-/// A session that is decided on, and the log that it goes to.
+/// Session in memory, and the log of its records.
 struct Writing {
     log: SqliteLog,
     session: Session,
@@ -88,7 +88,7 @@ impl Writing {
         append(&self.log, self.id(), expected, records).await
     }
 
-    /// Decides a command and has it on the disk.
+    /// Decides a command and appends its record durably.
     async fn write(&mut self, command: &Command) {
         let expected = self.session.seq();
         let recorded = self.decided(command);
@@ -144,9 +144,9 @@ fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
-/// P3, P4: a session that is read back is the one that was written: its document, its stacks, its place.
+/// P3, P4: a session that is read back equals the written session: document, undo stacks, position.
 #[tokio::test]
-async fn what_was_written_is_there_after_a_restart() {
+async fn written_session_is_there_after_a_restart() {
     let dir = folder();
     let log = open(dir.path());
     let mut writing = Writing::begin(&log, 1).await;
@@ -169,7 +169,7 @@ async fn what_was_written_is_there_after_a_restart() {
 
 /// A replay from a snapshot and its tail is the same as one from the beginning, and the window reaches back beyond it.
 #[tokio::test]
-async fn a_snapshot_saves_time_and_changes_nothing() {
+async fn snapshot_changes_no_replay() {
     let dir = folder();
     let log = open(dir.path());
     let mut writing = Writing::begin(&log, 1).await;
@@ -211,7 +211,7 @@ async fn a_snapshot_saves_time_and_changes_nothing() {
     );
 }
 
-/// Asks until the snapshot of a `seq` is kept: it is written when its turn comes.
+/// Opens the session until the snapshot of a `seq` is kept, because snapshots are written asynchronously.
 async fn kept(log: &SqliteLog, session_id: SessionId, seq: Seq) -> Stored {
     loop {
         let stored = log.open(session_id, 20).await.expect("readable").expect("there");
@@ -222,9 +222,9 @@ async fn kept(log: &SqliteLog, session_id: SessionId, seq: Seq) -> Stored {
     }
 }
 
-/// A snapshot that cannot be read costs time and nothing else.
+/// An unreadable snapshot costs only a longer replay.
 #[tokio::test]
-async fn a_damaged_snapshot_is_passed_over() {
+async fn damaged_snapshot_is_skipped() {
     let dir = folder();
     let log = open(dir.path());
     let mut writing = Writing::begin(&log, 1).await;
@@ -249,9 +249,9 @@ async fn a_damaged_snapshot_is_passed_over() {
     assert_eq!(writing.replayed().await.snapshot(), writing.session.snapshot());
 }
 
-/// The compare-and-set of last resort holds against rows that another process wrote, and costs only who lost.
+/// The unique indexes detect rows that another process wrote, and only the session of those rows conflicts.
 #[tokio::test]
-async fn another_writer_in_the_file_is_a_conflict_for_that_session_alone() {
+async fn foreign_write_conflicts_for_its_session_alone() {
     let dir = folder();
     let log = open(dir.path());
     let mut one = Writing::begin(&log, 1).await;
@@ -269,10 +269,10 @@ async fn another_writer_in_the_file_is_a_conflict_for_that_session_alone() {
     two.write(&create("y")).await;
 }
 
-/// The same in one transaction: what another writer took from one session costs those that are written with it nothing.
-/// They gather while that writer has the file.
+/// The same in one transaction: a conflict of one session does not affect the other sessions of the group. The group
+/// queues while the other writer holds the file.
 #[tokio::test]
-async fn a_conflict_costs_nothing_to_those_in_the_same_transaction() {
+async fn conflict_spares_the_rest_of_its_transaction() {
     let dir = folder();
     let log = open(dir.path());
     let mut sessions = Vec::new();
@@ -313,7 +313,7 @@ async fn a_conflict_costs_nothing_to_those_in_the_same_transaction() {
 }
 
 #[tokio::test]
-async fn undone_commands_are_told_of_and_old_ones_found() {
+async fn old_and_undone_commands_are_found() {
     let dir = folder();
     let log = open(dir.path());
     let mut writing = Writing::begin(&log, 1).await;
@@ -340,9 +340,9 @@ async fn undone_commands_are_told_of_and_old_ones_found() {
     assert!(told.expect("readable").expect("there").iter().all(|told| !told.undone));
 }
 
-/// P9: a full disk refuses what does not fit, keeps what it has, and goes on when there is room.
+/// P9: on a full disk, appends are refused and records are kept. Appends succeed again when there is room.
 #[tokio::test]
-async fn a_full_disk_refuses_and_recovers() {
+async fn full_disk_refuses_and_recovers() {
     let dir = folder();
     let log = open_with(
         dir.path(),
@@ -383,7 +383,7 @@ async fn a_full_disk_refuses_and_recovers() {
 }
 
 #[tokio::test]
-async fn a_deleted_session_is_gone_at_once_and_its_rows_soon() {
+async fn deleted_session_is_gone_at_once_and_its_rows_soon() {
     let dir = folder();
     let log = open(dir.path());
     let mut writing = Writing::begin(&log, 1).await;
@@ -410,7 +410,7 @@ async fn a_deleted_session_is_gone_at_once_and_its_rows_soon() {
 }
 
 #[tokio::test]
-async fn one_directory_has_one_hub() {
+async fn directory_admits_one_hub() {
     let dir = folder();
     let first = open(dir.path());
     let second = SqliteLog::open(dir.path(), &Options::default(), Box::new(|_| {}));
@@ -421,7 +421,7 @@ async fn one_directory_has_one_hub() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_or_too_new_is_named() {
+async fn open_error_names_a_foreign_or_too_new_file() {
     let dir = folder();
     fs::write(
         database_path(dir.path()),
@@ -441,9 +441,9 @@ async fn a_file_that_is_no_database_or_too_new_is_named() {
     assert!(refused(dir.path()).contains("version 99"));
 }
 
-/// The disk's failures end the process, a full disk does not.
+/// Disk failures end the process, and a full disk does not.
 #[test]
-fn a_failed_flush_is_fatal_and_a_full_disk_is_not() {
+fn failed_flush_is_fatal_and_full_disk_is_not() {
     let failure = |code| Failure::of(&rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
     for code in [
         rusqlite::ffi::SQLITE_IOERR_FSYNC,
@@ -459,9 +459,9 @@ fn a_failed_flush_is_fatal_and_a_full_disk_is_not() {
     assert!(matches!(failure(rusqlite::ffi::SQLITE_TOOBIG), Failure::Failed(_)));
 }
 
-/// A database whose tables are pulled away is a bug or a crime, and neither is acknowledged.
+/// A database with dropped tables acknowledges nothing.
 #[tokio::test]
-async fn a_group_that_cannot_be_written_fails_whole() {
+async fn failed_group_fails_whole() {
     let dir = folder();
     let log = open(dir.path());
     let mut writing = Writing::begin(&log, 1).await;
@@ -499,7 +499,7 @@ async fn appends_of_many_sessions_are_all_kept() {
 
 /// A backup that is taken while the hub writes opens as a log, and has everything that was acknowledged before.
 #[tokio::test]
-async fn a_backup_is_a_log() {
+async fn backup_opens_as_a_log() {
     let (dir, other) = (folder(), folder());
     let log = open(dir.path());
     let mut writing = Writing::begin(&log, 1).await;
@@ -516,7 +516,7 @@ async fn a_backup_is_a_log() {
 
 /// The ids of a session's commands come out of the index alone: it is a small part of the log, and already sorted.
 #[tokio::test]
-async fn reading_ids_reads_no_rows() {
+async fn id_reads_read_no_rows() {
     let dir = folder();
     let log = open(dir.path());
     log.close().await;
@@ -534,7 +534,7 @@ async fn reading_ids_reads_no_rows() {
     );
 }
 
-/// What every log must do.
+/// Conformance tests of every log.
 mod conformance {
     use std::ops::Deref;
 
@@ -577,7 +577,7 @@ async fn session_reads_do_not_wait_for_client_reads() {
         let (release, released) = std::sync::mpsc::channel::<()>();
         held.push(release);
         client_reads.push(log.0.readers.ask(super::reader::Lane::Clients, move |_| {
-            // Ends when the test lets go.
+            // Ends when the test drops the sender.
             let _ = released.recv();
             Ok(())
         }));
@@ -594,7 +594,7 @@ async fn session_reads_do_not_wait_for_client_reads() {
 /// P9: a session is opened with no more of the records before its snapshot than its window may have bytes of; everything
 /// after the snapshot is there in any case.
 #[tokio::test]
-async fn opening_reads_no_more_bytes_than_a_window_has() {
+async fn open_reads_no_more_bytes_than_a_window_has() {
     let dir = folder();
     let log = open_with(
         dir.path(),
@@ -629,9 +629,9 @@ async fn opening_reads_no_more_bytes_than_a_window_has() {
     assert_eq!(last, whole.records.last().map(|record| record.seq()));
 }
 
-/// P8: a read that panics is answered with an error, and the thread that it was on reads on.
+/// P8: a panicking read is answered with an error, and its thread handles further reads.
 #[tokio::test]
-async fn a_read_that_panics_fails_alone() {
+async fn panicking_read_fails_alone() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let log = open_with(dir.path(), &Options::default());
     // More than there are threads.

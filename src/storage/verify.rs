@@ -1,4 +1,4 @@
-//! Looking at everything that a log holds: each row by its checksum, each session by replaying it, each hash on the way.
+//! Verification of a log: the checksum of each row, a replay of each session, and the state hash after each command.
 
 use std::{path::Path, sync::Arc};
 
@@ -21,18 +21,18 @@ use super::{
     sessions::AllSessions,
 };
 
-/// Events that are replayed in one go, and bytes of them.
+/// Events and bytes of a page of the replay.
 const PAGE_MAX: PageMax = PageMax {
     items: 1_000,
     bytes: 16 * 1024 * 1024,
 };
 
-/// Something that is wrong in a log.
+/// Fault in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The session, if it is of one.
+    /// Session with the fault; `None` for a fault of the file.
     pub session_id: Option<SessionId>,
-    /// The damage and its place.
+    /// Description of the damage and its place.
     pub text: String,
 }
 
@@ -45,14 +45,14 @@ impl std::fmt::Display for Finding {
     }
 }
 
-/// What a log holds, as far as it can be read.
+/// Result of a verification.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verified {
-    /// Sessions that were replayed.
+    /// Number of replayed sessions.
     pub sessions: usize,
-    /// Commands that were replayed.
+    /// Number of replayed commands.
     pub commands: usize,
-    /// Everything that is wrong.
+    /// Faults; empty for a sound log.
     pub findings: Vec<Finding>,
 }
 
@@ -63,10 +63,10 @@ impl Verified {
     }
 }
 
-/// Verifies the log of a data directory on which no hub runs, and that it has what its head mark says.
+/// Verifies the log of a data directory on which no hub runs, and compares the log with its head mark.
 ///
 /// # Errors
-/// If a hub runs on it, or there is no log that could be read.
+/// If a hub runs on the directory, or the directory has no readable log.
 pub fn verify(dir: &Path, progress: impl FnMut(usize, usize)) -> Result<Verified, OpenError> {
     let path = files::database_path(dir);
     if !path.exists() {
@@ -92,7 +92,7 @@ pub fn verify(dir: &Path, progress: impl FnMut(usize, usize)) -> Result<Verified
     Ok(verified)
 }
 
-/// Verifies a log in a file that no hub uses: a backup. Tells the sessions that are done and how many there are.
+/// Verifies a log in a file that no hub uses: a backup. Reports the number of finished sessions and of all sessions.
 ///
 /// # Errors
 /// If the file is no log.
@@ -124,7 +124,7 @@ pub fn verify_file(path: &Path, mut progress: impl FnMut(usize, usize)) -> Resul
     Ok(verified)
 }
 
-/// SQLite's own look at its pages and indexes.
+/// Runs SQLite's check of pages and indexes.
 fn check_structure(connection: &Connection, verified: &mut Verified) -> rusqlite::Result<()> {
     let mut statement = connection.prepare("PRAGMA integrity_check")?;
     let mut rows = statement.query([])?;
@@ -137,8 +137,7 @@ fn check_structure(connection: &Connection, verified: &mut Verified) -> rusqlite
     Ok(())
 }
 
-/// Replays a session from its first command, a page at a time, compares its snapshots on the way, and tells how many
-/// commands it had.
+/// Replays a session from its first command, page by page, and compares its snapshots. Returns the number of commands.
 fn replay(reader: &Reader, session_id: SessionId) -> Result<usize, ReadError> {
     let corrupt = |text: String| ReadError::from(LogError::Corrupt(text));
     let gone = || corrupt("its row is gone".to_owned());
@@ -178,7 +177,7 @@ fn compare(snapshot: &Snapshot, session: &Session) -> Result<(), String> {
     ))
 }
 
-/// Opens a database to look at it, without a change to its content.
+/// Opens a database without changing its content.
 fn open(path: &Path) -> Result<Connection, OpenError> {
     if !path.exists() {
         return Err(missing(path));

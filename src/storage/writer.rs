@@ -1,4 +1,4 @@
-//! The one thread that writes: it takes what waits, writes it in one transaction, flushes once, and answers everybody.
+//! Writer thread of the log: commits queued requests in one transaction, flushes once, and answers each request.
 
 mod request;
 mod statements;
@@ -29,25 +29,25 @@ use super::{
     sessions::AllSessions,
 };
 
-/// Events that one transaction takes, at most, before it is committed: enough that the flush is a small part of it, and
-/// few enough that nobody waits long.
+/// Upper limit of events in a transaction. A larger group makes the flush a smaller part of the work, and a smaller
+/// group is answered sooner.
 const GROUP_EVENTS_MAX: usize = 1_024;
 
-/// Bytes that one transaction takes, at most.
+/// Upper limit of payload bytes in a transaction: 1 MiB.
 const GROUP_BYTES_MAX: usize = 1024 * 1024;
 
-/// How often a log that could not be written is tried again while nobody asks.
+/// Interval between trial writes of a log that refuses, while no request arrives. Also the interval of the file checks.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a failed transaction means. Nothing of it is in the database.
+/// Meaning of a failed transaction, of which nothing is in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// There is no room, or somebody else holds the database. It may be different later.
+    /// The disk is full, or another connection holds the database. A later try may succeed.
     Refused(String),
-    /// Something that should not happen, of this group alone.
+    /// Unexpected error of this group alone.
     Failed(String),
-    /// The disk failed, or the file is damaged. A failed flush leaves the system's memory and the disk apart, and trying
-    /// again would acknowledge what is not there: the process has to end.
+    /// The disk failed, or the file is damaged. After a failed flush, the kernel's page cache and the disk may differ,
+    /// and a second flush could acknowledge data that is not on the disk. The process has to end.
     Fatal(String),
 }
 
@@ -74,7 +74,7 @@ impl Failure {
     }
 }
 
-/// Whether an error is of writing, flushing or growing a file, which a full disk may be the reason of.
+/// Returns true for errors of writing, flushing or growing a file, which a full disk may cause.
 fn may_be_full(error: &rusqlite::Error) -> bool {
     let rusqlite::Error::SqliteFailure(failure, _) = error else {
         return false;
@@ -89,14 +89,14 @@ fn may_be_full(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// The files that the writer looks after beside its connection.
+/// Files that the writer maintains beside its connection.
 pub(super) struct OpenFiles {
     pub(super) database: PathBuf,
     pub(super) watched: Watched,
     pub(super) mark: Mark,
 }
 
-/// See the [module](self).
+/// State of the [writer thread](self).
 pub(super) struct Writer {
     connection: Connection,
     files: OpenFiles,
@@ -104,7 +104,7 @@ pub(super) struct Writer {
     heads: Heads,
     refuses: Refuses,
     on_fatal: Option<OnFatal>,
-    /// Rows of sessions that are deleted and still have rows.
+    /// Row ids of deleted sessions that still have rows.
     purging: VecDeque<i64>,
 }
 
@@ -118,12 +118,12 @@ impl Writer {
         on_fatal: OnFatal,
     ) -> rusqlite::Result<Self> {
         let heads = Heads::of(&stored.rows);
-        // What was being removed when the hub ended goes on being removed.
+        // Removals that the last process did not finish are resumed.
         let purging = connection
             .prepare("SELECT sid FROM sessions WHERE ext_id IS NULL")?
             .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
-        // All sessions were read, and their pages need not stay in memory.
+        // Opening has read the rows of all sessions, and their pages need not stay in memory.
         connection.execute_batch("PRAGMA shrink_memory")?;
         let mut writer = Self {
             connection,
@@ -134,12 +134,13 @@ impl Writer {
             on_fatal: Some(on_fatal),
             purging,
         };
-        // What a torn or a foreign mark said is said anew.
+        // Replaces a torn or foreign mark.
         writer.rewrite_mark();
         Ok(writer)
     }
 
-    /// Works until it is closed, or everybody who could ask is gone. Then another hub may have the directory.
+    /// Handles requests until a close request, or until all senders are dropped. Then releases the data directory's
+    /// lock.
     pub(super) fn run(mut self, lock: DataLock) {
         loop {
             let Some(first) = self.next() else { break };
@@ -158,7 +159,8 @@ impl Writer {
         self.close();
     }
 
-    /// The next request. While nothing waits, deleted rows are removed, and a log that refuses is tried again.
+    /// Returns the next request. While the queue is empty, removes rows of deleted sessions and probes a log that
+    /// refuses.
     fn next(&mut self) -> Option<Request> {
         loop {
             let refuses = self.refuses.load().is_some();
@@ -179,7 +181,8 @@ impl Writer {
         }
     }
 
-    /// What waits, up to the limits of a group, and whether the log is to be closed after it.
+    /// Collects queued requests up to the limits of a group. Returns the reply channel of a close request that
+    /// followed.
     fn gather(&self, first: Request) -> (Vec<Request>, Option<oneshot::Sender<()>>) {
         let (mut group, mut events, mut bytes) = (Vec::new(), 0, 0);
         let mut next = Some(first);
@@ -215,8 +218,7 @@ impl Writer {
         }
     }
 
-    /// Writes a group where the next start will find it, and notes in the head mark how far its sessions are now. Both come
-    /// before any answer.
+    /// Writes and flushes a group, and appends the heads of its sessions to the head mark. Both precede any answer.
     fn write_durably(&mut self, group: &[Request]) -> Result<Vec<Verdict>, Failure> {
         let deletes = self.mark_deletions(group)?;
         let verdicts = match self.write(group) {
@@ -241,8 +243,8 @@ impl Writer {
         Ok(verdicts)
     }
 
-    /// Takes sessions that are about to be deleted out of the head mark, before the log loses them, and flushes that. True
-    /// if there are any.
+    /// Records the deletions of a group in the head mark and flushes the mark, before the log deletes the sessions.
+    /// Returns true if the group has deletions.
     fn mark_deletions(&mut self, group: &[Request]) -> Result<bool, Failure> {
         let deleted: Vec<_> = group.iter().filter_map(Request::deletes).map(|id| (id, None)).collect();
         if deleted.is_empty() {
@@ -273,7 +275,7 @@ impl Writer {
         }
     }
 
-    /// Looks after the files while nobody asks.
+    /// Checks the files while no request arrives.
     fn idle(&mut self) {
         if let Some(change) = self.files.watched.change() {
             self.fail(Failure::Fatal(change));
@@ -307,8 +309,8 @@ impl Writer {
         }
     }
 
-    /// What an error of the database means. A used-up quota and a file that may not grow are full disks too, which SQLite
-    /// does not tell from failing ones.
+    /// Classifies an error of the database. A used-up quota and a limit on the size of files count as full disks, which
+    /// SQLite does not distinguish from failing disks.
     fn failure(&self, error: &rusqlite::Error) -> Failure {
         match Failure::of(error) {
             Failure::Fatal(reason) if may_be_full(error) && is_full(&self.files.database) => Failure::Refused(reason),
@@ -341,7 +343,7 @@ impl Writer {
         failure
     }
 
-    /// Writes a little, to see whether that is possible again. A log whose disk has failed is not tried.
+    /// Makes a trial write, and ends the refusal if it succeeds. A log whose disk has failed is not probed.
     fn probe(&mut self) {
         if self.on_fatal.is_none() {
             return;
@@ -355,7 +357,7 @@ impl Writer {
         }
     }
 
-    /// Removes some of the rows of deleted sessions.
+    /// Removes a batch of rows of a deleted session.
     fn purge(&mut self) {
         let Some(&sid) = self.purging.front() else { return };
         match purge(&mut self.connection, sid) {
@@ -365,14 +367,14 @@ impl Writer {
             Ok(false) => {}
             Err(error) => {
                 self.failed(&error);
-                // Not tried over and over; the next start takes it up again.
+                // No retry in this process: the next start resumes the removal.
                 self.purging.pop_front();
             }
         }
     }
 
     fn close(&mut self) {
-        // Not needed for anything to be kept: it empties the write-ahead log, so that the database file has everything.
+        // Durability does not need this checkpoint. It empties the write-ahead log, so that the database is one file.
         let folded = self
             .connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))

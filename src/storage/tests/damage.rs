@@ -1,4 +1,4 @@
-//! P12: damage is noticed and said, wherever in the files it is.
+//! P12: damage at any place of the files is detected and reported.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use talus_actors::{domain::session::document_at, log::LogError};
 
 use super::*;
 
-/// Places that are damaged, one after the other, in each of the files.
+/// Number of damaged places in each file, one at a time.
 const FLIPS: u64 = 120;
 
-/// Numbers that look random and are the same in every run.
+/// Deterministic pseudo-random numbers.
 struct Random(u64);
 
 impl Random {
@@ -49,7 +49,7 @@ pub(super) async fn written(log: &SqliteLog) -> Vec<Writing> {
 
 type Read = Result<String, LogError>;
 
-/// Everything that can be read of a session, by the way it is read.
+/// Results of all reads of a session, by the kind of read.
 async fn everything(log: &SqliteLog, session_id: SessionId, head: Seq) -> BTreeMap<String, Read> {
     let mut read = BTreeMap::new();
     let corrupt = |error: talus_actors::domain::session::ReplayError| LogError::Corrupt(error.to_string());
@@ -92,7 +92,7 @@ async fn everything(log: &SqliteLog, session_id: SessionId, head: Seq) -> BTreeM
     read
 }
 
-/// The files of a log as a hub that is killed now would leave them.
+/// Copies the files of a log as a killed hub would leave them.
 pub(super) fn copy(from: &Path, to: &Path) {
     for name in ["hub.sqlite", "hub.sqlite-wal", "hub.heads"] {
         if from.join(name).exists() {
@@ -109,7 +109,7 @@ fn flip(path: &Path, random: &mut Random) -> u64 {
     place
 }
 
-/// A log of which anything may be damaged.
+/// Opens a log that may be damaged.
 pub(super) fn open_damaged(dir: &Path) -> Result<SqliteLog, OpenError> {
     SqliteLog::open(dir, &Options::default(), Box::new(|_| {}))
 }
@@ -118,7 +118,7 @@ pub(super) fn open_damaged(dir: &Path) -> Result<SqliteLog, OpenError> {
 /// else.
 #[tokio::test]
 #[expect(clippy::print_stderr, reason = "says how many were noticed")]
-async fn a_flipped_bit_in_the_database_is_never_served() {
+async fn flipped_bit_in_the_database_is_never_served() {
     let dir = folder();
     let log = open(dir.path());
     let sessions = written(&log).await;
@@ -159,7 +159,7 @@ async fn a_flipped_bit_in_the_database_is_never_served() {
     assert!(refused + told > 10, "some of it matters");
 }
 
-/// Reads a session in every way, of which none may succeed.
+/// Asserts that every kind of read of a session fails.
 async fn assert_damaged(log: &SqliteLog, session_id: SessionId, at: Seq) {
     assert!(
         matches!(log.open_at(session_id, at).await, Err(LogError::Corrupt(_))),
@@ -181,9 +181,9 @@ async fn assert_damaged(log: &SqliteLog, session_id: SessionId, at: Seq) {
     );
 }
 
-/// P12: whatever of a row is changed, or if a row is gone, every way to read it says so, and no other session suffers.
+/// P12: after a change of any column, or the loss of a row, every read of the session fails, and no other session does.
 #[tokio::test]
-async fn a_changed_or_lost_row_is_told_by_every_read() {
+async fn changed_or_lost_row_fails_every_read() {
     for damage in [
         "UPDATE commands SET payload = replace(payload, 'node 9', 'node 8') WHERE sid = 1",
         "UPDATE commands SET undone = 1 - undone WHERE sid = 1 AND seq = 20",
@@ -210,7 +210,7 @@ async fn a_changed_or_lost_row_is_told_by_every_read() {
 
 /// P12: rows that are missing at the end of a log are missed, since the row of the session says how far it goes.
 #[tokio::test]
-async fn a_lost_end_of_a_log_is_told() {
+async fn lost_end_of_a_log_is_detected() {
     let dir = folder();
     let log = open(dir.path());
     let sessions = written(&log).await;
@@ -224,7 +224,7 @@ async fn a_lost_end_of_a_log_is_told() {
 
 /// P12: a session whose own row is damaged is still listed, under its id, and says so when it is read; the others open.
 #[tokio::test]
-async fn a_damaged_row_of_a_session_is_listed_and_refused() {
+async fn damaged_session_row_is_listed_and_refused() {
     for damage in [
         "UPDATE sessions SET genesis = replace(genesis, '00000007', '00000008') WHERE sid = 1",
         "UPDATE sessions SET genesis = 'no JSON' WHERE sid = 1",
@@ -260,7 +260,7 @@ async fn a_damaged_row_of_a_session_is_listed_and_refused() {
 
 /// P12: a snapshot that is not what was written is passed over, like one that cannot be read.
 #[tokio::test]
-async fn a_changed_snapshot_is_passed_over() {
+async fn changed_snapshot_is_skipped() {
     let dir = folder();
     let log = open(dir.path());
     let sessions = written(&log).await;
@@ -274,7 +274,7 @@ async fn a_changed_snapshot_is_passed_over() {
 
 /// A database of a hub without checksums opens, is read and written, and what is written has checksums.
 #[tokio::test]
-async fn an_older_database_opens_and_goes_on() {
+async fn older_database_opens_and_goes_on() {
     let dir = folder();
     let log = open(dir.path());
     let mut sessions = written(&log).await;
@@ -329,7 +329,7 @@ async fn an_older_database_opens_and_goes_on() {
 /// start is refused, or the sessions that lost something go on in a new epoch.
 #[tokio::test]
 #[expect(clippy::print_stderr, reason = "says how many were noticed")]
-async fn a_flipped_bit_in_the_write_ahead_log_loses_nothing_silently() {
+async fn flipped_bit_in_the_write_ahead_log_loses_nothing_silently() {
     let (dir, killed) = (folder(), folder());
     let log = open(dir.path());
     let sessions = written(&log).await;
@@ -387,9 +387,9 @@ async fn a_flipped_bit_in_the_write_ahead_log_loses_nothing_silently() {
     assert!(refused + renewed > 10, "some of it matters");
 }
 
-/// P12: what a kill tore, and nobody was told of, alarms nobody; nor does a session that was deleted, or begun again.
+/// P12: a torn tail of unanswered commands raises no alarm, nor does a session that was deleted or created again.
 #[tokio::test]
-async fn a_torn_tail_is_no_loss() {
+async fn torn_tail_is_no_loss() {
     let (dir, killed) = (folder(), folder());
     let log = open(dir.path());
     let sessions = written(&log).await;
@@ -413,9 +413,9 @@ async fn a_torn_tail_is_no_loss() {
     assert_eq!(listed[0].seq, sessions[0].session.seq());
 }
 
-/// P12: a database that was there and is gone is no new hub, and an older one in its place is no log of the same epoch.
+/// P12: a missing database is not taken for a new hub, and an older database in its place gets new epochs.
 #[tokio::test]
-async fn a_database_that_is_gone_or_older_is_told() {
+async fn missing_or_older_database_is_detected() {
     let (dir, older) = (folder(), folder());
     let log = open(dir.path());
     let mut sessions = written(&log).await;
@@ -453,11 +453,10 @@ async fn a_database_that_is_gone_or_older_is_told() {
     );
 }
 
-/// P12, P3: a file that is removed or replaced under a running hub takes what is written with it. Nothing of that is
-/// acknowledged, and the hub ends.
+/// P12, P3: commands that are written to a removed or replaced file are not acknowledged, and the hub ends.
 #[cfg(unix)]
 #[tokio::test]
-async fn a_file_that_is_removed_or_replaced_is_fatal() {
+async fn removed_or_replaced_file_is_fatal() {
     for (name, is_replaced) in [("hub.sqlite", false), ("hub.sqlite", true), ("hub.sqlite-wal", false)] {
         let dir = folder();
         let (fatal, ended) = oneshot::channel();
@@ -470,7 +469,7 @@ async fn a_file_that_is_removed_or_replaced_is_fatal() {
         if is_replaced {
             fs::copy(dir.path().join("away"), &path).expect("copied");
         }
-        // Either the append is what notices, or it comes too late.
+        // The append detects the change, or fails because the idle check did.
         let (expected, recorded) = (writing.session.seq(), writing.decided(&create("b")));
         let failed = writing.append(expected, vec![recorded]).await;
         assert!(failed.is_err(), "{name}: {failed:?}");

@@ -1,13 +1,13 @@
-//! P12: a log that is verified, and one that is put in the place of another.
+//! P12: verification and restore of logs.
 
 use super::{
     damage::{copy, open_damaged, written},
     *,
 };
 
-/// A sound log is sound, while no hub runs on it; whatever is changed in it is found, and its place is said.
+/// A sound log verifies without faults while no hub runs. Each change is reported with its place.
 #[tokio::test]
-async fn verify_finds_what_is_wrong_and_says_where() {
+async fn verify_reports_each_fault_with_its_place() {
     let dir = folder();
     assert!(verify(dir.path(), |_, _| {}).is_err(), "there is no log");
     let log = open(dir.path());
@@ -89,7 +89,7 @@ async fn restore_puts_a_backup_in_place_with_new_epochs() {
         matches!(in_use, RestoreError::Open(OpenError::InUse { .. })),
         "{in_use}"
     );
-    // As a kill leaves it, with a write-ahead log.
+    // State after a kill, with a write-ahead log.
     let killed = folder();
     copy(dir.path(), killed.path());
     assert!(killed.path().join("hub.sqlite-wal").exists());

@@ -1,4 +1,4 @@
-//! What the writer is asked to do, and how whoever asked hears of it.
+//! Requests to the writer, and their answers.
 
 use talus_actors::{
     domain::{
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::Failure;
 use crate::storage::{checksum, codec};
 
-/// What the writer is asked to do.
+/// Request to the writer, with the channel of its answer where there is one.
 pub(in crate::storage) enum Request {
     Create(SessionHeader, oneshot::Sender<Result<(), LogError>>),
     Append(Rows),
@@ -28,7 +28,7 @@ pub(in crate::storage) enum Request {
     Close(oneshot::Sender<()>),
 }
 
-/// An append, encoded.
+/// Append with encoded records.
 pub(in crate::storage) struct Rows {
     pub(super) session_id: SessionId,
     pub(super) expected: Seq,
@@ -43,7 +43,7 @@ pub(super) struct Row {
     pub(super) seq: Seq,
     pub(super) command_id: CommandId,
     pub(super) checksum: i64,
-    /// A command that is undone by this one (`true`), or done again (`false`).
+    /// Command that this command undoes (`true`) or redoes (`false`).
     pub(super) turns: Option<(CommandId, bool)>,
     pub(super) payload: String,
 }
@@ -94,7 +94,7 @@ impl Row {
     }
 }
 
-/// How a request of a group that was committed ended.
+/// Outcome of a request in a committed group.
 pub(super) enum Verdict {
     Done,
     Conflict { expected: Seq, actual: Seq },
@@ -103,7 +103,7 @@ pub(super) enum Verdict {
 }
 
 impl Request {
-    /// The session that it deletes.
+    /// Returns the session that the request deletes.
     pub(super) const fn deletes(&self) -> Option<SessionId> {
         match self {
             Self::Delete(session_id, _) => Some(*session_id),

@@ -1,4 +1,4 @@
-//! What each request comes to in the database: the statements of a transaction.
+//! SQL statements of a transaction, by request.
 
 use std::collections::VecDeque;
 
@@ -15,34 +15,34 @@ use crate::storage::{
     heads::{Head, Heads},
 };
 
-/// Rows of deleted sessions that are removed together, between two groups.
+/// Upper limit of rows of a deleted session that are removed in one transaction, between two groups.
 const PURGE_ROWS_MAX: i64 = 1_000;
 
-/// Snapshots of a session that are kept: the latest, and one before it, should the latest turn out to be unreadable.
+/// Snapshots of a session that are kept: the latest, and the one before it in case the latest is unreadable.
 const SNAPSHOTS_MAX: i64 = 2;
 
-/// Sets the flag of a command that is undone or done again, and turns its sum if that changes the flag. A row without a
-/// sum keeps none.
+/// Sets the flag of a command that is undone or redone, and adjusts the row's checksum if the flag changes. A row
+/// without a checksum keeps none.
 const TURN: &str = "UPDATE commands SET undone = ?3,
      checksum = CASE undone WHEN ?3 THEN checksum ELSE (checksum | ?4) - (checksum & ?4) END
      WHERE sid = ?1 AND command_id = ?2";
 
-/// What a transaction does about an append that turns out to be impossible.
+/// Handling of an append that violates a constraint.
 #[derive(Clone, Copy)]
 pub(super) enum Appends {
-    /// Nothing: it fails, with everything in it. The heads say beforehand what is possible, so that this happens only if
-    /// another writer was here; and to be able to take one append back, each needs a savepoint.
+    /// The whole transaction fails. The heads in memory reject conflicts beforehand, so that a violation means that
+    /// another process wrote to the file. This mode saves the savepoint of each append.
     Together,
-    /// It takes that one back.
+    /// Only the append is rolled back, to its savepoint.
     EachByItself,
 }
 
-/// Whether something is there already: a command, or its place. Another writer was here.
+/// Returns true if a command or its `seq` is in the database already, because another process wrote to the file.
 pub(super) fn is_taken(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
 }
 
-/// Writes a group in one transaction, and has it on the disk when it returns.
+/// Writes a group in one transaction, which is flushed when the function returns.
 pub(super) fn write(
     connection: &mut Connection,
     heads: &mut Heads,
@@ -112,7 +112,7 @@ fn create(transaction: &Transaction<'_>, heads: &mut Heads, header: &SessionHead
     Ok(Verdict::Done)
 }
 
-/// All rows of an append or, if it does not fit, none.
+/// Inserts all rows of an append, or none if the append does not follow the session's head.
 fn append(
     transaction: &mut Transaction<'_>,
     heads: &mut Heads,
@@ -143,7 +143,7 @@ fn append(
             let savepoint = transaction.savepoint()?;
             match insert(&savepoint, &head, rows) {
                 Ok(()) => savepoint.commit()?,
-                // The rest of the group is not to suffer for it.
+                // The savepoint is rolled back, and the rest of the group is kept.
                 Err(error) if is_taken(&error) => return Ok(conflict),
                 Err(error) => return Err(error),
             }
@@ -203,7 +203,7 @@ fn snapshot(
     seq: Seq,
     (data, checksum): (&[u8], i64),
 ) -> rusqlite::Result<Verdict> {
-    // It was taken of what was durable; a session that is gone since needs none.
+    // A snapshot shows durable records only. A session that was deleted meanwhile needs none.
     let Some(head) = heads.get(session_id).filter(|head| seq <= head.seq) else {
         return Ok(Verdict::NoSuchLog);
     };
@@ -221,7 +221,7 @@ fn snapshot(
     Ok(Verdict::Done)
 }
 
-/// Removes some rows of a deleted session; true if it was the last of it.
+/// Removes a batch of rows of a deleted session. Returns true after the last batch.
 pub(super) fn purge(connection: &mut Connection, sid: i64) -> rusqlite::Result<bool> {
     let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
     transaction
@@ -240,7 +240,7 @@ pub(super) fn purge(connection: &mut Connection, sid: i64) -> rusqlite::Result<b
     Ok(last)
 }
 
-/// SQLite's integers are signed. A session with 2⁶³ events would have been at it for longer than there are disks.
+/// Converts a `seq` to SQLite's signed integer. No session reaches 2⁶³ events.
 pub(in crate::storage) fn sql(seq: Seq) -> i64 {
     i64::try_from(seq.0).unwrap_or(i64::MAX)
 }
