@@ -39,10 +39,15 @@ pub struct Whole {
 }
 
 impl Whole {
+    /// Returns the first value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .get(name)
-            .map(|value| value.to_str().expect("a header in ASCII"))
+        self.header_lines(name).next()
+    }
+
+    /// Returns all values of a header that may occur more than once.
+    pub fn header_lines(&self, name: &str) -> impl Iterator<Item = &str> {
+        let values = self.headers.get_all(name).into_iter();
+        values.map(|value| value.to_str().expect("a header in ASCII"))
     }
 
     /// The body, which has to be JSON.

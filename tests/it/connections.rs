@@ -96,6 +96,8 @@ async fn assert_bodies_are_given_up(hub: &TestHub, trickle: &str) {
     let session = hub.session().await;
     let poller = Poller::join(&hub.url, &session).await;
     let polled = poller.path();
+    // More bytes than can trickle in within the timeout.
+    let length = 1_000_000;
     for (listener, url, path, count) in [
         ("clients", &hub.url, "/api/v1/commands/execute", 1),
         ("clients", &hub.url, polled, 2),
@@ -103,7 +105,7 @@ async fn assert_bodies_are_given_up(hub: &TestHub, trickle: &str) {
     ] {
         let mut raw = Raw::to(url).await;
         raw.send(format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{{"
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{{"
         ))
         .await;
         while !trickle.is_empty() && !raw.has_answer().await && raw.try_send(trickle).await {

@@ -115,7 +115,11 @@ export class Window {
       const shown: string[] = [];
       Object.assign(globalThis, { shown });
       const status = document.querySelector("[role=status]");
-      new MutationObserver(() => shown.push(status?.textContent ?? "")).observe(status as Node, { childList: true });
+      // The text of each change: changes within one task are observed together, after the last of them.
+      const record = (changes: MutationRecord[]) => {
+        for (const { addedNodes } of changes) shown.push(addedNodes[0]?.textContent ?? "");
+      };
+      new MutationObserver(record).observe(status as Node, { childList: true });
     });
     return () => this.page.evaluate(() => (globalThis as unknown as { shown: string[] }).shown);
   }
