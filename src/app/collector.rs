@@ -127,7 +127,7 @@ impl Collector for ReadingCollector {
     }
 }
 
-/// What the start found to be lost or damaged. It does not change while the process lives.
+/// Losses and damage that the start found. They do not change while the process lives.
 #[derive(Debug)]
 pub(super) struct LossesCollector(pub(super) Losses);
 

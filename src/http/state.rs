@@ -44,7 +44,7 @@ pub struct AppContext {
     pub stop: CancellationToken,
     /// Time of the start.
     pub started: Instant,
-    /// What the start found to be lost or damaged.
+    /// Losses and damage that the start found.
     pub losses: Losses,
 }
 

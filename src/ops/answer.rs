@@ -42,7 +42,7 @@ pub(super) struct LogNode {
     pub(super) losses: LossesNode,
 }
 
-/// What the start of the process found to be lost or damaged.
+/// Losses and damage that the start of the process found.
 #[derive(Debug, Serialize)]
 pub(super) struct LossesNode {
     sessions: usize,

@@ -149,3 +149,35 @@ fn the_top_level_is_what_was_settled() {
         assert!(known, "{name}: anything else at the top needs a reason in docs/adr");
     }
 }
+
+/// Documentation begins with a verb or with the noun that it describes, so that a reader need not guess the subject.
+#[test]
+fn documentation_names_its_subject_first() {
+    const VAGUE: [&str; 8] = ["what", "whatever", "whether", "who", "whoever", "whom", "where", "how"];
+    for dir in ["src", "actors/src", "tests/load/src"] {
+        for (path, text) in sources(dir) {
+            let (mut is_begun, mut is_code) = (false, false);
+            for (number, line) in text.lines().enumerate() {
+                let line = line.trim_start();
+                let Some(doc) = line.strip_prefix("///").or_else(|| line.strip_prefix("//!")) else {
+                    (is_begun, is_code) = (false, false);
+                    continue;
+                };
+                let doc = doc.trim();
+                is_code ^= doc.starts_with("```");
+                let first = doc
+                    .split(|letter: char| !letter.is_alphabetic())
+                    .next()
+                    .unwrap_or_default();
+                let is_vague = VAGUE.contains(&first.to_lowercase().as_str());
+                assert!(
+                    is_begun || is_code || !is_vague,
+                    "{}:{}: begin with a verb or a noun: {doc}",
+                    path.display(),
+                    number + 1
+                );
+                is_begun = !doc.is_empty();
+            }
+        }
+    }
+}
