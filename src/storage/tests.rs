@@ -78,10 +78,10 @@ impl Writing {
             now: Timestamp(i64::try_from(2_000 + self.commands).expect("small")),
             expected_seq: None,
         };
-        let Ok(Decision::Change(proposed)) = decide(&self.session, command, &context) else {
+        let Ok(Decision::Change(decided)) = decide(&self.session, command, &context) else {
             unreachable!("{command:?} changes something");
         };
-        self.session.commit(Arc::unwrap_or_clone(proposed)).expect("fits").0
+        self.session.commit(decided).expect("fits").0
     }
 
     async fn append(&self, expected: Seq, records: Vec<Arc<CommandRecord>>) -> Result<(), AppendError> {

@@ -70,19 +70,18 @@ impl Transcript {
             now: NOW,
             expected_seq: None,
         };
-        let decided = decide(&self.session, command, &context);
-        let verdict = match &decided {
-            Ok(Decision::Change(recorded)) => {
-                self.session.apply(recorded).expect("what is decided fits");
-                Verdict::Applied(Arc::clone(recorded))
+        let verdict = match decide(&self.session, command, &context) {
+            Ok(Decision::Change(decided)) => {
+                let committed = self.session.commit(decided);
+                Verdict::Applied(committed.expect("what is decided fits").0)
             }
-            Ok(Decision::Receipt(receipt)) => Verdict::Unchanged(receipt.clone()),
-            Err(rejection) => Verdict::Refused(rejection.clone()),
+            Ok(Decision::Receipt(receipt)) => Verdict::Unchanged(receipt),
+            Err(rejection) => Verdict::Refused(rejection),
         };
-        let receipt = match &decided {
-            Ok(Decision::Change(recorded)) => Some(recorded.receipt()),
-            Ok(Decision::Receipt(receipt)) => Some(receipt.clone()),
-            Err(_) => None,
+        let receipt = match &verdict {
+            Verdict::Applied(recorded) => Some(recorded.receipt()),
+            Verdict::Unchanged(receipt) => Some(receipt.clone()),
+            Verdict::Refused(_) => None,
         };
         let notice = CommandNotice {
             command_id: context.command_id,
@@ -252,7 +251,7 @@ fn room_packets() {
 /// A batched packet contains its events byte by byte, and carries the `seq` of the last sequenced event.
 #[test]
 fn batched_packets_equal_single_packets() {
-    let transcript = Transcript::new();
+    let mut transcript = Transcript::new();
     let room = room_of(transcript.session.header());
     let notice = |verdict| CommandNotice {
         command_id: CommandId::new(Uuid::from_u128(0xc001)),
@@ -272,9 +271,10 @@ fn batched_packets_equal_single_packets() {
         let points = serde_json::from_str("1.50").expect("a number");
         node.properties.insert("points".into(), points);
     }
-    let Ok(Decision::Change(recorded)) = decide(&transcript.session, &create, &context) else {
+    let Ok(Decision::Change(decided)) = decide(&transcript.session, &create, &context) else {
         unreachable!("it is allowed")
     };
+    let (recorded, _) = transcript.session.commit(decided).expect("what is decided fits");
     let refused = Rejection::NodeNotFound(node(9));
     let mut frames = encoder().command(&room, &notice(Verdict::Applied(recorded)));
     frames.extend(encoder().command(&room, &notice(Verdict::Refused(refused))));

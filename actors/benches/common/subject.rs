@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use talus_actors::domain::{
     command::{Command, CreateNode},
-    decide::{Proposal, propose},
+    decide::{Decision, decide},
     ids::NodeId,
     limits::Limits,
     record::CommandRecord,
@@ -92,10 +92,10 @@ impl Subject {
     pub fn submit(&mut self, command: &Command) -> Arc<CommandRecord> {
         self.commands += 1;
         let context = Bench::context(self.commands);
-        let Ok(Proposal::Change(proposed)) = propose(&self.session, command, &context) else {
+        let Ok(Decision::Change(decided)) = decide(&self.session, command, &context) else {
             unreachable!("{command:?} changes something");
         };
-        let committed = self.session.commit(proposed);
+        let committed = self.session.commit(decided);
         committed.expect("it was decided on this session").0
     }
 }

@@ -9,7 +9,9 @@
 //!                          │
 //!                          ├──────▶ Answer               nothing to change, or a retry
 //!                          │
-//!                          └──────▶ CommandRecord ──▶ apply   live (`propose`, `commit`), and at each replay of the log
+//!                          └──────▶ CommandRecord ──▶ commit    live: adds the state hash
+//!                                        │
+//!                                       log ────────▶ replay    at each start: checks the state hash
 //! ```
 
 pub mod blueprint;

@@ -238,17 +238,18 @@ impl Session {
         self.fold(recorded, before.as_ref()).map(drop)
     }
 
-    /// Applies a change that was proposed on the present state. Returns the record to append, with the hash of the
-    /// graph after the change, and the commands that left the replay window to make room for the record.
+    /// Applies a change that was [decided](super::decide::decide) on the present state. Returns the record to append,
+    /// with the hash of the graph after the change, and the commands that left the replay window to make room for the
+    /// record.
     ///
     /// The document is changed in place: only parts that another owner still shares are copied.
     ///
     /// # Errors
     /// As [`Session::apply`].
-    pub fn commit(&mut self, mut proposed: CommandRecord) -> Result<(Arc<CommandRecord>, Vec<CommandId>), ReplayError> {
-        let before = self.apply_events(&proposed)?;
-        proposed.outcome.state_hash = Some(self.document.graph.state_hash());
-        let recorded = Arc::new(proposed);
+    pub fn commit(&mut self, mut decided: CommandRecord) -> Result<(Arc<CommandRecord>, Vec<CommandId>), ReplayError> {
+        let before = self.apply_events(&decided)?;
+        decided.outcome.state_hash = Some(self.document.graph.state_hash());
+        let recorded = Arc::new(decided);
         let evicted = self.fold(&recorded, before.as_ref())?;
         Ok((recorded, evicted))
     }
@@ -507,11 +508,10 @@ mod tests {
             now: Timestamp(0),
             expected_seq: None,
         };
-        let Ok(Decision::Change(recorded)) = decide(session, command, &context) else {
+        let Ok(Decision::Change(decided)) = decide(session, command, &context) else {
             unreachable!("{command:?} changes something");
         };
-        session.apply(&recorded).expect("fits");
-        recorded
+        session.commit(decided).expect("fits").0
     }
 
     /// Opening a project leaves nothing to save. An undo or redo of the opening makes the session dirty, because the
@@ -569,10 +569,10 @@ mod tests {
                 now: Timestamp(0),
                 expected_seq: None,
             };
-            let Ok(Decision::Change(proposed)) = decide(&session, &create, &context) else {
+            let Ok(Decision::Change(decided)) = decide(&session, &create, &context) else {
                 unreachable!("it creates a node");
             };
-            log.push(session.commit(Arc::unwrap_or_clone(proposed)).expect("fits").0);
+            log.push(session.commit(decided).expect("fits").0);
         }
         (session, log)
     }

@@ -13,7 +13,7 @@ use crate::{
     broadcast_actor::{BroadcastMessage, CloseReason, CommandOutcome, SocketShutdown},
     domain::{
         command::{Command, Context},
-        decide::{Proposal, duplicate_receipt, propose},
+        decide::{Decision, decide, duplicate_receipt},
         ids::{Seq, Timestamp},
         record::CommandRecord,
     },
@@ -175,14 +175,14 @@ impl SessionState {
         reply.start();
         let entered = span.clone().entered();
         self.panic_if(Fault::PanicDecide);
-        let decided = match self.lookups.take(context.command_id) {
-            Some(recorded) => duplicate_receipt(&recorded, &command).map(Proposal::Receipt),
-            None => propose(&self.session, &command, &context),
+        let decision = match self.lookups.take(context.command_id) {
+            Some(recorded) => duplicate_receipt(&recorded, &command).map(Decision::Receipt),
+            None => decide(&self.session, &command, &context),
         };
-        let (answer, notice, record) = match decided {
-            Ok(Proposal::Change(proposed)) => {
+        let (answer, notice, record) = match decision {
+            Ok(Decision::Change(decided)) => {
                 self.panic_if(Fault::PanicApply);
-                let (recorded, evicted) = self.session.commit(proposed)?;
+                let (recorded, evicted) = self.session.commit(decided)?;
                 self.dedup.extend(evicted);
                 self.template_due |= recorded.loads();
                 tracing::debug!(
@@ -197,8 +197,8 @@ impl SessionState {
                 )
             }
             // A retry sends no event (P4).
-            Ok(Proposal::Receipt(receipt)) if receipt.duplicate => (Ok(receipt), None, None),
-            Ok(Proposal::Receipt(receipt)) => (Ok(receipt.clone()), Some(Verdict::Unchanged(receipt)), None),
+            Ok(Decision::Receipt(receipt)) if receipt.duplicate => (Ok(receipt), None, None),
+            Ok(Decision::Receipt(receipt)) => (Ok(receipt.clone()), Some(Verdict::Unchanged(receipt)), None),
             Err(rejection) => {
                 tracing::debug!(code = rejection.code(), %rejection, "command refused");
                 let refusal = Refusal {

@@ -41,7 +41,7 @@ fn record() -> Arc<CommandRecord> {
         blueprint: None,
         limits: Arc::new(Limits::default()),
     };
-    let session = Session::new(header(), rules);
+    let mut session = Session::new(header(), rules);
     let command = Command::CreateNode(CreateNode {
         node_type: "task".into(),
         name: None,
@@ -57,7 +57,7 @@ fn record() -> Arc<CommandRecord> {
         expected_seq: None,
     };
     match decide(&session, &command, &context) {
-        Ok(Decision::Change(recorded)) => recorded,
+        Ok(Decision::Change(decided)) => session.commit(decided).expect("it fits").0,
         other => unreachable!("{other:?}"),
     }
 }

@@ -16,7 +16,7 @@ use talus_actors::domain::{
     session::{Session, SessionHeader, Snapshot},
     siblings::Siblings,
     testing::{
-        bench::Bench,
+        bench::{Accepted, Bench},
         sample::{self, Setting},
         users::User,
     },
@@ -58,7 +58,7 @@ fn last_of(setting: Setting, commands: &[Command]) -> Arc<CommandRecord> {
     };
     for command in commands {
         let decision = bench.submit(command).expect("it is accepted");
-        assert!(matches!(decision, Decision::Change(_)), "{command:?}");
+        assert!(matches!(decision, Accepted::Change(_)), "{command:?}");
     }
     Arc::clone(bench.log().last().expect("something changed"))
 }
@@ -277,10 +277,10 @@ fn a_snapshot_of_before_is_gone_on_with() {
                 origin: user.origin(),
                 ..Bench::context(number)
             };
-            let Ok(Decision::Change(recorded)) = decide(&session, &Command::redo(scope), &context) else {
+            let Ok(Decision::Change(decided)) = decide(&session, &Command::redo(scope), &context) else {
                 unreachable!("it can be redone");
             };
-            session.apply(&recorded).expect("it fits");
+            session.commit(decided).expect("it fits");
         }
         assert_eq!(*session.document(), done);
     }

@@ -108,12 +108,19 @@ impl Reference {
             .expect("only what was sent is in the log")
     }
 
-    /// What ought to come of a command now.
+    /// What ought to come of a command now, with the hash that its record will have.
     pub fn decide(&self, sent: &Sent) -> Verdict {
-        match self.records.get(&sent.context.command_id) {
-            Some(recorded) => duplicate_receipt(recorded, &sent.command).map(Decision::Receipt),
-            None => decide(&self.session, &sent.command, &sent.context),
+        if let Some(recorded) = self.records.get(&sent.context.command_id) {
+            return duplicate_receipt(recorded, &sent.command).map(Decision::Receipt);
         }
+        let mut decision = decide(&self.session, &sent.command, &sent.context)?;
+        if let Decision::Change(decided) = &mut decision {
+            let mut draft = self.session.document().clone();
+            let applied = decided.events.iter().try_for_each(|event| event.apply(&mut draft));
+            applied.expect("what was decided fits");
+            decided.outcome.state_hash = Some(draft.graph.state_hash());
+        }
+        Ok(decision)
     }
 
     /// The record of a command, if it was accepted.
@@ -131,7 +138,7 @@ impl Reference {
     /// A record that the log has: it has to be what comes of a command that was sent, here and now (P1, P4, P5).
     pub fn fold(&mut self, recorded: &Arc<CommandRecord>) {
         let sent = self.sent_as(recorded.command_id).clone();
-        let expected = Ok(Decision::Change(Arc::clone(recorded)));
+        let expected = Ok(Decision::Change(CommandRecord::clone(recorded)));
         assert_eq!(self.decide(&sent), expected, "the log has what was decided, once");
         self.session.apply(recorded).expect("it follows");
         self.records.insert(recorded.command_id, Arc::clone(recorded));

@@ -274,7 +274,7 @@ impl World {
             let expected = answer(&verdict, &reference.session);
             assert_eq!(told.as_ref().ok(), expected.as_ref().ok(), "{sent:?}: {told:?}");
             if let Ok(Decision::Change(recorded)) = &verdict {
-                reference.fold(recorded);
+                reference.fold(&Arc::new(recorded.clone()));
             }
             return;
         }

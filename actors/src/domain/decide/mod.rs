@@ -23,25 +23,16 @@ use super::{
     record::{CommandRecord, Outcome, Receipt},
     rejection::Rejection,
     session::{Rules, Session},
-    state_hash::StateHash,
 };
 
 /// Result of deciding a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// The command changes the session. Contains the record to append and to apply.
-    Change(Arc<CommandRecord>),
+    /// The command changes the session. Contains the record to [commit](Session::commit), still without the hash of the
+    /// graph after the change: the commit applies the events anyway, and computes the hash on the way.
+    Change(CommandRecord),
     /// The command is allowed and changes nothing, or it is a retry of a command that was applied before (P4). There is
     /// nothing to append, only a receipt to return.
-    Receipt(Receipt),
-}
-
-/// Result of [`propose`]: a [`Decision`] without the hash of the graph after the change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Proposal {
-    /// The command changes the session. [`Session::commit`] applies the record and adds the hash.
-    Change(CommandRecord),
-    /// As [`Decision::Receipt`].
     Receipt(Receipt),
 }
 
@@ -50,23 +41,8 @@ pub enum Proposal {
 /// # Errors
 /// Returns the reason of a refusal. The session is unchanged in either case (P5).
 pub fn decide(session: &Session, command: &Command, context: &Context) -> Result<Decision, Rejection> {
-    Ok(match propose(session, command, context)? {
-        Proposal::Change(mut recorded) => {
-            recorded.outcome.state_hash = hash_after(session.document(), &recorded.events);
-            Decision::Change(Arc::new(recorded))
-        }
-        Proposal::Receipt(receipt) => Decision::Receipt(receipt),
-    })
-}
-
-/// Decides a command for a caller that applies the record immediately. [`Session::commit`] computes the hash of the
-/// graph while it applies the events, whereas [`decide`] applies the events an additional time for the hash.
-///
-/// # Errors
-/// Returns the reason of a refusal. The session is unchanged in either case (P5).
-pub fn propose(session: &Session, command: &Command, context: &Context) -> Result<Proposal, Rejection> {
     if let Some(recorded) = session.recent(context.command_id) {
-        return duplicate_receipt(recorded, command).map(Proposal::Receipt);
+        return duplicate_receipt(recorded, command).map(Decision::Receipt);
     }
     let fingerprint = command.fingerprint();
     if let Some(expected) = context.expected_seq {
@@ -85,7 +61,7 @@ pub fn propose(session: &Session, command: &Command, context: &Context) -> Resul
     };
     let outcome = outcome(session, command, &change);
     if change.events.is_empty() {
-        return Ok(Proposal::Receipt(Receipt {
+        return Ok(Decision::Receipt(Receipt {
             command_id: context.command_id,
             command_type: command.kind(),
             first_seq: None,
@@ -94,7 +70,7 @@ pub fn propose(session: &Session, command: &Command, context: &Context) -> Resul
             duplicate: false,
         }));
     }
-    Ok(Proposal::Change(CommandRecord {
+    Ok(Decision::Change(CommandRecord {
         command_id: context.command_id,
         command_type: command.kind(),
         fingerprint,
@@ -148,14 +124,6 @@ fn outcome(session: &Session, command: &Command, change: &Change<'_>) -> Outcome
         is_dirty: session.is_dirty_after(&change.events),
         state_hash: is_unchanged.then(|| session.document().graph.state_hash()),
     }
-}
-
-/// Returns the hash of the graph after the events. Events that were decided on a document always apply to it, so `None`
-/// does not occur in practice.
-fn hash_after(document: &Document, events: &[Event]) -> Option<StateHash> {
-    let mut draft = document.clone();
-    let applied = events.iter().try_for_each(|event| event.apply(&mut draft));
-    applied.ok().map(|()| draft.graph.state_hash())
 }
 
 /// Returns the nodes that a command's receipt names.
@@ -250,7 +218,7 @@ impl<'a> Decider<'a> {
                 file: Arc::clone(file),
                 through: *through,
             }]),
-            // Unreachable on the top level, where `propose` handles undo and redo. Within a batch they are refused.
+            // Unreachable on the top level, where the function [`decide`] handles undo and redo. Within a batch they are refused.
             Command::Undo { .. } | Command::Redo { .. } => check_batchable(command).map(|()| Vec::new()),
         }
     }

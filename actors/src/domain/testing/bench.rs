@@ -9,7 +9,7 @@ use crate::domain::{
     command::{Command, Context, Origin},
     decide::{Decision, decide, duplicate_receipt},
     ids::{CommandId, Timestamp},
-    record::CommandRecord,
+    record::{CommandRecord, Receipt},
     rejection::Rejection,
     session::{ReplayError, Rules, Session, SessionHeader},
 };
@@ -40,8 +40,17 @@ pub struct Sent {
 pub struct Attempt {
     /// Command as it was sent.
     pub sent: Sent,
-    /// Decision or rejection. A change has been applied.
-    pub result: Result<Decision, Rejection>,
+    /// Acceptance or rejection.
+    pub result: Result<Accepted, Rejection>,
+}
+
+/// Result of an accepted command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// The command changed the session. Contains the committed record.
+    Change(Arc<CommandRecord>),
+    /// As [`Decision::Receipt`].
+    Receipt(Receipt),
 }
 
 impl Attempt {
@@ -49,8 +58,8 @@ impl Attempt {
     #[must_use]
     pub fn recorded(&self) -> Option<&Arc<CommandRecord>> {
         match &self.result {
-            Ok(Decision::Change(recorded)) => Some(recorded),
-            Ok(Decision::Receipt(_)) | Err(_) => None,
+            Ok(Accepted::Change(recorded)) => Some(recorded),
+            Ok(Accepted::Receipt(_)) | Err(_) => None,
         }
     }
 }
@@ -135,7 +144,7 @@ impl Bench {
     ///
     /// # Errors
     /// Returns the rejection if the command is refused.
-    pub fn submit(&mut self, command: &Command) -> Result<Decision, Rejection> {
+    pub fn submit(&mut self, command: &Command) -> Result<Accepted, Rejection> {
         let context = self.next_context();
         self.submit_with(command, &context)
     }
@@ -147,23 +156,24 @@ impl Bench {
     ///
     /// # Panics
     /// Panics if the decided events do not fit the session, which is a defect that tests look for.
-    pub fn submit_with(&mut self, command: &Command, context: &Context) -> Result<Decision, Rejection> {
+    pub fn submit_with(&mut self, command: &Command, context: &Context) -> Result<Accepted, Rejection> {
         self.commands += 1;
         let decision = match self.find_logged(context.command_id) {
             Some(recorded) => Decision::Receipt(duplicate_receipt(&recorded, command)?),
             None => decide(&self.session, command, context)?,
         };
-        if let Decision::Change(recorded) = &decision {
-            self.session
-                .apply(recorded)
-                .expect("what was decided on a session fits it");
-            self.log.push(Arc::clone(recorded));
-            self.accepted.push(Sent {
-                command: command.clone(),
-                context: context.clone(),
-            });
-        }
-        Ok(decision)
+        let decided = match decision {
+            Decision::Change(decided) => decided,
+            Decision::Receipt(receipt) => return Ok(Accepted::Receipt(receipt)),
+        };
+        let committed = self.session.commit(decided);
+        let (recorded, _) = committed.expect("what was decided on a session fits it");
+        self.log.push(Arc::clone(&recorded));
+        self.accepted.push(Sent {
+            command: command.clone(),
+            context: context.clone(),
+        });
+        Ok(Accepted::Change(recorded))
     }
 
     /// Returns the record of a command that the replay window no longer contains. A session actor asks its log as well

@@ -16,12 +16,11 @@
 use proptest::{collection, prelude::*, sample::select};
 
 use super::{
-    bench::{Attempt, Bench, Sent},
+    bench::{Accepted, Attempt, Bench, Sent},
     plan::{Choice, choice},
 };
 use crate::domain::{
     command::{Command, Context, Origin, Scope},
-    decide::Decision,
     rejection::Rejection,
 };
 
@@ -163,7 +162,7 @@ impl Bench {
     ///
     /// # Errors
     /// Returns the rejection if the command is refused.
-    pub fn submit_as(&mut self, user: User, command: &Command) -> Result<Decision, Rejection> {
+    pub fn submit_as(&mut self, user: User, command: &Command) -> Result<Accepted, Rejection> {
         let context = Context {
             origin: user.origin(),
             ..self.next_context()

@@ -73,11 +73,10 @@ impl Writer {
             expected_seq: None,
         };
         let decision = decide(&self.session, &self.command(), &context).expect("each command of the round is allowed");
-        let Decision::Change(recorded) = decision else {
+        let Decision::Change(decided) = decision else {
             unreachable!("each command of the round changes something");
         };
-        self.session.apply(&recorded).expect("the record applies");
-        recorded
+        self.session.commit(decided).expect("the record applies").0
     }
 
     /// Scattered ids: their order differs from the order of the commands.

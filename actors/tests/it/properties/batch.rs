@@ -3,12 +3,11 @@
 use proptest::{prelude::*, sample::Index};
 use talus_actors::domain::{
     command::{Command, Scope},
-    decide::Decision,
     event::Event,
     ids::{CommandId, NodeId},
     rejection::Rejection,
     testing::{
-        bench::Bench,
+        bench::{Accepted, Bench},
         plan::{Choice, Edit, edits, plan},
         sample::Setting,
     },
@@ -59,13 +58,13 @@ proptest! {
         let (records, depth) = (bench.log().len(), bench.session().history().undo_depth());
         let mut events: Vec<Event> = Vec::new();
         for command in with_derived_ids(&commands, batch_id) {
-            if let Decision::Change(recorded) = single.submit(&command)? {
+            if let Accepted::Change(recorded) = single.submit(&command)? {
                 events.extend(recorded.events.iter().cloned());
             }
         }
         match bench.submit(&Command::Batch { commands })? {
-            Decision::Change(recorded) => prop_assert_eq!(&recorded.events, &events),
-            Decision::Receipt(receipt) => {
+            Accepted::Change(recorded) => prop_assert_eq!(&recorded.events, &events),
+            Accepted::Receipt(receipt) => {
                 prop_assert!(events.is_empty());
                 prop_assert_eq!(receipt.first_seq, None);
             }

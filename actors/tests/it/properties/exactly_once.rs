@@ -3,11 +3,14 @@
 use proptest::prelude::*;
 use talus_actors::domain::{
     command::{Command, Context, Origin},
-    decide::Decision,
     ids::Seq,
     record::Receipt,
     rejection::Rejection,
-    testing::{bench::Bench, plan::plan, sample::Setting},
+    testing::{
+        bench::{Accepted, Bench},
+        plan::plan,
+        sample::Setting,
+    },
 };
 
 proptest! {
@@ -33,7 +36,7 @@ proptest! {
                 ..bench.next_context()
             };
             let again = bench.submit_with(&sent.command, &context)?;
-            prop_assert_eq!(again, Decision::Receipt(Receipt { duplicate: true, ..first }));
+            prop_assert_eq!(again, Accepted::Receipt(Receipt { duplicate: true, ..first }));
         }
         prop_assert_eq!(bench.session().document(), &document);
         prop_assert_eq!(bench.log(), log);
@@ -52,7 +55,7 @@ proptest! {
             for other in &sent {
                 let answer = bench.submit_with(&other.command, &used.context);
                 if other.command == used.command {
-                    let is_retry = matches!(answer, Ok(Decision::Receipt(receipt)) if receipt.duplicate);
+                    let is_retry = matches!(answer, Ok(Accepted::Receipt(receipt)) if receipt.duplicate);
                     prop_assert!(is_retry);
                 } else {
                     prop_assert_eq!(answer, Err(Rejection::CommandIdReused(used.context.command_id)));
@@ -76,7 +79,7 @@ proptest! {
         for command_id in free {
             let context = Context { command_id, ..bench.next_context() };
             let rename = Command::SaveProject { file: "any".into(), through: Seq::ZERO };
-            prop_assert!(matches!(bench.submit_with(&rename, &context), Ok(Decision::Change(_))));
+            prop_assert!(matches!(bench.submit_with(&rename, &context), Ok(Accepted::Change(_))));
         }
     }
 

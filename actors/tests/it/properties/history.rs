@@ -3,9 +3,12 @@
 use proptest::{prelude::*, sample::Index};
 use talus_actors::domain::{
     command::{Command, CommandType, Scope},
-    decide::Decision,
     event::Document,
-    testing::{bench::Bench, plan::plan, sample::Setting},
+    testing::{
+        bench::{Accepted, Bench},
+        plan::plan,
+        sample::Setting,
+    },
 };
 
 const UNDO: Command = Command::undo(Scope::Session);
@@ -16,7 +19,7 @@ fn document(bench: &Bench) -> Document {
 }
 
 fn changes(bench: &mut Bench, command: &Command) -> bool {
-    matches!(bench.submit(command), Ok(Decision::Change(_)))
+    matches!(bench.submit(command), Ok(Accepted::Change(_)))
 }
 
 proptest! {

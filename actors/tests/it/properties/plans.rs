@@ -8,8 +8,7 @@ use proptest::{
 };
 use talus_actors::domain::{
     command::CommandType,
-    decide::Decision,
-    testing::{plan::plan, sample::Setting},
+    testing::{bench::Accepted, plan::plan, sample::Setting},
 };
 
 /// Results of a number of choices.
@@ -29,9 +28,9 @@ fn tally(settings: &[Setting], plans: u32) -> Tally {
         let mut bench = setting.bench();
         for choice in &plan {
             match bench.run(choice).result {
-                Ok(Decision::Change(recorded)) => *tally.changed.entry(recorded.command_type).or_default() += 1,
-                Ok(Decision::Receipt(receipt)) if receipt.duplicate => tally.duplicates += 1,
-                Ok(Decision::Receipt(_)) => tally.unchanged += 1,
+                Ok(Accepted::Change(recorded)) => *tally.changed.entry(recorded.command_type).or_default() += 1,
+                Ok(Accepted::Receipt(receipt)) if receipt.duplicate => tally.duplicates += 1,
+                Ok(Accepted::Receipt(_)) => tally.unchanged += 1,
                 Err(rejection) => *tally.refused.entry(rejection.code()).or_default() += 1,
             }
         }

@@ -4,13 +4,17 @@
 use proptest::{prelude::*, sample::Index};
 use talus_actors::domain::{
     command::{Command, Scope},
-    decide::Decision,
     graph::Graph,
     ids::NodeId,
     invariants,
     session::{Session, Snapshot},
     state_hash::StateHash,
-    testing::{bench::Bench, plan::plan, sample::Setting, values::graph},
+    testing::{
+        bench::{Accepted, Bench},
+        plan::plan,
+        sample::Setting,
+        values::graph,
+    },
 };
 
 fn hash(bench: &Bench) -> StateHash {
@@ -20,8 +24,8 @@ fn hash(bench: &Bench) -> StateHash {
 /// Returns the hash in the receipt of a command.
 fn receipt_hash(bench: &mut Bench, scope: fn() -> Command) -> Option<StateHash> {
     match bench.submit(&scope()) {
-        Ok(Decision::Change(recorded)) => recorded.outcome.state_hash,
-        Ok(Decision::Receipt(receipt)) => receipt.outcome.state_hash,
+        Ok(Accepted::Change(recorded)) => recorded.outcome.state_hash,
+        Ok(Accepted::Receipt(receipt)) => receipt.outcome.state_hash,
         Err(_) => None,
     }
 }
@@ -128,7 +132,7 @@ proptest! {
         for choice in &plan {
             let before = hash(&bench);
             let attempt = bench.run(choice);
-            if let Ok(Decision::Receipt(receipt)) = &attempt.result
+            if let Ok(Accepted::Receipt(receipt)) = &attempt.result
                 && !receipt.duplicate
             {
                 prop_assert_eq!(receipt.outcome.state_hash, Some(before));

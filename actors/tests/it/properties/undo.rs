@@ -10,7 +10,6 @@ use proptest::{
 };
 use talus_actors::domain::{
     command::{Command, CommandType, CreateNode, Scope},
-    decide::Decision,
     event::{Document, Event},
     graph::NodeContent,
     history::Step,
@@ -19,7 +18,7 @@ use talus_actors::domain::{
     record::CommandRecord,
     session::{Session, Snapshot},
     testing::{
-        bench::Bench,
+        bench::{Accepted, Bench},
         sample::Setting,
         users::{Turn, User, scope, turns},
     },
@@ -357,7 +356,7 @@ impl SeparateParts {
         let others = |parts: &Self| Self::USERS.map(|other| (other != user).then(|| parts.subtree(other)));
         let before = others(self);
         let is_done = match self.bench.submit_as(user, command) {
-            Ok(decision) => matches!(decision, Decision::Change(_)),
+            Ok(decision) => matches!(decision, Accepted::Change(_)),
             Err(rejection) => {
                 assert_ne!(rejection.code(), "UNDO_CONFLICT", "the users do not conflict");
                 false

@@ -4,7 +4,6 @@ use std::panic::Location;
 
 use talus_actors::domain::{
     command::{Command, Context},
-    decide::Decision,
     event::Event,
     ids::Seq,
     invariants,
@@ -12,7 +11,7 @@ use talus_actors::domain::{
     rejection::Rejection,
     session::Rules,
     testing::{
-        bench::Bench,
+        bench::{Accepted, Bench},
         sample::{self, Setting},
     },
 };
@@ -135,12 +134,12 @@ fn check_one(rules: &Rules, case: Case) {
     let before = bench.session().document().clone();
     let result = bench.submit_with(&command, &context);
     match (&result, case.then) {
-        (Ok(Decision::Change(recorded)), Then::Events(events)) => {
+        (Ok(Accepted::Change(recorded)), Then::Events(events)) => {
             let lines: Vec<_> = recorded.events.iter().map(event_line).collect();
             assert_eq!(lines, events, "{at}");
         }
-        (Ok(Decision::Change(_)), Then::Accepted) => {}
-        (Ok(Decision::Receipt(receipt)), Then::Unchanged) => check_unchanged(&bench, receipt, at),
+        (Ok(Accepted::Change(_)), Then::Accepted) => {}
+        (Ok(Accepted::Receipt(receipt)), Then::Unchanged) => check_unchanged(&bench, receipt, at),
         (Err(rejection), Then::Refused(code, message)) => {
             assert_eq!(
                 (rejection.code(), abbreviate(&rejection.to_string())),
@@ -152,7 +151,7 @@ fn check_one(rules: &Rules, case: Case) {
     }
     check_common_invariants(&bench, at);
     match result {
-        Ok(Decision::Change(recorded)) if recorded.command_type.is_undoable() => {
+        Ok(Accepted::Change(recorded)) if recorded.command_type.is_undoable() => {
             let after = bench.session().document().clone();
             bench.submit(&undo()).expect("what was done can be undone");
             assert_eq!(*bench.session().document(), before, "{at}: undone");
@@ -160,8 +159,8 @@ fn check_one(rules: &Rules, case: Case) {
             assert_eq!(*bench.session().document(), after, "{at}: done again");
             check_common_invariants(&bench, at);
         }
-        Ok(Decision::Change(_)) => {}
-        Ok(Decision::Receipt(_)) | Err(_) => assert_eq!(*bench.session().document(), before, "{at}: unchanged"),
+        Ok(Accepted::Change(_)) => {}
+        Ok(Accepted::Receipt(_)) | Err(_) => assert_eq!(*bench.session().document(), before, "{at}: unchanged"),
     }
 }
 
@@ -212,7 +211,7 @@ pub fn free_session(commands: &[Command]) -> Bench {
 /// Returns the record of a command that has to change the session.
 pub fn record(bench: &mut Bench, command: &Command) -> std::sync::Arc<CommandRecord> {
     match bench.submit(command) {
-        Ok(Decision::Change(recorded)) => recorded,
+        Ok(Accepted::Change(recorded)) => recorded,
         other => unreachable!("{command:?} became {other:?}"),
     }
 }
@@ -223,6 +222,6 @@ pub fn event_lines(events: &[Event]) -> Vec<String> {
 }
 
 /// Returns the code of a rejection.
-pub fn code(result: Result<Decision, Rejection>) -> &'static str {
+pub fn code(result: Result<Accepted, Rejection>) -> &'static str {
     result.map_or_else(|rejection| rejection.code(), |_| "accepted")
 }

@@ -3,10 +3,9 @@
 use serde_json::json;
 use talus_actors::domain::{
     command::{Command, Context, Origin},
-    decide::Decision,
     ids::{Seq, Timestamp},
     record::Receipt,
-    testing::bench::Bench,
+    testing::bench::{Accepted, Bench},
 };
 
 use super::{
@@ -19,7 +18,7 @@ use super::{
 
 fn again(bench: &mut Bench, command: &Command, context: &Context) -> Receipt {
     match bench.submit_with(command, context) {
-        Ok(Decision::Receipt(receipt)) => receipt,
+        Ok(Accepted::Receipt(receipt)) => receipt,
         other => unreachable!("{other:?}"),
     }
 }
@@ -141,7 +140,7 @@ fn refused_command_is_decided_again() {
     let command = child("b", "a");
     assert_eq!(code(bench.submit_with(&command, &context)), "NODE_NOT_FOUND");
     record(&mut bench, &root("a"));
-    assert!(matches!(bench.submit_with(&command, &context), Ok(Decision::Change(_))));
+    assert!(matches!(bench.submit_with(&command, &context), Ok(Accepted::Change(_))));
     assert!(again(&mut bench, &command, &context).duplicate);
 }
 
@@ -154,5 +153,5 @@ fn unchanged_command_is_decided_again() {
     let receipt = again(&mut bench, &command, &context);
     assert_eq!((receipt.duplicate, receipt.first_seq), (false, None));
     record(&mut bench, &set("a", "x", json!(2)));
-    assert!(matches!(bench.submit_with(&command, &context), Ok(Decision::Change(_))));
+    assert!(matches!(bench.submit_with(&command, &context), Ok(Accepted::Change(_))));
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde_json::json;
 use talus_actors::domain::{
     command::{Command, CommandType, Context, Scope},
-    decide::Decision,
     event::Document,
     graph::{Graph, Node},
     invariants,
@@ -14,7 +13,7 @@ use talus_actors::domain::{
     rejection::{BlockedBy, Rejection},
     session::{Rules, Session, Snapshot},
     testing::{
-        bench::Bench,
+        bench::{Accepted, Bench},
         sample::Setting,
         users::User::{self, Alice, Bob, Carol, CarolOnSecondClient, Nobody},
     },
@@ -85,7 +84,7 @@ impl Scenario {
     #[track_caller]
     fn turn(&mut self, user: User, command: &Command) -> Arc<CommandRecord> {
         let decision = self.bench.submit_as(user, command);
-        let Ok(Decision::Change(recorded)) = decision else {
+        let Ok(Accepted::Change(recorded)) = decision else {
             unreachable!("{command:?} of {user:?} became {decision:?}");
         };
         assert_eq!(invariants::check(self.bench.session()), Ok(()));
@@ -877,8 +876,8 @@ fn retried_undo_is_not_repeated() {
         ..scenario.bench.next_context()
     };
     let first = scenario.bench.submit_with(&undo_mine(), &context);
-    assert!(matches!(first, Ok(Decision::Change(_))));
-    let Ok(Decision::Receipt(receipt)) = scenario.bench.submit_with(&undo_mine(), &context) else {
+    assert!(matches!(first, Ok(Accepted::Change(_))));
+    let Ok(Accepted::Receipt(receipt)) = scenario.bench.submit_with(&undo_mine(), &context) else {
         unreachable!("it was done before");
     };
     assert!(receipt.duplicate);
