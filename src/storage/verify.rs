@@ -159,7 +159,9 @@ fn replay(reader: &Reader, session_id: SessionId) -> Result<usize, ReadError> {
         }
         commands += page.len();
         for recorded in &page {
-            session.apply(recorded).map_err(|error| corrupt(error.to_string()))?;
+            session
+                .replay_record(recorded)
+                .map_err(|error| corrupt(error.to_string()))?;
             if let Some(snapshot) = snapshots.iter().find(|snapshot| snapshot.seq == session.seq()) {
                 compare(snapshot, &session).map_err(corrupt)?;
             }

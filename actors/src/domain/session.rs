@@ -200,7 +200,7 @@ impl Session {
                 return Err(ReplayError::Gap { after, found });
             }
             if recorded.seq() > snapshot_seq {
-                session.apply(&recorded)?;
+                session.replay_record(&recorded)?;
             } else {
                 if recorded.seq() == snapshot_seq {
                     check_hash(&recorded, session.document.graph.state_hash())?;
@@ -226,13 +226,13 @@ impl Session {
         }
     }
 
-    /// Applies a record to the session.
+    /// Applies a record of the log to the session.
     ///
     /// # Errors
     /// Fails if the record does not follow from the state, or if the graph after the record has another hash than the
     /// record states. A record that was decided on the same state never fails. After an error the session is unusable,
     /// because a part of the record may have been applied.
-    pub fn apply(&mut self, recorded: &Arc<CommandRecord>) -> Result<(), ReplayError> {
+    pub fn replay_record(&mut self, recorded: &Arc<CommandRecord>) -> Result<(), ReplayError> {
         let before = self.apply_events(recorded)?;
         check_hash(recorded, self.document.graph.state_hash())?;
         self.fold(recorded, before.as_ref()).map(drop)
@@ -245,7 +245,7 @@ impl Session {
     /// The document is changed in place: only parts that another owner still shares are copied.
     ///
     /// # Errors
-    /// As [`Session::apply`].
+    /// As [`Session::replay_record`].
     pub fn commit(&mut self, mut decided: CommandRecord) -> Result<(Arc<CommandRecord>, Vec<CommandId>), ReplayError> {
         let before = self.apply_events(&decided)?;
         decided.outcome.state_hash = Some(self.document.graph.state_hash());

@@ -140,7 +140,7 @@ impl Reference {
         let sent = self.sent_as(recorded.command_id).clone();
         let expected = Ok(Decision::Change(CommandRecord::clone(recorded)));
         assert_eq!(self.decide(&sent), expected, "the log has what was decided, once");
-        self.session.apply(recorded).expect("it follows");
+        self.session.replay_record(recorded).expect("it follows");
         self.records.insert(recorded.command_id, Arc::clone(recorded));
     }
 

@@ -1,7 +1,7 @@
 //! Command handling: decides if a command is allowed and which events it causes.
 //!
 //! Every function here is pure and leaves the session unchanged. A decision takes effect in [`Session::commit`], and
-//! at each replay in [`Session::apply`].
+//! at each replay in [`Session::replay_record`].
 
 mod expected;
 mod node;

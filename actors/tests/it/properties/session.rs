@@ -258,17 +258,17 @@ fn changes(log: &[Arc<CommandRecord>]) -> (BTreeMap<NodeId, Seq>, Seq) {
 }
 
 proptest! {
-    /// Committing a decision and applying its record yield the same session.
+    /// Committing a decision and replaying its record yield the same session.
     #[test]
-    fn commit_equals_apply(setting in Setting::any(), plan in plan(1..40)) {
+    fn commit_equals_replay(setting in Setting::any(), plan in plan(1..40)) {
         let mut bench = setting.bench();
         let mut other = Session::new(bench.session().header().clone(), bench.session().rules().clone());
         for recorded in bench.log() {
-            other.apply(recorded).expect("it follows");
+            other.replay_record(recorded).expect("it follows");
         }
         for choice in &plan {
             if let Some(recorded) = bench.run(choice).recorded() {
-                other.apply(recorded).expect("it follows");
+                other.replay_record(recorded).expect("it follows");
             }
             prop_assert_eq!(bench.session(), &other);
         }
