@@ -201,6 +201,17 @@ impl Raw {
         self.0.shutdown().await.expect("the connection is open");
     }
 
+    /// Sends a request with a JSON body over this connection, and returns the answer.
+    pub async fn post(&mut self, path: &str, body: &Value) -> Whole {
+        let body = body.to_string();
+        let length = body.len();
+        self.send(format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        ))
+        .await;
+        self.answer().await
+    }
+
     /// The next answer. Its body must come with a length, as all of the hub's do.
     pub async fn answer(&mut self) -> Whole {
         in_time("an answer", self.read_answer()).await

@@ -355,8 +355,9 @@ async fn operators_are_answered_while_clients_take_all_connections() {
     let hour = "3600000";
     let settings = [("TALUS_HUB_SERVER__FIRST_BYTE_TIMEOUT_MS", hour)];
     let hub = ChildHub::with_descriptors(data.path(), &settings, 256).await;
-    let http = reqwest::Client::new();
-    let made = whole(http.post(format!("{}/api/v1/sessions", hub.url))).await.json();
+    // A pool of connections would open another one where its connection is not back yet.
+    let mut client = Raw::to(&hub.url).await;
+    let made = client.post("/api/v1/sessions", &json!({})).await.json();
     let session = made["session_id"].as_str().expect("an id").to_owned();
     let idle = fill(&hub.url).await;
     assert!(idle.len() > 100, "{} of 256", idle.len());
@@ -365,20 +366,17 @@ async fn operators_are_answered_while_clients_take_all_connections() {
         let answer = whole(operators.get(format!("{}{path}", hub.ops_url))).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);
     }
-    // The connection that is there already is served: files can be opened, and the log be written.
+    // The connection that is open already is served: files can be opened, and the log be written.
     let command = json!({"session_id": session, "command_type": "CreateNode", "data": {"blueprint_type_id": "task"}});
-    let executed = http.post(format!("{}/api/v1/commands/execute", hub.url)).json(&command);
-    assert_eq!(whole(executed).await.status, 200);
+    assert_eq!(client.post("/api/v1/commands/execute", &command).await.status, 200);
     let project = json!({"template_id": "novel", "project_name": "Book"});
-    let created = http.post(format!("{}/api/v1/projects", hub.url)).json(&project);
-    let created = whole(created).await;
+    let created = client.post("/api/v1/projects", &project).await;
     assert_eq!(created.status, 201, "{}", created.text);
-    let save = format!(
-        "{}/api/v1/sessions/{}/save",
-        hub.url,
-        created.json()["session_id"].as_str().expect("an id")
-    );
-    assert_eq!(whole(http.post(save)).await.status, 200);
+    let session = created.json()["session_id"].as_str().expect("an id").to_owned();
+    let saved = client
+        .post(&format!("/api/v1/sessions/{session}/save"), &json!({}))
+        .await;
+    assert_eq!(saved.status, 200, "{}", saved.text);
     drop(idle);
     until("clients are let in again", async || is_served(&hub.url).await).await;
     let idle = fill(&hub.ops_url).await;
