@@ -12,7 +12,6 @@ use axum::{
 use futures_util::{FutureExt, future::BoxFuture};
 use socket2::SockRef;
 use talus_actors::{
-    admission::Gate,
     domain::{blueprint::Blueprint, ids::TemplateId, limits::Limits},
     fan_out::Encoder,
     hub::{Hub, HubParts, HubSettings},
@@ -26,7 +25,6 @@ use tokio::{net::TcpListener, sync::broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    budget::ByteBudget,
     config::{self, Config, Storage},
     http::{
         AppContext, AppState, Compression, Reading,
@@ -38,6 +36,7 @@ use crate::{
     listener::{self, ConnectionLimits, Listener, Timeouts, descriptors::Caps},
     metrics::Metrics,
     ops,
+    permits::Permits,
     projects::ProjectStore,
     socket::{self, Sockets},
     storage::{self, OnFatal, SqliteLog},
@@ -147,11 +146,11 @@ impl App {
             limits: Arc::new(limits),
             templates,
             projects: Arc::new(projects),
-            receiving: ByteBudget::new(config.server.receiving_bytes_max),
+            receiving: Permits::new(config.server.receiving_bytes_max),
             reading,
             compression: Compression::new(&config.rest),
-            streams: Gate::new(config.rest.streams_max),
-            listeners: Gate::new(config.ops.listeners_max),
+            streams: Permits::new(config.rest.streams_max),
+            listeners: Permits::new(config.ops.listeners_max),
             stop: CancellationToken::new(),
             started: std::time::Instant::now(),
             losses,
@@ -254,7 +253,7 @@ impl App {
 fn connection_limits(config: &Config, connections_max: usize) -> ConnectionLimits {
     let server = &config.server;
     ConnectionLimits::new(
-        Gate::new(connections_max),
+        Permits::new(connections_max),
         server.connections_per_address_max,
         server.trusted_networks(),
     )

@@ -5,7 +5,6 @@
 //! edges ([`http`], [`socket`]), the protocol ([`wire`]), files ([`projects`], [`templates`]), and the process.
 
 pub mod app;
-pub mod budget;
 pub mod cli;
 pub mod command_instrumentation;
 pub mod config;
@@ -23,3 +22,5 @@ pub mod telemetry;
 pub mod templates;
 pub mod transport;
 pub mod wire;
+
+pub use talus_actors::permits;

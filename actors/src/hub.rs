@@ -21,7 +21,6 @@ use tokio::sync::broadcast;
 use tracing::Span;
 
 use crate::{
-    admission::{Gate, Permit},
     broadcast_actor,
     domain::{
         command::{Command, Context},
@@ -30,6 +29,7 @@ use crate::{
     },
     fan_out::{Encoder, Member, MemberId, PresenceList},
     log::{EventLog, LogError},
+    permits::{Permit, Permits},
     registry::{Registry, RegistryWriter, SessionHandle},
     reply::{self, Reply, ReplyError},
     session_actor::{
@@ -93,7 +93,7 @@ struct Inner {
     supervisor: ActorRef<SupervisorMessage>,
     registry: Registry,
     log: Arc<dyn EventLog>,
-    gate: Gate,
+    permits: Permits,
     in_flight_per_session_max: usize,
     stats: Arc<Stats>,
     next_member: AtomicU64,
@@ -149,7 +149,7 @@ impl Hub {
             supervisor,
             registry,
             log,
-            gate: Gate::new(settings.in_flight_max),
+            permits: Permits::new(settings.in_flight_max),
             in_flight_per_session_max,
             stats,
             next_member: AtomicU64::new(1),
@@ -286,10 +286,10 @@ impl Hub {
         if self.is_draining() {
             return Err(HubError::Draining);
         }
-        let gate = &self.0.gate;
-        gate.try_enter().ok_or(HubError::Overloaded {
+        let permits = &self.0.permits;
+        permits.try_acquire().ok_or(HubError::Overloaded {
             limit: "in_flight_max",
-            max: gate.max(),
+            max: permits.max(),
         })
     }
 
@@ -351,9 +351,9 @@ impl Hub {
 
 impl SessionHandle {
     fn admit(&self) -> Result<Permit, HubError> {
-        self.gate.try_enter().ok_or(HubError::Overloaded {
+        self.permits.try_acquire().ok_or(HubError::Overloaded {
             limit: "in_flight_per_session_max",
-            max: self.gate.max(),
+            max: self.permits.max(),
         })
     }
 }

@@ -12,8 +12,6 @@
 pub mod domain;
 
 #[cfg(feature = "runtime")]
-pub mod admission;
-#[cfg(feature = "runtime")]
 pub mod broadcast_actor;
 #[cfg(feature = "runtime")]
 pub mod fan_out;
@@ -21,6 +19,8 @@ pub mod fan_out;
 pub mod hub;
 #[cfg(feature = "runtime")]
 pub mod log;
+#[cfg(feature = "runtime")]
+pub mod permits;
 #[cfg(feature = "runtime")]
 mod registry;
 #[cfg(feature = "runtime")]

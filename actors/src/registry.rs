@@ -6,13 +6,13 @@ use arc_swap::ArcSwap;
 use ractor::ActorRef;
 use tokio::sync::Semaphore;
 
-use crate::{admission::Gate, domain::ids::SessionId, session_actor::SessionMessage};
+use crate::{domain::ids::SessionId, permits::Permits, session_actor::SessionMessage};
 
 /// Handle of a running session, as callers see it.
 #[derive(Clone)]
 pub(crate) struct SessionHandle {
     pub(crate) actor: ActorRef<SessionMessage>,
-    pub(crate) gate: Gate,
+    pub(crate) permits: Permits,
     /// Semaphore with one permit: the right to write the project file. The semaphore outlives a restart of the
     /// session's actor, so a save in progress keeps its permit.
     pub(crate) saving: Arc<Semaphore>,

@@ -7,7 +7,7 @@
 
 use tokio::sync::oneshot;
 
-use crate::admission::Permit;
+use crate::permits::Permit;
 
 /// Reason why a message has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,23 +100,23 @@ mod tests {
     };
 
     use super::*;
-    use crate::admission::Gate;
+    use crate::permits::Permits;
 
     /// Waker that records the number of permits out at the time of the wake.
-    struct Woken(Gate, AtomicUsize);
+    struct Woken(Permits, AtomicUsize);
 
     impl Wake for Woken {
         fn wake(self: Arc<Self>) {
-            self.1.store(self.0.in_flight(), Ordering::Relaxed);
+            self.1.store(self.0.in_use(), Ordering::Relaxed);
         }
     }
 
     #[test]
     fn permit_is_released_before_the_answer() {
         for lost in [false, true] {
-            let gate = Gate::new(1);
-            let (reply, mut waiting) = Reply::new(gate.try_enter());
-            let woken = Arc::new(Woken(gate, AtomicUsize::new(99)));
+            let permits = Permits::new(1);
+            let (reply, mut waiting) = Reply::new(permits.try_acquire());
+            let woken = Arc::new(Woken(permits, AtomicUsize::new(99)));
             let waker = Waker::from(Arc::clone(&woken));
             assert!(
                 Pin::new(&mut waiting)

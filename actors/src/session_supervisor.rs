@@ -456,7 +456,7 @@ impl SupervisorState {
         });
         let handle = SessionHandle {
             actor,
-            gate: usage.gate(self.settings.in_flight_per_session_max),
+            permits: usage.permits(self.settings.in_flight_per_session_max),
             saving: Arc::clone(&usage.saving),
         };
         let callers = mem::take(&mut usage.callers);

@@ -36,7 +36,7 @@ pub(crate) async fn ready(State(state): State<AppState>) -> Response {
 /// `GET /metrics`
 pub(crate) async fn metrics(State(state): State<AppState>) -> ApiResult<Response> {
     let receiving = &state.receiving;
-    state.metrics.observe_receiving(receiving.max() - receiving.free());
+    state.metrics.observe_receiving(receiving.in_use());
     let text = state.metrics.render().map_err(|error| internal(&error))?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }

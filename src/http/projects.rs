@@ -26,12 +26,13 @@ use super::{
     commands::submit,
     error::ApiResult,
     idempotency::{IdempotencyKey, reused},
-    reading::{ReadPermit, WaitPolicy, with_graph},
+    reading::{WaitPolicy, with_graph},
     sessions::{created, page_items, session_location},
     templates,
 };
 use crate::{
     command_instrumentation::context,
+    permits::Permit,
     projects::{self, Imported, JsonError, ReadError, Strictness, WriteError},
     wire::{
         answer::CommandAnswer,
@@ -395,7 +396,7 @@ struct File {
 
 impl File {
     /// Reads a file under a document permit, since the document is held for this reader only.
-    async fn read(state: &AppState, project_id: &ProjectId) -> Result<(Self, ReadPermit), ApiError> {
+    async fn read(state: &AppState, project_id: &ProjectId) -> Result<(Self, Permit), ApiError> {
         let permit = state.reading.document(WaitPolicy::Bounded).await?;
         let project_id = project_id.clone();
         let file = state

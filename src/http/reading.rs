@@ -32,8 +32,8 @@ use talus_actors::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    budget::{ByteBudget, Reservation},
     config,
+    permits::{Permit, Permits},
     wire::{
         error::{ApiError, internal},
         graph::GraphEncoder,
@@ -67,31 +67,26 @@ const LARGE_BYTES: usize = 1024 * 1024;
 /// Limits on reading. Clones share the limits.
 #[derive(Debug, Clone)]
 pub struct Reading {
-    bytes: ByteBudget,
-    readers: Permits,
-    documents: Permits,
+    bytes: Permits,
+    readers: Named,
+    documents: Named,
     wait: Duration,
 }
 
-/// Counted permits with the name and the value of their limit.
+/// Permits with the name of their limit.
 #[derive(Debug, Clone)]
-struct Permits {
-    free: Arc<Semaphore>,
+struct Named {
+    permits: Permits,
     limit: &'static str,
-    max: usize,
 }
-
-/// Permit of a reader at work or of a document in [`Reading`], released on drop.
-#[derive(Debug)]
-pub(crate) struct ReadPermit(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
 
 /// Resources that an answer holds until it is written.
 #[derive(Debug)]
 pub(crate) enum Hold {
     /// Bytes of the budget shared by all answers.
-    Bytes(Reservation),
+    Bytes(Permit),
     /// Document permit of a large page.
-    Document(#[expect(dead_code, reason = "held until it is dropped")] ReadPermit),
+    Document(#[expect(dead_code, reason = "held until it is dropped")] Permit),
 }
 
 /// Waiting policy of a reader for its permit.
@@ -108,24 +103,13 @@ pub(crate) enum WaitPolicy {
 pub(crate) struct Page {
     pub(crate) records: Vec<Arc<CommandRecord>>,
     hold: Hold,
-    reader_permit: ReadPermit,
+    reader_permit: Permit,
 }
 
-impl Permits {
+impl Named {
     fn new(limit: &'static str, max: usize) -> Self {
-        Self {
-            free: Arc::new(Semaphore::new(max)),
-            limit,
-            max,
-        }
-    }
-
-    async fn take(&self) -> ReadPermit {
-        match Arc::clone(&self.free).acquire_owned().await {
-            Ok(permit) => ReadPermit(permit),
-            // The semaphore is never closed.
-            Err(_) => std::future::pending().await,
-        }
+        let permits = Permits::new(max);
+        Self { permits, limit }
     }
 }
 
@@ -134,9 +118,9 @@ impl Reading {
     #[must_use]
     pub fn new(config: &config::Rest) -> Self {
         Self {
-            bytes: ByteBudget::new(config.reading_bytes_max),
-            readers: Permits::new("readers_max", config.readers_max),
-            documents: Permits::new("documents_max", config.documents_max),
+            bytes: Permits::new(config.reading_bytes_max),
+            readers: Named::new("readers_max", config.readers_max),
+            documents: Named::new("documents_max", config.documents_max),
             wait: config.reading_wait(),
         }
     }
@@ -144,31 +128,34 @@ impl Reading {
     /// Number of bytes that answers hold.
     #[must_use]
     pub fn bytes_held(&self) -> usize {
-        self.bytes.max() - self.bytes.free()
+        self.bytes.in_use()
     }
 
     /// Number of documents that single readers hold.
     #[must_use]
     pub fn documents_held(&self) -> usize {
-        self.documents.max - self.documents.free.available_permits()
+        self.documents.permits.in_use()
     }
 
     /// Reserves bytes of an answer.
-    pub(crate) async fn reserve(&self, bytes: usize, policy: WaitPolicy) -> Result<Reservation, ApiError> {
-        let reserved = self.bytes.reserve(bytes);
+    pub(crate) async fn reserve(&self, bytes: usize, policy: WaitPolicy) -> Result<Permit, ApiError> {
+        let reserved = self.bytes.acquire_many(bytes);
         self.wait_with_policy(policy, "reading_bytes_max", self.bytes.max(), reserved)
             .await
     }
 
     /// Takes a permit for a document that one reader holds.
-    pub(crate) async fn document(&self, policy: WaitPolicy) -> Result<ReadPermit, ApiError> {
-        let Permits { limit, max, .. } = self.documents;
-        self.wait_with_policy(policy, limit, max, self.documents.take()).await
+    pub(crate) async fn document(&self, policy: WaitPolicy) -> Result<Permit, ApiError> {
+        self.take(&self.documents, policy).await
     }
 
-    async fn reader_permit(&self, policy: WaitPolicy) -> Result<ReadPermit, ApiError> {
-        let Permits { limit, max, .. } = self.readers;
-        self.wait_with_policy(policy, limit, max, self.readers.take()).await
+    async fn reader_permit(&self, policy: WaitPolicy) -> Result<Permit, ApiError> {
+        self.take(&self.readers, policy).await
+    }
+
+    async fn take(&self, Named { permits, limit }: &Named, policy: WaitPolicy) -> Result<Permit, ApiError> {
+        self.wait_with_policy(policy, limit, permits.max(), permits.acquire_many(1))
+            .await
     }
 
     async fn wait_with_policy<T>(
@@ -275,7 +262,7 @@ impl<T> AsRef<[u8]> for HeldBytes<T> {
 /// Attaches a reservation to bytes until they are written. The unused part of the reservation is released at once.
 fn held(bytes: Vec<u8>, mut hold: Hold) -> Bytes {
     if let Hold::Bytes(reservation) = &mut hold {
-        reservation.release(reservation.bytes().saturating_sub(bytes.len()));
+        reservation.release(reservation.count().saturating_sub(bytes.len()));
     }
     with_hold(bytes, hold)
 }
@@ -352,7 +339,7 @@ pub(crate) async fn with_graph(
     reading: &Reading,
     head: &(impl Serialize + ?Sized),
     graph: Graph,
-    document: Option<ReadPermit>,
+    document: Option<Permit>,
 ) -> Result<Response, ApiError> {
     let mut pieces = GraphEncoder::new(head, graph).map_err(|error| internal(&error))?;
     let reserved = reading.reserve(PIECE_BYTES, WaitPolicy::Bounded).await?;

@@ -4,10 +4,10 @@ use std::{ops::Deref, sync::Arc, time::Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use talus_actors::{admission::Gate, domain::limits::Limits, hub::Hub};
+use talus_actors::{domain::limits::Limits, hub::Hub};
 
 use crate::{
-    budget::ByteBudget, config::Config, metrics::Metrics, projects::ProjectStore, storage::Losses,
+    config::Config, metrics::Metrics, permits::Permits, projects::ProjectStore, storage::Losses,
     templates::TemplateStore,
 };
 
@@ -31,15 +31,15 @@ pub struct AppContext {
     /// Metrics of the process.
     pub metrics: Metrics,
     /// Budget of bytes of incomplete requests and messages, over all connections (P9).
-    pub receiving: ByteBudget,
+    pub receiving: Permits,
     /// Limits on concurrent readers and on their unwritten bytes.
     pub reading: super::Reading,
     /// Compresses large answers, up to a maximum number at one time.
     pub compression: super::Compression,
     /// Permits of event streams, up to `rest.streams_max`.
-    pub streams: Gate,
+    pub streams: Permits,
     /// Permits of subscribers to the actor tree, up to `ops.listeners_max`.
-    pub listeners: Gate,
+    pub listeners: Permits,
     /// Stops the hub, as a signal does.
     pub stop: CancellationToken,
     /// Time of the start.

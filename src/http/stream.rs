@@ -5,10 +5,10 @@ use std::{convert::Infallible, fmt::Write as _, time::Duration};
 use axum::{body::Bytes, http::HeaderMap, response::Response};
 use futures_util::stream;
 use talus_actors::{
-    admission::Permit,
     domain::ids::{Epoch, Seq, SessionId},
     fan_out::{Frame, Room, SyncReason},
     hub::Follower,
+    permits::Permit,
     world::now,
 };
 
@@ -78,7 +78,7 @@ pub(super) async fn events(
         Some((epoch, seq)) => (Some(epoch), seq),
         None => (None, after.unwrap_or_default()),
     };
-    let permit = state.streams.try_enter().ok_or_else(|| {
+    let permit = state.streams.try_acquire().ok_or_else(|| {
         let max = state.streams.max();
         ApiError::new(
             "OVERLOADED",

@@ -5,8 +5,8 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
+use crate::permits::{Permit, Permits};
 use ipnet::IpNet;
-use talus_actors::admission::{Gate, Permit};
 
 /// Addresses that are kept beyond twice the number of open connections, before addresses without connections are
 /// evicted.
@@ -18,8 +18,8 @@ const IPV6_CLIENT_BITS: u8 = 64;
 /// Limits on the number of connections, in all and per address.
 #[derive(Debug)]
 pub struct ConnectionLimits {
-    all: Gate,
-    by_address: HashMap<IpAddr, Gate>,
+    all: Permits,
+    by_address: HashMap<IpAddr, Permits>,
     per_address_max: usize,
     trusted: Vec<IpNet>,
 }
@@ -35,7 +35,7 @@ impl ConnectionLimits {
     /// Admits as many connections as `all` does, and `per_address_max` of one address. Loopback addresses and `trusted`
     /// networks have no limit per address, since a proxy connects for many clients.
     #[must_use]
-    pub fn new(all: Gate, per_address_max: usize, trusted: Vec<IpNet>) -> Self {
+    pub fn new(all: Permits, per_address_max: usize, trusted: Vec<IpNet>) -> Self {
         Self {
             all,
             by_address: HashMap::new(),
@@ -46,7 +46,7 @@ impl ConnectionLimits {
 
     /// Admits a connection, or returns the configuration key of the exceeded limit.
     pub(super) fn admit(&mut self, address: IpAddr) -> Result<ConnectionPermit, &'static str> {
-        let all = self.all.try_enter().ok_or("connections_max")?;
+        let all = self.all.try_acquire().ok_or("connections_max")?;
         let address = address.to_canonical();
         if address.is_loopback() || self.trusted.iter().any(|network| network.contains(&address)) {
             return Ok(ConnectionPermit {
@@ -54,15 +54,15 @@ impl ConnectionLimits {
                 _by_address: None,
             });
         }
-        if self.by_address.len() > EVICTION_SLACK + 2 * self.all.in_flight() {
-            self.by_address.retain(|_, gate| gate.in_flight() > 0);
+        if self.by_address.len() > EVICTION_SLACK + 2 * self.all.in_use() {
+            self.by_address.retain(|_, permits| permits.in_use() > 0);
         }
         let max = self.per_address_max;
-        let gate = self
+        let permits = self
             .by_address
             .entry(counted_address(address))
-            .or_insert_with(|| Gate::new(max));
-        let of_address = gate.try_enter().ok_or("connections_per_address_max")?;
+            .or_insert_with(|| Permits::new(max));
+        let of_address = permits.try_acquire().ok_or("connections_per_address_max")?;
         Ok(ConnectionPermit {
             _all: all,
             _by_address: Some(of_address),
@@ -84,7 +84,7 @@ mod tests {
 
     fn limits(all: usize, per_address: usize, trusted: &[&str]) -> ConnectionLimits {
         let trusted = trusted.iter().map(|it| it.parse().expect("a network")).collect();
-        ConnectionLimits::new(Gate::new(all), per_address, trusted)
+        ConnectionLimits::new(Permits::new(all), per_address, trusted)
     }
 
     fn admit(limits: &mut ConnectionLimits, address: &str) -> Result<ConnectionPermit, &'static str> {

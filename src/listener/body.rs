@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{Settings, phase::Expired};
-use crate::budget::Reservation;
+use crate::permits::Permit;
 
 /// Bytes of a body that are not charged to the budget of received bytes. The number of connections bounds them. An
 /// ordinary command is not longer than that, so clients that fill the budget do not block ordinary commands (P7).
@@ -118,7 +118,7 @@ pub struct ReceivedBody {
     body: Option<Incoming>,
     clock: WaitClock,
     bytes: usize,
-    reserved: Option<Reservation>,
+    reserved: Option<Permit>,
     progress: Arc<BodyProgress>,
     settings: Arc<Settings>,
     /// Returns an unread body to its connection on drop.
@@ -149,11 +149,11 @@ impl ReceivedBody {
     fn reserve(&mut self, bytes: usize) -> bool {
         self.bytes += bytes + FRAME_BYTES;
         let due = self.bytes.saturating_sub(BODY_BYTES_FREE);
-        let held = self.reserved.as_ref().map_or(0, Reservation::bytes);
+        let held = self.reserved.as_ref().map_or(0, Permit::count);
         if due <= held {
             return true;
         }
-        match (self.settings.receiving.try_reserve(due - held), &mut self.reserved) {
+        match (self.settings.receiving.try_acquire_many(due - held), &mut self.reserved) {
             (None, _) => return false,
             (Some(more), Some(reserved)) => reserved.merge(more),
             (Some(more), none) => *none = Some(more),

@@ -29,7 +29,7 @@ use std::{
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::{budget::ByteBudget, metrics::Metrics, wire::error::ApiError};
+use crate::{metrics::Metrics, permits::Permits, wire::error::ApiError};
 
 pub use admission::ConnectionLimits;
 pub use body::{BodyProgress, BodyState, ReceivedBody};
@@ -52,7 +52,7 @@ pub struct Settings {
     /// Maximum size of a request's head in bytes.
     pub head_bytes_max: usize,
     /// Budget of bytes of incomplete requests, over all connections.
-    pub receiving: ByteBudget,
+    pub receiving: Permits,
     /// Metrics that count connections, refusals and timeouts.
     pub metrics: Metrics,
 }
@@ -162,7 +162,7 @@ fn refuse(stream: TcpStream, limit: &'static str) {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    use talus_actors::admission::Gate;
+    use talus_actors::permits::Permits;
 
     use super::*;
 
@@ -184,13 +184,13 @@ mod tests {
             timeouts,
             unacknowledged_max: hour,
             head_bytes_max: 8 * 1024,
-            receiving: ByteBudget::new(1 << 20),
+            receiving: Permits::new(1 << 20),
             metrics: Metrics::default(),
         };
         Listener::new(
             bound,
             all,
-            ConnectionLimits::new(Gate::new(10), 10, Vec::new()),
+            ConnectionLimits::new(Permits::new(10), 10, Vec::new()),
             settings,
         )
     }

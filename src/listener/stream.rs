@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{Settings, admission::ConnectionPermit, phase::Expired, phase::PhaseClock};
-use crate::{budget::Reservation, metrics::OpenConnection};
+use crate::{metrics::OpenConnection, permits::Permit};
 
 /// Bytes of a head that are not charged to the budget of received bytes, so that a request without large headers is
 /// read while the budget is used up. The first read of a connection may take as many bytes.
@@ -156,18 +156,18 @@ impl WriteStall {
 #[derive(Debug, Default)]
 struct HeadBudget {
     bytes: usize,
-    reserved: Option<Reservation>,
+    reserved: Option<Permit>,
 }
 
 impl HeadBudget {
     /// Reserves the bytes of the head so far. False: the budget of received bytes is used up.
     fn reserve(&mut self, settings: &Settings) -> bool {
         let due = self.bytes.saturating_sub(HEAD_BYTES_FREE);
-        let held = self.reserved.as_ref().map_or(0, Reservation::bytes);
+        let held = self.reserved.as_ref().map_or(0, Permit::count);
         if due <= held {
             return true;
         }
-        match (settings.receiving.try_reserve(due - held), &mut self.reserved) {
+        match (settings.receiving.try_acquire_many(due - held), &mut self.reserved) {
             (None, _) => return false,
             (Some(more), Some(reserved)) => reserved.merge(more),
             (Some(more), none) => *none = Some(more),

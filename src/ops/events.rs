@@ -8,7 +8,7 @@ use axum::{
 };
 use futures_util::stream;
 use serde_json::json;
-use talus_actors::{admission::Permit, supervision::SupervisionEvent};
+use talus_actors::{permits::Permit, supervision::SupervisionEvent};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +28,7 @@ struct Subscription {
 /// `GET /ops/events`: a subscriber that is too slow gets the number of missed events.
 pub(super) async fn stream(State(state): State<AppState>) -> ApiResult<Response> {
     let max = state.listeners.max();
-    let permit = state.listeners.try_enter().ok_or_else(|| {
+    let permit = state.listeners.try_acquire().ok_or_else(|| {
         ApiError::new("OVERLOADED", format!("{max} listen, as many as listeners_max allows"))
             .with("limit", "listeners_max")
             .with("max", max)

@@ -6,6 +6,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use crate::permits::Permit;
 use serde::Serialize;
 use serde_json::{Value, json};
 use socketioxide::{
@@ -15,7 +16,6 @@ use socketioxide::{
     handler::FromMessageParts,
     socket::Socket,
 };
-use talus_actors::admission::Permit;
 
 use super::memberships::Memberships;
 use crate::wire::error::ApiError;
@@ -56,7 +56,7 @@ impl Ack {
     /// Reserves an acknowledgement. Without a free reservation, the client is refused if it requested an
     /// acknowledgement.
     pub(super) fn reserve(self, memberships: &Memberships) -> Option<ReservedAck> {
-        let permit = memberships.answers.try_enter();
+        let permit = memberships.answers.try_acquire();
         if permit.is_none() {
             if let Some(id) = self.id {
                 let body = error_body(&overloaded(memberships.answers.max()));

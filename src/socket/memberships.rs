@@ -10,10 +10,10 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::{FutureExt, future::BoxFuture};
 use imbl::{OrdMap, OrdSet};
 use talus_actors::{
-    admission::{Gate, Permit},
     domain::ids::{ClientId, SessionId},
     fan_out::{Delivery, MemberId, Presence},
     hub::{Hub, Lane},
+    permits::{Permit, Permits},
 };
 
 use tokio::sync::mpsc;
@@ -50,7 +50,7 @@ pub(super) struct Memberships {
     pub(super) late_join: bool,
     /// Permits of acknowledgements that wait for room in the socket's queue. The permits bound a client that asks
     /// without reading (P9).
-    pub(super) answers: Gate,
+    pub(super) answers: Permits,
     /// Refusals that wait for room in the queue, for requests beyond those permits.
     pub(super) refusals: Refusals,
     /// First delay before an acknowledgement is sent again to a full queue.
@@ -78,7 +78,7 @@ impl Memberships {
         client_id: ClientId,
         frames: Delivery,
         realtime: &Realtime,
-        answers: Gate,
+        answers: Permits,
         permit: Permit,
     ) -> Self {
         let late_join = realtime.late_join;

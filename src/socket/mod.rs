@@ -28,7 +28,6 @@ use socketioxide::{
     socket::DisconnectReason,
 };
 use talus_actors::{
-    admission::Gate,
     domain::ids::SessionId,
     hub::{Hub, HubError},
     session_actor::Position,
@@ -41,9 +40,9 @@ use self::{
     sweep::Sweeper,
 };
 use crate::{
-    budget::ByteBudget,
     config::{Limits, Realtime},
     metrics::Metrics,
+    permits::Permits,
     transport::MALFORMED_EVENT,
     wire::error::ApiError,
 };
@@ -91,7 +90,7 @@ pub fn service(
     realtime: &Realtime,
     limits: &Limits,
     metrics: &Metrics,
-    receiving: &ByteBudget,
+    receiving: &Permits,
 ) -> (Service, Sockets) {
     let own_packets = limits.in_flight_per_session_max + OWN_PACKETS_MAX;
     let (service, io) = SocketIo::builder()
@@ -110,7 +109,7 @@ pub fn service(
         hub: hub.clone(),
         realtime: Arc::new(realtime.clone()),
         metrics: metrics.clone(),
-        connections: Gate::new(realtime.connections_max),
+        connections: Permits::new(realtime.connections_max),
         answers_max: own_packets,
         sweeper: Sweeper::start(&io, hub, realtime.sweep_interval()),
     };
@@ -139,7 +138,7 @@ struct Edge {
     realtime: Arc<Realtime>,
     metrics: Metrics,
     /// Permits of connections, `realtime.connections_max` in all.
-    connections: Gate,
+    connections: Permits,
     /// Number of acknowledgements that may wait for room in a socket's queue.
     answers_max: usize,
     /// Sweeps admitted sockets.
@@ -158,7 +157,7 @@ impl Edge {
             position,
             frames,
         } = auth.admitted(late_join)?;
-        let permit = self.connections.try_enter().ok_or(Refused::Overloaded)?;
+        let permit = self.connections.try_acquire().ok_or(Refused::Overloaded)?;
         if let Some(session_id) = session_id {
             self.check_capacity(session_id).await?;
         }
@@ -167,7 +166,7 @@ impl Edge {
             client_id,
             frames,
             &self.realtime,
-            Gate::new(self.answers_max),
+            Permits::new(self.answers_max),
             permit,
         ));
         let membership = session_id.and_then(|session_id| memberships.add(session_id));

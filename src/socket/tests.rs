@@ -103,7 +103,7 @@ impl Fixture {
             hub: hub.clone(),
             realtime: Arc::new(realtime.clone()),
             metrics: Metrics::new(Vec::new()),
-            connections: Gate::new(1),
+            connections: Permits::new(1),
             answers_max: 10,
             sweeper: Sweeper::start(&io, &hub, realtime.sweep_interval()),
         };
@@ -194,7 +194,7 @@ async fn disconnect_before_join_leaves_no_member() {
     for _ in 0..2 {
         fixture.connect(&format!(r#"{{"session_id":"{session_id}"}}"#)).await;
         assert_eq!(fixture.members(session_id).await, 0);
-        assert_eq!(fixture.edge.connections.in_flight(), 0);
+        assert_eq!(fixture.edge.connections.in_use(), 0);
     }
 }
 
@@ -233,5 +233,5 @@ async fn sweep_removes_members_without_connection() {
     assert_eq!(fixture.members(session_id).await, 1);
     fixture.request("POST", &sid, "41/graph,").await;
     fixture.wait_until_empty(session_id).await;
-    assert_eq!(fixture.edge.connections.in_flight(), 0);
+    assert_eq!(fixture.edge.connections.in_use(), 0);
 }

@@ -24,7 +24,7 @@ use super::{
     frames::{Message, MessageReader, Violation, close_frame},
     outgoing::Outgoing,
 };
-use crate::{budget::Reservation, metrics::DisconnectCause};
+use crate::{metrics::DisconnectCause, permits::Permit};
 
 /// Bytes per read. The buffer is on the stack: an idle connection keeps none.
 const READ_BYTES: usize = 4096;
@@ -82,7 +82,7 @@ pub(super) struct Link<S> {
     reader: MessageReader,
     /// Bytes after a complete message: those from the position on.
     unread: (Vec<u8>, usize),
-    reserved: Option<Reservation>,
+    reserved: Option<Permit>,
     message_deadline: Option<Pin<Box<Sleep>>>,
     outgoing: Outgoing,
     write_deadline: Option<Pin<Box<Sleep>>>,
@@ -296,12 +296,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
 
     fn reserve(&mut self) -> Result<(), LinkError> {
         let held = self.reader.held_bytes();
-        let reserved = self.reserved.as_ref().map_or(0, Reservation::bytes);
+        let reserved = self.reserved.as_ref().map_or(0, Permit::count);
         if held <= reserved {
             return Ok(());
         }
         let more = (held - reserved).next_multiple_of(RESERVED_STEP_BYTES);
-        let Some(more) = self.settings.receiving.try_reserve(more) else {
+        let Some(more) = self.settings.receiving.try_acquire_many(more) else {
             return Err(LinkError::Close {
                 cut: DisconnectCause::ReceivingFull,
                 code: 1013,

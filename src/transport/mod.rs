@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{budget::ByteBudget, config::Realtime, metrics::Metrics};
+use crate::{config::Realtime, metrics::Metrics, permits::Permits};
 
 pub use self::{
     frames::{Kind, Message, MessageReader, Violation},
@@ -61,12 +61,12 @@ struct Settings {
     /// Cancelled when websockets are to be closed.
     closing: CancellationToken,
     /// Bytes of unfinished messages, over all connections.
-    receiving: ByteBudget,
+    receiving: Permits,
     metrics: Metrics,
 }
 
 impl Settings {
-    fn new(realtime: &Realtime, receiving: &ByteBudget, metrics: &Metrics) -> Self {
+    fn new(realtime: &Realtime, receiving: &Permits, metrics: &Metrics) -> Self {
         Self {
             message_bytes_max: realtime.message_bytes_max,
             auth_bytes_max: realtime.auth_bytes_max,

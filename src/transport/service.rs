@@ -26,7 +26,7 @@ use super::{
     session::{Sessions, Transport},
     stream::LibraryStream,
 };
-use crate::{budget::ByteBudget, config::Realtime, listener::Connection, metrics::Metrics};
+use crate::{config::Realtime, listener::Connection, metrics::Metrics, permits::Permits};
 
 /// Default path of Socket.IO clients.
 pub const PATH: &str = "/socket.io/";
@@ -54,7 +54,7 @@ impl std::fmt::Debug for Shared {
 impl Service {
     /// Creates the service of a library. The budget bounds unfinished messages of all connections.
     #[must_use]
-    pub fn new(library: Library, realtime: &Realtime, receiving: &ByteBudget, metrics: &Metrics) -> Self {
+    pub fn new(library: Library, realtime: &Realtime, receiving: &Permits, metrics: &Metrics) -> Self {
         Self(Arc::new(Shared {
             library,
             sessions: Sessions::default(),

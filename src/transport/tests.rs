@@ -19,7 +19,7 @@ use super::{
     link::Link,
     stream::LibraryStream,
 };
-use crate::{budget::ByteBudget, config::Realtime, metrics::Metrics};
+use crate::{config::Realtime, metrics::Metrics, permits::Permits};
 
 const UNWRITTEN_BYTES_MAX: usize = 100;
 
@@ -29,7 +29,7 @@ fn settings() -> Settings {
         message_bytes_max: 1_000,
         ..crate::config::Config::default().realtime
     };
-    Settings::new(&realtime, &ByteBudget::new(1_000_000), &Metrics::default())
+    Settings::new(&realtime, &Permits::new(1_000_000), &Metrics::default())
 }
 
 fn stream(settings: &Settings, window_bytes: usize) -> (LibraryStream<DuplexStream>, DuplexStream) {

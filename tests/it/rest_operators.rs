@@ -8,10 +8,10 @@ use std::{
 use axum::{Router, body::Body, http::Request, response::Response};
 use serde_json::json;
 use talus_actors::{
-    admission::Gate,
     domain::limits::Limits,
     hub::{Hub, HubParts, HubSettings, NewSession},
     log::MemoryLog,
+    permits::Permits,
     session_supervisor::SupervisionSettings,
 };
 use talus_hub::{
@@ -158,9 +158,9 @@ async fn api() -> (Router, Hub, tempfile::TempDir) {
         templates: Arc::new(TemplateStore::new(dir.path().to_owned())),
         projects: Arc::new(ProjectStore::open(dir.path().to_owned(), 1_000_000).expect("a folder")),
         metrics: Metrics::default(),
-        receiving: talus_hub::budget::ByteBudget::new(1 << 20),
-        streams: Gate::new(10),
-        listeners: Gate::new(10),
+        receiving: talus_hub::permits::Permits::new(1 << 20),
+        streams: Permits::new(10),
+        listeners: Permits::new(10),
         stop: CancellationToken::new(),
         started: Instant::now(),
     });

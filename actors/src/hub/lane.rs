@@ -15,11 +15,11 @@ use tracing::Span;
 
 use super::{ATTEMPTS_MAX, Hub, HubError};
 use crate::{
-    admission::{Gate, Permit},
     domain::{
         command::{Command, Context},
         ids::SessionId,
     },
+    permits::{Permit, Permits},
     registry::SessionHandle,
     reply::{self, Reply, ReplyError},
     session_actor::{Refusal, SessionMessage, Submission, Submitted},
@@ -28,7 +28,7 @@ use crate::{
 /// Ordered stream of the commands of one sender to one session. Dropping the lane discards no submitted command.
 pub struct Lane {
     hub: Hub,
-    gate: Gate,
+    permits: Permits,
     jobs: mpsc::UnboundedSender<Box<Job>>,
 }
 
@@ -73,7 +73,7 @@ impl Lane {
         tokio::spawn(runner.run(inbox));
         Self {
             hub: hub.clone(),
-            gate: Gate::new(hub.0.in_flight_per_session_max),
+            permits: Permits::new(hub.0.in_flight_per_session_max),
             jobs,
         }
     }
@@ -111,9 +111,9 @@ impl Lane {
 
     fn admit(&self) -> Result<(Permit, Permit), HubError> {
         let global = self.hub.admit()?;
-        let own = self.gate.try_enter().ok_or(HubError::Overloaded {
+        let own = self.permits.try_acquire().ok_or(HubError::Overloaded {
             limit: "in_flight_per_session_max",
-            max: self.gate.max(),
+            max: self.permits.max(),
         })?;
         Ok((global, own))
     }

@@ -11,13 +11,13 @@ use tokio::sync::Semaphore;
 
 use super::FindError;
 use crate::{
-    admission::Gate,
     broadcast_actor::{BroadcastMessage, CloseReason, SocketShutdown},
     domain::{
         ids::{Seq, Timestamp},
         session::SessionHeader,
     },
     log::StoredHead,
+    permits::Permits,
     registry::SessionHandle,
     reply::Reply,
     session_actor::{MemberRegistry, Snapshot},
@@ -78,7 +78,7 @@ pub(super) struct Usage {
     pub(super) failures: Failures,
     /// Recent failures of the room's actors.
     pub(super) room_failures: Failures,
-    gate: Option<Gate>,
+    permits: Option<Permits>,
 }
 
 /// Times of recent failures.
@@ -163,10 +163,10 @@ impl Entry {
 }
 
 impl Usage {
-    /// Returns the session's gate. All actors of the session share the gate, so that a restart admits no additional
+    /// Returns the session's permits. All actors of the session share the permits, so that a restart admits no additional
     /// work.
-    pub(super) fn gate(&mut self, max: usize) -> Gate {
-        self.gate.get_or_insert_with(|| Gate::new(max)).clone()
+    pub(super) fn permits(&mut self, max: usize) -> Permits {
+        self.permits.get_or_insert_with(|| Permits::new(max)).clone()
     }
 }
 
@@ -184,7 +184,7 @@ impl Default for Usage {
             saving: Arc::new(Semaphore::new(1)),
             failures: Failures::default(),
             room_failures: Failures::default(),
-            gate: None,
+            permits: None,
         }
     }
 }

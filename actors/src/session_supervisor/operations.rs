@@ -66,7 +66,7 @@ impl SupervisorState {
             last_failure: usage.and_then(|usage| usage.last_failure.clone()),
             session_actor: handle.map(|handle| handle.actor.get_id().pid()),
             broadcast_actor: usage.and_then(|usage| Some(usage.room.as_ref()?.get_id().pid())),
-            in_flight: handle.map_or(0, |handle| handle.gate.in_flight()),
+            in_flight: handle.map_or(0, |handle| handle.permits.in_use()),
         })
     }
 
