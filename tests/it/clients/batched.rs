@@ -1,59 +1,60 @@
-//! Clients that take the events of commands together (`auth.frames`), beside clients that take them one by one: the same
-//! events in the same order, in fewer packets (docs/PROTOCOL.md, section 4).
+//! Batched delivery (`auth.frames`) beside single delivery: the same events in the same order, in fewer packets
+//! (docs/PROTOCOL.md, section 4).
 
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{
     connections,
-    driver::{Connect, DEADLINE, Driver, Told, Transport},
+    driver::{Connect, DEADLINE, Driver, Observation, Transport},
     leaving::assert_resynced_when_it_polls_again,
     on_both_transports, rounded,
 };
 use crate::support::{TestHub, websocket::WebSocket};
 
 on_both_transports!(
-    who_takes_events_together_is_told_what_the_others_are,
-    who_comes_back_gets_what_it_missed_and_goes_on_as_before,
-    who_joins_late_takes_events_together_too,
-    there_is_no_third_way_to_take_events,
+    batched_delivery_has_the_events_of_single_delivery,
+    batched_client_resumes_with_missed_events,
+    batched_delivery_holds_for_late_joins,
+    unknown_delivery_mode_is_refused,
 );
 
-/// Commands that are sent at once.
+/// Number of commands that are sent at once.
 const COMMANDS: usize = 40;
 
-/// A command that adds a node.
+/// Returns a command that creates a node.
 fn create(name: &str) -> Value {
     json!({"command_type": "CreateNode", "data": {"blueprint_type_id": "task", "name": name, "properties": {"cost": 1.5}}})
 }
 
-/// Names and payloads of the events that a client was told, as they came or as they were within a packet of several.
-fn events(told: &[Told]) -> Vec<(&str, Value)> {
-    let events = told.iter().filter_map(Told::event);
+/// Returns names and payloads of the events of single delivery, and of those that the driver took out of batched
+/// packets.
+fn events(observed: &[Observation]) -> Vec<(&str, Value)> {
+    let events = observed.iter().filter_map(Observation::event);
     events
         .filter(|(event, _)| *event != "session:events")
         .map(|(event, data)| (event, rounded(data)))
         .collect()
 }
 
-/// The events within packets of several, packet by packet.
-fn packets(told: &[Told]) -> Vec<Vec<(&str, Value)>> {
-    let packets = told.iter().filter_map(Told::event);
+/// Returns the events of batched packets, packet by packet.
+fn packets(observed: &[Observation]) -> Vec<Vec<(&str, Value)>> {
+    let packets = observed.iter().filter_map(Observation::event);
     packets
         .filter(|(event, _)| *event == "session:events")
         .map(|(_, data)| {
             let events = data["events"].as_array().expect("a list").iter();
             events
-                .map(|told| (told["event"].as_str().expect("a name"), rounded(&told["data"])))
+                .map(|observed| (observed["event"].as_str().expect("a name"), rounded(&observed["data"])))
                 .collect()
         })
         .collect()
 }
 
-/// P1: commands that go to the log together, some of them refused or without effect, while somebody comes and somebody
-/// says where he is. Clients of two languages get the same events with the same payloads in the same order, whether one by
-/// one or together; together they are fewer packets, each of whole commands.
-async fn who_takes_events_together_is_told_what_the_others_are(transport: Transport) {
+/// P1: a group of commands is appended together, some of them rejected or without effect, while a client joins and a
+/// client changes its presence. Clients of both languages get the same events with the same payloads in the same order,
+/// with single and with batched delivery. Batched delivery takes fewer packets, and each packet holds whole commands.
+async fn batched_delivery_has_the_events_of_single_delivery(transport: Transport) {
     let hub = TestHub::with(|config| config.ops.fault_injection = true).await;
     let session = hub.session().await;
     let over = || Connect::to(&hub.url, &session, transport);
@@ -67,7 +68,7 @@ async fn who_takes_events_together_is_told_what_the_others_are(transport: Transp
     }
     python.until_seq("batched", 2).await;
 
-    // While the first append takes its time, the commands behind it gather.
+    // Commands gather behind the first append, which is delayed.
     hub.operate(
         &format!("/sessions/{session}/fault"),
         &json!({"kind": "append_delay_ms", "ms": 300}),
@@ -86,7 +87,7 @@ async fn who_takes_events_together_is_told_what_the_others_are(transport: Transp
     js.settle("late", &over()).await;
     let said = js.ask("single", "presence:update", json!({"state": {"at": 1}})).await;
     assert_eq!(said["success"], true);
-    // Once it is told to one it is on its way to all.
+    // A packet that one subscriber has got is on its way to all.
     js.until("late", "presence:state").await;
     hub.create_node(&session, None, "last").await;
     let end = 2 + 2 * (COMMANDS as u64 - 2) + 2;
@@ -94,14 +95,14 @@ async fn who_takes_events_together_is_told_what_the_others_are(transport: Transp
     assert_eq!(packets(&single), [] as [Vec<(&str, Value)>; 0]);
     let reference = events(&single);
     for name in ["command:failed", "session:connected", "presence:state"] {
-        assert!(reference.iter().any(|(event, _)| *event == name), "{name} was told");
+        assert!(reference.iter().any(|(event, _)| *event == name), "{name} was received");
     }
-    for (client, told) in [
+    for (client, observed) in [
         ("javascript", js.until_seq("batched", end).await),
         ("python", python.until_seq("batched", end).await),
     ] {
-        assert_eq!(events(&told), reference, "{client}");
-        let packets = packets(&told);
+        assert_eq!(events(&observed), reference, "{client}");
+        let packets = packets(&observed);
         assert!(packets.len() < COMMANDS, "{client}: {} packets", packets.len());
         for packet in &packets {
             let (first, last) = (packet[0].0, packet[packet.len() - 1].0);
@@ -116,9 +117,9 @@ async fn who_takes_events_together_is_told_what_the_others_are(transport: Transp
     }
 }
 
-/// P2: a client that leaves in between comes back by its position, with exactly what it missed in one `session:sync`, and
-/// then takes events together again.
-async fn who_comes_back_gets_what_it_missed_and_goes_on_as_before(transport: Transport) {
+/// P2: a client that left resumes by its position, gets exactly the missed events in one `session:sync`, and has
+/// batched delivery again.
+async fn batched_client_resumes_with_missed_events(transport: Transport) {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let mut js = Driver::javascript();
@@ -127,7 +128,7 @@ async fn who_comes_back_gets_what_it_missed_and_goes_on_as_before(transport: Tra
     hub.create_node(&session, None, "one").await;
     js.until_seq("ann", 2).await;
     js.disconnect("ann").await;
-    js.until_that("ann", |told| told.got == "disconnected").await;
+    js.until_that("ann", |observed| observed.kind == "disconnected").await;
     for name in ["two", "three"] {
         hub.create_node(&session, None, name).await;
     }
@@ -139,15 +140,16 @@ async fn who_comes_back_gets_what_it_missed_and_goes_on_as_before(transport: Tra
     assert_eq!(sync["events"], missed["events"]);
     js.until("ann", "session:connected").await;
     hub.create_node(&session, None, "four").await;
-    let told = js.until_seq("ann", 8).await;
-    assert_eq!(told[0].event().map(|(event, _)| event), Some("session:events"));
+    let observed = js.until_seq("ann", 8).await;
+    assert_eq!(observed[0].event().map(|(event, _)| event), Some("session:events"));
     let replica = js.replica("ann").await;
     assert_eq!(replica.applied, (1..=8).collect::<Vec<_>>());
     assert_eq!(replica.graph, hub.graph(&session).await);
 }
 
-/// How a connection takes events holds for every session that it comes to, also if it names none at first.
-async fn who_joins_late_takes_events_together_too(transport: Transport) {
+/// The delivery mode of a connection holds for every session that the connection joins, also if it connects without
+/// one.
+async fn batched_delivery_holds_for_late_joins(transport: Transport) {
     let hub = TestHub::with(|config| config.realtime.late_join = true).await;
     let sessions = [hub.session().await, hub.session().await];
     let mut js = Driver::javascript();
@@ -167,9 +169,9 @@ async fn who_joins_late_takes_events_together_too(transport: Transport) {
     }
 }
 
-/// A way to take events that is none is refused before the client is let in, wherever it is named; the usual one may be
-/// named too.
-async fn there_is_no_third_way_to_take_events(transport: Transport) {
+/// An unknown delivery mode is refused before the join, in the auth payload and in the query. The default mode may be
+/// named.
+async fn unknown_delivery_mode_is_refused(transport: Transport) {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let connect = || Connect::to(&hub.url, &session, transport);
@@ -192,10 +194,10 @@ async fn there_is_no_third_way_to_take_events(transport: Transport) {
     connections(&hub, 2).await;
 }
 
-/// Commands that go to the log together and come to many times the packets that a queue has room for: nobody who reads
-/// falls behind because of that, however he takes them.
+/// A group whose events are many times the packets of a queue makes no reading client a slow consumer, in either
+/// delivery mode.
 #[tokio::test]
-async fn a_large_group_leaves_nobody_behind_who_reads() {
+async fn large_group_makes_no_reading_client_slow() {
     let hub = TestHub::with(|config| {
         config.ops.fault_injection = true;
         config.realtime.outgoing_packets_per_socket_max = 8;
@@ -226,10 +228,10 @@ async fn a_large_group_leaves_nobody_behind_who_reads() {
     assert_eq!(hub.metric("hub_slow_consumers_total").await, "0");
 }
 
-/// P2, P9: a websocket that takes events together and stops reading misses packets once its queue is full, and gets
-/// nothing but a sync, as soon as it reads again; then it goes on without a gap.
+/// P2, P9: a websocket with batched delivery that stops reading misses packets once its queue is full. When the client
+/// reads again, it gets a sync, and then events without a gap.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_websocket_that_reads_again_is_resynced() {
+async fn stalled_batched_websocket_is_resynced_when_it_reads() {
     let hub = TestHub::with(|config| {
         config.realtime.slow_consumer_retry_ms = 5;
         config.realtime.outgoing_packets_per_socket_max = 8;
@@ -248,7 +250,9 @@ async fn a_websocket_that_reads_again_is_resynced() {
     }
     let mut at = 0;
     let sync = loop {
-        let (event, data) = timeout(DEADLINE, slow.event()).await.expect("it is not given up yet");
+        let (event, data) = timeout(DEADLINE, slow.event())
+            .await
+            .expect("the connection is still open");
         match event.as_str() {
             "session:events" => at = follow(&data, at),
             "session:sync" => break data,
@@ -257,11 +261,11 @@ async fn a_websocket_that_reads_again_is_resynced() {
     };
     assert_eq!(sync["reason"], "slow_consumer");
     let synced = sync["seq"].as_u64().expect("a place");
-    assert!(at < synced, "it has missed something: {at}, {synced}");
-    assert!(synced <= end, "{synced}: what it is told has happened");
+    assert!(at < synced, "events were missed: {at}, {synced}");
+    assert!(synced <= end, "{synced}: the sync is not ahead of the log");
     hub.create_node(&session, None, "after").await;
-    // A sync is of the moment in which it was made. What came after it follows as events, or is missed in turn: then as
-    // one more sync. Nothing is left out in between, and nothing is told twice.
+    // A sync shows the moment in which it was made. Later events follow as events, or are missed and come with one more
+    // sync. No event is lost in between, and none comes twice.
     at = synced;
     while at < end + 2 {
         let (event, data) = timeout(DEADLINE, slow.event()).await.expect("an event in time");
@@ -270,7 +274,7 @@ async fn a_websocket_that_reads_again_is_resynced() {
             "session:sync" => {
                 assert_eq!(data["reason"], "slow_consumer");
                 let seq = data["seq"].as_u64().expect("a place");
-                assert!(at < seq, "{seq}: it has missed something after {at}");
+                assert!(at < seq, "{seq}: events were missed after {at}");
                 at = seq;
             }
             _ => {}
@@ -279,20 +283,20 @@ async fn a_websocket_that_reads_again_is_resynced() {
     assert_eq!(at, end + 2);
 }
 
-/// The place after the events of a packet, each of which has to be the next one.
+/// Asserts that the events of a packet follow on `at` without a gap, and returns the last `seq`.
 fn follow(packet: &Value, mut at: u64) -> u64 {
-    for told in packet["events"].as_array().expect("a list") {
-        if let Some(seq) = told["data"]["seq"].as_u64() {
-            assert_eq!(seq, at + 1, "{}", told["event"]);
+    for event in packet["events"].as_array().expect("a list") {
+        if let Some(seq) = event["data"]["seq"].as_u64() {
+            assert_eq!(seq, at + 1, "{}", event["event"]);
             at = seq;
         }
     }
     at
 }
 
-/// P2: the same for a client that polls, and was away for longer than it was waited for.
+/// P2: a polling client with batched delivery whose polls were blocked gets a sync when it polls again.
 #[tokio::test]
-async fn a_client_that_polls_again_is_resynced() {
-    // A packet holds what a group told: it takes more of them to fill the queue.
+async fn batched_polling_client_is_resynced_when_it_polls() {
+    // A packet holds the events of a whole group, so that filling the queue takes more commands.
     assert_resynced_when_it_polls_again(100, Connect::batched).await;
 }

@@ -1,4 +1,5 @@
-//! Commands over the socket: answered as over REST, in the order in which they were sent (docs/PROTOCOL.md, section 3).
+//! Commands over the socket: acknowledged as over REST, and applied in the order in which they were sent
+//! (docs/PROTOCOL.md, section 3).
 
 use serde_json::{Value, json};
 
@@ -9,20 +10,20 @@ use super::{
 use crate::support::TestHub;
 
 on_both_transports!(
-    an_acknowledgement_is_what_rest_would_answer,
-    a_thousand_commands_at_once_are_applied_as_they_were_sent,
-    whatever_is_wrong_is_acknowledged_and_the_socket_stays,
-    undo_and_redo_go_over_the_socket_too,
-    beyond_the_limit_each_command_is_refused_by_itself,
+    acknowledgement_equals_rest_answer,
+    pipelined_commands_are_applied_in_order,
+    malformed_payloads_are_acknowledged_with_a_code,
+    undo_and_redo_work_over_the_socket,
+    in_flight_limit_refuses_each_command_beyond_it,
 );
 
 fn create(name: &str) -> Value {
     json!([{"command_type": "CreateNode", "data": {"blueprint_type_id": "task", "name": name}}])
 }
 
-/// P4: the acknowledgement of a command is the body that REST answers with. The sender is told of its own events too, with
-/// its command's id and its own name.
-async fn an_acknowledgement_is_what_rest_would_answer(transport: Transport) {
+/// P4: the acknowledgement of a command is the body of REST's answer. The sender gets the events of its own command
+/// too, with the id of the command and its own client id.
+async fn acknowledgement_equals_rest_answer(transport: Transport) {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let mut js = Driver::javascript();
@@ -42,19 +43,19 @@ async fn an_acknowledgement_is_what_rest_would_answer(transport: Transport) {
     assert_eq!((&answer["success"], &answer["duplicate"]), (&json!(true), &json!(true)));
     let history = hub.get(&format!("/sessions/{session}/history")).await.ok();
     assert_eq!(history["commands"][0]["origin"]["client_id"], "ann");
-    // Named or not, the session is the one that it is in.
+    // The command may name the session of its socket or leave it out.
     let named = json!({"session_id": session, "command_type": "DeleteNode", "data": {"node_id": answer["node_id"]}});
     assert_eq!(js.ask("ann", "command:execute", named).await["success"], true);
-    let told = js.until_seq("ann", 4).await;
-    let created = told
+    let observed = js.until_seq("ann", 4).await;
+    let created = observed
         .iter()
-        .filter_map(super::driver::Told::event)
+        .filter_map(super::driver::Observation::event)
         .find(|(event, _)| *event == "graph:node-deleted");
-    assert_eq!(created.expect("told").1["origin"]["client_id"], "ann");
+    assert_eq!(created.expect("the event was received").1["origin"]["client_id"], "ann");
 }
 
-/// P1: one client's commands are applied in the order sent, however many are under way.
-async fn a_thousand_commands_at_once_are_applied_as_they_were_sent(transport: Transport) {
+/// P1: commands of one client are applied in the order in which they were sent, with 1,000 of them in flight.
+async fn pipelined_commands_are_applied_in_order(transport: Transport) {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     for mut driver in [Driver::javascript(), Driver::python()] {
@@ -80,8 +81,8 @@ async fn a_thousand_commands_at_once_are_applied_as_they_were_sent(transport: Tr
     }
 }
 
-/// Malformed payloads get an answer with a code and the field at fault; the socket goes on.
-async fn whatever_is_wrong_is_acknowledged_and_the_socket_stays(transport: Transport) {
+/// Malformed payloads are acknowledged with a code and the field at fault, and the socket stays connected.
+async fn malformed_payloads_are_acknowledged_with_a_code(transport: Transport) {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let other = hub.session().await;
@@ -164,7 +165,7 @@ async fn whatever_is_wrong_is_acknowledged_and_the_socket_stays(transport: Trans
             "{event} {args}: {answer}"
         );
     }
-    // Without an acknowledgement too: nothing comes of it.
+    // A malformed event without an acknowledgement changes nothing either.
     js.emit("ann", "command:execute", json!("x")).await;
     assert_eq!(
         js.ask_all("ann", "command:execute", &[create("A")]).await[0]["success"],
@@ -172,8 +173,9 @@ async fn whatever_is_wrong_is_acknowledged_and_the_socket_stays(transport: Trans
     );
 }
 
-/// Undo and redo of the session and of one's own, by the name of the client.
-async fn undo_and_redo_go_over_the_socket_too(transport: Transport) {
+/// Undo and redo go over the socket, of the whole session and with `scope: "mine"`, which means the commands of this
+/// client id.
+async fn undo_and_redo_work_over_the_socket(transport: Transport) {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let mut js = Driver::javascript();
@@ -187,8 +189,11 @@ async fn undo_and_redo_go_over_the_socket_too(transport: Transport) {
     python.ask_all("bob", "command:execute", &[create("B")]).await;
     let undone = js.ask("ann", "command:undo", json!({"scope": "mine"})).await;
     assert_eq!(undone["success"], true, "{undone}");
-    let told = js.until("ann", "command:undo").await;
-    let (_, data) = told.last().and_then(super::driver::Told::event).expect("an event");
+    let observed = js.until("ann", "command:undo").await;
+    let (_, data) = observed
+        .last()
+        .and_then(super::driver::Observation::event)
+        .expect("an event");
     assert_eq!(data["undone_command_id"], mine["command_id"]);
     assert_eq!(
         js.ask("ann", "command:undo", json!({"scope": "mine"})).await["error"]["code"],
@@ -202,8 +207,9 @@ async fn undo_and_redo_go_over_the_socket_too(transport: Transport) {
     assert_eq!(whole["success"], true, "the last of the session: {whole}");
 }
 
-/// P9: what is too much is refused, and what was let in is answered.
-async fn beyond_the_limit_each_command_is_refused_by_itself(transport: Transport) {
+/// P9: commands beyond `in_flight_per_session_max` are refused with `OVERLOADED`, and every admitted command is
+/// acknowledged.
+async fn in_flight_limit_refuses_each_command_beyond_it(transport: Transport) {
     let hub = TestHub::with(|config| config.limits.in_flight_per_session_max = 8).await;
     let session = hub.session().await;
     let mut js = Driver::javascript();

@@ -1,5 +1,5 @@
-//! What all the promises about order and replicas come to: whatever happens, every client ends with the graph of the
-//! hub, by events that each saw once and in the same order.
+//! Convergence, the sum of the promises about order and replicas: every client ends with the graph of the hub, by
+//! events that each client saw once and in the same order.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    driver::{Connect, Driver, Told, Transport},
+    driver::{Connect, Driver, Observation, Transport},
     hub_that_pings_often,
     load::{names_of_each, one_of_each, storm},
     on_both_transports, rounded, sequenced,
@@ -15,28 +15,25 @@ use super::{
 };
 use crate::support::TestHub;
 
-on_both_transports!(
-    a_client_that_is_dropped_again_and_again_resumes,
-    sessions_do_not_hear_each_other
-);
+on_both_transports!(dropped_client_resumes_each_time, sessions_get_no_events_of_each_other);
 
-/// Where a session is, and its graph there.
+/// Returns the `seq` of a session, and its graph at that `seq`.
 async fn state(hub: &TestHub, session: &str) -> (u64, Value) {
     let read = hub.get(&format!("/sessions/{session}/graph")).await.ok();
     (read["seq"].as_u64().expect("a place"), rounded(&read["graph"]))
 }
 
-/// The places after `joined_at` up to `seq`.
+/// Returns the numbers after `joined_at` up to `seq`.
 fn places(joined_at: &Value, seq: u64) -> Vec<u64> {
     (joined_at.as_u64().expect("a place") + 1..=seq).collect()
 }
 
-/// One command's events stand together: executing, what it changed, and how it ended.
-fn assert_commands_are_contiguous(told: &[Told]) {
+/// Asserts that the events of one command are contiguous: executing, its changes, its end.
+fn assert_commands_are_contiguous(observed: &[Observation]) {
     let mut open: Option<&Value> = None;
-    for (event, data) in told
+    for (event, data) in observed
         .iter()
-        .filter_map(Told::event)
+        .filter_map(Observation::event)
         .filter(|(_, data)| data.get("command_id").is_some())
     {
         let command = &data["command_id"];
@@ -48,10 +45,11 @@ fn assert_commands_are_contiguous(told: &[Told]) {
     assert_eq!(open, None);
 }
 
-/// P1, P6: 500 random commands of every type from five senders at once. Clients in two languages, on both transports,
-/// there from the start or late, taking events one by one or together, see the same events in the same order, each once, and end with the graph of the hub.
+/// P1, P6: 500 random commands of every type come from five senders at once. Clients of two languages, on both
+/// transports, connected from the start or late, with single or batched delivery, get the same events in the same
+/// order, each once, and end with the graph of the hub.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_client_ends_with_the_graph_of_the_hub() {
+async fn clients_end_with_the_graph_of_the_hub() {
     let hub = Arc::new(TestHub::start().await);
     let session = hub.session().await;
     let over = |transport| Connect::to(&hub.url, &session, transport);
@@ -69,8 +67,8 @@ async fn every_client_ends_with_the_graph_of_the_hub() {
         async move { storm(&hub, &session, 1_007, 5, 50).await }
     });
     js.connect("late", &over(Transport::Upgrading)).await;
-    let told = js.until("late", "session:sync").await;
-    let late = told.last().and_then(Told::event).expect("an event").1["seq"].clone();
+    let observed = js.until("late", "session:sync").await;
+    let late = observed.last().and_then(Observation::event).expect("an event").1["seq"].clone();
     accepted += second_half.await.expect("no panic");
     assert!(accepted > 250, "most commands are allowed: {accepted}");
     let (seq, graph) = state(&hub, &session).await;
@@ -79,7 +77,7 @@ async fn every_client_ends_with_the_graph_of_the_hub() {
     assert_commands_are_contiguous(&reference);
     let names: BTreeSet<&str> = sequenced(&reference).into_iter().map(|(_, event, _)| event).collect();
     assert_eq!(names, names_of_each());
-    let told = [
+    let observed = [
         (js.until_seq("poll", seq).await, js.replica("poll").await, &start),
         (js.until_seq("batched", seq).await, js.replica("batched").await, &start),
         (
@@ -96,9 +94,9 @@ async fn every_client_ends_with_the_graph_of_the_hub() {
         (js.until_seq("late", seq).await, js.replica("late").await, &late),
         (reference.clone(), js.replica("web").await, &start),
     ];
-    for (told, replica, joined_at) in &told {
+    for (observed, replica, joined_at) in &observed {
         let places = places(joined_at, seq);
-        let (mine, all) = (sequenced(told), sequenced(&reference));
+        let (mine, all) = (sequenced(observed), sequenced(&reference));
         assert_eq!(mine.iter().map(|(seq, ..)| *seq).collect::<Vec<_>>(), places);
         assert_eq!(replica.applied, places);
         for (mine, reference) in mine.iter().zip(&all[all.len() - mine.len()..]) {
@@ -108,29 +106,29 @@ async fn every_client_ends_with_the_graph_of_the_hub() {
     }
 }
 
-/// P2: a client whose connection breaks again and again while commands pour in comes back by itself, gets exactly what
-/// it missed, and ends with the graph of the hub.
-async fn a_client_that_is_dropped_again_and_again_resumes(transport: Transport) {
+/// P2: a client whose connection breaks repeatedly under load reconnects by itself, gets exactly the missed events, and
+/// ends with the graph of the hub.
+async fn dropped_client_resumes_each_time(transport: Transport) {
     let hub = Arc::new(hub_that_pings_often().await);
-    drop_again_and_again(&hub, Driver::javascript(), transport).await;
+    assert_resumes_after_each_drop(&hub, Driver::javascript(), transport).await;
 }
 
-/// P2: the same in Python.
+/// P2: a Python client whose connection breaks repeatedly resumes each time.
 #[tokio::test]
-async fn a_python_client_that_is_dropped_again_and_again_resumes() {
+async fn dropped_python_client_resumes_each_time() {
     let hub = Arc::new(hub_that_pings_often().await);
-    drop_again_and_again(&hub, Driver::python(), Transport::Websocket).await;
-    drop_again_and_again(&hub, Driver::python(), Transport::Polling).await;
+    assert_resumes_after_each_drop(&hub, Driver::python(), Transport::Websocket).await;
+    assert_resumes_after_each_drop(&hub, Driver::python(), Transport::Polling).await;
 }
 
-/// P2: the same for a client that upgrades each time.
+/// P2: a client that upgrades after each reconnect resumes each time.
 #[tokio::test]
-async fn a_client_that_upgrades_and_is_dropped_again_and_again_resumes() {
+async fn dropped_upgrading_client_resumes_each_time() {
     let hub = Arc::new(hub_that_pings_often().await);
-    drop_again_and_again(&hub, Driver::javascript(), Transport::Upgrading).await;
+    assert_resumes_after_each_drop(&hub, Driver::javascript(), Transport::Upgrading).await;
 }
 
-async fn drop_again_and_again(hub: &Arc<TestHub>, mut driver: Driver, transport: Transport) {
+async fn assert_resumes_after_each_drop(hub: &Arc<TestHub>, mut driver: Driver, transport: Transport) {
     let session = hub.session().await;
     let wire = Wire::to(&hub.url).await;
     driver
@@ -150,18 +148,20 @@ async fn drop_again_and_again(hub: &Arc<TestHub>, mut driver: Driver, transport:
         }
     });
     for _ in 0..6 {
-        // Something has come by the connection before it breaks.
+        // An event has come by the connection before it breaks.
         driver.until("ann", "command:executed").await;
         wire.cut();
-        driver.until_that("ann", |told| told.got == "disconnected").await;
+        driver
+            .until_that("ann", |observed| observed.kind == "disconnected")
+            .await;
         wire.release();
-        let told = driver.until("ann", "session:sync").await;
-        let (_, sync) = told.last().and_then(Told::event).expect("an event");
+        let observed = driver.until("ann", "session:sync").await;
+        let (_, sync) = observed.last().and_then(Observation::event).expect("an event");
         assert_eq!(sync["reason"], "resumed");
     }
     enough.cancel();
     load.await.expect("no panic");
-    // One more command, so that there is something to wait for.
+    // One more command gives the client an event to wait for.
     hub.create_node(&session, None, "last").await;
     let (seq, graph) = state(hub, &session).await;
     driver.until_seq("ann", seq).await;
@@ -174,9 +174,9 @@ async fn drop_again_and_again(hub: &Arc<TestHub>, mut driver: Driver, transport:
     assert_eq!(rounded(&replica.graph), graph);
 }
 
-/// P1, P2: a client changes from polling to a websocket while events pour in, and misses none.
+/// P1, P2: a client upgrades from polling to a websocket under load, and misses no event.
 #[tokio::test]
-async fn an_upgrade_in_mid_stream_loses_nothing() {
+async fn upgrade_under_load_loses_no_event() {
     let hub = Arc::new(TestHub::start().await);
     let session = hub.session().await;
     let wire = Wire::to(&hub.url).await;
@@ -194,26 +194,31 @@ async fn an_upgrade_in_mid_stream_loses_nothing() {
             }
         }
     });
-    let mut told = js.until_seq("ann", 20).await;
-    assert!(told.iter().all(|told| told.got == "event"), "it polls: {told:?}");
+    let mut observed = js.until_seq("ann", 20).await;
+    assert!(
+        observed.iter().all(|observed| observed.kind == "event"),
+        "the client polls: {observed:?}"
+    );
     wire.release();
-    told.extend(js.until_that("ann", |told| told.got == "upgraded").await);
-    let upgraded_at = told.last().expect("the last").more["seq"].as_u64().expect("a place");
-    told.extend(js.until_seq("ann", upgraded_at + 40).await);
+    observed.extend(js.until_that("ann", |observed| observed.kind == "upgraded").await);
+    let upgraded_at = observed.last().expect("the last").fields["seq"]
+        .as_u64()
+        .expect("a place");
+    observed.extend(js.until_seq("ann", upgraded_at + 40).await);
     enough.cancel();
     load.await.expect("no panic");
     hub.create_node(&session, None, "last").await;
     let (seq, graph) = state(&hub, &session).await;
-    told.extend(js.until_seq("ann", seq).await);
-    assert!(told.iter().all(|told| told.got != "disconnected"));
-    let seen: Vec<u64> = sequenced(&told).into_iter().map(|(seq, ..)| seq).collect();
+    observed.extend(js.until_seq("ann", seq).await);
+    assert!(observed.iter().all(|observed| observed.kind != "disconnected"));
+    let seen: Vec<u64> = sequenced(&observed).into_iter().map(|(seq, ..)| seq).collect();
     assert_eq!(seen, places(&json!(0), seq));
     let replica = js.replica("ann").await;
     assert_eq!((replica.applied, rounded(&replica.graph)), (seen, graph));
 }
 
-/// P7: two sessions under load at the same time. Every packet that a client gets is of its own session.
-async fn sessions_do_not_hear_each_other(transport: Transport) {
+/// P7: two sessions are under load at the same time, and every packet that a client gets is of its own session.
+async fn sessions_get_no_events_of_each_other(transport: Transport) {
     let hub = Arc::new(TestHub::start().await);
     let sessions = [hub.session().await, hub.session().await];
     let mut js = Driver::javascript();
@@ -223,20 +228,20 @@ async fn sessions_do_not_hear_each_other(transport: Transport) {
         ("cid", &sessions[0]),
         ("dan", &sessions[1]),
     ];
-    let mut told = Vec::new();
+    let mut observed = Vec::new();
     for (client, session) in clients {
         js.connect(client, &Connect::to(&hub.url, session, transport)).await;
-        told.push(js.until(client, "session:connected").await);
+        observed.push(js.until(client, "session:connected").await);
     }
     tokio::join!(storm(&hub, &sessions[0], 3, 2, 40), storm(&hub, &sessions[1], 5, 2, 40));
-    for ((client, session), told) in clients.into_iter().zip(&mut told) {
+    for ((client, session), observed) in clients.into_iter().zip(&mut observed) {
         hub.create_node(session, None, "last").await;
         let (seq, graph) = state(&hub, session).await;
-        told.extend(js.until_seq(client, seq).await);
-        for (event, data) in told.iter().filter_map(Told::event) {
+        observed.extend(js.until_seq(client, seq).await);
+        for (event, data) in observed.iter().filter_map(Observation::event) {
             assert_eq!(data["session_id"], **session, "{client} got {event}");
         }
-        let seen: Vec<u64> = sequenced(told).into_iter().map(|(seq, ..)| seq).collect();
+        let seen: Vec<u64> = sequenced(observed).into_iter().map(|(seq, ..)| seq).collect();
         assert_eq!(seen, places(&json!(0), seq));
         assert_eq!(rounded(&js.replica(client).await.graph), graph);
     }

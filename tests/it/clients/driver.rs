@@ -1,4 +1,4 @@
-//! A process that plays real clients, and what it tells of them.
+//! Process that runs real clients, and the observations that it reports of them.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,16 +18,16 @@ use tokio::{
 
 use super::install;
 
-/// How long anything that a test waits for may take. Far more than it does take: a machine that builds something else
-/// beside is slow.
+/// Longest time that a test waits for one observation: 30 s. A wait takes far less, except on a machine that builds
+/// something else at the same time.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The ways to transport, as clients name them.
+/// Transports of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     Websocket,
     Polling,
-    /// Polling first, websocket as soon as that works: what clients do by default.
+    /// Polling first, then an upgrade to a websocket: the default of client libraries.
     Upgrading,
 }
 
@@ -41,59 +41,59 @@ impl Transport {
     }
 }
 
-/// How a client connects.
+/// Options of a client's connection.
 #[derive(Debug, Clone)]
 pub struct Connect(Value);
 
 impl Connect {
-    /// To a session, by what the protocol says.
+    /// Connects to a session, with the auth payload of docs/PROTOCOL.md.
     pub fn to(url: &str, session_id: &str, transport: Transport) -> Self {
         Self(json!({"do": "connect", "url": url, "session_id": session_id, "transports": transport.names()}))
     }
 
-    /// With more in the auth payload.
-    pub fn auth(self, more: Value) -> Self {
-        self.with("auth", more)
+    /// Adds fields to the auth payload.
+    pub fn auth(self, fields: Value) -> Self {
+        self.with("auth", fields)
     }
 
-    /// Taking the events of commands together. What comes so is told, and then each of its events as if it had come by
-    /// itself. After what else is in the auth payload.
+    /// Asks for batched delivery. The driver reports each batched packet, and then each of its events as if it had come
+    /// by itself. Call this after [`Self::auth`], which replaces the payload's additions.
     pub fn batched(mut self) -> Self {
         self.0["auth"]["frames"] = json!("batched");
         self.with("apart", json!(true))
     }
 
-    /// With a name of its own choosing.
+    /// Chooses the client id.
     pub fn named(self, client_id: &str) -> Self {
         self.auth(json!({"client_id": client_id}))
     }
 
-    /// With an auth payload instead of the usual one; null for none.
+    /// Replaces the usual auth payload. Null sends none.
     pub fn bare(self, auth: Value) -> Self {
         self.with("auth", auth).with("bare", json!(true))
     }
 
-    /// With parameters in the address.
+    /// Adds parameters to the query of the address.
     pub fn query(self, query: Value) -> Self {
         self.with("query", query)
     }
 
-    /// At another path than `/socket.io/`.
+    /// Replaces the path `/socket.io/`.
     pub fn at_path(self, path: &str) -> Self {
         self.with("path", json!(path))
     }
 
-    /// As a page of that origin would.
+    /// Sends the header `Origin`, as a page of that origin would.
     pub fn at_origin(self, origin: &str) -> Self {
         self.with("headers", json!({"Origin": origin}))
     }
 
-    /// So that what the client sends is told too.
+    /// Has the driver report each event that the client sends.
     pub fn telling_what_it_sends(self) -> Self {
         self.with("tell_sent", json!(true))
     }
 
-    /// Comparing hashes at each sync and tick, with the function of a module.
+    /// Has the client compare hashes at each sync and tick, with the function of a module.
     pub fn hashing_with(self, module: &Path) -> Self {
         self.with("hash_module", json!(module))
     }
@@ -104,51 +104,52 @@ impl Connect {
     }
 }
 
-/// Something that happened to a client.
+/// Observation that the driver reports of a client.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Told {
-    /// What kind of thing, such as `connected` or `event`.
-    pub got: String,
-    /// The rest of the line.
-    pub more: Value,
+pub struct Observation {
+    /// Kind of the observation, such as `connected` or `event`.
+    pub kind: String,
+    /// Other fields of the report.
+    pub fields: Value,
 }
 
-impl Told {
-    /// Name and payload, if it is an event.
+impl Observation {
+    /// Returns name and payload of an event, and `None` for another kind of observation.
     pub fn event(&self) -> Option<(&str, &Value)> {
-        (self.got == "event").then(|| (self.more["event"].as_str().unwrap_or_default(), &self.more["data"]))
+        (self.kind == "event").then(|| (self.fields["event"].as_str().unwrap_or_default(), &self.fields["data"]))
     }
 }
 
-/// What a client made of the events.
+/// Replica of a client, built from the events.
 #[derive(Debug, Clone)]
 pub struct Replica {
-    /// The graph.
     pub graph: Value,
-    /// The `seq` of each event that it applied, in that order.
+    /// `seq` of each applied event, in the order of application.
     pub applied: Vec<u64>,
 }
 
-/// See the [module](self).
+/// Handle to a driver process. See the [module](self).
 pub struct Driver {
     orders: ChildStdin,
-    /// Read whether or not anybody asks: a driver that cannot write stands still, and all of its clients with it.
+    /// Lines of the process. A task reads them at all times, because a driver whose output is full stands still with
+    /// all of its clients.
     lines: mpsc::UnboundedReceiver<String>,
-    /// What was told of clients and not looked at yet.
-    waiting: HashMap<String, VecDeque<Told>>,
-    /// Everything that was told, for the message of a test that fails.
+    /// Observations by client, not looked at yet.
+    waiting: HashMap<String, VecDeque<Observation>>,
+    /// All reports, for the message of a failed test.
     transcript: Vec<String>,
     _process: Child,
 }
 
 impl Driver {
-    /// JavaScript clients.
+    /// Starts a driver of JavaScript clients.
     pub fn javascript() -> Self {
         let folder = install::node();
         Self::start(Command::new("node").arg("driver.mjs").current_dir(folder))
     }
 
-    /// JavaScript clients that trust one more certificate. They know `localhost` by its IPv4 address.
+    /// Starts a driver of JavaScript clients that trust one more certificate. The clients resolve `localhost` to its
+    /// IPv4 address.
     pub fn javascript_trusting(certificate: &Path) -> Self {
         let folder = install::node();
         Self::start(
@@ -160,7 +161,7 @@ impl Driver {
         )
     }
 
-    /// Python clients.
+    /// Starts a driver of Python clients.
     pub fn python() -> Self {
         let folder = install::python();
         Self::start(
@@ -174,10 +175,10 @@ impl Driver {
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut process = command.spawn().expect("the driver starts");
         let mut stdout = BufReader::new(process.stdout.take().expect("piped")).lines();
-        let (told, lines) = mpsc::unbounded_channel();
+        let (sender, lines) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(line) = stdout.next_line().await.expect("the driver writes text") {
-                if told.send(line).is_err() {
+                if sender.send(line).is_err() {
                     return;
                 }
             }
@@ -191,32 +192,32 @@ impl Driver {
         }
     }
 
-    /// Connects a client, whatever comes of it.
+    /// Starts to connect a client, and does not wait for the result.
     pub async fn connect(&mut self, client: &str, how: &Connect) {
         self.order(client, how.0.clone()).await;
     }
 
-    /// Connects a client that has to get in, and gives its first `session:sync`. Takes who is here too.
+    /// Connects a client that must be admitted, and returns its first `session:sync`. Takes `presence:state` too.
     pub async fn join(&mut self, client: &str, how: &Connect) -> Value {
         self.connect(client, how).await;
         self.expect(client, "connected").await;
         let sync = self.event(client, "session:sync").await;
-        // A client that computes hashes tells of the sync's before it is told who is here.
-        let mut told: VecDeque<Told> = self.until(client, "presence:state").await.into();
-        told.pop_back();
-        assert!(told.iter().all(|told| told.got == "hash"), "{told:?}");
-        self.put_back(client, told);
+        // A client that computes hashes reports the hash of the sync before `presence:state`.
+        let mut observed: VecDeque<Observation> = self.until(client, "presence:state").await.into();
+        observed.pop_back();
+        assert!(observed.iter().all(|observed| observed.kind == "hash"), "{observed:?}");
+        self.put_back(client, observed);
         sync
     }
 
-    /// The same, and takes the news of its own coming too.
+    /// Joins as [`Self::join`] does, and takes the client's own `session:connected` too.
     pub async fn settle(&mut self, client: &str, how: &Connect) -> Value {
         let sync = self.join(client, how).await;
         self.event(client, "session:connected").await;
         sync
     }
 
-    /// Has an HTTPS request sent. Gives the status; what comes after it is told as `chunk` and `end`.
+    /// Sends an HTTPS request, and returns the status. The driver reports the body as `chunk` and `end`.
     pub async fn request(
         &mut self,
         name: &str,
@@ -234,66 +235,65 @@ impl Driver {
         self.expect(name, "head").await
     }
 
-    /// The rest of an answer.
+    /// Waits for the end of a response, and returns the rest of its body.
     pub async fn body(&mut self, name: &str) -> String {
-        let told = self.until_that(name, |told| told.got == "end").await;
-        let chunks = told.iter().filter_map(|told| told.more["text"].as_str());
+        let observed = self.until_that(name, |observed| observed.kind == "end").await;
+        let chunks = observed.iter().filter_map(|observed| observed.fields["text"].as_str());
         chunks.collect()
     }
 
-    /// Has a client leave by itself.
+    /// Disconnects a client.
     pub async fn disconnect(&mut self, client: &str) {
         self.order(client, json!({"do": "disconnect"})).await;
     }
 
-    /// Has a client that left come back.
+    /// Reconnects a client that has disconnected.
     pub async fn reconnect(&mut self, client: &str) {
         self.order(client, json!({"do": "reconnect"})).await;
     }
 
-    /// Has a client's replica go wrong, as a bug of its own would.
+    /// Corrupts the replica of a client, as a bug of the client would.
     pub async fn spoil(&mut self, client: &str) {
         self.order(client, json!({"do": "spoil"})).await;
     }
 
-    /// Has a client send an event.
+    /// Sends an event from a client.
     pub async fn emit(&mut self, client: &str, event: &str, data: Value) {
         self.order(client, json!({"do": "emit", "event": event, "data": data}))
             .await;
     }
 
-    /// Has a client send events at once, each with these arguments, and gives the acknowledgements in the order in which
-    /// they were asked for.
+    /// Sends events from a client at once, one for each item of `asked`, and returns their acknowledgements in the
+    /// order of the requests.
     pub async fn ask_all(&mut self, client: &str, event: &str, asked: &[Value]) -> Vec<Value> {
         self.begin_to_ask(client, event, asked).await;
         let mut answers = vec![Value::Null; asked.len()];
         let mut meanwhile = VecDeque::new();
         for _ in asked {
-            let mut told = self.until_that(client, |told| told.got == "ack").await;
-            let ack = told.pop().expect("the last one").more;
+            let mut observed = self.until_that(client, |observed| observed.kind == "ack").await;
+            let ack = observed.pop().expect("the last one").fields;
             let index = ack["index"].as_u64().and_then(|index| usize::try_from(index).ok());
             answers[index.expect("an index")] = ack["answer"].clone();
-            meanwhile.extend(told);
+            meanwhile.extend(observed);
         }
         self.put_back(client, meanwhile);
         answers
     }
 
-    /// Has a client send events at once, each with these arguments, and wants their acknowledgements, for which this does
-    /// not wait.
+    /// Sends events from a client at once, and asks for their acknowledgements without waiting for them.
     pub async fn begin_to_ask(&mut self, client: &str, event: &str, asked: &[Value]) {
         self.order(client, json!({"do": "ask", "event": event, "args": asked}))
             .await;
     }
 
-    /// Has things be looked at again that were told before all that wait.
-    fn put_back(&mut self, client: &str, mut told: VecDeque<Told>) {
+    /// Puts observations back before all others that wait.
+    fn put_back(&mut self, client: &str, mut observed: VecDeque<Observation>) {
         let waiting = self.waiting.entry(client.to_owned()).or_default();
-        told.append(waiting);
-        *waiting = told;
+        observed.append(waiting);
+        *waiting = observed;
     }
 
-    /// Has a client send an event, and gives the acknowledgement.
+    /// Sends an event from a client, and returns the acknowledgement.
     pub async fn ask(&mut self, client: &str, event: &str, data: Value) -> Value {
         self.ask_all(client, event, &[json!([data])]).await.remove(0)
     }
@@ -306,45 +306,56 @@ impl Driver {
             .expect("the driver reads");
     }
 
-    /// The next thing that happens to a client.
-    pub async fn next(&mut self, client: &str) -> Told {
+    /// Waits for the next observation of a client.
+    pub async fn next(&mut self, client: &str) -> Observation {
         self.next_by(Instant::now() + DEADLINE, client).await
     }
 
-    async fn next_by(&mut self, deadline: Instant, client: &str) -> Told {
+    async fn next_by(&mut self, deadline: Instant, client: &str) -> Observation {
         loop {
-            if let Some(told) = self.waiting.get_mut(client).and_then(VecDeque::pop_front) {
-                return told;
+            if let Some(observed) = self.waiting.get_mut(client).and_then(VecDeque::pop_front) {
+                return observed;
             }
             self.read(deadline, client).await;
         }
     }
 
-    /// The next thing that happens to a client has to be of a kind.
+    /// Asserts that the next observation of a client is of a kind, and returns its other fields.
     pub async fn expect(&mut self, client: &str, kind: &str) -> Value {
-        let told = self.next(client).await;
-        assert_eq!(told.got, kind, "{client} got {}; so far:\n{}", told.more, self.story());
-        told.more
+        let observed = self.next(client).await;
+        assert_eq!(
+            observed.kind,
+            kind,
+            "{client} got {}; so far:\n{}",
+            observed.fields,
+            self.story()
+        );
+        observed.fields
     }
 
-    /// The next thing that happens to a client has to be an event of a name. Gives its payload.
+    /// Asserts that the next observation of a client is an event of a name, and returns its payload.
     pub async fn event(&mut self, client: &str, name: &str) -> Value {
-        let told = self.next(client).await;
-        let Some((event, data)) = told.event() else {
-            unreachable!("{client} waits for {name} and got {told:?}; so far:\n{}", self.story());
+        let observed = self.next(client).await;
+        let Some((event, data)) = observed.event() else {
+            unreachable!(
+                "{client} waits for {name} and got {observed:?}; so far:\n{}",
+                self.story()
+            );
         };
         assert_eq!(event, name, "{client} got {data}; so far:\n{}", self.story());
         data.clone()
     }
 
-    /// What happens to a client until an event of a name, and with it.
-    pub async fn until(&mut self, client: &str, name: &str) -> Vec<Told> {
-        self.until_that(client, |told| told.event().is_some_and(|(event, _)| event == name))
-            .await
+    /// Waits for an event of a name, and returns all observations up to that event.
+    pub async fn until(&mut self, client: &str, name: &str) -> Vec<Observation> {
+        self.until_that(client, |observed| {
+            observed.event().is_some_and(|(event, _)| event == name)
+        })
+        .await
     }
 
-    /// What happens to a client until something, and with it.
-    pub async fn until_that(&mut self, client: &str, last: impl Fn(&Told) -> bool) -> Vec<Told> {
+    /// Waits for an observation that `last` accepts, and returns all observations up to that one.
+    pub async fn until_that(&mut self, client: &str, last: impl Fn(&Observation) -> bool) -> Vec<Observation> {
         let deadline = Instant::now() + DEADLINE;
         let mut happened = Vec::new();
         loop {
@@ -355,62 +366,63 @@ impl Driver {
         }
     }
 
-    /// What happens to a client until it knows of everything up to a `seq`.
-    pub async fn until_seq(&mut self, client: &str, seq: u64) -> Vec<Told> {
-        self.until_that(client, |told| {
-            told.event()
+    /// Waits for an event with this `seq` or a later one, and returns all observations up to that event.
+    pub async fn until_seq(&mut self, client: &str, seq: u64) -> Vec<Observation> {
+        self.until_that(client, |observed| {
+            observed
+                .event()
                 .and_then(|(_, data)| data["seq"].as_u64())
                 .is_some_and(|at| at >= seq)
         })
         .await
     }
 
-    /// What a client has made of the events so far. What else happened to it stays to be looked at.
+    /// Returns the replica of a client. Other observations stay in the queue.
     pub async fn replica(&mut self, client: &str) -> Replica {
         self.order(client, json!({"do": "replica"})).await;
         let deadline = Instant::now() + DEADLINE;
         loop {
             let waiting = self.waiting.entry(client.to_owned()).or_default();
-            if let Some(index) = waiting.iter().position(|told| told.got == "replica") {
-                let told = waiting.remove(index).expect("it was found there").more;
+            if let Some(index) = waiting.iter().position(|observed| observed.kind == "replica") {
+                let observed = waiting.remove(index).expect("found at this index").fields;
                 return Replica {
-                    graph: json!({"roots": told["roots"]}),
-                    applied: serde_json::from_value(told["applied"].clone()).expect("numbers"),
+                    graph: json!({"roots": observed["roots"]}),
+                    applied: serde_json::from_value(observed["applied"].clone()).expect("numbers"),
                 };
             }
             self.read(deadline, client).await;
         }
     }
 
-    /// Reads one more line, because something is wanted of a client.
+    /// Reads one report, because a test waits for a client.
     async fn read(&mut self, deadline: Instant, client: &str) {
         let Ok(line) = timeout_at(deadline, self.lines.recv()).await else {
             unreachable!(
-                "{client} did not get in {DEADLINE:?} what is waited for; so far:\n{}",
+                "{client} did not get the expected observation in {DEADLINE:?}; so far:\n{}",
                 self.story()
             );
         };
         let Some(line) = line else {
             unreachable!("the driver ended while {client} waits; so far:\n{}", self.story());
         };
-        let mut told: Value = serde_json::from_str(&line).expect(&line);
+        let mut report: Value = serde_json::from_str(&line).expect(&line);
         self.transcript.push(line);
-        let mut text = |key| told.as_object_mut()?.remove(key)?.as_str().map(str::to_owned);
-        let (client, got) = (
-            text("client").expect("it names the client"),
-            text("got").expect("it names the kind"),
+        let mut text = |key| report.as_object_mut()?.remove(key)?.as_str().map(str::to_owned);
+        let (client, kind) = (
+            text("client").expect("the report names its client"),
+            text("got").expect("the report names its kind"),
         );
         self.waiting
             .entry(client)
             .or_default()
-            .push_back(Told { got, more: told });
+            .push_back(Observation { kind, fields: report });
     }
 
-    /// Everything that was told so far, for people.
+    /// Returns all reports so far as readable text.
     fn story(&self) -> String {
         let mut story = String::new();
         for line in &self.transcript {
-            // A snapshot of a large graph would bury the rest.
+            // A snapshot of a large graph would bury the other reports.
             let shown: String = line.chars().take(400).collect();
             writeln!(story, "  {shown}").expect("a string takes everything");
         }

@@ -1,4 +1,4 @@
-//! Connections that break at random moments, also within a packet, while commands pour in.
+//! Connections that break at random bytes, also within a packet, under load.
 
 use std::sync::{
     Arc,
@@ -17,32 +17,32 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    driver::{Connect, Driver, Told, Transport},
+    driver::{Connect, Driver, Observation, Transport},
     hub_that_pings_often,
     load::{Random, storm},
     on_both_transports, received, rounded,
 };
 
-on_both_transports!(a_hundred_random_drops_lose_nothing);
+on_both_transports!(random_drops_lose_no_event);
 
-/// Who is connected. The last two take events together.
+/// Names of the clients. The last two have batched delivery.
 const CLIENTS: [&str; 4] = ["ann", "bob", "cid", "dan"];
 
-/// How often each of them loses its transport: together a hundred times.
+/// Number of times that each of the four clients loses its transport: 100 in total.
 const DROPS_EACH: usize = 25;
 
-/// The most bytes that a connection holds for: the events of some ten commands.
+/// Largest number of bytes before a connection breaks: the events of about ten commands.
 const BYTES_MAX: usize = 20_000;
 
-/// A client's own wire to a hub, which breaks after so many bytes from the hub.
+/// Link of one client to a hub, which breaks after a number of bytes from the hub.
 struct FrailWire {
     url: String,
-    /// The bytes that it still holds for.
+    /// Bytes left before the break.
     left: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
 }
 
-/// It does not break.
+/// Value of `left` for a link that does not break.
 const SOUND: usize = usize::MAX;
 
 impl FrailWire {
@@ -62,7 +62,7 @@ impl FrailWire {
         Self { url, left, accepting }
     }
 
-    /// Breaks the connection that carries the byte after so many more, and is sound again for the next one.
+    /// Breaks the connection that carries the byte after this many more. The next connection does not break.
     fn break_after(&self, bytes: usize) {
         self.left.store(bytes, Ordering::Relaxed);
     }
@@ -81,7 +81,7 @@ async fn carry(client: TcpStream, hub: String, left: Arc<AtomicUsize>) {
     }
     let (mut from_client, to_client) = client.into_split();
     let (from_hub, mut to_hub) = hub.into_split();
-    // Whichever way ends, both are closed.
+    // The end of one direction closes both.
     tokio::select! {
         _ = copy(&mut from_client, &mut to_hub) => {}
         () = carry_to_client(from_hub, to_client, &left) => {}
@@ -103,14 +103,14 @@ async fn carry_to_client(mut hub: OwnedReadHalf, mut client: OwnedWriteHalf, lef
     }
 }
 
-/// P1, P2: four clients lose their transports a hundred times together, at bytes that a seed decides, while commands
-/// of every type pour in, whose events some of them take together. Each comes back by itself every time, is sent every event exactly once and in order, never
-/// the graph anew, and ends with the graph of the hub.
-async fn a_hundred_random_drops_lose_nothing(transport: Transport) {
+/// P1, P2: four clients lose their transports 100 times in total, at bytes that a seed decides, under a load of
+/// commands of every type. Two of them have batched delivery. Each client reconnects by itself every time, gets every
+/// event exactly once and in order, never a graph, and ends with the graph of the hub.
+async fn random_drops_lose_no_event(transport: Transport) {
     let hub = Arc::new(hub_that_pings_often().await);
     let session = hub.session().await;
     let (mut js, mut random) = (Driver::javascript(), Random::new(11));
-    let (mut wires, mut told) = (Vec::new(), Vec::new());
+    let (mut wires, mut observed) = (Vec::new(), Vec::new());
     for client in CLIENTS {
         let wire = FrailWire::to(&hub.url).await;
         let connect = Connect::to(&wire.url, &session, transport);
@@ -120,7 +120,7 @@ async fn a_hundred_random_drops_lose_nothing(transport: Transport) {
             connect
         };
         js.connect(client, &connect).await;
-        told.push(js.until(client, "session:sync").await);
+        observed.push(js.until(client, "session:sync").await);
         wires.push(wire);
     }
     let enough = CancellationToken::new();
@@ -139,11 +139,11 @@ async fn a_hundred_random_drops_lose_nothing(transport: Transport) {
         for wire in &wires {
             wire.break_after(random.below(BYTES_MAX));
         }
-        for (client, told) in CLIENTS.iter().zip(&mut told) {
-            told.extend(js.until_that(client, |told| told.got == "disconnected").await);
+        for (client, observed) in CLIENTS.iter().zip(&mut observed) {
+            observed.extend(js.until_that(client, |observed| observed.kind == "disconnected").await);
         }
-        for (client, told) in CLIENTS.iter().zip(&mut told) {
-            told.extend(js.until(client, "session:sync").await);
+        for (client, observed) in CLIENTS.iter().zip(&mut observed) {
+            observed.extend(js.until(client, "session:sync").await);
         }
     }
     enough.cancel();
@@ -151,19 +151,19 @@ async fn a_hundred_random_drops_lose_nothing(transport: Transport) {
     hub.create_node(&session, None, "last").await;
     let read = hub.get(&format!("/sessions/{session}/graph")).await.ok();
     let seq = read["seq"].as_u64().expect("a place");
-    for (client, mut told) in CLIENTS.iter().zip(told) {
-        told.extend(js.until_seq(client, seq).await);
-        assert_eq!(received(&told), (1..=seq).collect::<Vec<_>>(), "{client}");
-        assert_eq!(reasons_to_come_back(&told), ["resumed"], "{client}");
+    for (client, mut observed) in CLIENTS.iter().zip(observed) {
+        observed.extend(js.until_seq(client, seq).await);
+        assert_eq!(received(&observed), (1..=seq).collect::<Vec<_>>(), "{client}");
+        assert_eq!(resync_reasons(&observed), ["resumed"], "{client}");
         let replica = js.replica(client).await;
         assert_eq!(replica.applied, (1..=seq).collect::<Vec<_>>(), "{client}");
         assert_eq!(rounded(&replica.graph), rounded(&read["graph"]), "{client}");
     }
 }
 
-/// Why a client got a sync after its first, each reason once.
-fn reasons_to_come_back(told: &[Told]) -> Vec<&Value> {
-    let events = told.iter().filter_map(Told::event);
+/// Returns the reasons of all syncs after the first, without adjacent repeats.
+fn resync_reasons(observed: &[Observation]) -> Vec<&Value> {
+    let events = observed.iter().filter_map(Observation::event);
     let syncs = events.filter(|(event, _)| *event == "session:sync").skip(1);
     let mut reasons: Vec<&Value> = syncs.map(|(_, sync)| &sync["reason"]).collect();
     reasons.dedup();

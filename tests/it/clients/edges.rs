@@ -1,4 +1,4 @@
-//! Who may connect from where, and a hub without sockets.
+//! Origins that may connect a socket, and a hub without sockets.
 
 use serde_json::{Value, json};
 
@@ -10,12 +10,12 @@ use super::{
 use crate::support::TestHub;
 
 on_both_transports!(
-    pages_of_foreign_origins_get_no_socket,
-    pages_of_this_machine_get_one_unless_that_is_switched_off,
-    a_hub_without_realtime_has_no_sockets,
+    foreign_origins_get_no_socket,
+    localhost_origins_get_a_socket_unless_forbidden,
+    disabled_realtime_serves_no_sockets,
 );
 
-/// What a client of this transport says when it gets no connection, whatever the reason.
+/// Error message of a client whose transport is refused for any reason.
 const fn no_connection(transport: Transport) -> &'static str {
     match transport {
         Transport::Websocket => "websocket error",
@@ -23,8 +23,9 @@ const fn no_connection(transport: Transport) -> &'static str {
     }
 }
 
-/// A browser lets every page open a websocket anywhere; the hub does not. Those that are configured may.
-async fn pages_of_foreign_origins_get_no_socket(transport: Transport) {
+/// A page of another origin gets no socket, on either transport, unless its origin is configured. A browser lets every
+/// page open a websocket to any address.
+async fn foreign_origins_get_no_socket(transport: Transport) {
     let hub = TestHub::with(|config| config.cors.origins = vec!["https://tracker.example".to_owned()]).await;
     let session = hub.session().await;
     let connect = Connect::to(&hub.url, &session, transport);
@@ -44,7 +45,7 @@ async fn pages_of_foreign_origins_get_no_socket(transport: Transport) {
     }
     js.join("eve", &connect.clone().at_origin("https://tracker.example"))
         .await;
-    // A page that the hub's own address serves is at home.
+    // A page of the hub's own address is of the same origin.
     js.join("fay", &connect.at_origin(&hub.url)).await;
 
     let name = if transport == Transport::Websocket {
@@ -59,8 +60,9 @@ async fn pages_of_foreign_origins_get_no_socket(transport: Transport) {
     assert_eq!(refused.refused(), (403, "ORIGIN_NOT_ALLOWED"));
 }
 
-/// Every port of this machine may connect by default, http or https; `cors.allow_localhost` ends that.
-async fn pages_of_this_machine_get_one_unless_that_is_switched_off(transport: Transport) {
+/// Pages of every port of this machine may connect by default, over http and https, and `cors.allow_localhost = false`
+/// forbids them.
+async fn localhost_origins_get_a_socket_unless_forbidden(transport: Transport) {
     let local = ["http://localhost:5173", "https://127.0.0.1:8443", "http://[::1]:3000"];
     let hub = TestHub::start().await;
     let session = hub.session().await;
@@ -81,12 +83,12 @@ async fn pages_of_this_machine_get_one_unless_that_is_switched_off(transport: Tr
             "{origin}"
         );
     }
-    // What is no page sends no origin, and is not concerned.
+    // A client that is no page sends no origin, and is admitted.
     js.join("ann", &connect).await;
 }
 
-/// P10: with `realtime.enabled = false` there is nothing at the path of sockets, and clients hear so.
-async fn a_hub_without_realtime_has_no_sockets(transport: Transport) {
+/// P10: with `realtime.enabled = false` the path of sockets answers `NOT_FOUND`, and clients get an error.
+async fn disabled_realtime_serves_no_sockets(transport: Transport) {
     let hub = TestHub::with(|config| config.realtime.enabled = false).await;
     let session = hub.session().await;
     let mut js = Driver::javascript();
@@ -105,25 +107,25 @@ async fn a_hub_without_realtime_has_no_sockets(transport: Transport) {
     }
 }
 
-/// P10: without sockets every answer of the REST API is the same as with them.
+/// P10: every answer of the REST API is the same with and without sockets.
 #[tokio::test]
-async fn rest_is_the_same_without_realtime() {
+async fn rest_answers_the_same_without_realtime() {
     let with = TestHub::start().await;
     let without = TestHub::with(|config| config.realtime.enabled = false).await;
-    let told = rest_story(&with).await;
-    assert!(told.len() > 15);
-    assert_eq!(told, rest_story(&without).await);
+    let answers = rest_answers(&with).await;
+    assert!(answers.len() > 15);
+    assert_eq!(answers, rest_answers(&without).await);
 }
 
-/// A walk through the API: status and body of each answer.
-async fn rest_story(hub: &TestHub) -> Vec<Value> {
+/// Runs a fixed sequence of requests through the API, and returns status and body of each answer.
+async fn rest_answers(hub: &TestHub) -> Vec<Value> {
     let made = json!({"template_id": "software_project", "project_name": "Moon", "project_id": "moon"});
     let made = hub.post("/projects", &made).await;
     let session = made.body["session_id"].as_str().expect("an id").to_owned();
     let root = made.body["graph"]["roots"][0]["id"].clone();
     let release = json!({"blueprint_type_id": "release", "name": "1.0", "parent_id": root});
-    let mut told = vec![made, hub.execute(&session, "CreateNode", release.clone()).await];
-    let node = told[1].body["node_id"].clone();
+    let mut answers = vec![made, hub.execute(&session, "CreateNode", release.clone()).await];
+    let node = answers[1].body["node_id"].clone();
     for (command_type, data) in [
         (
             "UpdateProperty",
@@ -141,13 +143,13 @@ async fn rest_story(hub: &TestHub) -> Vec<Value> {
         ("Explode", json!({})),
         ("DeleteNode", json!({"node_id": node})),
     ] {
-        told.push(hub.execute(&session, command_type, data).await);
+        answers.push(hub.execute(&session, command_type, data).await);
     }
     for request in ["undo", "undo", "redo", "save"] {
-        told.push(hub.post(&format!("/sessions/{session}/{request}"), &json!({})).await);
+        answers.push(hub.post(&format!("/sessions/{session}/{request}"), &json!({})).await);
     }
-    let graph = told[0].body["graph"].clone();
-    told.push(
+    let graph = answers[0].body["graph"].clone();
+    answers.push(
         hub.post(&format!("/sessions/{session}/load-graph"), &json!({"graph": graph}))
             .await,
     );
@@ -159,14 +161,15 @@ async fn rest_story(hub: &TestHub) -> Vec<Value> {
         "info",
         "dirty",
     ] {
-        told.push(hub.get(&format!("/sessions/{session}/{read}")).await);
+        answers.push(hub.get(&format!("/sessions/{session}/{read}")).await);
     }
-    told.push(hub.get("/sessions").await);
-    told.push(hub.get("/projects/moon").await);
-    told.push(hub.delete(&format!("/sessions/{session}")).await);
-    told.push(hub.get(&format!("/sessions/{session}/info")).await);
+    answers.push(hub.get("/sessions").await);
+    answers.push(hub.get("/projects/moon").await);
+    answers.push(hub.delete(&format!("/sessions/{session}")).await);
+    answers.push(hub.get(&format!("/sessions/{session}/info")).await);
     let mut names = Names::default();
-    told.iter()
+    answers
+        .iter()
         .map(|reply| names.stable(&json!({"status": reply.status, "body": reply.body})))
         .collect()
 }

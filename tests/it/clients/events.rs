@@ -10,24 +10,24 @@ use super::{
 use crate::support::TestHub;
 
 on_both_transports!(
-    creating_a_node,
-    deleting_a_node,
-    linking_a_node,
-    unlinking_a_node,
-    changing_a_property,
-    deleting_a_property,
-    executing_and_executed_enclose_the_changes,
-    a_refused_command,
-    undoing,
-    redoing,
-    coming,
-    going,
-    saving,
-    loading,
-    the_properties_of_a_template,
+    node_created_event_has_every_field,
+    node_deleted_events_have_children_first,
+    node_linked_event_has_every_field,
+    node_unlinked_event_has_every_field,
+    property_changed_event_has_both_values,
+    property_deleted_event_has_the_old_value,
+    executing_and_executed_events_enclose_changes,
+    command_failed_event_has_the_error,
+    undo_event_follows_its_changes,
+    redo_event_follows_its_changes,
+    connected_event_has_the_count,
+    disconnected_event_has_the_reason,
+    project_saved_event_has_the_path,
+    project_loaded_event_has_the_graph,
+    template_properties_are_named_by_uuid_in_events,
 );
 
-/// A hub with one session, and a client in it that listens.
+/// Hub with one session, and a client in the session that listens.
 struct Scene {
     hub: TestHub,
     session: String,
@@ -36,11 +36,11 @@ struct Scene {
     js: Driver,
 }
 
-/// The name of the client that listens.
+/// Name of the client that listens.
 const EAR: &str = "ear";
 
 impl Scene {
-    /// A session without a project, in which something may have happened already.
+    /// Starts a session without a project, prepares it, and joins the client that listens.
     async fn after(transport: Transport, prepare: impl AsyncFnOnce(&TestHub, &str)) -> Self {
         let hub = TestHub::start().await;
         let session = hub.session().await;
@@ -66,7 +66,7 @@ impl Scene {
         }
     }
 
-    /// Has a command executed as `bob` would, under an id of its own. Gives the answer.
+    /// Executes a command as the client `bob`, under the id [`COMMAND`], and returns the answer.
     async fn execute(&self, command_type: &str, data: Value) -> Value {
         self.request(
             "/commands/execute",
@@ -85,40 +85,40 @@ impl Scene {
         self.hub.send(request).await.body
     }
 
-    /// The next event has to be this one, with this payload and the envelope of an event of the room.
-    async fn told_of_room(&mut self, name: &str, payload: Value) {
+    /// Asserts that the next event is this one, with this payload and the envelope of an event of the room.
+    async fn expect_room_event(&mut self, name: &str, payload: Value) {
         let envelope = json!({"session_id": self.session, "project_id": self.project});
-        self.told(name, envelope, payload).await;
+        self.expect_event(name, envelope, payload).await;
     }
 
-    /// The next event has to be this one, with this payload and the envelope of a command's event.
-    async fn told_of_command(&mut self, name: &str, payload: Value) {
+    /// Asserts that the next event is this one, with this payload and the envelope of an event of a command.
+    async fn expect_command_event(&mut self, name: &str, payload: Value) {
         let envelope = json!({
             "session_id": self.session, "project_id": self.project, "command_id": COMMAND,
             "origin": {"client_id": "bob"},
         });
-        self.told(name, envelope, payload).await;
+        self.expect_event(name, envelope, payload).await;
     }
 
-    /// The same for an event that has a place.
-    async fn told_of_change(&mut self, name: &str, seq: u64, payload: Value) {
+    /// Asserts that the next event is this one, with this payload and the envelope of a sequenced event.
+    async fn expect_sequenced_event(&mut self, name: &str, seq: u64, payload: Value) {
         let envelope = json!({
             "session_id": self.session, "project_id": self.project, "command_id": COMMAND,
             "origin": {"client_id": "bob"}, "epoch": self.epoch, "seq": seq,
         });
-        self.told(name, envelope, payload).await;
+        self.expect_event(name, envelope, payload).await;
     }
 
-    async fn told(&mut self, name: &str, envelope: Value, payload: Value) {
-        let mut told = self.js.event(EAR, name).await;
-        let told = told.as_object_mut().expect("an object");
-        let timestamp = told.remove("timestamp").expect("a time");
+    async fn expect_event(&mut self, name: &str, envelope: Value, payload: Value) {
+        let mut observed = self.js.event(EAR, name).await;
+        let observed = observed.as_object_mut().expect("an object");
+        let timestamp = observed.remove("timestamp").expect("a time");
         assert!(is_timestamp(timestamp.as_str().expect("a text")), "{timestamp}");
         let (Value::Object(mut wanted), Value::Object(payload)) = (envelope, payload) else {
             unreachable!("both are objects");
         };
         wanted.extend(payload);
-        assert_eq!(told, &wanted, "{name}");
+        assert_eq!(observed, &wanted, "{name}");
     }
 }
 
@@ -126,7 +126,7 @@ const COMMAND: &str = "0c0ffee0-0000-4000-8000-000000000001";
 const NODE: &str = "0de00000-0000-4000-8000-000000000001";
 const CHILD: &str = "0de00000-0000-4000-8000-000000000002";
 
-/// RFC 3339 in UTC with milliseconds and a `Z`.
+/// Returns true for a time as RFC 3339 in UTC, with milliseconds and a `Z`.
 fn is_timestamp(text: &str) -> bool {
     let shape: String = text
         .chars()
@@ -156,8 +156,8 @@ async fn create(hub: &TestHub, session: &str, node_id: &str, parent_id: Value) {
     hub.execute(session, "CreateNode", data).await.ok();
 }
 
-/// `graph:node-created`
-async fn creating_a_node(transport: Transport) {
+/// `graph:node-created` has the node with its parent, index and properties.
+async fn node_created_event_has_every_field(transport: Transport) {
     let mut scene = Scene::after(transport, root).await;
     let properties =
         json!({"text": "é \u{1F600}", "number": 1.5, "flag": true, "nothing": null, "list": [1, {"a": "b"}]});
@@ -167,54 +167,54 @@ async fn creating_a_node(transport: Transport) {
     });
     scene.execute("CreateNode", data).await;
     scene
-        .told_of_command("command:executing", json!({"command_type": "CreateNode"}))
+        .expect_command_event("command:executing", json!({"command_type": "CreateNode"}))
         .await;
     let created = json!({
         "node_id": CHILD, "name": "New", "blueprint_type_id": "task", "parent_id": NODE, "index": 0,
         "properties": properties,
     });
-    scene.told_of_change("graph:node-created", 3, created).await;
+    scene.expect_sequenced_event("graph:node-created", 3, created).await;
 }
 
-/// `graph:node-deleted`, for a subtree: children before parents.
-async fn deleting_a_node(transport: Transport) {
+/// `graph:node-deleted` comes for each node of a subtree, children before parents.
+async fn node_deleted_events_have_children_first(transport: Transport) {
     let mut scene = Scene::after(transport, root_and_child).await;
     scene.execute("DeleteNode", json!({"node_id": NODE})).await;
     scene
-        .told_of_command("command:executing", json!({"command_type": "DeleteNode"}))
+        .expect_command_event("command:executing", json!({"command_type": "DeleteNode"}))
         .await;
     scene
-        .told_of_change("graph:node-deleted", 5, json!({"node_id": CHILD, "parent_id": NODE}))
+        .expect_sequenced_event("graph:node-deleted", 5, json!({"node_id": CHILD, "parent_id": NODE}))
         .await;
     scene
-        .told_of_change("graph:node-deleted", 6, json!({"node_id": NODE, "parent_id": null}))
+        .expect_sequenced_event("graph:node-deleted", 6, json!({"node_id": NODE, "parent_id": null}))
         .await;
 }
 
-/// `graph:node-linked`
-async fn linking_a_node(transport: Transport) {
+/// `graph:node-linked` has parent, child and index.
+async fn node_linked_event_has_every_field(transport: Transport) {
     let mut scene = Scene::after(transport, two_roots).await;
     scene
         .execute("LinkNode", json!({"parent_id": NODE, "child_id": CHILD}))
         .await;
     scene
-        .told_of_command("command:executing", json!({"command_type": "LinkNode"}))
+        .expect_command_event("command:executing", json!({"command_type": "LinkNode"}))
         .await;
     let linked = json!({"parent_id": NODE, "child_id": CHILD, "index": 0});
-    scene.told_of_change("graph:node-linked", 5, linked).await;
+    scene.expect_sequenced_event("graph:node-linked", 5, linked).await;
 }
 
-/// `graph:node-unlinked`, alone and as the first half of a move.
-async fn unlinking_a_node(transport: Transport) {
+/// `graph:node-unlinked` comes alone, and as the first half of a move.
+async fn node_unlinked_event_has_every_field(transport: Transport) {
     let mut scene = Scene::after(transport, root_and_child).await;
     scene
         .execute("UnlinkNode", json!({"parent_id": NODE, "child_id": CHILD}))
         .await;
     scene
-        .told_of_command("command:executing", json!({"command_type": "UnlinkNode"}))
+        .expect_command_event("command:executing", json!({"command_type": "UnlinkNode"}))
         .await;
     scene
-        .told_of_change("graph:node-unlinked", 5, json!({"parent_id": NODE, "child_id": CHILD}))
+        .expect_sequenced_event("graph:node-unlinked", 5, json!({"parent_id": NODE, "child_id": CHILD}))
         .await;
     scene.js.event(EAR, "command:executed").await;
 
@@ -229,14 +229,22 @@ async fn unlinking_a_node(transport: Transport) {
         .await
         .ok();
     let moved = scene.js.until(EAR, "command:executed").await;
-    let told: Vec<_> = moved.iter().filter_map(|told| told.event()).collect();
-    assert_eq!(told[1].0, "graph:node-unlinked");
-    assert_eq!(told[1].1["parent_id"], json!(null), "a root is unlinked from the roots");
-    assert_eq!((told[2].0, &told[2].1["index"]), ("graph:node-linked", &json!(0)));
+    let observed: Vec<_> = moved.iter().filter_map(|observed| observed.event()).collect();
+    assert_eq!(observed[1].0, "graph:node-unlinked");
+    assert_eq!(
+        observed[1].1["parent_id"],
+        json!(null),
+        "a root is unlinked from the roots"
+    );
+    assert_eq!(
+        (observed[2].0, &observed[2].1["index"]),
+        ("graph:node-linked", &json!(0))
+    );
 }
 
-/// `graph:property-changed`, for a property that was not set, for one that was, and for the name.
-async fn changing_a_property(transport: Transport) {
+/// `graph:property-changed` has the old and the new value, for a property that was not set, for one that was set, and
+/// for the name.
+async fn property_changed_event_has_both_values(transport: Transport) {
     let mut scene = Scene::after(transport, root).await;
     for (seq, property, old_value, new_value) in [
         (3, "cost", json!(null), json!(12.5)),
@@ -255,26 +263,26 @@ async fn changing_a_property(transport: Transport) {
             "epoch": scene.epoch, "seq": seq,
         });
         let payload = json!({"node_id": NODE, "property_id": property, "old_value": old_value, "new_value": new_value});
-        scene.told("graph:property-changed", envelope, payload).await;
+        scene.expect_event("graph:property-changed", envelope, payload).await;
         scene.js.event(EAR, "command:executed").await;
     }
 }
 
-/// `graph:property-deleted`
-async fn deleting_a_property(transport: Transport) {
+/// `graph:property-deleted` has the old value.
+async fn property_deleted_event_has_the_old_value(transport: Transport) {
     let mut scene = Scene::after(transport, root).await;
     scene
         .execute("DeleteProperty", json!({"node_id": NODE, "property_id": "done"}))
         .await;
     scene
-        .told_of_command("command:executing", json!({"command_type": "DeleteProperty"}))
+        .expect_command_event("command:executing", json!({"command_type": "DeleteProperty"}))
         .await;
     let deleted = json!({"node_id": NODE, "property_id": "done", "old_value": false});
-    scene.told_of_change("graph:property-deleted", 3, deleted).await;
+    scene.expect_sequenced_event("graph:property-deleted", 3, deleted).await;
 }
 
-/// `command:executing` and `command:executed`; the latter without a place of its own if nothing changed.
-async fn executing_and_executed_enclose_the_changes(transport: Transport) {
+/// `command:executing` and `command:executed` enclose the changes. A command without changes has no `seq` of its own.
+async fn executing_and_executed_events_enclose_changes(transport: Transport) {
     let mut scene = Scene::after(transport, root).await;
     let data = json!({"node_id": NODE, "property_id": "done", "new_value": false});
     let answer = scene.execute("UpdateProperty", data).await;
@@ -283,12 +291,12 @@ async fn executing_and_executed_enclose_the_changes(transport: Transport) {
         (&json!(true), &json!(2), None)
     );
     scene
-        .told_of_command("command:executing", json!({"command_type": "UpdateProperty"}))
+        .expect_command_event("command:executing", json!({"command_type": "UpdateProperty"}))
         .await;
     let executed = json!({
         "command_type": "UpdateProperty", "result": {"node_id": NODE}, "undo_available": true, "redo_available": false,
     });
-    scene.told_of_change("command:executed", 2, executed).await;
+    scene.expect_sequenced_event("command:executed", 2, executed).await;
 
     let data = json!({"commands": [
         {"command_type": "CreateNode", "data": {"blueprint_type_id": "task", "node_id": CHILD, "parent_id": NODE}},
@@ -297,39 +305,40 @@ async fn executing_and_executed_enclose_the_changes(transport: Transport) {
     let answer = scene.execute("Batch", data).await;
     assert_eq!((&answer["first_seq"], &answer["seq"]), (&json!(3), &json!(5)));
     scene
-        .told_of_command("command:executing", json!({"command_type": "Batch"}))
+        .expect_command_event("command:executing", json!({"command_type": "Batch"}))
         .await;
     scene.js.event(EAR, "graph:node-created").await;
     scene.js.event(EAR, "graph:node-deleted").await;
     let executed = json!({
         "command_type": "Batch", "result": {"node_ids": [CHILD]}, "undo_available": true, "redo_available": false,
     });
-    scene.told_of_change("command:executed", 5, executed).await;
+    scene.expect_sequenced_event("command:executed", 5, executed).await;
 }
 
-/// `command:failed`, with the error of the answer; the next command takes the place that the refused one did not (P5).
-async fn a_refused_command(transport: Transport) {
+/// `command:failed` has the error of the answer. The next command takes the `seq` that the rejected one did not take
+/// (P5).
+async fn command_failed_event_has_the_error(transport: Transport) {
     let mut scene = Scene::after(transport, root).await;
     let answer = scene.execute("DeleteNode", json!({"node_id": CHILD})).await;
     assert_eq!(answer["error"]["code"], "NODE_NOT_FOUND");
     scene
-        .told_of_command("command:executing", json!({"command_type": "DeleteNode"}))
+        .expect_command_event("command:executing", json!({"command_type": "DeleteNode"}))
         .await;
     let failed = json!({"command_type": "DeleteNode", "error": answer["error"]});
-    scene.told_of_command("command:failed", failed).await;
+    scene.expect_command_event("command:failed", failed).await;
 
-    // A refused command leaves no trace, so that its id is free.
+    // A rejected command leaves no trace, so that its id is free.
     scene.execute("DeleteNode", json!({"node_id": NODE})).await;
     scene
-        .told_of_command("command:executing", json!({"command_type": "DeleteNode"}))
+        .expect_command_event("command:executing", json!({"command_type": "DeleteNode"}))
         .await;
     scene
-        .told_of_change("graph:node-deleted", 3, json!({"node_id": NODE, "parent_id": null}))
+        .expect_sequenced_event("graph:node-deleted", 3, json!({"node_id": NODE, "parent_id": null}))
         .await;
 }
 
-/// `command:undo`, after the events of what it undid (P6).
-async fn undoing(transport: Transport) {
+/// `command:undo` comes after the events of the undo (P6).
+async fn undo_event_follows_its_changes(transport: Transport) {
     let mut scene = Scene::after(transport, root).await;
     let history = scene
         .hub
@@ -341,19 +350,19 @@ async fn undoing(transport: Transport) {
     let answer = scene.request(&path, json!({"command_id": COMMAND})).await;
     assert_eq!((&answer["command_id"], &answer["seq"]), (&json!(COMMAND), &json!(4)));
     scene
-        .told_of_command("command:executing", json!({"command_type": "Undo"}))
+        .expect_command_event("command:executing", json!({"command_type": "Undo"}))
         .await;
     scene
-        .told_of_change("graph:node-deleted", 3, json!({"node_id": NODE, "parent_id": null}))
+        .expect_sequenced_event("graph:node-deleted", 3, json!({"node_id": NODE, "parent_id": null}))
         .await;
     let undone = json!({
         "command_type": "CreateNode", "undone_command_id": created_by, "undo_available": false, "redo_available": true,
     });
-    scene.told_of_change("command:undo", 4, undone).await;
+    scene.expect_sequenced_event("command:undo", 4, undone).await;
 }
 
-/// `command:redo`, after the events of what it did again (P6).
-async fn redoing(transport: Transport) {
+/// `command:redo` comes after the events of the redo (P6).
+async fn redo_event_follows_its_changes(transport: Transport) {
     let mut scene = Scene::after(transport, async |hub, session| {
         root(hub, session).await;
         hub.post(&format!("/sessions/{session}/undo"), &json!({})).await.ok();
@@ -368,42 +377,42 @@ async fn redoing(transport: Transport) {
     let path = format!("/sessions/{}/redo", scene.session);
     scene.request(&path, json!({"command_id": COMMAND})).await;
     scene
-        .told_of_command("command:executing", json!({"command_type": "Redo"}))
+        .expect_command_event("command:executing", json!({"command_type": "Redo"}))
         .await;
     let created = json!({
         "node_id": NODE, "name": "N", "blueprint_type_id": "task", "parent_id": null, "index": 0,
         "properties": {"done": false},
     });
-    scene.told_of_change("graph:node-created", 5, created).await;
+    scene.expect_sequenced_event("graph:node-created", 5, created).await;
     let redone = json!({
         "command_type": "CreateNode", "redone_command_id": created_by, "undo_available": true, "redo_available": false,
     });
-    scene.told_of_change("command:redo", 6, redone).await;
+    scene.expect_sequenced_event("command:redo", 6, redone).await;
 }
 
-/// `session:connected`
-async fn coming(transport: Transport) {
+/// `session:connected` has the client id and the new count.
+async fn connected_event_has_the_count(transport: Transport) {
     let mut scene = Scene::empty(transport).await;
     let guest = Connect::to(&scene.hub.url, &scene.session, transport).named("guest-1");
     scene.js.join("guest", &guest).await;
     scene
-        .told_of_room("session:connected", json!({"client_id": "guest-1", "client_count": 2}))
+        .expect_room_event("session:connected", json!({"client_id": "guest-1", "client_count": 2}))
         .await;
 }
 
-/// `session:disconnected`
-async fn going(transport: Transport) {
+/// `session:disconnected` has the client id, the new count and the reason.
+async fn disconnected_event_has_the_reason(transport: Transport) {
     let mut scene = Scene::empty(transport).await;
     let guest = Connect::to(&scene.hub.url, &scene.session, transport).named("guest-1");
     scene.js.join("guest", &guest).await;
     scene.js.disconnect("guest").await;
     scene.js.event(EAR, "session:connected").await;
     let gone = json!({"client_id": "guest-1", "client_count": 1, "reason": "client_disconnect"});
-    scene.told_of_room("session:disconnected", gone).await;
+    scene.expect_room_event("session:disconnected", gone).await;
 }
 
-/// `project:saved`
-async fn saving(transport: Transport) {
+/// `project:saved` has the path of the file.
+async fn project_saved_event_has_the_path(transport: Transport) {
     let hub = TestHub::start().await;
     let made = json!({"template_id": "software_project", "project_name": "The Ship", "project_id": "ship"});
     let made = hub.post("/projects", &made).await.ok();
@@ -421,13 +430,13 @@ async fn saving(transport: Transport) {
         "origin": {"client_id": "bob"}, "epoch": scene.epoch, "seq": seq,
     });
     scene
-        .told("project:saved", envelope, json!({"path": answer["path"]}))
+        .expect_event("project:saved", envelope, json!({"path": answer["path"]}))
         .await;
     assert_eq!(scene.js.event(EAR, "command:executed").await["seq"], answer["seq"]);
 }
 
-/// `project:loaded`
-async fn loading(transport: Transport) {
+/// `project:loaded` has the whole graph.
+async fn project_loaded_event_has_the_graph(transport: Transport) {
     let mut scene = Scene::after(transport, root).await;
     let child = json!({
         "id": CHILD, "name": "C", "blueprint_type_id": "task", "parent_id": NODE, "properties": {}, "children": [],
@@ -441,15 +450,17 @@ async fn loading(transport: Transport) {
         .request(&path, json!({"graph": graph, "command_id": COMMAND}))
         .await;
     scene
-        .told_of_command("command:executing", json!({"command_type": "LoadGraph"}))
+        .expect_command_event("command:executing", json!({"command_type": "LoadGraph"}))
         .await;
-    scene.told_of_change("project:loaded", 3, json!({"graph": graph})).await;
+    scene
+        .expect_sequenced_event("project:loaded", 3, json!({"graph": graph}))
+        .await;
     let executed = json!({"command_type": "LoadGraph", "result": {}, "undo_available": true, "redo_available": false});
-    scene.told_of_change("command:executed", 4, executed).await;
+    scene.expect_sequenced_event("command:executed", 4, executed).await;
 }
 
-/// With a template, types and properties are named by uuid, with the slug beside a property's.
-async fn the_properties_of_a_template(transport: Transport) {
+/// Properties of a template are named by uuid in events, with the slug beside it.
+async fn template_properties_are_named_by_uuid_in_events(transport: Transport) {
     let hub = TestHub::start().await;
     let made = hub
         .post(
@@ -466,7 +477,7 @@ async fn the_properties_of_a_template(transport: Transport) {
         .expect("a list")
         .iter()
         .find(|it| it["key"] == "goal");
-    let goal = goal.expect("the template has it")["id"].clone();
+    let goal = goal.expect("the template has the property")["id"].clone();
 
     let mut scene = Scene::listening(hub, session, transport).await;
     let seq = made["seq"].as_u64().expect("a place") + 1;
@@ -476,5 +487,7 @@ async fn the_properties_of_a_template(transport: Transport) {
     let changed = json!({
         "node_id": project, "property_id": goal, "property_key": "goal", "old_value": null, "new_value": "land",
     });
-    scene.told_of_change("graph:property-changed", seq, changed).await;
+    scene
+        .expect_sequenced_event("graph:property-changed", seq, changed)
+        .await;
 }

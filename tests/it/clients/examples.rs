@@ -1,4 +1,4 @@
-//! The programs in the documentation, word for word: they run, and print what the text says.
+//! Programs of the documentation, word for word: each runs, and prints the output that the text describes.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ fn page(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect(name)
 }
 
-/// The section of docs/PROTOCOL.md whose heading ends so.
+/// Returns the section of docs/PROTOCOL.md whose heading ends with `title`.
 pub fn section(title: &str) -> String {
     let page = page("docs/PROTOCOL.md");
     let heading = page
@@ -28,11 +28,11 @@ pub fn section(title: &str) -> String {
         .find(|line| line.starts_with("## ") && line.ends_with(title));
     let (_, section) = page
         .split_once(heading.expect("the section is there"))
-        .expect("it was found there");
+        .expect("the heading is in the page");
     section.split("\n## ").next().unwrap_or_default().to_owned()
 }
 
-/// The fenced blocks of a language.
+/// Returns the fenced blocks of a language.
 pub fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     let fence = format!("```{language}\n");
     text.split(&fence)
@@ -41,7 +41,7 @@ pub fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// The one block of a language, in a file beside the packages that it imports.
+/// Writes the only block of a language to a file beside the packages that it imports, and returns the path.
 pub fn program(folder: &Path, text: &str, language: &str, file: &str) -> PathBuf {
     let found = blocks(text, language);
     assert_eq!(found.len(), 1, "there is one program in {language}");
@@ -52,7 +52,7 @@ pub fn program(folder: &Path, text: &str, language: &str, file: &str) -> PathBuf
     path
 }
 
-/// A program that runs against a hub, behind a wire.
+/// Program that runs against a hub, behind a link that can be cut.
 struct Running {
     hub: TestHub,
     wire: Wire,
@@ -63,7 +63,7 @@ struct Running {
 }
 
 impl Running {
-    /// Starts it on a session that has a node called `Root`, at `seq` 2.
+    /// Starts a program on a session with a node called `Root`, at `seq` 2.
     async fn start(command: &mut Command) -> Self {
         let hub = hub_that_pings_often().await;
         let session = hub.session().await;
@@ -74,7 +74,7 @@ impl Running {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .expect("it starts");
+            .expect("the program starts");
         let stdout = process.stdout.take().expect("piped");
         Self {
             hub,
@@ -88,10 +88,10 @@ impl Running {
 
     async fn line(&mut self) -> String {
         let Ok(line) = timeout(DEADLINE, self.lines.next_line()).await else {
-            unreachable!("it prints nothing more after {:#?}", self.printed);
+            unreachable!("the program prints no more after {:#?}", self.printed);
         };
-        let line = line.expect("it prints text");
-        let line = line.unwrap_or_else(|| unreachable!("it ended after {:#?}", self.printed));
+        let line = line.expect("the program prints text");
+        let line = line.unwrap_or_else(|| unreachable!("the program ended after {:#?}", self.printed));
         self.printed.push(line.clone());
         line
     }
@@ -102,7 +102,7 @@ impl Running {
     }
 }
 
-/// The outline that the documentation describes.
+/// Returns the outline of nodes, in the format of the documentation.
 fn outline(nodes: &Value) -> String {
     let one = |node: &Value| {
         let (name, below) = (node["name"].as_str().expect("a name"), outline(&node["children"]));
@@ -121,8 +121,8 @@ fn outline(nodes: &Value) -> String {
         .join(", ")
 }
 
-/// Runs a program that prints outlines: what is there, what happens, what it missed while its connection was cut, and
-/// what every type of command does.
+/// Asserts that a program prints outlines of the first graph, of live events, of the events missed while its connection
+/// was cut, and of every type of command.
 async fn assert_prints_outlines(command: &mut Command) {
     let mut running = Running::start(command).await;
     assert_eq!(running.line().await, "2: Root");
@@ -137,11 +137,7 @@ async fn assert_prints_outlines(command: &mut Command) {
     running.rename(&root, "Phase").await;
     running.hub.create_node(&running.session, None, "Other").await;
     running.wire.release();
-    assert_eq!(
-        running.line().await,
-        "6: Phase(Child)",
-        "what it missed comes as events"
-    );
+    assert_eq!(running.line().await, "6: Phase(Child)", "missed changes come as events");
     assert_eq!(running.line().await, "8: Phase(Child), Other");
 
     one_of_each(&running.hub, &running.session).await;
@@ -155,39 +151,39 @@ async fn assert_prints_outlines(command: &mut Command) {
 }
 
 #[tokio::test]
-async fn the_javascript_example_prints_outlines() {
+async fn javascript_example_prints_outlines() {
     let path = program(install::node(), &section("Client examples"), "js", "outline.mjs");
     assert_prints_outlines(Command::new("node").arg(path)).await;
 }
 
-/// It is checked strictly before it runs.
+/// The TypeScript example passes the strict checks of the compiler, and prints outlines.
 #[tokio::test]
-async fn the_typescript_example_prints_outlines() {
+async fn typescript_example_prints_outlines() {
     let folder = install::node();
     let path = program(folder, &section("Client examples"), "ts", "outline.ts");
     let compiler = folder.join("node_modules/typescript/bin/tsc");
     let options = ["--strict", "--target", "es2022", "--module", "nodenext"];
     let mut check = Command::new("node");
-    // The types of node are looked for from the working directory upwards.
+    // The compiler looks for the types of node from the working directory upwards.
     check
         .arg(compiler)
         .args(options)
         .arg(&path)
         .current_dir(folder.join("examples"));
-    let checked = check.output().await.expect("node is there");
+    let checked = check.output().await.expect("node is installed");
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
     assert_prints_outlines(Command::new("node").arg(path.with_extension("js"))).await;
 }
 
-/// It prints the tree as it is, as it is with its own node, which shows at once, and as others change it.
+/// The quick start prints the tree with its own node at once, and again after commands of other clients.
 #[tokio::test]
-async fn the_quick_start_of_the_library_prints_outlines() {
+async fn quick_start_prints_outlines() {
     web::built().await;
     let path = program(install::web(), &page("docs/CLIENTS.md"), "js", "quick.mjs");
     let mut running = Running::start(Command::new("node").arg(path).stderr(Stdio::null())).await;
     assert_eq!(running.line().await, "Root");
     assert_eq!(running.line().await, "Root, Mine");
-    // It was shown before the hub had it.
+    // The program printed the outline before the hub had the node.
     let path = format!("/sessions/{}/graph?min_seq=4", running.session);
     running.hub.get(&path).await.ok();
     running.wire.cut();
@@ -197,15 +193,15 @@ async fn the_quick_start_of_the_library_prints_outlines() {
 }
 
 #[tokio::test]
-async fn the_python_example_prints_outlines() {
+async fn python_example_prints_outlines() {
     let folder = install::python();
     let path = program(folder, &section("Client examples"), "python", "outline.py");
     assert_prints_outlines(Command::new(folder.join(".venv/bin/python")).arg(path)).await;
 }
 
-/// It prints the graph, then each event as it comes, also those that it missed.
+/// The ten lines of the README print the graph, then each event, also the missed ones.
 #[tokio::test]
-async fn the_ten_lines_of_the_readme_print_each_event() {
+async fn readme_example_prints_each_event() {
     let path = program(install::node(), &page("README.md"), "js", "watch.mjs");
     let mut running = Running::start(Command::new("node").arg(path)).await;
     let graph = running.hub.graph(&running.session).await;
@@ -236,9 +232,9 @@ async fn the_ten_lines_of_the_readme_print_each_event() {
     }
 }
 
-/// The client that all the other tests are done with is the one that the documentation shows, wherever it shows it.
+/// The client of all other tests has the same lines as each listing of the documentation.
 #[test]
-fn the_ten_lines_are_the_same_everywhere() {
+fn documented_client_equals_the_tested_one() {
     let driver = page("tests/clients/driver.mjs");
     let mut shown = 0;
     for page in [page("README.md"), page("docs/PROTOCOL.md")] {

@@ -1,4 +1,4 @@
-//! Clients that come and are gone at once, many of them: nobody of them stays.
+//! Storm of clients that disconnect as soon as they are admitted: none of them stays in a room.
 
 use serde_json::json;
 use tokio::{task::JoinSet, time::timeout};
@@ -6,25 +6,25 @@ use tokio::{task::JoinSet, time::timeout};
 use super::{connections, driver::DEADLINE};
 use crate::support::{TestHub, websocket::WebSocket};
 
-/// Clients at one time.
+/// Number of clients that connect at one time.
 const AT_ONCE: usize = 6;
 
-/// Connections at one time that the hub takes: some may be on their way out.
+/// Value of `connections_max`. Some connections may be on their way out.
 const CONNECTIONS_MAX: usize = 4 * AT_ONCE;
 
-/// Quick connects over websockets, which go at the moment in which they are told that they are in.
+/// Number of connections over websockets, which close at the acknowledgement of the join.
 const WEBSOCKETS: usize = 1_200;
 
-/// The same over long polling.
+/// Number of connections over long polling.
 const POLLS: usize = 120;
 
-/// P9: whoever is gone as soon as it is let in is in no room afterwards, and counted nowhere. The hub lets as many in as
-/// before, and the session may sleep.
+/// P9: a client that disconnects as soon as it is admitted is in no room afterwards, and in no count. The hub then
+/// admits as many clients as before, and the session may passivate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_storm_of_quick_connects_leaves_no_ghost() {
+async fn quick_connects_leave_no_ghost() {
     let hub = TestHub::with(|config| {
         config.realtime.connections_max = CONNECTIONS_MAX;
-        // What is found by the sweep is found too late.
+        // A client that only the sweep finds was missed.
         config.realtime.sweep_interval_ms = 3_600_000;
         config.sessions.idle_timeout_ms = 1;
     });
@@ -64,7 +64,7 @@ async fn a_storm_of_quick_connects_leaves_no_ghost() {
     storm.join_all().await;
     connections(&hub, 0).await;
     let asleep = async { while hub.ops(&format!("/sessions/{session}")).await.ok()["state"] != "asleep" {} };
-    timeout(DEADLINE, asleep).await.expect("nobody keeps the session awake");
+    timeout(DEADLINE, asleep).await.expect("the session passivates");
     let mut all = Vec::new();
     for _ in 0..CONNECTIONS_MAX {
         let joined = timeout(DEADLINE, WebSocket::join(&hub.url, &session, None)).await;

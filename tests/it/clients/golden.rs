@@ -1,5 +1,6 @@
-//! Conversations of a JavaScript client with the hub, word for word, in `tests/golden`: what the hub says must not
-//! change by accident. Each is the same over both transports. `UPDATE_GOLDEN=1 cargo test` writes them anew.
+//! Conversations of a JavaScript client with the hub, word for word, in `tests/golden`. Each is the same over both
+//! transports. The comparison keeps the wire from changing by accident. `UPDATE_GOLDEN=1 cargo test` writes the files
+//! anew.
 
 use std::{env, fmt::Write as _, fs, path::Path};
 
@@ -31,18 +32,18 @@ on_both_transports!(
     the_hub_going,
 );
 
-/// A conversation, as it is told.
-struct Story {
+/// Conversation under record.
+struct Conversation {
     name: &'static str,
     hub: TestHub,
     session: String,
     transport: Transport,
     js: Driver,
     names: Names,
-    told: Vec<Value>,
+    steps: Vec<Value>,
 }
 
-impl Story {
+impl Conversation {
     async fn begin(name: &'static str, transport: Transport) -> Self {
         let hub = TestHub::start().await;
         let session = hub.session().await;
@@ -59,17 +60,17 @@ impl Story {
             transport,
             js: Driver::javascript(),
             names,
-            told: Vec::new(),
+            steps: Vec::new(),
         }
     }
 
-    /// A client connects under its name.
+    /// Connects a client under its name.
     async fn connects(&mut self, client: &str) {
         let connect = Connect::to(&self.hub.url, &self.session, self.transport).named(client);
         self.js.connect(client, &connect.telling_what_it_sends()).await;
     }
 
-    /// A client comes that takes the events of commands together, up to the news of that.
+    /// Connects a client with batched delivery, and records up to its own `session:connected`.
     async fn joins_batched(&mut self, client: &str) {
         let connect = Connect::to(&self.hub.url, &self.session, self.transport);
         let connect = connect.auth(json!({"client_id": client, "frames": "batched"}));
@@ -77,61 +78,61 @@ impl Story {
         self.hears(client, "session:connected").await;
     }
 
-    /// A client comes, up to the news of that.
+    /// Connects a client, and records up to its own `session:connected`.
     async fn joins(&mut self, client: &str) {
         self.connects(client).await;
         self.hears(client, "session:connected").await;
     }
 
-    /// What happens to a client until it gets an event.
+    /// Records the observations of a client up to an event of a name.
     async fn hears(&mut self, client: &str, last: &str) {
         let happened = self.js.until(client, last).await;
-        self.tell(client, &happened);
+        self.record(client, &happened);
     }
 
-    /// What happens to a client until something that is no event.
+    /// Records the observations of a client up to one of another kind than an event.
     async fn sees(&mut self, client: &str, last: &str) {
-        let happened = self.js.until_that(client, |told| told.got == last).await;
-        self.tell(client, &happened);
+        let happened = self.js.until_that(client, |observed| observed.kind == last).await;
+        self.record(client, &happened);
     }
 
-    fn tell(&mut self, client: &str, happened: &[super::driver::Told]) {
-        for told in happened {
-            let what = match (told.got.as_str(), told.event()) {
+    fn record(&mut self, client: &str, happened: &[super::driver::Observation]) {
+        for observed in happened {
+            let what = match (observed.kind.as_str(), observed.event()) {
                 ("event", Some((event, data))) => json!({"receives": event, "data": data}),
-                ("sent", _) => json!({"sends": told.more["event"], "data": told.more["data"]}),
+                ("sent", _) => json!({"sends": observed.fields["event"], "data": observed.fields["data"]}),
                 ("connected", _) => json!({"is": "connected"}),
-                // The client that polls has another word for it.
-                ("disconnected", _) if told.more["reason"] == "transport error" => {
-                    let mut more = told.more.clone();
-                    more["reason"] = json!("transport close");
-                    json!({"is": "disconnected", "data": more})
+                // A polling client reports another reason.
+                ("disconnected", _) if observed.fields["reason"] == "transport error" => {
+                    let mut fields = observed.fields.clone();
+                    fields["reason"] = json!("transport close");
+                    json!({"is": "disconnected", "data": fields})
                 }
-                (got, _) => json!({"is": got, "data": told.more}),
+                (got, _) => json!({"is": got, "data": observed.fields}),
             };
             let mut step = self.names.stable(&what);
             step["client"] = json!(client);
-            self.told.push(step);
+            self.steps.push(step);
         }
     }
 
-    /// A client sends an event.
+    /// Sends an event from a client.
     async fn emits(&mut self, client: &str, event: &str, data: Value) {
         self.js.emit(client, event, data).await;
     }
 
-    /// A client asks for something over its socket. What it is told meanwhile is heard later: answers and events come from
-    /// different hands.
+    /// Sends an event from a client, and records the acknowledgement. Events that come meanwhile are recorded later,
+    /// because the order of acknowledgements and events is not promised.
     async fn asks(&mut self, client: &str, event: &str, data: Value) {
         let answer = self.js.ask(client, event, data.clone()).await;
         let mut step = self
             .names
             .stable(&json!({"asks": event, "data": data, "answer": answer}));
         step["client"] = json!(client);
-        self.told.push(step);
+        self.steps.push(step);
     }
 
-    /// Somebody sends a request. Gives the answer.
+    /// Sends a request, records it with its answer, and returns the answer.
     async fn post(&mut self, path: &str, body: Value) -> Value {
         let reply = self.hub.post(path, &body).await;
         let path = self.names.text("session_id", path);
@@ -140,7 +141,7 @@ impl Story {
             .stable(&json!({"body": body, "status": reply.status, "answer": reply.body}));
         let mut step = step;
         step["post"] = json!(path);
-        self.told.push(step);
+        self.steps.push(step);
         reply.body
     }
 
@@ -158,7 +159,7 @@ impl Story {
         self.post(&format!("/sessions/{}/undo", self.session), json!({})).await;
     }
 
-    /// Compares with what was told when it was written down.
+    /// Compares the record with the file.
     fn ends(&self) {
         let file = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/golden")
@@ -170,18 +171,18 @@ impl Story {
         let written = fs::read_to_string(&file).unwrap_or_default();
         let written: Vec<Value> = serde_json::from_str(&written).unwrap_or_default();
         assert!(
-            written == self.told,
-            "{} tells another story; UPDATE_GOLDEN=1 takes this one:\n{}",
+            written == self.steps,
+            "{} differs from the record; UPDATE_GOLDEN=1 writes this one:\n{}",
             file.display(),
             self.text()
         );
     }
 
-    /// One step a line.
+    /// Returns the record as JSON, one step a line.
     fn text(&self) -> String {
         let mut text = "[\n".to_owned();
-        for (index, step) in self.told.iter().enumerate() {
-            let comma = if index + 1 < self.told.len() { "," } else { "" };
+        for (index, step) in self.steps.iter().enumerate() {
+            let comma = if index + 1 < self.steps.len() { "," } else { "" };
             writeln!(text, "{step}{comma}").expect("a string takes everything");
         }
         text + "]\n"
@@ -189,7 +190,7 @@ impl Story {
 }
 
 async fn joining_and_creating(transport: Transport) {
-    let mut story = Story::begin("joining_and_creating", transport).await;
+    let mut story = Conversation::begin("joining_and_creating", transport).await;
     let root = story.creates("Root", Value::Null).await;
     story.joins("ann").await;
     story.creates("Child", root).await;
@@ -198,7 +199,7 @@ async fn joining_and_creating(transport: Transport) {
 }
 
 async fn naming_and_setting(transport: Transport) {
-    let mut story = Story::begin("naming_and_setting", transport).await;
+    let mut story = Conversation::begin("naming_and_setting", transport).await;
     let node = story.creates("Before", Value::Null).await;
     story.joins("ann").await;
     for (property, value) in [("name", json!("After")), ("cost", json!(12.5)), ("cost", json!(12.5))] {
@@ -214,7 +215,7 @@ async fn naming_and_setting(transport: Transport) {
 }
 
 async fn being_refused(transport: Transport) {
-    let mut story = Story::begin("being_refused", transport).await;
+    let mut story = Conversation::begin("being_refused", transport).await;
     let root = story.creates("Root", Value::Null).await;
     let child = story.creates("Child", root.clone()).await;
     story.joins("ann").await;
@@ -231,7 +232,7 @@ async fn being_refused(transport: Transport) {
 }
 
 async fn a_batch(transport: Transport) {
-    let mut story = Story::begin("a_batch", transport).await;
+    let mut story = Conversation::begin("a_batch", transport).await;
     story.joins("ann").await;
     let root = "0de00000-0000-4000-8000-000000000001";
     let create = json!({"blueprint_type_id": "phase", "name": "Phase", "node_id": root});
@@ -253,7 +254,7 @@ async fn a_batch(transport: Transport) {
 }
 
 async fn undoing_and_redoing(transport: Transport) {
-    let mut story = Story::begin("undoing_and_redoing", transport).await;
+    let mut story = Conversation::begin("undoing_and_redoing", transport).await;
     let root = story.creates("Root", Value::Null).await;
     story.creates("Child", root.clone()).await;
     story.joins("ann").await;
@@ -273,7 +274,7 @@ async fn undoing_and_redoing(transport: Transport) {
 }
 
 async fn moving_and_ordering(transport: Transport) {
-    let mut story = Story::begin("moving_and_ordering", transport).await;
+    let mut story = Conversation::begin("moving_and_ordering", transport).await;
     let one = story.creates("One", Value::Null).await;
     let two = story.creates("Two", Value::Null).await;
     story.joins("ann").await;
@@ -291,7 +292,7 @@ async fn moving_and_ordering(transport: Transport) {
 }
 
 async fn coming_back(transport: Transport) {
-    let mut story = Story::begin("coming_back", transport).await;
+    let mut story = Conversation::begin("coming_back", transport).await;
     story.creates("Before", Value::Null).await;
     story.joins("ann").await;
     story.js.disconnect("ann").await;
@@ -306,7 +307,7 @@ async fn coming_back(transport: Transport) {
 }
 
 async fn finding_oneself_wrong(transport: Transport) {
-    let mut story = Story::begin("finding_oneself_wrong", transport).await;
+    let mut story = Conversation::begin("finding_oneself_wrong", transport).await;
     story.creates("Root", Value::Null).await;
     story.joins("ann").await;
     story
@@ -321,7 +322,7 @@ async fn finding_oneself_wrong(transport: Transport) {
 }
 
 async fn being_two(transport: Transport) {
-    let mut story = Story::begin("being_two", transport).await;
+    let mut story = Conversation::begin("being_two", transport).await;
     story.joins("ann").await;
     story.joins("bob").await;
     story.hears("ann", "session:connected").await;
@@ -335,7 +336,7 @@ async fn being_two(transport: Transport) {
 }
 
 async fn acting_over_the_socket(transport: Transport) {
-    let mut story = Story::begin("acting_over_the_socket", transport).await;
+    let mut story = Conversation::begin("acting_over_the_socket", transport).await;
     story.joins("ann").await;
     story.joins("bob").await;
     story.hears("ann", "session:connected").await;
@@ -360,7 +361,7 @@ async fn acting_over_the_socket(transport: Transport) {
 }
 
 async fn taking_events_together(transport: Transport) {
-    let mut story = Story::begin("taking_events_together", transport).await;
+    let mut story = Conversation::begin("taking_events_together", transport).await;
     story.joins_batched("ann").await;
     let root = story.creates("Root", Value::Null).await;
     story.hears("ann", "session:events").await;
@@ -381,7 +382,7 @@ async fn taking_events_together(transport: Transport) {
 }
 
 async fn naming_no_session(transport: Transport) {
-    let mut story = Story::begin("naming_no_session", transport).await;
+    let mut story = Conversation::begin("naming_no_session", transport).await;
     for (client, auth) in [
         ("ann", json!({})),
         ("bob", json!({"session_id": "0de00000-0000-4000-8000-000000000000"})),
@@ -394,7 +395,7 @@ async fn naming_no_session(transport: Transport) {
 }
 
 async fn losing_the_session(transport: Transport) {
-    let mut story = Story::begin("losing_the_session", transport).await;
+    let mut story = Conversation::begin("losing_the_session", transport).await;
     story.joins("ann").await;
     story.hub.delete(&format!("/sessions/{}", story.session)).await.ok();
     story.sees("ann", "disconnected").await;
@@ -408,7 +409,7 @@ async fn a_project(transport: Transport) {
     let made = hub.post("/projects", &made).await.ok();
     let session = made["session_id"].as_str().expect("an id").to_owned();
     let root = made["graph"]["roots"][0]["id"].clone();
-    let mut story = Story::of("a_project", hub, session, transport);
+    let mut story = Conversation::of("a_project", hub, session, transport);
     story.joins("ann").await;
     let data = json!({"blueprint_type_id": "release", "name": "1.0", "parent_id": root});
     let release = story.execute("CreateNode", data).await["node_id"].clone();
@@ -431,7 +432,7 @@ async fn a_project(transport: Transport) {
 }
 
 async fn loading_another_graph(transport: Transport) {
-    let mut story = Story::begin("loading_another_graph", transport).await;
+    let mut story = Conversation::begin("loading_another_graph", transport).await;
     story.creates("Old", Value::Null).await;
     story.joins("ann").await;
     let graph = json!({"roots": [{
@@ -447,21 +448,21 @@ async fn loading_another_graph(transport: Transport) {
 }
 
 async fn the_hub_going(transport: Transport) {
-    let mut story = Story::begin("the_hub_going", transport).await;
+    let mut story = Conversation::begin("the_hub_going", transport).await;
     story.joins("ann").await;
     story.creates("The last", Value::Null).await;
     let hub = std::mem::replace(&mut story.hub, TestHub::start().await);
     let (_, stopped) = hub.stop().await;
-    stopped.expect("nobody holds it up");
+    stopped.expect("the hub drains in time");
     story.sees("ann", "disconnected").await;
     story.ends();
 }
 
-/// No file in the folder is without a story that compares it.
+/// Each file of the folder belongs to a conversation that compares it.
 #[test]
-fn every_golden_file_is_compared() {
+fn golden_files_are_all_compared() {
     let stories = include_str!("golden.rs");
-    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")).expect("it is there");
+    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")).expect("the folder exists");
     let mut count = 0;
     for file in files {
         let name = file
@@ -471,7 +472,7 @@ fn every_golden_file_is_compared() {
             .replace(".json", "");
         assert!(
             stories.contains(&format!("(\"{name}\", ")),
-            "{name} belongs to no story"
+            "{name} belongs to no conversation"
         );
         count += 1;
     }

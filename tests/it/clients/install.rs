@@ -1,4 +1,4 @@
-//! What the clients need, installed once: packages from npm and PyPI, as the lock files in `tests/clients` say.
+//! Packages of the clients from npm and PyPI, pinned by the lock files in `tests/clients`, and installed once.
 
 use std::{
     ffi::OsStr,
@@ -8,13 +8,14 @@ use std::{
     sync::OnceLock,
 };
 
-/// Files of the repository that are copied before anything is installed beside them: the sources stay as they are.
+/// Files of the repository that are copied to the build folder before packages are installed beside them. The sources
+/// stay as they are.
 struct Copied {
-    /// The folder with the originals.
+    /// Folder of the originals.
     from: &'static str,
-    /// The folder of the copy, among the other products of the build.
+    /// Folder of the copy, within the build folder.
     to: &'static str,
-    /// What belongs into it: files, and folders with everything in them.
+    /// Files to copy, and folders that are copied whole.
     names: &'static [&'static str],
 }
 
@@ -38,15 +39,15 @@ const WEB: Copied = Copied {
     names: &[".npmrc", "package.json", "package-lock.json", "client", "examples/live"],
 };
 
-/// What is made from other files, and not copied.
-const MADE: [&str; 2] = ["node_modules", "dist"];
+/// Names of generated folders, which are not copied.
+const GENERATED: [&str; 2] = ["node_modules", "dist"];
 
 impl Copied {
     fn folder(&self) -> PathBuf {
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(self.to)
     }
 
-    /// The files to be copied, by their paths in the folder.
+    /// Returns the paths of the files to copy, relative to the folder.
     fn files(&self) -> Vec<PathBuf> {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(self.from);
         let all = self.names.iter().flat_map(|name| files_below(&from, Path::new(name)));
@@ -56,7 +57,7 @@ impl Copied {
 
 fn files_below(folder: &Path, name: &Path) -> Vec<PathBuf> {
     let path = folder.join(name);
-    if MADE.iter().any(|made| name.ends_with(made)) {
+    if GENERATED.iter().any(|made| name.ends_with(made)) {
         return Vec::new();
     }
     if !path.is_dir() {
@@ -68,19 +69,19 @@ fn files_below(folder: &Path, name: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The folder of the clients, with the packages of JavaScript in it.
+/// Returns the folder of the clients, with the packages of JavaScript.
 pub fn node() -> &'static Path {
     static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     installed(&INSTALLED, &CLIENTS, "package-lock.json", npm)
 }
 
-/// The client library and the live example, with their packages.
+/// Returns the folder of the client library and of the live example, with their packages.
 pub fn web() -> &'static Path {
     static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     installed(&INSTALLED, &WEB, "package-lock.json", npm)
 }
 
-/// The folder of the clients, with Python and its packages in `.venv`.
+/// Returns the folder of the clients, with Python and its packages in `.venv`.
 pub fn python() -> &'static Path {
     static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     installed(&INSTALLED, &CLIENTS, "requirements.txt", |folder| {
@@ -107,7 +108,7 @@ fn installed(
     }
 }
 
-/// Installs, unless that was done for the same lock file already, by whichever process.
+/// Installs the packages, unless a process has already done so for the same lock file.
 fn install_once(
     copied: &Copied,
     lock_file: &str,
@@ -121,7 +122,7 @@ fn install_once(
     for name in &files {
         copy_if_changed(copied.from, name, &folder)?;
     }
-    // What was there in an earlier build and is no more would still be tested.
+    // A file of an earlier build that the repository has no more would still be tested.
     for name in copied
         .names
         .iter()
@@ -140,7 +141,8 @@ fn install_once(
     Ok(folder)
 }
 
-/// Another process may be reading the old copy, so the new one takes its place whole.
+/// Copies a file if it has changed. The new copy replaces the old one atomically, because another process may be
+/// reading it.
 fn copy_if_changed(from: &str, name: &Path, folder: &Path) -> Result<(), String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(from).join(name);
     let wanted = fs::read(&source).map_err(|error| format!("{}: {error}", source.display()))?;

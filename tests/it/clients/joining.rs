@@ -1,4 +1,4 @@
-//! Coming in: who is let in, what the first packet is, who hears of it (docs/PROTOCOL.md, section 4).
+//! Joins: admission, the first packet, the news to the room (docs/PROTOCOL.md, section 4).
 
 use std::sync::Arc;
 
@@ -6,25 +6,25 @@ use serde_json::{Value, json};
 
 use super::{
     connections,
-    driver::{Connect, Driver, Told, Transport},
+    driver::{Connect, Driver, Observation, Transport},
     on_both_transports, sequenced,
 };
 use crate::support::TestHub;
 
 on_both_transports!(
-    the_first_packet_is_a_snapshot,
-    a_join_in_the_middle_of_changes_has_no_seam,
-    everybody_hears_who_came_and_how_many_there_are,
-    the_query_may_name_the_session,
-    without_a_session_nobody_gets_in,
-    with_a_wrong_session_nobody_gets_in,
-    a_client_id_is_the_clients_own_or_minted,
-    a_full_hub_lets_nobody_in_until_somebody_leaves,
-    a_full_room_lets_nobody_in_until_somebody_leaves,
+    first_packet_is_a_snapshot,
+    join_under_load_misses_no_event,
+    join_is_announced_to_the_room_with_the_count,
+    query_may_name_the_session,
+    join_without_a_session_is_refused,
+    join_with_a_wrong_session_is_refused,
+    client_id_is_chosen_or_generated,
+    full_hub_refuses_joins_until_a_client_leaves,
+    full_room_refuses_joins_until_a_client_leaves,
 );
 
-/// `session:sync` of a first join carries everything a client needs to begin, and nothing else.
-async fn the_first_packet_is_a_snapshot(transport: Transport) {
+/// `session:sync` of a first join has every field that a client needs to begin, and no other.
+async fn first_packet_is_a_snapshot(transport: Transport) {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let root = hub.create_node(&session, None, "Root").await;
@@ -49,8 +49,8 @@ async fn the_first_packet_is_a_snapshot(transport: Transport) {
     assert_eq!(sync, wanted);
 }
 
-/// P1, P2: while commands pour in, a client that joins gets a snapshot and then exactly what comes after it.
-async fn a_join_in_the_middle_of_changes_has_no_seam(transport: Transport) {
+/// P1, P2: a client that joins under load gets a snapshot, and then exactly the events after it.
+async fn join_under_load_misses_no_event(transport: Transport) {
     let hub = Arc::new(TestHub::start().await);
     let session = hub.session().await;
     let load = tokio::spawn({
@@ -69,22 +69,23 @@ async fn a_join_in_the_middle_of_changes_has_no_seam(transport: Transport) {
     }
     load.await.expect("no command fails");
     for (client, joined_at) in joined_at {
-        // One more command, so that something comes after every snapshot.
+        // One more command gives an event after every snapshot.
         hub.create_node(&session, None, client).await;
         let last = hub.get(&format!("/sessions/{session}/info")).await.ok()["seq"]
             .as_u64()
             .expect("a place");
-        let told = js.until_seq(client, last).await;
-        let live: Vec<u64> = sequenced(&told).into_iter().map(|(seq, ..)| seq).collect();
+        let observed = js.until_seq(client, last).await;
+        let live: Vec<u64> = sequenced(&observed).into_iter().map(|(seq, ..)| seq).collect();
         assert_eq!(live, (joined_at + 1..=last).collect::<Vec<_>>());
         let replica = js.replica(client).await;
-        assert_eq!(replica.applied, live, "what follows the snapshot is applied, once");
+        assert_eq!(replica.applied, live, "events after the snapshot are applied once");
         assert_eq!(replica.graph, hub.graph(&session).await);
     }
 }
 
-/// `session:connected` goes to everybody in the room, to the joiner after its sync, with the count after the join.
-async fn everybody_hears_who_came_and_how_many_there_are(transport: Transport) {
+/// `session:connected` goes to every subscriber of the room, to the joiner after its sync, with the count after the
+/// join.
+async fn join_is_announced_to_the_room_with_the_count(transport: Transport) {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let mut js = Driver::javascript();
@@ -106,8 +107,8 @@ async fn everybody_hears_who_came_and_how_many_there_are(transport: Transport) {
     assert_eq!(info["active_clients"], 3);
 }
 
-/// What the auth payload does not say, the query may: session, name, position.
-async fn the_query_may_name_the_session(transport: Transport) {
+/// The query may hold each field that the auth payload lacks: session, client id, position.
+async fn query_may_name_the_session(transport: Transport) {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     hub.create_node(&session, None, "Root").await;
@@ -128,8 +129,8 @@ async fn the_query_may_name_the_session(transport: Transport) {
     );
 }
 
-/// `connect_error` with `MISSING_SESSION` as its message, after which the client does not try again by itself.
-async fn without_a_session_nobody_gets_in(transport: Transport) {
+/// A join without a session gets a `connect_error` with the message `MISSING_SESSION`, and the client does not retry.
+async fn join_without_a_session_is_refused(transport: Transport) {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let mut js = Driver::javascript();
@@ -145,8 +146,8 @@ async fn without_a_session_nobody_gets_in(transport: Transport) {
     }
 }
 
-/// `connect_error` with `INVALID_SESSION` as its message for a session that is none, that never was, or that is gone.
-async fn with_a_wrong_session_nobody_gets_in(transport: Transport) {
+/// A join with a malformed, unknown or deleted session gets a `connect_error` with the message `INVALID_SESSION`.
+async fn join_with_a_wrong_session_is_refused(transport: Transport) {
     let hub = TestHub::start().await;
     let gone = hub.session().await;
     hub.delete(&format!("/sessions/{gone}")).await.ok();
@@ -170,8 +171,9 @@ async fn with_a_wrong_session_nobody_gets_in(transport: Transport) {
     }
 }
 
-/// A client's own id comes back in its sync, also after it left and came again; one that is none is refused.
-async fn a_client_id_is_the_clients_own_or_minted(transport: Transport) {
+/// A client's own id comes back in its sync, also after a reconnect. A client without an id gets a new one, and a
+/// malformed id is refused.
+async fn client_id_is_chosen_or_generated(transport: Transport) {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let connect = Connect::to(&hub.url, &session, transport);
@@ -199,9 +201,9 @@ async fn a_client_id_is_the_clients_own_or_minted(transport: Transport) {
     }
 }
 
-/// P2: joining fails with a code for a Python client too, on both transports.
+/// P2: a refused join has its code for a Python client too, on both transports.
 #[tokio::test]
-async fn a_python_client_hears_why_it_is_not_let_in() {
+async fn refused_python_client_gets_the_code() {
     let hub = TestHub::start().await;
     let mut python = Driver::python();
     for (client, transport, auth, message) in [
@@ -222,8 +224,8 @@ async fn a_python_client_hears_why_it_is_not_let_in() {
     }
 }
 
-/// P9: beyond the most connections nobody is let in, until one goes.
-async fn a_full_hub_lets_nobody_in_until_somebody_leaves(transport: Transport) {
+/// P9: the hub admits no client beyond `connections_max`, until a client leaves.
+async fn full_hub_refuses_joins_until_a_client_leaves(transport: Transport) {
     let hub = TestHub::with(|config| config.realtime.connections_max = 2).await;
     let (one, other) = (hub.session().await, hub.session().await);
     let mut js = Driver::javascript();
@@ -236,8 +238,9 @@ async fn a_full_hub_lets_nobody_in_until_somebody_leaves(transport: Transport) {
     js.join("dan", &Connect::to(&hub.url, &one, transport)).await;
 }
 
-/// P9: the same for the most sockets in one room; other rooms are not concerned (P7).
-async fn a_full_room_lets_nobody_in_until_somebody_leaves(transport: Transport) {
+/// P9: a room admits no client beyond `sockets_per_session_max`, until a client leaves. Other rooms admit clients
+/// meanwhile (P7).
+async fn full_room_refuses_joins_until_a_client_leaves(transport: Transport) {
     let hub = TestHub::with(|config| config.realtime.sockets_per_session_max = 1).await;
     let (one, other) = (hub.session().await, hub.session().await);
     let mut js = Driver::javascript();
@@ -250,10 +253,10 @@ async fn a_full_room_lets_nobody_in_until_somebody_leaves(transport: Transport) 
     js.join("dan", &Connect::to(&hub.url, &one, transport)).await;
 }
 
-/// P2, P9: thirty clients that come at once to a session whose graph is as large as all that may be on its way get it in
-/// turn, and nothing of what happens meanwhile is missing.
+/// P2, P9: thirty clients join at once a session whose graph takes the whole of `sync_bytes_in_flight_max`. The clients
+/// get the graph in turn, and miss no event meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowd_gets_a_large_graph_in_turn() {
+async fn large_syncs_are_sent_in_turn() {
     let hub = TestHub::with(|config| config.realtime.sync_bytes_in_flight_max = 100_000).await;
     let session = hub.session().await;
     let text = "x".repeat(50_000);
@@ -275,13 +278,13 @@ async fn a_crowd_gets_a_large_graph_in_turn() {
         hub.create_node(&session, None, "N").await;
     }
     for name in &names {
-        let told = js.until(name, "session:sync").await;
-        let (_, sync) = told.last().and_then(Told::event).expect("an event");
+        let observed = js.until(name, "session:sync").await;
+        let (_, sync) = observed.last().and_then(Observation::event).expect("an event");
         assert_eq!(sync["reason"], "first_join");
         assert_eq!(
-            told.iter().filter_map(Told::event).count(),
+            observed.iter().filter_map(Observation::event).count(),
             1,
-            "it comes before everything else"
+            "the sync is the first event"
         );
         js.event(name, "presence:state").await;
         js.event(name, "session:connected").await;

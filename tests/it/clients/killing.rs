@@ -1,9 +1,9 @@
-//! A hub that dies and is there again, and clients that nobody tells what to do.
+//! Hub that is killed and started again, and clients that reconnect by themselves.
 
 use serde_json::Value;
 
 use super::{
-    driver::{Connect, Driver, Told, Transport},
+    driver::{Connect, Driver, Observation, Transport},
     load::Random,
     metric_of, received, rounded,
 };
@@ -12,10 +12,10 @@ use crate::support::{
     writer::{Writers, get, session},
 };
 
-/// How often the hub is killed, unless `KILL_ROUNDS` says otherwise.
+/// Number of kills, unless `KILL_ROUNDS` says otherwise.
 const ROUNDS: usize = 16;
 
-/// Who writes at the same time.
+/// Number of concurrent writers.
 const WRITERS: usize = 3;
 
 const JAVASCRIPT: &[(&str, Transport)] = &[
@@ -26,20 +26,20 @@ const JAVASCRIPT: &[(&str, Transport)] = &[
 
 const PYTHON: &[(&str, Transport)] = &[("py web", Transport::Websocket), ("py poll", Transport::Polling)];
 
-/// Everybody who is connected, in both languages.
+/// Connected clients of both languages.
 struct Crowd {
     drivers: [(Driver, &'static [(&'static str, Transport)]); 2],
 }
 
 impl Crowd {
-    /// Has everybody join a session in which nothing has happened yet.
+    /// Joins every client to a session without events.
     async fn join(url: &str, session_id: &str) -> Self {
         let mut drivers = [(Driver::javascript(), JAVASCRIPT), (Driver::python(), PYTHON)];
         for (driver, clients) in &mut drivers {
             for (client, transport) in *clients {
                 driver.connect(client, &Connect::to(url, session_id, *transport)).await;
-                let told = driver.until(client, "session:sync").await;
-                assert!(syncs(&told).all(|sync| sync["seq"] == 0), "{client}");
+                let observed = driver.until(client, "session:sync").await;
+                assert!(syncs(&observed).all(|sync| sync["seq"] == 0), "{client}");
             }
         }
         Self { drivers }
@@ -49,20 +49,20 @@ impl Crowd {
         self.drivers.iter().map(|(_, clients)| clients.len() as u64).sum()
     }
 
-    /// Waits until each of them knows everything, and checks what it was told on the way and what it has made of it.
+    /// Waits until each client has everything up to `seq`, and checks its observations and its replica.
     async fn check(&mut self, seq: u64, epoch: &Value, graph: &Value) {
         for (driver, clients) in &mut self.drivers {
             for (client, _) in *clients {
-                let told = driver.until_seq(client, seq).await;
-                assert_eq!(received(&told), (1..=seq).collect::<Vec<_>>(), "{client}");
-                let resumed = syncs(&told).inspect(|sync| {
+                let observed = driver.until_seq(client, seq).await;
+                assert_eq!(received(&observed), (1..=seq).collect::<Vec<_>>(), "{client}");
+                let resumed = syncs(&observed).inspect(|sync| {
                     assert_eq!(
                         (&sync["reason"], &sync["epoch"]),
                         (&"resumed".into(), epoch),
                         "{client}"
                     );
                 });
-                assert!(resumed.count() > 1, "{client} was there in between");
+                assert!(resumed.count() > 1, "{client} was connected in between");
                 let replica = driver.replica(client).await;
                 assert_eq!(replica.applied, (1..=seq).collect::<Vec<_>>(), "{client}");
                 assert_eq!(rounded(&replica.graph), *graph, "{client}");
@@ -71,25 +71,25 @@ impl Crowd {
     }
 }
 
-fn syncs(told: &[Told]) -> impl Iterator<Item = &Value> {
-    let events = told.iter().filter_map(Told::event);
+fn syncs(observed: &[Observation]) -> impl Iterator<Item = &Value> {
+    let events = observed.iter().filter_map(Observation::event);
     events
         .filter(|(event, _)| *event == "session:sync")
         .map(|(_, data)| data)
 }
 
-/// P1 to P4: the hub is killed at random moments in the middle of concurrent commands and started again in the same
-/// place, while clients of both languages stay as they are. Each comes back by itself, gets every event once and in
-/// order over all the lives of the hub, all of one epoch, and ends with the graph of the hub; whoever sends commands
-/// repeats what he got no answer to, and each of them is there once.
+/// P1 to P4: the hub is killed at random moments during concurrent commands and started again at the same address,
+/// while clients of both languages stay. Each client reconnects by itself, gets every event once and in order over all
+/// lives of the hub, all of one epoch, and ends with the graph of the hub. Writers repeat each command that got no
+/// answer, and each command is in the log once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_outlive_a_hub_that_is_killed_again_and_again() {
+async fn clients_outlive_repeated_kills_of_the_hub() {
     let data = tempfile::tempdir().expect("a temporary folder");
     let port = port_to_keep().to_string();
     let settings = [
         ("TALUS_HUB_SERVER__PORT", port.as_str()),
         ("TALUS_HUB_SESSIONS__SNAPSHOT_EVENTS", "100"),
-        // A client whose connection breaks in the middle of an upgrade notices by a ping that does not come.
+        // A client whose connection breaks during an upgrade notices only a missing ping.
         ("TALUS_HUB_REALTIME__PING_INTERVAL_MS", "1000"),
         ("TALUS_HUB_REALTIME__PING_TIMEOUT_MS", "1000"),
     ];
@@ -103,7 +103,7 @@ async fn clients_outlive_a_hub_that_is_killed_again_and_again() {
     let mut writers = Writers::new(WRITERS, &session_id);
     for round in 0..rounds {
         writers.start(&url);
-        // Every other time when all are back, and else when some may still be on their way.
+        // The kill of every other round comes with all clients connected, and the others with some still on their way.
         if round % 2 == 0 {
             metric_of(&url, "hub_connections", |count| count == crowd.len()).await;
         }
@@ -111,7 +111,7 @@ async fn clients_outlive_a_hub_that_is_killed_again_and_again() {
         hub.kill().await;
         writers.stopped().await;
         hub = ChildHub::start(data.path(), &settings).await;
-        assert_eq!(hub.url, url, "it is where it was");
+        assert_eq!(hub.url, url, "the address stays");
     }
 
     writers.send_once(&url).await;

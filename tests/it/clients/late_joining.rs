@@ -1,28 +1,28 @@
-//! A socket that joins and leaves sessions while it is connected, and may be in several (`realtime.late_join`).
+//! Sockets that join and leave sessions while connected, and may be in several (`realtime.late_join`).
 
 use serde_json::{Value, json};
 
 use super::{
     connections,
-    driver::{Connect, Driver, Told, Transport},
+    driver::{Connect, Driver, Observation, Transport},
     on_both_transports,
 };
 use crate::support::TestHub;
 
 on_both_transports!(
-    a_socket_may_be_in_several_sessions,
-    a_session_that_ends_leaves_its_socket_the_others,
-    who_is_gone_is_gone_from_all_sessions,
-    sessions_of_a_socket_have_a_limit,
-    a_quarantined_session_is_told_from_one_that_is_not_there,
-    coming_and_going_without_waiting_ends_where_the_last_word_was,
+    socket_may_be_in_several_sessions,
+    deleted_session_leaves_its_socket_the_others,
+    disconnected_socket_leaves_all_sessions,
+    sessions_per_socket_are_limited,
+    quarantined_session_is_no_invalid_session,
+    pipelined_joins_and_leaves_keep_their_order,
 );
 
 async fn late() -> TestHub {
     TestHub::with(|config| config.realtime.late_join = true).await
 }
 
-/// Connects without naming a session.
+/// Connects without a session.
 async fn connect(hub: &TestHub, driver: &mut Driver, name: &str, transport: Transport) {
     let how = Connect::to(&hub.url, "", transport).bare(json!({"client_id": name}));
     driver.connect(name, &how).await;
@@ -37,8 +37,9 @@ fn create(session: &str) -> Value {
     json!({"session_id": session, "command_type": "CreateNode", "data": {"blueprint_type_id": "task"}})
 }
 
-/// P7: it gets the sync and the events of each session that it is in, and of no other; what it sends names the session.
-async fn a_socket_may_be_in_several_sessions(transport: Transport) {
+/// P7: a socket in several sessions gets the sync and the events of each of them, and of no other. A command names its
+/// session.
+async fn socket_may_be_in_several_sessions(transport: Transport) {
     let hub = late().await;
     let (first, second) = (hub.session().await, hub.session().await);
     let mut js = Driver::javascript();
@@ -79,22 +80,24 @@ async fn a_socket_may_be_in_several_sessions(transport: Transport) {
     );
     connections(&hub, 1).await;
     hub.create_node(&first, None, "unheard").await;
-    // Named or not, there is one left.
+    // With one session left, a command may leave it out.
     let last = json!({"command_type": "CreateNode", "data": {"blueprint_type_id": "task"}});
     js.emit("ann", "command:execute", last).await;
-    let told = js
-        .until_that("ann", |told| told.event().is_some_and(|(_, data)| data["seq"] == 4))
+    let observed = js
+        .until_that("ann", |observed| {
+            observed.event().is_some_and(|(_, data)| data["seq"] == 4)
+        })
         .await;
-    let unheard = told
+    let unheard = observed
         .iter()
-        .filter_map(Told::event)
+        .filter_map(Observation::event)
         .filter(|(_, data)| data["name"] == "unheard");
-    assert_eq!(unheard.count(), 0, "it had left");
+    assert_eq!(unheard.count(), 0, "no event of a session that the socket has left");
     let back = json!({"session_id": first, "epoch": "00000000", "seq": 1});
     assert_eq!(js.ask("ann", "join_session", back).await["success"], true);
-    let told = js.until("ann", "session:sync").await;
-    let (_, sync) = told.last().and_then(Told::event).expect("an event");
-    assert_eq!(sync["reason"], "epoch_changed", "it is told what its position is worth");
+    let observed = js.until("ann", "session:sync").await;
+    let (_, sync) = observed.last().and_then(Observation::event).expect("an event");
+    assert_eq!(sync["reason"], "epoch_changed", "the position is of another session");
     let gone = js
         .ask("ann", "join_session", of("67e55044-10b1-426f-9247-bb680e5fe0c8"))
         .await;
@@ -110,8 +113,8 @@ async fn a_socket_may_be_in_several_sessions(transport: Transport) {
     }
 }
 
-/// A session that is deleted tells the socket so, which stays connected.
-async fn a_session_that_ends_leaves_its_socket_the_others(transport: Transport) {
+/// A socket gets `session:disconnected` for a deleted session, and stays connected in its other one.
+async fn deleted_session_leaves_its_socket_the_others(transport: Transport) {
     let hub = late().await;
     let (first, second) = (hub.session().await, hub.session().await);
     let mut js = Driver::javascript();
@@ -120,16 +123,16 @@ async fn a_session_that_ends_leaves_its_socket_the_others(transport: Transport) 
         js.ask("ann", "join_session", of(session)).await;
     }
     hub.delete(&format!("/sessions/{first}")).await;
-    let told = js.until("ann", "session:disconnected").await;
-    let (_, data) = told.last().and_then(Told::event).expect("an event");
+    let observed = js.until("ann", "session:disconnected").await;
+    let (_, data) = observed.last().and_then(Observation::event).expect("an event");
     assert_eq!(data["reason"], "session_deleted");
     let refused = js.ask("ann", "command:execute", create(&first)).await;
     assert_eq!(refused["error"]["code"], "INVALID_SESSION");
     assert_eq!(js.ask("ann", "command:execute", create(&second)).await["success"], true);
 }
 
-/// The others in each room hear of it.
-async fn who_is_gone_is_gone_from_all_sessions(transport: Transport) {
+/// A socket that disconnects leaves all of its sessions, and is announced to the subscribers of each.
+async fn disconnected_socket_leaves_all_sessions(transport: Transport) {
     let hub = late().await;
     let (first, second) = (hub.session().await, hub.session().await);
     let (mut js, mut python) = (Driver::javascript(), Driver::python());
@@ -143,17 +146,17 @@ async fn who_is_gone_is_gone_from_all_sessions(transport: Transport) {
     connections(&hub, 4).await;
     js.disconnect("ann").await;
     for name in ["one", "two"] {
-        let told = python.until(name, "session:disconnected").await;
+        let observed = python.until(name, "session:disconnected").await;
         assert_eq!(
-            told.last().and_then(Told::event).expect("an event").1["client_id"],
+            observed.last().and_then(Observation::event).expect("an event").1["client_id"],
             "ann"
         );
     }
     connections(&hub, 2).await;
 }
 
-/// P9.
-async fn sessions_of_a_socket_have_a_limit(transport: Transport) {
+/// P9: a socket that joins more than `sessions_per_socket_max` sessions is refused.
+async fn sessions_per_socket_are_limited(transport: Transport) {
     let hub = TestHub::with(|config| {
         config.realtime.late_join = true;
         config.realtime.sessions_per_socket_max = 2;
@@ -174,8 +177,9 @@ async fn sessions_of_a_socket_have_a_limit(transport: Transport) {
     );
 }
 
-/// P8: a session that is quarantined is one that may come back, and no client is told that there is none.
-async fn a_quarantined_session_is_told_from_one_that_is_not_there(transport: Transport) {
+/// P8: a quarantined session may come back, so that requests for it are refused with `SESSION_QUARANTINED` and never
+/// with `INVALID_SESSION`.
+async fn quarantined_session_is_no_invalid_session(transport: Transport) {
     let hub = late().await;
     let (well, ill) = (hub.session().await, hub.session().await);
     let mut js = Driver::javascript();
@@ -215,9 +219,9 @@ async fn a_quarantined_session_is_told_from_one_that_is_not_there(transport: Tra
     assert_eq!(answer["error"]["code"], "INVALID_SESSION", "{answer}");
 }
 
-/// P1: what a client asks for without waiting happens in the order in which it asked: a component that is taken away and
-/// put back leaves and joins at once, and is then there once.
-async fn coming_and_going_without_waiting_ends_where_the_last_word_was(transport: Transport) {
+/// P1: joins and leaves that a client sends without waiting happen in the order sent. A component that is unmounted and
+/// mounted again leaves and joins at once, and must then be in the room once.
+async fn pipelined_joins_and_leaves_keep_their_order(transport: Transport) {
     let hub = late().await;
     let session = hub.session().await;
     let mut js = Driver::javascript();
@@ -229,12 +233,12 @@ async fn coming_and_going_without_waiting_ends_where_the_last_word_was(transport
     assert_eq!(js.ask("ann", "join_session", of(&session)).await["success"], true);
     connections(&hub, 1).await;
     hub.create_node(&session, None, "once").await;
-    let told = js.until("ann", "command:executed").await;
-    let named = |told: &&Told| told.event().is_some_and(|(_, data)| data["name"] == "once");
-    assert_eq!(told.iter().filter(named).count(), 1);
-    let left: Vec<&Value> = told
+    let observed = js.until("ann", "command:executed").await;
+    let named = |observed: &&Observation| observed.event().is_some_and(|(_, data)| data["name"] == "once");
+    assert_eq!(observed.iter().filter(named).count(), 1);
+    let left: Vec<&Value> = observed
         .iter()
-        .filter_map(Told::event)
+        .filter_map(Observation::event)
         .filter(|(event, _)| *event == "session:disconnected")
         .map(|(_, data)| &data["reason"])
         .collect();

@@ -1,25 +1,25 @@
-//! Going: by itself, by accident, because the session is gone, because the hub goes.
+//! Departures: of a client, of a connection, of a session, of the hub.
 
 use serde_json::{Value, json};
 
 use super::{
     connections,
-    driver::{Connect, Driver, Told, Transport},
+    driver::{Connect, Driver, Observation, Transport},
     metric, on_both_transports,
     wire::Wire,
 };
 use crate::support::{TestHub, child::port_to_keep};
 
 on_both_transports!(
-    a_client_that_leaves_is_missed,
-    a_client_that_falls_silent_is_missed,
-    a_deleted_session_lets_its_sockets_go,
-    a_hub_that_stops_sends_everybody_away_for_a_while,
-    a_client_that_comes_while_the_hub_goes_tries_again,
+    disconnected_client_is_announced,
+    silent_client_is_dropped_after_the_ping_timeout,
+    deleted_session_disconnects_its_sockets,
+    stopping_hub_sends_drain_delays,
+    connect_during_drain_is_retried,
 );
 
-/// Who leaves by itself is reported at once, with the count after it, and is no longer counted.
-async fn a_client_that_leaves_is_missed(transport: Transport) {
+/// A client that disconnects is announced at once, with the count after it, and is no longer counted.
+async fn disconnected_client_is_announced(transport: Transport) {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let connect = Connect::to(&hub.url, &session, transport);
@@ -38,8 +38,8 @@ async fn a_client_that_leaves_is_missed(transport: Transport) {
     connections(&hub, 1).await;
 }
 
-/// A client whose network goes away without a word is given up after the ping timeout.
-async fn a_client_that_falls_silent_is_missed(transport: Transport) {
+/// A client whose network falls silent is dropped after the ping timeout.
+async fn silent_client_is_dropped_after_the_ping_timeout(transport: Transport) {
     let hub =
         TestHub::with(|config| (config.realtime.ping_interval_ms, config.realtime.ping_timeout_ms) = (1_000, 2_000));
     let hub = hub.await;
@@ -66,9 +66,9 @@ async fn a_client_that_falls_silent_is_missed(transport: Transport) {
     assert_eq!(js.event("ann", "session:connected").await["client_id"], "bob");
 }
 
-/// A websocket that breaks is missed at once, without waiting for a ping.
+/// A broken websocket is announced at once, without a wait for a ping.
 #[tokio::test]
-async fn a_broken_websocket_is_missed() {
+async fn broken_websocket_is_announced_at_once() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let wire = Wire::to(&hub.url).await;
@@ -88,12 +88,13 @@ async fn a_broken_websocket_is_missed() {
     );
     assert_eq!(js.expect("bob", "disconnected").await["reason"], "transport close");
     wire.release();
-    js.until_that("bob", |told| told.got == "connected").await;
+    js.until_that("bob", |observed| observed.kind == "connected").await;
     assert_eq!(js.event("bob", "session:sync").await["reason"], "resumed");
 }
 
-/// P9: a websocket whose client takes nothing any more does not stay, whether it began as one or by polling.
-async fn assert_let_go_when_it_stops_reading(transport: Transport) {
+/// P9: asserts that a websocket whose client stops reading is closed, both for one that began as a websocket and for an
+/// upgraded one.
+async fn assert_closed_when_it_stops_reading(transport: Transport) {
     let hub = TestHub::with(|config| {
         (config.realtime.ping_interval_ms, config.realtime.ping_timeout_ms) = (500, 1_000);
         config.realtime.slow_consumer_retry_ms = 1;
@@ -110,10 +111,10 @@ async fn assert_let_go_when_it_stops_reading(transport: Transport) {
     } else {
         "connected"
     };
-    js.until_that("ann", |told| told.got == ready).await;
+    js.until_that("ann", |observed| observed.kind == ready).await;
     connections(&hub, 1).await;
     wire.stop();
-    // More than the queue and the buffers of the connection hold.
+    // More bytes than the queue and the buffers of the connection hold.
     let text = "x".repeat(60_000);
     for _ in 0..250 {
         let data = json!({"blueprint_type_id": "task", "properties": {"text": text}});
@@ -123,23 +124,23 @@ async fn assert_let_go_when_it_stops_reading(transport: Transport) {
 }
 
 #[tokio::test]
-async fn a_websocket_that_stops_reading_is_let_go() {
-    assert_let_go_when_it_stops_reading(Transport::Websocket).await;
+async fn websocket_that_stops_reading_is_closed() {
+    assert_closed_when_it_stops_reading(Transport::Websocket).await;
 }
 
 #[tokio::test]
-async fn an_upgraded_websocket_that_stops_reading_is_let_go() {
-    assert_let_go_when_it_stops_reading(Transport::Upgrading).await;
+async fn upgraded_websocket_that_stops_reading_is_closed() {
+    assert_closed_when_it_stops_reading(Transport::Upgrading).await;
 }
 
-/// P2: a client that polls and was away for longer than it was waited for gets a sync when it comes back.
+/// P2: a polling client whose polls were blocked longer than its queue lasts gets a sync when it polls again.
 #[tokio::test]
-async fn a_client_that_polls_again_after_a_long_while_is_resynced() {
+async fn polling_client_is_resynced_when_it_polls() {
     assert_resynced_when_it_polls_again(50, |connect| connect).await;
 }
 
-/// A client that polls misses what happens while its polls do not get through, is brought to where the session is, and
-/// goes on from there.
+/// Asserts that a polling client that missed events while its polls were blocked gets a sync of the current graph, and
+/// live events after it.
 pub(super) async fn assert_resynced_when_it_polls_again(nodes: u64, with: impl FnOnce(Connect) -> Connect) {
     let hub = TestHub::with(|config| {
         config.realtime.slow_consumer_retry_ms = 1;
@@ -158,20 +159,21 @@ pub(super) async fn assert_resynced_when_it_polls_again(nodes: u64, with: impl F
     }
     metric(&hub, "hub_packets_dropped_total", |dropped| dropped >= 15).await;
     wire.release();
-    let told = js.until("ann", "session:sync").await;
-    let (_, sync) = told.last().and_then(Told::event).expect("an event");
+    let observed = js.until("ann", "session:sync").await;
+    let (_, sync) = observed.last().and_then(Observation::event).expect("an event");
     assert_eq!(
         (&sync["reason"], &sync["seq"]),
         (&json!("slow_consumer"), &json!(2 * nodes))
     );
     assert_eq!(js.replica("ann").await.graph, hub.graph(&session).await);
-    // And from there it goes on.
+    // Live events follow the sync.
     hub.create_node(&session, None, "N").await;
     js.until_seq("ann", 2 * nodes + 2).await;
 }
 
-/// Each socket is told with its own name, then disconnected such that it does not come back.
-async fn a_deleted_session_lets_its_sockets_go(transport: Transport) {
+/// Each socket of a deleted session gets `session:disconnected` with its own client id, and is disconnected without a
+/// retry.
+async fn deleted_session_disconnects_its_sockets(transport: Transport) {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let connect = Connect::to(&hub.url, &session, transport);
@@ -181,9 +183,9 @@ async fn a_deleted_session_lets_its_sockets_go(transport: Transport) {
     js.event("ann", "session:connected").await;
     hub.delete(&format!("/sessions/{session}")).await.ok();
     for client in ["ann", "bob"] {
-        let told = js.event(client, "session:disconnected").await;
+        let observed = js.event(client, "session:disconnected").await;
         assert_eq!(
-            (&told["session_id"], &told["client_id"], &told["reason"]),
+            (&observed["session_id"], &observed["client_id"], &observed["reason"]),
             (&json!(session), &json!(client), &json!("session_deleted"))
         );
         let gone = js.expect(client, "disconnected").await;
@@ -194,8 +196,9 @@ async fn a_deleted_session_lets_its_sockets_go(transport: Transport) {
     assert_eq!(js.expect("cid", "connect_error").await["message"], "INVALID_SESSION");
 }
 
-/// `session:draining` with a delay of each client's own, then the transport closes; the client wants to come back.
-async fn a_hub_that_stops_sends_everybody_away_for_a_while(transport: Transport) {
+/// Each client of a stopping hub gets `session:draining` with a delay of its own, then loses its transport, and will
+/// retry.
+async fn stopping_hub_sends_drain_delays(transport: Transport) {
     let hub = TestHub::start().await;
     let (one, other) = (hub.session().await, hub.session().await);
     let mut js = Driver::javascript();
@@ -205,7 +208,7 @@ async fn a_hub_that_stops_sends_everybody_away_for_a_while(transport: Transport)
     js.settle("cid", &Connect::to(&hub.url, &other, transport)).await;
     hub.create_node(&one, None, "the last").await;
     let (_, stopped) = hub.stop().await;
-    stopped.expect("nobody holds it up");
+    stopped.expect("the hub drains in time");
     js.until_seq("ann", 2).await;
     js.until_seq("bob", 2).await;
     let mut delays = Vec::new();
@@ -228,8 +231,9 @@ async fn a_hub_that_stops_sends_everybody_away_for_a_while(transport: Transport)
     assert!(delays[0] != delays[1] && delays[1] != delays[2], "{delays:?}");
 }
 
-/// Whoever knocks while the hub drains is refused such that it tries again: not by the namespace, which would be final.
-async fn a_client_that_comes_while_the_hub_goes_tries_again(transport: Transport) {
+/// A client that connects during the drain is refused by the transport, so that it retries. A refusal by the namespace
+/// would be final.
+async fn connect_during_drain_is_retried(transport: Transport) {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let connect = Connect::to(&hub.url, &session, transport);
@@ -241,12 +245,12 @@ async fn a_client_that_comes_while_the_hub_goes_tries_again(transport: Transport
     let refused = js.expect("bob", "connect_error").await;
     assert_eq!(refused["will_retry"], true, "{refused}");
     let (_, stopped) = stopping.await.expect("no panic");
-    stopped.expect("nobody holds it up");
+    stopped.expect("the hub drains in time");
 }
 
-/// A client that was half in when the hub began to drain is not told that it may never come back.
+/// A client that was between its transport and its join when the drain began gets no final refusal.
 #[tokio::test]
-async fn a_client_that_is_half_in_when_the_hub_goes_is_not_refused() {
+async fn half_joined_client_is_not_refused_by_a_drain() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let mut js = Driver::javascript();
@@ -269,17 +273,17 @@ async fn a_client_that_is_half_in_when_the_hub_goes_is_not_refused() {
     let join = format!("40/graph,{}", json!({"session_id": session}));
     let _ = http.post(&poll).body(join).send().await;
     if let Ok(answer) = http.get(&poll).send().await {
-        let told = answer.text().await.unwrap_or_default();
-        assert!(!told.contains("44/graph"), "{told}");
+        let observed = answer.text().await.unwrap_or_default();
+        assert!(!observed.contains("44/graph"), "{observed}");
     }
     let (_, stopped) = stopping.await.expect("no panic");
-    stopped.expect("nobody holds it up");
+    stopped.expect("the hub drains in time");
 }
 
-/// P2, P7: clients of a hub that stops come back by themselves when it is there again, whatever they are and however they
-/// are transported.
+/// P2, P7: clients of a stopped hub reconnect by themselves when the hub is back, in both languages and on every
+/// transport.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_of_a_hub_that_stops_are_back_when_it_is() {
+async fn clients_reconnect_to_a_restarted_hub() {
     for transport in [Transport::Websocket, Transport::Polling, Transport::Upgrading] {
         let port = port_to_keep();
         let on_port = |config: &mut talus_hub::config::Config| config.server.port = port;
@@ -293,20 +297,22 @@ async fn clients_of_a_hub_that_stops_are_back_when_it_is() {
         python.until("bob", "session:sync").await;
         connections(&hub, 2).await;
         let (dir, stopped) = hub.stop().await;
-        stopped.expect("nobody holds it up");
-        js.until_that("ann", |told| told.got == "disconnected").await;
-        python.until_that("bob", |told| told.got == "disconnected").await;
+        stopped.expect("the hub drains in time");
+        js.until_that("ann", |observed| observed.kind == "disconnected").await;
+        python
+            .until_that("bob", |observed| observed.kind == "disconnected")
+            .await;
         let hub = TestHub::on(dir, on_port).await;
         js.until("ann", "session:sync").await;
         python.until("bob", "session:sync").await;
         connections(&hub, 2).await;
-        hub.stop().await.1.expect("nobody holds it up");
+        hub.stop().await.1.expect("the hub drains in time");
     }
 }
 
-/// P2, P7: the same for clients that are connected and in no session.
+/// P2, P7: clients without a session reconnect by themselves when the hub is back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_without_a_session_are_back_when_the_hub_is() {
+async fn clients_without_a_session_reconnect_to_a_restarted_hub() {
     for transport in [Transport::Websocket, Transport::Polling, Transport::Upgrading] {
         let port = port_to_keep();
         let on_port = |config: &mut talus_hub::config::Config| {
@@ -318,17 +324,19 @@ async fn clients_without_a_session_are_back_when_the_hub_is() {
         let (mut js, mut python) = (Driver::javascript(), Driver::python());
         for (driver, client) in [(&mut js, "ann"), (&mut python, "bob")] {
             driver.connect(client, &connect).await;
-            driver.until_that(client, |told| told.got == "connected").await;
+            driver.until_that(client, |observed| observed.kind == "connected").await;
         }
         let (dir, stopped) = hub.stop().await;
-        stopped.expect("nobody holds it up");
+        stopped.expect("the hub drains in time");
         for (driver, client) in [(&mut js, "ann"), (&mut python, "bob")] {
-            driver.until_that(client, |told| told.got == "disconnected").await;
+            driver
+                .until_that(client, |observed| observed.kind == "disconnected")
+                .await;
         }
         let hub = TestHub::on(dir, on_port).await;
         for (driver, client) in [(&mut js, "ann"), (&mut python, "bob")] {
-            driver.until_that(client, |told| told.got == "connected").await;
+            driver.until_that(client, |observed| observed.kind == "connected").await;
         }
-        hub.stop().await.1.expect("nobody holds it up");
+        hub.stop().await.1.expect("the hub drains in time");
     }
 }

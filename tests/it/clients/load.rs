@@ -1,4 +1,4 @@
-//! Commands of every type, chosen by a seed, from many senders at once.
+//! Load of commands of every type, chosen by a seed, from many senders at once.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{Reply, TestHub};
 
-/// Numbers that a seed decides (SplitMix64).
+/// Random numbers from a seed (SplitMix64).
 pub struct Random(u64);
 
 impl Random {
@@ -22,7 +22,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// One of the numbers below `end`.
+    /// Returns a number below `end`.
     pub fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).expect("smaller than a usize")
     }
@@ -58,7 +58,7 @@ impl Random {
     }
 }
 
-/// A node as commands see it.
+/// Node of a graph, as far as commands need it.
 struct Seen {
     id: String,
     parent: Value,
@@ -88,7 +88,7 @@ fn nodes_of(graph: &Value) -> Vec<Seen> {
     seen
 }
 
-/// A command on a graph: its type and its data. Most are allowed, if nothing happens in between.
+/// Returns type and data of a random command on a graph. Most are allowed if the graph has not changed meanwhile.
 fn command(random: &mut Random, nodes: &[Seen]) -> (&'static str, Value) {
     const PROPERTIES: &[&str] = &["cost", "done", "name", "note"];
     let create = |random: &mut Random, parent: Value| {
@@ -179,7 +179,7 @@ fn graph(random: &mut Random) -> Value {
     json!({"roots": [node(root, Value::Null, json!([child])), node(random.id(), Value::Null, json!([]))]})
 }
 
-/// Sends one request, whatever comes of it.
+/// Sends one random request, and returns its answer, accepted or not.
 async fn send(hub: &TestHub, session: &str, random: &mut Random) -> Reply {
     let nodes = nodes_of(&hub.graph(session).await);
     match random.below(20) {
@@ -200,8 +200,8 @@ async fn send(hub: &TestHub, session: &str, random: &mut Random) -> Reply {
     }
 }
 
-/// Sends `each` requests from each of `senders` senders at once, and tells how many were accepted. The others have to
-/// be refused with a code.
+/// Sends `each` requests from each of `senders` senders at once, and returns the number of accepted ones. Asserts that
+/// the others are refused with a code.
 pub async fn storm(hub: &Arc<TestHub>, session: &str, seed: u64, senders: u64, each: usize) -> usize {
     let mut sending = JoinSet::new();
     for sender in 0..senders {
@@ -225,7 +225,7 @@ pub async fn storm(hub: &Arc<TestHub>, session: &str, seed: u64, senders: u64, e
     sending.join_all().await.into_iter().sum()
 }
 
-/// Sends one command of each type, each of which has to be accepted.
+/// Sends one command of each type, and asserts that each is accepted.
 pub async fn one_of_each(hub: &TestHub, session: &str) {
     let root = hub.create_node(session, None, "root").await;
     let other = hub.create_node(session, None, "other").await;
@@ -259,7 +259,7 @@ pub async fn one_of_each(hub: &TestHub, session: &str) {
     hub.post(&format!("/sessions/{session}/undo"), &json!({})).await.ok();
 }
 
-/// The names of the sequenced events that [`one_of_each`] causes.
+/// Returns the names of the sequenced events that [`one_of_each`] causes.
 pub fn names_of_each() -> BTreeSet<&'static str> {
     let sequenced = talus_hub::wire::event::EVENTS
         .iter()

@@ -1,13 +1,13 @@
-//! The lock files of the clients: exact versions, and no word of where they are downloaded from.
+//! Lock files of the clients: exact versions, and no address of a download.
 
 use std::{fs, path::Path};
 
 use serde_json::Value;
 
-/// The folders that have packages of JavaScript.
+/// Folders with a lock file of npm.
 const FOLDERS: [&str; 2] = ["tests/clients", "docs"];
 
-/// What lies in them and names packages.
+/// Manifests in these folders.
 const PACKAGES: [&str; 4] = [
     "tests/clients/package.json",
     "docs/package.json",
@@ -23,7 +23,7 @@ fn json(name: &str) -> Value {
     serde_json::from_str(&file(name)).expect(name)
 }
 
-/// The packages of a lock file that are installed from elsewhere: those of the folder itself have no version.
+/// Returns the packages of a lock file that npm installs. Entries of the folder itself have no version.
 fn locked(folder: &str) -> Vec<(String, Value)> {
     let mut lock = json(&format!("{folder}/package-lock.json"));
     let packages = lock["packages"].as_object_mut().expect("an object");
@@ -37,16 +37,16 @@ fn locked(folder: &str) -> Vec<(String, Value)> {
 fn lock_files_name_no_address() {
     for folder in FOLDERS {
         for (name, mut package) in locked(folder) {
-            // Where its makers can be thanked is not where it was found.
+            // An address for donations is no address of a download.
             package.as_object_mut().expect("an object").remove("funding");
             let text = package.to_string();
             assert!(!text.contains("://"), "{folder}: {name} has an address");
             assert!(
                 package.get("resolved").is_none(),
-                "{folder}: it says where {name} was found"
+                "{folder}: {name} has the address of its download"
             );
         }
-        // So that the next npm install keeps it so.
+        // The option keeps the next `npm install` from adding addresses.
         let npmrc = file(&format!("{folder}/.npmrc"));
         assert!(!npmrc.contains("://"), "{folder}/.npmrc has an address");
         assert!(npmrc.lines().any(|line| line == "omit-lockfile-registry-resolved=true"));
@@ -57,7 +57,7 @@ fn lock_files_name_no_address() {
 }
 
 #[test]
-fn every_package_is_pinned() {
+fn packages_are_all_pinned() {
     for folder in FOLDERS {
         let packages = locked(folder);
         for (name, package) in &packages {
@@ -92,9 +92,9 @@ fn every_package_is_pinned() {
     }
 }
 
-/// What is published needs what a front end has anyway, and nothing more.
+/// The published library depends only on the socket library, which a front end has anyway.
 #[test]
-fn the_library_depends_on_nothing_but_the_socket() {
+fn library_depends_only_on_the_socket() {
     let package = json("docs/client/package.json");
     let names: Vec<&String> = package["dependencies"].as_object().expect("an object").keys().collect();
     assert_eq!(names, ["socket.io-client"]);

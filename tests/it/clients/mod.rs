@@ -1,5 +1,5 @@
-//! The hub as real clients see it: JavaScript's `socket.io-client` and Python's `python-socketio`, over websocket and
-//! long polling. The clients live in processes of their own, which `tests/clients` has.
+//! Hub under real clients: JavaScript's `socket.io-client` and Python's `python-socketio`, over websocket and long
+//! polling. The clients run in processes of their own, whose programs are in `tests/clients`.
 
 mod batched;
 mod commanding;
@@ -29,11 +29,11 @@ mod wire;
 
 use serde_json::Value;
 
-use self::driver::Told;
+use self::driver::Observation;
 pub use self::load::Random;
 use crate::support::TestHub;
 
-/// Makes two tests of each function that takes a transport.
+/// Makes two tests of each function with a parameter for the transport.
 macro_rules! on_both_transports {
     ($($test:ident),+ $(,)?) => {
         mod websocket {
@@ -52,12 +52,12 @@ macro_rules! on_both_transports {
 }
 use on_both_transports;
 
-/// The events that have a place among what happened: place, name and payload. Those within a `session:sync` are not
-/// among them, nor is the end of a command that changed nothing, which carries the place of the one before.
-fn sequenced(told: &[Told]) -> Vec<(u64, &str, &Value)> {
+/// Returns `seq`, name and payload of the sequenced events. Events within a `session:sync` are left out, and the end of
+/// a command without changes, which carries the `seq` of the event before.
+fn sequenced(observed: &[Observation]) -> Vec<(u64, &str, &Value)> {
     let mut found = Vec::new();
     let mut before = "";
-    for (event, data) in told.iter().filter_map(Told::event) {
+    for (event, data) in observed.iter().filter_map(Observation::event) {
         let unchanged = event == "command:executed" && before == "command:executing";
         if let Some(seq) = data["seq"]
             .as_u64()
@@ -70,23 +70,23 @@ fn sequenced(told: &[Told]) -> Vec<(u64, &str, &Value)> {
     found
 }
 
-/// The places of all events that a client was sent, live or within a `session:sync`, as they came.
-fn received(told: &[Told]) -> Vec<u64> {
+/// Returns the `seq` of each event that a client got, live or within a `session:sync`, in the order of arrival.
+fn received(observed: &[Observation]) -> Vec<u64> {
     let (mut places, mut from) = (Vec::new(), 0);
-    for (index, told_sync) in told.iter().enumerate() {
+    for (index, told_sync) in observed.iter().enumerate() {
         let Some(("session:sync", sync)) = told_sync.event() else {
             continue;
         };
-        places.extend(sequenced(&told[from..index]).into_iter().map(|(seq, ..)| seq));
+        places.extend(sequenced(&observed[from..index]).into_iter().map(|(seq, ..)| seq));
         let missed = sync["events"].as_array().into_iter().flatten();
         places.extend(missed.filter_map(|event| event["data"]["seq"].as_u64()));
         from = index + 1;
     }
-    places.extend(sequenced(&told[from..]).into_iter().map(|(seq, ..)| seq));
+    places.extend(sequenced(&observed[from..]).into_iter().map(|(seq, ..)| seq));
     places
 }
 
-/// A value as JavaScript would have it: every number is a float.
+/// Returns a value with every number as a float, as JavaScript has it.
 fn rounded(value: &Value) -> Value {
     match value {
         Value::Number(number) => Value::from(number.as_f64()),
@@ -99,23 +99,23 @@ fn rounded(value: &Value) -> Value {
     }
 }
 
-/// A hub that pings often. A JavaScript client whose connection breaks in the middle of an upgrade stays paused, and
-/// notices by nothing but a ping that does not come.
+/// Starts a hub with a ping every second. A JavaScript client whose connection breaks during an upgrade stays paused,
+/// and notices only a missing ping.
 async fn hub_that_pings_often() -> TestHub {
     TestHub::with(|config| (config.realtime.ping_interval_ms, config.realtime.ping_timeout_ms) = (1_000, 1_000)).await
 }
 
-/// Waits until the hub counts as many sockets in rooms.
+/// Waits until the hub counts this many sockets in rooms.
 async fn connections(hub: &TestHub, wanted: u64) {
     metric(hub, "hub_connections", |count| count == wanted).await;
 }
 
-/// Waits until a metric is as wanted.
+/// Waits until `wanted` accepts the value of a metric.
 async fn metric(hub: &TestHub, name: &str, wanted: impl Fn(u64) -> bool) {
     metric_of(&hub.url, name, wanted).await;
 }
 
-/// The same for a hub that need not be in this process.
+/// Waits for a metric of a hub that may be another process.
 async fn metric_of(hub_url: &str, name: &str, mut wanted: impl FnMut(u64) -> bool) {
     let http = reqwest::Client::new();
     let reached = async {

@@ -1,13 +1,13 @@
-//! Stable names for what is new in every run, so that two runs can be compared.
+//! Stable names for ids and times, so that two runs can be compared.
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value, json};
 
-/// The length of a UUID as text.
+/// Length of a UUID as text.
 const UUID_LEN: usize = 36;
 
-/// The names given so far.
+/// Names given so far.
 #[derive(Default)]
 pub struct Names {
     known: HashMap<String, String>,
@@ -15,7 +15,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// The same with times removed, and with ids replaced by the kind of thing they stand for and a number.
+    /// Returns a value with times removed, and with each id replaced by its kind and a number.
     pub fn stable(&mut self, value: &Value) -> Value {
         self.field("", value)
     }
@@ -24,9 +24,9 @@ impl Names {
         match (key, value) {
             ("timestamp" | "created_at" | "last_activity", Value::String(_)) => json!("<time>"),
             ("reconnect_in_ms", Value::Number(_)) => json!("<ms>"),
-            // It is made of ids.
+            // The hash depends on the ids.
             ("state_hash", Value::String(_)) => json!("<hash>"),
-            // These come from the template or the caller, and are the same in every run.
+            // The template or the caller chooses these, so that they are the same in every run.
             ("blueprint_type_id" | "property_id" | "properties", _) => value.clone(),
             ("epoch", Value::String(epoch)) => json!(self.name("epoch", epoch)),
             (_, Value::String(text)) => json!(self.text(key, text)),
@@ -36,7 +36,7 @@ impl Names {
         }
     }
 
-    /// In the order of the keys, which decides about numbers.
+    /// Replaces the fields in the order of their keys, which decides the numbers.
     fn fields(&mut self, fields: &Map<String, Value>) -> Map<String, Value> {
         let sorted: BTreeMap<&String, &Value> = fields.iter().collect();
         sorted
@@ -45,7 +45,7 @@ impl Names {
             .collect()
     }
 
-    /// A text with a name for every UUID in it.
+    /// Returns a text with a name for each UUID in it.
     pub fn text(&mut self, key: &str, text: &str) -> String {
         let kind = match key {
             "session_id" => "session",
@@ -84,7 +84,7 @@ fn is_uuid(text: &str) -> bool {
 }
 
 #[test]
-fn ids_get_names_and_times_go() {
+fn names_replace_ids_and_times() {
     let (one, other) = (
         "67e55044-10b1-426f-9247-bb680e5fe0c8",
         "0badcafe-10b1-426f-9247-bb680e5fe0c8",

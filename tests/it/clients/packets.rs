@@ -1,4 +1,4 @@
-//! Packets as no client library would send them, or not in such numbers: each is answered, and the socket stays, or its
+//! Packets that no client library sends, or not in such numbers: each is acknowledged and the socket stays, or the
 //! connection ends.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::support::{TestHub, websocket::WebSocket};
 
-/// Every event that has a payload.
+/// Events with a payload, all of them.
 const EVENTS: [&str; 7] = [
     "command:execute",
     "command:undo",
@@ -25,10 +25,10 @@ const EVENTS: [&str; 7] = [
 
 async fn answer(websocket: &mut WebSocket, number: u64) -> Value {
     let answer = timeout(DEADLINE, websocket.answer(number)).await;
-    answer.expect("it is answered")
+    answer.expect("an acknowledgement in time")
 }
 
-/// `INVALID_REQUEST` about this field.
+/// Asserts that an acknowledgement is `INVALID_REQUEST` about a field.
 fn assert_refused(answer: &Value, field: &str, what: &str) {
     assert_eq!(
         (&answer["success"], &answer["error"]["code"], &answer["error"]["field"]),
@@ -37,10 +37,10 @@ fn assert_refused(answer: &Value, field: &str, what: &str) {
     );
 }
 
-/// P5: bytes are no JSON, wherever in the payload of whichever event their placeholders stand, and if none stands there.
-/// They are refused, nothing is changed, and the socket stays.
+/// P5: binary attachments are refused in every event, with their placeholders at any place of the payload or at none. A
+/// refused event changes no graph, and the socket stays connected.
 #[tokio::test]
-async fn bytes_are_refused_in_every_event() {
+async fn attachments_are_refused_in_every_event() {
     let hub = TestHub::with(|config| config.realtime.late_join = true).await;
     let session = hub.session().await;
     let mut websocket = WebSocket::join(&hub.url, &session, None).await;
@@ -62,7 +62,7 @@ async fn bytes_are_refused_in_every_event() {
                 ),
                 2,
             ),
-            // More than there are places for.
+            // More attachments than placeholders.
             (command(json!({"blueprint_type_id": "t"})), 1),
             (
                 command(json!({"blueprint_type_id": "t", "properties": {"f": placeholder(0)}})),
@@ -81,7 +81,7 @@ async fn bytes_are_refused_in_every_event() {
     assert_eq!(hub.graph(&session).await["roots"], json!([]), "nothing was stored");
     connections(&hub, 1).await;
 
-    // Without bytes it is an object like any other.
+    // A placeholder without attachments is an ordinary object.
     let data = json!({"blueprint_type_id": "t", "properties": {"f": placeholder(0)}});
     let packet = json!(["command:execute", {"command_type": "CreateNode", "data": data}]);
     websocket.send(format!("42/graph,900{packet}")).await;
@@ -90,28 +90,27 @@ async fn bytes_are_refused_in_every_event() {
     assert_eq!(stored["roots"][0]["properties"]["f"], placeholder(0), "{stored}");
 }
 
-/// The same over long polling, where bytes come as text.
+/// P5: binary attachments are refused over long polling, where they come as text.
 #[tokio::test]
-async fn bytes_are_refused_over_polling() {
+async fn attachments_are_refused_over_polling() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let poll = Poll::join(&hub, &session).await;
     let data = json!({"blueprint_type_id": "t", "properties": {"f": {"_placeholder": true, "num": 0}}});
     let packet = json!(["command:execute", {"command_type": "CreateNode", "data": data}]);
     poll.post(format!("451-/graph,7{packet}\u{1e}bAAEC")).await;
-    let told = poll.until("43/graph,7[").await;
-    let answer: Vec<Value> = serde_json::from_str(told.strip_prefix("43/graph,7").expect("an answer")).expect("JSON");
+    let packet = poll.until("43/graph,7[").await;
+    let answer: Vec<Value> = serde_json::from_str(packet.strip_prefix("43/graph,7").expect("an answer")).expect("JSON");
     assert_refused(&answer[0], "body", "polling");
     let packet = json!(["command:execute", {"command_type": "CreateNode", "data": data}]);
     poll.post(format!("42/graph,8{packet}")).await;
-    let told = poll.until("43/graph,8[").await;
-    assert!(told.contains("\"success\":true"), "{told}");
+    let packet = poll.until("43/graph,8[").await;
+    assert!(packet.contains("\"success\":true"), "{packet}");
 }
 
-/// A client that waits for an answer before it sends on is told, whatever it sent: an event that there is not, a payload
-/// that is none, a resync.
+/// An event that asks for an acknowledgement gets one, also an unknown event, a malformed payload and a resync.
 #[tokio::test]
-async fn whoever_asks_is_answered_whatever_it_asks() {
+async fn requests_for_an_acknowledgement_all_get_one() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let mut websocket = WebSocket::join(&hub.url, &session, None).await;
@@ -141,12 +140,13 @@ async fn whoever_asks_is_answered_whatever_it_asks() {
     assert_eq!(answer(&mut websocket, 51).await, json!({"success": true}));
 }
 
-/// Commands at one time, many times what may be under way and what a queue has room for.
+/// Commands sent at once: many times the limit in flight and the packets of a queue.
 const FLOOD: u64 = 6_000;
 
-/// P9: a client that sends more than may be under way is refused, and hears of each command.
+/// P9: every command of a client that exceeds the limit in flight is acknowledged, with its outcome or with
+/// `OVERLOADED`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_command_of_a_flood_is_answered() {
+async fn flood_of_commands_is_all_acknowledged() {
     let hub = TestHub::with(|config| {
         config.realtime.slow_consumer_retry_ms = 5;
         config.realtime.outgoing_packets_per_socket_max = 64;
@@ -161,8 +161,10 @@ async fn every_command_of_a_flood_is_answered() {
     }
     let (mut left, mut refused): (BTreeSet<u64>, u64) = ((0..FLOOD).collect(), 0);
     while !left.is_empty() {
-        let packet = timeout(DEADLINE, websocket.packet()).await.expect("it is answered");
-        let packet = packet.expect("it stays");
+        let packet = timeout(DEADLINE, websocket.packet())
+            .await
+            .expect("an acknowledgement in time");
+        let packet = packet.expect("the websocket stays open");
         if packet == "2" {
             websocket.send("3".to_owned()).await;
         }
@@ -180,10 +182,10 @@ async fn every_command_of_a_flood_is_answered() {
     assert!((1..FLOOD).contains(&refused), "{refused}");
 }
 
-/// P7, P9: a client that takes no answers and asks on is let go once more refusals wait than may. The one beside it goes
-/// on.
+/// P7, P9: a client that reads no acknowledgements and sends on is disconnected once more than `refusals_waiting_max`
+/// refusals wait. The client beside it is not affected.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_takes_no_refusals_is_let_go() {
+async fn client_that_reads_no_refusals_is_disconnected() {
     let hub = TestHub::with(|config| {
         config.realtime.outgoing_packets_per_socket_max = 1;
         config.limits.in_flight_per_session_max = 1;
@@ -202,16 +204,16 @@ async fn who_takes_no_refusals_is_let_go() {
             }
         }
     };
-    timeout(DEADLINE, flood).await.expect("its connection ends");
+    timeout(DEADLINE, flood).await.expect("the connection ends");
     connections(&hub, 1).await;
     let command = json!(["command:execute", {"command_type": "CreateNode", "data": {"blueprint_type_id": "task"}}]);
     beside.send(format!("42/graph,1{command}")).await;
     assert_eq!(answer(&mut beside, 1).await["success"], true);
 }
 
-/// P7, P9: the same for clients that poll, which come back by themselves and are not told to stay away.
+/// P7, P9: a polling client that takes no acknowledgements is disconnected such that it reconnects by itself.
 #[tokio::test]
-async fn polling_clients_that_take_no_refusals_come_back() {
+async fn polling_clients_that_read_no_refusals_reconnect() {
     let hub = TestHub::with(|config| {
         config.realtime.slow_consumer_retry_ms = 5;
         config.realtime.outgoing_packets_per_socket_max = 1;
@@ -226,18 +228,19 @@ async fn polling_clients_that_take_no_refusals_come_back() {
         driver
             .begin_to_ask("ann", "command:undo", &vec![json!([{}]); 2_000])
             .await;
-        let gone = driver.until_that("ann", |told| told.got == "disconnected").await;
-        let gone = &gone.last().expect("it is gone").more;
+        let gone = driver
+            .until_that("ann", |observed| observed.kind == "disconnected")
+            .await;
+        let gone = &gone.last().expect("the client is disconnected").fields;
         assert_ne!(gone["reason"], "io server disconnect", "{gone}");
         assert_ne!(gone["reason"], "server disconnect", "{gone}");
         driver.until("ann", "session:sync").await;
     }
 }
 
-/// P9: requests for a sync that come while one is being answered are answered together, and each that wants an answer gets
-/// one.
+/// P9: resyncs that come during a sync are answered by one sync, and each is acknowledged.
 #[tokio::test]
-async fn a_burst_of_resyncs_gets_few_syncs() {
+async fn resync_burst_gets_few_syncs() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     hub.create_node(&session, None, "N").await;
@@ -254,7 +257,7 @@ async fn a_burst_of_resyncs_gets_few_syncs() {
         let packet = timeout(DEADLINE, websocket.packet())
             .await
             .expect("in time")
-            .expect("it stays");
+            .expect("the websocket stays open");
         if packet.starts_with(r#"42/graph,["session:sync""#) {
             syncs += 1;
         } else if packet.starts_with("43/graph,999[") {
@@ -268,9 +271,9 @@ async fn a_burst_of_resyncs_gets_few_syncs() {
     assert!((1..=BURST).contains(&syncs), "{syncs}");
 }
 
-/// Errors of the transport have what Engine.IO clients read, `code` and `message`, and the contract's `error`.
+/// Errors of the transport have `code` and `message`, which Engine.IO clients read, and the `error` of the contract.
 #[tokio::test]
-async fn errors_of_the_transport_are_the_contracts_too() {
+async fn transport_errors_have_the_contract_error() {
     let hub = TestHub::start().await;
     let post = reqwest::Method::POST;
     let get = reqwest::Method::GET;
@@ -299,7 +302,7 @@ async fn errors_of_the_transport_are_the_contracts_too() {
     }
 }
 
-/// A client that polls, by hand.
+/// Polling client without a library.
 struct Poll {
     http: reqwest::Client,
     url: String,
@@ -326,9 +329,9 @@ impl Poll {
         assert_eq!(answer.status(), 200);
     }
 
-    /// The next packet that begins so.
+    /// Polls until a packet with this beginning, and returns the packet.
     async fn until(&self, begin: &str) -> String {
-        let told = async {
+        let found = async {
             loop {
                 let answer = self.http.get(&self.url).send().await.expect("served");
                 let text = answer.text().await.expect("text");
@@ -342,6 +345,6 @@ impl Poll {
                 }
             }
         };
-        timeout(DEADLINE, told).await.expect(begin)
+        timeout(DEADLINE, found).await.expect(begin)
     }
 }

@@ -1,38 +1,38 @@
-//! Presence as real clients see it: one says something, the others are told, also those who come later; who goes is taken
-//! from the list.
+//! Presence of real clients: an update reaches the other clients, also those that join later, and a client that leaves
+//! is removed.
 
 use serde_json::{Value, json};
 
 use super::{
-    driver::{Connect, Driver, Told, Transport},
+    driver::{Connect, Driver, Observation, Transport},
     on_both_transports,
     wire::Wire,
 };
 use crate::support::TestHub;
 
 on_both_transports!(
-    what_one_says_the_others_see,
-    a_python_client_says_and_sees_the_same,
-    what_is_malformed_or_too_much_is_refused_and_nothing_else,
-    a_socket_in_two_sessions_says_something_else_in_each,
+    presence_updates_reach_the_other_clients,
+    presence_of_python_clients_is_the_same,
+    malformed_or_large_presence_is_refused,
+    presence_of_a_socket_differs_between_its_sessions,
 );
 
-/// The next diff that a client gets, without its envelope.
+/// Waits for the next `presence:diff` of a client, and returns it without its envelope.
 async fn diff(driver: &mut Driver, client: &str) -> Value {
-    let told = driver.until(client, "presence:diff").await;
-    let (_, diff) = told.last().and_then(Told::event).expect("an event");
-    assert_eq!(diff.get("seq"), None, "it has no place");
+    let observed = driver.until(client, "presence:diff").await;
+    let (_, diff) = observed.last().and_then(Observation::event).expect("an event");
+    assert_eq!(diff.get("seq"), None, "presence has no seq");
     json!({"joins": diff["joins"], "updates": diff["updates"], "leaves": diff["leaves"]})
 }
 
-/// Says something, which has to be allowed.
-async fn says(driver: &mut Driver, client: &str, state: Value) {
+/// Sends a `presence:update`, and asserts that it is accepted.
+async fn update_presence(driver: &mut Driver, client: &str, state: Value) {
     let answer = driver.ask(client, "presence:update", json!({"state": state})).await;
     assert_eq!(answer, json!({"success": true}));
 }
 
-/// Comes, and gives who is there.
-async fn comes(driver: &mut Driver, client: &str, how: &Connect) -> Value {
+/// Connects a client, and returns its `presence:state`.
+async fn join(driver: &mut Driver, client: &str, how: &Connect) -> Value {
     driver.connect(client, &how.clone().named(client)).await;
     driver.expect(client, "connected").await;
     driver.event(client, "session:sync").await;
@@ -45,14 +45,15 @@ fn updated(client: &str, state: &Value) -> Value {
     json!({"joins": [], "updates": [{"client_id": client, "state": state}], "leaves": []})
 }
 
-/// Ann says something, bob is told. Cat comes later and sees it. Ann goes, and is missed. `GET …/info` has the same.
-async fn what_one_says_the_others_see(transport: Transport) {
+/// Presence of a client reaches a client in the room as a diff, and a later one as the state. A client that leaves is
+/// removed. `GET …/info` has the same list.
+async fn presence_updates_reach_the_other_clients(transport: Transport) {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let how = Connect::to(&hub.url, &session, transport);
     let mut js = Driver::javascript();
-    comes(&mut js, "ann", &how).await;
-    let here = comes(&mut js, "bob", &how).await;
+    join(&mut js, "ann", &how).await;
+    let here = join(&mut js, "bob", &how).await;
     let silent = json!([{"client_id": "ann", "state": null}, {"client_id": "bob", "state": null}]);
     assert_eq!(
         (&here["clients"], &here["total"], &here["session_id"]),
@@ -60,9 +61,9 @@ async fn what_one_says_the_others_see(transport: Transport) {
     );
 
     let looks_at = json!({"node_id": "0de00000-0000-4000-8000-000000000001", "cursor": [1.5, 2]});
-    says(&mut js, "ann", looks_at.clone()).await;
+    update_presence(&mut js, "ann", looks_at.clone()).await;
     assert_eq!(diff(&mut js, "bob").await, updated("ann", &looks_at));
-    let here = comes(&mut js, "cat", &how).await;
+    let here = join(&mut js, "cat", &how).await;
     let said = json!([
         {"client_id": "ann", "state": looks_at}, {"client_id": "bob", "state": null},
         {"client_id": "cat", "state": null},
@@ -76,7 +77,7 @@ async fn what_one_says_the_others_see(transport: Transport) {
     js.disconnect("ann").await;
     let left = json!({"joins": [], "updates": [], "leaves": ["ann"]});
     assert_eq!(diff(&mut js, "bob").await, left);
-    assert_eq!(info["seq"], 0, "nothing of it is an event");
+    assert_eq!(info["seq"], 0, "presence takes no seq");
     let info = hub.get(&format!("/sessions/{session}/info")).await.ok();
     assert_eq!(
         (info["clients"].as_array().map(Vec::len), &info["seq"]),
@@ -84,16 +85,16 @@ async fn what_one_says_the_others_see(transport: Transport) {
     );
 }
 
-/// A connection that breaks is a client that goes; when it comes back it says what it said anew.
+/// A client whose connection breaks is removed. After a reconnect its presence is null until the client sends it anew.
 #[tokio::test]
-async fn who_loses_the_connection_is_missed() {
+async fn presence_ends_with_the_connection() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let wire = Wire::to(&hub.url).await;
     let mut js = Driver::javascript();
-    comes(&mut js, "bob", &Connect::to(&hub.url, &session, Transport::Websocket)).await;
-    comes(&mut js, "ann", &Connect::to(&wire.url, &session, Transport::Websocket)).await;
-    says(&mut js, "ann", json!("here")).await;
+    join(&mut js, "bob", &Connect::to(&hub.url, &session, Transport::Websocket)).await;
+    join(&mut js, "ann", &Connect::to(&wire.url, &session, Transport::Websocket)).await;
+    update_presence(&mut js, "ann", json!("here")).await;
     assert_eq!(diff(&mut js, "bob").await, updated("ann", &json!("here")));
     wire.cut();
     let left = json!({"joins": [], "updates": [], "leaves": ["ann"]});
@@ -103,35 +104,43 @@ async fn who_loses_the_connection_is_missed() {
     assert_eq!(diff(&mut js, "bob").await, joined);
 }
 
-async fn a_python_client_says_and_sees_the_same(transport: Transport) {
+async fn presence_of_python_clients_is_the_same(transport: Transport) {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let how = Connect::to(&hub.url, &session, transport);
     let (mut js, mut python) = (Driver::javascript(), Driver::python());
-    comes(&mut js, "ann", &how).await;
-    let here = comes(&mut python, "bob", &how).await;
+    join(&mut js, "ann", &how).await;
+    let here = join(&mut python, "bob", &how).await;
     assert_eq!(here["total"], 2);
-    says(&mut python, "bob", json!({"looks": "around"})).await;
+    update_presence(&mut python, "bob", json!({"looks": "around"})).await;
     assert_eq!(diff(&mut js, "ann").await, updated("bob", &json!({"looks": "around"})));
     diff(&mut python, "bob").await;
-    says(&mut js, "ann", json!([1, 2.5])).await;
+    update_presence(&mut js, "ann", json!([1, 2.5])).await;
     assert_eq!(diff(&mut python, "bob").await, updated("ann", &json!([1, 2.5])));
-    says(&mut js, "ann", Value::Null).await;
+    update_presence(&mut js, "ann", Value::Null).await;
     assert_eq!(diff(&mut python, "bob").await, updated("ann", &Value::Null));
     python.disconnect("bob").await;
-    assert_eq!(diff(&mut js, "ann").await["leaves"], json!([]), "what ann said herself");
-    assert_eq!(diff(&mut js, "ann").await["leaves"], json!([]), "and took back");
+    assert_eq!(
+        diff(&mut js, "ann").await["leaves"],
+        json!([]),
+        "the first update of ann"
+    );
+    assert_eq!(
+        diff(&mut js, "ann").await["leaves"],
+        json!([]),
+        "the second update of ann"
+    );
     assert_eq!(diff(&mut js, "ann").await["leaves"], json!(["bob"]));
 }
 
-/// P9: what cannot be told is refused in so many words, changes nothing, and costs nobody the connection.
-async fn what_is_malformed_or_too_much_is_refused_and_nothing_else(transport: Transport) {
+/// P9: malformed and too large presence is refused with a code, changes no presence, and closes no connection.
+async fn malformed_or_large_presence_is_refused(transport: Transport) {
     let hub = TestHub::with(|config| config.realtime.presence_state_bytes_max = 100).await;
     let session = hub.session().await;
     let how = Connect::to(&hub.url, &session, transport);
     let mut js = Driver::javascript();
-    comes(&mut js, "ann", &how).await;
-    comes(&mut js, "bob", &how).await;
+    join(&mut js, "ann", &how).await;
+    join(&mut js, "bob", &how).await;
     let other = "67e55044-10b1-426f-9247-bb680e5fe0c8";
     let mut deep = json!(1);
     for _ in 0..70 {
@@ -179,14 +188,14 @@ async fn what_is_malformed_or_too_much_is_refused_and_nothing_else(transport: Tr
             "{args}"
         );
     }
-    // Nor does it if no answer is wanted.
+    // A malformed update without an acknowledgement changes nothing either.
     js.emit("ann", "presence:update", json!("text")).await;
-    says(&mut js, "ann", json!("x".repeat(98))).await;
+    update_presence(&mut js, "ann", json!("x".repeat(98))).await;
     assert_eq!(diff(&mut js, "bob").await, updated("ann", &json!("x".repeat(98))));
 }
 
-/// P7: a socket that is in two sessions names the one that it says something in.
-async fn a_socket_in_two_sessions_says_something_else_in_each(transport: Transport) {
+/// P7: a socket in two sessions has a presence in each, and names the session of an update.
+async fn presence_of_a_socket_differs_between_its_sessions(transport: Transport) {
     let hub = TestHub::with(|config| config.realtime.late_join = true).await;
     let (one, other) = (hub.session().await, hub.session().await);
     let mut js = Driver::javascript();

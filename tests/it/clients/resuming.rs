@@ -1,5 +1,4 @@
-//! Coming back, and asking where the session is: exactly what was missed, or everything and why (P2; docs/PROTOCOL.md,
-//! sections 4 and 9).
+//! Resumes and resyncs: exactly the missed events, or the graph with a reason (P2; docs/PROTOCOL.md, sections 4 and 9).
 
 use serde_json::{Value, json};
 
@@ -10,18 +9,18 @@ use super::{
 use crate::support::TestHub;
 
 on_both_transports!(
-    a_client_that_comes_back_gets_what_it_missed_in_one_packet,
-    a_client_that_missed_nothing_gets_nothing,
-    a_position_of_zero_means_everything,
-    a_client_of_another_log_gets_a_snapshot,
-    a_client_that_is_ahead_gets_a_snapshot,
-    a_client_that_missed_too_much_gets_a_snapshot,
-    a_resync_answers_a_position_with_the_events_after_it,
-    a_resync_without_a_position_is_a_snapshot,
-    a_client_that_diverged_gets_a_snapshot,
+    resumed_client_gets_missed_events_in_one_packet,
+    resumed_client_without_missed_events_gets_none,
+    position_of_zero_gets_all_events,
+    position_of_another_epoch_gets_a_snapshot,
+    position_ahead_of_the_log_gets_a_snapshot,
+    position_beyond_the_replay_window_gets_a_snapshot,
+    resync_with_a_position_gets_events,
+    resync_without_a_position_gets_a_snapshot,
+    diverged_client_gets_a_snapshot,
 );
 
-/// A session with three nodes, at `seq` 6, and its epoch.
+/// Creates a session with three nodes, at `seq` 6, and returns it with its epoch.
 async fn three_nodes(hub: &TestHub) -> (String, Value) {
     let session = hub.session().await;
     for name in ["one", "two", "three"] {
@@ -31,14 +30,14 @@ async fn three_nodes(hub: &TestHub) -> (String, Value) {
     (session, epoch)
 }
 
-/// The sync of a client that joins with a position.
+/// Joins a client with a position, and returns its sync.
 async fn sync_at(hub: &TestHub, session: &str, transport: Transport, position: Value) -> Value {
     let mut js = Driver::javascript();
     js.join("ann", &Connect::to(&hub.url, session, transport).auth(position))
         .await
 }
 
-/// The events that the hub lists after a `seq`: what a sync has to hold.
+/// Returns the events that the hub lists after a `seq`, which a sync must contain.
 async fn events_after(hub: &TestHub, session: &str, seq: u64) -> Value {
     hub.get(&format!("/sessions/{session}/events?after={seq}")).await.ok()["events"].take()
 }
@@ -48,8 +47,8 @@ fn assert_snapshot(sync: &Value, reason: &str, graph: &Value) {
     assert_eq!((sync.get("events"), sync.get("graph")), (None, Some(graph)));
 }
 
-/// The ten-line client leaves, misses three commands, comes back, and has them all from one `session:sync`.
-async fn a_client_that_comes_back_gets_what_it_missed_in_one_packet(transport: Transport) {
+/// A ten-line client that missed three commands gets them all with one `session:sync`.
+async fn resumed_client_gets_missed_events_in_one_packet(transport: Transport) {
     let hub = TestHub::start().await;
     let (session, epoch) = three_nodes(&hub).await;
     let mut js = Driver::javascript();
@@ -74,8 +73,8 @@ async fn a_client_that_comes_back_gets_what_it_missed_in_one_packet(transport: T
     assert_eq!(replica.graph, hub.graph(&session).await);
 }
 
-/// Whoever knows everything gets an empty list, not a graph.
-async fn a_client_that_missed_nothing_gets_nothing(transport: Transport) {
+/// A client at the current position gets an empty list, and no graph.
+async fn resumed_client_without_missed_events_gets_none(transport: Transport) {
     let hub = TestHub::start().await;
     let (session, epoch) = three_nodes(&hub).await;
     let sync = sync_at(&hub, &session, transport, json!({"epoch": epoch, "seq": 6})).await;
@@ -85,8 +84,8 @@ async fn a_client_that_missed_nothing_gets_nothing(transport: Transport) {
     );
 }
 
-/// Also a position within a command is one: the rest of the command follows.
-async fn a_position_of_zero_means_everything(transport: Transport) {
+/// A position of zero, and one within a command, is answered with all events after it.
+async fn position_of_zero_gets_all_events(transport: Transport) {
     let hub = TestHub::start().await;
     let (session, epoch) = three_nodes(&hub).await;
     for seq in [0, 3] {
@@ -97,8 +96,8 @@ async fn a_position_of_zero_means_everything(transport: Transport) {
     }
 }
 
-/// An epoch that is not the session's, also one that is none at all, makes the position worthless.
-async fn a_client_of_another_log_gets_a_snapshot(transport: Transport) {
+/// A position with another epoch, or with a malformed one, gets the graph.
+async fn position_of_another_epoch_gets_a_snapshot(transport: Transport) {
     let hub = TestHub::start().await;
     let (session, epoch) = three_nodes(&hub).await;
     let other = if epoch == "0badcafe" { "0badcaff" } else { "0badcafe" };
@@ -108,8 +107,8 @@ async fn a_client_of_another_log_gets_a_snapshot(transport: Transport) {
     }
 }
 
-/// A position that the session has not reached is no position in it.
-async fn a_client_that_is_ahead_gets_a_snapshot(transport: Transport) {
+/// A position beyond the `seq` of the session gets the graph.
+async fn position_ahead_of_the_log_gets_a_snapshot(transport: Transport) {
     let hub = TestHub::start().await;
     let (session, epoch) = three_nodes(&hub).await;
     let sync = sync_at(&hub, &session, transport, json!({"epoch": epoch, "seq": 7})).await;
@@ -117,8 +116,8 @@ async fn a_client_that_is_ahead_gets_a_snapshot(transport: Transport) {
     assert_eq!(sync["seq"], 6);
 }
 
-/// The replay window is bounded (P9). At its edge the events still come, beyond it the graph.
-async fn a_client_that_missed_too_much_gets_a_snapshot(transport: Transport) {
+/// P9: a position at the edge of the replay window gets events, and one beyond it the graph.
+async fn position_beyond_the_replay_window_gets_a_snapshot(transport: Transport) {
     let hub = TestHub::with(|config| config.limits.replay_window_events = 4).await;
     let (session, epoch) = three_nodes(&hub).await;
     let sync = sync_at(&hub, &session, transport, json!({"epoch": epoch, "seq": 2})).await;
@@ -130,8 +129,8 @@ async fn a_client_that_missed_too_much_gets_a_snapshot(transport: Transport) {
     assert_snapshot(&sync, "window_exceeded", &hub.graph(&session).await);
 }
 
-/// `session:resync` with a position is answered as a join with it is, and with the same client and count.
-async fn a_resync_answers_a_position_with_the_events_after_it(transport: Transport) {
+/// `session:resync` with a position is answered as a join with that position, with the same client and count.
+async fn resync_with_a_position_gets_events(transport: Transport) {
     let hub = TestHub::start().await;
     let (session, epoch) = three_nodes(&hub).await;
     let mut js = Driver::javascript();
@@ -168,8 +167,8 @@ async fn a_resync_answers_a_position_with_the_events_after_it(transport: Transpo
     );
 }
 
-/// Half a position is none.
-async fn a_resync_without_a_position_is_a_snapshot(transport: Transport) {
+/// A position without its epoch or without its `seq` is no position.
+async fn resync_without_a_position_gets_a_snapshot(transport: Transport) {
     let hub = TestHub::start().await;
     let (session, epoch) = three_nodes(&hub).await;
     let mut js = Driver::javascript();
@@ -189,8 +188,8 @@ async fn a_resync_without_a_position_is_a_snapshot(transport: Transport) {
     }
 }
 
-/// P6: a client that finds itself wrong gets the graph, whatever position it names.
-async fn a_client_that_diverged_gets_a_snapshot(transport: Transport) {
+/// P6: a client that reports a divergence gets the graph, with any position.
+async fn diverged_client_gets_a_snapshot(transport: Transport) {
     let hub = TestHub::start().await;
     let (session, epoch) = three_nodes(&hub).await;
     let mut js = Driver::javascript();
@@ -207,7 +206,7 @@ async fn a_client_that_diverged_gets_a_snapshot(transport: Transport) {
             &hub.graph(&session).await,
         );
     }
-    // A resync is between the hub and one socket: the next event is a live one.
+    // The next event is live, because a resync concerns one socket only.
     hub.create_node(&session, None, "four").await;
     assert_eq!(js.event("ann", "command:executing").await["command_type"], "CreateNode");
 }

@@ -1,5 +1,5 @@
-//! A client whose connection takes nothing any more, while the hub has much to say: a process of its own, so that its
-//! memory is the hub's alone.
+//! Clients that stop reading while their room has many events. The hub is a process of its own, so that its memory can
+//! be measured alone.
 
 use std::{
     fs,
@@ -22,28 +22,28 @@ use crate::support::{
     writer::{get, session},
 };
 
-/// The length of a property's value. The event of its change has the old and the new one.
+/// Length of a property's value in bytes. The event of a change has the old and the new value.
 const VALUE_BYTES: usize = 32 * 1024;
 
-/// The most packets that wait for a socket: what the hub is started with, and what it adds to that.
+/// Largest number of packets that wait for a socket: the configured 128, and those that the hub adds.
 const QUEUED_PACKETS_MAX: usize = 128 + IN_FLIGHT_MAX + 64;
 const IN_FLIGHT_MAX: usize = 16;
 
-/// The most bytes that may wait for a socket: as if each of the packets were as large as the largest.
+/// Largest number of bytes that wait for a socket, with every packet as large as the largest.
 const QUEUED_BYTES_MAX: usize = QUEUED_PACKETS_MAX * 2 * (VALUE_BYTES + 512);
 
-/// Commands before the client stalls, so that whatever the hub keeps of a session is full: more than SQLite's cache of
-/// 32 MiB, the window and the history.
+/// Commands before the client stalls. They fill everything that the hub keeps of a session: SQLite's cache of 32 MiB,
+/// the replay window and the history.
 const WARM_UP: usize = 600;
 
-/// Commands beside the stalled client: their events are many times what may wait for it.
+/// Commands beside the stalled client. Their events are many times the bytes that may wait for it.
 const FLOOD: usize = 1_000;
 const _: () = assert!(FLOOD * 2 * VALUE_BYTES > 4 * QUEUED_BYTES_MAX);
 
-/// What the system keeps for a connection that is not read, at most.
-const LITTLE: Option<u32> = Some(4_096);
+/// Receive buffer of an unread connection in bytes, at most.
+const RECEIVE_BUFFER_BYTES: Option<u32> = Some(4_096);
 
-/// Sends commands whose events are large, several at a time.
+/// Sender of commands with large events, several at a time.
 struct Flood {
     url: String,
     session_id: String,
@@ -72,7 +72,7 @@ impl Flood {
         answer
     }
 
-    /// Changes the property, and tells the `seq` after it.
+    /// Changes the property, and returns the `seq` after the change.
     async fn change(&self, number: usize) -> u64 {
         let value = format!("{number:0VALUE_BYTES$}");
         let data = json!({"node_id": self.node_id, "property_id": "text", "new_value": value});
@@ -81,8 +81,8 @@ impl Flood {
             .expect("a place")
     }
 
-    /// Changes it so many times. Who reads gets every event, in order, and is never so far behind that its queue would
-    /// be full.
+    /// Changes the property `count` times. The reader must get every event, in order, and never falls so far behind
+    /// that its queue is full.
     async fn pour(self: &Arc<Self>, count: usize, reader: &mut WebSocket) {
         let read = get(&self.url, &format!("/sessions/{}/graph", self.session_id)).await;
         let before = read["seq"].as_u64().expect("a place");
@@ -96,7 +96,7 @@ impl Flood {
             sending.spawn(async move {
                 let take = |left: usize| left.checked_sub(1);
                 while let Ok(number) = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
-                    ahead.acquire().await.expect("it is never closed").forget();
+                    ahead.acquire().await.expect("the semaphore is never closed").forget();
                     flood.change(number).await;
                 }
             });
@@ -105,7 +105,7 @@ impl Flood {
         while expected <= before + 2 * count as u64 {
             let (event, data) = timeout(DEADLINE, reader.event()).await.expect("an event in time");
             if event.starts_with("session:") {
-                assert_ne!(event, "session:sync", "who reads is not behind");
+                assert_ne!(event, "session:sync", "the reading client does not lag");
             } else if let Some(seq) = data["seq"].as_u64() {
                 assert_eq!(seq, expected, "{event}");
                 expected += 1;
@@ -116,19 +116,19 @@ impl Flood {
     }
 }
 
-/// The most memory that a process has had, in bytes.
+/// Returns the peak memory of a process in bytes.
 fn peak_bytes(pid: u32) -> usize {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
     kibibytes.expect("a size").parse::<usize>().expect("a number") * 1024
 }
 
-/// P7, P9: a websocket stops reading, and events of many times its queue are to be sent to its room. The hub's memory
-/// grows by no more than that queue may hold, the client beside it gets every event in order and in time, and the one
-/// that does not read is given up long before a ping could tell, as the metrics say.
+/// P7, P9: a websocket stops reading, while its room gets events of many times its queue. The hub's memory grows by at
+/// most the bytes of that queue, the client beside it gets every event in order and in time, and the stalled one is
+/// closed long before a ping could find it, as the metrics show.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stalled_client_costs_its_queue_and_nobody_else_notices() {
+async fn stalled_client_costs_at_most_its_queue() {
     let data = tempfile::tempdir().expect("a temporary folder");
     let settings = [
         ("TALUS_HUB_REALTIME__OUTGOING_PACKETS_PER_SOCKET_MAX", "128"),
@@ -143,32 +143,32 @@ async fn a_stalled_client_costs_its_queue_and_nobody_else_notices() {
     flood.pour(WARM_UP, &mut healthy).await;
     let before = peak_bytes(hub.pid());
 
-    let stalled = WebSocket::join(&hub.url, &flood.session_id, LITTLE).await;
+    let stalled = WebSocket::join(&hub.url, &flood.session_id, RECEIVE_BUFFER_BYTES).await;
     flood.pour(FLOOD, &mut healthy).await;
     let grown = peak_bytes(hub.pid()) - before;
     assert!(
         grown <= QUEUED_BYTES_MAX,
         "{grown} bytes for a queue of {QUEUED_BYTES_MAX}"
     );
-    // The pings would take 45 s to find out.
+    // The pings would take 45 s to find the stalled client.
     metric_of(&hub.url, "hub_connections", |count| count == 1).await;
     metric_of(&hub.url, "hub_slow_consumers_total", |count| count == 1).await;
     metric_of(&hub.url, "hub_packets_dropped_total", |count| count > 1).await;
     let closed = timeout(DEADLINE, stalled.until_closed()).await;
-    closed.expect("its connection is cut");
+    closed.expect("the connection is cut");
     assert_eq!(hub.terminate().await, Some(0));
 }
 
-/// ROOM-8, ROOM-9: a signal comes while a client has stopped reading and its queue is full. The hub ends in order, which
-/// it says of itself only if that took no longer than its grace; the client beside it is told, loses its transport, and
-/// will come back.
+/// ROOM-8, ROOM-9: a signal comes while a client has stopped reading and its queue is full. The hub ends with status 0,
+/// which means that the drain took no longer than its grace. The client beside the stalled one gets `session:draining`,
+/// loses its transport, and will retry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stalled_client_does_not_hold_up_a_shutdown() {
+async fn stalled_client_does_not_delay_a_shutdown() {
     let data = tempfile::tempdir().expect("a temporary folder");
     let settings = [
         ("TALUS_HUB_REALTIME__OUTGOING_PACKETS_PER_SOCKET_MAX", "64"),
         ("TALUS_HUB_LIMITS__IN_FLIGHT_PER_SESSION_MAX", "16"),
-        // It is not given up before the signal.
+        // The stalled client is not closed before the signal.
         ("TALUS_HUB_REALTIME__SLOW_CONSUMER_RETRY_MS", "600000"),
     ];
     let hub = ChildHub::start(data.path(), &settings).await;
@@ -176,7 +176,7 @@ async fn a_stalled_client_does_not_hold_up_a_shutdown() {
     let mut js = Driver::javascript();
     let connect = Connect::to(&hub.url, &flood.session_id, Transport::Websocket);
     js.connect("ann", &connect).await;
-    let _stalled = WebSocket::join(&hub.url, &flood.session_id, LITTLE).await;
+    let _stalled = WebSocket::join(&hub.url, &flood.session_id, RECEIVE_BUFFER_BYTES).await;
     let mut dropped = 0;
     for number in 0.. {
         let seq = flood.change(number).await;
@@ -190,7 +190,11 @@ async fn a_stalled_client_does_not_hold_up_a_shutdown() {
             break;
         }
     }
-    assert_eq!(hub.terminate().await, Some(0), "7 would say that it took too long");
+    assert_eq!(
+        hub.terminate().await,
+        Some(0),
+        "status 7 would mean a drain beyond the grace"
+    );
     js.until("ann", "session:draining").await;
     let gone = js.expect("ann", "disconnected").await;
     assert_eq!(gone, json!({"reason": "transport close", "will_retry": true}));

@@ -1,5 +1,5 @@
-//! The client library of `docs/client` and the live example of `docs/examples/live`: their own tests, which drive a real
-//! hub from Node.js and from two browser windows.
+//! Client library of `docs/client` and live example of `docs/examples/live`: their own tests, which drive a real hub
+//! from Node.js and from two browser windows.
 
 use std::{path::Path, time::Duration};
 
@@ -8,11 +8,11 @@ use tokio::{process::Command, sync::OnceCell};
 use super::install;
 use crate::support::ROOT;
 
-/// How long one of these programs may take. Far more than it does take: a machine that builds something else beside is
-/// slow.
+/// Longest time of one of these programs: 600 s. A run takes far less, except on a machine that builds something else
+/// at the same time.
 const DEADLINE: Duration = Duration::from_secs(600);
 
-/// Runs a program of an installed package in a folder, and tells what it printed.
+/// Runs a program of an installed package in a folder, and returns its output.
 async fn run(folder: &str, program: &str, arguments: &[&str]) -> String {
     let web = install::web();
     let mut command = Command::new("node");
@@ -25,7 +25,7 @@ async fn run(folder: &str, program: &str, arguments: &[&str]) -> String {
         .env("NO_COLOR", "1")
         .kill_on_drop(true);
     let output = tokio::time::timeout(DEADLINE, command.output()).await;
-    let output = output.expect("it ends").expect("node is there");
+    let output = output.expect("the program ends in time").expect("node is installed");
     let said = format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -39,21 +39,21 @@ const TSC: &str = "typescript/bin/tsc";
 const VITEST: &str = "vitest/vitest.mjs";
 
 #[tokio::test]
-async fn the_library_and_the_example_are_typed_strictly() {
+async fn library_and_example_are_typed_strictly() {
     run("client", TSC, &["-p", "tsconfig.test.json"]).await;
     run("examples/live", TSC, &["-p", "tsconfig.json"]).await;
 }
 
-/// Builds the library, once for all tests that import it as it is published.
+/// Builds the library, once for all tests that import it as published.
 pub async fn built() {
     static BUILT: OnceCell<()> = OnceCell::const_new();
     let build = async || drop(run("client", TSC, &["-p", "tsconfig.json"]).await);
     BUILT.get_or_init(build).await;
 }
 
-/// What is published: modules and their types.
+/// The published library has modules and their types.
 #[tokio::test]
-async fn the_library_is_built() {
+async fn library_is_built_with_types() {
     built().await;
     for name in ["dist/index.js", "dist/index.d.ts"] {
         assert!(install::web().join("client").join(name).is_file(), "{name}");
@@ -62,7 +62,7 @@ async fn the_library_is_built() {
 
 /// P1, P2, P4, P6 from the side of a client: drops, gaps, divergence, retries, drains, undo.
 #[tokio::test]
-async fn the_library_lives_through_what_happens_to_it() {
+async fn library_passes_its_own_tests() {
     run("client", VITEST, &["run"]).await;
 }
 
@@ -74,11 +74,11 @@ fn require_chromium() {
     );
 }
 
-/// Two windows edit one project: edits, presence, undo, a lost network, a failing session. With `UPDATE_SCREENSHOT` set
-/// it takes the picture that README.md shows.
-#[expect(clippy::print_stderr, reason = "figures for whoever runs the test with --nocapture")]
+/// Two windows that edit one project show the same: edits, presence, undo, a lost network, a failing session. With
+/// `UPDATE_SCREENSHOT` set the test takes the picture that README.md shows.
+#[expect(clippy::print_stderr, reason = "figures for a run with --nocapture")]
 #[tokio::test]
-async fn the_example_keeps_two_windows_the_same() {
+async fn example_keeps_two_windows_the_same() {
     require_chromium();
     run("examples/live", "vite/bin/vite.js", &["build"]).await;
     let said = run("examples/live", VITEST, &["run", "test/live.test.ts"]).await;
@@ -86,8 +86,8 @@ async fn the_example_keeps_two_windows_the_same() {
     eprintln!("{}", figures.unwrap_or(&said));
 }
 
-/// P9: for a real browser a page whose name is rebound to this machine is of the hub's own origin, and still it reads and
-/// changes nothing, on either listener.
+/// P9: for a real browser a page whose name is rebound to this machine is of the hub's own origin. The page must read
+/// and change nothing, on either listener.
 #[tokio::test]
 async fn rebound_page_in_a_browser_reads_and_changes_nothing() {
     require_chromium();

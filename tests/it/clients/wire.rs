@@ -1,4 +1,4 @@
-//! A wire between clients and the hub, which can be cut, go dead, or keep websockets waiting.
+//! Link between clients and the hub, which can be cut, fall silent, or hold back websockets.
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -7,28 +7,28 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What gets through.
+/// Traffic that passes the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
     Everything,
-    /// Everything but websockets, which wait.
+    /// All traffic but websockets, which wait.
     NoWebsocket,
-    /// Nothing, and nobody is told: what a network does that went away.
+    /// No traffic, and connections stay open: a network that has gone.
     Nothing,
-    /// Nothing, and whoever connects is thrown out.
+    /// No traffic, and every connection is closed.
     Cut,
 }
 
-/// See the [module](self).
+/// Link to a hub. See the [module](self).
 pub struct Wire {
-    /// Where clients connect to instead of the hub.
+    /// Address for clients, in place of the hub's.
     pub url: String,
     flow: watch::Sender<Flow>,
     accepting: JoinHandle<()>,
 }
 
 impl Wire {
-    /// A wire to a hub.
+    /// Starts a link to a hub.
     pub async fn to(hub_url: &str) -> Self {
         let hub = hub_url.strip_prefix("http://").expect("an http address").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -49,22 +49,22 @@ impl Wire {
         Self { url, flow, accepting }
     }
 
-    /// Cuts every connection, and each that is made until it is released.
+    /// Closes every connection, also new ones, until [`Self::release`].
     pub fn cut(&self) {
         self.flow.send_replace(Flow::Cut);
     }
 
-    /// Stops everything that goes through, without anybody being told.
+    /// Stops all traffic, and leaves the connections open.
     pub fn stop(&self) {
         self.flow.send_replace(Flow::Nothing);
     }
 
-    /// Keeps websockets waiting.
+    /// Holds back websockets.
     pub fn hold_websockets(&self) {
         self.flow.send_replace(Flow::NoWebsocket);
     }
 
-    /// Lets everything through again.
+    /// Lets all traffic pass.
     pub fn release(&self) {
         self.flow.send_replace(Flow::Everything);
     }
@@ -93,7 +93,7 @@ async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
     let mut websocket = false;
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         let chunk = &buffer[..length];
-        // The request line says which transport a connection is for.
+        // The request line names the transport of a connection.
         websocket |= chunk.windows(19).any(|window| window == b"transport=websocket");
         let free = |flow: &Flow| match flow {
             Flow::Everything => true,
@@ -104,6 +104,6 @@ async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
             return;
         }
     }
-    // The other end is told that nothing more comes.
+    // The end of one side is passed to the other.
     let _ = to.shutdown().await;
 }

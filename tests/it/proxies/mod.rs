@@ -66,10 +66,10 @@ async fn sockets_upgrade_at_every_path(kind: Kind) {
             let client = format!("{path} {transport:?}");
             let connect = Connect::to(&proxy.url, &session, transport).at_path(path);
             js.connect(&client, &connect.at_origin(&proxy.url)).await;
-            let told = js.until(&client, "session:connected").await;
+            let observed = js.until(&client, "session:connected").await;
             let upgrades = transport == Transport::Upgrading;
-            if upgrades && !told.iter().any(|told| told.got == "upgraded") {
-                js.until_that(&client, |told| told.got == "upgraded").await;
+            if upgrades && !observed.iter().any(|observed| observed.kind == "upgraded") {
+                js.until_that(&client, |observed| observed.kind == "upgraded").await;
             }
             hub.create_node(&session, None, "a").await;
             js.until(&client, "graph:node-created").await;
@@ -95,8 +95,8 @@ async fn event_streams_arrive_at_once(kind: Kind) {
             "{first}"
         );
         hub.create_node(&session, None, "a").await;
-        js.until_that(path, |told| {
-            told.more["text"]
+        js.until_that(path, |observed| {
+            observed.fields["text"]
                 .as_str()
                 .is_some_and(|text| text.contains("graph:node-created"))
         })
@@ -164,7 +164,7 @@ async fn nginx_without_upgrades_leaves_clients_polling() {
     js.settle("ann", &connect).await;
     for name in ["a", "b", "c"] {
         hub.create_node(&session, None, name).await;
-        let told = js.until("ann", "graph:node-created").await;
-        assert!(told.iter().all(|told| told.got == "event"), "{told:?}");
+        let observed = js.until("ann", "graph:node-created").await;
+        assert!(observed.iter().all(|observed| observed.kind == "event"), "{observed:?}");
     }
 }

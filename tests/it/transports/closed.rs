@@ -20,8 +20,8 @@ async fn quarantine_closes_every_kind_of_transport() {
         let mut js = Driver::javascript();
         js.connect("ann", &connect).await;
         let happened = js.until("ann", "session:sync").await;
-        if transport == Transport::Upgrading && happened.iter().all(|told| told.got != "upgraded") {
-            js.until_that("ann", |told| told.got == "upgraded").await;
+        if transport == Transport::Upgrading && happened.iter().all(|observed| observed.kind != "upgraded") {
+            js.until_that("ann", |observed| observed.kind == "upgraded").await;
         }
         let mut python = Driver::python();
         python.connect("bob", &connect).await;
@@ -35,15 +35,17 @@ async fn quarantine_closes_every_kind_of_transport() {
             .ok();
         for (driver, client) in [(&mut js, "ann"), (&mut python, "bob")] {
             driver.until(client, "session:draining").await;
-            let gone = driver.until_that(client, |told| told.got == "disconnected").await;
-            let gone = &gone.last().expect("it is gone").more;
+            let gone = driver
+                .until_that(client, |observed| observed.kind == "disconnected")
+                .await;
+            let gone = &gone.last().expect("it is gone").fields;
             assert_ne!(gone["reason"], "io server disconnect", "{transport:?}");
             // It comes back by itself. Had it come before the release, it would have been told to stay away.
             loop {
-                let told = driver.next(client).await;
-                match told.event() {
+                let observed = driver.next(client).await;
+                match observed.event() {
                     Some(("session:sync", _)) => break,
-                    _ if told.got == "connect_error" => driver.reconnect(client).await,
+                    _ if observed.kind == "connect_error" => driver.reconnect(client).await,
                     _ => {}
                 }
             }
