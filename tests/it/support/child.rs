@@ -1,4 +1,4 @@
-//! A hub in a process of its own: one that can be killed.
+//! Hub in a child process, which a test can kill.
 
 use std::{
     fs,
@@ -17,39 +17,41 @@ use super::{ROOT, trace};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_talus-hub");
 
-/// The real binary, running.
+/// Running child process of the real binary.
 pub struct ChildHub {
-    /// Where it is, without a path.
+    /// Base URL of the clients' listener.
     pub url: String,
-    /// Where operators are listened to.
+    /// Base URL of the operators' listener.
     pub ops_url: String,
     pid: u32,
-    /// The hub, or who traces it: that one ends with it, and as it does.
+    /// The hub, or the tracer that runs the hub and ends with the hub's exit code.
     process: Child,
     _output: Lines<BufReader<ChildStdout>>,
 }
 
 impl ChildHub {
-    /// Starts the binary on a data directory, on a free port unless the settings name one, and waits until it serves.
+    /// Starts the binary on a data directory and waits until the hub serves. The port is free unless the settings name
+    /// one.
     pub async fn start(data: &Path, settings: &[(&str, &str)]) -> Self {
         serve(&mut Command::new(BINARY), data, settings).await
     }
 
-    /// The same with so many file descriptors and no more.
+    /// Starts the binary with a limit on file descriptors.
     pub async fn with_descriptors(data: &Path, settings: &[(&str, &str)], descriptors: usize) -> Self {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!(r#"ulimit -n {descriptors} && exec "$0" "$@""#), BINARY]);
         serve(&mut shell, data, settings).await
     }
 
-    /// The same under `strace`, which writes to a file what it sees.
+    /// Starts the binary under `strace`, which writes a trace to a file.
     pub async fn traced(data: &Path, settings: &[(&str, &str)], trace: &Path) -> Self {
         let mut strace = Command::new("strace");
         strace.args(trace::OPTIONS).arg("-o").arg(trace);
         Self::under(strace, data, settings).await
     }
 
-    /// The same on a disk that fails: `strace` has calls on these files of the data directory end as its `--inject` says.
+    /// Starts the binary on a failing disk: `strace` makes calls on the named files of the data directory end as the
+    /// `--inject` options say.
     pub async fn on_failing_disk(data: &Path, files: &[&str], injected: &[&str]) -> Self {
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "--seccomp-bpf", "-e", "signal=none", "-o", "/dev/null"]);
@@ -66,51 +68,54 @@ impl ChildHub {
         let mut hub = serve(strace.arg(BINARY), data, settings).await;
         let tracer = hub.pid;
         let children = fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children"));
-        hub.pid = children.expect("Linux says").trim().parse().expect("it has one child");
+        hub.pid = children
+            .expect("/proc lists children")
+            .trim()
+            .parse()
+            .expect("strace has one child");
         hub
     }
 
-    /// The number of its process.
     pub const fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Limits the size of the files that it may write, in bytes; `None`: as large as they want to be.
+    /// Limits the size in bytes of the files that the hub may write; `None` removes the limit.
     pub fn limit_file_size(&self, bytes_max: Option<u64>) {
         let limit = bytes_max.map_or("unlimited:unlimited".to_owned(), |bytes| format!("{bytes}:unlimited"));
         let set = std::process::Command::new("prlimit")
             .args(["--pid", &self.pid.to_string(), &format!("--fsize={limit}")])
             .status();
-        assert!(set.expect("util-linux has it").success());
+        assert!(set.expect("prlimit is installed").success());
     }
 
-    /// Ends it as a power cut would end the process: nothing is finished, nobody is told.
+    /// Ends the process as a power cut would: no shutdown runs and no client is notified.
     pub async fn kill(mut self) {
         self.signal("-KILL");
-        self.process.wait().await.expect("it ends");
+        self.process.wait().await.expect("the process ends");
     }
 
-    /// Asks it to stop, and tells with which code it ended.
+    /// Asks the hub to stop and returns its exit code.
     pub async fn terminate(mut self) -> Option<i32> {
         self.signal("-TERM");
-        self.process.wait().await.expect("it ends").code()
+        self.process.wait().await.expect("the process ends").code()
     }
 
-    /// Waits until it has ended by itself, and tells with which code.
+    /// Waits until the hub ends by itself and returns its exit code.
     pub async fn ended(mut self) -> Option<i32> {
-        self.process.wait().await.expect("it ends").code()
+        self.process.wait().await.expect("the process ends").code()
     }
 
     fn signal(&self, name: &str) {
         let sent = std::process::Command::new("kill")
             .args([name, &self.pid.to_string()])
             .status();
-        assert!(sent.expect("there is such a command").success());
+        assert!(sent.expect("kill is installed").success());
     }
 }
 
 impl Drop for ChildHub {
-    /// Whoever traces it is killed with the test, and it would go on.
+    /// Kills the hub. The tracer is killed with the test, and the hub would outlive the tracer.
     fn drop(&mut self) {
         if matches!(self.process.try_wait(), Ok(None)) {
             self.signal("-KILL");
@@ -118,7 +123,7 @@ impl Drop for ChildHub {
     }
 }
 
-/// Starts the binary, by itself or as what a program is to run, and waits until it says where it is.
+/// Starts the binary, directly or through another program, and waits until the hub prints its addresses.
 async fn serve(command: &mut Command, data: &Path, settings: &[(&str, &str)]) -> ChildHub {
     let mut process = command
         .arg("--data-dir")
@@ -134,17 +139,17 @@ async fn serve(command: &mut Command, data: &Path, settings: &[(&str, &str)]) ->
         .expect("the hub starts, and strace if it is wanted, which has to be installed");
     let output = process.stdout.take().expect("piped");
     let mut output = BufReader::new(output).lines();
-    let mut said = async |what: &str| loop {
+    let mut printed = async |what: &str| loop {
         let line = output.next_line().await.expect("readable");
-        let line = line.expect("it says where it is");
+        let line = line.expect("the hub prints its addresses");
         if let Some(rest) = line.strip_prefix(what) {
             break rest.to_owned();
         }
     };
-    let url = said("talus-hub listening on ").await;
-    let operators = said("operators at ").await;
+    let url = printed("talus-hub listening on ").await;
+    let operators = printed("operators at ").await;
     let ops_url = operators.strip_suffix("/ops/actors").expect(&operators).to_owned();
-    let pid = process.id().expect("it runs");
+    let pid = process.id().expect("the process runs");
     ChildHub {
         url,
         ops_url,
@@ -154,16 +159,16 @@ async fn serve(command: &mut Command, data: &Path, settings: &[(&str, &str)]) ->
     }
 }
 
-/// How often a test kills the hub: so often, unless `KILL_ROUNDS` says otherwise.
-pub fn kill_rounds(usual: usize) -> usize {
-    std::env::var("KILL_ROUNDS").map_or(usual, |text| text.parse().expect("KILL_ROUNDS is a number"))
+/// Returns the number of times a test kills the hub: `KILL_ROUNDS`, or else the default.
+pub fn kill_rounds(default: usize) -> usize {
+    std::env::var("KILL_ROUNDS").map_or(default, |text| text.parse().expect("KILL_ROUNDS is a number"))
 }
 
-/// Ports from one that is given out to the first that is tried for the next.
+/// Distance between a granted port and the first candidate of the next grant.
 const PORTS_APART: u32 = 40;
 
-/// A port for a hub that will be back on it. Ports that the system gives out by itself begin higher: while the hub is
-/// away, one of those may go to anybody who connects to somewhere. No two tests of a process get the same.
+/// Returns a port for a hub that restarts on the same port. Ephemeral ports of the system begin higher: while the hub
+/// is down, a connecting process could get one of those. Two tests of a process never get the same port.
 pub fn port_to_keep() -> u16 {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     let given = GIVEN.fetch_add(PORTS_APART, Ordering::Relaxed);

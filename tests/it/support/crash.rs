@@ -1,9 +1,9 @@
-//! Crash states: contents of a disk that a power cut allows at a moment.
+//! Crash states: disk contents that a power cut at a given moment allows.
 //!
-//! Between two flushes the last moment is the worst: most is unflushed, and most is acknowledged. Therefore the moments
-//! are those just before a flush begins and just before and after it ends. Each moment has systematic states
-//! ([`Class`]): everything that is not flushed is gone or there, up to or from each write, each write alone or alone
-//! missing, torn within each write, and random sectors.
+//! Between two flushes the last moment is the worst: the most writes are unflushed, and the most commands are
+//! acknowledged. Therefore the moments are just before a flush begins, and just before and just after the flush ends.
+//! Each moment has systematic states ([`Class`]): all unflushed changes absent or present, writes up to or from each
+//! write, each write alone or alone missing, each write torn, and random sectors.
 
 use std::collections::BTreeMap;
 
@@ -13,29 +13,29 @@ use super::{
 };
 use crate::clients::Random;
 
-/// Random states at a moment that has unflushed writes.
+/// Random states of a moment that has unflushed writes.
 const RANDOM_STATES: usize = 4;
 
 /// Kinds of crash states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// Nothing that is not flushed is there, names included.
+    /// No unflushed change is on the disk, names included.
     Absent,
-    /// Everything is there.
+    /// All unflushed changes are on the disk.
     Present,
-    /// Writes are there, and names as before.
+    /// All writes are on the disk, with the old names.
     OldNames,
-    /// Names are there, and no writes.
+    /// The new names are on the disk, without the writes.
     NewNames,
-    /// Writes before one.
+    /// Writes before a given write.
     Prefix,
-    /// Writes from one on.
+    /// Writes from a given write on.
     Suffix,
-    /// One write.
+    /// A single write.
     Alone,
-    /// All but one write.
+    /// All writes but one.
     Missing,
-    /// Writes before one, and random sectors of that one.
+    /// Writes before a given write, and random sectors of that write.
     Torn,
     /// Random sectors of all writes.
     Random,
@@ -45,15 +45,15 @@ pub enum Class {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
     pub class: Class,
-    /// Index of a write among the unflushed ones, or of a random state.
+    /// Index of an unflushed write, or of a random state.
     pub index: usize,
 }
 
 impl State {
-    /// Every systematic state that a disk has, those of a class in the order in which they are looked at: writes of one
-    /// file and another in turn, whichever has more of them.
+    /// Returns every systematic state of a disk by class, in the order in which a test examines them. The writes of
+    /// different files alternate, so that a file with many writes does not come first.
     fn all(disk: &Disk, moment: usize) -> impl Iterator<Item = (Class, Vec<Self>)> {
-        let order = in_turn(disk.unflushed_by_file(), moment);
+        let order = round_robin(disk.unflushed_by_file(), moment);
         let writes = order.len();
         let (any, names) = (usize::from(writes > 0), usize::from(disk.has_unflushed_names()));
         let counts = [
@@ -79,11 +79,11 @@ impl State {
         })
     }
 
-    /// The files that it leaves.
+    /// Returns the files that the power cut leaves.
     pub fn files(self, disk: &Disk, moment: usize) -> Files {
         let numbers = disk.unflushed();
         let at = numbers.get(self.index).copied().unwrap_or(usize::MAX);
-        // Prefix and suffix begin behind the first write: the whole is a class by itself.
+        // Prefix and suffix begin behind the first write, because all writes together are a class of their own.
         let behind = numbers.get(self.index + 1).copied().unwrap_or(usize::MAX);
         let mut random = Random::new((moment * 64 + self.class as usize) as u64);
         for _ in 0..self.index {
@@ -105,9 +105,8 @@ impl State {
     }
 }
 
-/// One of each list and another of each until there are no more, each list in random order. Moments begin with different
-/// lists.
-fn in_turn(mut lists: Vec<Vec<usize>>, moment: usize) -> Vec<usize> {
+/// Merges lists round-robin, each list in random order. The first list depends on the moment.
+fn round_robin(mut lists: Vec<Vec<usize>>, moment: usize) -> Vec<usize> {
     let mut random = Random::new(moment as u64);
     for list in &mut lists {
         for index in (1..list.len()).rev() {
@@ -124,10 +123,10 @@ fn in_turn(mut lists: Vec<Vec<usize>>, moment: usize) -> Vec<usize> {
     turns.copied().collect()
 }
 
-/// Files with their contents.
+/// File contents by path.
 pub type Files = BTreeMap<std::path::PathBuf, Vec<u8>>;
 
-/// Crash states to be looked at, by moment.
+/// Crash states to examine, by moment.
 #[derive(Debug, Default)]
 pub struct Plan {
     pub moments: usize,
@@ -137,8 +136,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Takes up to `states_max` states, the same number of each class as far as there are. They are spread evenly over the
-    /// moments, however many states a moment has, then over the files that a moment has unflushed writes of.
+    /// Chooses up to `states_max` states, as equally over the classes as their sizes allow. The states of a class are
+    /// spread evenly over the moments, whichever number of states a moment has, and then over the files with unflushed
+    /// writes.
     pub fn of(calls: &[Call], settled: usize, states_max: usize) -> Self {
         let (mut plan, mut all) = (Self::default(), BTreeMap::<_, Vec<_>>::new());
         replay(calls, settled, |step| {
@@ -157,7 +157,7 @@ impl Plan {
             plan.allowed.insert(class, allowed);
             let count = allowed.min(left / classes);
             let mut missing = count;
-            // The first of each moment, then the second of each that has one, and so on.
+            // The first state of each moment, then the second of each moment that has two, and so on.
             for turn in 0.. {
                 moments.retain(|(_, states)| states.len() > turn);
                 let taken = missing.min(moments.len());
@@ -179,13 +179,13 @@ impl Plan {
 
 /// A step of a replay.
 pub enum Step<'a> {
-    /// A call that is about to be applied.
+    /// Call that is about to be applied.
     Call(&'a Call),
-    /// A moment with its number.
+    /// Moment, with its number.
     Moment(usize, &'a Disk),
 }
 
-/// Replays a trace on an empty disk. During the first `settled` calls the power stays.
+/// Replays a trace on an empty disk. No moment falls into the first `settled` calls.
 pub fn replay(calls: &[Call], settled: usize, mut visit: impl FnMut(Step<'_>)) {
     let (mut disk, mut moment, mut changed) = (Disk::default(), 0, false);
     let mut look = |disk: &Disk, visit: &mut dyn FnMut(Step<'_>)| {

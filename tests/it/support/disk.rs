@@ -1,7 +1,8 @@
-//! A disk, and what a power cut leaves on it.
+//! Model of a disk, and of the contents that a power cut leaves.
 //!
-//! What was flushed is there. Of what was not, anything may be: each sector of each write, each new length, each name
-//! that came or went. A name is flushed with its folder, as POSIX has it; most file systems are kinder.
+//! Flushed data is on the disk. Of unflushed data any part may be on the disk: each sector of each write, each new
+//! length, each name that was created or removed. A flush of the folder flushes a name, as POSIX requires; most file
+//! systems give stronger guarantees.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,21 +11,21 @@ use std::{
 
 use super::trace::Call;
 
-/// What a disk writes whole or not at all.
+/// Bytes that a disk writes atomically.
 const SECTOR_BYTES: usize = 512;
 
 type Names = BTreeMap<PathBuf, usize>;
 
-/// The files of a folder.
+/// Files of a folder.
 #[derive(Debug, Default)]
 pub struct Disk {
     files: Vec<File>,
-    /// Which file a name stands for: as the process sees it, and as far as it is flushed.
+    /// File index of each name: as the process sees the name, and as last flushed.
     names: Names,
     flushed_names: Names,
-    /// What each thread is flushing.
+    /// Flush in progress, by thread.
     flushing: BTreeMap<String, Flush>,
-    /// Changes of all files so far, which number them in their order.
+    /// Count of changes to all files, which numbers the changes in order.
     changes: usize,
 }
 
@@ -33,16 +34,16 @@ struct File {
     flushed: Vec<u8>,
     /// Changes with their numbers.
     unflushed: Vec<(usize, Change)>,
-    /// Its length as the process sees it.
+    /// Length as the process sees the file.
     length: usize,
 }
 
-/// A part of what is not flushed, which a power cut leaves or takes by itself.
+/// Smallest part of the unflushed data that a power cut keeps or drops independently.
 #[derive(Debug, Clone, Copy)]
 pub enum Part {
-    /// A name that came, went, or stands for another file.
+    /// Name that was created, removed, or moved to another file.
     Name,
-    /// A sector of a change, or a new length.
+    /// Sector of a change, or a new length.
     Sector {
         /// Number of the change.
         change: usize,
@@ -57,7 +58,7 @@ enum Change {
 
 #[derive(Debug)]
 enum Flush {
-    /// So many changes of a file.
+    /// File index, and the number of changes that the flush covers.
     File(usize, usize),
     Names(Names),
 }
@@ -74,7 +75,7 @@ impl Change {
         }
     }
 
-    /// The parts of it that come to the disk by themselves.
+    /// Splits a change into parts that reach the disk independently.
     fn sectors(&self) -> Vec<Self> {
         let Self::Write { offset, bytes } = self else {
             return vec![self.clone()];
@@ -94,7 +95,7 @@ impl Change {
 }
 
 impl Disk {
-    /// Does what a process did.
+    /// Applies a call of a process.
     pub fn apply(&mut self, call: &Call) {
         match call {
             Call::Creates(path) => {
@@ -150,7 +151,7 @@ impl Disk {
         }
     }
 
-    /// Numbers of the changes that are not flushed, in their order.
+    /// Returns the numbers of the unflushed changes, in order.
     pub fn unflushed(&self) -> Vec<usize> {
         let files: BTreeSet<_> = self.names.values().chain(self.flushed_names.values()).collect();
         let changes = files.into_iter().flat_map(|file| &self.files[*file].unflushed);
@@ -159,7 +160,7 @@ impl Disk {
         numbers
     }
 
-    /// Places in [`Self::unflushed`] of the changes of each file that has any.
+    /// Returns the indexes in [`Self::unflushed`] of the changes of each file that has unflushed changes.
     pub fn unflushed_by_file(&self) -> Vec<Vec<usize>> {
         let (numbers, mut files) = (self.unflushed(), Vec::new());
         for file in &self.files {
@@ -174,12 +175,13 @@ impl Disk {
         files
     }
 
-    /// True if a name is not flushed.
+    /// Returns true if a name is not flushed.
     pub fn has_unflushed_names(&self) -> bool {
         self.names != self.flushed_names
     }
 
-    /// What is there after a power cut. Of each part that is not flushed, `stays` says whether it is.
+    /// Returns the files that a power cut leaves. `stays` decides for each unflushed part whether the part is on the
+    /// disk.
     pub fn after_power_cut(&self, mut stays: impl FnMut(Part) -> bool) -> BTreeMap<PathBuf, Vec<u8>> {
         let all = self.names.keys().chain(self.flushed_names.keys());
         let mut left = BTreeMap::new();

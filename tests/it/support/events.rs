@@ -1,10 +1,10 @@
-//! Reading server-sent events.
+//! Reader of server-sent events.
 
 use std::{collections::VecDeque, time::Duration};
 
 use serde_json::Value;
 
-/// How long anything may take that a test waits for.
+/// Longest wait for an event: 10 s.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A stream of server-sent events.
@@ -14,7 +14,7 @@ pub struct EventStream {
     events: VecDeque<StreamEvent>,
 }
 
-/// One of them.
+/// Event of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamEvent {
     pub id: Option<String>,
@@ -36,7 +36,7 @@ impl EventStream {
         }
     }
 
-    /// The next event; `None`: the stream has ended.
+    /// Returns the next event; `None` if the stream has ended.
     pub async fn next(&mut self) -> Option<StreamEvent> {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -52,7 +52,7 @@ impl EventStream {
         }
     }
 
-    /// The next so many events.
+    /// Returns the next `count` events.
     pub async fn take(&mut self, count: usize) -> Vec<StreamEvent> {
         let mut events = Vec::new();
         while events.len() < count {
@@ -61,7 +61,7 @@ impl EventStream {
         events
     }
 
-    /// Reads on to an event of that name.
+    /// Reads up to the next event with a name, and returns that event.
     pub async fn until(&mut self, name: &str) -> StreamEvent {
         loop {
             let event = self.next().await.expect("the stream goes on");
@@ -72,7 +72,7 @@ impl EventStream {
     }
 }
 
-/// An event; nothing for a comment, which only keeps the connection alive.
+/// Parses an event; `None` for a comment, which only keeps the connection alive.
 fn parse(block: &str) -> Option<StreamEvent> {
     let field = |name: &str| {
         block

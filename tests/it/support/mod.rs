@@ -1,4 +1,4 @@
-//! A hub of one's own for each test: its own port, its own data, its own limits.
+//! Test hubs, each with its own port, data and limits, and the programs that drive them.
 
 pub mod child;
 pub mod crash;
@@ -24,39 +24,38 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// The folder of the package.
+/// Folder of the package.
 pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// A hub that serves on a free port, in this process.
+/// Hub that serves on a free port in the test's process.
 pub struct TestHub {
-    /// Where it is, without a path.
+    /// Base URL of the clients' listener.
     pub url: String,
-    /// Where operators are listened to.
+    /// Base URL of the operators' listener.
     pub ops_url: String,
-    /// Its data. Goes with it.
+    /// Data directory, removed with the hub.
     pub dir: TempDir,
     http: reqwest::Client,
     stop: CancellationToken,
     served: JoinHandle<Result<(), ServeError>>,
 }
 
-/// What an HTTP request came to.
+/// Response to an HTTP request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
-    /// The status.
     pub status: u16,
-    /// The JSON body; null if there is none.
+    /// JSON body; null if the response has none.
     pub body: Value,
 }
 
 impl Reply {
-    /// The body of an answer that has to be a success.
+    /// Returns the body and asserts that the request succeeded.
     pub fn ok(self) -> Value {
         assert!((200..300).contains(&self.status), "{} {}", self.status, self.body);
         self.body
     }
 
-    /// Status and code of an answer that has to be a failure.
+    /// Returns status and error code of a refused request.
     pub fn refused(&self) -> (u16, &str) {
         let code = self.body["error"]["code"].as_str();
         (self.status, code.unwrap_or("no code in the body"))
@@ -64,18 +63,18 @@ impl Reply {
 }
 
 impl TestHub {
-    /// A hub with the defaults.
+    /// Starts a hub with the default configuration.
     pub async fn start() -> Self {
         Self::with(|_| {}).await
     }
 
-    /// A hub with some of the configuration changed.
+    /// Starts a hub with a changed configuration.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         Self::on(dir, change).await
     }
 
-    /// A hub on data that is there already.
+    /// Starts a hub on an existing data directory.
     pub async fn on(dir: TempDir, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         config.server.port = 0;
@@ -85,7 +84,7 @@ impl TestHub {
         change(&mut config);
         let app = App::start(config).await.expect("the hub starts");
         let url = format!("http://{}", app.address());
-        let ops_url = format!("http://{}", app.ops_address().expect("it listens to operators"));
+        let ops_url = format!("http://{}", app.ops_address().expect("the operators' listener is on"));
         let stop = CancellationToken::new();
         let served = tokio::spawn(app.serve(stop.clone().cancelled_owned()));
         Self {
@@ -98,17 +97,17 @@ impl TestHub {
         }
     }
 
-    /// The client that requests go by, for what the shortcuts below do not cover.
+    /// Returns the client that sends the hub's requests, for requests that no method below covers.
     pub fn http(&self) -> &reqwest::Client {
         &self.http
     }
 
-    /// The address of a path of the API.
+    /// Returns the URL of an API path.
     pub fn api(&self, path: &str) -> String {
         format!("{}/api/v1{path}", self.url)
     }
 
-    /// Sends a request and reads the JSON of its answer.
+    /// Sends a request and reads the JSON body of the response.
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
         let response = request.send().await.expect("the hub answers");
         let status = response.status().as_u16();
@@ -129,12 +128,12 @@ impl TestHub {
         self.send(self.http.post(self.api(path)).json(body)).await
     }
 
-    /// Reads a page of the operators'.
+    /// Reads a page of the operators' listener.
     pub async fn ops(&self, path: &str) -> Reply {
         self.send(self.http.get(format!("{}/ops{path}", self.ops_url))).await
     }
 
-    /// Does something that operators do.
+    /// Posts a request to the operators' listener.
     pub async fn operate(&self, path: &str, body: &Value) -> Reply {
         self.send(self.http.post(format!("{}/ops{path}", self.ops_url)).json(body))
             .await
@@ -144,31 +143,31 @@ impl TestHub {
         self.send(self.http.delete(self.api(path))).await
     }
 
-    /// A session without a template.
+    /// Creates a session without a template and returns its id.
     pub async fn session(&self) -> String {
         let made = self.post("/sessions", &json!({})).await.ok();
         made["session_id"].as_str().expect("an id").to_owned()
     }
 
-    /// Sends a command, whatever comes of it.
+    /// Sends a command and returns the reply, successful or not.
     pub async fn execute(&self, session_id: &str, command_type: &str, data: Value) -> Reply {
         let command = json!({"session_id": session_id, "command_type": command_type, "data": data});
         self.post("/commands/execute", &command).await
     }
 
-    /// Creates a node and tells its id.
+    /// Creates a node and returns its id.
     pub async fn create_node(&self, session_id: &str, parent_id: Option<&str>, name: &str) -> String {
         let data = json!({"blueprint_type_id": "task", "name": name, "parent_id": parent_id});
         let created = self.execute(session_id, "CreateNode", data).await.ok();
         created["node_id"].as_str().expect("an id").to_owned()
     }
 
-    /// The graph as `GET /graph` tells it.
+    /// Returns the graph as `GET /graph` serves the graph.
     pub async fn graph(&self, session_id: &str) -> Value {
         self.get(&format!("/sessions/{session_id}/graph")).await.ok()["graph"].take()
     }
 
-    /// Stops it as a signal would, and tells how that went.
+    /// Stops the hub as a signal would, and returns the outcome.
     pub async fn stop(self) -> (TempDir, Result<(), ServeError>) {
         self.stop.cancel();
         let ended = self.served.await.expect("serving does not panic");
@@ -176,7 +175,7 @@ impl TestHub {
     }
 }
 
-/// There are no templates.
+/// Source without templates.
 pub struct NoBlueprints;
 
 impl BlueprintSource for NoBlueprints {

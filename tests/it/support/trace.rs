@@ -1,11 +1,11 @@
-//! What a process did to its files and said on its sockets, in order, as `strace` saw it.
+//! Calls of a process on its files and sockets, in order, read from a trace of `strace`.
 //!
-//! A call that was under way while others began or ended is in the trace with its beginning and its end. What is said
-//! counts from the beginning of the call and what is flushed from its end, so that the order is never better than it was.
+//! A call that overlaps other calls has two lines, for its beginning and its end. A sent message counts from the
+//! beginning of its call and a flush from its end, so that the trace never shows a safer order than the real order.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-/// What makes `strace` tell what is read here: of all threads, every byte in hexadecimal.
+/// Options of `strace` for a trace that [`read`] understands: all threads, every byte in hexadecimal.
 pub const OPTIONS: &[&str] = &[
     "-f",
     "-qq",
@@ -20,17 +20,17 @@ pub const OPTIONS: &[&str] = &[
     "trace=openat,unlink,rename,ftruncate,pwrite64,write,writev,sendto,fsync,fdatasync",
 ];
 
-/// Something that the process did, without what failed.
+/// Successful call of a process.
 #[derive(Debug, Clone)]
 pub enum Call {
-    /// A file is there from now on, if it was not before.
+    /// Creates a file unless the file exists.
     Creates(PathBuf),
     Removes(PathBuf),
     Renames {
         from: PathBuf,
         to: PathBuf,
     },
-    /// A write at the end of a file, or where the write before it ended.
+    /// Writes at the end of a file, or at the end of the write before.
     Appends {
         path: PathBuf,
         bytes: Vec<u8>,
@@ -44,42 +44,42 @@ pub enum Call {
         path: PathBuf,
         length: usize,
     },
-    /// A thread begins to flush a file or a folder.
+    /// Begins to flush a file or a folder.
     BeginsFlush {
         thread: String,
         path: PathBuf,
     },
-    /// What that thread began is done.
+    /// Ends the flush that the thread began.
     EndsFlush {
         thread: String,
         path: PathBuf,
     },
-    /// Bytes are about to leave by a socket.
+    /// Begins to send bytes on a socket.
     Sends {
         socket: PathBuf,
         bytes: Vec<u8>,
     },
 }
 
-/// What is in a trace.
+/// Contents of a trace.
 #[derive(Debug, Default)]
 pub struct Trace {
     pub calls: Vec<Call>,
-    /// What was under way to a file when the process was killed: it was done, or in part, or not.
+    /// Calls on files that the kill interrupted: each is done, partly done, or not done.
     pub interrupted: Vec<Call>,
 }
 
-/// Reads a trace.
+/// Parses a trace.
 pub fn read(text: &str) -> Trace {
     let (mut trace, mut open) = (Trace::default(), BTreeMap::new());
     for line in text.lines() {
-        let (thread, line) = line.split_once(' ').expect("a thread and what it does");
+        let (thread, line) = line.split_once(' ').expect("a thread and a call");
         let line = line.trim_start();
         if let Some((_, rest)) = line.strip_prefix("<... ").and_then(|line| line.split_once(" resumed>")) {
-            let begun = open.remove(thread).expect("it began");
+            let begun = open.remove(thread).expect("the call began");
             trace.end(thread, &format!("{begun}{rest}"));
         } else if let Some((begun, _)) = line.split_once(" <") {
-            // `<unfinished ...>`, or what else keeps `strace` from telling how it ended.
+            // `<unfinished ...>`, or another reason why `strace` does not show the end of the call.
             trace.calls.extend(begin(thread, begun));
             open.insert(thread, begun);
         } else {
@@ -95,7 +95,7 @@ pub fn read(text: &str) -> Trace {
 }
 
 impl Trace {
-    /// Takes up a call with its result, which is `?` if the process was killed before it had one.
+    /// Records a call with its result, which is `?` if the process was killed during the call.
     fn end(&mut self, thread: &str, line: &str) {
         let Some((line, result)) = line.rsplit_once(" = ") else {
             return;
@@ -118,7 +118,7 @@ impl Trace {
     }
 }
 
-/// What a call does by beginning.
+/// Returns the effect of the beginning of a call.
 fn begin(thread: &str, line: &str) -> Option<Call> {
     let (name, arguments) = line.split_once('(')?;
     match name {
@@ -135,7 +135,7 @@ fn begin(thread: &str, line: &str) -> Option<Call> {
     }
 }
 
-/// What a call has done when it ends well.
+/// Returns the effect of a call that succeeds.
 fn effect(thread: &str, line: &str) -> Option<Call> {
     let (name, arguments) = line.split_once('(')?;
     match name {
@@ -168,14 +168,14 @@ fn effect(thread: &str, line: &str) -> Option<Call> {
     }
 }
 
-/// What an open file is: `7<path>`.
+/// Returns the path of a descriptor, such as `7<path>`.
 fn descriptor(arguments: &str) -> Option<PathBuf> {
     let (_, rest) = arguments.split_once('<')?;
     let (path, _) = rest.split_once('>')?;
     Some(path_of(path))
 }
 
-/// The first path that is written out.
+/// Returns the first path argument.
 fn named(arguments: &str) -> Option<PathBuf> {
     texts(arguments).next().map(path_of)
 }
@@ -184,7 +184,7 @@ fn path_of(hexadecimal: &str) -> PathBuf {
     String::from_utf8(bytes(hexadecimal)).expect("a path in UTF-8").into()
 }
 
-/// Everything in quotation marks, which do not occur in it.
+/// Returns the quoted arguments. The arguments contain no quotation marks.
 fn texts(arguments: &str) -> impl Iterator<Item = &str> {
     arguments.split('"').skip(1).step_by(2)
 }
@@ -204,7 +204,7 @@ const DIGITS: [u8; 128] = {
     digits
 };
 
-/// Bytes as `\x2f\x74`.
+/// Decodes bytes such as `\x2f\x74`.
 fn bytes(hexadecimal: &str) -> Vec<u8> {
     let (digits, mut bytes, mut at) = (hexadecimal.as_bytes(), vec![0; hexadecimal.len() / 4], 0);
     // A loop and a table: traces are large, and iterators are slow where nothing is optimized.

@@ -1,23 +1,23 @@
-//! A websocket in a room that a test reads itself, or does not.
+//! Websocket in a room, read by the test or deliberately left unread.
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
-/// What a packet of an event of the namespace begins with.
+/// Prefix of an event packet of the namespace.
 const EVENT: &str = "42/graph,";
 
 /// See the [module](self).
 pub struct WebSocket(WebSocketStream<TcpStream>);
 
 impl WebSocket {
-    /// Connects and joins a session's room. The system keeps little of what comes and is not read, if so wished.
+    /// Connects and joins the room of a session. `receive_buffer_bytes` limits how much unread data the system buffers.
     pub async fn join(url: &str, session_id: &str, receive_buffer_bytes: Option<u32>) -> Self {
         Self::join_as(url, &json!({ "session_id": session_id }), receive_buffer_bytes).await
     }
 
-    /// The same with an auth payload.
+    /// Connects and joins with an auth payload.
     pub async fn join_as(url: &str, auth: &Value, receive_buffer_bytes: Option<u32>) -> Self {
         let mut joined = Self::open(url, receive_buffer_bytes).await;
         joined.send(format!("40/graph,{auth}")).await;
@@ -25,14 +25,14 @@ impl WebSocket {
         joined
     }
 
-    /// Connects, and asks for nothing.
+    /// Connects without joining.
     pub async fn open(url: &str, receive_buffer_bytes: Option<u32>) -> Self {
         let address = url.strip_prefix("http://").expect("an http address");
         let socket = TcpSocket::new_v4().expect("a socket");
         if let Some(bytes) = receive_buffer_bytes {
             socket
                 .set_recv_buffer_size(bytes)
-                .expect("before it connects, it has this option");
+                .expect("an unconnected socket takes the option");
         }
         let stream = socket.connect(address.parse().expect("an address")).await;
         let request = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
@@ -42,32 +42,32 @@ impl WebSocket {
         Self(stream)
     }
 
-    /// Sends a packet as it stands.
+    /// Sends a text packet unchanged.
     pub async fn send(&mut self, packet: String) {
         self.0.send(Message::text(packet)).await.expect("the hub reads");
     }
 
-    /// The same on a connection that may have ended.
+    /// Sends a packet on a connection that may have ended.
     pub async fn try_send(&mut self, packet: String) -> Result<(), tokio_tungstenite::tungstenite::Error> {
         self.0.send(Message::text(packet)).await
     }
 
-    /// Sends an attachment of the packet before it.
+    /// Sends an attachment of the preceding packet.
     pub async fn send_binary(&mut self, bytes: Vec<u8>) {
         self.0.send(Message::binary(bytes)).await.expect("the hub reads");
     }
 
-    /// The next packet, whatever it is; nothing if the connection has ended.
+    /// Returns the next packet of any kind; `None` if the connection has ended.
     pub async fn packet(&mut self) -> Option<String> {
         let message = self.0.next().await?.ok()?;
         message.into_text().ok().map(|text| text.to_string())
     }
 
-    /// The next answer to something that was sent with this number.
+    /// Returns the acknowledgement of the packet with a number, and skips other packets.
     pub async fn answer(&mut self, number: u64) -> Value {
         let begin = format!("43/graph,{number}[");
         loop {
-            let packet = self.packet().await.expect("it stays");
+            let packet = self.packet().await.expect("the connection stays");
             if packet == "2" {
                 self.send("3".to_owned()).await;
             }
@@ -78,15 +78,20 @@ impl WebSocket {
         }
     }
 
-    /// Says that it closes, and goes without waiting for what comes of that.
+    /// Sends a close frame and drops the connection without waiting for the hub's close frame.
     pub async fn close(mut self) {
         let _ = self.0.send(Message::Close(None)).await;
     }
 
-    /// The next event: its name and its payload.
+    /// Returns name and payload of the next event.
     pub async fn event(&mut self) -> (String, Value) {
         loop {
-            let message = self.0.next().await.expect("it stays").expect("it works");
+            let message = self
+                .0
+                .next()
+                .await
+                .expect("the connection stays")
+                .expect("a valid frame");
             let packet = message.to_text().expect("text");
             if let Some(event) = packet.strip_prefix(EVENT) {
                 return serde_json::from_str(event).expect("a name and a payload");
@@ -97,7 +102,7 @@ impl WebSocket {
         }
     }
 
-    /// Reads what is left until the hub's end of it.
+    /// Reads until the hub closes the connection.
     pub async fn until_closed(mut self) {
         while let Some(Ok(_)) = self.0.next().await {}
     }
