@@ -1,7 +1,7 @@
-//! P3, P9, P12: a disk that fails in a call of the real binary. `strace` has the call end with the error, undone; files,
-//! SQLite and everything above it are real.
+//! P3, P9, P12: a disk that fails in a call of the real binary. `strace` makes the call return the error without
+//! executing the call; the files, SQLite and the hub are real.
 //!
-//! Calls are counted for each thread. The log's writer makes some fifty of them before its first fault, those who open
+//! `strace` counts calls by thread. The log's writer makes about fifty calls before its first fault, threads that open
 //! the log fewer.
 
 use std::{collections::BTreeMap, path::Path};
@@ -20,28 +20,28 @@ use crate::{
     },
 };
 
-/// Sessions that are written to at the same time.
+/// Sessions that are written at the same time.
 const SESSIONS: usize = 3;
 
-/// Sessions to be deleted. Each try is a transaction, so that there are more of them than faults.
+/// Sessions to delete. Each attempt is a transaction, so their number exceeds the number of faults.
 const SPARE_SESSIONS: usize = 13;
 
 /// Commands of a session before a fault, at most.
 const ROUNDS_MAX: usize = 60;
 
-/// A hub on a disk that fails, and what it acknowledged.
+/// Hub on a failing disk, with the commands that the hub acknowledged.
 struct Failing {
     dir: TempDir,
     hub: ChildHub,
     http: Client,
     sessions: Vec<String>,
-    /// Place of each command, by its id, and which session it is of.
+    /// Session index and `seq` of each command, by id.
     acknowledged: BTreeMap<Uuid, (usize, u64)>,
     sent: u128,
 }
 
-/// A command with its session's number, and what it was answered: status and body, or nothing.
-type Told = (usize, Value, Option<(u16, Value)>);
+/// Session index, command, and the answer: status and body, or none.
+type Sent = (usize, Value, Option<(u16, Value)>);
 
 impl Failing {
     async fn start(files: &[&str], injected: &[&str]) -> Self {
@@ -69,10 +69,10 @@ impl Failing {
         })
     }
 
-    /// Sends a command, and remembers it if it is acknowledged.
-    async fn send(&mut self, commands: Vec<(usize, Value)>) -> Vec<Told> {
+    /// Sends commands at the same time and records the acknowledged ones.
+    async fn send(&mut self, commands: Vec<(usize, Value)>) -> Vec<Sent> {
         let url = format!("{}/api/v1/commands/execute", self.hub.url);
-        let told = join_all(commands.into_iter().map(|(session, command)| {
+        let sent = join_all(commands.into_iter().map(|(session, command)| {
             let request = self.http.post(&url).json(&command);
             async move {
                 let Ok(answer) = request.send().await else {
@@ -86,24 +86,24 @@ impl Failing {
                 )
             }
         }));
-        let told = told.await;
-        for (session, command, answer) in &told {
+        let sent = sent.await;
+        for (session, command, answer) in &sent {
             if let Some((200, body)) = answer {
                 let id = command["command_id"].as_str().expect("chosen").parse().expect("an id");
-                let seq = body["seq"].as_u64().expect("a place");
+                let seq = body["seq"].as_u64().expect("a seq");
                 let before = self.acknowledged.insert(id, (*session, seq));
                 assert_eq!(before, None, "one answer for each command");
             }
         }
-        told
+        sent
     }
 
-    /// Sends commands to all sessions at the same time until some are not acknowledged, and tells which.
-    async fn write_until_it_fails(&mut self) -> Vec<Told> {
+    /// Sends commands to all sessions at the same time until some fail, and returns those.
+    async fn write_until_failure(&mut self) -> Vec<Sent> {
         for _ in 0..ROUNDS_MAX {
             let commands = (0..SESSIONS).map(|session| (session, self.command(session))).collect();
-            let told = self.send(commands).await;
-            let failed: Vec<_> = told
+            let sent = self.send(commands).await;
+            let failed: Vec<_> = sent
                 .into_iter()
                 .filter(|(.., answer)| !matches!(answer, Some((200, _))))
                 .collect();
@@ -111,16 +111,16 @@ impl Failing {
                 return failed;
             }
         }
-        unreachable!("the disk fails at some time");
+        unreachable!("the disk fails in time");
     }
 
-    /// Sends commands again that were not acknowledged: all of them are now.
-    async fn send_again(&mut self, failed: Vec<Told>) {
+    /// Sends failed commands again and asserts that all are acknowledged.
+    async fn send_again(&mut self, failed: Vec<Sent>) {
         let commands = failed.into_iter().map(|(session, command, _)| (session, command));
-        let told = self.send(commands.collect()).await;
+        let sent = self.send(commands.collect()).await;
         assert!(
-            told.iter().all(|(.., answer)| matches!(answer, Some((200, _)))),
-            "{told:?}"
+            sent.iter().all(|(.., answer)| matches!(answer, Some((200, _)))),
+            "{sent:?}"
         );
     }
 
@@ -139,12 +139,12 @@ impl Failing {
     }
 }
 
-/// Everything that was acknowledged is there, once, in its place, and nothing else.
+/// Asserts that the log has each acknowledged command once, at its `seq`, and no other command.
 async fn check(url: &str, sessions: &[String], acknowledged: &BTreeMap<Uuid, (usize, u64)>) {
     let mut found = BTreeMap::new();
     for (session, session_id) in sessions.iter().enumerate() {
         for (event, seq) in all_events(url, session_id).await.iter().zip(1_u64..) {
-            assert_eq!(event["data"]["seq"], seq, "dense");
+            assert_eq!(event["data"]["seq"], seq, "no gap in seq");
             if event["event"] == "command:executed" {
                 let id: Uuid = event["data"]["command_id"]
                     .as_str()
@@ -158,16 +158,16 @@ async fn check(url: &str, sessions: &[String], acknowledged: &BTreeMap<Uuid, (us
     assert_eq!(found, *acknowledged);
 }
 
-/// P3, P9: a disk without room, by whichever call it says so: what could not be flushed is not acknowledged, further
-/// commands are refused and readiness says so, reads go on. When there is room again the same process takes commands,
-/// among them those without an outcome. A hub that is killed then has lost nothing.
-async fn refuses_and_recovers(name: &str, files: &[&str], injected: &[&str]) {
+/// P3, P9: asserts the behaviour of a full disk, whichever call reports the error: unflushed commands are not
+/// acknowledged, further commands are refused, readiness reports the state, and reads succeed. With room again, the
+/// same process accepts commands, including those without an outcome. A kill afterwards loses nothing.
+async fn assert_refusal_and_recovery(name: &str, files: &[&str], injected: &[&str]) {
     let mut failing = Failing::start(files, injected).await;
     let mut spare = Vec::new();
     for _ in 0..SPARE_SESSIONS {
         spare.push(session(&failing.hub.url).await.0);
     }
-    let failed = failing.write_until_it_fails().await;
+    let failed = failing.write_until_failure().await;
     let mut unknown = 0;
     for (_, _, answer) in &failed {
         let (status, body) = answer.as_ref().expect("the hub is still there");
@@ -178,7 +178,7 @@ async fn refuses_and_recovers(name: &str, files: &[&str], injected: &[&str]) {
             _ => unreachable!("{name}: {body}"),
         }
     }
-    assert!(unknown > 0, "{name}: somebody's command was under way");
+    assert!(unknown > 0, "{name}: a command was in flight");
 
     let (status, body) = failing.request(Method::GET, "/readyz").await;
     assert_eq!(
@@ -235,15 +235,15 @@ async fn refuses_and_recovers(name: &str, files: &[&str], injected: &[&str]) {
         "{name}: one was deleted"
     );
     assert_eq!(hub.terminate().await, Some(0));
-    sound(&data).await;
+    assert_sound(&data).await;
     drop(dir);
 }
 
-/// P3: a disk that fails in a way after which memory and disk may differ: the process ends with 8 and flushes nothing
-/// again as if it had not failed. The next one has everything that was acknowledged, and takes what was not.
-async fn ends(name: &str, files: &[&str], injected: &[&str]) {
+/// P3: asserts the behaviour of a failure after which memory and disk may differ: the process ends with code 8 and does
+/// not repeat the flush. The next hub has every acknowledged command, and accepts the others.
+async fn assert_process_ends(name: &str, files: &[&str], injected: &[&str]) {
     let mut failing = Failing::start(files, injected).await;
-    let failed = failing.write_until_it_fails().await;
+    let failed = failing.write_until_failure().await;
     for (_, _, answer) in &failed {
         if let Some((status, body)) = answer {
             assert_eq!(*status, 503, "{name}: {body}");
@@ -275,10 +275,10 @@ async fn ends(name: &str, files: &[&str], injected: &[&str]) {
     failing.send_again(failed).await;
     check(&failing.hub.url, &failing.sessions, &failing.acknowledged).await;
     assert_eq!(failing.hub.terminate().await, Some(0));
-    sound(&data).await;
+    assert_sound(&data).await;
 }
 
-async fn sound(data: &Path) {
+async fn assert_sound(data: &Path) {
     let verified = run(&["--data-dir", &data.display().to_string(), "verify"]).await;
     assert_eq!(verified.code, Some(0), "{}", verified.stderr);
 }
@@ -287,48 +287,48 @@ const LOG: &str = "hub.sqlite-wal";
 const TRIAL: &str = "hub.trial";
 
 #[tokio::test]
-async fn no_room_that_only_a_flush_tells_of_refuses_and_recovers() {
+async fn enospc_at_flush_refuses_commands_and_recovers() {
     let fault = "fsync:error=ENOSPC:when=25..48";
-    refuses_and_recovers("ENOSPC at the flush", &[LOG, TRIAL], &[fault]).await;
+    assert_refusal_and_recovery("ENOSPC at the flush", &[LOG, TRIAL], &[fault]).await;
 }
 
 #[tokio::test]
-async fn a_quota_that_only_a_flush_tells_of_refuses_and_recovers() {
+async fn edquot_at_flush_refuses_commands_and_recovers() {
     let fault = "fsync:error=EDQUOT:when=25..48";
-    refuses_and_recovers("EDQUOT at the flush", &[LOG, TRIAL], &[fault]).await;
+    assert_refusal_and_recovery("EDQUOT at the flush", &[LOG, TRIAL], &[fault]).await;
 }
 
 #[tokio::test]
-async fn a_used_up_quota_refuses_and_recovers() {
+async fn edquot_at_write_refuses_commands_and_recovers() {
     let faults = ["pwrite64:error=EDQUOT:when=140..151", "write:error=EDQUOT"];
-    refuses_and_recovers("EDQUOT at a write", &[LOG, TRIAL], &faults).await;
+    assert_refusal_and_recovery("EDQUOT at a write", &[LOG, TRIAL], &faults).await;
 }
 
 #[tokio::test]
-async fn a_write_that_writes_nothing_refuses_and_recovers() {
+async fn empty_write_refuses_commands_and_recovers() {
     let fault = "pwrite64:retval=0:when=140..151";
-    refuses_and_recovers("nothing written", &[LOG], &[fault]).await;
+    assert_refusal_and_recovery("nothing written", &[LOG], &[fault]).await;
 }
 
 #[tokio::test]
-async fn a_failed_flush_ends_the_process() {
-    ends("EIO at the flush", &[LOG], &["fsync:error=EIO:when=12"]).await;
+async fn eio_at_flush_ends_the_process() {
+    assert_process_ends("EIO at the flush", &[LOG], &["fsync:error=EIO:when=12"]).await;
 }
 
 #[tokio::test]
-async fn a_failed_write_ends_the_process() {
-    ends("EIO at a write", &[LOG], &["pwrite64:error=EIO:when=70"]).await;
+async fn eio_at_write_ends_the_process() {
+    assert_process_ends("EIO at a write", &[LOG], &["pwrite64:error=EIO:when=70"]).await;
 }
 
-/// A flush that fails for want of room where a trial finds room is a failed flush.
+/// P3: a flush that fails with `ENOSPC` while a trial write succeeds counts as a failed flush.
 #[tokio::test]
-async fn a_flush_that_fails_while_there_is_room_ends_the_process() {
-    ends("ENOSPC once", &[LOG], &["fsync:error=ENOSPC:when=12"]).await;
+async fn enospc_at_flush_with_free_space_ends_the_process() {
+    assert_process_ends("ENOSPC once", &[LOG], &["fsync:error=ENOSPC:when=12"]).await;
 }
 
-/// P12: a deletion that cannot be noted is refused, and the head mark goes on to name the session.
+/// P12: a deletion that the head mark cannot record is refused, and the head mark still names the session.
 #[tokio::test]
-async fn a_deletion_that_is_not_noted_leaves_the_session_in_the_head_mark() {
+async fn head_mark_keeps_session_of_failed_deletion() {
     let failing = Failing::start(&["hub.heads"], &["fdatasync:error=EIO:when=1"]).await;
     let (status, body) = failing
         .request(Method::DELETE, &format!("/api/v1/sessions/{}", failing.sessions[0]))

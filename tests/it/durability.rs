@@ -1,4 +1,4 @@
-//! P3, P4: what was acknowledged is there, once, whatever became of the process.
+//! P3, P4: every acknowledged command is stored, once, after any end of the process.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,16 +18,16 @@ use crate::{
     },
 };
 
-/// Who writes at the same time.
+/// Clients that write at the same time.
 const WRITERS: usize = 4;
 
-/// How often the hub is killed, unless `KILL_ROUNDS` says otherwise.
+/// Default of `KILL_ROUNDS`.
 const ROUNDS: usize = 20;
 
-/// Kills the hub again and again while several clients write, and then looks whether everything that any of them was
-/// told is there: once, in the place that was named, without a hole, in the same log.
+/// P3, P4: after repeated `kill -9` under load every acknowledged command is in the log: once, at its `seq`, without
+/// gaps, in the same epoch.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_acknowledged_is_lost_or_doubled_by_kill_9() {
+async fn acknowledged_commands_survive_kill_9_exactly_once() {
     let data = tempfile::tempdir().expect("a temporary folder");
     let hub = ChildHub::start(data.path(), &[]).await;
     let (session_id, epoch) = session(&hub.url).await;
@@ -38,7 +38,7 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_kill_9() {
     for round in 0..rounds {
         let hub = ChildHub::start(data.path(), &[("TALUS_HUB_SESSIONS__SNAPSHOT_EVENTS", "50")]).await;
         writers.start(&hub.url);
-        // At another moment each time: sometimes before anybody has an answer, sometimes in the thick of it.
+        // A different moment each round: sometimes before the first answer, sometimes under full load.
         writers.answered(round * 37 % 90).await;
         hub.kill().await;
         writers.stopped().await;
@@ -50,9 +50,10 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_kill_9() {
     assert_eq!(hub.terminate().await, Some(0));
 }
 
-/// A hub that is stopped and started again goes on where it was: sessions, projects, undo, answers to old commands.
+/// P3, P4: a restarted hub continues with its sessions, projects and undo steps, and with the answers to earlier
+/// commands.
 #[tokio::test]
-async fn everything_comes_back_after_a_restart() {
+async fn sessions_projects_and_undo_survive_a_restart() {
     let hub = TestHub::start().await;
     let project = json!({"template_id": "software_project", "project_name": "Keep me"});
     let made = hub.post("/projects", &project).await.ok();
@@ -72,7 +73,10 @@ async fn everything_comes_back_after_a_restart() {
     let hub = TestHub::on(dir, |_| {}).await;
     let listed = hub.get("/sessions").await.ok();
     assert_eq!(listed["total"], 1);
-    assert_eq!(listed["sessions"][0]["seq"], saved["seq"], "known without waking it");
+    assert_eq!(
+        listed["sessions"][0]["seq"], saved["seq"],
+        "listed without loading the session"
+    );
     let tree = hub.ops("/actors").await.ok();
     assert_eq!(tree["sessions"][0]["state"], "asleep", "loaded on first access only");
     assert_eq!(hub.get(&format!("/sessions/{session_id}/info")).await.ok(), before);
@@ -98,12 +102,13 @@ async fn everything_comes_back_after_a_restart() {
         .get(&format!("/sessions/{session_id}/graph?at_seq={}", first["seq"]))
         .await
         .ok();
-    assert_eq!(then["graph"]["roots"][0]["name"], "Kept", "and as it was then");
+    assert_eq!(then["graph"]["roots"][0]["name"], "Kept", "the past graph");
 }
 
-/// P4 at any age: a command that is far beyond the replay window is found in the log, while new ones go by.
+/// P4: a duplicate far older than the replay window gets the first outcome from the log, while new commands are
+/// executed.
 #[tokio::test]
-async fn a_command_of_long_ago_is_answered_as_it_was_then() {
+async fn duplicate_beyond_replay_window_gets_first_outcome() {
     let hub = TestHub::with(|config| {
         config.limits.replay_window_events = 10;
         config.sessions.snapshot_events = 20;
@@ -140,7 +145,7 @@ async fn a_command_of_long_ago_is_answered_as_it_was_then() {
         60
     );
 
-    // Many at once, old and new, each sent twice: every answer belongs to its command.
+    // Old and new commands at once, each sent twice: every answer belongs to its command.
     let mut sent = JoinSet::new();
     for number in (1..=40).chain(101..=140) {
         for _ in 0..2 {
@@ -166,10 +171,10 @@ async fn a_command_of_long_ago_is_answered_as_it_was_then() {
     );
 }
 
-/// P9: a file that may not grow is a full disk (`EFBIG`, as `EDQUOT` would be): commands are refused, reads go on, and
-/// when there is room again commands are taken again, by the same process.
+/// P9: a limit on the file size is a full disk (`EFBIG`, as `EDQUOT` would be). Commands are refused and reads succeed;
+/// when there is room again, the same process accepts commands.
 #[tokio::test]
-async fn a_limit_on_file_size_refuses_and_recovers() {
+async fn file_size_limit_refuses_commands_and_recovers() {
     let data = tempfile::tempdir().expect("a temporary folder");
     let hub = ChildHub::start(data.path(), &[]).await;
     let (session_id, _) = session(&hub.url).await;
@@ -188,7 +193,7 @@ async fn a_limit_on_file_size_refuses_and_recovers() {
     };
     assert_eq!(execute(1).await.0, 200);
     let wal = data.path().join("hub.sqlite-wal");
-    let length = std::fs::metadata(&wal).expect("it is written to").len();
+    let length = std::fs::metadata(&wal).expect("the log is written").len();
     hub.limit_file_size(Some(length + 50_000));
     let mut refused = None;
     for number in 2..100 {
@@ -203,7 +208,7 @@ async fn a_limit_on_file_size_refuses_and_recovers() {
     assert!(
         !graph["graph"]["roots"]
             .as_array()
-            .expect("readable all the same")
+            .expect("reads succeed on a full disk")
             .is_empty()
     );
 
@@ -219,9 +224,9 @@ async fn a_limit_on_file_size_refuses_and_recovers() {
     assert_eq!(hub.terminate().await, Some(0));
 }
 
-/// P12: the binary says what is wrong with a log, and puts a backup in its place, which clients know by its new epoch.
+/// P12: the binary reports the damage of a log, and restores a backup under a new epoch.
 #[tokio::test]
-async fn verify_and_restore_are_commands_of_the_binary() {
+async fn binary_verifies_damage_and_restores_a_backup() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let data = dir.path().join("data");
     let (data_dir, backup) = (
@@ -271,19 +276,19 @@ async fn verify_and_restore_are_commands_of_the_binary() {
     );
     let hub = ChildHub::start(&data, &[]).await;
     let graph = crate::support::writer::get(&hub.url, &format!("/sessions/{session_id}/graph")).await;
-    assert!(graph["graph"]["roots"].as_array().expect("it is read").len() >= 19);
+    assert!(graph["graph"]["roots"].as_array().expect("a list").len() >= 19);
     assert_ne!(graph["epoch"], epoch);
     assert_eq!(hub.terminate().await, Some(0));
 }
 
-/// P12: what a start finds lost is in the metrics and on the operators' page, not in the log alone.
+/// P12: the losses that a start finds are in the metrics and on the operators' page.
 #[tokio::test]
-async fn losses_are_told_to_operators() {
+async fn log_losses_are_reported_to_operators() {
     let hub = TestHub::start().await;
     let (lost, well) = (hub.session().await, hub.session().await);
     hub.create_node(&well, None, "a").await;
     let (dir, stopped) = hub.stop().await;
-    stopped.expect("nobody holds it up");
+    stopped.expect("the hub stops in time");
     let database = dir.path().join("hub.sqlite");
     let older = dir.path().join("older.sqlite");
     fs::copy(&database, &older).expect("copied");
@@ -299,7 +304,7 @@ async fn losses_are_told_to_operators() {
     }
     let events = seq(&hub, &lost).await - before;
     let (dir, stopped) = hub.stop().await;
-    stopped.expect("nobody holds it up");
+    stopped.expect("the hub stops in time");
     fs::rename(&older, &database).expect("renamed");
     let hub = TestHub::on(dir, |_| {}).await;
     let page = hub.ops("/actors").await.ok();
@@ -320,5 +325,5 @@ async fn losses_are_told_to_operators() {
 
 async fn seq(hub: &TestHub, session: &str) -> u64 {
     let graph = hub.get(&format!("/sessions/{session}/graph")).await.ok();
-    graph["seq"].as_u64().expect("a place")
+    graph["seq"].as_u64().expect("a seq")
 }

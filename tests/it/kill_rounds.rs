@@ -1,8 +1,8 @@
-//! P1, P3, P4, P12: rounds of `kill -9` while sessions begin and end and while commands of several kinds, undo and redo are
-//! sent, with backups that are restored and write-ahead logs that lose their end in between.
+//! P1, P3, P4, P12: rounds of `kill -9` while sessions begin and end and clients send commands of several kinds, undo
+//! and redo. Some rounds restore a backup or truncate the write-ahead log.
 //!
-//! A seed decides what is sent and how many answers there are before the end of a round. `KILL_SEED` and `KILL_ROUNDS` set
-//! both; `KILL_SEED` is told when a run fails.
+//! A seed decides the requests and the number of answers before the kill of a round. `KILL_SEED` and `KILL_ROUNDS`
+//! override seed and rounds; a failing run prints its seed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,33 +24,33 @@ use crate::{
     },
 };
 
-/// Rounds, unless `KILL_ROUNDS` says otherwise.
+/// Default of `KILL_ROUNDS`.
 const ROUNDS: usize = 12;
 
-/// The seed, unless `KILL_SEED` says otherwise.
+/// Default of `KILL_SEED`.
 const SEED: u64 = 1;
 
-/// Who sends at the same time, each to sessions of its own.
+/// Clients that send at the same time, each to its own sessions.
 const WORKERS: usize = 4;
 
-/// Sessions of a worker.
+/// Sessions of a worker, at most.
 const SESSIONS_MAX: usize = 4;
 
 /// Answers before the hub is killed, at most.
 const ANSWERS_MAX: usize = 120;
 
-/// Sessions in a list of them.
+/// Sessions of one page of the list.
 const LIST_MAX: usize = 100;
 
 const SETTINGS: &[(&str, &str)] = &[("TALUS_HUB_SESSIONS__SNAPSHOT_EVENTS", "20")];
 
-/// A session as its worker knows it.
+/// Session as its worker knows it.
 #[derive(Debug, Default)]
 struct Known {
     epoch: Value,
-    /// Last place of each command that was acknowledged.
-    told: BTreeMap<Uuid, u64>,
-    /// What has no answer.
+    /// Last `seq` of each acknowledged command.
+    acknowledged: BTreeMap<Uuid, u64>,
+    /// Command without an answer.
     open: Option<Uuid>,
     is_open_deletion: bool,
     nodes: Vec<Value>,
@@ -77,7 +77,7 @@ impl Worker {
         }
     }
 
-    /// Sends until the hub is gone.
+    /// Sends requests until the hub is gone.
     async fn work(mut self, url: String, answers: watch::Sender<usize>) -> Self {
         let http = Client::new();
         while self.step(&http, &url).await.is_some() {
@@ -86,7 +86,7 @@ impl Worker {
         self
     }
 
-    /// Sends one request; `None`: the hub is gone.
+    /// Sends one request; `None` if the hub is gone.
     async fn step(&mut self, http: &Client, url: &str) -> Option<()> {
         let begins = self.random.below(100) < 6 && self.sessions.len() < SESSIONS_MAX;
         if begins || self.sessions.is_empty() {
@@ -102,8 +102,8 @@ impl Worker {
             return Some(());
         }
         let chosen = self.random.below(self.sessions.len());
-        let session_id = self.sessions.keys().nth(chosen).expect("it is below").clone();
-        let known = self.sessions.get_mut(&session_id).expect("it is there");
+        let session_id = self.sessions.keys().nth(chosen).expect("below the length").clone();
+        let known = self.sessions.get_mut(&session_id).expect("present");
         let kind = self.random.below(100);
         if kind < 3 {
             known.is_open_deletion = true;
@@ -139,12 +139,12 @@ impl Worker {
         };
         let (status, answer) = send(http, Method::POST, format!("{url}/api/v1/{path}"), &body).await?;
         known.open = None;
-        // A node that an undo has taken away, or nothing to undo.
+        // An undo has removed the node, or the history is empty.
         if (400..500).contains(&status) {
             return Some(());
         }
         assert_eq!(status, 200, "{answer}");
-        known.told.insert(id, answer["seq"].as_u64().expect("a place"));
+        known.acknowledged.insert(id, answer["seq"].as_u64().expect("a seq"));
         known
             .nodes
             .extend(answer.get("node_id").filter(|node| node.is_string()).cloned());
@@ -156,7 +156,7 @@ fn command(session_id: &str, id: Uuid, kind: &str, data: &Value) -> Value {
     json!({"session_id": session_id, "command_type": kind, "command_id": id, "data": data})
 }
 
-/// `None`: the hub is gone.
+/// Sends a request and returns status and body; `None` if the hub is gone.
 async fn send(http: &Client, method: Method, url: String, body: &Value) -> Option<(u16, Value)> {
     let answer = http.request(method, url).json(body).send().await.ok()?;
     let status = answer.status().as_u16();
@@ -168,18 +168,18 @@ fn text(value: &Value) -> String {
     value.as_str().expect("a text").to_owned()
 }
 
-/// What a round leaves of what was acknowledged.
+/// Acknowledged data that a round leaves.
 #[derive(Debug)]
-enum Left {
-    /// All of it, in the same epochs.
+enum Kept {
+    /// All acknowledged data, in the same epochs.
     All,
-    /// A backup: at least what was acknowledged before, in new epochs.
+    /// A backup: at least the data acknowledged before the backup, in new epochs.
     Backup(Before),
-    /// A log without its end: at least what was in the database. Where more is lost, the epoch is new.
+    /// A truncated log: at least the records in the database. A session that lost records has a new epoch.
     Part(Before),
 }
 
-/// Last place of each session at some time.
+/// Last `seq` of each session at an earlier time.
 type Before = BTreeMap<String, u64>;
 
 struct Crowd {
@@ -201,7 +201,7 @@ impl Crowd {
         answers
             .wait_for(|count| *count >= enough)
             .await
-            .expect("it has the other end");
+            .expect("the workers hold the sender");
     }
 
     async fn stopped(&mut self) {
@@ -213,18 +213,18 @@ impl Crowd {
 
     fn now(&self) -> Before {
         let sessions = self.idle.iter().flat_map(|worker| &worker.sessions);
-        let last = |known: &Known| known.told.values().max().copied().unwrap_or_default();
+        let last = |known: &Known| known.acknowledged.values().max().copied().unwrap_or_default();
         sessions.map(|(id, known)| (id.clone(), last(known))).collect()
     }
 
     fn acknowledged(&self) -> usize {
         let sessions = self.idle.iter().flat_map(|worker| worker.sessions.values());
-        sessions.map(|known| known.told.len()).sum()
+        sessions.map(|known| known.acknowledged.len()).sum()
     }
 
-    /// Compares a hub with what was acknowledged, and takes over what it has beside that. Tells how many sessions have lost
-    /// something.
-    async fn check(&mut self, url: &str, left: &Left) -> usize {
+    /// Compares the hub with the acknowledged data, and adopts the hub's state. Returns the number of sessions that
+    /// have lost data.
+    async fn check(&mut self, url: &str, kept_data: &Kept) -> usize {
         let list = get(url, &format!("/sessions?limit={LIST_MAX}")).await;
         let listed = list["sessions"].as_array().expect("a list").iter();
         let mut listed: BTreeSet<_> = listed.map(|session| text(&session["session_id"])).collect();
@@ -232,13 +232,13 @@ impl Crowd {
         let (mut losing, mut unknown_max) = (0, 0);
         for worker in &mut self.idle {
             unknown_max += usize::from(std::mem::take(&mut worker.is_open_creation));
-            let (before, is_backup) = match left {
-                Left::All => (None, false),
-                Left::Backup(before) => (Some(before), true),
-                Left::Part(before) => (Some(before), false),
+            let (before, is_backup) = match kept_data {
+                Kept::All => (None, false),
+                Kept::Backup(before) => (Some(before), true),
+                Kept::Part(before) => (Some(before), false),
             };
             for session_id in std::mem::take(&mut worker.deleted) {
-                // A deletion may be what is lost; the session is taken over.
+                // The deletion itself may be lost; then the session is adopted.
                 unknown_max += usize::from(before.is_some());
                 assert!(
                     before.is_some() || !listed.contains(&session_id),
@@ -253,32 +253,32 @@ impl Crowd {
                 }
                 let (epoch, found) = found(url, &session_id).await;
                 let mut is_losing = false;
-                for (id, seq) in &known.told {
+                for (id, seq) in &known.acknowledged {
                     match found.get(id) {
-                        Some(place) => assert_eq!(place, seq, "{session_id}: {id} is where it was said to be"),
+                        Some(place) => assert_eq!(place, seq, "{session_id}: {id} is at its seq"),
                         None if kept.is_none_or(|kept| *seq > kept) => is_losing = true,
-                        None => unreachable!("{session_id}: {id} at {seq} is lost: {left:?}"),
+                        None => unreachable!("{session_id}: {id} at {seq} is lost: {kept_data:?}"),
                     }
                 }
-                for id in found.keys().filter(|id| !known.told.contains_key(id)) {
-                    assert_eq!(Some(*id), known.open, "{session_id}: nothing is there beside it");
+                for id in found.keys().filter(|id| !known.acknowledged.contains_key(id)) {
+                    assert_eq!(Some(*id), known.open, "{session_id}: other commands are unanswered");
                 }
                 if is_backup || is_losing {
-                    assert_ne!(epoch, known.epoch, "{session_id}: another log");
-                } else if matches!(left, Left::All) {
-                    assert_eq!(epoch, known.epoch, "{session_id}: one log");
+                    assert_ne!(epoch, known.epoch, "{session_id}: new epoch");
+                } else if matches!(kept_data, Kept::All) {
+                    assert_eq!(epoch, known.epoch, "{session_id}: same epoch");
                 }
                 losing += usize::from(is_losing);
-                (known.epoch, known.told, known.open, known.is_open_deletion) = (epoch, found, None, false);
+                (known.epoch, known.acknowledged, known.open, known.is_open_deletion) = (epoch, found, None, false);
                 worker.sessions.insert(session_id, known);
             }
         }
-        assert!(listed.len() <= unknown_max, "nobody knows {listed:?}");
+        assert!(listed.len() <= unknown_max, "unknown sessions: {listed:?}");
         for session_id in listed {
-            let (epoch, told) = found(url, &session_id).await;
+            let (epoch, acknowledged) = found(url, &session_id).await;
             let known = Known {
                 epoch,
-                told,
+                acknowledged,
                 ..Known::default()
             };
             self.idle[0].sessions.insert(session_id, known);
@@ -287,26 +287,27 @@ impl Crowd {
     }
 }
 
-/// Epoch of a session, and the last place of each of its commands. Places are dense, and the events of a command together.
+/// Returns the epoch of a session and the last `seq` of each command. Asserts that `seq` has no gaps and that the
+/// events of a command are contiguous.
 async fn found(url: &str, session_id: &str) -> (Value, BTreeMap<Uuid, u64>) {
-    let mut places: BTreeMap<Uuid, u64> = BTreeMap::new();
+    let mut found_seqs: BTreeMap<Uuid, u64> = BTreeMap::new();
     for (event, seq) in all_events(url, session_id).await.iter().zip(1_u64..) {
-        assert_eq!(event["data"]["seq"], seq, "dense");
+        assert_eq!(event["data"]["seq"], seq, "no gap in seq");
         let id = text(&event["data"]["command_id"]).parse().expect("an id");
-        let before = places.insert(id, seq);
+        let before = found_seqs.insert(id, seq);
         assert!(before.is_none_or(|before| before + 1 == seq), "applied once: {event}");
     }
     (
         get(url, &format!("/sessions/{session_id}/info")).await["epoch"].clone(),
-        places,
+        found_seqs,
     )
 }
 
-/// Takes the end of the write-ahead log away, as damage does: SQLite takes what is left for whole.
-fn shorten(data: &Path, random: &mut Random) {
+/// Truncates the write-ahead log, as damage does. SQLite takes the rest for a complete log.
+fn truncate_wal(data: &Path, random: &mut Random) {
     let log = OpenOptions::new().write(true).open(data.join("hub.sqlite-wal"));
-    let log = log.expect("it is there");
-    let length = log.metadata().expect("it has a length").len();
+    let log = log.expect("present");
+    let length = log.metadata().expect("metadata").len();
     let shorter = length / 2 + random.below(usize::try_from(length / 2).expect("small") + 1) as u64;
     log.set_len(shorter).expect("cut");
 }
@@ -315,11 +316,11 @@ fn seed() -> u64 {
     std::env::var("KILL_SEED").map_or(SEED, |text| text.parse().expect("KILL_SEED is a number"))
 }
 
-/// Whatever was acknowledged is there after `kill -9`, a deleted session is not, a restored backup has what was acknowledged
-/// before it, and a log that has lost something never goes on in the epoch that clients know.
+/// P3, P4, P12: after `kill -9` every acknowledged command is stored and every deleted session is gone; a restored
+/// backup has all data acknowledged before the backup; a log that lost records gets a new epoch.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::print_stderr, reason = "the seed of a run that fails")]
-async fn rounds_of_kill_9_with_deletions_undo_losses_and_restores() {
+async fn kill_9_rounds_keep_every_acknowledged_command() {
     let (rounds, seed) = (kill_rounds(ROUNDS), seed());
     eprintln!("KILL_SEED={seed} KILL_ROUNDS={rounds}");
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -336,7 +337,7 @@ async fn rounds_of_kill_9_with_deletions_undo_losses_and_restores() {
     let mut hub = ChildHub::start(&data, SETTINGS).await;
     for round in 0..rounds {
         if round % 4 == 3 {
-            // Folds the write-ahead log in: what is lost is lost by this round.
+            // Folds the write-ahead log into the database, so that the truncation loses only this round's records.
             assert_eq!(hub.terminate().await, Some(0));
             hub = ChildHub::start(&data, SETTINGS).await;
         }
@@ -350,20 +351,20 @@ async fn rounds_of_kill_9_with_deletions_undo_losses_and_restores() {
         hub.kill().await;
         crowd.stopped().await;
         acknowledged += crowd.acknowledged();
-        let left = match round % 4 {
+        let kept_data = match round % 4 {
             2 => {
                 let restored = run(&["--data-dir", &data_dir, "restore", &backup]).await;
                 assert_eq!(restored.code, Some(0), "round {round}: {}", restored.stderr);
-                std::fs::remove_file(&backup).expect("it is there");
-                Left::Backup(before)
+                std::fs::remove_file(&backup).expect("present");
+                Kept::Backup(before)
             }
             3 => {
-                shorten(&data, &mut random);
-                Left::Part(before)
+                truncate_wal(&data, &mut random);
+                Kept::Part(before)
             }
-            _ => Left::All,
+            _ => Kept::All,
         };
-        if matches!(left, Left::Part(_)) {
+        if matches!(kept_data, Kept::Part(_)) {
             let verified = run(&["--data-dir", &data_dir, "verify"]).await;
             if verified.stderr.contains("is not in the log") {
                 let refused = run(&["--data-dir", &data_dir]).await;
@@ -374,11 +375,11 @@ async fn rounds_of_kill_9_with_deletions_undo_losses_and_restores() {
             }
         }
         hub = ChildHub::start(&data, SETTINGS).await;
-        losing += crowd.check(&hub.url, &left).await;
+        losing += crowd.check(&hub.url, &kept_data).await;
     }
     assert_eq!(hub.terminate().await, Some(0));
     let verified = run(&["--data-dir", &data_dir, "verify"]).await;
     assert_eq!(verified.code, Some(0), "{}", verified.stderr);
-    eprintln!("{acknowledged} commands were looked for, {losing} sessions lost some to a shortened log");
+    eprintln!("{acknowledged} commands checked, {losing} sessions lost records to a truncated log");
     assert!(acknowledged > rounds, "{acknowledged} commands were acknowledged");
 }

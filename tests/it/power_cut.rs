@@ -1,9 +1,8 @@
-//! P3 at a power cut: an acknowledged command was flushed before it was acknowledged.
+//! P3 at a power cut: an acknowledged command was flushed before its acknowledgement.
 //!
-//! No power is cut. The hub runs under `strace`, which tells what it wrote, flushed and sent, in order. From that follow
-//! the crash states of every moment ([`crash`]), and the hub's own log says what it finds in each of them. A cut of a real
-//! disk shows one state a round, and cannot tell a command that was acknowledged before the cut from one that was
-//! acknowledged while it was under way; the trace orders both.
+//! No power is cut. The hub runs under `strace`, which records its writes, flushes and messages in order. The trace
+//! determines the crash states of every moment ([`crash`]), and the hub's own log reads each state. A power cut of a
+//! real disk shows one state a round, and cannot order an acknowledgement and the cut; the trace orders both.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,57 +29,55 @@ use crate::support::{
     writer::{Writers, session},
 };
 
-/// Writers of the second test, and answers that they get before the hub is killed.
+/// Writers of the second test, and their answers before the hub is killed.
 const WRITERS: usize = 3;
 const ANSWERS: usize = 60;
 
-/// Sessions that are written to at the same time, each by a writer of its own.
+/// Sessions that are written at the same time, each by its own writer.
 const SESSIONS: usize = 16;
 
-/// Answers of one session between two looks at the write-ahead log.
+/// Answers of one session between two checks of the write-ahead log.
 const ANSWERS_STEP: usize = 10;
 
-/// Bytes of text in a node: the write-ahead log is folded in after 4,000 pages of 4 KiB, and what is looked at is read anew
-/// in each state.
+/// Bytes of text in a node. SQLite checkpoints the write-ahead log after 4,000 pages of 4 KiB, and each crash state is
+/// read anew.
 const TEXT_BYTES: usize = 200;
 
-/// Crash states of a hub under load that are looked at, unless `POWER_STATES` says otherwise: spread over all kinds, then
+/// Crash states of a hub under load that the test examines: default of `POWER_STATES`. Spread over all classes, then
 /// moments, then files.
 const STATES: usize = 120;
 
 /// Crash states of the negative control.
 const CONTROL_STATES: usize = 30;
 
-/// One of so many crash states is read from the first command on.
+/// Every eighth crash state is read from the first command on.
 const WHOLE_EVERY: usize = 8;
 
 /// Commands of a session, at most.
 const COMMANDS_MAX: usize = 100_000;
 
-/// The part of the header of a write-ahead log that counts how often it was begun anew.
+/// Bytes of a write-ahead log's header that count its restarts.
 const RESTARTS: std::ops::Range<usize> = 12..16;
 
-/// What comes before the id of a command in everything that the hub says about it.
+/// Text before the id of a command in every message of the hub.
 const COMMAND_ID: &[u8] = b"\"command_id\":\"";
 
-/// The length of an id.
 const ID_CHARS: usize = 36;
 
-/// What a process writes at once, at least: one that is killed in between has written so far.
+/// Smallest unit of a write: a process that is killed during a write has written whole pages.
 const PAGE_BYTES: usize = 4_096;
 
-/// What a hub did.
+/// Recorded calls of a hub.
 #[derive(Default)]
-struct Story {
+struct Recording {
     calls: Vec<Call>,
-    /// The commands that somebody was told of.
     acknowledged: BTreeSet<Uuid>,
 }
 
-/// Three lives of a hub: one under load that is killed after the write-ahead log was folded in and begun anew; one that
-/// finds what that left, and ends in order, which folds the log in and truncates it; and one more that is killed.
-async fn story(dir: &Path) -> Story {
-    let (data, mut story) = (dir.join("data"), Story::default());
+/// Runs a hub three times: under load, until a checkpoint restarts the write-ahead log and the hub is killed; on the
+/// files left, until an orderly end checkpoints and truncates the log; and once more until a kill.
+async fn recording(dir: &Path) -> Recording {
+    let (data, mut recording) = (dir.join("data"), Recording::default());
     let settings = [("TALUS_HUB_SESSIONS__SNAPSHOT_EVENTS", "40")];
     let trace = dir.join("trace");
     let hub = ChildHub::traced(&data, &settings, &trace).await;
@@ -96,7 +93,7 @@ async fn story(dir: &Path) -> Story {
     let (first, mut answers) = (restarts(), 0);
     while restarts() == first {
         answers += ANSWERS_STEP;
-        assert!(answers < 5_000, "the write-ahead log is begun anew at some time");
+        assert!(answers < 5_000, "the write-ahead log restarts in time");
         writers[0].answered(answers).await;
     }
     writers[1].answered(answers + ANSWERS_STEP).await;
@@ -107,14 +104,14 @@ async fn story(dir: &Path) -> Story {
     for listener in listening {
         listener.await.expect("no panic");
     }
-    story.goes_on(&trace, &data);
+    recording.add_run(&trace, &data);
 
     let hub = ChildHub::traced(&data, &settings, &trace).await;
     for writer in &mut writers {
         writer.send_once(&hub.url).await;
     }
     assert_eq!(hub.terminate().await, Some(0));
-    story.goes_on(&trace, &data);
+    recording.add_run(&trace, &data);
 
     let hub = ChildHub::traced(&data, &settings, &trace).await;
     writers.iter_mut().for_each(|writer| writer.start(&hub.url));
@@ -123,19 +120,19 @@ async fn story(dir: &Path) -> Story {
     for writer in &mut writers {
         writer.stopped().await;
     }
-    story.goes_on(&trace, &data);
-    story.acknowledged = writers.iter().flat_map(Writers::acknowledged).collect();
-    story
+    recording.add_run(&trace, &data);
+    recording.acknowledged = writers.iter().flat_map(Writers::acknowledged).collect();
+    recording
 }
 
-impl Story {
-    /// Adds what a life of the hub did, and checks that without a power cut the disk would have what the files have:
-    /// nothing was overlooked.
-    fn goes_on(&mut self, trace: &Path, data: &Path) {
-        let trace = trace::read(&fs::read_to_string(trace).expect("strace has written it"));
+impl Recording {
+    /// Adds the calls of a run, and asserts that the replayed disk equals the real files. The trace therefore misses no
+    /// write.
+    fn add_run(&mut self, trace: &Path, data: &Path) {
+        let trace = trace::read(&fs::read_to_string(trace).expect("strace writes a trace"));
         let calls = trace.calls.into_iter();
         self.calls.extend(calls.filter(|call| concerns(call, data)));
-        let entries = fs::read_dir(data).expect("it is there");
+        let entries = fs::read_dir(data).expect("present");
         let files = entries.map(|entry| entry.expect("readable").path());
         let files = files.filter(|path| path.is_file() && is_kept(path, data));
         let files: Files = files
@@ -150,11 +147,11 @@ impl Story {
             calls.for_each(|call| disk.apply(call));
             disk.after_power_cut(|_| true) == files
         });
-        self.calls.extend(ending.expect("the disk has what the files have"));
+        self.calls.extend(ending.expect("the replayed disk equals the files"));
     }
 }
 
-/// How a call may have ended that was under way when its process was killed.
+/// Returns the possible outcomes of a call that the kill interrupted.
 fn endings(call: &Call) -> Vec<Option<Call>> {
     let mut endings = vec![None, Some(call.clone())];
     if let Call::Writes { path, offset, bytes } = call {
@@ -170,19 +167,19 @@ fn endings(call: &Call) -> Vec<Option<Call>> {
     endings
 }
 
-/// Has somebody listen who is told of every command by its events too.
+/// Joins a subscriber to a session, so that the hub also sends the events of every command.
 async fn listen(url: &str, session_id: &str) -> tokio::task::JoinHandle<()> {
     let socket = WebSocket::join(url, session_id, None).await;
     tokio::spawn(socket.until_closed())
 }
 
-/// Files of the data directory. The index of the write-ahead log (`-shm`) is none of them: it is made anew when the
-/// database is opened.
+/// Returns true for files of the data directory except the index of the write-ahead log (`-shm`), which SQLite rebuilds
+/// when it opens the database.
 fn is_kept(path: &Path, data: &Path) -> bool {
     path.parent() == Some(data) && !path.to_string_lossy().ends_with("-shm")
 }
 
-/// What is said, and what is done to the files of the data directory or to itself.
+/// Returns true for messages, and for calls on the data directory or its files.
 fn concerns(call: &Call, data: &Path) -> bool {
     match call {
         Call::Sends { .. } => true,
@@ -196,31 +193,31 @@ fn concerns(call: &Call, data: &Path) -> bool {
     }
 }
 
-/// What a power cut would cost.
+/// Losses of the examined crash states.
 #[derive(Debug, Default)]
 struct Costs {
-    /// The commands that the hub said something about.
-    said: BTreeSet<Uuid>,
+    /// Commands that the hub has sent in a message.
+    announced: BTreeSet<Uuid>,
     plan: Plan,
-    /// Crash states that were looked at, and those that lost an acknowledged command or could not be read.
+    /// Crash states examined, and those that lost an acknowledged command or could not be read.
     states: usize,
     losing: usize,
-    /// The first commands that were spoken of and are not there, and what else is wrong.
+    /// First announced commands that are missing, and other damage.
     losses: Vec<String>,
 }
 
-/// Losses that are told of.
-const LOSSES_TOLD: usize = 5;
+/// Losses in the report, at most.
+const LOSSES_REPORTED: usize = 5;
 
 impl Costs {
-    /// Looks at up to `states_max` of the crash states that a trace allows, after the first `settled` of its calls.
+    /// Examines up to `states_max` of the crash states that a trace allows after its first `settled` calls.
     async fn of(calls: Arc<Vec<Call>>, settled: usize, states_max: usize) -> Self {
         let runtime = Handle::current();
-        let looked = spawn_blocking(move || Self::look_at_all(&calls, settled, states_max, &runtime)).await;
-        looked.expect("no panic")
+        let examined = spawn_blocking(move || Self::examine_all(&calls, settled, states_max, &runtime)).await;
+        examined.expect("no panic")
     }
 
-    fn look_at_all(calls: &[Call], settled: usize, states_max: usize, runtime: &Handle) -> Self {
+    fn examine_all(calls: &[Call], settled: usize, states_max: usize, runtime: &Handle) -> Self {
         let mut costs = Self {
             plan: Plan::of(calls, settled, states_max),
             ..Self::default()
@@ -228,10 +225,10 @@ impl Costs {
         let mut unfinished = BTreeMap::new();
         crash::replay(calls, settled, |step| match step {
             Step::Call(Call::Sends { socket, bytes }) => {
-                let said: &mut Vec<u8> = unfinished.entry(socket.clone()).or_default();
-                said.extend_from_slice(bytes);
-                costs.said.extend(command_ids(said));
-                said.drain(..said.len().saturating_sub(COMMAND_ID.len() + ID_CHARS));
+                let announced: &mut Vec<u8> = unfinished.entry(socket.clone()).or_default();
+                announced.extend_from_slice(bytes);
+                costs.announced.extend(command_ids(announced));
+                announced.drain(..announced.len().saturating_sub(COMMAND_ID.len() + ID_CHARS));
             }
             Step::Call(_) => {}
             Step::Moment(moment, disk) => {
@@ -251,39 +248,39 @@ impl Costs {
         self.states += 1;
         let loss = match found {
             Ok(there) => {
-                let lost: Vec<_> = self.said.difference(&there).collect();
+                let lost: Vec<_> = self.announced.difference(&there).collect();
                 (!lost.is_empty()).then(|| format!("{} commands, {} the first", lost.len(), lost[0]))
             }
             Err(damage) => Some(damage),
         };
         if let Some(loss) = loss {
             self.losing += 1;
-            if self.losses.len() < LOSSES_TOLD {
+            if self.losses.len() < LOSSES_REPORTED {
                 self.losses.push(format!("moment {moment}, {state:?}: {loss}"));
             }
         }
     }
 
-    #[expect(clippy::print_stderr, reason = "figures for whoever runs the test")]
-    fn tell(&self, name: &str) {
+    #[expect(clippy::print_stderr, reason = "figures of the run")]
+    fn report(&self, name: &str) {
         let allowed: usize = self.plan.allowed.values().sum();
-        let (moments, states, losing, said) = (self.plan.moments, self.states, self.losing, self.said.len());
+        let (moments, states, losing, announced) = (self.plan.moments, self.states, self.losing, self.announced.len());
         eprintln!(
-            "{name}: {said} commands, {moments} moments, {states} of {allowed} crash states, {losing} of them lose: {:?}",
+            "{name}: {announced} commands, {moments} moments, {states} of {allowed} crash states, {losing} with losses: {:?}",
             self.plan.allowed
         );
     }
 }
 
-fn command_ids(said: &[u8]) -> impl Iterator<Item = Uuid> {
-    let places = said.windows(COMMAND_ID.len() + ID_CHARS);
+fn command_ids(announced: &[u8]) -> impl Iterator<Item = Uuid> {
+    let places = announced.windows(COMMAND_ID.len() + ID_CHARS);
     let ids = places.filter_map(|place| place.strip_prefix(COMMAND_ID));
     ids.map(|id| Uuid::try_parse_ascii(id).expect("an id"))
 }
 
-/// The commands that a hub finds in the files of its data directory, or what is wrong. Every session is read as its start
-/// reads it, or, if `whole`, from its first command on, so that each row is compared with its checksum. Before the tables
-/// are made there are no commands.
+/// Returns the commands that a hub reads from the files of its data directory, or the damage. Every session is read as
+/// at its start, or, if `whole`, from the first command on, which compares each row with its checksum. A database
+/// without tables has no commands.
 async fn commands_in(files: &Files, whole: bool) -> Result<BTreeSet<Uuid>, String> {
     let dir = scratch();
     for (path, content) in files {
@@ -301,9 +298,13 @@ async fn ids_in(log: &SqliteLog, whole: bool) -> Result<BTreeSet<Uuid>, LogError
     let mut ids = BTreeSet::new();
     for session in log.list().await? {
         let session_id = session.header.session_id;
-        let stored = log.open(session_id, window_events).await?.expect("it is listed");
+        let stored = log.open(session_id, window_events).await?.expect("a listed session");
         let there = log.command_ids(session_id, None, COMMANDS_MAX).await?;
-        let there: BTreeSet<_> = there.expect("it is listed").into_iter().map(CommandId::uuid).collect();
+        let there: BTreeSet<_> = there
+            .expect("a listed session")
+            .into_iter()
+            .map(CommandId::uuid)
+            .collect();
         let read = stored.records.iter().map(|record| record.command_id.uuid());
         assert!(read.clone().all(|id| there.contains(&id)), "the index has every record");
         assert!(!whole || read.count() == there.len(), "every record was read");
@@ -312,7 +313,7 @@ async fn ids_in(log: &SqliteLog, whole: bool) -> Result<BTreeSet<Uuid>, LogError
     Ok(ids)
 }
 
-/// A folder for one crash state, in memory if there is such a place: what is done there need not be kept.
+/// Creates a folder for one crash state, in memory if the system has such a folder, because the files need not last.
 fn scratch() -> TempDir {
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() {
@@ -323,13 +324,13 @@ fn scratch() -> TempDir {
     tempfile::tempdir_in(folder).expect("a temporary folder")
 }
 
-/// How many crash states a test looks at.
+/// Returns the number of crash states to examine.
 fn states_max() -> usize {
     std::env::var("POWER_STATES").map_or(STATES, |text| text.parse().expect("POWER_STATES is a number"))
 }
 
-/// The trace that `synchronous=NORMAL` would leave. It flushes the write-ahead log before a checkpoint copies it, and its
-/// header when it begins anew, but not at commits.
+/// Returns the trace that `synchronous=NORMAL` would leave. SQLite then flushes the write-ahead log before a checkpoint
+/// copies the log, and the log's header at a restart, but flushes nothing at commits.
 fn without_commit_flushes(calls: &[Call]) -> Vec<Call> {
     let is_wal = |path: &Path| path.to_string_lossy().ends_with("-wal");
     let (mut kept, mut commits, mut header_only) = (Vec::new(), BTreeSet::new(), false);
@@ -353,34 +354,37 @@ fn without_commit_flushes(calls: &[Call]) -> Vec<Call> {
     kept
 }
 
-/// P3: whatever a power cut leaves at whatever moment, every command that the hub has said a word about, by an answer or
-/// an event, is read from it. The same look finds losses in what `synchronous=NORMAL` would have flushed.
+/// P3: every crash state of every moment contains every command that the hub has announced, by an answer or an event.
+/// The negative control: crash states of `synchronous=NORMAL` lose commands.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn power_cut_keeps_every_acknowledged_command_in_every_crash_state() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let story = story(dir.path()).await;
-    let careless = Arc::new(without_commit_flushes(&story.calls));
-    let calls = Arc::new(story.calls);
-    let (costs, careless) = tokio::join!(
+    let recording = recording(dir.path()).await;
+    let unflushed = Arc::new(without_commit_flushes(&recording.calls));
+    let calls = Arc::new(recording.calls);
+    let (costs, unflushed) = tokio::join!(
         Costs::of(Arc::clone(&calls), 0, states_max()),
-        Costs::of(careless, 0, CONTROL_STATES.max(states_max() / 5))
+        Costs::of(unflushed, 0, CONTROL_STATES.max(states_max() / 5))
     );
-    costs.tell("flushed");
-    careless.tell("as with synchronous=NORMAL");
-    assert!(costs.said.is_superset(&story.acknowledged), "every answer was seen");
+    costs.report("flushed");
+    unflushed.report("as with synchronous=NORMAL");
+    assert!(
+        costs.announced.is_superset(&recording.acknowledged),
+        "the trace has every answer"
+    );
     assert!(
         costs.states >= states_max().min(STATES),
-        "{} states were looked at",
+        "{} states examined",
         costs.states
     );
     assert_eq!(costs.losses, [""; 0]);
-    assert!(careless.losing > 0, "a log that is not flushed at commits loses some");
+    assert!(unflushed.losing > 0, "a log without flushes at commits loses commands");
 }
 
-/// P3: a hub that was killed may leave a commit that was written and not flushed. The next one finds it, and says nothing
-/// of it before it is on the disk.
+/// P3: a killed hub may leave a commit that was written and not flushed. The next hub flushes the commit before a
+/// client can see it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_hubs_log_is_flushed_before_it_is_spoken_of() {
+async fn killed_hubs_log_is_flushed_before_clients_see_it() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (data, trace) = (dir.path().join("data"), dir.path().join("trace"));
     let hub = ChildHub::start(&data, &[]).await;
@@ -391,7 +395,8 @@ async fn killed_hubs_log_is_flushed_before_it_is_spoken_of() {
     hub.kill().await;
     writers.stopped().await;
     let database = data.join("hub.sqlite");
-    // The database itself was flushed when it was made; the worst is that nothing of the write-ahead log was.
+    // The hub flushed the database when it created the database. In the worst case none of the write-ahead log was
+    // flushed.
     let mut calls = Vec::new();
     for path in [&database, &data.join("hub.sqlite-wal")] {
         calls.extend(written(path));
@@ -403,21 +408,21 @@ async fn killed_hubs_log_is_flushed_before_it_is_spoken_of() {
     let hub = ChildHub::traced(&data, &[], &trace).await;
     writers.check(&hub.url, &epoch).await;
     hub.kill().await;
-    let trace = trace::read(&fs::read_to_string(trace).expect("strace has written it"));
+    let trace = trace::read(&fs::read_to_string(trace).expect("strace writes a trace"));
     calls.extend(trace.calls.into_iter().filter(|call| concerns(call, &data)));
     let costs = Costs::of(Arc::new(calls), settled, usize::MAX).await;
-    costs.tell("left by a killed hub");
-    assert!(costs.said.len() >= ANSWERS, "it speaks of every command");
+    costs.report("left by a killed hub");
+    assert!(costs.announced.len() >= ANSWERS, "the hub announces every command");
     assert_eq!(costs.losses, [""; 0]);
 }
 
-/// A file as it is, none of it flushed.
+/// Returns the calls that create a file without a flush.
 fn written(path: &Path) -> [Call; 2] {
-    let (path, offset, bytes) = (path.to_owned(), 0, fs::read(path).expect("it is there"));
+    let (path, offset, bytes) = (path.to_owned(), 0, fs::read(path).expect("present"));
     [Call::Creates(path.clone()), Call::Writes { path, offset, bytes }]
 }
 
-/// A flush by somebody before.
+/// Returns the calls of an earlier flush.
 fn flushed(path: &Path) -> [Call; 2] {
     let (thread, path) = (String::new(), path.to_owned());
     let begins = Call::BeginsFlush {
