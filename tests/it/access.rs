@@ -1,4 +1,4 @@
-//! Web pages that should not get in: rebound names, foreign origins. Both listeners, every kind of request.
+//! Access control of web pages: rebound host names and foreign origins, on both listeners, for every kind of request.
 
 use serde_json::json;
 use talus_hub::config::Config;
@@ -16,7 +16,7 @@ fn refused_origin() -> (u16, String) {
     (403, "ORIGIN_NOT_ALLOWED".to_owned())
 }
 
-/// A hub behind a name, with pages of one other origin.
+/// Starts a hub with a host name and one allowed origin.
 async fn hub() -> TestHub {
     hub_with(|_| {}).await
 }
@@ -31,7 +31,7 @@ async fn hub_with(change: impl FnOnce(&mut Config)) -> TestHub {
     .await
 }
 
-/// Sends a request with headers as they are.
+/// Sends a request with the given headers.
 async fn ask(hub: &TestHub, method: &str, url: &str, headers: &[(&str, &str)]) -> Whole {
     let method = method.parse().expect("a method");
     let request = hub.http().request(method, url);
@@ -41,7 +41,7 @@ async fn ask(hub: &TestHub, method: &str, url: &str, headers: &[(&str, &str)]) -
     whole(request).await
 }
 
-/// Every kind of request there is: method and address.
+/// Returns every kind of request as method and URL.
 fn requests(hub: &TestHub, session_id: &str) -> Vec<(&'static str, String)> {
     let session = |path: &str| hub.api(&format!("/sessions/{session_id}{path}"));
     let ops = |path: &str| format!("{}{path}", hub.ops_url);
@@ -84,7 +84,7 @@ fn requests(hub: &TestHub, session_id: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The hub goes on with one session, in which nothing has happened.
+/// Asserts that the hub still runs, with one session and without changes.
 async fn assert_untouched(hub: &TestHub, session_id: &str) {
     assert_eq!(
         hub.get("/sessions").await.ok()["sessions"].as_array().map(Vec::len),
@@ -96,9 +96,9 @@ async fn assert_untouched(hub: &TestHub, session_id: &str) {
     hub.create_node(session_id, None, "well").await;
 }
 
-/// P9: a page whose name is rebound to this machine sends its own name as `Host`, and is refused wherever it asks.
+/// P9: a page whose host name was rebound to this machine sends its own name as `Host`. Every path refuses the request.
 #[tokio::test]
-async fn rebound_names_are_refused_on_every_path_of_both_listeners() {
+async fn rebound_hosts_are_refused_on_every_path_of_both_listeners() {
     let hub = hub().await;
     let session_id = hub.session().await;
     for (method, url) in requests(&hub, &session_id) {
@@ -124,7 +124,7 @@ async fn rebound_names_are_refused_on_every_path_of_both_listeners() {
     assert_untouched(&hub, &session_id).await;
 }
 
-/// P9: names that only look like one of the hub's.
+/// P9: a host that only resembles one of the hub's names is refused.
 #[tokio::test]
 async fn host_lookalikes_are_refused() {
     let hub = hub().await;
@@ -144,15 +144,16 @@ async fn host_lookalikes_are_refused() {
         "::1",
     ] {
         let answer = ask(&hub, "GET", &hub.api("/health"), &[("host", host)]).await;
-        // Some are no host at all, which is told before it is asked whose they are.
+        // Some values are not hosts at all, which is checked before the names are compared.
         let is_refused = [refused_host(), (400, "INVALID_REQUEST".to_owned())].contains(&answer.refused());
         assert!(is_refused, "{host}: {:?}", answer.refused());
     }
 }
 
-/// P9: an address cannot be rebound, so health checks by address work; ports do not matter, since a mapping changes them.
+/// P9: addresses are served, because an address cannot be rebound and health checks use addresses. Ports are ignored,
+/// because a port mapping changes them.
 #[tokio::test]
-async fn own_names_and_addresses_are_served_at_any_port() {
+async fn own_hosts_and_addresses_are_served_at_any_port() {
     let hub = hub().await;
     for host in [
         "127.0.0.1",
@@ -174,9 +175,9 @@ async fn own_names_and_addresses_are_served_at_any_port() {
     }
 }
 
-/// P9: a target in absolute form names a host too.
+/// P9: a target in absolute form names a host as well, and every named host must be allowed.
 #[tokio::test]
-async fn absolute_targets_are_judged_by_every_host_they_come_with() {
+async fn absolute_targets_are_refused_for_any_foreign_host() {
     let hub = hub().await;
     for url in [&hub.url, &hub.ops_url] {
         for (target, host, status) in [
@@ -194,7 +195,7 @@ async fn absolute_targets_are_judged_by_every_host_they_come_with() {
     }
 }
 
-/// P9: a foreign page changes nothing, with a body or without; nor does it open a socket or look at what is for operators.
+/// P9: a foreign page changes nothing, with or without a body, opens no socket, and reads no operators' page.
 #[tokio::test]
 async fn foreign_pages_change_nothing_with_or_without_a_body() {
     let hub = hub().await;
@@ -214,19 +215,19 @@ async fn foreign_pages_change_nothing_with_or_without_a_body() {
         vec![("origin", "https://evil.example"), ("sec-fetch-site", "same-origin")],
         vec![("sec-fetch-site", "cross-site")],
         vec![("sec-fetch-site", "same-site"), ("sec-fetch-mode", "no-cors")],
-        // The same host by another scheme, as its browser tells it.
+        // The same host with another scheme, as the browser reports it.
         vec![("origin", own.as_str()), ("sec-fetch-site", "cross-site")],
         vec![("origin", own.as_str()), ("x-forwarded-proto", "https")],
     ];
     for (method, url) in requests(&hub, &session_id) {
         let reads_only = matches!(method, "GET" | "HEAD" | "OPTIONS");
         let is_api = url.starts_with(&hub.url) && !url.contains("/socket.io/");
-        // CORS tells what a page may read of a safe method's answer.
+        // CORS decides whether a page may read the response to a safe method.
         if (reads_only && is_api) || method == "OPTIONS" {
             continue;
         }
         for headers in &foreign {
-            // What is the page's own address on one listener is a foreign one on the other.
+            // The own origin of one listener is foreign to the other.
             let answer = ask(&hub, method, &url, headers).await;
             assert_eq!(answer.refused(), refused_origin(), "{method} {url} {headers:?}");
             let request = hub
@@ -246,9 +247,9 @@ async fn foreign_pages_change_nothing_with_or_without_a_body() {
     assert_untouched(&hub, &session_id).await;
 }
 
-/// Pages that are let in, programs that are no pages, and people who follow a link.
+/// The hub's own pages, listed origins, programs without an origin, and followed links are served.
 #[tokio::test]
-async fn own_and_listed_pages_and_programs_change_things() {
+async fn own_and_listed_origins_and_programs_are_accepted() {
     let hub = hub().await;
     let sessions = hub.api("/sessions");
     let own = hub.url.clone();
@@ -274,9 +275,10 @@ async fn own_and_listed_pages_and_programs_change_things() {
     assert_eq!(ask(&hub, "GET", &actors, &own_ops).await.status, 200);
 }
 
-/// Behind a proxy: with a port or without, with TLS or without, in any case of letters, the hub's own pages are its own.
+/// Behind a proxy, a page of the hub's own name has its own origin: with or without a port or TLS, in upper or lower
+/// case.
 #[tokio::test]
-async fn pages_of_the_hubs_own_name_are_its_own_behind_a_proxy() {
+async fn own_origin_is_recognized_behind_a_proxy() {
     let hub = hub().await;
     let sessions = hub.api("/sessions");
     for (host, origin, allowed) in [
@@ -286,7 +288,7 @@ async fn pages_of_the_hubs_own_name_are_its_own_behind_a_proxy() {
         ("HUB.example:443", "https://Hub.Example", true),
         ("hub.example:80", "http://hub.example", true),
         ("hub.example:8443", "https://hub.example:8443", true),
-        // The proxy has left the port out.
+        // The proxy dropped the port.
         ("hub.example", "https://hub.example:8443", true),
         ("hub.example:443", "http://hub.example", false),
         ("hub.example:80", "https://hub.example", false),
@@ -305,10 +307,10 @@ async fn pages_of_the_hubs_own_name_are_its_own_behind_a_proxy() {
     }
 }
 
-/// P9: `[cors]` is for clients. No key lets a page of another origin use the operators' listener, nor another port of the
-/// same machine.
+/// P9: `[cors]` applies to clients only. No key lets a page of another origin, or of another port of the same machine,
+/// use the operators' listener.
 #[tokio::test]
-async fn operators_listener_knows_its_own_pages_only() {
+async fn ops_listener_accepts_only_its_own_origin() {
     let hub = hub_with(|config| config.cors.allow_localhost = true).await;
     let drain = format!("{}/ops/drain", hub.ops_url);
     let actors = format!("{}/ops/actors", hub.ops_url);
@@ -327,7 +329,7 @@ async fn operators_listener_knows_its_own_pages_only() {
         let asked = [("origin", origin), ("access-control-request-method", "POST")];
         let preflight = ask(&hub, "OPTIONS", &drain, &asked).await;
         assert_eq!(preflight.header("access-control-allow-origin"), None, "{origin}");
-        // Without a port it is the default one, and not whichever.
+        // A host without a port means the default port, not any port.
         let unported = [("origin", "http://localhost:5173"), ("host", "localhost")];
         assert_eq!(ask(&hub, "POST", &drain, &unported).await.refused(), refused_origin());
     }

@@ -1,4 +1,4 @@
-//! The real binary as a process of its own: what it says, where it listens, how it ends.
+//! The real binary in a child process: output, addresses, exit codes.
 
 use std::{path::PathBuf, process::Stdio};
 
@@ -11,16 +11,17 @@ use tokio::{
 
 use crate::{calls::in_time, support::ROOT};
 
-/// A process that has ended.
+/// Process that has ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// `None`: a signal ended it.
+    /// Exit code; `None` if a signal ended the process.
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-/// The binary in a folder of its own, with nothing in its environment but where the templates are.
+/// Returns the binary as a command in a folder, with an environment that names only the templates and a free operators'
+/// port.
 pub fn command(dir: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_talus-hub"));
     command
@@ -35,13 +36,13 @@ pub fn command(dir: &TempDir) -> Command {
     command
 }
 
-/// Runs the binary to its end, with these arguments.
+/// Runs the binary with arguments until it ends.
 pub async fn run(args: &[&str]) -> Ended {
     let dir = tempfile::tempdir().expect("a temporary folder");
     end(command(&dir).args(args)).await
 }
 
-/// Runs a command to its end.
+/// Runs a command until it ends.
 pub async fn end(command: &mut Command) -> Ended {
     let output = in_time("the end of the process", command.output())
         .await
@@ -54,11 +55,11 @@ pub async fn end(command: &mut Command) -> Ended {
     }
 }
 
-/// A hub that serves in a process of its own. It is killed when it is dropped.
+/// Hub that serves in a child process, which is killed when this value is dropped.
 pub struct Process {
-    /// Where it is, without a path.
+    /// Base URL of the clients' listener.
     pub url: String,
-    /// What it said when it began, line by line.
+    /// Lines that the hub prints at its start.
     pub greeting: Vec<String>,
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -66,12 +67,12 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it on a free port and waits until it says where.
+    /// Starts the hub on a free port and waits for its greeting.
     pub async fn start(command: &mut Command) -> Self {
         Self::start_with(command, Stdio::piped()).await
     }
 
-    /// The same with another standard error.
+    /// Starts the hub with another standard error.
     pub async fn start_with(command: &mut Command, stderr: Stdio) -> Self {
         let command = command.args(["--port", "0"]).stderr(stderr);
         let mut child = command.spawn().expect("the binary runs");
@@ -86,7 +87,9 @@ impl Process {
         let mut greeting = Vec::new();
         for _ in 0..4 {
             let mut line = String::new();
-            in_time("a line", stdout.read_line(&mut line)).await.expect("it speaks");
+            in_time("a line", stdout.read_line(&mut line))
+                .await
+                .expect("the hub prints a greeting");
             greeting.push(line.trim_end().to_owned());
         }
         let url = greeting[0].rsplit(' ').next().expect("a word").to_owned();
@@ -101,7 +104,7 @@ impl Process {
 
     /// Sends a signal by its name.
     pub async fn signal(&self, name: &str) {
-        let pid = self.child.id().expect("it runs");
+        let pid = self.child.id().expect("the process runs");
         let sent = Command::new("sh")
             .args(["-c", &format!("kill -{name} {pid}")])
             .status()
@@ -109,13 +112,13 @@ impl Process {
         assert!(sent.expect("a shell").success());
     }
 
-    /// Waits until it has ended.
+    /// Waits until the hub ends by itself.
     pub async fn ended(mut self) -> Ended {
         let status = in_time("the end of the process", self.child.wait())
             .await
-            .expect("it can be waited for");
+            .expect("the process can be awaited");
         let stdout = read_all(self.stdout).await;
-        let stderr = in_time("the end of its log", self.stderr).await.expect("read");
+        let stderr = in_time("the end of the log", self.stderr).await.expect("read");
         Ended {
             code: status.code(),
             stdout,
@@ -123,7 +126,7 @@ impl Process {
         }
     }
 
-    /// Asks it to stop as a supervisor does, and waits until it has.
+    /// Sends `SIGTERM` and waits until the hub ends.
     pub async fn stop(self) -> Ended {
         self.signal("TERM").await;
         self.ended().await

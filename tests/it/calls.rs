@@ -1,4 +1,4 @@
-//! Calls that the shortcuts of `TestHub` do not cover: whole answers, bytes by hand, a socket over long polling.
+//! Requests beyond the methods of `TestHub`: complete responses, hand-written bytes, sockets over long polling.
 
 use std::{future::Future, time::Duration};
 
@@ -12,15 +12,15 @@ use tokio::{
 
 use crate::support::TestHub;
 
-/// How long something may take that has to happen. Far more than it ever takes: a test that gets here fails.
+/// Longest wait for an event that must happen: 60 s, far more than any event takes.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Waits for something that has to happen.
+/// Awaits a future and fails after [`DEADLINE`].
 pub async fn in_time<T>(what: &str, it: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, it).await.expect(what)
 }
 
-/// Asks again and again until the answer is yes.
+/// Repeats a check until the check returns true.
 pub async fn until<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
     in_time(what, async {
         while !ask().await {
@@ -30,7 +30,7 @@ pub async fn until<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -
     .await;
 }
 
-/// An answer with its headers and its body as text.
+/// Response with its headers, and its body as text.
 #[derive(Debug, Clone)]
 pub struct Whole {
     pub status: u16,
@@ -50,19 +50,19 @@ impl Whole {
         values.map(|value| value.to_str().expect("a header in ASCII"))
     }
 
-    /// The body, which has to be JSON.
+    /// Parses the body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).expect(&self.text)
     }
 
-    /// Status and code of an answer that has to be a failure in our own words.
+    /// Returns status and error code of a refusal.
     pub fn refused(&self) -> (u16, String) {
         let code = self.json()["error"]["code"].as_str().expect("a code").to_owned();
         (self.status, code)
     }
 }
 
-/// Sends a request and reads all of its answer.
+/// Sends a request and reads the complete response.
 pub async fn whole(request: reqwest::RequestBuilder) -> Whole {
     let response = in_time("an answer", request.send()).await.expect("the hub answers");
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -71,18 +71,18 @@ pub async fn whole(request: reqwest::RequestBuilder) -> Whole {
 }
 
 impl TestHub {
-    /// `GET` with headers and all.
+    /// Sends a `GET` request and returns the complete response.
     pub async fn get_whole(&self, path: &str) -> Whole {
         whole(self.http().get(self.api(path))).await
     }
 
-    /// `POST` of a text as it is, declared as JSON.
+    /// Posts a text unchanged, declared as JSON.
     pub async fn post_text(&self, path: &str, body: impl Into<reqwest::Body>) -> Whole {
         let request = self.http().post(self.api(path));
         whole(request.header("content-type", "application/json").body(body)).await
     }
 
-    /// Sends a command with whatever else belongs to a request.
+    /// Sends a command with further members of the request.
     pub async fn execute_with(&self, session_id: &str, command_type: &str, data: Value, more: Value) -> Whole {
         let mut command = json!({"session_id": session_id, "command_type": command_type, "data": data});
         let members = command.as_object_mut().expect("an object");
@@ -90,7 +90,7 @@ impl TestHub {
         self.post_text("/commands/execute", command.to_string()).await
     }
 
-    /// All sequenced events after a place, page by page.
+    /// Returns all sequenced events after a `seq`, page by page.
     pub async fn events(&self, session_id: &str, after: u64) -> Vec<(String, Value)> {
         let (mut events, mut after) = (Vec::new(), after);
         loop {
@@ -102,15 +102,15 @@ impl TestHub {
                 let name = listed["event"].as_str().expect("a name").to_owned();
                 events.push((name, listed["data"].clone()));
             }
-            after = page["next_after"].as_u64().expect("a place");
+            after = page["next_after"].as_u64().expect("a seq");
             if page["more"] == json!(false) {
                 return events;
             }
         }
     }
 
-    /// A reader who takes up a place in a session until the session is at 1 or the task is aborted. It tries until it
-    /// gets one: what the test asks meanwhile takes one too.
+    /// Starts a reader that holds a permit of a session until the session's `seq` is 1 or the task is aborted. The
+    /// reader tries until it gets a permit, because the test's own requests take permits too.
     pub fn occupy(&self, session_id: &str) -> JoinHandle<Whole> {
         let read = self
             .http()
@@ -125,20 +125,20 @@ impl TestHub {
         })
     }
 
-    /// The value of a metric without labels.
+    /// Returns the value of a metric without labels.
     pub async fn metric(&self, name: &str) -> String {
         let page = whole(self.http().get(format!("{}/metrics", self.url))).await.text;
         let value = |line: &str| Some(line.strip_prefix(name)?.strip_prefix(' ')?.to_owned());
         page.lines().find_map(value).expect(name)
     }
 
-    /// The names of the roots and of everything below, a blank for each level.
+    /// Returns the names of a session's nodes in document order, indented by a blank for each level.
     pub async fn outline(&self, session_id: &str) -> Vec<String> {
         outline(&self.graph(session_id).await)
     }
 }
 
-/// The names in a graph in document order, a blank for each level.
+/// Returns the names in a graph in document order, indented by a blank for each level.
 pub fn outline(graph: &Value) -> Vec<String> {
     let nodes = |list: &Value| {
         list.as_array()
@@ -161,7 +161,7 @@ pub fn outline(graph: &Value) -> Vec<String> {
     names
 }
 
-/// A connection on which a test says each byte itself.
+/// Connection on which a test writes every byte.
 pub struct Raw(BufReader<TcpStream>);
 
 impl Raw {
@@ -173,21 +173,21 @@ impl Raw {
         Self(BufReader::new(stream))
     }
 
-    /// Sends bytes. The hub may not hang up meanwhile.
+    /// Sends bytes, and fails if the hub closes the connection.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         in_time("the hub to read", self.0.write_all(bytes.as_ref()))
             .await
             .expect("the hub reads");
     }
 
-    /// Sends bytes, or says that the hub has hung up.
+    /// Sends bytes; returns false if the hub has closed the connection.
     pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         in_time("the hub to read", self.0.write_all(bytes.as_ref()))
             .await
             .is_ok()
     }
 
-    /// True if there is something to read by now, or the end.
+    /// Returns true if bytes or the end of the connection can be read.
     pub async fn has_answer(&mut self) -> bool {
         tokio::select! {
             biased;
@@ -196,7 +196,7 @@ impl Raw {
         }
     }
 
-    /// Says that nothing more will come.
+    /// Ends the sending side.
     pub async fn finish(&mut self) {
         self.0.shutdown().await.expect("the connection is open");
     }
@@ -212,7 +212,7 @@ impl Raw {
         self.answer().await
     }
 
-    /// The next answer. Its body must come with a length, as all of the hub's do.
+    /// Returns the next response. The hub sends every body with a length.
     pub async fn answer(&mut self) -> Whole {
         in_time("an answer", self.read_answer()).await
     }
@@ -248,23 +248,23 @@ impl Raw {
         line.trim_end().to_owned()
     }
 
-    /// Waits until the hub hangs up, and tells what it said until then.
+    /// Reads until the hub closes the connection, and returns the bytes as text.
     pub async fn until_closed(&mut self) -> String {
-        let mut said = Vec::new();
-        // A reset is as good as an end.
-        let _ = in_time("the end of the connection", self.0.read_to_end(&mut said)).await;
-        String::from_utf8_lossy(&said).into_owned()
+        let mut bytes = Vec::new();
+        // A reset counts as an end.
+        let _ = in_time("the end of the connection", self.0.read_to_end(&mut bytes)).await;
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
-/// A Socket.IO client that knows long polling and nothing else.
+/// Socket.IO client over long polling only.
 pub struct Poller {
     http: reqwest::Client,
     url: String,
 }
 
 impl Poller {
-    /// Opens a transport. It is in no namespace yet.
+    /// Opens a transport without joining a namespace.
     pub async fn open(hub_url: &str) -> Self {
         let http = reqwest::Client::new();
         let url = format!("{hub_url}/socket.io/?EIO=4&transport=polling");
@@ -274,7 +274,7 @@ impl Poller {
         Self { http, url }
     }
 
-    /// Opens a transport and joins a session's room; returns once the hub has told where the session is.
+    /// Opens a transport and joins the room of a session. Returns after the first sync.
     pub async fn join(hub_url: &str, session_id: &str) -> Self {
         let poller = Self::open(hub_url).await;
         poller
@@ -284,9 +284,9 @@ impl Poller {
         poller
     }
 
-    /// Where its packets go, without the hub's address.
+    /// Returns path and query of the transport.
     pub fn path(&self) -> &str {
-        let at = self.url.find("/socket.io/").expect("it is a part of it");
+        let at = self.url.find("/socket.io/").expect("the path of the transport");
         &self.url[at..]
     }
 
@@ -295,7 +295,7 @@ impl Poller {
         assert_eq!((sent.status, sent.text.as_str()), (200, "ok"));
     }
 
-    /// Waits for packets, and answers pings.
+    /// Waits for packets and answers pings.
     pub async fn poll(&self) -> Vec<String> {
         let polled = whole(self.http.get(&self.url)).await;
         assert_eq!(polled.status, 200, "{}", polled.text);
@@ -306,7 +306,7 @@ impl Poller {
         packets
     }
 
-    /// Waits for a packet that has this in it.
+    /// Waits for a packet that contains a text.
     pub async fn wait_for(&self, what: &str) -> String {
         in_time(what, async {
             loop {
@@ -319,7 +319,7 @@ impl Poller {
         .await
     }
 
-    /// Leaves as a client does that closes its page.
+    /// Closes the transport as a browser does when its page closes.
     pub async fn close(self) {
         self.send("1").await;
     }

@@ -1,4 +1,4 @@
-//! The life of a connection: what it may keep waiting, how many there may be, and how each ends.
+//! Life of a connection: buffers, limits, timeouts, and the ways in which a connection ends.
 
 use std::net::{IpAddr, UdpSocket};
 
@@ -12,7 +12,7 @@ use crate::{
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
-/// The head of a command that never comes.
+/// Returns the head of a command whose body is not sent.
 fn head_of_body(bytes: usize) -> String {
     format!(
         "POST /api/v1/commands/execute HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: \
@@ -20,7 +20,7 @@ fn head_of_body(bytes: usize) -> String {
     )
 }
 
-/// Asks for the metrics until they have this line. A request may itself be one that took too long.
+/// Reads the metrics until they have a line. A request may itself run into a timeout.
 async fn until_metric(hub: &TestHub, line: &str) {
     until(line, async || {
         let page = hub.http().get(format!("{}/metrics", hub.url)).send().await;
@@ -30,7 +30,7 @@ async fn until_metric(hub: &TestHub, line: &str) {
     .await;
 }
 
-/// That the clients' listener, and then the operators', closed a connection without an answer, and counted it as such.
+/// Asserts that both listeners close a connection without an answer and count the timeout.
 async fn assert_closed(hub: &TestHub, kind: &str, begin: &str) {
     for (listener, url) in [("clients", &hub.url), ("operators", &hub.ops_url)] {
         let mut raw = Raw::to(url).await;
@@ -41,29 +41,29 @@ async fn assert_closed(hub: &TestHub, kind: &str, begin: &str) {
     }
 }
 
-/// P9: a connection on which nothing is ever said is closed.
+/// P9: a connection without any received byte is closed.
 #[tokio::test]
-async fn silent_connections_are_closed() {
+async fn silent_connections_time_out() {
     let hub = TestHub::with(|config| config.server.first_byte_timeout_ms = 500).await;
     assert_closed(&hub, "first_byte", "").await;
 }
 
-/// P9: half a head is no request, and does not keep a connection.
+/// P9: an incomplete head does not keep a connection open.
 #[tokio::test]
-async fn half_heads_are_closed() {
+async fn incomplete_heads_time_out() {
     let hub = TestHub::with(|config| config.server.head_timeout_ms = 500).await;
     assert_closed(&hub, "head", "GET /healthz HTTP/1.1\r\nhost: h").await;
 }
 
-/// P9: a head that grows by a byte now and then has no more time than one that does not.
+/// P9: a head that arrives byte by byte gets no more time than any other head.
 #[tokio::test]
-async fn heads_that_trickle_are_closed() {
+async fn trickled_heads_time_out() {
     let hub = TestHub::with(|config| config.server.head_timeout_ms = 500).await;
     for url in [&hub.url, &hub.ops_url] {
         let mut raw = Raw::to(url).await;
         raw.send("GET /healthz HTTP/1.1\r\nhost: localhost\r\nx: ").await;
         in_time("the connection is closed", async {
-            // One byte for each answer that others get meanwhile.
+            // One byte for each answer to another client.
             while raw.try_send("x").await {
                 assert_eq!(hub.get("/health").await.status, 200);
             }
@@ -72,9 +72,9 @@ async fn heads_that_trickle_are_closed() {
     }
 }
 
-/// P9: a client that has its answer cannot keep the connection for ever; another one that goes on asking can.
+/// P9: an idle connection is closed after its keep-alive time, and a connection with further requests stays open.
 #[tokio::test]
-async fn idle_connections_are_closed() {
+async fn idle_connections_time_out() {
     let hub = TestHub::with(|config| config.server.keep_alive_timeout_ms = 1_000).await;
     for (listener, url) in [("clients", &hub.url), ("operators", &hub.ops_url)] {
         let (mut idle, mut busy) = (Raw::to(url).await, Raw::to(url).await);
@@ -91,8 +91,9 @@ async fn idle_connections_are_closed() {
     }
 }
 
-/// That a request whose body does not come is told so, and that its connection ends, on both listeners and over polling.
-async fn assert_bodies_are_given_up(hub: &TestHub, trickle: &str) {
+/// Asserts that a request with an incomplete body is answered with 408 and that its connection ends: on both listeners
+/// and over long polling.
+async fn assert_bodies_time_out(hub: &TestHub, trickle: &str) {
     let session = hub.session().await;
     let poller = Poller::join(&hub.url, &session).await;
     let polled = poller.path();
@@ -120,32 +121,33 @@ async fn assert_bodies_are_given_up(hub: &TestHub, trickle: &str) {
     }
 }
 
-/// P9: a body that never comes ends its request and its connection, also one of long polling, which a library reads.
+/// P9: a body that stops arriving ends its request and its connection, long polling included, where the library reads
+/// the body.
 #[tokio::test]
-async fn bodies_that_stop_are_given_up() {
+async fn stalled_bodies_time_out() {
     let hub = TestHub::with(|config| {
         config.server.body_stall_timeout_ms = 500;
         config.ops.fault_injection = true;
     })
     .await;
-    assert_bodies_are_given_up(&hub, "").await;
+    assert_bodies_time_out(&hub, "").await;
 }
 
-/// P9: a body that grows by a byte now and then has no more time than that of the whole.
+/// P9: a body that arrives byte by byte gets no more time than the limit for the whole body.
 #[tokio::test]
-async fn bodies_that_trickle_are_given_up() {
+async fn trickled_bodies_time_out() {
     let hub = TestHub::with(|config| {
         config.server.body_timeout_ms = 500;
         config.ops.fault_injection = true;
     })
     .await;
-    assert_bodies_are_given_up(&hub, " ").await;
+    assert_bodies_time_out(&hub, " ").await;
 }
 
-/// A slow upload that goes on is read to its end, however long its pieces take together: the time of a request begins
-/// when it is whole.
+/// A slow upload within the body's time limits is read to the end: the time of a request begins when the request is
+/// complete.
 #[tokio::test]
-async fn slow_uploads_within_the_times_are_read() {
+async fn slow_uploads_within_time_limits_are_read() {
     let hub = TestHub::with(|config| config.server.request_timeout_ms = 300).await;
     let quick = TestHub::with(|config| config.server.first_byte_timeout_ms = 400).await;
     let session = hub.session().await;
@@ -155,14 +157,13 @@ async fn slow_uploads_within_the_times_are_read() {
     raw.send(head_of_body(body.len())).await;
     for piece in body.as_bytes().chunks(body.len() / 2 + 1) {
         raw.send(piece).await;
-        // Takes longer than a request may.
+        // This wait is longer than a request may take.
         Raw::to(&quick.url).await.until_closed().await;
     }
     assert_eq!(raw.answer().await.status, 200);
 }
 
-/// Whatever may be silent for as long as it likes lives through every time of a connection: a stream of events, a long
-/// poll, a websocket.
+/// Event streams, long polls and websockets may stay silent, and outlive every timeout of a connection.
 #[tokio::test]
 async fn live_connections_outlive_all_timeouts() {
     let hub = TestHub::with(|config| {
@@ -185,7 +186,7 @@ async fn live_connections_outlive_all_timeouts() {
     }
     hub.create_node(&session, None, "still there").await;
     assert_eq!(stream.until("graph:node-created").await.data["name"], "still there");
-    in_time("the websocket hears of it", async {
+    in_time("the websocket receives the event", async {
         while websocket.event().await.0 != "graph:node-created" {}
     })
     .await;
@@ -197,18 +198,18 @@ async fn live_connections_outlive_all_timeouts() {
     operators.until("restarted").await;
 }
 
-/// P9: a client that sends requests and reads no answers is cut: what it leaves unread is not kept for it.
+/// P9: a client that sends requests and reads no answers is disconnected, so that unread answers do not accumulate.
 #[tokio::test]
-async fn answers_that_nobody_reads_end_the_connection() {
+async fn unread_answers_end_the_connection() {
     let hub = TestHub::with(|config| config.server.write_stall_timeout_ms = 500).await;
     for (listener, url) in [("clients", &hub.url), ("operators", &hub.ops_url)] {
         let socket = TcpSocket::new_v4().expect("a socket");
-        socket.set_recv_buffer_size(4_096).expect("it has this option");
+        socket.set_recv_buffer_size(4_096).expect("the option is available");
         let address = url.strip_prefix("http://").expect("plain HTTP");
         let mut stream = socket
             .connect(address.parse().expect("an address"))
             .await
-            .expect("it accepts");
+            .expect("the hub accepts");
         let ask = "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(100);
         in_time("the connection is cut", async {
             while tokio::io::AsyncWriteExt::write_all(&mut stream, ask.as_bytes())
@@ -222,7 +223,7 @@ async fn answers_that_nobody_reads_end_the_connection() {
     }
 }
 
-/// The answer to a connection that was refused before it asked anything.
+/// Returns the answer to a connection that the hub refused before any request.
 async fn refused(url: &str) -> Whole {
     let mut raw = Raw::to(url).await;
     let answer = raw.answer().await;
@@ -231,7 +232,7 @@ async fn refused(url: &str) -> Whole {
     answer
 }
 
-/// P9: connections are counted, those beyond the limit are told so and closed, and operators have places of their own.
+/// P9: connections beyond the limit are answered with the limit and closed. Each listener has its own limit.
 #[tokio::test]
 async fn connections_beyond_the_limit_are_refused() {
     let hub = TestHub::with(|config| {
@@ -263,13 +264,13 @@ async fn connections_beyond_the_limit_are_refused() {
             assert!(metrics.contains(&line), "{line}: {metrics}");
         }
         drop(first);
-        until("its place is free again", async || {
+        until("the permit is free again", async || {
             let mut raw = Raw::to(url).await;
             raw.try_send(HEALTH).await && raw.answer().await.status == 200
         })
         .await;
         drop(second);
-        until("no place is taken", async || {
+        until("all permits are free", async || {
             let mut raw = Raw::to(other).await;
             raw.send("GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
                 .await;
@@ -280,19 +281,19 @@ async fn connections_beyond_the_limit_are_refused() {
     }
 }
 
-/// An address of this machine that is not its loopback, if it has one.
+/// Returns an address of this machine outside the loopback, if the machine has one.
 fn own_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    // Sends nothing: it only chooses the address that would be used.
+    // Sends nothing: connecting a UDP socket only selects the local address.
     socket.connect("192.0.2.1:9").ok()?;
     let address = socket.local_addr().ok()?.ip();
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
 
-/// P9: one address has its share of connections and no more, unless it is a proxy's or this machine's own.
+/// P9: the connections of one address are limited, except for trusted proxies and the loopback.
 #[tokio::test]
 async fn connections_of_one_address_are_limited() {
-    // Without a network, only what is exempt can be seen.
+    // A machine without a network has exempt addresses only.
     let own = own_address();
     for trusted in [false, true] {
         let hub = TestHub::with(|config| {
@@ -325,7 +326,7 @@ async fn connections_of_one_address_are_limited() {
     }
 }
 
-/// Whether somebody who comes now is served.
+/// Returns true if a new connection is served.
 async fn is_served(url: &str) -> bool {
     let mut raw = Raw::to(url).await;
     raw.try_send("GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
@@ -333,11 +334,11 @@ async fn is_served(url: &str) -> bool {
     raw.until_closed().await.starts_with("HTTP/1.1 200 ")
 }
 
-/// Opens connections that say nothing until no place is left.
+/// Opens silent connections until no connection permit is left.
 async fn fill(url: &str) -> Vec<Raw> {
     let (mut idle, mut refused) = (Vec::new(), 0);
-    in_time("all places are taken", async {
-        // Of those that were served meanwhile, one may still be on its way out.
+    in_time("all permits are taken", async {
+        // A connection that was served just before may still hold its permit.
         while refused < 8 {
             idle.push(Raw::to(url).await);
             refused = if is_served(url).await { 0 } else { refused + 1 };
@@ -347,10 +348,10 @@ async fn fill(url: &str) -> Vec<Raw> {
     idle
 }
 
-/// P9: with few file descriptors, idle connections of clients take none of operators', nor of the log's; and operators
-/// none of clients'.
+/// P9: with few file descriptors, idle connections of clients take no descriptor of the operators' listener or of the
+/// log, and idle connections of operators none of the clients' listener.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn operators_are_answered_while_clients_take_all_connections() {
+async fn ops_listener_answers_while_clients_hold_all_connections() {
     let data = tempfile::tempdir().expect("a temporary folder");
     let hour = "3600000";
     let settings = [("TALUS_HUB_SERVER__FIRST_BYTE_TIMEOUT_MS", hour)];
@@ -366,7 +367,7 @@ async fn operators_are_answered_while_clients_take_all_connections() {
         let answer = whole(operators.get(format!("{}{path}", hub.ops_url))).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);
     }
-    // The connection that is open already is served: files can be opened, and the log be written.
+    // An open connection is still served: the hub can open files and write the log.
     let command = json!({"session_id": session, "command_type": "CreateNode", "data": {"blueprint_type_id": "task"}});
     assert_eq!(client.post("/api/v1/commands/execute", &command).await.status, 200);
     let project = json!({"template_id": "novel", "project_name": "Book"});
@@ -378,22 +379,17 @@ async fn operators_are_answered_while_clients_take_all_connections() {
         .await;
     assert_eq!(saved.status, 200, "{}", saved.text);
     drop(idle);
-    until("clients are let in again", async || is_served(&hub.url).await).await;
+    until("clients are served again", async || is_served(&hub.url).await).await;
     let idle = fill(&hub.ops_url).await;
     let answer = whole(reqwest::Client::new().get(format!("{}/healthz", hub.url))).await;
-    assert_eq!(
-        answer.status,
-        200,
-        "beside {} idle connections of operators",
-        idle.len()
-    );
+    assert_eq!(answer.status, 200, "with {} idle connections of operators", idle.len());
     drop(idle);
     assert_eq!(hub.terminate().await, Some(0));
 }
 
-/// P9: connections that hold every place are closed by time alone, and then clients are served.
+/// P9: idle connections that hold every permit time out, and new clients are served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_are_served_again_once_idle_connections_have_timed_out() {
+async fn connection_permits_return_after_timeouts() {
     let data = tempfile::tempdir().expect("a temporary folder");
     let settings = [
         ("TALUS_HUB_SERVER__FIRST_BYTE_TIMEOUT_MS", "3000"),
@@ -401,13 +397,13 @@ async fn clients_are_served_again_once_idle_connections_have_timed_out() {
     ];
     let hub = ChildHub::with_descriptors(data.path(), &settings, 256).await;
     let idle = fill(&hub.url).await;
-    until("clients are let in again", async || is_served(&hub.url).await).await;
+    until("clients are served again", async || is_served(&hub.url).await).await;
     drop(idle);
     assert_eq!(hub.terminate().await, Some(0));
 }
 
-/// P7, P9: what all unfinished bodies together may keep is bounded. A large one beyond it is told so, those of ordinary
-/// commands pass, and what is given back can be used again.
+/// P7, P9: unfinished bodies share a budget of bytes. A large body beyond the budget is refused, bodies of ordinary
+/// commands pass, and released bytes can be used again.
 #[tokio::test]
 async fn unfinished_bodies_share_one_budget() {
     let hub = TestHub::with(|config| config.server.receiving_bytes_max = 100_000).await;
@@ -424,7 +420,7 @@ async fn unfinished_bodies_share_one_budget() {
         .await;
         unfinished.push(raw);
         let least = unfinished.len() * 25_000;
-        until("it is received", async || {
+        until("the hub has received the bytes", async || {
             let received = hub.metric("hub_receiving_bytes").await;
             received.parse::<usize>().expect("a number") >= least
         })
@@ -434,7 +430,7 @@ async fn unfinished_bodies_share_one_budget() {
         "data": {"blueprint_type_id": "task", "properties": {"text": "x".repeat(40_000)}}});
     let (mut raw, body) = (Raw::to(&hub.url).await, large.to_string());
     let mut refused = None;
-    // What was refused was read off: the connection is good for the next request.
+    // The refused body was read off, so the connection can carry the next request.
     for _ in 0..3 {
         raw.send(head_of_body(body.len()) + &body).await;
         let answer = raw.answer().await;
@@ -462,7 +458,7 @@ async fn unfinished_bodies_share_one_budget() {
     assert_eq!(polled.refused(), (503, "OVERLOADED".to_owned()));
     hub.create_node(&session, None, "an ordinary command").await;
     drop(unfinished);
-    until("it is given back", async || {
+    until("the budget is free again", async || {
         hub.metric("hub_receiving_bytes").await == "0"
     })
     .await;
@@ -470,7 +466,7 @@ async fn unfinished_bodies_share_one_budget() {
     assert_eq!(executed.status, 200, "{}", executed.text);
 }
 
-/// P9: heads that are not complete count as well.
+/// P9: incomplete heads count towards the same budget.
 #[tokio::test]
 async fn unfinished_heads_share_the_budget_of_bodies() {
     let hub = TestHub::with(|config| config.server.receiving_bytes_max = 100_000).await;
@@ -478,7 +474,7 @@ async fn unfinished_heads_share_the_budget_of_bodies() {
     let (mut first, mut second) = (Raw::to(&hub.url).await, Raw::to(&hub.url).await);
     for (raw, least) in [(&mut first, 30_000), (&mut second, 60_000)] {
         raw.send(&head).await;
-        until("it is received", async || {
+        until("the hub has received the bytes", async || {
             let received = hub.metric("hub_receiving_bytes").await;
             received.parse::<usize>().expect("a number") >= least
         })
@@ -494,10 +490,9 @@ async fn unfinished_heads_share_the_budget_of_bodies() {
     assert_eq!(first.answer().await.status, 200);
 }
 
-/// A request that names no host, or several, or none that is one, could be taken for another by what stands in front of
-/// the hub.
+/// A request without exactly one valid host is refused, because a proxy could interpret the request differently.
 #[tokio::test]
-async fn requests_must_name_one_host() {
+async fn requests_without_exactly_one_host_are_refused() {
     let hub = TestHub::start().await;
     for url in [&hub.url, &hub.ops_url] {
         for (head, status) in [
@@ -533,15 +528,15 @@ async fn requests_must_name_one_host() {
     assert_eq!(
         raw.answer().await.status,
         200,
-        "the next request begins where it should"
+        "the next request is parsed from its first byte"
     );
     assert_eq!(hub.get("/sessions").await.ok()["total"], 0);
 }
 
-/// What an answer says of its connection is true, also where nothing read the request's body: it goes on after the body
-/// was read off, or ends and is announced to.
+/// The `Connection` header is correct, also if the hub did not read the request's body: the connection continues after
+/// the body was read off, or ends with an announcement.
 #[tokio::test]
-async fn answers_to_unread_bodies_tell_the_truth_about_their_connection() {
+async fn connection_header_is_correct_for_unread_bodies() {
     let hub = TestHub::with(|config| config.server.body_bytes_max = 1_000).await;
     let body = "x".repeat(5_000);
     for (line, status) in [
@@ -585,7 +580,7 @@ async fn answers_to_unread_bodies_tell_the_truth_about_their_connection() {
     }
 }
 
-/// What is no HTTP is answered, and its connection ends: nothing after it is a request.
+/// A malformed request is answered with 400 and ends its connection, so that no later bytes count as a request.
 #[tokio::test]
 async fn malformed_requests_end_their_connection() {
     let hub = TestHub::start().await;
@@ -597,9 +592,9 @@ async fn malformed_requests_end_their_connection() {
         ] {
             let mut raw = Raw::to(url).await;
             raw.send(format!("{nonsense}{HEALTH}")).await;
-            let said = raw.until_closed().await;
-            assert!(said.starts_with("HTTP/1.1 400 "), "{nonsense:?}: {said}");
-            assert_eq!(said.matches("HTTP/1.1").count(), 1, "{nonsense:?}: {said}");
+            let answer = raw.until_closed().await;
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{nonsense:?}: {answer}");
+            assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{nonsense:?}: {answer}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What operators see and do, and that a session that fails is nobody else's business (P7, P8).
+//! Operators' pages and actions. A failing session does not disturb other sessions (P7, P8).
 
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ impl TestHub {
 }
 
 #[tokio::test]
-async fn the_tree_shows_sessions_asleep_and_awake_with_what_they_are_at() {
+async fn actor_tree_shows_sessions_asleep_and_running() {
     let hub = TestHub::start().await;
     let session_id = hub.session().await;
     let asleep = hub.ops("/actors").await.ok();
@@ -73,14 +73,14 @@ async fn the_tree_shows_sessions_asleep_and_awake_with_what_they_are_at() {
         session["memory_bytes"].as_u64() > Some(800) && session["session_actor"].is_u64(),
         "{session}"
     );
-    let nobody = hub.ops("/sessions/00000000-0000-4000-8000-000000000000").await;
-    assert_eq!(nobody.refused(), (404, "INVALID_SESSION"));
+    let unknown = hub.ops("/sessions/00000000-0000-4000-8000-000000000000").await;
+    assert_eq!(unknown.refused(), (404, "INVALID_SESSION"));
 }
 
-/// P8, P4: whatever goes wrong around a command, its sender hears at once that nobody knows, the session goes on where
-/// the log is, and the same command again is answered rightly.
+/// P8, P4: a fault during a command answers `OUTCOME_UNKNOWN` at once. The session continues at the position of the
+/// log, and the repeated command is answered correctly.
 #[tokio::test]
-async fn every_fault_costs_a_question_and_nothing_else() {
+async fn faults_answer_outcome_unknown_and_lose_nothing() {
     for (kind, kept) in [
         ("panic_decide", false),
         ("panic_apply", false),
@@ -92,7 +92,7 @@ async fn every_fault_costs_a_question_and_nothing_else() {
         let (session_id, other) = (hub.session().await, hub.session().await);
         let node = hub.create_node(&session_id, None, "before").await;
         let epoch = hub.get(&format!("/sessions/{session_id}/info")).await.ok()["epoch"].take();
-        let mut told = hub.supervision().await;
+        let mut events = hub.supervision().await;
         hub.inject(&session_id, json!({"kind": kind})).await;
         let id = "22222222-2222-4222-8222-222222222222";
         let lost = hub.rename(&session_id, &node, "after", id).await;
@@ -102,13 +102,13 @@ async fn every_fault_costs_a_question_and_nothing_else() {
         assert_eq!(
             (&again["seq"], &again["epoch"]),
             (&json!(4), &epoch),
-            "{kind}: the sequence goes on"
+            "{kind}: seq and epoch continue"
         );
         assert_eq!(hub.graph(&session_id).await["roots"][0]["name"], "after", "{kind}");
 
-        let failed = told.until("failed").await;
+        let failed = events.until("failed").await;
         assert_eq!(failed.data["session_id"], session_id, "{kind}");
-        let restarted = told.until("restarted").await;
+        let restarted = events.until("restarted").await;
         assert!(restarted.data["recovery_ms"].is_f64(), "{kind}: {restarted:?}");
         let inspected = hub.inspect(&session_id).await;
         assert_eq!(
@@ -122,9 +122,9 @@ async fn every_fault_costs_a_question_and_nothing_else() {
     }
 }
 
-/// A slow disk holds up what was asked, and an operator sees it.
+/// An append on a slow disk is visible to operators and succeeds.
 #[tokio::test]
-async fn an_append_that_takes_its_time_is_seen_and_ends_well() {
+async fn slow_append_is_visible_to_operators_and_succeeds() {
     let hub = hub_with_faults().await;
     let session_id = hub.session().await;
     hub.create_node(&session_id, None, "a").await;
@@ -147,14 +147,14 @@ async fn an_append_that_takes_its_time_is_seen_and_ends_well() {
     );
 }
 
-/// P8, P7: a session that fails over and over is left alone, is told of, can be looked at and exported, and serves again
-/// when it is released; the others never notice.
+/// P8, P7: a session that fails too often is quarantined with an event, remains readable and exportable for operators,
+/// and serves again after its release. Other sessions are not disturbed.
 #[tokio::test]
-async fn a_poison_session_is_quarantined_exported_and_released() {
+async fn failing_session_is_quarantined_exported_and_released() {
     let hub = hub_with_faults().await;
     let (session_id, other) = (hub.session().await, hub.session().await);
     let node = hub.create_node(&session_id, None, "a").await;
-    let mut told = hub.supervision().await;
+    let mut events = hub.supervision().await;
     for _ in 0..3 {
         hub.inject(&session_id, json!({"kind": "panic_decide"})).await;
         let lost = hub
@@ -162,7 +162,7 @@ async fn a_poison_session_is_quarantined_exported_and_released() {
             .await;
         assert_eq!(lost.refused(), (503, "OUTCOME_UNKNOWN"));
     }
-    let quarantined = told.until("quarantined").await;
+    let quarantined = events.until("quarantined").await;
     assert!(
         quarantined.data["reason"]
             .as_str()
@@ -192,9 +192,9 @@ async fn a_poison_session_is_quarantined_exported_and_released() {
     hub.operate(&format!("/sessions/{session_id}/release"), &json!({}))
         .await
         .ok();
-    told.until("released").await;
+    events.until("released").await;
     assert_eq!(hub.graph(&session_id).await["roots"][0]["name"], "a");
-    // With a new budget.
+    // The release resets the restart budget.
     hub.inject(&session_id, json!({"kind": "panic_decide"})).await;
     let lost = hub
         .rename(&session_id, &node, "b", "33333333-3333-4333-8333-333333333333")
@@ -206,15 +206,15 @@ async fn a_poison_session_is_quarantined_exported_and_released() {
 }
 
 #[tokio::test]
-async fn operators_restart_quarantine_and_passivate() {
+async fn session_is_restarted_passivated_and_quarantined_by_operators() {
     let hub = hub_with_faults().await;
     let session_id = hub.session().await;
     hub.create_node(&session_id, None, "a").await;
-    let mut told = hub.supervision().await;
+    let mut events = hub.supervision().await;
     hub.operate(&format!("/sessions/{session_id}/restart"), &json!({}))
         .await
         .ok();
-    told.until("restarted").await;
+    events.until("restarted").await;
     assert_eq!(hub.graph(&session_id).await["roots"][0]["name"], "a");
 
     let slept = hub
@@ -222,56 +222,64 @@ async fn operators_restart_quarantine_and_passivate() {
         .await
         .ok();
     assert_eq!(slept["state"], "asleep");
-    told.until("passivated").await;
+    events.until("passivated").await;
     assert_eq!(hub.inspect(&session_id).await["state"], "asleep");
     let again = hub
         .operate(&format!("/sessions/{session_id}/passivate"), &json!({}))
         .await;
-    assert_eq!(again.ok()["state"], "asleep", "twice is no error");
+    assert_eq!(again.ok()["state"], "asleep", "a second passivate succeeds");
     assert_eq!(
         hub.graph(&session_id).await["roots"][0]["name"],
         "a",
-        "it comes back when it is used"
+        "the next read loads the session"
     );
 
-    let events = hub.http().get(hub.api(&format!("/sessions/{session_id}/events")));
-    let _stream = EventStream::open(events).await;
+    let request = hub.http().get(hub.api(&format!("/sessions/{session_id}/events")));
+    let _stream = EventStream::open(request).await;
     let busy = hub
         .operate(&format!("/sessions/{session_id}/passivate"), &json!({}))
         .await;
-    assert_eq!(busy.refused(), (409, "SESSION_BUSY"), "somebody follows it");
+    assert_eq!(
+        busy.refused(),
+        (409, "SESSION_BUSY"),
+        "an event stream follows the session"
+    );
 
     for _ in 0..2 {
         hub.operate(&format!("/sessions/{session_id}/quarantine"), &json!({}))
             .await
             .ok();
-        told.until("quarantined").await;
+        events.until("quarantined").await;
         let refused = hub.get(&format!("/sessions/{session_id}/info")).await;
         assert_eq!(refused.refused(), (423, "SESSION_QUARANTINED"));
         let restart = hub
             .operate(&format!("/sessions/{session_id}/restart"), &json!({}))
             .await;
-        assert_eq!(restart.refused(), (423, "SESSION_QUARANTINED"), "it has to be released");
-        // The second time it sleeps when it is quarantined.
+        assert_eq!(
+            restart.refused(),
+            (423, "SESSION_QUARANTINED"),
+            "a quarantined session needs a release"
+        );
+        // The second quarantine meets a passivated session.
         hub.operate(&format!("/sessions/{session_id}/release"), &json!({}))
             .await
             .ok();
-        told.until("released").await;
+        events.until("released").await;
     }
 }
 
-/// Recoveries are counted for operators.
+/// Session restarts and recovery times are in the metrics.
 #[tokio::test]
-async fn a_recovery_is_in_the_metrics() {
+async fn recovery_is_counted_in_the_metrics() {
     let hub = hub_with_faults().await;
     let session_id = hub.session().await;
     hub.create_node(&session_id, None, "a").await;
-    let mut told = hub.supervision().await;
-    // An operator's restart is a recovery and no failure: there is nothing to alert on.
+    let mut events = hub.supervision().await;
+    // An operator's restart counts as a recovery and not as a failure, so that no alert fires.
     hub.operate(&format!("/sessions/{session_id}/restart"), &json!({}))
         .await
         .ok();
-    told.until("restarted").await;
+    events.until("restarted").await;
     let inspected = hub.inspect(&session_id).await;
     assert_eq!(
         (&inspected["restarts"], &inspected["last_failure"]),
@@ -285,21 +293,21 @@ async fn a_recovery_is_in_the_metrics() {
     .ok();
     hub.execute(&session_id, "CreateNode", json!({"blueprint_type_id": "task"}))
         .await;
-    told.until("restarted").await;
+    events.until("restarted").await;
     loop {
         let text = hub.http().get(format!("{}/metrics", hub.ops_url)).send().await;
         let text = text.expect("answered").text().await.expect("complete");
         assert!(text.contains("hub_session_restarts_total 1"), "{text}");
-        // It is noted by a listener of its own, a moment after the event.
+        // A separate listener records the recovery shortly after the event.
         if text.contains("hub_session_recovery_seconds_count 2") {
             return;
         }
     }
 }
 
-/// Nothing that operators do is on the public listener, and faults are off unless they are switched on.
+/// The clients' listener has no operators' path, and fault injection is off by default.
 #[tokio::test]
-async fn operators_are_listened_to_in_private_and_faults_are_off() {
+async fn ops_paths_are_private_and_fault_injection_is_off() {
     let hub = TestHub::start().await;
     let session_id = hub.session().await;
     for path in ["/ops/actors", "/ops/events", "/api/v1/ops/actors"] {
@@ -329,10 +337,10 @@ async fn operators_are_listened_to_in_private_and_faults_are_off() {
     }
 }
 
-/// A web page that happens to run in an operator's browser reaches what listens on his machine, and a request without a
-/// body asks nobody first: pages of other origins are refused.
+/// Operators' pages refuse requests of foreign origins: a web page in an operator's browser reaches listeners of the
+/// same machine, and a request without a body needs no CORS preflight.
 #[tokio::test]
-async fn a_page_of_another_origin_cannot_step_in() {
+async fn ops_paths_refuse_foreign_origins() {
     let hub = TestHub::start().await;
     let session_id = hub.session().await;
     for path in ["/drain".to_owned(), format!("/sessions/{session_id}/quarantine")] {
@@ -347,25 +355,25 @@ async fn a_page_of_another_origin_cannot_step_in() {
     assert_eq!(tree["sessions"][0]["state"], "running");
 }
 
-/// An operator stops the hub as a signal does.
+/// An operator's drain stops the hub as a signal does.
 #[tokio::test]
-async fn an_operator_drains_the_hub() {
+async fn drain_by_an_operator_stops_the_hub() {
     let hub = TestHub::start().await;
     let session_id = hub.session().await;
     hub.create_node(&session_id, None, "a").await;
-    let mut told = hub.supervision().await;
+    let mut events = hub.supervision().await;
     let answer = hub.operate("/drain", &json!({})).await;
     assert_eq!((answer.status, &answer.body["status"]), (202, &json!("draining")));
-    assert_eq!(told.next().await, None, "streams end with it");
+    assert_eq!(events.next().await, None, "a drain ends the streams");
     let (dir, stopped) = hub.stop().await;
     stopped.expect("in time");
     let hub = TestHub::on(dir, |_| {}).await;
     assert_eq!(hub.graph(&session_id).await["roots"][0]["name"], "a");
 }
 
-/// P9: so many listen and no more; one that goes makes room.
+/// P9: the number of event streams is limited, and a closed stream frees its place.
 #[tokio::test]
-async fn listeners_are_let_in_up_to_their_limit() {
+async fn ops_event_streams_are_limited() {
     let hub = TestHub::with(|config| config.ops.listeners_max = 1).await;
     let first = hub.supervision().await;
     let second = hub.http().get(format!("{}/ops/events", hub.ops_url));
@@ -373,7 +381,7 @@ async fn listeners_are_let_in_up_to_their_limit() {
     assert_eq!(refused.refused(), (503, "OVERLOADED"));
     assert_eq!(refused.body["error"]["limit"], "listeners_max");
     drop(first);
-    // The hub hears of it when it next looks at the connection, which an event makes it do.
+    // The hub notices the closed connection at the next write, which an event causes.
     let session_id = hub.session().await;
     loop {
         hub.create_node(&session_id, None, "a").await;
@@ -386,9 +394,9 @@ async fn listeners_are_let_in_up_to_their_limit() {
     }
 }
 
-/// P9: a hub whose log takes nothing is not ready, says why, and is ready again when the log can be written.
+/// P9: a hub whose log refuses appends reports the reason as not ready, and is ready again when the log can be written.
 #[tokio::test]
-async fn readiness_follows_the_log() {
+async fn readyz_follows_the_state_of_the_log() {
     let hub = TestHub::start().await;
     let session_id = hub.session().await;
     let ready = async || {
@@ -397,15 +405,15 @@ async fn readiness_follows_the_log() {
         (status, body["status"].clone())
     };
     assert_eq!(ready().await, (200, json!("ready")));
-    // Another program holds the write lock for longer than the writer waits.
-    let other = rusqlite::Connection::open(hub.dir.path().join("hub.sqlite")).expect("it opens");
-    other.execute_batch("BEGIN IMMEDIATE").expect("it is free");
+    // Another connection holds the write lock for longer than the writer waits.
+    let other = rusqlite::Connection::open(hub.dir.path().join("hub.sqlite")).expect("the database opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("the lock is free");
     let refused = hub
         .execute(&session_id, "CreateNode", json!({"blueprint_type_id": "task"}))
         .await;
     assert_eq!(refused.refused(), (503, "OUTCOME_UNKNOWN"));
     assert_eq!(ready().await, (503, json!("log_refuses")));
-    other.execute_batch("ROLLBACK").expect("it holds the lock");
+    other.execute_batch("ROLLBACK").expect("the lock is held");
     while ready().await != (200, json!("ready")) {}
     hub.create_node(&session_id, None, "again").await;
 }

@@ -1,4 +1,4 @@
-//! The binary: how it begins, how it ends, and why it does not begin.
+//! Process of the binary: start, exit codes, refused starts.
 
 use std::{fs, net::TcpListener};
 
@@ -9,8 +9,8 @@ use crate::{
     calls::{Poller, Raw, whole},
 };
 
-/// Checks that a process did not begin: its code, nothing on standard output, and one line that says why.
-fn check(ended: &Ended, code: i32, words: &[&str]) {
+/// Asserts that a process did not start: its exit code, an empty standard output, and one line with the reason.
+fn assert_refused_start(ended: &Ended, code: i32, words: &[&str]) {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{ended:?}");
     assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
     assert!(ended.stderr.starts_with("error: "), "{ended:?}");
@@ -19,9 +19,10 @@ fn check(ended: &Ended, code: i32, words: &[&str]) {
     }
 }
 
-/// It says where it listens, where its data is and what to open, and that is true.
+/// The greeting names the clients' URL, the data directory, the operators' URL and the page to open, all of which are
+/// correct.
 #[tokio::test]
-async fn it_says_where_it_is_and_is_there() {
+async fn greeting_names_urls_and_data_directory() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let hub = Process::start(command(&dir).args(["--data-dir", "own data"])).await;
     let url = hub.url.clone();
@@ -47,10 +48,10 @@ async fn it_says_where_it_is_and_is_there() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{ended:?}");
 }
 
-/// Each signal ends it with 0, whoever is connected: somebody who is silent, somebody in the middle of a request,
-/// somebody who waits for an answer, and a socket. Each connection is closed.
+/// Each signal ends the hub with code 0 and closes all connections: silent ones, ones within a head or a body, ones
+/// that wait for an answer, and sockets.
 #[tokio::test]
-async fn a_signal_ends_it_whoever_is_connected() {
+async fn signals_end_the_hub_and_close_all_connections() {
     for signal in ["TERM", "INT", "HUP"] {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let hub = Process::start(&mut command(&dir)).await;
@@ -82,14 +83,14 @@ async fn a_signal_ends_it_whoever_is_connected() {
         for connection in [&mut silent, &mut idle, &mut head, &mut body] {
             assert_eq!(connection.until_closed().await, "", "{signal}");
         }
-        let told = waiting.until_closed().await;
-        assert!(told.is_empty() || told.contains("DRAINING"), "{signal}: {told}");
+        let answer = waiting.until_closed().await;
+        assert!(answer.is_empty() || answer.contains("DRAINING"), "{signal}: {answer}");
     }
 }
 
-/// A signal that comes as soon as it says where it is ends it in order as well.
+/// A signal right after the greeting ends the hub with code 0.
 #[tokio::test]
-async fn a_signal_right_at_the_beginning_ends_it_in_order() {
+async fn signal_right_after_start_ends_the_hub_in_order() {
     for _ in 0..3 {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let hub = Process::start(&mut command(&dir)).await;
@@ -98,9 +99,9 @@ async fn a_signal_right_at_the_beginning_ends_it_in_order() {
     }
 }
 
-/// What it saved is there for the next one.
+/// A project that was saved before the end of the process is there after a restart.
 #[tokio::test]
-async fn a_saved_project_outlives_the_process() {
+async fn saved_project_outlives_the_process() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let http = reqwest::Client::new();
     let hub = Process::start(&mut command(&dir)).await;
@@ -123,22 +124,22 @@ async fn a_saved_project_outlives_the_process() {
     assert_eq!(hub.stop().await.code, Some(0));
 }
 
-/// A port that somebody has: 4, and which.
+/// A port in use ends the start with code 4, and the address is named.
 #[tokio::test]
-async fn a_port_in_use_is_told_in_one_line() {
+async fn port_in_use_exits_with_4() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("bound").port().to_string();
-    check(
+    assert_refused_start(
         &run(&["--port", &port]).await,
         4,
         &["cannot listen on 127.0.0.1:", &port],
     );
-    check(&run(&["--host", "192.0.2.1", "--port", "0"]).await, 4, &["192.0.2.1:0"]);
+    assert_refused_start(&run(&["--host", "192.0.2.1", "--port", "0"]).await, 4, &["192.0.2.1:0"]);
 }
 
-/// What listens on every interface names an address that a browser can open.
+/// A hub on all interfaces names an address that a browser can open.
 #[tokio::test]
-async fn open_address_is_one_that_can_be_connected_to() {
+async fn greeting_names_a_connectable_address() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let hub = Process::start(command(&dir).args(["--host", "0.0.0.0"])).await;
     let port = hub.url.rsplit(':').next().expect("a port").to_owned();
@@ -146,10 +147,10 @@ async fn open_address_is_one_that_can_be_connected_to() {
     hub.stop().await;
 }
 
-/// A second hub takes another address for operators and says which, unless the configuration insists on one: 4, and the
-/// key.
+/// A second hub chooses another address for operators and names it. A configured address that is in use ends the start
+/// with code 4, and the key is named.
 #[tokio::test]
-async fn operators_address_that_is_taken_is_told() {
+async fn ops_address_in_use_exits_with_4() {
     let dirs = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
     let hubs = dirs.each_ref().map(|dir| {
         let mut binary = command(dir);
@@ -170,27 +171,27 @@ async fn operators_address_that_is_taken_is_told() {
         .trim_start_matches("http://")
         .trim_end_matches("/ops/actors");
     let ended = end(command(&dirs[0]).args(["--data-dir", "other", "--port", "0", "--ops-listen", taken])).await;
-    check(&ended, 4, &["ops.listen", taken]);
+    assert_refused_start(&ended, 4, &["ops.listen", taken]);
     for hub in running {
         assert_eq!(hub.stop().await.code, Some(0));
     }
 }
 
-/// A directory of templates that an operator names has to be there: 5, and where.
+/// A configured templates directory must exist: code 5, and the path is named.
 #[tokio::test]
-async fn unreadable_templates_are_told_in_one_line() {
+async fn unreadable_templates_dir_exits_with_5() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     fs::write(dir.path().join("file"), "x").expect("written");
     for templates in ["nowhere", "file"] {
         let ended = end(command(&dir).env("TALUS_HUB_TEMPLATES__DIR", templates)).await;
-        check(&ended, 5, &["templates.dir", templates]);
+        assert_refused_start(&ended, 5, &["templates.dir", templates]);
     }
 }
 
-/// P11: a template that cannot be read is a line in the log and an entry with an error, and keeps neither the hub from
-/// starting nor the others from being used.
+/// P11: an unreadable template is a line in the log and an entry with an error. The hub starts, and other templates can
+/// be used.
 #[tokio::test]
-async fn broken_template_files_do_not_stop_the_start() {
+async fn unreadable_template_files_do_not_prevent_the_start() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let templates = dir.path().join("own");
     fs::create_dir(&templates).expect("made");
@@ -225,15 +226,15 @@ async fn broken_template_files_do_not_stop_the_start() {
     let ended = hub.stop().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     for id in ["fifo", "folder", "novel"] {
-        let told = |line: &str| line.contains("a template cannot be used") && line.contains(id);
-        assert!(ended.stderr.lines().any(told), "{id}: {ended:?}");
+        let is_logged = |line: &str| line.contains("a template cannot be used") && line.contains(id);
+        assert!(ended.stderr.lines().any(is_logged), "{id}: {ended:?}");
     }
 }
 
-/// The binary needs no file beside it: alone in an empty folder it has the templates that ship, and a directory where it
-/// looks for them adds to these.
+/// The binary needs no files: in an empty folder the hub has the built-in templates, and a default templates directory
+/// adds to these.
 #[tokio::test]
-async fn binary_alone_in_an_empty_folder_has_templates() {
+async fn builtin_templates_need_no_files() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let http = reqwest::Client::new();
     let ids = async |hub: &Process| -> Vec<Value> {
@@ -272,13 +273,13 @@ async fn binary_alone_in_an_empty_folder_has_templates() {
     assert_eq!(hub.stop().await.code, Some(0));
 }
 
-/// A data directory that cannot be used: 6, and where.
+/// An unusable data directory ends the start with code 6, and the path is named.
 #[tokio::test]
-async fn an_unusable_data_directory_is_told_in_one_line() {
+async fn unusable_data_directory_exits_with_6() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     fs::write(dir.path().join("file"), "x").expect("written");
     for data in ["file", "file/below", "/proc/nothing"] {
-        check(
+        assert_refused_start(
             &end(command(&dir).args(["--data-dir", data])).await,
             6,
             &["data.dir", data],
@@ -286,5 +287,5 @@ async fn an_unusable_data_directory_is_told_in_one_line() {
     }
     fs::create_dir(dir.path().join("data")).expect("made");
     fs::write(dir.path().join("data/projects"), "x").expect("written");
-    check(&end(&mut command(&dir)).await, 6, &["data.dir", "projects"]);
+    assert_refused_start(&end(&mut command(&dir)).await, 6, &["data.dir", "projects"]);
 }

@@ -13,8 +13,8 @@ fn folder(file: &str) -> TempDir {
     dir
 }
 
-/// Checks that a configuration is refused: 3, and one line for each fault that has these words.
-fn check(ended: &Ended, faults: &[&[&str]]) {
+/// Asserts that a configuration is refused: code 3, and one line for each fault with its words.
+fn assert_faults(ended: &Ended, faults: &[&[&str]]) {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""), "{ended:?}");
     let lines: Vec<&str> = ended.stderr.lines().collect();
     assert_eq!(lines.len(), faults.len(), "{ended:?}");
@@ -26,9 +26,9 @@ fn check(ended: &Ended, faults: &[&[&str]]) {
     }
 }
 
-/// Every layer wins over the one before, key by key, and what is printed is what results, with every key and comment.
+/// Each layer overrides the layer before, key by key. `config print` prints the result with every key and comment.
 #[tokio::test]
-async fn a_flag_wins_over_the_environment_over_the_file_over_the_defaults() {
+async fn config_layers_are_flag_environment_file_defaults() {
     let dir =
         folder("[server]\nhost = \"0.0.0.0\"\nport = 1\n\n[data]\ndir = \"from file\"\n\n[limits]\ndepth_max = 7\n");
     let printed = end(command(&dir)
@@ -52,7 +52,7 @@ async fn a_flag_wins_over_the_environment_over_the_file_over_the_defaults() {
     }
     assert!(
         printed.stdout.contains("# The TCP port to listen on"),
-        "the comments are the reference"
+        "the output has the comments"
     );
 
     fs::write(dir.path().join("printed.toml"), &printed.stdout).expect("written");
@@ -60,15 +60,12 @@ async fn a_flag_wins_over_the_environment_over_the_file_over_the_defaults() {
         .env_clear()
         .args(["config", "print", "--config", "printed.toml"]))
     .await;
-    assert_eq!(
-        again.stdout, printed.stdout,
-        "what is printed is itself a configuration"
-    );
+    assert_eq!(again.stdout, printed.stdout, "the output is a configuration");
 }
 
-/// A good configuration is said to be one; looking at it makes nothing and needs no folder.
+/// `config check` accepts a valid configuration and creates no files.
 #[tokio::test]
-async fn a_check_says_that_a_configuration_is_valid_and_touches_nothing() {
+async fn config_check_accepts_valid_file_and_writes_nothing() {
     let dir = folder("[server]\nport = 1\n");
     let checked = end(command(&dir).args(["config", "check", "--config", "hub.toml"])).await;
     assert_eq!(
@@ -82,9 +79,9 @@ async fn a_check_says_that_a_configuration_is_valid_and_touches_nothing() {
     );
 }
 
-/// Everything that is wrong is told at once, each with key, value, place and what is allowed, however it was to be run.
+/// A refusal lists every fault, with key, value, source and allowed values, for each subcommand.
 #[tokio::test]
-async fn a_broken_configuration_is_refused_with_every_fault() {
+async fn config_refusal_lists_every_fault() {
     let file = "[server]\nprot = 1\nport = 70000\n\n[log]\nformat = \"xml\"\n\n[limits]\ndepth_max = \"deep\"\n\n[nonsense]\nx = 1\n";
     let faults: &[&[&str]] = &[
         &["`limits.depth_max`", "\"deep\"", "hub.toml", "a whole number"],
@@ -104,16 +101,17 @@ async fn a_broken_configuration_is_refused_with_every_fault() {
             .env("TALUS_HUB_SERVER__HOST", "a b")
             .env("TALUS_HUB_SERVER__PROT", "1"))
         .await;
-        check(&ended, faults);
+        assert_faults(&ended, faults);
     }
 }
 
-/// A file that cannot be had or is no TOML is named with the place; one that nobody asked for is not read.
+/// An unreadable or malformed configuration file is named with the position of the fault. A default file that does not
+/// exist is ignored.
 #[tokio::test]
-async fn a_configuration_file_that_cannot_be_read_is_named() {
+async fn config_file_that_cannot_be_read_is_named() {
     let dir = folder("[server]\nport = \n");
     let check_file = async |file: &str, words: &[&str]| {
-        check(
+        assert_faults(
             &end(command(&dir).args(["config", "check", "--config", file])).await,
             &[words],
         );
@@ -121,14 +119,14 @@ async fn a_configuration_file_that_cannot_be_read_is_named() {
     check_file("nowhere.toml", &["nowhere.toml", "cannot read"]).await;
     check_file(".", &["cannot read"]).await;
     check_file("hub.toml", &["hub.toml", "not valid TOML", "line 2"]).await;
-    let unasked = end(command(&dir).args(["config", "check"])).await;
-    assert_eq!(unasked.code, Some(0), "{unasked:?}");
+    let default_file = end(command(&dir).args(["config", "check"])).await;
+    assert_eq!(default_file.code, Some(0), "{default_file:?}");
 }
 
-/// A variable of ours that names no key is refused, since it is a key that somebody believes to have set; others are
-/// nobody's business.
+/// An unknown variable with the hub's prefix is refused, because the operator expects an effect. Other variables are
+/// ignored.
 #[tokio::test]
-async fn an_unknown_variable_is_refused() {
+async fn unknown_variable_with_prefix_is_refused() {
     let dir = folder("");
     for (variable, words) in [
         (
@@ -139,7 +137,7 @@ async fn an_unknown_variable_is_refused() {
         ("TALUS_HUB_SERVER_PORT", &["two underscores"]),
         ("TALUS_HUB_PORT", &["port"]),
     ] {
-        check(
+        assert_faults(
             &end(command(&dir).args(["config", "check"]).env(variable, "1")).await,
             &[words],
         );
@@ -150,9 +148,9 @@ async fn an_unknown_variable_is_refused() {
     }
 }
 
-/// The help names commands, flags and exit codes; a version is a version.
+/// `--help` lists commands, flags and exit codes, and `--version` the version.
 #[tokio::test]
-async fn the_help_says_what_there_is() {
+async fn help_lists_commands_flags_and_exit_codes() {
     let help = run(&["--help"]).await;
     assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
     for word in [
@@ -175,9 +173,9 @@ async fn the_help_says_what_there_is() {
     );
 }
 
-/// A wrong command line: 2, and how it should be, on standard error.
+/// A wrong command line exits with code 2 and the usage on standard error.
 #[tokio::test]
-async fn a_wrong_command_line_is_told() {
+async fn wrong_command_line_exits_with_2() {
     for args in [
         &["--prot", "1"][..],
         &["--port", "70000"],

@@ -1,4 +1,4 @@
-//! What the binary logs: one line for each thing that happened, to be read by people or by programs.
+//! Log of the binary: one line for each occurrence, as text or as JSON.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::{
 const ID: &str = "aaaaaaaa-0000-4000-8000-000000000001";
 const REFUSED_ID: &str = "aaaaaaaa-0000-4000-8000-000000000002";
 
-/// A hub that did something and ended: a command that a socket heard of, one that was refused, and what it logged.
+/// Runs a hub with an executed and a refused command that a socket receives, and returns the hub's log.
 async fn log(level: &str, format: &str) -> String {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut binary = command(&dir);
@@ -45,10 +45,10 @@ fn lines(log: &str) -> Vec<Value> {
         .collect()
 }
 
-/// On a pipe every line is one JSON object with time, level, module and message; and the beginning and the end of the
-/// process are among them.
+/// On a pipe every line is one JSON object with time, level, module and message. Start and end of the process are
+/// logged.
 #[tokio::test]
-async fn on_a_pipe_every_line_is_json() {
+async fn log_lines_on_a_pipe_are_json() {
     let log = log("info", "auto").await;
     let lines = lines(&log);
     for line in &lines {
@@ -60,15 +60,16 @@ async fn on_a_pipe_every_line_is_json() {
     for message in ["listening", "SIGTERM", "draining", "stopped"] {
         assert!(messages.contains(&message), "{message} is missing in {messages:?}");
     }
-    // P9: lines that clients cause as often as they like are for debug.
+    // P9: lines that clients can cause at any rate are logged at `debug`.
     for message in ["fan-out", "session started"] {
         assert!(!messages.contains(&message), "{message} is among {messages:?}");
     }
 }
 
-/// A command can be followed by its id from the request to the sockets, in one span; what people wrote is never logged.
+/// A command's id marks its log lines from the request to the sockets, in one span. Names and properties are never
+/// logged.
 #[tokio::test]
-async fn a_command_can_be_followed_from_the_request_to_the_sockets() {
+async fn command_id_marks_log_lines_from_request_to_sockets() {
     let log = log("debug", "json").await;
     let lines = lines(&log);
     let of = |id: &str| {
@@ -109,9 +110,9 @@ async fn a_command_can_be_followed_from_the_request_to_the_sockets() {
     }
 }
 
-/// As text, a line is for people: no JSON, and no escape codes where there is no terminal.
+/// Text lines have no JSON, and no escape codes without a terminal.
 #[tokio::test]
-async fn as_text_a_line_is_for_people() {
+async fn text_lines_have_no_json_and_no_escape_codes() {
     let log = log("info", "text").await;
     assert!(
         log.lines()
@@ -124,16 +125,15 @@ async fn as_text_a_line_is_for_people() {
     );
 }
 
-/// What is off says nothing.
 #[tokio::test]
-async fn a_log_that_is_off_says_nothing() {
+async fn log_level_off_writes_nothing() {
     assert_eq!(log("off", "json").await, "");
 }
 
-/// P9: sessions that clients begin, use, leave and delete write no line: the log of a hub is as long however many there
-/// are.
+/// P9: sessions that clients begin, use, leave and delete write no log line, so that the size of the log does not
+/// depend on their number.
 #[tokio::test]
-async fn sessions_that_come_and_go_write_no_lines() {
+async fn session_starts_and_ends_write_no_log_lines() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut binary = command(&dir);
     let hub = Process::start(

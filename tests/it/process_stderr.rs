@@ -1,4 +1,4 @@
-//! Standard error that fails or stalls: the hub serves on, and loses lines (P8, P9).
+//! Standard error that fails or stalls: the hub loses log lines and continues to serve (P8, P9).
 
 use std::{fs::File, process::Stdio};
 
@@ -9,7 +9,7 @@ use crate::{
     calls::whole,
 };
 
-/// Sends commands until `enough`, each of which has to be answered; a line or more is logged for each.
+/// Sends commands until `enough` returns true, and asserts that each is answered. Each command logs a line or more.
 async fn send_commands(url: &str, mut enough: impl AsyncFnMut() -> bool) {
     let http = reqwest::Client::new();
     let made = whole(http.post(format!("{url}/api/v1/sessions"))).await.json();
@@ -26,17 +26,19 @@ async fn lines_lost(url: &str) -> u64 {
     let line = metrics
         .lines()
         .find(|line| line.starts_with("hub_log_lines_lost_total "));
-    let value = line.and_then(|line| line.rsplit(' ').next()).expect("it is a metric");
+    let value = line
+        .and_then(|line| line.rsplit(' ').next())
+        .expect("the metric exists");
     value.parse().expect("a number")
 }
 
-/// P8: a pipe whose reader has gone, and a device that is always full: sessions begin, commands are answered, the hub
-/// drains with code 0, and the lines are counted as lost.
+/// P8: with a broken pipe or a full device as standard error, the hub answers commands, drains with code 0, and counts
+/// the lost lines.
 #[tokio::test]
-async fn stderr_that_fails_loses_lines_and_nothing_else() {
+async fn stderr_failure_loses_only_log_lines() {
     let (reader, closed_pipe) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let full = File::options().write(true).open("/dev/full").expect("Linux has it");
+    let full = File::options().write(true).open("/dev/full").expect("/dev/full exists");
     for stderr in [Stdio::from(closed_pipe), Stdio::from(full)] {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut binary = command(&dir);
@@ -53,10 +55,10 @@ async fn stderr_that_fails_loses_lines_and_nothing_else() {
     }
 }
 
-/// P9: a pipe that nobody reads is full after 64 KiB. What waits behind it is bounded, no command waits for it, and the
-/// hub can still end.
+/// P9: an unread pipe is full after 64 KiB. The waiting lines are bounded, no command waits for the pipe, and the hub
+/// can end.
 #[tokio::test]
-async fn stderr_that_stalls_holds_nobody_up() {
+async fn stderr_stall_delays_no_command() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (reader, stalled) = std::io::pipe().expect("a pipe");
     let mut binary = command(&dir);
@@ -71,17 +73,19 @@ async fn stderr_that_stalls_holds_nobody_up() {
     drop(reader);
 }
 
-/// P8: when the root of the actors has failed nothing can start a session again, so the process ends with the code of a
-/// bug and a line, and does not stay as one that answers 503 for ever and calls itself ready.
+/// P8: without the root of the actors no session can be started again. The process therefore logs a line and exits with
+/// code 1, instead of answering 503 while claiming to be ready.
 #[tokio::test]
-async fn a_failed_supervisor_ends_the_process() {
+async fn supervisor_failure_ends_the_process() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut binary = command(&dir);
     let hub = Process::start(binary.env("TALUS_HUB_OPS__FAULT_INJECTION", "true")).await;
     let http = reqwest::Client::new();
     let made = whole(http.post(format!("{}/api/v1/sessions", hub.url))).await.json();
     let session = made["session_id"].as_str().expect("an id").to_owned();
-    let operators = hub.greeting[2].strip_prefix("operators at ").expect("their address");
+    let operators = hub.greeting[2]
+        .strip_prefix("operators at ")
+        .expect("the operators' URL");
     let operators = operators.strip_suffix("/ops/actors").expect("its path").to_owned();
     let fault = http
         .post(format!("{operators}/ops/sessions/{session}/fault"))
@@ -93,7 +97,7 @@ async fn a_failed_supervisor_ends_the_process() {
         ended.stderr.contains("the supervisor of all sessions failed"),
         "{ended:?}"
     );
-    // What was acknowledged is there for the next one.
+    // Acknowledged sessions are there after a restart.
     let hub = Process::start(&mut command(&dir)).await;
     let info = whole(http.get(format!("{}/api/v1/sessions/{session}/info", hub.url))).await;
     assert_eq!(info.status, 200, "{}", info.text);

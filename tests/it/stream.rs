@@ -1,4 +1,4 @@
-//! A session's events for readers without Socket.IO.
+//! Session events as a stream for readers without Socket.IO.
 
 use serde_json::{Value, json};
 
@@ -23,13 +23,13 @@ async fn follow(hub: &TestHub, session_id: &str, query: &str, last_event_id: Opt
 fn seqs(events: &[StreamEvent]) -> Vec<u64> {
     events
         .iter()
-        .map(|event| event.data["seq"].as_u64().expect("a place"))
+        .map(|event| event.data["seq"].as_u64().expect("a seq"))
         .collect()
 }
 
-/// P1, P2: a stream has what was, then what happens, in one order, each once, each with the id to come back by.
+/// P1, P2: a stream has the past events, then the live ones, in one order, each once and with an id for the resume.
 #[tokio::test]
-async fn a_stream_tells_what_was_and_then_what_happens() {
+async fn stream_has_past_events_then_live_events() {
     let hub = TestHub::start().await;
     let session_id = hub.session().await;
     let root = hub.create_node(&session_id, None, "a").await;
@@ -48,20 +48,20 @@ async fn a_stream_tells_what_was_and_then_what_happens() {
     let live = stream.take(4).await;
     assert_eq!(seqs(&live), [3, 4, 5, 6], "sequenced events only");
     let listed = hub.get(&format!("/sessions/{session_id}/events")).await.ok();
-    let told: Vec<Value> = first
+    let sent: Vec<Value> = first
         .iter()
         .chain(&live)
         .map(|event| json!({"event": event.event, "data": event.data}))
         .collect();
-    assert_eq!(json!(told), listed["events"], "the same as the list has");
+    assert_eq!(json!(sent), listed["events"], "the stream equals the list");
     let epoch = listed["epoch"].as_str().expect("an epoch");
     assert_eq!(live[3].id.as_deref(), Some(format!("{epoch}-6").as_str()));
 }
 
-/// P2: one who comes back with the id of his last event misses nothing, also when that was in the middle of a command;
-/// what cannot be gone on from is answered with everything, and with the reason.
+/// P2: a reader that resumes with its last event id misses no event, also within a command. A position that the log
+/// cannot continue gets a sync with the graph and the reason.
 #[tokio::test]
-async fn a_reader_who_comes_back_goes_on_where_he_was_or_is_told_why_not() {
+async fn stream_resumes_by_last_event_id_or_sends_a_sync() {
     let hub = TestHub::start().await;
     let session_id = hub.session().await;
     for name in ["a", "b", "c"] {
@@ -85,7 +85,7 @@ async fn a_reader_who_comes_back_goes_on_where_he_was_or_is_told_why_not() {
             ("session:sync", &json!(reason))
         );
         assert_eq!(sync.data["graph"], hub.graph(&session_id).await);
-        let seq = sync.data["seq"].as_u64().expect("a place");
+        let seq = sync.data["seq"].as_u64().expect("a seq");
         hub.create_node(&session_id, None, "d").await;
         assert_eq!(seqs(&stream.take(2).await), [seq + 1, seq + 2]);
     }
@@ -96,9 +96,9 @@ async fn a_reader_who_comes_back_goes_on_where_he_was_or_is_told_why_not() {
     assert_eq!(hub.send(request).await.refused(), (400, "INVALID_REQUEST"));
 }
 
-/// P8: a stream goes on over a session's failure, and ends with the session.
+/// P8: a stream continues after a failure of the session actor, and ends with the session.
 #[tokio::test]
-async fn a_stream_outlives_its_sessions_actor_and_ends_with_its_session() {
+async fn stream_outlives_the_session_actor_and_ends_with_the_session() {
     let hub = TestHub::with(|config| config.ops.fault_injection = true).await;
     let session_id = hub.session().await;
     let mut stream = follow(&hub, &session_id, "", None).await;
@@ -113,9 +113,9 @@ async fn a_stream_outlives_its_sessions_actor_and_ends_with_its_session() {
     assert_eq!(stream.next().await, None);
 }
 
-/// P9: so many streams and no more; one that ends makes room.
+/// P9: the number of streams is limited.
 #[tokio::test]
-async fn streams_are_let_in_up_to_their_limit() {
+async fn streams_are_limited() {
     let hub = TestHub::with(|config| config.rest.streams_max = 1).await;
     let session_id = hub.session().await;
     let mut stream = follow(&hub, &session_id, "", None).await;
@@ -125,16 +125,16 @@ async fn streams_are_let_in_up_to_their_limit() {
             .header("accept", "text/event-stream")
     };
     assert_eq!(hub.send(request()).await.refused(), (503, "OVERLOADED"));
-    // It holds its place also while nothing happens, and a stop is not kept waiting for it.
+    // A silent stream holds its permit, and does not delay a stop.
     let (_dir, stopped) = hub.stop().await;
     stopped.expect("in time");
     assert_eq!(stream.next().await, None);
 }
 
-/// P1: a stream arrives at once, also through a proxy that gathers or compresses answers: its headers forbid that, and a
-/// comment comes before anything has happened.
+/// P1: a stream arrives without delay, also through a proxy that buffers or compresses: the headers forbid both, and
+/// the stream begins with a comment.
 #[tokio::test]
-async fn event_streams_open_with_a_comment_and_forbid_buffering() {
+async fn stream_opens_with_a_comment_and_forbids_buffering() {
     let hub = TestHub::start().await;
     let session_id = hub.session().await;
     for url in [
