@@ -164,7 +164,7 @@ async fn duplicate_beyond_replay_window_gets_first_outcome() {
     for (number, node, seq) in sent.join_all().await {
         answers.entry(number).or_default().insert((node, seq));
     }
-    assert!(answers.values().all(|told| told.len() == 1), "{answers:?}");
+    assert!(answers.values().all(|outcomes| outcomes.len() == 1), "{answers:?}");
     assert_eq!(
         hub.graph(&session_id).await["roots"].as_array().expect("a list").len(),
         100

@@ -50,7 +50,7 @@ const STATES: usize = 120;
 /// Crash states of the negative control.
 const CONTROL_STATES: usize = 30;
 
-/// Every eighth crash state is read from the first command on.
+/// One of this many crash states is read from the first command on.
 const WHOLE_EVERY: usize = 8;
 
 /// Commands of a session, at most.

@@ -86,7 +86,7 @@ async fn supervisor_failure_ends_the_process() {
     let operators = hub.greeting[2]
         .strip_prefix("operators at ")
         .expect("the operators' URL");
-    let operators = operators.strip_suffix("/ops/actors").expect("its path").to_owned();
+    let operators = operators.strip_suffix("/ops/actors").expect("the path").to_owned();
     let fault = http
         .post(format!("{operators}/ops/sessions/{session}/fault"))
         .json(&json!({"kind": "panic_supervisor"}));

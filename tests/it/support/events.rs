@@ -56,7 +56,7 @@ impl EventStream {
     pub async fn take(&mut self, count: usize) -> Vec<StreamEvent> {
         let mut events = Vec::new();
         while events.len() < count {
-            events.push(self.next().await.expect("the stream goes on"));
+            events.push(self.next().await.expect("the stream continues"));
         }
         events
     }
@@ -64,7 +64,7 @@ impl EventStream {
     /// Reads up to the next event with a name, and returns that event.
     pub async fn until(&mut self, name: &str) -> StreamEvent {
         loop {
-            let event = self.next().await.expect("the stream goes on");
+            let event = self.next().await.expect("the stream continues");
             if event.event == name {
                 return event;
             }

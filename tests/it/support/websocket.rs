@@ -8,7 +8,7 @@ use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 /// Prefix of an event packet of the namespace.
 const EVENT: &str = "42/graph,";
 
-/// See the [module](self).
+/// Client connection of a test; see the [module](self).
 pub struct WebSocket(WebSocketStream<TcpStream>);
 
 impl WebSocket {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinSet};
 use uuid::Uuid;
 
-/// See the [module](self).
+/// Client that writes to one session and records the acknowledgements.
 pub struct Writer {
     number: usize,
     sent: usize,
