@@ -1,4 +1,4 @@
-//! The documentation says what the code has: neither more nor less.
+//! Documentation that must match the code.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -8,7 +8,7 @@ fn page(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect(name)
 }
 
-/// The cells of every table row of a page, without backticks.
+/// Returns the cells of every table row of a page, without backticks.
 fn rows(page: &str) -> Vec<Vec<String>> {
     let row = |line: &str| {
         let inner = line.trim().strip_prefix('|')?.strip_suffix('|')?;
@@ -23,7 +23,7 @@ fn rows(page: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn the_protocol_lists_exactly_the_events_of_the_code() {
+fn protocol_lists_exactly_the_events_of_the_code() {
     let page = page("docs/PROTOCOL.md");
     let is_event = |name: &str| {
         ["graph:", "command:", "session:", "project:", "presence:"]
@@ -44,7 +44,7 @@ fn the_protocol_lists_exactly_the_events_of_the_code() {
 }
 
 #[test]
-fn the_protocol_lists_exactly_the_error_codes_of_the_code() {
+fn protocol_lists_exactly_the_error_codes_of_the_code() {
     let page = page("docs/PROTOCOL.md");
     let written: BTreeSet<(u16, String)> = rows(&page)
         .into_iter()
@@ -57,9 +57,9 @@ fn the_protocol_lists_exactly_the_error_codes_of_the_code() {
     assert_eq!(written, coded);
 }
 
-/// Every code that the source answers with is in the table that gives it its status.
+/// Every error code of the source is in the table of status codes.
 #[test]
-fn every_code_in_the_source_has_a_status() {
+fn error_codes_in_the_source_have_a_status() {
     let known: BTreeSet<&str> = wire::error::CODES.iter().map(|(code, _)| *code).collect();
     let mut ahead = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     let mut used = BTreeSet::new();
@@ -90,15 +90,15 @@ fn every_code_in_the_source_has_a_status() {
     }
 }
 
-/// Links between pages lead somewhere.
+/// Every relative link of a page leads to a file.
 #[test]
-fn every_relative_link_leads_to_a_file() {
+fn relative_links_lead_to_files() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut pages = vec![root.join("README.md")];
     let mut ahead = vec![root.join("docs")];
     while let Some(path) = ahead.pop() {
         if path.ends_with("node_modules") {
-            // What others wrote, if somebody installed packages there.
+            // Documentation of installed packages is not ours.
         } else if path.is_dir() {
             ahead.extend(
                 fs::read_dir(&path)
@@ -125,7 +125,7 @@ fn every_relative_link_leads_to_a_file() {
     }
 }
 
-/// The configurations of proxies that operators are shown are those that are tested.
+/// The documented proxy configurations are the tested ones.
 #[test]
 fn operations_show_the_tested_proxy_files() {
     let operations = page("docs/OPERATIONS.md");
@@ -143,9 +143,9 @@ fn operations_show_the_tested_proxy_files() {
     }
 }
 
-/// An operator who reads of a key in the documentation finds it in the configuration.
+/// Every configuration key in the documentation exists.
 #[test]
-fn every_configuration_key_that_is_written_about_exists() {
+fn documented_configuration_keys_exist() {
     let sections: BTreeSet<&str> = DEFAULT_TOML
         .lines()
         .filter_map(|line| line.strip_prefix('[')?.strip_suffix(']'))

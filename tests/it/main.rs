@@ -1,4 +1,5 @@
-//! The hub from outside: real HTTP, real sockets, real files, a real process. One binary, since each costs a link.
+//! Integration tests from outside: real HTTP, real sockets, real files, a real process. One binary, because each binary
+//! costs a link.
 
 mod access;
 mod binary;

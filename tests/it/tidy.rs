@@ -1,4 +1,4 @@
-//! What the compiler does not see: who may import whom, and what must not be in a public repository.
+//! Rules that the compiler does not check: layers of imports, and the contents of the repository.
 
 use std::{
     fs,
@@ -26,7 +26,7 @@ fn sources(dir: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// Lines of code, comments aside, that mention one of the words.
+/// Returns the lines of code that mention one of the words, without comments.
 fn mentions<'a>(text: &'a str, words: &'a [&str]) -> impl Iterator<Item = (usize, &'a str)> {
     text.lines().enumerate().filter(|(_, line)| {
         let code = line.trim_start();
@@ -43,9 +43,9 @@ fn assert_none(dir: &str, words: &[&str], why: &str) {
     }
 }
 
-/// Floors 0 to 2: what the feature line `runtime` would let through.
+/// Floors 0 to 2: checks beyond the feature `runtime`.
 #[test]
-fn the_domain_knows_no_runtime_no_clock_and_no_floor_above_it() {
+fn domain_has_no_runtime_no_clock_and_no_upper_floor() {
     let words = [
         "tokio",
         "ractor",
@@ -74,7 +74,7 @@ fn the_domain_knows_no_runtime_no_clock_and_no_floor_above_it() {
 }
 
 #[test]
-fn the_actors_know_no_edge_and_no_disk() {
+fn actors_have_no_edge_and_no_disk() {
     assert_none(
         "actors/src",
         &["axum", "socketioxide", "rusqlite", "std::fs", "reqwest", "tower"],
@@ -83,7 +83,7 @@ fn the_actors_know_no_edge_and_no_disk() {
 }
 
 #[test]
-fn each_floor_imports_only_floors_below_it() {
+fn floors_import_only_lower_floors() {
     let edges = ["crate::http", "crate::socket", "crate::app"];
     assert_none("src/wire", &edges, "the wire is below the edges");
     assert_none("src/projects", &edges, "files are below the edges");
@@ -106,7 +106,7 @@ fn each_floor_imports_only_floors_below_it() {
 }
 
 #[test]
-fn nothing_is_shared_by_lock_global_or_thread() {
+fn state_is_not_shared_by_lock_global_or_thread() {
     let words = [
         "Mutex",
         "RwLock",
@@ -122,7 +122,7 @@ fn nothing_is_shared_by_lock_global_or_thread() {
 }
 
 #[test]
-fn the_top_level_is_what_was_settled() {
+fn top_level_has_only_settled_entries() {
     let settled = [
         "Cargo.toml",
         "Cargo.lock",
