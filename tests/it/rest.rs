@@ -1,12 +1,12 @@
-//! The REST API as its users see it.
+//! REST API along one project, from its creation to its deletion.
 
 use serde_json::json;
 
 use crate::support::TestHub;
 
-/// One project from template to undo, every call by its documented shape.
+/// The documented calls work in sequence: create, read, undo, delete, metrics.
 #[tokio::test]
-async fn a_node_is_created_read_undone_and_gone() {
+async fn node_is_created_read_undone_and_deleted() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let root = hub.create_node(&session, None, "Root").await;

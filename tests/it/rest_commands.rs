@@ -1,10 +1,10 @@
-//! Every command over REST: what it answers, what it changes, the events it leaves, and what refuses it.
+//! Commands over REST: answers, changes, events and refusals of every command type.
 
 use serde_json::{Value, json};
 
 use crate::support::TestHub;
 
-/// The names and payloads of the events after a place, without what every event has.
+/// Returns names and payloads of the events after a `seq`, without the members that every event has.
 async fn bare_events(hub: &TestHub, session: &str, after: u64) -> Vec<(String, Value)> {
     let bare = |(name, mut data): (String, Value)| {
         let members = data.as_object_mut().expect("an object");
@@ -24,7 +24,7 @@ async fn bare_events(hub: &TestHub, session: &str, after: u64) -> Vec<(String, V
     hub.events(session, after).await.into_iter().map(bare).collect()
 }
 
-/// What closes a command on one node.
+/// Returns the closing event of a command on one node.
 fn executed(command_type: &str, node_id: &str) -> (String, Value) {
     let data = json!({
         "command_type": command_type, "result": {"node_id": node_id}, "undo_available": true, "redo_available": false,
@@ -36,7 +36,7 @@ fn event(name: &str, data: Value) -> (String, Value) {
     (name.to_owned(), data)
 }
 
-/// A session without a template: a root with the children a, b, c and a root beside it.
+/// Creates a session without a template: a root with the children a, b and c, and a second root.
 async fn forest(hub: &TestHub) -> (String, [String; 5]) {
     let session = hub.session().await;
     let root = hub.create_node(&session, None, "root").await;
@@ -55,9 +55,9 @@ async fn seq(hub: &TestHub, session: &str) -> u64 {
         .expect("a seq")
 }
 
-/// The answer to a command is the documented one: P1, the places of its events are the next ones.
+/// P1: the answer to a command has the documented members, and its `seq` follows the preceding one.
 #[tokio::test]
-async fn an_accepted_command_is_answered_as_documented() {
+async fn accepted_command_has_the_documented_answer() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let epoch = hub.get(&format!("/sessions/{session}/info")).await.ok()["epoch"].clone();
@@ -77,21 +77,21 @@ async fn an_accepted_command_is_answered_as_documented() {
         "undo_available": true, "redo_available": false, "is_dirty": true, "state_hash": read["state_hash"],
     });
     assert_eq!(answer.json(), expected);
-    let minted = hub
+    let generated = hub
         .execute(&session, "CreateNode", json!({"blueprint_type_id": "task"}))
         .await
         .ok();
-    assert_eq!((&minted["first_seq"], &minted["seq"]), (&json!(3), &json!(4)));
-    let minted_id = minted["command_id"].as_str().expect("an id");
+    assert_eq!((&generated["first_seq"], &generated["seq"]), (&json!(3), &json!(4)));
+    let generated_id = generated["command_id"].as_str().expect("an id");
     assert!(
-        minted_id.len() == 36 && minted_id != id && minted_id == minted_id.to_lowercase(),
-        "{minted_id}"
+        generated_id.len() == 36 && generated_id != id && generated_id == generated_id.to_lowercase(),
+        "{generated_id}"
     );
 }
 
-/// `CreateNode` puts a node where it should be, with the default name, at the end or at an index, as root or child.
+/// `CreateNode` places a node at the end or at an index, as root or child, with a default name.
 #[tokio::test]
-async fn create_node_puts_a_node_in_its_place() {
+async fn create_node_places_by_parent_and_index() {
     let hub = TestHub::start().await;
     let (session, [root, ..]) = forest(&hub).await;
     let after = seq(&hub, &session).await;
@@ -130,16 +130,17 @@ async fn create_node_puts_a_node_in_its_place() {
     assert_eq!(
         graph["roots"][0]["properties"],
         json!({"n": 1}),
-        "the name is not also a property"
+        "the name is not a property"
     );
     let taken = create(json!({"blueprint_type_id": "t", "node_id": root})).await;
     assert_eq!(taken.refused(), (409, "NODE_EXISTS"));
     assert_eq!(taken.body["error"]["node_id"], json!(root));
 }
 
-/// `DeleteNode` takes the subtree, one event each, children before parents; one undo brings all of it back in place.
+/// `DeleteNode` deletes the subtree with one event for each node, children before parents, and one undo restores the
+/// subtree in place.
 #[tokio::test]
-async fn delete_node_takes_the_subtree_and_undo_brings_it_back() {
+async fn delete_node_removes_the_subtree_and_undo_restores_it() {
     let hub = TestHub::start().await;
     let (session, [root, a, b, c, _]) = forest(&hub).await;
     let below = hub.create_node(&session, Some(&b), "below").await;
@@ -165,9 +166,9 @@ async fn delete_node_takes_the_subtree_and_undo_brings_it_back() {
     assert_eq!(again.refused(), (404, "NODE_NOT_FOUND"));
 }
 
-/// `LinkNode` hangs a root under a parent, `UnlinkNode` makes it the last root again.
+/// `LinkNode` links a root to a parent, and `UnlinkNode` makes a child the last root.
 #[tokio::test]
-async fn link_and_unlink_are_each_others_opposite() {
+async fn link_and_unlink_move_between_roots_and_children() {
     let hub = TestHub::start().await;
     let (session, [root, a, _, _, beside]) = forest(&hub).await;
     let after = seq(&hub, &session).await;
@@ -197,10 +198,10 @@ async fn link_and_unlink_are_each_others_opposite() {
     assert_eq!(bare_events(&hub, &session, after).await, expected);
 }
 
-/// `MoveNode` is an unlinking and a linking, for roots too; `ReorderNode` the same with the same parent. What stays
-/// where it is changes nothing and takes no place (P1).
+/// `MoveNode` and `ReorderNode` send an unlinked and a linked event, also for roots. P1: a command without effect takes
+/// no `seq`.
 #[tokio::test]
-async fn move_and_reorder_are_told_as_unlinked_and_linked() {
+async fn move_and_reorder_send_unlinked_and_linked_events() {
     let hub = TestHub::start().await;
     let (session, [root, a, b, c, beside]) = forest(&hub).await;
     let after = seq(&hub, &session).await;
@@ -256,10 +257,10 @@ async fn move_and_reorder_are_told_as_unlinked_and_linked() {
     assert_eq!(hub.events(&session, at).await, []);
 }
 
-/// `UpdateProperty` sets, `DeleteProperty` takes away, and the property `name` is the node's name. `old_value` is the
-/// hub's own, whatever the client says it was.
+/// `UpdateProperty` sets and `DeleteProperty` removes a property. The property `name` is the node's name. The hub
+/// determines `old_value` and ignores a client's claim.
 #[tokio::test]
-async fn properties_are_set_and_taken_away() {
+async fn properties_are_updated_and_deleted() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let node = hub.create_node(&session, None, "before").await;
@@ -309,10 +310,10 @@ async fn properties_are_set_and_taken_away() {
     );
 }
 
-/// P5: what is refused has its code and its details, and changes nothing at all.
+/// P5: a refused command has its code and details, and changes nothing.
 #[tokio::test]
-async fn a_refused_command_says_why_and_changes_nothing() {
-    const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+async fn refused_command_has_details_and_changes_nothing() {
+    const UNKNOWN_ID: &str = "00000000-0000-4000-8000-000000000000";
     let hub = TestHub::start().await;
     let (session, [root, a, b, _, beside]) = forest(&hub).await;
     let below = hub.create_node(&session, Some(&a), "below").await;
@@ -321,10 +322,10 @@ async fn a_refused_command_says_why_and_changes_nothing() {
     for (command_type, data, status, code, details) in [
         (
             "CreateNode",
-            json!({"blueprint_type_id": "t", "parent_id": NOBODY}),
+            json!({"blueprint_type_id": "t", "parent_id": UNKNOWN_ID}),
             404,
             "NODE_NOT_FOUND",
-            json!({"node_id": NOBODY}),
+            json!({"node_id": UNKNOWN_ID}),
         ),
         (
             "CreateNode",
@@ -356,24 +357,24 @@ async fn a_refused_command_says_why_and_changes_nothing() {
         ),
         (
             "DeleteNode",
-            json!({"node_id": NOBODY}),
+            json!({"node_id": UNKNOWN_ID}),
             404,
             "NODE_NOT_FOUND",
-            json!({"node_id": NOBODY}),
+            json!({"node_id": UNKNOWN_ID}),
         ),
         (
             "LinkNode",
-            json!({"parent_id": NOBODY, "child_id": beside}),
+            json!({"parent_id": UNKNOWN_ID, "child_id": beside}),
             404,
             "NODE_NOT_FOUND",
-            json!({"node_id": NOBODY}),
+            json!({"node_id": UNKNOWN_ID}),
         ),
         (
             "LinkNode",
-            json!({"parent_id": root, "child_id": NOBODY}),
+            json!({"parent_id": root, "child_id": UNKNOWN_ID}),
             404,
             "NODE_NOT_FOUND",
-            json!({"node_id": NOBODY}),
+            json!({"node_id": UNKNOWN_ID}),
         ),
         (
             "LinkNode",
@@ -419,10 +420,10 @@ async fn a_refused_command_says_why_and_changes_nothing() {
         ),
         (
             "UnlinkNode",
-            json!({"parent_id": NOBODY, "child_id": a}),
+            json!({"parent_id": UNKNOWN_ID, "child_id": a}),
             404,
             "NODE_NOT_FOUND",
-            json!({"node_id": NOBODY}),
+            json!({"node_id": UNKNOWN_ID}),
         ),
         (
             "MoveNode",
@@ -440,17 +441,17 @@ async fn a_refused_command_says_why_and_changes_nothing() {
         ),
         (
             "MoveNode",
-            json!({"node_id": a, "new_parent_id": NOBODY}),
+            json!({"node_id": a, "new_parent_id": UNKNOWN_ID}),
             404,
             "NODE_NOT_FOUND",
-            json!({"node_id": NOBODY}),
+            json!({"node_id": UNKNOWN_ID}),
         ),
         (
             "MoveNode",
-            json!({"node_id": NOBODY, "new_parent_id": null}),
+            json!({"node_id": UNKNOWN_ID, "new_parent_id": null}),
             404,
             "NODE_NOT_FOUND",
-            json!({"node_id": NOBODY}),
+            json!({"node_id": UNKNOWN_ID}),
         ),
         (
             "MoveNode",
@@ -468,17 +469,17 @@ async fn a_refused_command_says_why_and_changes_nothing() {
         ),
         (
             "ReorderNode",
-            json!({"node_id": NOBODY, "new_index": 0}),
+            json!({"node_id": UNKNOWN_ID, "new_index": 0}),
             404,
             "NODE_NOT_FOUND",
-            json!({"node_id": NOBODY}),
+            json!({"node_id": UNKNOWN_ID}),
         ),
         (
             "UpdateProperty",
-            json!({"node_id": NOBODY, "property_id": "p", "new_value": 1}),
+            json!({"node_id": UNKNOWN_ID, "property_id": "p", "new_value": 1}),
             404,
             "NODE_NOT_FOUND",
-            json!({"node_id": NOBODY}),
+            json!({"node_id": UNKNOWN_ID}),
         ),
         (
             "UpdateProperty",
@@ -510,10 +511,10 @@ async fn a_refused_command_says_why_and_changes_nothing() {
         ),
         (
             "DeleteProperty",
-            json!({"node_id": NOBODY, "property_id": "p"}),
+            json!({"node_id": UNKNOWN_ID, "property_id": "p"}),
             404,
             "NODE_NOT_FOUND",
-            json!({"node_id": NOBODY}),
+            json!({"node_id": UNKNOWN_ID}),
         ),
     ] {
         let refused = hub.execute(&session, command_type, data.clone()).await;
@@ -534,12 +535,12 @@ async fn a_refused_command_says_why_and_changes_nothing() {
     assert_eq!(hub.graph(&session).await, graph);
     let mut now = hub.get(&info).await.ok();
     now["last_activity"] = before["last_activity"].clone();
-    assert_eq!(now, before, "not even the undo stack has changed");
+    assert_eq!(now, before, "the session is unchanged, undo stack included");
 }
 
-/// The graph comes with an answer if it is asked for, by request or by configuration; the request has the last word.
+/// The answer has the graph if the request asks for the graph, or else if the configuration says so.
 #[tokio::test]
-async fn the_graph_comes_with_the_answer_if_it_is_wanted() {
+async fn graph_is_in_the_answer_on_request() {
     for by_default in [false, true] {
         let hub = TestHub::with(|config| config.rest.return_graph = by_default).await;
         let session = hub.session().await;
@@ -559,10 +560,10 @@ async fn the_graph_comes_with_the_answer_if_it_is_wanted() {
     }
 }
 
-/// With a template, commands take slugs or uuids and the wire has the uuids: types, properties with their key beside
-/// them, options of a select. A new node starts with the template's defaults.
+/// With a template, commands take slugs or uuids, and events have uuids: types, properties with their key, options of a
+/// select. A new node has the template's defaults.
 #[tokio::test]
-async fn with_a_template_the_wire_has_uuids_and_commands_take_slugs() {
+async fn template_commands_take_slugs_and_events_have_uuids() {
     let hub = TestHub::start().await;
     let made = hub
         .post(
@@ -623,9 +624,9 @@ async fn with_a_template_the_wire_has_uuids_and_commands_take_slugs() {
     assert_eq!(events[4], changed(&due, &Value::Null, json!("2026-05-01")));
 }
 
-/// With a template, what it does not allow is refused with what it would allow.
+/// With a template, unknown types, properties and values are refused with the allowed ones.
 #[tokio::test]
-async fn with_a_template_what_it_does_not_know_is_refused() {
+async fn template_refuses_unknown_types_properties_and_values() {
     let hub = TestHub::start().await;
     let made = hub
         .post(

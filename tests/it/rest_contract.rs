@@ -1,4 +1,4 @@
-//! What REST clients rely on beside the bodies: keys of requests that are sent again, encodings, and headers.
+//! HTTP contract beyond the bodies: idempotency keys, encodings, headers.
 
 use std::path::Path;
 
@@ -32,8 +32,8 @@ fn header<'a>(response: &'a Response, name: &str) -> &'a str {
         .map_or("", |value| value.to_str().expect("text"))
 }
 
-/// P4: the key is the command's id: the same request again changes nothing and has the same answer, whatever the key looks
-/// like; with another content it is refused.
+/// P4: an idempotency key of any form is the command's id. The repeated request changes nothing and gets the first
+/// answer. Another request with the same key is refused.
 #[tokio::test]
 async fn idempotency_key_is_the_command_id() {
     let hub = TestHub::start().await;
@@ -90,10 +90,10 @@ async fn idempotency_key_is_the_command_id() {
     );
 }
 
-/// P4: a session or project that was asked for twice begins once, also over a restart; the same key for something else is
-/// refused, and another client's key is another one.
+/// P4: a repeated request creates one session or project, also across a restart. The key is refused for another
+/// request, and each client has its own keys.
 #[tokio::test]
-async fn idempotency_key_creates_once() {
+async fn idempotency_key_creates_one_resource() {
     let hub = TestHub::start().await;
     let session = keyed_post(&hub, "/sessions", &json!({}), "s-1").await;
     assert_eq!(session.status, 201);
@@ -129,9 +129,9 @@ async fn idempotency_key_creates_once() {
     assert_eq!(hub.get("/sessions").await.ok()["total"], 4);
 }
 
-/// What was created can be read where the answer says that it is.
+/// A created resource can be read at its `Location`.
 #[tokio::test]
-async fn created_has_a_location() {
+async fn location_names_the_created_resource() {
     let hub = TestHub::start().await;
     let project = json!({"template_id": PROJECT, "project_name": "Lighthouse", "project_id": "lighthouse"});
     let created = [post(&hub, "/sessions", &json!({})), post(&hub, "/projects", &project)];
@@ -151,9 +151,9 @@ async fn created_has_a_location() {
     assert!(header(&opened, "location").ends_with("/info"));
 }
 
-/// Every answer names its request, by the client's own name for it if that is one.
+/// Every response names its request, by the client's `X-Request-Id` if that is valid.
 #[tokio::test]
-async fn answers_carry_the_request_id() {
+async fn request_id_is_in_every_answer() {
     let hub = TestHub::start().await;
     let given = answered(hub.http().get(hub.api("/health")).header("x-request-id", "req-42")).await;
     assert_eq!(header(&given, "x-request-id"), "req-42");
@@ -162,14 +162,14 @@ async fn answers_carry_the_request_id() {
         hub.http().get(hub.api("/nothing")),
         hub.http().get(hub.api("/health")).header("x-request-id", "not an id"),
     ] {
-        let minted = answered(request).await;
-        assert!(header(&minted, "x-request-id").parse::<uuid::Uuid>().is_ok());
+        let generated = answered(request).await;
+        assert!(header(&generated, "x-request-id").parse::<uuid::Uuid>().is_ok());
     }
 }
 
-/// P9: a body that is encoded is refused with what would be taken, before anything of it is decoded.
+/// P9: an encoded body is refused with the accepted encodings, before any decoding.
 #[tokio::test]
-async fn encoded_bodies_are_refused_with_what_is_taken() {
+async fn encoded_bodies_are_refused_with_accepted_encodings() {
     let hub = TestHub::start().await;
     let session_id = hub.session().await;
     let load = format!("/sessions/{session_id}/load-graph");
@@ -193,9 +193,9 @@ async fn encoded_bodies_are_refused_with_what_is_taken() {
     assert_eq!(answered(plain).await.status(), 201);
 }
 
-/// A method that a path has not is answered with those that it has; HEAD is GET without a body.
+/// A wrong method is answered with the allowed methods. `HEAD` is `GET` without a body.
 #[tokio::test]
-async fn methods_are_told() {
+async fn wrong_methods_are_answered_with_allow() {
     let hub = TestHub::start().await;
     let session_id = hub.session().await;
     for (method, path, allowed) in [
@@ -205,9 +205,9 @@ async fn methods_are_told() {
     ] {
         let response = answered(hub.http().request(method, hub.api(&path))).await;
         assert_eq!(response.status(), 405, "{path}");
-        let mut told: Vec<_> = header(&response, "allow").split(',').map(str::trim).collect();
-        told.sort_unstable();
-        assert_eq!(told, allowed, "{path}");
+        let mut listed: Vec<_> = header(&response, "allow").split(',').map(str::trim).collect();
+        listed.sort_unstable();
+        assert_eq!(listed, allowed, "{path}");
     }
     for path in ["/health".to_owned(), format!("/sessions/{session_id}/graph")] {
         let get = answered(hub.http().get(hub.api(&path))).await;
@@ -220,9 +220,9 @@ async fn methods_are_told() {
     }
 }
 
-/// What `GET …/graph` gives can be loaded, beyond the size of other bodies, up to a limit of its own.
+/// A graph from `GET …/graph` can be loaded, beyond the limit of other bodies, up to its own limit.
 #[tokio::test]
-async fn graphs_that_are_given_can_be_loaded() {
+async fn loaded_graphs_have_their_own_size_limit() {
     let hub = TestHub::with(|config| {
         config.server.body_bytes_max = 10_000;
         config.limits.graph_bytes_max = 500_000;
@@ -244,16 +244,16 @@ async fn graphs_that_are_given_can_be_loaded() {
     assert_eq!(refused.body["error"]["limit"], "graph_bytes_max");
 }
 
-/// P9: what lies among project files and is none is passed over, and no reason to fail.
+/// P9: entries of the projects folder that are not regular files are ignored.
 #[tokio::test]
-async fn what_is_no_project_file_is_not_found() {
+async fn irregular_project_files_are_not_found() {
     let hub = TestHub::start().await;
     let folder = hub.dir.path().join("projects");
     let make = |name: &str| folder.join(format!("{name}.json"));
     std::fs::create_dir(make("folder")).expect("made");
     std::os::unix::fs::symlink(Path::new("/nowhere"), make("dangling")).expect("made");
     let pipe = std::process::Command::new("mkfifo").arg(make("pipe")).status();
-    assert!(pipe.expect("it runs").success());
+    assert!(pipe.expect("mkfifo is installed").success());
     assert_eq!(hub.get("/projects").await.ok(), json!({"projects": [], "total": 0}));
     for name in ["folder", "dangling", "pipe"] {
         let path = format!("/projects/{name}");
@@ -266,9 +266,9 @@ async fn what_is_no_project_file_is_not_found() {
     }
 }
 
-/// P9: a graph of several pieces is compressed for requests that accept gzip, and stays the same graph.
+/// P9: a large graph is compressed for requests that accept gzip, with the same content.
 #[tokio::test]
-async fn large_answers_are_compressed_where_that_is_accepted() {
+async fn large_answers_are_compressed_on_request() {
     let hub = TestHub::start().await;
     let session_id = hub.session().await;
     let text = "x".repeat(60_000);
@@ -310,9 +310,9 @@ async fn large_answers_are_compressed_where_that_is_accepted() {
     }
 }
 
-/// Answers of commands are compressed too if they carry a graph. Small answers and streams never are.
+/// A command's answer with a graph is compressed. Small answers and streams are not.
 #[tokio::test]
-async fn commands_small_answers_and_streams_have_the_coding_that_is_due() {
+async fn compression_skips_small_answers_and_streams() {
     let hub = TestHub::start().await;
     let session_id = hub.session().await;
     let accepting = |request: RequestBuilder| answered(request.header("accept-encoding", "gzip, deflate, br"));
@@ -348,7 +348,7 @@ fn varies_by_coding(response: &Response) -> bool {
     names.any(|name| name.trim().eq_ignore_ascii_case("accept-encoding"))
 }
 
-/// Decodes by the system's own `gzip`.
+/// Decodes with the system's `gzip`.
 fn gunzip(bytes: &[u8]) -> Vec<u8> {
     let mut file = tempfile::tempfile().expect("a file");
     std::io::Write::write_all(&mut file, bytes).expect("written");

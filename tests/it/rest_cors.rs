@@ -1,4 +1,4 @@
-//! Which web pages may use the API, on success and on failure.
+//! CORS: origins that may use the API, on success and on failure.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::{
 
 const ALLOW_ORIGIN: &str = "access-control-allow-origin";
 
-/// Requests that end in every part of the server, good and bad, as a page sends them.
+/// Returns requests of a page to every part of the server, valid and invalid.
 fn requests(hub: &TestHub, session: &str) -> Vec<(u16, reqwest::RequestBuilder)> {
     let http = hub.http();
     let json = |path: &str, text: &str| {
@@ -65,10 +65,10 @@ async fn hub(listed: &[&str], allow_localhost: bool) -> TestHub {
     .await
 }
 
-/// A page that is let in can read every answer, also what went wrong and in which part; one that is not gets no header
-/// that would let it. Caches are told that answers differ by origin.
+/// An allowed page can read every response, errors of every part included; other pages get no CORS header. `Vary` names
+/// the origin.
 #[tokio::test]
-async fn every_answer_says_whether_the_page_may_read_it() {
+async fn cors_headers_are_on_every_answer() {
     for (listed, allow_localhost, origin, allowed) in [
         (&[][..], true, "http://localhost:5173", true),
         (&[], true, "https://127.0.0.1:1", true),
@@ -84,11 +84,11 @@ async fn every_answer_says_whether_the_page_may_read_it() {
         let hub = hub(listed, allow_localhost).await;
         let session = hub.session().await;
         let mut requests = requests(&hub, &session);
-        // The session is needed until the end.
+        // The session must exist until the last request.
         let deletion = requests.remove(2);
         requests.push(deletion);
         for (number, (status, request)) in requests.into_iter().enumerate() {
-            // A page can do without reading where something changes.
+            // A foreign page is refused where a request changes something, because the page need not read the response.
             let status = if changes(&request) && !allowed { 403 } else { status };
             let answer = whole(request.header("origin", origin)).await;
             let case = (origin, number, &answer.text);
@@ -101,9 +101,9 @@ async fn every_answer_says_whether_the_page_may_read_it() {
     }
 }
 
-/// What a page may read of an answer beside its body: the tag of a graph, and when to come back.
+/// A page can read the exposed headers: the graph's ETag, the location, the retry time, the request id.
 #[tokio::test]
-async fn a_page_can_read_the_headers_that_matter() {
+async fn cors_exposes_the_api_headers() {
     let hub = hub(&[], true).await;
     let session = hub.session().await;
     let read = hub
@@ -130,9 +130,9 @@ async fn preflight(hub: &TestHub, path: &str, origin: &str, method: &str, header
     whole(request.header("access-control-request-headers", headers)).await
 }
 
-/// A browser that asks first is told what the page may send: every method and header of the API, on every path.
+/// A preflight allows every method and header of the API, on every path.
 #[tokio::test]
-async fn a_preflight_allows_what_the_api_needs() {
+async fn cors_preflight_allows_methods_and_headers_of_the_api() {
     let hub = hub(&["https://tracker.example"], true).await;
     for origin in ["http://localhost:3000", "https://tracker.example"] {
         for (path, method) in [
@@ -162,9 +162,9 @@ async fn a_preflight_allows_what_the_api_needs() {
     assert_eq!(foreign.header(ALLOW_ORIGIN), None);
 }
 
-/// A page of a foreign origin may not open a socket over long polling either, where it could do without reading.
+/// A foreign page cannot open a socket over long polling, although the page need not read the response.
 #[tokio::test]
-async fn a_foreign_page_opens_no_socket() {
+async fn cors_refuses_sockets_of_foreign_pages() {
     let hub = hub(&["https://tracker.example"], true).await;
     let url = format!("{}/socket.io/?EIO=4&transport=polling", hub.url);
     let refused = whole(hub.http().get(&url).header("origin", "https://evil.example")).await;
@@ -176,12 +176,12 @@ async fn a_foreign_page_opens_no_socket() {
             "{origin}"
         );
     }
-    assert_eq!(whole(hub.http().get(&url)).await.status, 200, "no page at all");
+    assert_eq!(whole(hub.http().get(&url)).await.status, 200, "no origin");
 }
 
-/// Without an origin there is nothing to allow, and the answer is the same.
+/// A request without an origin gets the same answer without CORS headers.
 #[tokio::test]
-async fn a_request_that_is_of_no_page_is_answered_without_ceremony() {
+async fn cors_ignores_requests_without_origin() {
     let hub = hub(&[], true).await;
     let answer = whole(hub.http().get(hub.api("/health"))).await;
     assert_eq!((answer.status, answer.json()), (200, json!({"status": "ok"})));

@@ -1,4 +1,4 @@
-//! What is wrong with a request is told in one shape, with a stable code and the field at fault. Each test is a table.
+//! Errors have one shape, a stable code and the field at fault. Each test is a table.
 
 use serde_json::{Value, json};
 
@@ -7,11 +7,11 @@ use crate::{
     support::TestHub,
 };
 
-/// An id that no session, node or command has.
-const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+/// Id of no session, node or command.
+const UNKNOWN_ID: &str = "00000000-0000-4000-8000-000000000000";
 
-/// Checks a refusal: status and code, an error body of the documented shape, and the field that it names.
-fn check(answer: &Whole, status: u16, code: &str, field: Option<&str>, case: &dyn std::fmt::Debug) {
+/// Asserts status and code of a refusal, the documented shape of the error body, and the named field.
+fn assert_refused(answer: &Whole, status: u16, code: &str, field: Option<&str>, case: &dyn std::fmt::Debug) {
     let body = answer.json();
     assert_eq!(answer.refused(), (status, code.to_owned()), "{case:?}: {body}");
     assert_eq!(answer.header("content-type"), Some("application/json"), "{case:?}");
@@ -27,7 +27,7 @@ fn check(answer: &Whole, status: u16, code: &str, field: Option<&str>, case: &dy
     );
 }
 
-/// Every path that takes JSON, in a session that exists.
+/// Returns every path that takes JSON, for an existing session.
 fn paths_with_a_body(session: &str) -> Vec<String> {
     let of_session = ["undo", "redo", "save", "load-graph"].map(|word| format!("/sessions/{session}/{word}"));
     let others = [
@@ -40,7 +40,7 @@ fn paths_with_a_body(session: &str) -> Vec<String> {
     of_session.into_iter().chain(others.map(str::to_owned)).collect()
 }
 
-/// Malformed JSON is never half understood, on no path: also where the body may be absent and says nothing of use.
+/// Malformed JSON is refused on every path, also where the body is optional.
 #[tokio::test]
 async fn malformed_json_is_refused_on_every_path() {
     let hub = TestHub::start().await;
@@ -62,21 +62,21 @@ async fn malformed_json_is_refused_on_every_path() {
     for path in paths_with_a_body(&session) {
         for text in malformed {
             let case = (&path, String::from_utf8_lossy(text));
-            check(&hub.post_text(&path, text).await, 400, "INVALID_REQUEST", None, &case);
+            assert_refused(&hub.post_text(&path, text).await, 400, "INVALID_REQUEST", None, &case);
         }
     }
-    assert_eq!(hub.get("/sessions").await.ok()["total"], 1, "nothing happened");
+    assert_eq!(hub.get("/sessions").await.ok()["total"], 1, "unchanged");
     assert_eq!(hub.get(&format!("/sessions/{session}/info")).await.ok()["seq"], 0);
 }
 
-/// A body that is JSON but no object is refused as such: a list is not taken for an object with its fields in order.
+/// A JSON body that is not an object is refused: a list does not count as an object with its fields in order.
 #[tokio::test]
-async fn a_body_is_an_object() {
+async fn body_must_be_an_object() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     for path in paths_with_a_body(&session) {
         for body in ["[]", "[null, null, null]", "null", "7", "\"text\"", "true", " [{}]"] {
-            check(
+            assert_refused(
                 &hub.post_text(&path, body).await,
                 400,
                 "INVALID_REQUEST",
@@ -87,10 +87,10 @@ async fn a_body_is_an_object() {
     }
     let as_list = json!([session, "CreateNode", {"blueprint_type_id": "task"}, null, null]);
     let answer = hub.post_text("/commands/execute", as_list.to_string()).await;
-    check(&answer, 400, "INVALID_REQUEST", Some("body"), &as_list);
+    assert_refused(&answer, 400, "INVALID_REQUEST", Some("body"), &as_list);
     for (command_type, data, field) in [
         ("CreateNode", json!(["task", null, null, null, {}, null]), "data"),
-        ("DeleteNode", json!([NOBODY]), "data"),
+        ("DeleteNode", json!([UNKNOWN_ID]), "data"),
         ("Batch", json!([[]]), "data"),
         (
             "Batch",
@@ -99,19 +99,19 @@ async fn a_body_is_an_object() {
         ),
         (
             "Batch",
-            json!({"commands": [{"command_type": "DeleteNode", "data": [NOBODY]}]}),
+            json!({"commands": [{"command_type": "DeleteNode", "data": [UNKNOWN_ID]}]}),
             "data.commands[0].data",
         ),
     ] {
         let answer = hub.execute_with(&session, command_type, data.clone(), json!({})).await;
-        check(&answer, 400, "INVALID_REQUEST", Some(field), &(command_type, data));
+        assert_refused(&answer, 400, "INVALID_REQUEST", Some(field), &(command_type, data));
     }
     assert_eq!(hub.graph(&session).await, json!({"roots": []}));
 }
 
-/// A missing field, a field of the wrong type and an id that is none are named with their path.
+/// A missing field, a field of the wrong type and an invalid id are named with their path.
 #[tokio::test]
-async fn a_command_names_the_field_at_fault() {
+async fn command_errors_name_the_field() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let node = hub.create_node(&session, None, "Node").await;
@@ -260,7 +260,7 @@ async fn a_command_names_the_field_at_fault() {
         ),
     ] {
         let answer = hub.execute_with(&session, command_type, data.clone(), json!({})).await;
-        check(&answer, 400, "INVALID_REQUEST", Some(field), &(command_type, data));
+        assert_refused(&answer, 400, "INVALID_REQUEST", Some(field), &(command_type, data));
     }
     for (more, field) in [
         (json!({"command_id": "x"}), "command_id"),
@@ -278,14 +278,14 @@ async fn a_command_names_the_field_at_fault() {
         let answer = hub
             .execute_with(&session, "DeleteNode", json!({"node_id": node}), more.clone())
             .await;
-        check(&answer, 400, "INVALID_REQUEST", Some(field), &more);
+        assert_refused(&answer, 400, "INVALID_REQUEST", Some(field), &more);
     }
-    assert_eq!(hub.outline(&session).await, ["Node"], "P5: nothing of it happened");
+    assert_eq!(hub.outline(&session).await, ["Node"], "P5: unchanged");
 }
 
-/// The same for the other requests with a body.
+/// Other requests with a body name the field at fault too.
 #[tokio::test]
-async fn every_other_body_names_the_field_at_fault() {
+async fn request_errors_name_the_field() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let of_session = |word: &str| format!("/sessions/{session}/{word}");
@@ -384,14 +384,14 @@ async fn every_other_body_names_the_field_at_fault() {
         ),
     ] {
         let answer = hub.post_text(&path, body.to_string()).await;
-        check(&answer, 400, "INVALID_REQUEST", Some(field), &(path, body));
+        assert_refused(&answer, 400, "INVALID_REQUEST", Some(field), &(path, body));
     }
     assert_eq!(hub.get("/projects").await.ok(), json!({"projects": [], "total": 0}));
 }
 
-/// A command type that there is not is its own code, and says which it was.
+/// An unknown command type has its own code and is named.
 #[tokio::test]
-async fn an_unknown_command_type_is_named() {
+async fn unknown_command_type_is_named() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     for command_type in [
@@ -405,18 +405,18 @@ async fn an_unknown_command_type_is_named() {
         "DROP TABLE",
     ] {
         let answer = hub.execute_with(&session, command_type, json!({}), json!({})).await;
-        check(&answer, 400, "INVALID_COMMAND", None, &command_type);
+        assert_refused(&answer, 400, "INVALID_COMMAND", None, &command_type);
         assert_eq!(answer.json()["error"]["command_type"], command_type);
     }
     let in_batch = json!({"commands": [{"command_type": "Undo"}]});
     let answer = hub.execute_with(&session, "Batch", in_batch, json!({})).await;
-    check(&answer, 400, "INVALID_COMMAND", None, &"in a batch");
+    assert_refused(&answer, 400, "INVALID_COMMAND", None, &"in a batch");
     assert_eq!(answer.json()["error"]["index"], 0);
 }
 
-/// An index is a place among the siblings or `INDEX_OUT_OF_RANGE`, however far out it is: also beyond 64 bits.
+/// An index outside the siblings is `INDEX_OUT_OF_RANGE`, also beyond 64 bits.
 #[tokio::test]
-async fn an_index_beyond_the_siblings_is_out_of_range_however_large() {
+async fn index_outside_the_siblings_is_out_of_range() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let root = hub.create_node(&session, None, "Root").await;
@@ -443,7 +443,7 @@ async fn an_index_beyond_the_siblings_is_out_of_range_however_large() {
             ("ReorderNode", json!({"node_id": root, "new_index": index})),
         ] {
             let answer = hub.execute_with(&session, command_type, data.clone(), json!({})).await;
-            check(&answer, 400, "INDEX_OUT_OF_RANGE", None, &(command_type, &data));
+            assert_refused(&answer, 400, "INDEX_OUT_OF_RANGE", None, &(command_type, &data));
             let max = if command_type == "CreateNode" { 1 } else { 0 };
             assert_eq!(answer.json()["error"]["max"], max, "{command_type}");
         }
@@ -451,9 +451,9 @@ async fn an_index_beyond_the_siblings_is_out_of_range_however_large() {
     assert_eq!(hub.outline(&session).await, ["Root", " Child"]);
 }
 
-/// JSON is told from the rest by its media type; the same for every path with a body.
+/// Every path with a body requires a JSON media type.
 #[tokio::test]
-async fn a_body_that_is_not_declared_as_json_is_unsupported() {
+async fn media_type_other_than_json_is_unsupported() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     for path in paths_with_a_body(&session) {
@@ -472,7 +472,7 @@ async fn a_body_that_is_not_declared_as_json_is_unsupported() {
             if let Some(media_type) = media_type {
                 request = request.header("content-type", media_type);
             }
-            check(
+            assert_refused(
                 &whole(request).await,
                 415,
                 "UNSUPPORTED_MEDIA_TYPE",
@@ -498,9 +498,9 @@ async fn a_body_that_is_not_declared_as_json_is_unsupported() {
     assert_eq!(bodiless.status, 201, "no body needs no type");
 }
 
-/// A path that leads nowhere is told in JSON, whatever it looks like; nothing in it is a way to a file.
+/// An unknown path is answered with 404 in JSON, and leads to no file.
 #[tokio::test]
-async fn an_unknown_path_is_not_found() {
+async fn unknown_path_is_not_found() {
     let hub = TestHub::start().await;
     for path in [
         "/api",
@@ -522,7 +522,7 @@ async fn an_unknown_path_is_not_found() {
         "/config/default.toml",
         "/metrics/x",
     ] {
-        check(
+        assert_refused(
             &whole(hub.http().get(format!("{}{path}", hub.url))).await,
             404,
             "NOT_FOUND",
@@ -532,9 +532,9 @@ async fn an_unknown_path_is_not_found() {
     }
 }
 
-/// Every path says which methods it has.
+/// A wrong method is answered with the methods of the path.
 #[tokio::test]
-async fn a_wrong_method_is_told_with_the_right_ones() {
+async fn wrong_method_is_answered_with_the_allowed_ones() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let mut cases = vec![
@@ -573,7 +573,7 @@ async fn a_wrong_method_is_told_with_the_right_ones() {
             let method = method.parse().expect("a method");
             let answer = whole(hub.http().request(method, format!("{}{path}", hub.url))).await;
             let case = (&path, methods);
-            check(&answer, 405, "METHOD_NOT_ALLOWED", None, &case);
+            assert_refused(&answer, 405, "METHOD_NOT_ALLOWED", None, &case);
             let mut allowed: Vec<&str> = answer
                 .header("allow")
                 .expect("Allow")
@@ -585,18 +585,17 @@ async fn a_wrong_method_is_told_with_the_right_ones() {
             assert_eq!(allowed.join(" "), methods, "{case:?}");
         }
     }
-    assert_eq!(hub.get("/sessions").await.ok()["total"], 1, "nothing happened");
+    assert_eq!(hub.get("/sessions").await.ok()["total"], 1, "unchanged");
 }
 
-/// What names no session is one that is not there, also if it could never be one; and the message is the one that
-/// front ends look for.
+/// An unknown or malformed session id is answered with `INVALID_SESSION` and the message that front ends compare.
 #[tokio::test]
-async fn a_session_that_is_not_there_is_invalid() {
+async fn unknown_session_is_invalid() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let without_hyphens = session.replace('-', "");
     for id in [
-        NOBODY,
+        UNKNOWN_ID,
         "x",
         "%ff",
         "%00",
@@ -626,26 +625,26 @@ async fn a_session_that_is_not_there_is_invalid() {
                 request = request.json(&json!({"graph": {"roots": []}}));
             }
             let answer = whole(request).await;
-            check(&answer, 404, "INVALID_SESSION", None, &(id, word));
+            assert_refused(&answer, 404, "INVALID_SESSION", None, &(id, word));
             assert_eq!(answer.json()["error"]["message"], "Session not found");
         }
     }
     let answer = hub
-        .execute_with(NOBODY, "CreateNode", json!({"blueprint_type_id": "t"}), json!({}))
+        .execute_with(UNKNOWN_ID, "CreateNode", json!({"blueprint_type_id": "t"}), json!({}))
         .await;
-    check(&answer, 404, "INVALID_SESSION", None, &"execute");
+    assert_refused(&answer, 404, "INVALID_SESSION", None, &"execute");
     assert_eq!(
         hub.get(&format!("/sessions/{}/info", session.to_uppercase()))
             .await
             .status,
         200,
-        "case is no matter"
+        "ids ignore case"
     );
 }
 
-/// Ids of projects and templates are names, never paths: nothing outside their folders is read, written or told of.
+/// Ids of projects and templates are names and not paths: no file outside their folders is read, written or reported.
 #[tokio::test]
-async fn no_id_leads_out_of_its_folder() {
+async fn project_and_template_ids_stay_in_their_folders() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     std::fs::create_dir(dir.path().join("templates")).expect("made");
     std::fs::write(
@@ -674,18 +673,18 @@ async fn no_id_leads_out_of_its_folder() {
             ("POST", format!("/projects/{id}/open"), "PROJECT_NOT_FOUND"),
             ("GET", format!("/templates/{id}/schema"), "TEMPLATE_NOT_FOUND"),
         ] {
-            // A client would take a path apart that is dots; the hub is sent it as it is.
+            // Sent raw, because an HTTP client would normalize dots in a path.
             let mut raw = crate::calls::Raw::to(&hub.url).await;
             raw.send(format!(
                 "{method} /api/v1{path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n"
             ))
             .await;
-            check(&raw.answer().await, 404, code, None, &(method, path));
+            assert_refused(&raw.answer().await, 404, code, None, &(method, path));
         }
     }
     for template_id in ["../secret", "/etc/passwd", "..", "a/../../secret", "secret\0", ""] {
         let body = json!({"template_id": template_id, "project_name": "Book"}).to_string();
-        check(
+        assert_refused(
             &hub.post_text("/projects", body).await,
             404,
             "TEMPLATE_NOT_FOUND",
@@ -696,9 +695,9 @@ async fn no_id_leads_out_of_its_folder() {
     assert!(hub.dir.path().join("secret.json").exists());
 }
 
-/// A query says what is wrong with which of its parameters; parameters that nobody knows are let pass.
+/// An invalid query parameter is named, and an unknown one is ignored.
 #[tokio::test]
-async fn an_invalid_parameter_is_named() {
+async fn invalid_query_parameter_is_named() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let cases = [
@@ -726,12 +725,12 @@ async fn an_invalid_parameter_is_named() {
         let answer = hub
             .get_whole(&format!("{}?{query}", path.replace("{}", &session)))
             .await;
-        check(&answer, 400, "INVALID_REQUEST", Some(field), &(path, query));
+        assert_refused(&answer, 400, "INVALID_REQUEST", Some(field), &(path, query));
     }
     for graph in ["graph=yes", "graph=1", "graph=", "graph=TRUE"] {
         for path in ["/commands/execute".to_owned(), format!("/sessions/{session}/undo")] {
             let answer = hub.post_text(&format!("{path}?{graph}"), "{}").await;
-            check(&answer, 400, "INVALID_REQUEST", Some("graph"), &(path, graph));
+            assert_refused(&answer, 400, "INVALID_REQUEST", Some("graph"), &(path, graph));
         }
     }
     for query in [
@@ -752,9 +751,9 @@ async fn an_invalid_parameter_is_named() {
     assert_eq!((&far["events"], &far["more"]), (&json!([]), &json!(false)));
 }
 
-/// A client names itself by a name, or the request is refused.
+/// A client id must be a valid name.
 #[tokio::test]
-async fn an_invalid_client_id_is_refused() {
+async fn invalid_client_id_is_refused() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let send = |client_id: reqwest::header::HeaderValue| {
@@ -769,7 +768,7 @@ async fn an_invalid_client_id_is_refused() {
     let bytes: [&[u8]; 6] = [b"", b"a b", b"a/b", b"caf\xc3\xa9", b"\xff", &[b'x'; 65]];
     for value in bytes {
         let answer = send(reqwest::header::HeaderValue::from_bytes(value).expect("a value")).await;
-        check(
+        assert_refused(
             &answer,
             400,
             "INVALID_REQUEST",

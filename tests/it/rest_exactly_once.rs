@@ -1,4 +1,4 @@
-//! A command that is sent again is applied once (P4), and one that acts on what has changed meanwhile is refused.
+//! Duplicates are applied once (P4), and commands with an outdated `expected_seq` are refused.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -7,16 +7,16 @@ use crate::support::TestHub;
 
 const ID: &str = "aaaaaaaa-0000-4000-8000-000000000001";
 
-/// The same answer, but for the mark of a duplicate.
-fn marked(mut answer: Value) -> Value {
+/// Returns an answer with the mark of a duplicate.
+fn as_duplicate(mut answer: Value) -> Value {
     answer["duplicate"] = json!(true);
     answer
 }
 
-/// P4: the same `command_id` again answers with the first outcome, also when the state has moved on, and leaves no
-/// event; whether the JSON is written in another order does not matter.
+/// P4: a duplicate gets the first outcome without an event, also after later commands, and in any order of JSON
+/// members.
 #[tokio::test]
-async fn a_command_sent_again_is_answered_with_its_first_outcome() {
+async fn duplicate_gets_the_first_outcome() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let data = json!({"blueprint_type_id": "t", "name": "once", "properties": {"a": 1, "b": 2}});
@@ -27,7 +27,7 @@ async fn a_command_sent_again_is_answered_with_its_first_outcome() {
         .await
         .ok();
     let events = hub.events(&session, 0).await;
-    assert_eq!(send().await.json(), marked(first.clone()));
+    assert_eq!(send().await.json(), as_duplicate(first.clone()));
     let reordered = format!(
         r#"{{"command_id": "{}", "data": {{"properties": {{"b": 2, "a": 1}}, "name": "once", "blueprint_type_id": "t"}},
             "command_type": "CreateNode", "session_id": "{session}"}}"#,
@@ -35,15 +35,15 @@ async fn a_command_sent_again_is_answered_with_its_first_outcome() {
     );
     assert_eq!(
         hub.post_text("/commands/execute", reordered).await.json(),
-        marked(first)
+        as_duplicate(first)
     );
     assert_eq!(hub.events(&session, 0).await, events);
     assert_eq!(hub.graph(&session).await, json!({"roots": []}));
 }
 
-/// P4: twenty copies of a command at the same time are one command, and all copies hear the same.
+/// P4: twenty concurrent copies of a command are applied once, and all copies get the same outcome.
 #[tokio::test]
-async fn copies_of_a_command_at_the_same_time_are_one_command() {
+async fn concurrent_duplicates_are_applied_once() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let send = |_| {
@@ -60,14 +60,14 @@ async fn copies_of_a_command_at_the_same_time_are_one_command() {
         .map(super::calls::Whole::json)
         .partition(|answer| answer.get("duplicate").is_none());
     assert_eq!((firsts.len(), duplicates.len()), (1, 19));
-    let first = marked(firsts.remove(0));
+    let first = as_duplicate(firsts.remove(0));
     assert!(duplicates.iter().all(|duplicate| *duplicate == first), "{duplicates:?}");
     assert_eq!(hub.graph(&session).await["roots"].as_array().map(Vec::len), Some(1));
 }
 
-/// P4: every kind of command is recognised, undo and redo and loading included.
+/// P4: duplicates of every command type are recognized, including undo, redo and load.
 #[tokio::test]
-async fn every_kind_of_command_is_recognised_when_it_comes_again() {
+async fn duplicates_of_every_command_type_are_recognized() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let of_session = |word: &str| format!("/sessions/{session}/{word}");
@@ -97,15 +97,15 @@ async fn every_kind_of_command_is_recognised_when_it_comes_again() {
             assert_eq!(orphans, &first["orphans"]);
             again["orphans"] = first["orphans"].clone();
         }
-        assert_eq!(again, marked(first), "{path}");
+        assert_eq!(again, as_duplicate(first), "{path}");
         assert_eq!(hub.events(&session, 0).await, events, "{path}");
     }
     assert_eq!(hub.outline(&session).await, ["loaded"]);
 }
 
-/// P4: an id that was used for one command is not for another, of whatever kind; and an id is one session's own.
+/// P4: a used `command_id` is refused for every other command, and each session has its own ids.
 #[tokio::test]
-async fn a_command_id_is_for_one_command_of_one_session() {
+async fn command_id_is_refused_for_another_command() {
     let hub = TestHub::start().await;
     let (session, other) = (hub.session().await, hub.session().await);
     let more = json!({"command_id": ID});
@@ -144,10 +144,9 @@ async fn a_command_id_is_for_one_command_of_one_session() {
     assert_eq!((elsewhere.status, elsewhere.json().get("duplicate")), (200, None), "P7");
 }
 
-/// A refused command leaves no trace: the same id may be sent again, and is decided anew. So is one that changed
-/// nothing.
+/// A refused command may be sent again under its id and is decided anew. The same applies to a command without effect.
 #[tokio::test]
-async fn a_refused_command_may_be_sent_again_under_its_id() {
+async fn refused_command_can_be_sent_again_under_its_id() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let node = "bbbbbbbb-0000-4000-8000-000000000001";
@@ -186,10 +185,10 @@ async fn a_refused_command_may_be_sent_again_under_its_id() {
     }
 }
 
-/// `expected_seq` refuses what acts on a node that changed since, and only that: the node itself, and the parents whose
-/// lists of children are involved.
+/// `expected_seq` refuses a command only if a touched node changed since: the node itself, or a parent whose list of
+/// children is involved.
 #[tokio::test]
-async fn expected_seq_looks_at_what_the_command_touches() {
+async fn expected_seq_compares_only_touched_nodes() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let [root, other] = [
@@ -200,7 +199,7 @@ async fn expected_seq_looks_at_what_the_command_touches() {
     let quiet = hub.create_node(&session, Some(&other), "quiet").await;
     let seen = hub.get(&format!("/sessions/{session}/info")).await.ok()["seq"].clone();
     let rename = |node: &str, name: &str| json!({"node_id": node, "property_id": "name", "new_value": name});
-    // Somebody else: a new child of `root`, and a change to `child`.
+    // Another client adds a child to `root` and changes `child`.
     hub.create_node(&session, Some(&root), "new").await;
     hub.execute(&session, "UpdateProperty", rename(&child, "changed"))
         .await
@@ -268,14 +267,14 @@ async fn expected_seq_looks_at_what_the_command_touches() {
         .await;
     assert_eq!(
         answer.status, 200,
-        "nothing changed after a place that has not come yet: {}",
+        "no node changed after a future seq: {}",
         answer.text
     );
 }
 
-/// P4 before anything else: a retry is a retry, also if what it touched has changed since.
+/// P4: a duplicate is recognized before `expected_seq` is compared.
 #[tokio::test]
-async fn a_retry_with_an_expected_seq_is_no_conflict() {
+async fn expected_seq_does_not_refuse_duplicates() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let node = hub.create_node(&session, None, "node").await;
@@ -290,13 +289,13 @@ async fn a_retry_with_an_expected_seq_is_no_conflict() {
     };
     let first = send().await.json();
     assert_eq!(first["success"], true);
-    assert_eq!(send().await.json(), marked(first));
+    assert_eq!(send().await.json(), as_duplicate(first));
 }
 
-/// P5: a batch is all or nothing and one step of undo; later commands see what earlier ones made; the answer names the
-/// nodes it created, and a refusal says which command it was.
+/// P5: a batch applies whole or not at all and is one step of undo. Later commands see earlier ones. The answer lists
+/// the created nodes, and a refusal names the command.
 #[tokio::test]
-async fn a_batch_is_all_or_nothing() {
+async fn batch_applies_whole_or_not_at_all() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let top = "bbbbbbbb-0000-4000-8000-000000000001";
@@ -311,7 +310,10 @@ async fn a_batch_is_all_or_nothing() {
     bad.push(json!({"command_type": "Nonsense"}));
     let malformed = hub.execute(&session, "Batch", json!({"commands": bad})).await;
     assert_eq!(malformed.refused(), (400, "INVALID_COMMAND"));
-    assert_eq!(malformed.body["error"]["index"], 4, "what makes no sense is told first");
+    assert_eq!(
+        malformed.body["error"]["index"], 4,
+        "malformed commands are refused first"
+    );
     bad.pop();
     let refused = hub.execute(&session, "Batch", json!({"commands": bad})).await;
     assert_eq!(refused.refused(), (400, "CYCLE"));

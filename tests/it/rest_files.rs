@@ -1,4 +1,4 @@
-//! Saving, opening and loading: what is in a project's file, and what a file may hold.
+//! Save, open and load: contents of project files, and the files that the hub accepts.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::support::TestHub;
 const ROOT_ID: &str = "11111111-1111-4111-8111-111111111111";
 const CHILD_ID: &str = "22222222-2222-4222-8222-222222222222";
 
-/// The names of the files in the folder of projects.
+/// Returns the names of the files in the projects folder.
 fn files(hub: &TestHub) -> Vec<String> {
     let entries = std::fs::read_dir(hub.dir.path().join("projects")).expect("readable");
     let mut names: Vec<String> = entries
@@ -18,7 +18,7 @@ fn files(hub: &TestHub) -> Vec<String> {
     names
 }
 
-/// The text of a project's file.
+/// Returns the text of a project file.
 fn text(hub: &TestHub, id: &str) -> String {
     std::fs::read_to_string(hub.dir.path().join(format!("projects/{id}.json"))).expect("the file")
 }
@@ -39,7 +39,7 @@ async fn open(hub: &TestHub, id: &str) -> crate::support::Reply {
     hub.post(&format!("/projects/{id}/open"), &json!({})).await
 }
 
-/// A project of the template `software_project` with a release in it.
+/// Creates a project of the template `software_project` with a release.
 async fn project(hub: &TestHub) -> (String, Value) {
     let made = hub
         .post(
@@ -54,10 +54,10 @@ async fn project(hub: &TestHub) -> (String, Value) {
     (session, made)
 }
 
-/// A file has the shape that the predecessor's front end reads, and says which state of which session it is; whatever
-/// is there is whole: nothing half written stays beside it.
+/// A saved file has the shape that the predecessor's front end reads, and names its session and `seq`. No partial file
+/// stays beside it.
 #[tokio::test]
-async fn a_saved_file_has_the_documented_shape() {
+async fn saved_file_has_the_documented_shape() {
     let hub = TestHub::start().await;
     let (session, made) = project(&hub).await;
     let graph = hub.graph(&session).await;
@@ -66,7 +66,7 @@ async fn a_saved_file_has_the_documented_shape() {
     assert_eq!(files(&hub), ["shop.json"]);
     assert!(
         text(&hub, "shop").starts_with("{\n  \"format\": \"talus-hub/1\",\n  \"session_id\": "),
-        "two spaces"
+        "indented by two spaces"
     );
     let schema = hub.get("/templates/software_project/schema").await.ok();
     let name_id = |node_type: usize| {
@@ -102,9 +102,9 @@ async fn a_saved_file_has_the_documented_shape() {
     assert_eq!(parsed(&hub, "shop"), expected);
 }
 
-/// Saving is told as an event of a command, makes the session clean, is no step of undo, and can be done again.
+/// A save sends the events of a command, makes the session clean, is no step of undo, and can be repeated.
 #[tokio::test]
-async fn a_saved_session_is_clean_until_the_next_command() {
+async fn save_makes_the_session_clean_until_the_next_command() {
     let hub = TestHub::start().await;
     let (session, _) = project(&hub).await;
     let dirty = async || hub.get(&format!("/sessions/{session}/dirty")).await.ok()["is_dirty"].clone();
@@ -140,7 +140,7 @@ async fn a_saved_session_is_clean_until_the_next_command() {
 
 /// A session without a project is saved under its own id.
 #[tokio::test]
-async fn a_session_without_a_project_is_saved_under_its_id() {
+async fn save_without_a_project_uses_the_session_id() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     hub.create_node(&session, None, "node").await;
@@ -152,10 +152,10 @@ async fn a_session_without_a_project_is_saved_under_its_id() {
     );
 }
 
-/// Many saves at once, with commands between them: each is answered, the file is always whole, and the last one has
-/// everything that was acknowledged before it.
+/// Concurrent saves and commands: each is answered, the file is always complete, and the last save has every command
+/// acknowledged before that save.
 #[tokio::test]
-async fn saves_at_the_same_time_never_leave_an_older_state() {
+async fn concurrent_saves_never_leave_an_older_state() {
     let hub = TestHub::start().await;
     let (session, _) = project(&hub).await;
     let root = hub.graph(&session).await["roots"][0]["id"].clone();
@@ -210,10 +210,10 @@ async fn saves_at_the_same_time_never_leave_an_older_state() {
     assert_eq!(files(&hub), ["shop.json"]);
 }
 
-/// A saved project can be opened after its session was deleted: the same nodes under the same ids in another session,
-/// and a project that is open already is not opened twice.
+/// A saved project opens after the deletion of its session, with the same nodes and ids in a new session. An open
+/// project is not opened twice.
 #[tokio::test]
-async fn a_saved_project_opens_after_its_session_was_deleted() {
+async fn saved_project_opens_after_its_session_was_deleted() {
     let hub = TestHub::start().await;
     let (session, made) = project(&hub).await;
     let graph = hub.graph(&session).await;
@@ -235,7 +235,7 @@ async fn a_saved_project_opens_after_its_session_was_deleted() {
         (None, None)
     );
     assert_eq!(answer["graph"], graph);
-    assert_ne!(answer["epoch"], made["epoch"], "another log");
+    assert_ne!(answer["epoch"], made["epoch"], "new epoch");
     let session = answer["session_id"].as_str().expect("an id");
     let info = hub.get(&format!("/sessions/{session}/info")).await.ok();
     assert_eq!(
@@ -250,15 +250,15 @@ async fn a_saved_project_opens_after_its_session_was_deleted() {
     assert_eq!(
         unknown.refused(),
         (400, "UNKNOWN_NODE_TYPE"),
-        "the template holds again"
+        "the template's rules apply"
     );
     assert_eq!(open(&hub, "nothing").await.refused(), (404, "PROJECT_NOT_FOUND"));
 }
 
-/// What the hub does not interpret at the top of a file is written back, digit by digit; what is derived is not, and
-/// what the hub says itself is said anew.
+/// Unknown top-level members of a file are written back digit by digit. Derived members are not, and the hub's own
+/// members are replaced.
 #[tokio::test]
-async fn what_the_hub_does_not_know_is_written_back() {
+async fn unknown_file_members_are_written_back() {
     let hub = TestHub::start().await;
     let fixture: Value = serde_json::from_str(include_str!("../fixtures/new_shape.json")).expect("JSON");
     put(&hub, "shop", &fixture);
@@ -297,13 +297,14 @@ async fn what_the_hub_does_not_know_is_written_back() {
     assert_eq!(file["graph"]["nodes"], json!([]));
     assert_eq!(
         file["expanded_map"], fixture["expanded_map"],
-        "a load replaces the graph and nothing else"
+        "a load replaces only the graph"
     );
 }
 
-/// What the template does not know is kept, marked and told of, and survives being saved and opened again.
+/// Types and properties that the template does not know are kept, marked and reported, also after another save and
+/// open.
 #[tokio::test]
-async fn what_the_template_does_not_know_is_kept_and_told() {
+async fn orphans_are_kept_marked_and_reported() {
     let hub = TestHub::start().await;
     put(
         &hub,
@@ -339,7 +340,7 @@ async fn what_the_template_does_not_know_is_kept_and_told() {
     let session = again["session_id"].as_str().expect("an id");
     let gone = json!({"node_id": renamed_id, "property_id": "long_gone"});
     hub.execute(session, "DeleteProperty", gone).await.ok();
-    // The marks say what is there now, whatever a replica is built from: events, the graph, or the log.
+    // The marks describe the current state for every replica, whether built from events, the graph, or the log.
     let metadata = async |hub: &TestHub| hub.graph(session).await["roots"][0]["children"][0]["metadata"].clone();
     let (marked, bare) = (
         json!({"note": "kept", "orphaned_properties": ["long_gone"]}),
@@ -368,9 +369,9 @@ async fn what_the_template_does_not_know_is_kept_and_told() {
     assert_eq!(metadata(&hub).await, bare);
 }
 
-/// A file whose template is gone opens all the same, without rules, and says so; its template's name is not lost.
+/// A file whose template is missing opens without rules, reports that, and keeps the template's name.
 #[tokio::test]
-async fn a_project_whose_template_is_missing_opens_without_rules() {
+async fn project_with_missing_template_opens_without_rules() {
     let hub = TestHub::start().await;
     let nodes = json!([{"id": ROOT_ID, "type": "anything", "properties": {"name": "Root", "p": 1}, "children": []}]);
     put(
@@ -402,10 +403,10 @@ async fn a_project_whose_template_is_missing_opens_without_rules() {
     assert_eq!(file["graph"]["nodes"][0]["properties"], json!({"name": "Root", "p": 1}));
 }
 
-/// A file that is no project is refused whole, with the place of the fault, when it is looked at and when it is opened;
-/// no session is left behind and the file is left alone.
+/// A file that is not a project is refused whole with the path of the fault, when shown and when opened. No session is
+/// created, and the file is unchanged.
 #[tokio::test]
-async fn a_file_that_is_no_project_is_refused_whole() {
+async fn invalid_project_file_is_refused_whole() {
     let hub = TestHub::start().await;
     let node = |id: &str, children: Value| json!({"id": id, "type": "t", "name": "x", "children": children});
     let nodes = |nodes: Value| json!({"graph": {"nodes": nodes}}).to_string();
@@ -434,12 +435,12 @@ async fn a_file_that_is_no_project_is_refused_whole() {
         assert_eq!(text(&hub, "bad"), content);
     }
     assert_eq!(hub.get("/sessions").await.ok()["total"], 0);
-    assert_eq!(hub.delete("/projects/bad").await.status, 204, "it can still be deleted");
+    assert_eq!(hub.delete("/projects/bad").await.status, 204, "the file can be deleted");
 }
 
-/// Loading replaces the graph in one step that undo takes back, ids and order included.
+/// A load replaces the graph in one step, and an undo restores the old graph with its ids and order.
 #[tokio::test]
-async fn a_loaded_graph_replaces_the_old_one_and_can_be_undone() {
+async fn load_replaces_the_graph_and_can_be_undone() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let old = hub.create_node(&session, None, "old").await;
@@ -463,7 +464,7 @@ async fn a_loaded_graph_replaces_the_old_one_and_can_be_undone() {
     }
     let after = hub.graph(&session).await;
     assert_eq!(hub.outline(&session).await, ["loaded", " child"]);
-    // uuid5(NAMESPACE_DNS, "not-a-uuid"), so that whoever reads the same file gets the same id.
+    // uuid5(NAMESPACE_DNS, "not-a-uuid"): every reader of the file derives the same id.
     assert_eq!(
         after["roots"][0]["children"][0]["id"],
         "10927d06-1f0c-5427-87ff-8a2b17b9ba0c"
@@ -489,9 +490,9 @@ async fn a_loaded_graph_replaces_the_old_one_and_can_be_undone() {
     assert_eq!(hub.graph(&session).await, after);
 }
 
-/// What a session tells of its graph can be loaded into another one as it is: same ids, same order, same everything.
+/// A session's graph can be loaded into another session unchanged, with the same ids and order.
 #[tokio::test]
-async fn a_graph_that_the_hub_wrote_can_be_loaded() {
+async fn graph_of_a_session_can_be_loaded() {
     let hub = TestHub::start().await;
     let (session, _) = project(&hub).await;
     let graph = hub.graph(&session).await;
@@ -502,9 +503,9 @@ async fn a_graph_that_the_hub_wrote_can_be_loaded() {
     assert_eq!(hub.graph(&other).await, graph);
 }
 
-/// A graph with a fault is refused whole, and the fault is named by its place (P5).
+/// P5: a graph with a fault is refused whole, with the path of the fault.
 #[tokio::test]
-async fn a_graph_with_a_fault_is_refused_with_its_place() {
+async fn invalid_graph_is_refused_with_the_path_of_the_fault() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     hub.create_node(&session, None, "old").await;
@@ -579,10 +580,10 @@ async fn a_graph_with_a_fault_is_refused_with_its_place() {
     assert_eq!(hub.get(&format!("/sessions/{session}/info")).await.ok()["seq"], 2);
 }
 
-/// A graph that comes with a template gives it to the session: what commands name is known by it, at once and after a
-/// restart, undo gives the one before back, and the file has it.
+/// A loaded graph can set the session's template. Commands follow that template at once and after a restart, an undo
+/// restores the old template, and the saved file names the new one.
 #[tokio::test]
-async fn loaded_graph_brings_its_template() {
+async fn load_sets_the_template_of_the_session() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let schema = hub.get("/templates/software_project/schema").await.ok();
@@ -610,7 +611,7 @@ async fn loaded_graph_brings_its_template() {
     assert_eq!(refused.refused(), (400, "UNKNOWN_NODE_TYPE"));
     hub.execute(&session, "CreateNode", create("release")).await.ok();
 
-    // Without a word of it the session keeps the template that it has.
+    // A load without a template keeps the session's template.
     let kept = hub.post(&load, &json!({"graph": {"roots": [root]}})).await.ok();
     assert_eq!(kept["orphans"][0]["properties"], json!(["odd"]));
     save(&hub, &session).await;
@@ -626,16 +627,20 @@ async fn loaded_graph_brings_its_template() {
     for _ in 0..3 {
         undo().await;
     }
-    assert_eq!(info(&hub).await["template_id"], json!(null), "an undo takes it back");
+    assert_eq!(
+        info(&hub).await["template_id"],
+        json!(null),
+        "an undo restores no template"
+    );
     hub.execute(&session, "CreateNode", json!({"blueprint_type_id": "nonsense"}))
         .await
         .ok();
 }
 
-/// A template that a graph names and that cannot be had is remembered, and everything is allowed until then; one that is
-/// named in the file itself counts too. A session with another one goes by the graph's.
+/// A loaded graph may name a missing template, in the request or in the file. The name is kept, everything is allowed,
+/// and the name replaces the session's template.
 #[tokio::test]
-async fn loaded_graph_may_name_a_template_that_is_missing() {
+async fn load_keeps_the_name_of_a_missing_template() {
     let hub = TestHub::start().await;
     let (session, _) = project(&hub).await;
     let load = format!("/sessions/{session}/load-graph");
@@ -661,9 +666,9 @@ async fn loaded_graph_may_name_a_template_that_is_missing() {
     }
 }
 
-/// Saved, closed, and opened without its template: a node has one name, in one place, and a new one replaces it.
+/// A node keeps a single name when its project is opened without the template, and a new name replaces the old one.
 #[tokio::test]
-async fn name_stays_one_when_the_template_is_lost() {
+async fn node_name_stays_single_without_the_template() {
     let templates = tempfile::tempdir().expect("a temporary folder");
     let template = templates.path().join("shelf.yaml");
     let text = "name: Shelf\nnode_types:\n- {id: t, label: T, properties: [{id: name, label: Title, type: text}]}\n";

@@ -1,4 +1,4 @@
-//! Reads that are large, and readers that take nothing: what they hold is bounded, and others go on.
+//! Large reads and readers that take nothing: held bytes are bounded, and other clients are served.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,13 +11,13 @@ use tokio::{
 
 use crate::support::{TestHub, events::EventStream};
 
-/// What a client's connection takes without being read, so that a large answer stays with the hub.
+/// Receive buffer of a client, small so that a large answer stays with the hub: 4 KiB.
 const RECEIVE_BYTES: usize = 4 * 1024;
 
-/// How long something may take that has to happen.
+/// Longest wait for an event that must happen: 60 s.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A client that asks, and reads no more of the answer than it is told to.
+/// Client that sends a request and reads only as much as the test asks for.
 struct Unread(TcpStream);
 
 impl Unread {
@@ -25,15 +25,15 @@ impl Unread {
         let address: SocketAddr = hub.url.trim_start_matches("http://").parse().expect("an address");
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
         socket.set_recv_buffer_size(RECEIVE_BYTES).expect("a size");
-        socket.connect(&SockAddr::from(address)).expect("it listens");
+        socket.connect(&SockAddr::from(address)).expect("the hub listens");
         socket.set_nonblocking(true).expect("a socket");
         let mut stream = TcpStream::from_std(socket.into()).expect("a socket");
         let request = format!("GET /api/v1{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}\r\n");
-        stream.write_all(request.as_bytes()).await.expect("it takes requests");
+        stream.write_all(request.as_bytes()).await.expect("the hub reads");
         Self(stream)
     }
 
-    /// The status line, which says that the answer has begun.
+    /// Reads the status line: the answer has begun.
     async fn status(&mut self) -> String {
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") {
@@ -42,7 +42,7 @@ impl Unread {
         String::from_utf8(line).expect("text")
     }
 
-    /// The rest of the answer.
+    /// Reads the rest of the answer.
     async fn rest(mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         self.0.read_to_end(&mut rest).await.expect("the answer is complete");
@@ -50,7 +50,7 @@ impl Unread {
     }
 }
 
-/// A gauge of the hub's own page of metrics.
+/// Returns the value of a gauge.
 async fn gauge(hub: &TestHub, name: &str) -> usize {
     let page = hub
         .http()
@@ -63,7 +63,7 @@ async fn gauge(hub: &TestHub, name: &str) -> usize {
     line.expect(name).parse().expect("a number")
 }
 
-/// Waits until a gauge is at a value, which it has to get to.
+/// Waits until a gauge has a value.
 async fn until(hub: &TestHub, name: &str, value: usize) {
     let reached = async {
         while gauge(hub, name).await != value {
@@ -73,7 +73,7 @@ async fn until(hub: &TestHub, name: &str, value: usize) {
     tokio::time::timeout(DEADLINE, reached).await.expect(name);
 }
 
-/// A project file of some megabytes: `nodes` nodes with a text of `bytes` bytes each.
+/// Writes a project file with `nodes` nodes, each with a text of `bytes` bytes, and returns the file's length.
 fn file(hub: &TestHub, name: &str, nodes: usize, bytes: usize) -> usize {
     let nodes = (0..nodes).map(|number| {
         json!({"id": format!("00000000-0000-4000-8000-{number:012}"), "blueprint_type_id": "task", "name": format!("node {number}"),
@@ -95,7 +95,8 @@ const PIECE: usize = 64 * 1024;
 const BYTES: &str = "hub_reading_bytes";
 const DOCUMENTS: &str = "hub_reading_documents";
 
-/// P9: an answer that nobody reads holds a piece of it and not all of it; read, it is whole, and holds nothing.
+/// P9: an unread answer holds a piece and not the whole graph. When read, the answer is complete, and no bytes are
+/// held.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unread_graphs_hold_one_piece_each() {
     const READERS: usize = 12;
@@ -108,7 +109,7 @@ async fn unread_graphs_hold_one_piece_each() {
         let mut reader = Unread::get(&hub, &path, "").await;
         assert!(reader.status().await.contains("200"));
         readers.push(reader);
-        // A value more than a piece, at most.
+        // Each reader holds at most one value beyond a piece.
         assert!(gauge(&hub, BYTES).await <= readers.len() * 2 * PIECE);
     }
     hub.create_node(&session_id, None, "meanwhile").await;
@@ -125,10 +126,10 @@ async fn unread_graphs_hold_one_piece_each() {
     );
 }
 
-/// P9: what all answers hold stays within its budget; one that finds no room is refused with the name of the limit, and
+/// P9: the bytes that all answers hold stay within a budget. A read beyond the budget is refused with the limit;
 /// commands and small reads are not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reads_beyond_their_budget_are_refused_by_name() {
+async fn reads_beyond_the_budget_name_the_limit() {
     let hub = TestHub::with(|config| {
         config.rest.reading_bytes_max = PIECE;
         config.rest.reading_wait_ms = 1;
@@ -141,7 +142,7 @@ async fn reads_beyond_their_budget_are_refused_by_name() {
     let mut unread = Unread::get(&hub, &format!("/sessions/{large}/graph"), "").await;
     assert!(unread.status().await.contains("200"));
     for path in ["graph", "events", "history"] {
-        // Until the connection's own buffers are full the large answer goes on, and leaves room between its pieces.
+        // Until the connection's buffers are full, the large answer progresses and leaves room between its pieces.
         let refused = async {
             loop {
                 let reply = hub.get(&format!("/sessions/{session_id}/{path}")).await;
@@ -162,12 +163,11 @@ async fn reads_beyond_their_budget_are_refused_by_name() {
     hub.get(&format!("/sessions/{session_id}/graph")).await.ok();
 }
 
-/// P9: many streams from the beginning, of which nobody reads anything, hold a bounded number of bytes, and a
-/// neighbour's commands go on.
+/// P9: many unread streams from the beginning hold a bounded number of bytes, and commands to other sessions succeed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unread_streams_are_bounded_and_hold_nobody_up() {
+async fn unread_streams_are_bounded_and_delay_no_session() {
     const STREAMS: usize = 50;
-    // As much as they hold if each has a page, and a little more.
+    // One page for each stream, and 20 pages more.
     const MAX: usize = (STREAMS + 20) * PIECE;
     let hub = TestHub::with(|config| config.rest.reading_bytes_max = MAX).await;
     let (busy, neighbour) = (hub.session().await, hub.session().await);
@@ -186,7 +186,7 @@ async fn unread_streams_are_bounded_and_hold_nobody_up() {
             hub.create_node(&neighbour, None, &format!("{number}")).await;
         }
     }
-    // One that reads gets its turns, however many do not.
+    // A stream that is read progresses beside unread ones.
     let request = hub.http().get(hub.api(&path));
     let mut read = EventStream::open(request).await;
     assert_eq!(read.take(4).await.len(), 4);
@@ -195,9 +195,9 @@ async fn unread_streams_are_bounded_and_hold_nobody_up() {
     until(&hub, BYTES, 0).await;
 }
 
-/// P9: documents that readers have for themselves are few at one time; the session's own graph needs no place.
+/// P9: concurrent documents of single readers are limited. The session's own graph needs no permit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn private_documents_are_bounded() {
+async fn documents_of_single_readers_are_limited() {
     let hub = TestHub::with(|config| {
         config.rest.documents_max = 1;
         config.rest.reading_wait_ms = 1;
@@ -225,9 +225,9 @@ async fn private_documents_are_bounded() {
     hub.post(&format!("/sessions/{session_id}/save"), &json!({})).await.ok();
 }
 
-/// P2, P9: pages that would be large are short, and together they are everything.
+/// P2, P9: pages of large events are short, and together complete.
 #[tokio::test]
-async fn large_pages_are_short_and_lose_nothing() {
+async fn pages_of_large_events_are_short_and_complete() {
     let hub = TestHub::start().await;
     let session_id = hub.session().await;
     for number in 0..40 {
@@ -241,12 +241,8 @@ async fn large_pages_are_short_and_lose_nothing() {
             .await
             .ok();
         let events = page["events"].as_array().expect("a list");
-        seqs.extend(
-            events
-                .iter()
-                .map(|event| event["data"]["seq"].as_u64().expect("a place")),
-        );
-        after = page["next_after"].as_u64().expect("a place");
+        seqs.extend(events.iter().map(|event| event["data"]["seq"].as_u64().expect("a seq")));
+        after = page["next_after"].as_u64().expect("a seq");
         pages += 1;
         if page["more"] == json!(false) {
             break;
@@ -266,7 +262,7 @@ async fn large_pages_are_short_and_lose_nothing() {
         }
         let oldest = commands.last().expect("a command")["first_seq"]
             .as_u64()
-            .expect("a place");
+            .expect("a seq");
         before = format!("&before={oldest}");
     }
     assert_eq!(commands.len(), 40);

@@ -1,11 +1,11 @@
-//! Undo and redo over REST, and what the history tells of them.
+//! Undo, redo and history over REST.
 
 use serde_json::{Value, json};
 
 use crate::{calls::whole, support::TestHub};
 
-/// A page of the history as `(command_type, undone)`, newest first.
-fn told(page: &Value) -> Vec<(&str, bool)> {
+/// Returns a page of the history as `(command_type, undone)`, newest first.
+fn types_and_flags(page: &Value) -> Vec<(&str, bool)> {
     let commands = page["commands"].as_array().expect("a list").iter();
     commands
         .map(|command| {
@@ -17,10 +17,9 @@ fn told(page: &Value) -> Vec<(&str, bool)> {
         .collect()
 }
 
-/// Undo and redo walk the same path back and forth; a new command ends what could be redone; at either end there is a
-/// refusal.
+/// Undo and redo walk the same states back and forth. A new command clears the undone steps. Both ends refuse.
 #[tokio::test]
-async fn undo_and_redo_walk_the_same_path() {
+async fn undo_and_redo_walk_the_same_states() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let step = |word: &str| {
@@ -65,9 +64,9 @@ async fn undo_and_redo_walk_the_same_path() {
     assert_eq!(step("redo").await.refused(), (409, "NOTHING_TO_REDO"));
 }
 
-/// The closing event of an undo names what was undone, under an id of its own; that of a redo likewise.
+/// The closing event of an undo or redo names the undone or redone command, under its own id.
 #[tokio::test]
-async fn undo_and_redo_name_the_command_they_are_about() {
+async fn undo_and_redo_events_name_their_target() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let id = |number: u32| format!("aaaaaaaa-0000-4000-8000-00000000000{number}");
@@ -115,9 +114,9 @@ async fn undo_and_redo_name_the_command_they_are_about() {
     );
 }
 
-/// The history has every command that changed something, newest first, with who sent it and whether it is undone now.
+/// The history lists every effective command, newest first, with its origin and its `undone` flag.
 #[tokio::test]
-async fn the_history_tells_what_is_undone_now() {
+async fn history_flags_undone_commands() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let path = format!("/sessions/{session}/history");
@@ -144,7 +143,7 @@ async fn the_history_tells_what_is_undone_now() {
         ("CreateNode", true),
         ("CreateNode", false),
     ];
-    assert_eq!(told(&page), expected);
+    assert_eq!(types_and_flags(&page), expected);
     let oldest = &page["commands"][4];
     assert_eq!(oldest["command_id"], first["command_id"]);
     assert_eq!(oldest["origin"], json!({"client_id": "tester"}));
@@ -157,9 +156,9 @@ async fn the_history_tells_what_is_undone_now() {
     assert_eq!(page["commands"][0]["origin"], json!({}));
 }
 
-/// Pages of the history meet without a gap or a double.
+/// Pages of the history meet without gaps or duplicates.
 #[tokio::test]
-async fn the_history_is_paged_back_without_a_gap() {
+async fn history_pages_have_no_gap() {
     let hub = TestHub::with(|config| config.rest.page_items_default = 2).await;
     let session = hub.session().await;
     let mut ids = Vec::new();

@@ -1,5 +1,5 @@
-//! Requests that no honest client sends. The hub answers or hangs up; it never takes one request for another, and goes
-//! on serving.
+//! Requests that no honest client sends. The hub answers or disconnects, never confuses two requests, and continues to
+//! serve.
 
 use serde_json::json;
 
@@ -11,10 +11,9 @@ async fn sessions(hub: &TestHub) -> u64 {
     hub.get("/sessions").await.ok()["total"].as_u64().expect("a number")
 }
 
-/// Where a message ends is never a matter of opinion: a request of which two readers could think differently is refused,
-/// and nothing that follows it on the connection is taken for a request.
+/// A request with an ambiguous end is refused and ends its connection, so that no later bytes count as a request.
 #[tokio::test]
-async fn a_request_whose_end_is_ambiguous_is_refused_and_the_connection_ends() {
+async fn ambiguous_request_end_is_refused_and_ends_the_connection() {
     let hub = TestHub::start().await;
     let smuggled = "POST /api/v1/sessions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n";
     for head in [
@@ -34,16 +33,16 @@ async fn a_request_whose_end_is_ambiguous_is_refused_and_the_connection_ends() {
     ] {
         let mut raw = Raw::to(&hub.url).await;
         raw.send(format!("{JSON}{head}{smuggled}")).await;
-        let said = raw.until_closed().await;
-        assert!(said.starts_with("HTTP/1.1 400 "), "{head:?}: {said}");
-        assert_eq!(said.matches("HTTP/1.1").count(), 1, "{head:?}: {said}");
+        let answer = raw.until_closed().await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{head:?}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{head:?}: {answer}");
     }
     assert_eq!(sessions(&hub).await, 0);
 }
 
-/// A chunked body ends where its last chunk says, whatever a length claims: what follows is the next request, once.
+/// A chunked body ends with its last chunk, also against `Content-Length`, and the next request begins there.
 #[tokio::test]
-async fn chunks_go_before_a_length() {
+async fn chunked_encoding_overrides_content_length() {
     let hub = TestHub::start().await;
     for both in [
         "content-length: 200\r\ntransfer-encoding: chunked\r\n",
@@ -57,9 +56,9 @@ async fn chunks_go_before_a_length() {
     }
 }
 
-/// A body whose chunks make no sense, or which ends early, is no body; nothing of it is acted upon.
+/// An invalid or truncated chunked body is refused without effect.
 #[tokio::test]
-async fn a_body_that_breaks_off_is_refused() {
+async fn truncated_body_is_refused() {
     let hub = TestHub::start().await;
     for (rest, ends) in [
         ("transfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", false),
@@ -85,9 +84,9 @@ async fn a_body_that_breaks_off_is_refused() {
     assert_eq!(sessions(&hub).await, 0);
 }
 
-/// A body that stands where none belongs is skipped, and is not the next request.
+/// The body of a `GET` is skipped and is not the next request.
 #[tokio::test]
-async fn a_body_of_a_get_is_not_the_next_request() {
+async fn get_body_is_not_the_next_request() {
     let hub = TestHub::start().await;
     let inner = "POST /api/v1/sessions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n";
     let mut raw = Raw::to(&hub.url).await;
@@ -102,9 +101,9 @@ async fn a_body_of_a_get_is_not_the_next_request() {
     assert_eq!(sessions(&hub).await, 0);
 }
 
-/// Many requests sent without waiting are answered in order.
+/// Pipelined requests are answered in order.
 #[tokio::test]
-async fn requests_on_one_connection_are_answered_in_order() {
+async fn pipelined_requests_are_answered_in_order() {
     let hub = TestHub::start().await;
     let mut raw = Raw::to(&hub.url).await;
     let mut all = String::new();
@@ -122,7 +121,7 @@ async fn requests_on_one_connection_are_answered_in_order() {
     }
 }
 
-/// Request lines of every odd kind get an answer, and none of them is an internal error.
+/// Odd request lines get an answer, and none is an internal error.
 #[tokio::test]
 async fn odd_request_lines_are_answered() {
     let hub = TestHub::start().await;
@@ -166,9 +165,9 @@ async fn odd_request_lines_are_answered() {
     assert_eq!(hub.get("/health").await.status, 200);
 }
 
-/// Headers beyond all measure are refused before anybody looks at them, and the hub goes on.
+/// Oversized headers are refused, and the hub continues to serve.
 #[tokio::test]
-async fn headers_beyond_measure_are_refused() {
+async fn oversized_headers_are_refused() {
     let hub = TestHub::start().await;
     let many: String = (0..1_000).map(|number| format!("x-{number}: y\r\n")).collect();
     let long = format!("x: {}\r\n", "y".repeat(600_000));
@@ -176,15 +175,15 @@ async fn headers_beyond_measure_are_refused() {
         let mut raw = Raw::to(&hub.url).await;
         raw.send(format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n"))
             .await;
-        let said = raw.until_closed().await;
-        assert!(said.starts_with("HTTP/1.1 431 "), "{said}");
+        let answer = raw.until_closed().await;
+        assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     }
     assert_eq!(hub.get("/health").await.status, 200);
 }
 
-/// What an error quotes of a request is not a way to make the answer large, and it stays one JSON text.
+/// An error quotes a bounded part of a request and is valid JSON.
 #[tokio::test]
-async fn an_error_does_not_give_a_megabyte_back() {
+async fn error_quotes_are_bounded() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let huge = "\u{1f600}\"\\".repeat(100_000);

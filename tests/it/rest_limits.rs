@@ -1,4 +1,4 @@
-//! Everything that a client sends has a limit (P9): over it, the answer names the limit and nothing has changed.
+//! P9: every part of a request has a limit. Beyond a limit, the answer names the limit and nothing has changed.
 
 use serde_json::{Value, json};
 
@@ -7,8 +7,8 @@ use crate::{
     support::TestHub,
 };
 
-/// Checks that an answer is the refusal of something that is more than a limit allows.
-fn check(answer: &Whole, limit: &str, max: u64, case: &dyn std::fmt::Debug) {
+/// Asserts that an answer refuses a request beyond a limit.
+fn assert_limit(answer: &Whole, limit: &str, max: u64, case: &dyn std::fmt::Debug) {
     let body = answer.json();
     assert_eq!(answer.refused(), (400, "LIMIT_EXCEEDED".to_owned()), "{case:?}: {body}");
     assert_eq!(
@@ -18,12 +18,12 @@ fn check(answer: &Whole, limit: &str, max: u64, case: &dyn std::fmt::Debug) {
     );
 }
 
-/// A list in a list in a list …
+/// Returns nested lists with a number of levels.
 fn nested(levels: usize) -> Value {
     (1..levels).fold(json!([]), |inner, _| json!([inner]))
 }
 
-/// A hub whose limits are easy to reach.
+/// Starts a hub with low limits.
 async fn small_hub() -> TestHub {
     TestHub::with(|config| {
         let limits = &mut config.limits;
@@ -38,7 +38,7 @@ async fn small_hub() -> TestHub {
     .await
 }
 
-/// A session with a chain of three nodes, as deep as it may be, and a root beside it; and the four ids.
+/// Creates a session with a chain of three nodes of the maximal depth and a second root, and returns the four ids.
 async fn small_session(hub: &TestHub) -> (String, [String; 4]) {
     let session = hub.session().await;
     let top = hub.create_node(&session, None, "Top").await;
@@ -48,9 +48,9 @@ async fn small_session(hub: &TestHub) -> (String, [String; 4]) {
     (session, [top, middle, deepest, beside])
 }
 
-/// Each limit of the graph, in every command that could go beyond it. What is just within passes.
+/// Each limit of the graph applies in every command that can exceed it. Values within the limits are accepted.
 #[tokio::test]
-async fn a_command_that_goes_beyond_a_limit_names_it_and_changes_nothing() {
+async fn command_beyond_a_limit_names_the_limit_and_changes_nothing() {
     let hub = small_hub().await;
     let (session, [top, middle, deepest, beside]) = small_session(&hub).await;
     let before = hub.graph(&session).await;
@@ -121,13 +121,14 @@ async fn a_command_that_goes_beyond_a_limit_names_it_and_changes_nothing() {
     ] {
         let answer = hub.execute_with(&session, command_type, data.clone(), json!({})).await;
         if limit.is_empty() {
-            // One of another kind, to see that the table tells them apart.
+            // Control: an error of another kind, which the table must tell apart.
             assert_eq!(answer.refused().1, "INDEX_OUT_OF_RANGE");
             continue;
         }
-        check(&answer, limit, max, &(command_type, data.to_string().get(..200)));
+        assert_limit(&answer, limit, max, &(command_type, data.to_string().get(..200)));
     }
-    // Written by hand: what makes and drops JSON in a test would need the stack that the hub must not need.
+    // Written as text, because building and dropping the JSON in the test would need the stack that the hub must not
+    // need.
     for levels in [127, 128, 129, 5_000, 200_000] {
         let deep = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         let update = format!(r#"{{"node_id": "{top}", "property_id": "p", "new_value": {deep}}}"#);
@@ -135,11 +136,11 @@ async fn a_command_that_goes_beyond_a_limit_names_it_and_changes_nothing() {
         for (command_type, data) in [("UpdateProperty", update), ("CreateNode", create)] {
             let body = format!(r#"{{"session_id": "{session}", "command_type": "{command_type}", "data": {data}}}"#);
             let answer = hub.post_text("/commands/execute", body).await;
-            check(&answer, "value_depth_max", 64, &(command_type, levels));
+            assert_limit(&answer, "value_depth_max", 64, &(command_type, levels));
         }
     }
     let batch = |count: usize| json!({"commands": vec![json!({"command_type": "DeleteNode", "data": {"node_id": beside}}); count]});
-    check(
+    assert_limit(
         &hub.execute_with(&session, "Batch", batch(3), json!({})).await,
         "batch_commands_max",
         2,
@@ -150,21 +151,21 @@ async fn a_command_that_goes_beyond_a_limit_names_it_and_changes_nothing() {
         {"command_type": "CreateNode", "data": create(json!({}))},
     ]});
     let answer = hub.execute_with(&session, "Batch", in_batch, json!({})).await;
-    check(&answer, "nodes_per_session_max", 5, &"the second of a batch");
+    assert_limit(&answer, "nodes_per_session_max", 5, &"the second of a batch");
     assert_eq!(answer.json()["error"]["index"], 1);
-    assert_eq!(hub.graph(&session).await, before, "P5: nothing of it happened");
+    assert_eq!(hub.graph(&session).await, before, "P5: unchanged");
 
     let within = json!({"name": "zehn ÄÖÜß€", "properties": {"p": "x".repeat(198), "q": nested(64)}});
     hub.execute(&session, "CreateNode", create(within)).await.ok();
     let answer = hub
         .execute_with(&session, "CreateNode", create(json!({})), json!({}))
         .await;
-    check(&answer, "nodes_per_session_max", 5, &"one node more");
+    assert_limit(&answer, "nodes_per_session_max", 5, &"one node more");
 }
 
-/// The same for whole graphs, with the place in the graph.
+/// Loaded graphs have the same limits, and the answer has the path in the graph.
 #[tokio::test]
-async fn a_graph_that_goes_beyond_a_limit_names_it_and_the_place_and_changes_nothing() {
+async fn graph_beyond_a_limit_names_limit_and_path_and_changes_nothing() {
     let hub = small_hub().await;
     let (session, _) = small_session(&hub).await;
     let before = hub.graph(&session).await;
@@ -219,14 +220,14 @@ async fn a_graph_that_goes_beyond_a_limit_names_it_and_the_place_and_changes_not
         let answer = hub
             .post_text(&path, json!({"graph": {"roots": roots}}).to_string())
             .await;
-        check(&answer, limit, max, &place);
+        assert_limit(&answer, limit, max, &place);
         assert_eq!(answer.json()["error"]["path"], place);
     }
     for levels in [101, 5_000, 300_000] {
         let text = format!("{{\"graph\": {}{}}}", "[".repeat(levels), "]".repeat(levels));
-        check(&hub.post_text(&path, text).await, "json_depth_max", 100, &levels);
+        assert_limit(&hub.post_text(&path, text).await, "json_depth_max", 100, &levels);
     }
-    assert_eq!(hub.graph(&session).await, before, "P5: nothing of it happened");
+    assert_eq!(hub.graph(&session).await, before, "P5: unchanged");
     hub.post(
         &path,
         &json!({"graph": {"roots": [chain(3), node(4, json!({})), node(5, json!({}))]}}),
@@ -235,13 +236,13 @@ async fn a_graph_that_goes_beyond_a_limit_names_it_and_the_place_and_changes_not
     .ok();
 }
 
-/// A project's name is the name of its root, and held to the same rules before anything is made.
+/// A project's name is the name of its root and is checked before anything is created.
 #[tokio::test]
-async fn a_project_whose_name_is_no_name_is_refused() {
+async fn invalid_project_name_is_refused() {
     let hub = small_hub().await;
     let create = |name: &str| json!({"template_id": "novel", "project_name": name, "project_id": "p"}).to_string();
     let answer = hub.post_text("/projects", create("elf Zeichen")).await;
-    check(&answer, "name_chars_max", 10, &"a long name");
+    assert_limit(&answer, "name_chars_max", 10, &"a long name");
     for name in ["", "  ", "a\nb", "\u{2003}"] {
         let answer = hub.post_text("/projects", create(name)).await;
         assert_eq!(answer.refused(), (400, "INVALID_VALUE".to_owned()), "{name:?}");
@@ -250,9 +251,9 @@ async fn a_project_whose_name_is_no_name_is_refused() {
     assert_eq!(hub.get("/sessions").await.ok()["total"], 0);
 }
 
-/// Nesting where nobody looks costs nothing and exhausts no stack.
+/// Deep nesting in unknown fields is accepted and exhausts no stack.
 #[tokio::test]
-async fn deep_json_in_a_field_that_nobody_reads_is_let_pass() {
+async fn deep_json_in_unknown_fields_is_accepted() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
@@ -266,10 +267,10 @@ async fn deep_json_in_a_field_that_nobody_reads_is_let_pass() {
     );
 }
 
-/// A body that is declared too long, or becomes too long, is refused with 413; the client gets to hear of it although it
-/// was still sending, and its connection stays usable.
+/// A body beyond its limit, declared or chunked, is refused with 413. The client receives the answer while it still
+/// sends, and its connection stays usable.
 #[tokio::test]
-async fn a_body_that_is_too_large_is_refused_and_the_client_hears_of_it() {
+async fn oversized_body_is_refused_and_the_connection_stays_usable() {
     const BODY_BYTES: usize = 8_000_000;
     let hub = TestHub::with(|config| {
         config.server.body_bytes_max = 1_000;
@@ -300,12 +301,12 @@ async fn a_body_that_is_too_large_is_refused_and_the_client_hears_of_it() {
             assert_eq!(raw.answer().await.status, 200, "{path}");
         }
     }
-    assert_eq!(hub.get("/sessions").await.ok()["total"], 1, "nothing happened");
+    assert_eq!(hub.get("/sessions").await.ok()["total"], 1, "unchanged");
 }
 
-/// A client that asks before it sends is told at once, and one that declares nonsense need not send it.
+/// A client that expects `100-continue`, or declares an absurd length, is refused before the body is sent.
 #[tokio::test]
-async fn a_body_that_is_far_too_large_is_refused_before_it_is_sent() {
+async fn oversized_body_is_refused_before_it_is_sent() {
     let hub = TestHub::start().await;
     for (declared, expect) in [("2000000", "expect: 100-continue\r\n"), ("999999999999", "")] {
         let mut raw = Raw::to(&hub.url).await;
@@ -320,18 +321,18 @@ async fn a_body_that_is_far_too_large_is_refused_before_it_is_sent() {
     }
 }
 
-/// A body of exactly the limit is read, one byte more is not.
+/// A body of exactly the limit is read, and a body of one byte more is not.
 #[tokio::test]
-async fn a_body_of_exactly_the_limit_is_read() {
+async fn body_of_exactly_the_limit_is_read() {
     let hub = TestHub::with(|config| config.server.body_bytes_max = 1_000).await;
     let padded = |bytes: usize| format!("{{{}}}", " ".repeat(bytes - 2));
     assert_eq!(hub.post_text("/sessions", padded(1_000)).await.status, 201);
     assert_eq!(hub.post_text("/sessions", padded(1_001)).await.refused().0, 413);
 }
 
-/// As many sessions as may be; a place that becomes free is one.
+/// The number of sessions is limited, and a deletion frees a permit.
 #[tokio::test]
-async fn there_are_as_many_sessions_as_may_be() {
+async fn session_count_is_limited() {
     let hub = TestHub::with(|config| config.limits.sessions_max = 2).await;
     let first = hub.session().await;
     hub.session().await;
@@ -353,9 +354,9 @@ async fn there_are_as_many_sessions_as_may_be() {
     hub.session().await;
 }
 
-/// Exactly so many commands can be undone as may be.
+/// Exactly `undo_depth_max` commands can be undone.
 #[tokio::test]
-async fn exactly_the_undo_depth_can_be_undone() {
+async fn undo_depth_is_exact() {
     let hub = TestHub::with(|config| config.limits.undo_depth_max = 3).await;
     let session = hub.session().await;
     for name in ["1", "2", "3", "4", "5"] {
@@ -370,9 +371,9 @@ async fn exactly_the_undo_depth_can_be_undone() {
     assert_eq!(hub.outline(&session).await, ["1", "2"]);
 }
 
-/// A project file that is too large is not read, neither to look at it nor to open it, and is left alone.
+/// A project file beyond its limit is neither shown nor opened, and is unchanged.
 #[tokio::test]
-async fn a_project_file_that_is_too_large_is_not_read() {
+async fn oversized_project_file_is_not_read() {
     let hub = TestHub::with(|config| config.projects.file_bytes_max = 2_000).await;
     let file = hub.dir.path().join("projects/large.json");
     std::fs::write(
@@ -381,8 +382,8 @@ async fn a_project_file_that_is_too_large_is_not_read() {
     )
     .expect("written");
     let opened = hub.post_text("/projects/large/open", "").await;
-    check(&opened, "file_bytes_max", 2_000, &"open");
-    check(
+    assert_limit(&opened, "file_bytes_max", 2_000, &"open");
+    assert_limit(
         &hub.get_whole("/projects/large").await,
         "file_bytes_max",
         2_000,

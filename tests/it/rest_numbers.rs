@@ -1,10 +1,10 @@
-//! A number is what was written, to the last digit, wherever it comes out again.
+//! Numbers are returned as they were received, digit by digit.
 
 use serde_json::{Value, json};
 
 use crate::{calls::whole, support::TestHub};
 
-/// Numbers that a float, or 64 bits, would change; each has one spelling here.
+/// Numbers that a conversion to a float or to 64 bits would change. Each has a single spelling here.
 const NUMBERS: [&str; 12] = [
     "9007199254740993",
     "9223372036854775807",
@@ -20,10 +20,10 @@ const NUMBERS: [&str; 12] = [
     "2.50e-7",
 ];
 
-/// Sent as a property, a number is the same in the graph, in events, in the project's file, after opening that, and
-/// after an undo brought it back.
+/// A number in a property is the same in the graph, in events, in the project file, after opening that file, and after
+/// an undo.
 #[tokio::test]
-async fn numbers_come_out_of_every_door_as_they_came_in() {
+async fn numbers_keep_every_digit() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let list = format!("[{}]", NUMBERS.join(","));
@@ -63,9 +63,10 @@ async fn numbers_come_out_of_every_door_as_they_came_in() {
     holds(&opened.text, "the opened file");
 }
 
-/// A number that is the same to a float is another number: setting it is a change, setting it again is none.
+/// Numbers that are equal only as floats are different values: setting one after the other is a change, and repeating
+/// it is none.
 #[tokio::test]
-async fn numbers_that_only_a_float_takes_for_equal_differ() {
+async fn numbers_equal_only_as_floats_differ() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let node = hub.create_node(&session, None, "node").await;

@@ -1,12 +1,12 @@
-//! A project that was just opened has nothing to save.
+//! Dirty state of a project that was just opened.
 
 use serde_json::json;
 
 use crate::support::TestHub;
 
-/// Nothing differs from the file right after it was opened; from the first command on something does.
+/// A project is clean right after it was opened, and dirty from the first command on.
 #[tokio::test]
-async fn a_project_that_was_just_opened_is_not_dirty() {
+async fn opened_project_is_clean_until_the_first_command() {
     let hub = TestHub::start().await;
     let graph = json!({"graph": {"roots": [{"id": "root", "type": "t", "name": "Root"}]}});
     std::fs::write(hub.dir.path().join("projects/book.json"), graph.to_string()).expect("written");

@@ -1,4 +1,4 @@
-//! What operators and load balancers ask, and what a hub answers while it goes.
+//! Health, readiness and metrics, and the answers of a draining hub.
 
 use std::{
     sync::Arc,
@@ -30,9 +30,9 @@ use crate::{
     support::{NoBlueprints, TestHub},
 };
 
-/// The three questions have three short answers.
+/// Health, liveness and readiness have short JSON answers.
 #[tokio::test]
-async fn a_hub_that_serves_is_healthy_and_ready() {
+async fn serving_hub_is_healthy_and_ready() {
     let hub = TestHub::start().await;
     for (path, body) in [
         ("/api/v1/health", json!({"status": "ok"})),
@@ -46,17 +46,17 @@ async fn a_hub_that_serves_is_healthy_and_ready() {
     }
 }
 
-/// The samples of a page of metrics that begin like this, without labels that differ from run to run.
+/// Returns the samples on a page of metrics that begin with a name.
 fn samples<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
     page.lines()
         .filter(|line| line.starts_with(name) && !line.starts_with('#'))
         .collect()
 }
 
-/// Metrics count what happened: commands by type and outcome, requests by route and status, sessions and sockets; and
-/// no label is of a client's choosing (P9).
+/// P9: metrics count commands by type and outcome, requests by route and status, sessions and sockets. No label is of a
+/// client's choosing.
 #[tokio::test]
-async fn metrics_count_what_happened() {
+async fn metrics_count_commands_requests_sessions_and_sockets() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let more = json!({"command_id": "aaaaaaaa-0000-4000-8000-000000000001"});
@@ -104,7 +104,7 @@ async fn metrics_count_what_happened() {
     assert_eq!(
         samples(page, "hub_commands_total").len(),
         3,
-        "a command that is none is not counted as one"
+        "an unknown command type is not counted"
     );
     poller.close().await;
     until("the socket has left", async || {
@@ -115,7 +115,7 @@ async fn metrics_count_what_happened() {
     assert_eq!(hub.metric("hub_sessions").await, "0");
 }
 
-/// The API over a hub of its own, without a listener: while the process goes nobody new gets through one.
+/// Starts a router over its own hub without a listener, because a draining listener admits no new connection.
 async fn api() -> (Router, Hub, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let settings = HubSettings {
@@ -185,10 +185,10 @@ async fn ask(api: &Router, method: &str, path: &str, body: &serde_json::Value) -
     }
 }
 
-/// A hub that goes is alive and not ready, and refuses everything that needs a session, whether it knows it or not,
-/// with when to come back.
+/// A draining hub is alive and not ready, and refuses every request that needs a session, known or unknown, with a
+/// retry time.
 #[tokio::test]
-async fn a_hub_that_goes_is_not_ready_and_refuses() {
+async fn draining_hub_is_not_ready_and_refuses() {
     let (api, hub, _dir) = api().await;
     let (header, _) = hub.create(NewSession::default()).await.expect("the first session");
     let session = header.session_id;
@@ -229,9 +229,9 @@ async fn a_hub_that_goes_is_not_ready_and_refuses() {
     }
 }
 
-/// Who waits for an answer when the hub goes gets one: a connection that is cut says nothing.
+/// A waiting request is answered when the hub drains, instead of losing its connection without an answer.
 #[tokio::test]
-async fn who_waits_when_the_hub_goes_is_answered() {
+async fn waiting_request_is_answered_when_the_hub_drains() {
     for _ in 0..10 {
         let hub = TestHub::with(|config| {
             config.limits.in_flight_per_session_max = 1;

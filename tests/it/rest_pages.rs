@@ -20,9 +20,9 @@ async fn hub_with_pages() -> TestHub {
     TestHub::on(dir, |config| config.server.pages_dir = pages).await
 }
 
-/// The index at `/`, the rest by its name, each with a policy that lets it do nothing elsewhere.
+/// The index is served at `/` and other files by name, each with a strict content security policy.
 #[tokio::test]
-async fn pages_are_served_with_a_policy() {
+async fn pages_are_served_with_a_content_security_policy() {
     let hub = hub_with_pages().await;
     for (path, kind, text) in [
         ("/", "text/html", "<!doctype html><title>Live</title>"),
@@ -49,9 +49,9 @@ async fn pages_are_served_with_a_policy() {
     }
 }
 
-/// What is not there, what is not in the directory, and what is no reading, is answered as without pages.
+/// Missing files, paths outside the directory, and methods other than reading get the same answers as without pages.
 #[tokio::test]
-async fn beside_the_pages_everything_is_as_without_them() {
+async fn pages_leave_other_paths_unchanged() {
     let hub = hub_with_pages().await;
     for path in [
         "/nothing",
@@ -74,7 +74,7 @@ async fn beside_the_pages_everything_is_as_without_them() {
 }
 
 #[tokio::test]
-async fn without_the_key_there_is_one_page_that_runs_nothing() {
+async fn default_page_has_no_scripts() {
     let hub = TestHub::start().await;
     let reply = hub.send(hub.http().get(format!("{}/index.html", hub.url))).await;
     assert_eq!(reply.refused(), (404, "NOT_FOUND"));
@@ -98,25 +98,25 @@ async fn without_the_key_there_is_one_page_that_runs_nothing() {
     }
 }
 
-/// A front end that was not built is found out at the start, and not by whoever opens the page.
+/// A missing front end stops the start, instead of failing at the first visit.
 #[tokio::test]
-async fn a_directory_without_pages_stops_the_start() {
+async fn pages_dir_without_index_stops_the_start() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut config = Config::default();
     config.data.dir = dir.path().to_owned();
     config.server.pages_dir = dir.path().join("dist");
-    let error = App::start(config).await.err().expect("it does not start");
-    let said = error.to_string();
+    let error = App::start(config).await.err().expect("the start fails");
+    let message = error.to_string();
     assert!(
-        said.starts_with("server.pages_dir: ") && said.contains("index.html"),
-        "{said}"
+        message.starts_with("server.pages_dir: ") && message.contains("index.html"),
+        "{message}"
     );
 }
 
-/// P9: of a directory only its own pages are served, whatever else lies in it and however it is asked for.
+/// P9: only regular pages within the directory are served, with any other contents and any spelling of the path.
 #[cfg(unix)]
 #[tokio::test]
-async fn pages_serve_no_dot_files_no_pipes_and_no_links_that_lead_out() {
+async fn pages_serve_no_dot_files_pipes_or_outside_links() {
     use std::os::unix::fs::symlink;
 
     let hub = hub_with_pages().await;
@@ -140,7 +140,7 @@ async fn pages_serve_no_dot_files_no_pipes_and_no_links_that_lead_out() {
         symlink(target, pages.join(link)).expect("writable");
     }
     let pipe = std::process::Command::new("mkfifo").arg(pages.join("pipe")).status();
-    assert!(pipe.expect("mkfifo is there").success());
+    assert!(pipe.expect("mkfifo is installed").success());
     let mut raw = Raw::to(&hub.url).await;
     for path in [
         "/.env",
@@ -182,10 +182,10 @@ async fn pages_serve_no_dot_files_no_pipes_and_no_links_that_lead_out() {
     }
 }
 
-/// A release is swapped by a link to the directory, and links within it lead to pages.
+/// The directory may be a link, which a release replaces, and links within the directory lead to pages.
 #[cfg(unix)]
 #[tokio::test]
-async fn pages_follow_links_within_the_directory_and_to_it() {
+async fn pages_follow_links_to_and_within_the_directory() {
     use std::os::unix::fs::symlink;
 
     let dir = tempfile::tempdir().expect("a temporary folder");

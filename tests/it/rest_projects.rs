@@ -1,4 +1,4 @@
-//! Projects over REST: making, listing, showing, deleting; and the templates they are made from.
+//! Projects and templates over REST: create, list, show, delete.
 
 use serde_json::{Value, json};
 
@@ -13,10 +13,9 @@ async fn create(hub: &TestHub, body: Value) -> crate::support::Reply {
     hub.post("/projects", &project).await
 }
 
-/// A project begins with the root that its template begins with, under the project's name and with the defaults; that
-/// is nothing to undo.
+/// A project begins with its template's root, which has the project's name and the defaults and cannot be undone.
 #[tokio::test]
-async fn a_project_begins_with_the_root_of_its_template() {
+async fn project_begins_with_the_root_of_its_template() {
     let hub = TestHub::start().await;
     let made = create(&hub, json!({"project_name": "My Fine Book"})).await;
     assert_eq!(
@@ -64,9 +63,9 @@ async fn a_project_begins_with_the_root_of_its_template() {
     );
 }
 
-/// A project's id is what was asked for, or else what a person would make of its name; and never more than fits.
+/// A project's id is the requested one, or else a slug of its name within the length limit.
 #[tokio::test]
-async fn a_projects_id_is_derived_from_its_name() {
+async fn project_id_is_derived_from_its_name() {
     let hub = TestHub::start().await;
     let long = format!("{} {}", "Ab".repeat(31), "tail");
     for (name, id) in [
@@ -86,9 +85,9 @@ async fn a_projects_id_is_derived_from_its_name() {
     assert_eq!(chosen["project_id"], "0_chosen-id");
 }
 
-/// One project has one session: an id that is taken, by a session or by a file, is refused, and nothing is made.
+/// An id that a session or a file has is refused, and nothing is created.
 #[tokio::test]
-async fn a_project_id_is_taken_by_a_session_or_by_a_file() {
+async fn project_id_of_a_session_or_file_is_refused() {
     let hub = TestHub::start().await;
     let made = create(&hub, json!({})).await.ok();
     let taken = create(&hub, json!({"project_id": "book"})).await;
@@ -105,10 +104,9 @@ async fn a_project_id_is_taken_by_a_session_or_by_a_file() {
     create(&hub, json!({})).await.ok();
 }
 
-/// A name may be used again: without an id of its own the project gets the next one that neither a session nor a file
-/// has, and never one that is too long.
+/// A used name gets the next id that no session and no file has, within the length limit.
 #[tokio::test]
-async fn name_that_is_taken_gets_the_next_free_id() {
+async fn project_with_a_used_name_gets_the_next_free_id() {
     let hub = TestHub::start().await;
     let id = async |name: &str| {
         let made = create(&hub, json!({"project_name": name})).await.ok();
@@ -129,9 +127,9 @@ async fn name_that_is_taken_gets_the_next_free_id() {
     assert_eq!(id(&dashed).await, format!("{}-2", "a".repeat(61)));
 }
 
-/// A project needs a template that is there and is one. A template that is saved while the hub runs is seen.
+/// A project needs a valid template. A template that is saved while the hub runs is found.
 #[tokio::test]
-async fn a_project_needs_a_template_that_can_be_had() {
+async fn project_needs_a_valid_template() {
     let templates = tempfile::tempdir().expect("a temporary folder");
     let file = |name: &str| templates.path().join(name);
     std::fs::write(
@@ -165,13 +163,13 @@ async fn a_project_needs_a_template_that_can_be_had() {
     let schema = hub.get("/templates/later/schema").await.ok();
     assert_eq!(
         made["graph"]["roots"][0]["blueprint_type_id"], schema["node_types"][1]["id"],
-        "the type that is the root"
+        "the root type"
     );
 }
 
-/// The list has the projects with a session and those with a file, by id, each once.
+/// The list has the projects with a session or a file, sorted by id, each once.
 #[tokio::test]
-async fn projects_are_listed_with_what_they_have() {
+async fn projects_are_listed_by_id_with_session_and_file() {
     let hub = TestHub::with(|config| config.rest.page_items_default = 2).await;
     let mut sessions = Vec::new();
     for id in ["c", "a", "b"] {
@@ -206,9 +204,9 @@ async fn projects_are_listed_with_what_they_have() {
     }
 }
 
-/// A project is shown as its session has it, and as its file has it when it has no session.
+/// A project is shown from its session, or else from its file.
 #[tokio::test]
-async fn a_project_is_shown_as_its_session_or_its_file_has_it() {
+async fn project_is_shown_from_its_session_or_file() {
     let hub = TestHub::start().await;
     let made = create(&hub, json!({})).await.ok();
     let session = made["session_id"].as_str().expect("an id");
@@ -237,9 +235,9 @@ async fn a_project_is_shown_as_its_session_or_its_file_has_it() {
     }
 }
 
-/// Deleting a project takes its session and its file, whichever it has, and nothing of others.
+/// Deleting a project deletes its session and its file, and no other project's.
 #[tokio::test]
-async fn a_deleted_project_has_neither_session_nor_file() {
+async fn deleted_project_has_neither_session_nor_file() {
     let hub = TestHub::start().await;
     let file = |id: &str| hub.dir.path().join(format!("projects/{id}.json"));
     let mut sessions = Vec::new();
@@ -274,9 +272,9 @@ async fn a_deleted_project_has_neither_session_nor_file() {
     assert_eq!(hub.get("/projects").await.ok()["total"], 1);
 }
 
-/// Templates are listed by id; a broken one says what is wrong with it and hides no other.
+/// Templates are listed by id. An invalid template is listed with its error and hides no other.
 #[tokio::test]
-async fn templates_are_listed_and_a_broken_one_hides_no_other() {
+async fn templates_are_listed_with_their_errors() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let own = format!("{}/config/templates/novel.yaml", crate::support::ROOT);
     std::fs::copy(own, dir.path().join("novel.yaml")).expect("copied");
@@ -298,10 +296,10 @@ async fn templates_are_listed_and_a_broken_one_hides_no_other() {
     assert_eq!(list["templates"], expected);
 }
 
-/// A schema has what a front end draws a form from: uuids and keys, children by uuid, the properties that features
-/// add, options with their ids.
+/// A schema has the data for a front end's forms: uuids and keys, children by uuid, properties of features, options
+/// with ids.
 #[tokio::test]
-async fn a_schema_has_what_a_front_end_needs() {
+async fn schema_has_types_properties_and_options() {
     let hub = TestHub::start().await;
     let schema = hub.get("/templates/software_project/schema").await.ok();
     assert_eq!(
@@ -316,7 +314,7 @@ async fn a_schema_has_what_a_front_end_needs() {
     assert_eq!(
         keys,
         ["project", "release", "milestone", "task", "bug", "team", "person"],
-        "as the file has them"
+        "in the order of the file"
     );
     let of = |key: &str| &types[keys.iter().position(|other| *other == key).expect(key)];
     assert_eq!(
@@ -370,9 +368,9 @@ async fn a_schema_has_what_a_front_end_needs() {
     );
 }
 
-/// A project that is deleted while it is being saved is gone: no save writes its file afterwards.
+/// A project that is deleted during saves stays deleted: no save writes its file afterwards.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_project_that_is_deleted_while_it_is_saved_stays_deleted() {
+async fn project_deleted_during_saves_stays_deleted() {
     let hub = TestHub::start().await;
     for round in 0..20 {
         let project = json!({"template_id": "software_project", "project_name": "Gone", "project_id": "gone"});

@@ -1,4 +1,4 @@
-//! Things that happen at the same time over REST: whatever the order, the outcome is one that some order explains.
+//! Concurrent requests over REST: each outcome equals that of some sequential order.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use crate::{
     support::{Reply, TestHub},
 };
 
-/// The part of the answers that were successes, and the codes of the others.
-fn sorted(replies: Vec<Reply>) -> (Vec<Value>, BTreeSet<String>) {
+/// Separates the bodies of successes from the codes of refusals.
+fn successes_and_codes(replies: Vec<Reply>) -> (Vec<Value>, BTreeSet<String>) {
     let (good, bad): (Vec<Reply>, Vec<Reply>) = replies.into_iter().partition(|reply| reply.status < 300);
     let codes = bad.iter().map(|reply| reply.refused().1.to_owned()).collect();
     (good.into_iter().map(|reply| reply.body).collect(), codes)
@@ -21,9 +21,9 @@ fn codes<const N: usize>(codes: [&str; N]) -> BTreeSet<String> {
     codes.into_iter().map(str::to_owned).collect()
 }
 
-/// P1: commands of many at once get places of their own, dense, and every one is in the graph.
+/// P1: concurrent commands get dense `seq` values, and every command is in the graph.
 #[tokio::test]
-async fn commands_at_the_same_time_get_places_of_their_own() {
+async fn concurrent_commands_get_dense_seqs() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let root = hub.create_node(&session, None, "root").await;
@@ -47,9 +47,9 @@ async fn commands_at_the_same_time_get_places_of_their_own() {
     assert_eq!(names.len(), 101);
 }
 
-/// P5: of many who want the same thing that only one can have, one gets it.
+/// P5: of concurrent commands that exclude each other, one succeeds.
 #[tokio::test]
-async fn what_only_one_can_have_one_gets() {
+async fn concurrent_exclusive_commands_succeed_once() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let node = hub.create_node(&session, None, "node").await;
@@ -58,25 +58,25 @@ async fn what_only_one_can_have_one_gets() {
         hub.execute(&session, "LinkNode", json!({"parent_id": parent, "child_id": node}))
             .await
     };
-    let (won, lost) = sorted(join_all(parents.iter().map(link)).await);
+    let (won, lost) = successes_and_codes(join_all(parents.iter().map(link)).await);
     assert_eq!((won.len(), lost), (1, codes(["ALREADY_LINKED"])));
     let delete = async |_| hub.execute(&session, "DeleteNode", json!({"node_id": node})).await;
-    let (won, lost) = sorted(join_all((0..10).map(delete)).await);
+    let (won, lost) = successes_and_codes(join_all((0..10).map(delete)).await);
     assert_eq!((won.len(), lost), (1, codes(["NODE_NOT_FOUND"])));
     let undo = async |_| hub.post(&format!("/sessions/{session}/undo"), &json!({})).await;
-    let (won, lost) = sorted(join_all((0..20).map(undo)).await);
+    let (won, lost) = successes_and_codes(join_all((0..20).map(undo)).await);
     assert_eq!(
         (won.len(), lost),
         (13, codes(["NOTHING_TO_UNDO"])),
-        "as many as there were commands"
+        "one undo for each command"
     );
     assert_eq!(hub.graph(&session).await, json!({"roots": []}));
 }
 
-/// P3, P5: a command that meets the end of its session is either applied before it or refused as in a session that is
-/// not there; nothing is left half done and nothing hangs. One of many who delete it does so.
+/// P3, P5: a command that races with the deletion of its session is applied before the deletion or refused with
+/// `INVALID_SESSION`. No request hangs, and one of several deletions succeeds.
 #[tokio::test]
-async fn a_command_meets_the_end_of_its_session() {
+async fn commands_race_with_the_deletion_of_their_session() {
     let hub = TestHub::start().await;
     for _ in 0..20 {
         let session = hub.session().await;
@@ -96,10 +96,10 @@ async fn a_command_meets_the_end_of_its_session() {
         );
         let allowed = codes(["INVALID_SESSION"]);
         for replies in [created, graphs, saves, more] {
-            let (_, refused) = sorted(replies);
+            let (_, refused) = successes_and_codes(replies);
             assert!(refused.is_subset(&allowed), "{refused:?}");
         }
-        let (deleted, refused) = sorted(deletions);
+        let (deleted, refused) = successes_and_codes(deletions);
         assert_eq!((deleted.len(), refused), (1, codes(["INVALID_SESSION"])));
         assert_eq!(
             hub.get(&format!("/sessions/{session}/graph")).await.refused(),
@@ -107,19 +107,19 @@ async fn a_command_meets_the_end_of_its_session() {
         );
     }
     assert_eq!(hub.get("/sessions").await.ok()["total"], 0);
-    assert_eq!(hub.metric("hub_sessions").await, "0", "no actor stays behind");
+    assert_eq!(hub.metric("hub_sessions").await, "0", "no actor remains");
 }
 
-/// Of many who make the same project one makes it; no session of the others stays behind.
+/// Of concurrent creations of a project, one succeeds, and no other session remains.
 #[tokio::test]
-async fn a_project_that_many_make_is_made_once() {
+async fn concurrent_creations_make_one_project() {
     let hub = TestHub::start().await;
     for _ in 0..10 {
         let make = async |_| {
             let body = json!({"template_id": "novel", "project_name": "Book", "project_id": "book"});
             hub.post("/projects", &body).await
         };
-        let (made, refused) = sorted(join_all((0..8).map(make)).await);
+        let (made, refused) = successes_and_codes(join_all((0..8).map(make)).await);
         assert_eq!((made.len(), refused), (1, codes(["PROJECT_EXISTS"])));
         let list = hub.get("/sessions").await.ok();
         assert_eq!(
@@ -130,9 +130,9 @@ async fn a_project_that_many_make_is_made_once() {
     }
 }
 
-/// P5: of many who make a project of one name at once each gets a project of its own, and no number is left out.
+/// P5: concurrent creations under one name each get a project, with consecutive numbers.
 #[tokio::test]
-async fn projects_of_one_name_that_many_make_are_numbered() {
+async fn concurrent_creations_of_one_name_are_numbered() {
     let hub = TestHub::start().await;
     let make = async |_| {
         let made = hub
@@ -148,9 +148,9 @@ async fn projects_of_one_name_that_many_make_are_numbered() {
     assert_eq!(made, expected);
 }
 
-/// One project has one session, however many open it at once: all of them get that one, with its graph.
+/// Concurrent opens of a project get the same session with its graph.
 #[tokio::test]
-async fn a_project_that_many_open_has_one_session() {
+async fn concurrent_opens_share_one_session() {
     let hub = TestHub::start().await;
     let file = json!({"graph": {"roots": [{"id": "root", "type": "t", "name": "Root"}]}}).to_string();
     std::fs::write(hub.dir.path().join("projects/book.json"), file).expect("written");
@@ -167,7 +167,7 @@ async fn a_project_that_many_open_has_one_session() {
         for answer in &opened {
             assert_eq!(
                 answer["graph"]["roots"][0]["name"], "Root",
-                "nobody sees it before it is there"
+                "the graph is loaded before the session is visible"
             );
         }
         let session = opened[0]["session_id"].as_str().expect("an id");
@@ -175,9 +175,9 @@ async fn a_project_that_many_open_has_one_session() {
     }
 }
 
-/// A client that goes away while its project is being made leaves a whole project behind or none.
+/// A client that disconnects during the creation of a project leaves a complete project or none.
 #[tokio::test]
-async fn a_project_is_made_whole_although_its_maker_is_gone() {
+async fn project_is_complete_after_its_creator_disconnects() {
     let hub = TestHub::start().await;
     let body =
         |number: usize| json!({"template_id": "novel", "project_name": "Book", "project_id": format!("b{number}")});
@@ -185,16 +185,16 @@ async fn a_project_is_made_whole_although_its_maker_is_gone() {
         let text = body(number).to_string();
         let head =
             "POST /api/v1/projects HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length";
-        let mut maker = Raw::to(&hub.url).await;
-        maker.send(format!("{head}: {}\r\n\r\n{text}", text.len())).await;
-        drop(maker);
+        let mut creator = Raw::to(&hub.url).await;
+        creator.send(format!("{head}: {}\r\n\r\n{text}", text.len())).await;
+        drop(creator);
         let made = hub.post("/projects", &body(number)).await;
         assert!(
             made.status == 201 || made.refused() == (409, "PROJECT_EXISTS"),
             "{made:?}"
         );
-        // A name is taken before there is a log, and nobody finds the project until then.
-        until("the project is there", async || {
+        // The id is reserved before the log exists, and the project is listed only afterwards.
+        until("the project is listed", async || {
             hub.get("/projects").await.ok()["total"] == number + 1
         })
         .await;
@@ -203,9 +203,9 @@ async fn a_project_is_made_whole_although_its_maker_is_gone() {
     }
 }
 
-/// A project that was deleted is gone, whatever saves of it were under way.
+/// A deleted project stays deleted, with any number of saves in flight.
 #[tokio::test]
-async fn a_save_does_not_bring_a_deleted_project_back() {
+async fn saves_do_not_restore_a_deleted_project() {
     let hub = TestHub::start().await;
     for _ in 0..30 {
         let made = hub
@@ -219,17 +219,17 @@ async fn a_save_does_not_bring_a_deleted_project_back() {
             join_all((0..3).map(async |_| hub.post(&save, &json!({})).await)),
         );
         assert_eq!(deleted.status, 204);
-        let (_, refused) = sorted(before.into_iter().chain(after).collect());
+        let (_, refused) = successes_and_codes(before.into_iter().chain(after).collect());
         assert!(refused.is_subset(&codes(["INVALID_SESSION"])), "{refused:?}");
         assert_eq!(hub.get("/projects").await.ok(), json!({"projects": [], "total": 0}));
         assert!(!hub.dir.path().join("projects/book.json").exists());
     }
 }
 
-/// Making, opening, saving and deleting one project, all at once: each answer is one of those documented, and at the end
-/// there is at most one session, whose project is the one that is listed.
+/// Concurrent creations, opens, saves and deletions of a project get documented answers, and leave at most one session,
+/// whose project is listed.
 #[tokio::test]
-async fn everything_at_once_with_one_project() {
+async fn concurrent_project_requests_have_documented_answers() {
     let hub = TestHub::start().await;
     for _ in 0..20 {
         let make = async |_| {
@@ -257,7 +257,7 @@ async fn everything_at_once_with_one_project() {
             join_all((0..3).map(save)),
         );
         let allowed = codes(["PROJECT_EXISTS", "PROJECT_NOT_FOUND", "INVALID_SESSION"]);
-        let (_, refused) = sorted([made, opened, shown, deleted, saved].concat());
+        let (_, refused) = successes_and_codes([made, opened, shown, deleted, saved].concat());
         assert!(refused.is_subset(&allowed), "{refused:?}");
         let (sessions, projects) = (hub.get("/sessions").await.ok(), hub.get("/projects").await.ok());
         let total = sessions["total"].as_u64().expect("a number");

@@ -1,4 +1,4 @@
-//! Reading: the graph and its tag, waiting for a `seq`, events page by page.
+//! Reads: the graph and its ETag, waits for a `seq`, pages of events.
 
 use serde_json::{Value, json};
 
@@ -7,9 +7,10 @@ use crate::{
     support::TestHub,
 };
 
-/// The graph's tag is the session's position: what is unchanged is not sent again, in every spelling of the question.
+/// The graph's ETag is the session's position. An unchanged graph is answered with 304, for every spelling of
+/// `If-None-Match`.
 #[tokio::test]
-async fn a_graph_that_has_not_changed_is_not_sent_again() {
+async fn etag_match_returns_304() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     hub.create_node(&session, None, "node").await;
@@ -33,7 +34,7 @@ async fn a_graph_that_has_not_changed_is_not_sent_again() {
     }
     let capitals = tag.to_uppercase();
     let others = ["\"other\"", "", "\"", &capitals, tag.trim_matches('"')];
-    // An epoch that is all digits is the same in capitals.
+    // An epoch of digits only has no capitals.
     for asked in others.into_iter().filter(|asked| *asked != tag) {
         assert_eq!(ask(asked).await.status, 200, "{asked}");
     }
@@ -43,9 +44,9 @@ async fn a_graph_that_has_not_changed_is_not_sent_again() {
     assert_ne!(changed.header("etag"), Some(tag.as_str()));
 }
 
-/// `min_seq` that is reached already is answered at once; one that is not, within its time, with where the session is.
+/// A reached `min_seq` is answered at once. An unreached one is refused after the wait, with the current `seq`.
 #[tokio::test]
-async fn a_seq_that_is_not_reached_in_time_is_told_with_the_current_one() {
+async fn min_seq_not_reached_in_time_is_refused_with_the_current_seq() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     hub.create_node(&session, None, "node").await;
@@ -65,9 +66,9 @@ async fn a_seq_that_is_not_reached_in_time_is_told_with_the_current_one() {
     }
 }
 
-/// `min_seq` waits until the session gets there, and not until the command before. It shows what it waited for.
+/// `min_seq` waits until the session reaches the `seq`, and the answer contains that `seq`.
 #[tokio::test]
-async fn a_reader_waits_until_the_seq_is_reached() {
+async fn min_seq_waits_until_the_seq_is_reached() {
     let hub = TestHub::with(|config| config.rest.min_seq_wait_ms = 600_000).await;
     let session = hub.session().await;
     let read = hub.http().get(hub.api(&format!("/sessions/{session}/graph?min_seq=3")));
@@ -82,9 +83,9 @@ async fn a_reader_waits_until_the_seq_is_reached() {
     );
 }
 
-/// A reader of a session that ends meanwhile hears that there is none, and does not wait for its time to be up.
+/// A waiting reader is answered at once when its session is deleted.
 #[tokio::test]
-async fn a_reader_hears_when_the_session_ends() {
+async fn min_seq_wait_ends_with_the_session() {
     let hub = TestHub::with(|config| {
         config.limits.in_flight_per_session_max = 1;
         config.rest.min_seq_wait_ms = 600_000;
@@ -100,9 +101,9 @@ async fn a_reader_hears_when_the_session_ends() {
     assert_eq!(answer.refused(), (404, "INVALID_SESSION".to_owned()));
 }
 
-/// Pages of events meet without a gap or a double, also where a page ends in the middle of a command (P1, P2).
+/// P1, P2: pages of events meet without gaps or duplicates, also within a command.
 #[tokio::test]
-async fn events_are_paged_without_a_gap_also_within_a_command() {
+async fn event_pages_have_no_gap_within_a_command() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let create = |name: &str| json!({"command_type": "CreateNode", "data": {"blueprint_type_id": "t", "name": name}});
@@ -135,7 +136,7 @@ async fn events_are_paged_without_a_gap_also_within_a_command() {
                     listed["data"].clone(),
                 )
             }));
-            after = page["next_after"].as_u64().expect("a place");
+            after = page["next_after"].as_u64().expect("a seq");
             assert_eq!(
                 events.last().map(|last| &last["data"]["seq"]),
                 Some(&json!(after)),
@@ -154,30 +155,30 @@ async fn events_are_paged_without_a_gap_also_within_a_command() {
     }
 }
 
-/// What is listed is what a socket was sent, byte for byte the same payload, and it reaches back to the first event
-/// whatever the replay window holds.
+/// The listed events equal the events that a socket received, and reach back beyond the replay window to the first
+/// event.
 #[tokio::test]
-async fn the_listed_events_are_those_that_sockets_were_sent() {
+async fn listed_events_equal_the_events_of_a_socket() {
     let hub = TestHub::with(|config| config.limits.replay_window_events = 1).await;
     let session = hub.session().await;
     let poller = Poller::join(&hub.url, &session).await;
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     for name in ["one", "two"] {
         hub.create_node(&session, None, name).await;
     }
-    while heard.len() < 4 {
+    while received.len() < 4 {
         for packet in poller.poll().await {
             let Some(text) = packet.strip_prefix("42/graph,") else {
                 continue;
             };
             let (name, data): (String, Value) = serde_json::from_str(text).expect(text);
             if data.get("seq").is_some() {
-                heard.push((name, data));
+                received.push((name, data));
             }
         }
     }
-    assert_eq!(hub.events(&session, 0).await, heard);
-    let envelope = &heard[0].1;
+    assert_eq!(hub.events(&session, 0).await, received);
+    let envelope = &received[0].1;
     assert_eq!(
         (&envelope["session_id"], &envelope["project_id"]),
         (&json!(session), &Value::Null)
@@ -185,9 +186,9 @@ async fn the_listed_events_are_those_that_sockets_were_sent() {
     assert_eq!(envelope["origin"], json!({}));
 }
 
-/// A read after the answer to a command has the command, whatever is read (P3).
+/// P3: every kind of read after the answer to a command contains the command.
 #[tokio::test]
-async fn what_was_answered_is_read() {
+async fn reads_contain_acknowledged_commands() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     for number in 1..=50 {

@@ -1,5 +1,5 @@
-//! Projects and templates of the predecessor, as its users have them. They are not part of this package; where they
-//! are not there, these tests have nothing to show.
+//! Real projects and templates of the predecessor, which are not part of this package. Without the files, the tests
+//! pass without effect.
 
 use std::{
     collections::BTreeMap,
@@ -16,14 +16,14 @@ fn data() -> Option<PathBuf> {
     dir.is_dir().then_some(dir)
 }
 
-/// The nodes of a file or an answer by id: name, children's ids in order.
+/// Returns the ids of each node's children, in order, by node id.
 fn by_id(nodes: impl Iterator<Item = Value>, children: impl Fn(&Value) -> Vec<Value>) -> BTreeMap<String, Vec<Value>> {
     nodes
         .map(|node| (node["id"].as_str().expect("an id").to_owned(), children(&node)))
         .collect()
 }
 
-/// Every node of a nested graph.
+/// Returns every node of a nested graph.
 fn flat(graph: &Value) -> Vec<Value> {
     let mut ahead = graph["roots"].as_array().expect("a list").clone();
     let mut nodes = Vec::new();
@@ -34,10 +34,10 @@ fn flat(graph: &Value) -> Vec<Value> {
     nodes
 }
 
-/// Every project opens with every node in its place, is edited, saved and opened again; nothing that the predecessor
-/// put into its file is lost.
+/// Every project opens with every node in its place, and is edited, saved and opened again. No data of the
+/// predecessor's file is lost.
 #[tokio::test]
-async fn the_predecessors_projects_are_opened_edited_and_saved_without_loss() {
+async fn predecessor_projects_are_opened_edited_and_saved_without_loss() {
     let Some(data) = data() else { return };
     let hub = TestHub::with(|config| config.templates.dir = data.join("templates")).await;
     for entry in fs::read_dir(data.join("projects")).expect("readable") {
@@ -97,9 +97,9 @@ async fn the_predecessors_projects_are_opened_edited_and_saved_without_loss() {
     }
 }
 
-/// Every template makes a project, but for the one that is broken on purpose, which is told of and hides no other.
+/// Every template makes a project, except one that is invalid on purpose, which is reported and hides no other.
 #[tokio::test]
-async fn the_predecessors_templates_make_projects() {
+async fn predecessor_templates_make_projects() {
     let Some(data) = data() else { return };
     let hub = TestHub::with(|config| config.templates.dir = data.join("templates")).await;
     let list = hub.get("/templates").await.ok();
@@ -124,8 +124,8 @@ async fn the_predecessors_templates_make_projects() {
         let root_type = types
             .iter()
             .find(|known| known["id"] == root["blueprint_type_id"])
-            .expect("a type of it");
-        // One child of every type that may stand under the root.
+            .expect("a type of the schema");
+        // One child of every type that the root allows.
         for child in root_type["allowed_children"].as_array().expect("a list") {
             if types.iter().any(|known| known["id"] == *child) {
                 let data = json!({"blueprint_type_id": child, "parent_id": root["id"]});

@@ -1,4 +1,4 @@
-//! Sessions over REST: beginning, listing, looking at, ending.
+//! Sessions over REST: create, list, inspect, delete, passivate.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,9 @@ use crate::{
     support::TestHub,
 };
 
-/// A new session is empty, at 0, clean and nobody's project; its epoch is eight lowercase hexadecimal digits.
+/// A new session is empty, clean, at `seq` 0 and without a project. Its epoch has eight lowercase hexadecimal digits.
 #[tokio::test]
-async fn a_new_session_is_empty() {
+async fn new_session_is_empty() {
     let hub = TestHub::start().await;
     let made = hub.post("/sessions", &json!({})).await;
     assert_eq!(made.status, 201);
@@ -51,9 +51,9 @@ async fn a_new_session_is_empty() {
     );
 }
 
-/// What is said of a session follows its commands: place, nodes, dirt, undo, and when it was last used.
+/// The session's info follows its commands: `seq`, nodes, dirty state, undo, last activity.
 #[tokio::test]
-async fn what_is_told_of_a_session_follows_its_commands() {
+async fn session_info_follows_its_commands() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let info = async || hub.get(&format!("/sessions/{session}/info")).await.ok();
@@ -74,12 +74,17 @@ async fn what_is_told_of_a_session_follows_its_commands() {
     assert_eq!(dirty().await["is_dirty"], true);
     hub.execute(&session, "DeleteNode", json!({"node_id": root})).await.ok();
     assert_eq!(info().await["node_count"], 0);
-    assert_eq!(dirty().await["is_dirty"], true, "empty again is not as it was saved");
+    assert_eq!(
+        dirty().await["is_dirty"],
+        true,
+        "an emptied graph differs from the saved state"
+    );
     hub.post(&format!("/sessions/{session}/undo"), &json!({})).await.ok();
     assert_eq!(info().await["redo_available"], true);
 }
 
-/// The list is in the order of beginning, its pages meet, and its total counts all; the entries are those of `info`.
+/// The list is in the order of creation, its pages meet, and its total counts all sessions. The entries equal those of
+/// `info`.
 #[tokio::test]
 async fn sessions_are_listed_page_by_page() {
     let hub = TestHub::with(|config| config.rest.page_items_default = 3).await;
@@ -118,9 +123,9 @@ async fn sessions_are_listed_page_by_page() {
     assert_eq!((&listed["seq"], &listed["node_count"]), (&json!(2), &json!(1)));
 }
 
-/// A deleted session is gone from everywhere; others stay (P7).
+/// P7: a deleted session is gone for every request, and other sessions stay.
 #[tokio::test]
-async fn a_deleted_session_is_gone() {
+async fn deleted_session_is_invalid_everywhere() {
     let hub = TestHub::start().await;
     let (session, other) = (hub.session().await, hub.session().await);
     hub.create_node(&session, None, "node").await;
@@ -151,9 +156,10 @@ async fn a_deleted_session_is_gone() {
     );
 }
 
-/// A cleanup takes what has been unused for so long and has no sockets, and says how many it took and left.
+/// A cleanup deletes sessions without sockets that were inactive for the given time, and returns the numbers of deleted
+/// and remaining sessions.
 #[tokio::test]
-async fn a_cleanup_takes_what_nobody_uses() {
+async fn cleanup_deletes_unused_sessions() {
     let hub = TestHub::start().await;
     let mut ids = Vec::new();
     for _ in 0..5 {
@@ -183,15 +189,15 @@ async fn a_cleanup_takes_what_nobody_uses() {
     assert_eq!(cleanup(0.0).await, json!({"sessions_removed": 1, "active_sessions": 0}));
 }
 
-/// More sessions than a cleanup looks at together, some of which stay.
+/// A cleanup covers more sessions than one of its pages, and keeps those in use.
 #[tokio::test]
-async fn a_cleanup_looks_at_all_sessions_however_many() {
+async fn cleanup_covers_many_sessions() {
     let hub = TestHub::start().await;
-    let stays: BTreeSet<usize> = [0, 255, 256, 299].into();
+    let kept: BTreeSet<usize> = [0, 255, 256, 299].into();
     let mut sockets = Vec::new();
     for number in 0..300 {
         let session = hub.session().await;
-        if stays.contains(&number) {
+        if kept.contains(&number) {
             sockets.push(Poller::join(&hub.url, &session).await);
         }
     }
@@ -202,21 +208,24 @@ async fn a_cleanup_looks_at_all_sessions_however_many() {
     assert_eq!(cleaned, json!({"sessions_removed": 296, "active_sessions": 4}));
 }
 
-/// A session that nobody uses leaves memory; whoever asks for it finds it as it was, undo included.
+/// An idle session is passivated, and the next request finds the same state, undo included.
 #[tokio::test]
-async fn a_session_that_slept_is_as_it_was() {
+async fn passivated_session_keeps_its_state() {
     let hub = TestHub::with(|config| config.sessions.idle_timeout_ms = 20).await;
     let session = hub.session().await;
     let root = hub.create_node(&session, None, "root").await;
     hub.create_node(&session, Some(&root), "child").await;
     let before = hub.get(&format!("/sessions/{session}/info")).await.ok();
     let graph = hub.graph(&session).await;
-    until("it sleeps", async || hub.metric("hub_sessions").await == "0").await;
+    until("the session is passivated", async || {
+        hub.metric("hub_sessions").await == "0"
+    })
+    .await;
     let listed = hub.get("/sessions").await.ok()["sessions"][0].clone();
     assert_eq!(
         (&listed["seq"], &listed["node_count"]),
         (&json!(4), &json!(2)),
-        "told of without being woken"
+        "listed without loading the session"
     );
     assert_eq!(hub.metric("hub_sessions").await, "0");
     assert_eq!(hub.get(&format!("/sessions/{session}/info")).await.ok(), before);
@@ -225,9 +234,9 @@ async fn a_session_that_slept_is_as_it_was() {
     assert_eq!(hub.outline(&session).await, ["root"]);
 }
 
-/// P10: without sockets the whole REST API works the same, and where sockets would be there is nothing.
+/// P10: without realtime, the REST API works the same, and the path of the sockets is unknown.
 #[tokio::test]
-async fn without_sockets_rest_works_the_same() {
+async fn rest_works_without_realtime() {
     let hub = TestHub::with(|config| config.realtime.enabled = false).await;
     let made = hub
         .post("/projects", &json!({"template_id": "novel", "project_name": "Book"}))

@@ -1,4 +1,4 @@
-//! What may take how long: requests are bounded, live streams are not, and who waits takes up nobody's place.
+//! Time limits: requests are bounded, live streams are not, and waiting readers hold no permit for ever.
 
 use serde_json::json;
 
@@ -7,10 +7,10 @@ use crate::{
     support::TestHub,
 };
 
-/// A poll waits for the next packet, however long that takes: the request timeout is for requests of the API. With it,
-/// clients on long polling would lose their connection whenever a session is quiet.
+/// A long poll waits for the next packet without a limit, because the request timeout is for requests of the API. With
+/// the timeout, clients on long polling would lose their connection whenever a session is quiet.
 #[tokio::test]
-async fn a_long_poll_outlives_the_request_timeout() {
+async fn long_poll_outlives_the_request_timeout() {
     let hub = TestHub::with(|config| {
         config.server.request_timeout_ms = 50;
         config.realtime.ping_interval_ms = 500;
@@ -18,15 +18,15 @@ async fn a_long_poll_outlives_the_request_timeout() {
     .await;
     let poller = Poller::open(&hub.url).await;
     let mut pings = 0;
-    // The first ping comes at once, the second half a second later and with nothing before it.
+    // The first ping comes at once, the second after the ping interval of 0.5 s.
     while pings < 2 {
         pings += poller.poll().await.iter().filter(|packet| *packet == "2").count();
     }
 }
 
-/// P9: a read that takes too long ends, and says that it may be tried again.
+/// P9: a read beyond the request timeout is refused as overloaded, with a retry time.
 #[tokio::test]
-async fn a_request_that_only_reads_ends_overloaded_when_its_time_is_up() {
+async fn read_beyond_the_request_timeout_is_overloaded() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let (dir, _) = hub.stop().await;
@@ -36,10 +36,10 @@ async fn a_request_that_only_reads_ends_overloaded_when_its_time_is_up() {
     assert_eq!(answer.header("retry-after"), Some("1"));
 }
 
-/// P9: a client that never finishes its request does not hold a handler for ever. Nothing has begun before a request is
-/// whole, so the answer says that nothing was done, and not that the outcome is unknown.
+/// P9: an incomplete request holds no handler for ever. No command begins before its request is complete, so the answer
+/// is 408 and not an unknown outcome.
 #[tokio::test]
-async fn a_request_that_never_arrives_whole_is_refused_as_such() {
+async fn incomplete_request_times_out() {
     let hub = TestHub::with(|config| {
         config.server.request_timeout_ms = 50;
         config.server.body_stall_timeout_ms = 200;
@@ -56,10 +56,9 @@ async fn a_request_that_never_arrives_whole_is_refused_as_such() {
     assert_eq!(TestHub::on(dir, |_| {}).await.get("/sessions").await.ok()["total"], 0);
 }
 
-/// P7, P9: readers that waited for a `seq` and gave up leave their place to others. Here they take up every place that
-/// the session has.
+/// P7, P9: readers that gave up waiting for a `seq` release their permits, here all permits of the session.
 #[tokio::test]
-async fn readers_that_gave_up_waiting_do_not_block_a_session() {
+async fn permits_return_when_readers_give_up_waiting() {
     let hub = TestHub::with(|config| {
         config.limits.in_flight_per_session_max = 2;
         config.rest.min_seq_wait_ms = 50;
@@ -75,15 +74,15 @@ async fn readers_that_gave_up_waiting_do_not_block_a_session() {
     hub.create_node(&session, None, "still served").await;
 }
 
-/// P9: the places of a session are counted, also those of readers that wait; the one too many is told to come back, and
-/// another session does not notice (P7).
+/// P7, P9: waiting readers count towards the session's permits. Further requests are refused with a retry time, and
+/// other sessions are served.
 #[tokio::test]
-async fn a_session_that_is_full_says_so_and_others_are_served() {
+async fn session_permits_are_limited_and_other_sessions_are_served() {
     let hub = TestHub::with(|config| config.limits.in_flight_per_session_max = 1).await;
     let (full, other) = (hub.session().await, hub.session().await);
     let waiting = hub.occupy(&full);
     let info = format!("/sessions/{full}/info");
-    until("the reader takes the place", async || {
+    until("the reader holds the permit", async || {
         hub.get(&info).await.status == 503
     })
     .await;
@@ -97,17 +96,17 @@ async fn a_session_that_is_full_says_so_and_others_are_served() {
     );
     hub.create_node(&other, None, "not disturbed").await;
     waiting.abort();
-    until("its place is free again", async || hub.get(&info).await.status == 200).await;
+    until("the permit is free again", async || hub.get(&info).await.status == 200).await;
 }
 
-/// P9: the same for the hub as a whole.
+/// P9: the permits of the hub are limited in the same way.
 #[tokio::test]
-async fn a_hub_that_is_full_says_so() {
+async fn hub_permits_are_limited() {
     let hub = TestHub::with(|config| config.limits.in_flight_max = 1).await;
     let (waited_for, other) = (hub.session().await, hub.session().await);
     let waiting = hub.occupy(&waited_for);
     let info = format!("/sessions/{other}/info");
-    until("the reader takes the place", async || {
+    until("the reader holds the permit", async || {
         hub.get(&info).await.status == 503
     })
     .await;
@@ -115,19 +114,19 @@ async fn a_hub_that_is_full_says_so() {
     assert_eq!(refused.refused(), (503, "OVERLOADED"));
     assert_eq!(refused.body["error"]["limit"], "in_flight_max");
     waiting.abort();
-    until("its place is free again", async || hub.get(&info).await.status == 200).await;
+    until("the permit is free again", async || hub.get(&info).await.status == 200).await;
 }
 
-/// P9: a socket that goes while its session is full is gone all the same: it must not be counted, and written to, until
-/// the session ends.
+/// P9: a socket can leave a session without free permits. It would otherwise be counted, and written to, until the
+/// session ends.
 #[tokio::test]
-async fn a_socket_leaves_also_a_full_session() {
+async fn socket_leaves_a_session_without_free_permits() {
     let hub = TestHub::with(|config| config.limits.in_flight_per_session_max = 1).await;
     let session = hub.session().await;
     let poller = Poller::join(&hub.url, &session).await;
     let waiting = hub.occupy(&session);
     let info = format!("/sessions/{session}/info");
-    until("the reader takes the place", async || {
+    until("the reader holds the permit", async || {
         hub.get(&info).await.status == 503
     })
     .await;

@@ -1,4 +1,4 @@
-//! Undo and redo of one's own over REST.
+//! Undo and redo with scope `mine` over REST.
 
 use serde_json::{Value, json};
 
@@ -7,13 +7,13 @@ use crate::{
     support::TestHub,
 };
 
-/// Sends a request of a client that names itself.
+/// Sends a request with a client id.
 async fn post_as(hub: &TestHub, client_id: &str, path: &str, body: &Value) -> Whole {
     let request = hub.http().post(hub.api(path)).header("x-client-id", client_id);
     whole(request.json(body)).await
 }
 
-/// A property of a node, set by somebody.
+/// Sets a property of a node as a client.
 async fn set(hub: &TestHub, session: &str, client_id: &str, node: &str, value: Value) -> Value {
     let data = json!({"node_id": node, "property_id": "p", "new_value": value});
     let command = json!({"session_id": session, "command_type": "UpdateProperty", "data": data});
@@ -34,9 +34,9 @@ async fn value_of(hub: &TestHub, session: &str, root: usize) -> Value {
     hub.graph(session).await["roots"][root]["properties"]["p"].clone()
 }
 
-/// U1, U7: each takes back their own last command; what everybody hears is what an undo is told by.
+/// U1, U7: each client undoes its own last command, and the undo is recorded as a command with graph events.
 #[tokio::test]
-async fn each_undoes_their_own() {
+async fn undo_mine_takes_the_clients_own_last_step() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let (a, b) = (
@@ -64,9 +64,9 @@ async fn each_undoes_their_own() {
     assert_eq!(nothing.refused(), (409, "NOTHING_TO_REDO".to_owned()));
 }
 
-/// U2: a conflict names who is in the way, and force goes over it.
+/// U2: an undo conflict names the author of the blocking change, and a forced undo overrides the change.
 #[tokio::test]
-async fn a_conflict_names_who_is_in_the_way() {
+async fn undo_conflict_names_the_blocking_client() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let a = hub.create_node(&session, None, "a").await;
@@ -90,9 +90,9 @@ async fn a_conflict_names_who_is_in_the_way() {
     assert_eq!(value_of(&hub, &session, 0).await, Value::Null);
 }
 
-/// U2, U3: what is gone is named, and force does not bring it back.
+/// U2, U3: an undo conflict names the missing node, and force does not restore the node.
 #[tokio::test]
-async fn a_conflict_names_what_is_missing() {
+async fn undo_conflict_names_the_missing_node() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let a = hub.create_node(&session, None, "a").await;
@@ -110,9 +110,9 @@ async fn a_conflict_names_what_is_missing() {
     }
 }
 
-/// Whoever wants their own has to say who they are; both fields are checked.
+/// Scope `mine` requires a client id, and `force` must be a boolean.
 #[tokio::test]
-async fn mine_needs_a_name() {
+async fn undo_mine_requires_a_client_id() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     hub.create_node(&session, None, "a").await;
@@ -125,13 +125,13 @@ async fn mine_needs_a_name() {
         assert_eq!(refused.refused(), (400, "INVALID_REQUEST"));
         assert_eq!(refused.body["error"]["field"], "force");
     }
-    // Nobody hears of it, and nothing has changed.
+    // A refusal takes no `seq` and sends no event.
     assert_eq!(hub.get(&format!("/sessions/{session}/info")).await.ok()["seq"], 2);
 }
 
-/// P4: sent again, an undo is not another one.
+/// P4: a duplicate of an undo is not another undo.
 #[tokio::test]
-async fn an_undo_that_is_sent_again_is_done_once() {
+async fn undo_duplicate_is_applied_once() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let a = hub.create_node(&session, None, "a").await;
@@ -145,9 +145,9 @@ async fn an_undo_that_is_sent_again_is_done_once() {
     assert_eq!(value_of(&hub, &session, 0).await, json!(1));
 }
 
-/// U1, P3: what is one's own outlives the process: what was done, and what was undone.
+/// U1, P3: done and undone steps of each client survive a restart.
 #[tokio::test]
-async fn ones_own_outlives_a_restart() {
+async fn undo_mine_survives_a_restart() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let (a, b) = (

@@ -1,13 +1,13 @@
-//! A project file that is too large to be opened again is not written.
+//! Limit on the size of saved project files.
 
 use serde_json::{Value, json};
 
 use crate::support::TestHub;
 
-/// Over `projects.file_bytes_max` a save is refused with the limit (P9), the old file stays, and the session is still
-/// dirty.
+/// P9: a save beyond `projects.file_bytes_max` is refused with the limit, because the file could not be opened again.
+/// The old file stays, and the session stays dirty.
 #[tokio::test]
-async fn a_save_that_could_not_be_opened_again_is_refused_and_leaves_the_old_file() {
+async fn oversized_save_is_refused_and_keeps_the_old_file() {
     let hub = TestHub::with(|config| config.projects.file_bytes_max = 1_000).await;
     let session = hub.session().await;
     let save = format!("/sessions/{session}/save");
