@@ -356,7 +356,7 @@ async fn ops_listener_answers_while_clients_hold_all_connections() {
     let hour = "3600000";
     let settings = [("TALUS_HUB_SERVER__FIRST_BYTE_TIMEOUT_MS", hour)];
     let hub = ChildHub::with_descriptors(data.path(), &settings, 256).await;
-    // A pool of connections would open another one where its connection is not back yet.
+    // A pooled client may open a second connection, because the pool takes the first one back with a delay.
     let mut client = Raw::to(&hub.url).await;
     let made = client.post("/api/v1/sessions", &json!({})).await.json();
     let session = made["session_id"].as_str().expect("an id").to_owned();
