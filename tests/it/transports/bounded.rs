@@ -1,4 +1,4 @@
-//! Bounds on what one connection has the hub keep.
+//! Bounds on the bytes that one connection makes the hub keep.
 
 use std::sync::{
     Arc,
@@ -11,20 +11,21 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{
-    cut, metric,
+    cut_metric, metric,
     polled::Polled,
     raw::{self, RawSocket},
     soon, until_metric,
 };
 use crate::support::TestHub;
 
-/// Bytes that a flood sends before the hub must have stopped it: far more than systems keep for both ends.
+/// Bytes of a flood by which the hub must have cut the connection: far more than the buffers of both ends.
 const FLOOD_BYTES: usize = 64 * 1024 * 1024;
 
-/// Bytes that may wait to be written to one websocket.
+/// Largest number of bytes that wait to be written to one websocket: 64 KiB.
 const UNWRITTEN_BYTES_MAX: u64 = 65_536;
 
-/// Repeats bytes to a hub that is not read until it cuts the connection. Gives the most bytes that waited meanwhile.
+/// Sends bytes repeatedly to a hub without reading from it, until the hub cuts the connection. Returns the largest
+/// number of unwritten bytes meanwhile.
 async fn flood(hub: &TestHub, mut stream: tokio::net::TcpStream, bytes: Vec<u8>) -> u64 {
     let is_cut = Arc::new(AtomicBool::new(false));
     let flooding = tokio::spawn({
@@ -53,8 +54,8 @@ async fn flood(hub: &TestHub, mut stream: tokio::net::TcpStream, bytes: Vec<u8>)
     most
 }
 
-/// P7, P9: a peer that makes the hub answer and reads nothing has bounded bytes wait for it, and is cut after a while:
-/// pings of websockets, before it has joined anything.
+/// P7, P9: a peer that sends websocket pings before it joins, and never reads, has bounded bytes wait for it, and is
+/// cut after `write_stall_ms`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn websocket_pings_without_reading_are_bounded_and_cut() {
     let hub = TestHub::with(|config| config.realtime.write_stall_ms = 1_000).await;
@@ -62,11 +63,12 @@ async fn websocket_pings_without_reading_are_bounded_and_cut() {
     let pings = raw::frame(0x89, &[b'p'; 125]).repeat(500);
     let most = flood(&hub, stream, pings).await;
     assert!((1..=UNWRITTEN_BYTES_MAX).contains(&most), "{most} bytes waited");
-    until_metric(&hub, &cut("not_reading"), |count| count == 1).await;
+    until_metric(&hub, &cut_metric("not_reading"), |count| count == 1).await;
     until_metric(&hub, "hub_sockets_unwritten_bytes", |bytes| bytes == 0).await;
 }
 
-/// P7, P9: the same by packets that are refused: namespaces that do not exist, whose names come back.
+/// P7, P9: a peer whose packets are refused, and that never reads, is bounded and cut. The refusals repeat the names of
+/// unknown namespaces.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refused_packets_without_reading_are_bounded_and_cut() {
     let hub = TestHub::with(|config| config.realtime.write_stall_ms = 1_000).await;
@@ -74,10 +76,10 @@ async fn refused_packets_without_reading_are_bounded_and_cut() {
     let packet = format!("40/{},", "n".repeat(200));
     let most = flood(&hub, stream, raw::frame(0x81, packet.as_bytes()).repeat(300)).await;
     assert!((1..=UNWRITTEN_BYTES_MAX).contains(&most), "{most} bytes waited");
-    until_metric(&hub, &cut("not_reading"), |count| count == 1).await;
+    until_metric(&hub, &cut_metric("not_reading"), |count| count == 1).await;
 }
 
-/// P7, P9: the same in a room, by acknowledgements.
+/// P7, P9: a subscriber that never reads its acknowledgements is bounded and cut.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledgements_without_reading_are_bounded_and_cut() {
     let hub = TestHub::with(|config| config.realtime.write_stall_ms = 1_000).await;
@@ -93,30 +95,30 @@ async fn acknowledgements_without_reading_are_bounded_and_cut() {
     );
     let most = flood(&hub, stream, nothing.repeat(500)).await;
     assert!((1..=UNWRITTEN_BYTES_MAX).contains(&most), "{most} bytes waited");
-    until_metric(&hub, &cut("not_reading"), |count| count == 1).await;
+    until_metric(&hub, &cut_metric("not_reading"), |count| count == 1).await;
     until_metric(&hub, "hub_connections", |count| count == 0).await;
 }
 
-/// P1, P2: a client that reads late gets everything whole and in order, also answers to pings that it sent meanwhile.
+/// P1, P2: a client that reads late gets every event whole and in order, and the answers to its pings between them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn late_readers_get_everything_whole_and_in_order() {
+async fn late_readers_get_whole_events_in_order() {
     const COMMANDS: u64 = 150;
     let hub = TestHub::with(|config| {
-        // However long the commands take here.
+        // The timeouts are longer than the commands take on any machine.
         config.realtime.write_stall_ms = 600_000;
         config.realtime.ping_timeout_ms = 600_000;
     })
     .await;
     let session = hub.session().await;
     let mut late = RawSocket::join(&hub.url, &session).await;
-    // More than systems keep for a connection, less than what has a socket miss events.
+    // The events are more than the buffers of a connection hold, and less than a slow consumer's queue.
     let name = "n".repeat(500);
     let mut last = 0;
     for number in 0..COMMANDS {
         let data = json!({"blueprint_type_id": "task", "name": name, "properties": {"text": "x".repeat(30_000)}});
         last = hub.execute(&session, "CreateNode", data).await.ok()["seq"]
             .as_u64()
-            .expect("a place");
+            .expect("a seq");
         let ping = Message::Ping(number.to_be_bytes().to_vec().into());
         late.0.send(ping).await.expect("the hub reads");
     }
@@ -131,18 +133,22 @@ async fn late_readers_get_everything_whole_and_in_order() {
     }
 }
 
-/// P9: a message over the limit closes with 1009 and a reason, in one frame or in many, and nobody else notices.
+/// P9: a message over the limit closes its websocket with code 1009 and a reason, in one frame or in several. Other
+/// sockets are not affected.
 #[tokio::test]
-async fn messages_that_are_too_large_close_with_1009_and_a_reason() {
+async fn large_messages_are_closed_with_1009() {
     let hub = TestHub::with(|config| config.realtime.message_bytes_max = 10_000).await;
     let session = hub.session().await;
     let mut other = RawSocket::join(&hub.url, &session).await;
     let mut large = RawSocket::join(&hub.url, &session).await;
     large.send(&"4".repeat(10_001)).await;
     let reason = "a message has at most 10000 bytes (realtime.message_bytes_max)".to_owned();
-    assert_eq!(soon("it is closed", large.closed()).await, (1009, reason.clone()));
+    assert_eq!(
+        soon("the websocket is closed", large.closed()).await,
+        (1009, reason.clone())
+    );
 
-    // The header alone tells, and a hub that waited for the rest would wait for ever.
+    // The hub must decide by the header alone, because the payload never comes.
     let mut announced = raw::stream(&hub.url).await;
     announced
         .write_all(&raw::header(0x81, 10_001))
@@ -159,22 +165,22 @@ async fn messages_that_are_too_large_close_with_1009_and_a_reason() {
         .expect("the hub reads");
     for mut stream in [announced, fragmented] {
         let mut read = Vec::new();
-        soon("it is closed", stream.read_to_end(&mut read))
+        soon("the websocket is closed", stream.read_to_end(&mut read))
             .await
             .expect("no reset");
         let mut close = vec![0x88, u8::try_from(reason.len() + 2).expect("short"), 0x03, 0xf1];
         close.extend_from_slice(reason.as_bytes());
         assert!(read.ends_with(&close), "{}", String::from_utf8_lossy(&read));
     }
-    until_metric(&hub, &cut("message_too_large"), |count| count == 3).await;
+    until_metric(&hub, &cut_metric("message_too_large"), |count| count == 3).await;
     until_metric(&hub, "hub_connections", |count| count == 1).await;
     hub.create_node(&session, None, "a").await;
     soon("an event", other.executed()).await;
 }
 
-/// P9: unfinished messages of all connections together are bounded, and give back what they took.
+/// P9: unfinished messages of all connections share one budget of bytes, and give their share back when they end.
 #[tokio::test]
-async fn unfinished_messages_share_one_budget() {
+async fn unfinished_messages_share_one_byte_budget() {
     let hub = TestHub::with(|config| {
         config.server.receiving_bytes_max = 4 * 1024 * 1024;
         config.realtime.message_bytes_max = 2 * 1024 * 1024;
@@ -187,7 +193,7 @@ async fn unfinished_messages_share_one_budget() {
         stream.write_all(&unfinished).await.expect("the hub reads or drops");
         streams.push(stream);
     }
-    let refused = cut("receiving_full");
+    let refused = cut_metric("receiving_full");
     until_metric(&hub, &refused, |count| count >= 1).await;
     drop(streams);
     let session = hub.session().await;
@@ -195,7 +201,7 @@ async fn unfinished_messages_share_one_budget() {
         "42/graph,1[\"presence:update\",{{\"state\":\"{}\"}}]",
         "x".repeat(1_500_000)
     );
-    // What they took is free as soon as the hub has noticed that they are gone.
+    // The bytes are free as soon as the hub has noticed that the connections are closed.
     let accepted = async {
         loop {
             let mut socket = RawSocket::join(&hub.url, &session).await;
@@ -209,9 +215,10 @@ async fn unfinished_messages_share_one_budget() {
     assert_eq!(answer["error"]["code"], "LIMIT_EXCEEDED", "{answer}");
 }
 
-/// P9: a message that does not end is given up, with a reason; one frame, many, or half a header.
+/// P9: a message that does not end within `message_timeout_ms` closes its websocket with a reason. It may be one frame,
+/// several, or half a header.
 #[tokio::test]
-async fn messages_that_never_end_are_closed_with_a_reason() {
+async fn endless_messages_are_closed_with_a_reason() {
     let hub = TestHub::with(|config| config.realtime.message_timeout_ms = 300).await;
     for begun in [
         raw::header(0x81, 100),
@@ -222,16 +229,16 @@ async fn messages_that_never_end_are_closed_with_a_reason() {
         let mut stream = raw::stream(&hub.url).await;
         stream.write_all(&begun).await.expect("the hub reads");
         let mut read = Vec::new();
-        soon("it is closed", stream.read_to_end(&mut read))
+        soon("the websocket is closed", stream.read_to_end(&mut read))
             .await
             .expect("no reset");
         let reason = b"a message is finished within 300 ms (realtime.message_timeout_ms)";
         assert!(read.ends_with(reason), "{}", String::from_utf8_lossy(&read));
     }
-    assert_eq!(metric(&hub, &cut("message_timeout")).await, 4);
+    assert_eq!(metric(&hub, &cut_metric("message_timeout")).await, 4);
 }
 
-/// P9: a post over the limit, or one that never ends, is refused, and its session polls on.
+/// P9: a post over the limit, and one that never ends, is refused, and its session continues to poll.
 #[tokio::test]
 async fn posts_are_bounded_in_size_and_time() {
     let hub = TestHub::with(|config| {
@@ -260,8 +267,8 @@ async fn posts_are_bounded_in_size_and_time() {
     soon("an event", polled.executed()).await;
 }
 
-/// P9: packets that connect are small, however large a message may be: of what they name and of what they carry, a client
-/// has the hub neither repeat nor keep more than that.
+/// P9: connect packets are limited far below `message_bytes_max`. The hub neither repeats a long namespace nor keeps a
+/// large auth payload.
 #[tokio::test]
 async fn connect_packets_are_bounded() {
     const NAME_BYTES: usize = 100_000;
@@ -294,7 +301,7 @@ async fn connect_packets_are_bounded() {
     assert!(websocket.packet().await.starts_with("0{"));
     assert_eq!(soon("a refusal", websocket.packet()).await, refusal);
     assert_eq!(soon("a refusal", polled.packet()).await, refusal);
-    // It may try again, with less.
+    // The client may connect again with a smaller payload.
     let auth = json!({ "session_id": session });
     websocket.send(&format!("40/graph,{auth}")).await;
     soon("a sync", async { while websocket.event().await.0 != "session:sync" {} }).await;

@@ -1,4 +1,4 @@
-//! Transports that the hub closes: clients come back by themselves, and nothing is left of what they had.
+//! Transports that the hub closes: clients reconnect by themselves, and the hub keeps nothing of the closed ones.
 
 use serde_json::json;
 
@@ -8,8 +8,8 @@ use crate::{
     support::TestHub,
 };
 
-/// P2, P7: a session that is quarantined closes the transport of each of its sockets, whatever it is. Clients come back
-/// by themselves as soon as it is released, and get its events.
+/// P2, P7: a quarantined session closes the transport of each of its sockets, of every kind. Clients reconnect by
+/// themselves after the release, and get events again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn quarantine_closes_every_kind_of_transport() {
     for transport in [Transport::Websocket, Transport::Polling, Transport::Upgrading] {
@@ -38,9 +38,10 @@ async fn quarantine_closes_every_kind_of_transport() {
             let gone = driver
                 .until_that(client, |observed| observed.kind == "disconnected")
                 .await;
-            let gone = &gone.last().expect("it is gone").fields;
+            let gone = &gone.last().expect("the client is disconnected").fields;
             assert_ne!(gone["reason"], "io server disconnect", "{transport:?}");
-            // It comes back by itself. Had it come before the release, it would have been told to stay away.
+            // The client reconnects by itself after the release. A reconnect before the release is refused, and the
+            // test repeats it.
             loop {
                 let observed = driver.next(client).await;
                 match observed.event() {
@@ -53,7 +54,7 @@ async fn quarantine_closes_every_kind_of_transport() {
         let data = json!({"blueprint_type_id": "task", "name": "b"});
         let seq = hub.execute(&session, "CreateNode", data).await.ok()["seq"]
             .as_u64()
-            .expect("a place");
+            .expect("a seq");
         js.until_seq("ann", seq).await;
         python.until_seq("bob", seq).await;
         until_metric(&hub, "hub_connections", |count| count == 2).await;
@@ -62,9 +63,9 @@ async fn quarantine_closes_every_kind_of_transport() {
     }
 }
 
-/// P9: a polling session that is closed gives back its place among connections, answers a poll that waits, and is unknown.
+/// P9: a closed polling session releases its connection permit, answers a waiting poll, and is unknown afterwards.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn closed_polling_session_gives_back_its_place() {
+async fn closed_polling_session_releases_its_connection_permit() {
     let hub = TestHub::with(|config| config.realtime.connections_max = 1).await;
     let session = hub.session().await;
     let mut polled = Polled::join(&hub, &session).await;
@@ -80,7 +81,7 @@ async fn closed_polling_session_gives_back_its_place() {
             }
         }
     };
-    let refused = soon("it is closed", closed).await;
+    let refused = soon("the transport is closed", closed).await;
     assert!(refused.contains("Session ID unknown"), "{refused}");
     assert_eq!(polled.post("3").await.0, 400);
     assert_eq!(polled.try_websocket().await.err(), Some(400));
@@ -98,18 +99,18 @@ async fn closed_polling_session_gives_back_its_place() {
             }
         }
     };
-    // The only place there is.
-    let mut polled = soon("a place", again).await;
+    // With `connections_max` at 1, the new session takes the only permit.
+    let mut polled = soon("a connection permit", again).await;
     hub.create_node(&session, None, "a").await;
     soon("an event", polled.executed()).await;
 }
 
-/// P7, P9: the end of a session reaches a socket whose queue is full too. It cannot be told, so its transport is closed:
-/// its client comes back and is told then.
+/// P7, P9: a deleted session closes the transport of a socket whose queue is full, because the disconnect packet does
+/// not fit. Its client reconnects, and is refused then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deleted_session_closes_the_transport_of_a_full_socket() {
     let hub = TestHub::with(|config| {
-        // No heartbeat ends it.
+        // No heartbeat closes the transport first.
         config.realtime.ping_interval_ms = 600_000;
         config.realtime.outgoing_packets_per_socket_max = 1;
         config.limits.in_flight_per_session_max = 1;
@@ -130,5 +131,5 @@ async fn deleted_session_closes_the_transport_of_a_full_socket() {
             }
         }
     };
-    soon("it is closed", closed).await;
+    soon("the transport is closed", closed).await;
 }

@@ -34,7 +34,7 @@ fn check(answer: &Value, packet: &str) {
     assert!(message.starts_with("malformed JSON: "), "{packet}: {message}");
 }
 
-/// P9: malformed JSON in any event is answered, and the websocket stays.
+/// P9: malformed JSON in any event is acknowledged with an error, and the websocket stays open.
 #[tokio::test]
 async fn malformed_json_over_a_websocket_is_answered() {
     let hub = TestHub::start().await;
@@ -47,14 +47,14 @@ async fn malformed_json_over_a_websocket_is_answered() {
             check(&soon(&packet, socket.ack(5)).await, &packet);
         }
     }
-    // Without an acknowledgement there is nobody to answer.
+    // Without an acknowledgement there is no answer.
     socket.send("42/graph,[\"session:resync\",{\"seq\":NaN}]").await;
     socket.send("42/graph,[\"command:execute\",NaN]").await;
     hub.create_node(&session, None, "a").await;
     soon("an event", socket.executed()).await;
 }
 
-/// P9: the same by polling, also beside other packets in one post.
+/// P9: malformed JSON in a post is acknowledged with an error, also beside other packets of the same post.
 #[tokio::test]
 async fn malformed_json_in_a_post_is_answered() {
     let hub = TestHub::start().await;

@@ -1,5 +1,5 @@
-//! Transports of Engine.IO as raw connections and real clients see them: websockets that do not read, messages that are
-//! too large or never end, upgrades that fail, and connections that the hub closes.
+//! Engine.IO transports under raw connections and real clients: websockets that do not read, messages that are too
+//! large or never end, upgrades that fail, connections that the hub closes.
 
 mod bounded;
 mod closed;
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use crate::support::TestHub;
 
-/// Longest wait for anything that a test waits for.
+/// Longest wait of a test for one thing: 60 s.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Value of a metric; zero before it has one.
+/// Returns the value of a metric, or zero while the metric is absent.
 async fn metric(hub: &TestHub, name: &str) -> u64 {
     let answer = hub.http().get(format!("{}/metrics", hub.url)).send().await;
     let text = answer.expect("served").text().await.expect("text");
@@ -25,18 +25,18 @@ async fn metric(hub: &TestHub, name: &str) -> u64 {
     value.unwrap_or_default()
 }
 
-/// Waits until a metric is as wanted.
+/// Waits until `wanted` accepts the value of a metric.
 async fn until_metric(hub: &TestHub, name: &str, wanted: impl Fn(u64) -> bool) {
     let reached = async { while !wanted(metric(hub, name).await) {} };
     tokio::time::timeout(DEADLINE, reached).await.expect(name);
 }
 
-/// Metric of connections that the hub ended for a reason.
-fn cut(reason: &str) -> String {
+/// Returns the name of the metric of connections that the hub cut for a reason.
+fn cut_metric(reason: &str) -> String {
     format!("hub_sockets_cut_total{{reason=\"{reason}\"}}")
 }
 
-/// Awaits something within the deadline.
+/// Awaits a future within the deadline. `what` is the message of the failure.
 async fn soon<T>(what: &str, wanted: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, wanted).await.expect(what)
 }

@@ -1,4 +1,4 @@
-//! A session that polls, request by request.
+//! Polling session, request by request.
 
 use std::collections::VecDeque;
 
@@ -8,23 +8,23 @@ use serde_json::{Value, json};
 use super::raw::RawSocket;
 use crate::support::TestHub;
 
-/// Prefix of an event of the namespace.
+/// Prefix of an event in the namespace `/graph`.
 const EVENT: &str = "42/graph,";
 
-/// See the [module](self).
+/// Polling session of a test. See the [module](self).
 pub struct Polled {
     http: Client,
     url: String,
     hub_url: String,
-    /// Id of the session.
+    /// Engine.IO id of the session.
     pub sid: String,
     waiting: VecDeque<String>,
-    /// Polls so far.
+    /// Number of polls so far.
     pub polls: usize,
 }
 
 impl Polled {
-    /// Opens a session of Engine.IO.
+    /// Opens a polling session.
     pub async fn open(hub: &TestHub) -> Self {
         let http = hub.http().clone();
         let url = format!("{}/socket.io/?EIO=4&transport=polling", hub.url);
@@ -42,7 +42,7 @@ impl Polled {
         }
     }
 
-    /// Opens one and joins a session's room.
+    /// Opens a polling session, and joins the room of a session.
     pub async fn join(hub: &TestHub, session_id: &str) -> Self {
         let mut polled = Self::open(hub).await;
         let auth = json!({ "session_id": session_id });
@@ -51,21 +51,21 @@ impl Polled {
         polled
     }
 
-    /// Posts packets: status and body of the answer.
+    /// Posts packets, and returns status and body of the answer.
     pub async fn post(&self, packets: impl Into<reqwest::Body>) -> (u16, String) {
         let answer = self.http.post(&self.url).body(packets).send().await;
         let answer = answer.expect("the hub answers");
         (answer.status().as_u16(), answer.text().await.expect("text"))
     }
 
-    /// Polls once: status and body of the answer.
+    /// Polls once, and returns status and body of the answer.
     pub async fn poll(&mut self) -> (u16, String) {
         self.polls += 1;
         let answer = self.http.get(&self.url).send().await.expect("the hub answers");
         (answer.status().as_u16(), answer.text().await.expect("text"))
     }
 
-    /// Next packet. Pings are answered.
+    /// Returns the next packet. Pings are answered and left out.
     pub async fn packet(&mut self) -> String {
         loop {
             if let Some(packet) = self.waiting.pop_front() {
@@ -82,7 +82,7 @@ impl Polled {
         }
     }
 
-    /// Next event: its name and its payload.
+    /// Returns name and payload of the next event.
     pub async fn event(&mut self) -> (String, Value) {
         loop {
             if let Some(event) = self.packet().await.strip_prefix(EVENT) {
@@ -91,12 +91,12 @@ impl Polled {
         }
     }
 
-    /// Next event that has a place in the session, which it gives.
+    /// Waits for the next `command:executed`, and returns its `seq`.
     pub async fn executed(&mut self) -> u64 {
         loop {
             let (event, data) = self.event().await;
             if event == "command:executed" {
-                return data["seq"].as_u64().expect("a place");
+                return data["seq"].as_u64().expect("a seq");
             }
         }
     }
@@ -106,7 +106,7 @@ impl Polled {
         RawSocket::upgrade(&self.hub_url, &self.sid).await.expect("a websocket")
     }
 
-    /// The same; a refusal is its status.
+    /// Opens a websocket for the session. A refusal is returned as its status.
     pub async fn try_websocket(&self) -> Result<RawSocket, u16> {
         RawSocket::upgrade(&self.hub_url, &self.sid).await
     }

@@ -1,4 +1,4 @@
-//! A websocket, frame by frame.
+//! Websocket, frame by frame.
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -11,16 +11,16 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message, protocol::CloseFrame},
 };
 
-/// See the [module](self).
+/// Websocket of a test. See the [module](self).
 pub struct RawSocket(pub WebSocketStream<TcpStream>);
 
 impl RawSocket {
-    /// Websocket of a new session.
+    /// Opens a websocket with a new session.
     pub async fn open(hub_url: &str) -> Self {
         Self::with_query(hub_url, "").await.expect("a websocket")
     }
 
-    /// Websocket of a session that polls; a refusal is its status.
+    /// Opens a websocket for a polling session. A refusal is returned as its status.
     pub async fn upgrade(hub_url: &str, sid: &str) -> Result<Self, u16> {
         Self::with_query(hub_url, &format!("&sid={sid}")).await
     }
@@ -37,7 +37,7 @@ impl RawSocket {
         }
     }
 
-    /// Websocket in a session's room.
+    /// Opens a websocket, and joins the room of a session.
     pub async fn join(hub_url: &str, session_id: &str) -> Self {
         let mut joined = Self::open(hub_url).await;
         let auth = json!({ "session_id": session_id });
@@ -51,10 +51,15 @@ impl RawSocket {
         self.0.send(Message::text(packet)).await.expect("the hub reads");
     }
 
-    /// Next packet. Pings of Engine.IO are answered.
+    /// Returns the next packet. Pings of Engine.IO are answered and left out.
     pub async fn packet(&mut self) -> String {
         loop {
-            let message = self.0.next().await.expect("it stays").expect("it works");
+            let message = self
+                .0
+                .next()
+                .await
+                .expect("the websocket stays open")
+                .expect("no error");
             match message {
                 Message::Text(packet) if packet.as_str() == "2" => self.send("3").await,
                 Message::Text(packet) => return packet.to_string(),
@@ -64,7 +69,7 @@ impl RawSocket {
         }
     }
 
-    /// Next event: its name and its payload.
+    /// Returns name and payload of the next event.
     pub async fn event(&mut self) -> (String, Value) {
         loop {
             if let Some(event) = self.packet().await.strip_prefix("42/graph,") {
@@ -73,17 +78,17 @@ impl RawSocket {
         }
     }
 
-    /// Next event of a command, whose place it gives.
+    /// Waits for the next `command:executed`, and returns its `seq`.
     pub async fn executed(&mut self) -> u64 {
         loop {
             let (event, data) = self.event().await;
             if event == "command:executed" {
-                return data["seq"].as_u64().expect("a place");
+                return data["seq"].as_u64().expect("a seq");
             }
         }
     }
 
-    /// Answer to the acknowledgement of this number.
+    /// Waits for the acknowledgement with this number, and returns its answer.
     pub async fn ack(&mut self, number: u64) -> Value {
         let prefix = format!("43/graph,{number}");
         loop {
@@ -94,7 +99,7 @@ impl RawSocket {
         }
     }
 
-    /// The same; `None` if it is closed instead.
+    /// Waits for an acknowledgement as [`Self::ack`] does, and returns `None` if the hub closes the websocket instead.
     pub async fn try_ack(&mut self, number: u64) -> Option<Value> {
         let prefix = format!("43/graph,{number}");
         while let Some(Ok(message)) = self.0.next().await {
@@ -108,7 +113,7 @@ impl RawSocket {
         None
     }
 
-    /// Code and reason with which the hub closes it, whatever comes before.
+    /// Skips all messages up to the close frame, and returns its code and reason.
     pub async fn closed(&mut self) -> (u16, String) {
         while let Some(message) = self.0.next().await {
             match message {
@@ -122,13 +127,14 @@ impl RawSocket {
     }
 }
 
-/// Websocket of a new session as a connection: the test writes its frames. The system keeps little of what is not read.
+/// Opens a websocket with a new session, and returns its connection, on which the test writes frames by hand. The
+/// receive buffer is small.
 pub async fn stream(hub_url: &str) -> TcpStream {
     let address = hub_url.strip_prefix("http://").expect("an http address");
     let socket = TcpSocket::new_v4().expect("a socket");
     socket
         .set_recv_buffer_size(4_096)
-        .expect("before it connects, it has this option");
+        .expect("an unconnected socket has this option");
     let stream = socket.connect(address.parse().expect("an address")).await;
     let mut stream = stream.expect("the hub accepts");
     let request = format!(
@@ -147,14 +153,14 @@ pub async fn stream(hub_url: &str) -> TcpStream {
     stream
 }
 
-/// Frame with a mask of zeros.
+/// Returns a frame with a mask of zeros.
 pub fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = header(first_byte, payload.len());
     frame.extend_from_slice(payload);
     frame
 }
 
-/// Header of a frame with a mask of zeros.
+/// Returns the header of a frame with a mask of zeros.
 pub fn header(first_byte: u8, length: usize) -> Vec<u8> {
     let mut header = vec![first_byte];
     match u16::try_from(length) {

@@ -1,4 +1,4 @@
-//! Upgrades of sessions that poll: complete, failed in every way, many at once.
+//! Upgrades of polling sessions: complete, failed in every way, many at once.
 
 use futures_util::{SinkExt, future::join_all};
 use serde_json::json;
@@ -11,13 +11,14 @@ use crate::{
     support::TestHub,
 };
 
-/// Metric of upgrades that did not succeed.
+/// Metric of failed upgrades.
 const GIVEN_UP: &str = "hub_upgrades_given_up_total";
 
-/// Most polls while an upgrade fails and an event is waited for: far below what a client that is turned away at once makes.
+/// Largest number of polls during a failed upgrade and until the next event. A client whose polls return at once makes
+/// far more.
 const POLLS_MAX: usize = 30;
 
-/// Ways in which an upgrade fails.
+/// Failures of an upgrade.
 #[derive(Debug, Clone, Copy)]
 enum Failure {
     ClosesAtOnce,
@@ -52,8 +53,8 @@ const FAILURES: [Failure; 13] = [
 ];
 
 impl Failure {
-    /// Fails. The websocket stays open where the hub is to give it up.
-    async fn happen(self, mut socket: RawSocket) -> Option<RawSocket> {
+    /// Makes an upgrade fail. Returns the websocket where the hub must abandon the upgrade.
+    async fn run(self, mut socket: RawSocket) -> Option<RawSocket> {
         let probes = matches!(
             self,
             Self::ClosesAfterProbe
@@ -92,8 +93,8 @@ impl Failure {
     }
 }
 
-/// P2, P7: however an upgrade fails, its session polls on: the next event arrives, nothing is lost, and polls wait for
-/// events as before.
+/// P2, P7: a session whose upgrade fails continues to poll: the next event arrives, no event is lost, and polls wait
+/// for events as before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failed_upgrades_leave_polling_sessions_alive() {
     let hub = TestHub::with(|config| config.realtime.upgrade_timeout_ms = 500).await;
@@ -104,8 +105,8 @@ async fn failed_upgrades_leave_polling_sessions_alive() {
         polled.polls = 0;
         let (hub, session) = (&hub, &session);
         let failing = async move {
-            let socket = soon("it fails", failure.happen(socket)).await;
-            // A poll waits all the while.
+            let socket = soon("the failure happens", failure.run(socket)).await;
+            // A poll waits during the failure.
             until_metric(hub, GIVEN_UP, |count| count > index as u64).await;
             let node = hub.create_node(session, None, "a").await;
             drop(socket);
@@ -117,7 +118,7 @@ async fn failed_upgrades_leave_polling_sessions_alive() {
         assert_eq!(graph["seq"], json!(seq), "{failure:?}");
         assert!(polled.polls <= POLLS_MAX, "{failure:?}: {} polls", polled.polls);
     }
-    // And then one succeeds.
+    // A later upgrade succeeds.
     let mut socket = polled.websocket().await;
     socket.send("2probe").await;
     assert_eq!(socket.packet().await, "3probe");
@@ -127,9 +128,10 @@ async fn failed_upgrades_leave_polling_sessions_alive() {
     assert_eq!(metric(&hub, "hub_connections").await, 1);
 }
 
-/// P9: a websocket for a session that is not there, or is one already, is refused before it is one.
+/// P9: a websocket for an unknown session is refused before the handshake, and so is a second one for a session with a
+/// websocket.
 #[tokio::test]
-async fn upgrades_that_cannot_be_are_refused() {
+async fn impossible_upgrades_are_refused() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
     let unknown = RawSocket::upgrade(&hub.url, "AAAAAAAAAAAAAAHs").await;
@@ -139,21 +141,21 @@ async fn upgrades_that_cannot_be_are_refused() {
     assert_eq!(polled.try_websocket().await.err(), Some(400), "one at a time");
     first.send("2probe").await;
     assert_eq!(first.packet().await, "3probe");
-    assert_eq!(polled.try_websocket().await.err(), Some(400), "also when it is probed");
+    assert_eq!(polled.try_websocket().await.err(), Some(400), "also after the probe");
     first.send("5").await;
     hub.create_node(&session, None, "a").await;
     soon("an event", first.executed()).await;
     assert_eq!(polled.try_websocket().await.err(), Some(400), "and one in all");
-    assert_eq!(polled.poll().await.0, 400, "it polls no more");
+    assert_eq!(polled.poll().await.0, 400, "an upgraded session has no polls");
     assert_eq!(polled.post("3").await.0, 400);
     hub.create_node(&session, None, "b").await;
     soon("an event", first.executed()).await;
 }
 
-/// P1, P2: events that wait when the websocket takes over come by it, all of them, in order, and before what follows. The
-/// answer to a poll holds few of them, so that some were looked at by a poll that did not fit them in.
+/// P1, P2: events that wait at the end of an upgrade come over the websocket, all of them, in order, and before later
+/// events. The answer to a poll holds few of them, so that a poll has read events that it could not fit in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_that_wait_during_an_upgrade_are_delivered_in_order() {
+async fn events_during_an_upgrade_are_delivered_in_order() {
     const COMMANDS: usize = 40;
     let hub = TestHub::with(|config| config.realtime.message_bytes_max = 4_096).await;
     let session = hub.session().await;
@@ -171,7 +173,7 @@ async fn events_that_wait_during_an_upgrade_are_delivered_in_order() {
     socket.send("5").await;
     hub.create_node(&session, None, "last").await;
     let graph = hub.get(&format!("/sessions/{session}/graph")).await.ok();
-    let last = graph["seq"].as_u64().expect("a place");
+    let last = graph["seq"].as_u64().expect("a seq");
     let mut seqs = vec![soon("an event", socket.executed()).await];
     while seqs.last() != Some(&last) {
         seqs.push(soon("an event", socket.executed()).await);
@@ -180,9 +182,9 @@ async fn events_that_wait_during_an_upgrade_are_delivered_in_order() {
     assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]), "{seqs:?}");
 }
 
-/// P7: many sessions upgrade at once while events pour in: each succeeds, and gets every event exactly once.
+/// P7: 100 sessions upgrade at once under load. Each upgrade succeeds, and each session gets every event exactly once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_upgrades_at_once_all_succeed() {
+async fn concurrent_upgrades_all_succeed() {
     const SESSIONS: usize = 100;
     const COMMANDS: usize = 30;
     let hub = TestHub::start().await;
@@ -193,7 +195,7 @@ async fn many_upgrades_at_once_all_succeed() {
         socket.send("2probe").await;
         let mut executed = 0;
         let mut count = |packets: &str| executed += packets.matches("[\"command:executed\"").count();
-        // As clients do: the poll that waits is answered before the upgrade ends.
+        // As in client libraries, the waiting poll is answered before the upgrade ends.
         let (pong, (status, packets)) = tokio::join!(socket.packet(), polled.poll());
         assert_eq!((pong.as_str(), status), ("3probe", 200), "{packets}");
         count(&packets);
@@ -214,7 +216,7 @@ async fn many_upgrades_at_once_all_succeed() {
     assert_eq!(metric(&hub, "hub_connections").await, sockets.len() as u64);
 }
 
-/// P1, P7: real clients upgrade by themselves, and get every event in order before and after.
+/// P1, P7: real clients upgrade by themselves, and get events in order before and after.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn real_clients_upgrade_by_themselves() {
     let hub = TestHub::start().await;
@@ -233,7 +235,7 @@ async fn real_clients_upgrade_by_themselves() {
             let data = json!({"blueprint_type_id": "task", "name": format!("{number}")});
             last = hub.execute(&session, "CreateNode", data).await.ok()["seq"]
                 .as_u64()
-                .expect("a place");
+                .expect("a seq");
         }
         for client in &clients {
             driver.until_seq(client, last).await;
