@@ -1,4 +1,4 @@
-//! Against a server that breaks a promise at one command: the generator says which.
+//! Server that breaks a promise at one command: the generator reports the kind of fault.
 
 use std::sync::{
     Arc,
@@ -17,7 +17,7 @@ use talus_load::{options::Frames, order::Faults};
 
 use super::load;
 
-/// The command at which it happens: one of those that are sent when sockets listen.
+/// Index of the command with the fault, one of those that are sent while sockets listen.
 const FAULTY: u64 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ enum Fault {
     Drops,
     Doubles,
     Reorders,
-    DropsTheBeginning,
+    DropsExecuting,
 }
 
 #[derive(Clone)]
@@ -37,7 +37,7 @@ struct Server {
     commands: Arc<AtomicU64>,
 }
 
-/// A command of the contract, which is never looked at: two places, three packets.
+/// Answers every command with success, and emits three packets, two of them with a `seq`.
 async fn execute(State(server): State<Server>, Json(body): Json<Value>) -> Json<Value> {
     let number = server.commands.fetch_add(1, Ordering::Relaxed);
     let (first, last) = (2 * number + 1, 2 * number + 2);
@@ -53,13 +53,13 @@ async fn execute(State(server): State<Server>, Json(body): Json<Value>) -> Json<
             Fault::Drops => drop(packets.remove(1)),
             Fault::Doubles => packets.push(packets[2].clone()),
             Fault::Reorders => packets.swap(1, 2),
-            Fault::DropsTheBeginning => drop(packets.remove(0)),
+            Fault::DropsExecuting => drop(packets.remove(0)),
         }
     }
-    let room = server.io.of("/graph").expect("it exists");
+    let room = server.io.of("/graph").expect("the namespace exists");
     if server.frames == Frames::Batched {
-        let told = |(event, data): (&str, Value)| json!({"event": event, "data": data});
-        let events: Vec<Value> = packets.into_iter().map(told).collect();
+        let entry = |(event, data): (&str, Value)| json!({"event": event, "data": data});
+        let events: Vec<Value> = packets.into_iter().map(entry).collect();
         packets = vec![("session:events", json!({ "events": events }))];
     }
     for (event, data) in packets {
@@ -68,14 +68,16 @@ async fn execute(State(server): State<Server>, Json(body): Json<Value>) -> Json<
     Json(json!({"success": true, "seq": last, "node_id": format!("node {number}")}))
 }
 
-/// Serves on a free port, and tells where.
+/// Starts a server with a fault on a free port, and returns its address.
 async fn serve(fault: Fault, frames: Frames) -> String {
     let (layer, io) = SocketIo::new_layer();
     let commands = Arc::new(AtomicU64::new(0));
-    let told = Arc::clone(&commands);
+    let executed = Arc::clone(&commands);
     io.ns("/graph", async move |socket: SocketRef| {
-        let seq = 2 * told.load(Ordering::Relaxed);
-        socket.emit("session:sync", &json!({ "seq": seq })).expect("it is new");
+        let seq = 2 * executed.load(Ordering::Relaxed);
+        socket
+            .emit("session:sync", &json!({ "seq": seq }))
+            .expect("the queue of a new socket has space");
     });
     let session = async || Json(json!({"session_id": "the only one"}));
     let server = Server {
@@ -92,16 +94,16 @@ async fn serve(fault: Fault, frames: Frames) -> String {
     super::serve(app).await
 }
 
-/// What two sockets make of it: what happens, happens to both; and it makes no difference whether the events of a command
-/// come together.
-async fn noticed(fault: Fault) -> Faults {
-    let single = noticed_in(fault, Frames::Single, "single").await;
-    let batched = noticed_in(fault, Frames::Batched, "batched").await;
+/// Returns the faults that the generator reports with two sockets, each of which gets the fault. Asserts that single
+/// and batched delivery report the same.
+async fn faults_of(fault: Fault) -> Faults {
+    let single = faults_with(fault, Frames::Single, "single").await;
+    let batched = faults_with(fault, Frames::Batched, "batched").await;
     assert_eq!(single, batched);
     single
 }
 
-async fn noticed_in(fault: Fault, frames: Frames, word: &str) -> Faults {
+async fn faults_with(fault: Fault, frames: Frames, word: &str) -> Faults {
     let url = serve(fault, frames).await;
     let line = format!("--sockets 2 --closed 1 --nodes 2 --duration 0.5 --warmup 0 --drain 2 --frames {word}");
     let report = load(&url, &line).await;
@@ -111,24 +113,24 @@ async fn noticed_in(fault: Fault, frames: Frames, word: &str) -> Faults {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_a_fault_has_none() {
-    assert_eq!(noticed(Fault::None).await, Faults::default());
+async fn faultless_server_is_reported_clean() {
+    assert_eq!(faults_of(Fault::None).await, Faults::default());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dropped_event_is_noticed() {
+async fn dropped_event_is_reported() {
     let lost = Faults {
         lost: 2,
         ..Faults::default()
     };
-    assert_eq!(noticed(Fault::Drops).await, lost);
-    assert_eq!(noticed(Fault::DropsTheBeginning).await, lost);
+    assert_eq!(faults_of(Fault::Drops).await, lost);
+    assert_eq!(faults_of(Fault::DropsExecuting).await, lost);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_doubled_event_is_noticed() {
+async fn doubled_event_is_reported() {
     assert_eq!(
-        noticed(Fault::Doubles).await,
+        faults_of(Fault::Doubles).await,
         Faults {
             doubled: 2,
             ..Faults::default()
@@ -137,9 +139,9 @@ async fn a_doubled_event_is_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_out_of_its_place_is_noticed() {
+async fn reordered_event_is_reported() {
     assert_eq!(
-        noticed(Fault::Reorders).await,
+        faults_of(Fault::Reorders).await,
         Faults {
             reordered: 2,
             ..Faults::default()
@@ -147,10 +149,10 @@ async fn an_event_out_of_its_place_is_noticed() {
     );
 }
 
-/// A server that has too much to do before the load begins is asked again when it said; every second request is one too
-/// many for this one.
+/// A server that is overloaded before the load begins is asked again after its `Retry-After`. This one refuses every
+/// second request.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_full_is_asked_again() {
+async fn overloaded_server_is_asked_again() {
     let asked = Arc::new(AtomicU64::new(0));
     let (sessions, commands) = (Arc::clone(&asked), Arc::clone(&asked));
     let taken = |asked: &AtomicU64, answer: Value| {
@@ -177,9 +179,9 @@ async fn a_server_that_is_full_is_asked_again() {
     );
 }
 
-/// A server that is not there is no report.
+/// A run without a server returns an error, and no report.
 #[tokio::test]
-async fn without_a_server_there_is_no_report() {
+async fn missing_server_is_an_error() {
     let options =
         <talus_load::options::Options as clap::Parser>::parse_from(["talus-load", "--url", "http://127.0.0.1:9"]);
     let report = talus_load::run(options, &indicatif::ProgressBar::hidden()).await;

@@ -1,4 +1,4 @@
-//! The load generator tells the truth: of a hub that keeps its promises, and of a server that does not.
+//! Load generator: its report is right for a hub that keeps its promises, and for a server that breaks them.
 
 mod connections;
 mod faulty;
@@ -12,23 +12,23 @@ use indicatif::ProgressBar;
 use serde_json::Value;
 use talus_load::{options::Options, report::Report};
 
-/// Runs it on a server as its command line would.
+/// Runs the generator with a command line against a server, and returns the report.
 async fn load(url: &str, line: &str) -> Report {
     let line = format!("talus-load --url {url} {line}");
     let options = Options::try_parse_from(line.split_whitespace()).expect(&line);
     let report = talus_load::run(options, &ProgressBar::hidden()).await;
-    report.expect("it runs")
+    report.expect("a report")
 }
 
-/// Serves a server of the test's own, and says where.
+/// Serves a router on a free port, and returns its address.
 async fn serve(app: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves") });
+    tokio::spawn(async move { axum::serve(listener, app).await.expect("the server runs") });
     format!("http://{address}")
 }
 
-/// The report as its file has it.
+/// Returns a report as the JSON of its file.
 fn json(report: &Report) -> Value {
-    serde_json::to_value(report).expect("it is JSON")
+    serde_json::to_value(report).expect("a report is JSON")
 }

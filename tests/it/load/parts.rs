@@ -1,4 +1,4 @@
-//! The parts of the generator by themselves: its packets, its ids, its bookkeeping.
+//! Parts of the generator: packets, command ids, order of events.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use talus_load::{
 };
 
 #[test]
-fn packets_are_read_as_far_as_a_listener_needs() {
+fn packets_are_read_for_a_listener() {
     let read = |text| Packet::read(text).expect(text);
     assert_eq!(
         read(r#"0{"sid":"abc","pingInterval":25000}"#),
@@ -39,9 +39,9 @@ fn packets_are_read_as_far_as_a_listener_needs() {
     assert_eq!(split("2\u{1e}6").collect::<Vec<_>>(), ["2", "6"]);
 }
 
-/// A packet of several events is read as these events, in their order; what a sync lists is no event of its own.
+/// A batched packet is read as its events, in their order. Events within a sync are not events of their own.
 #[test]
-fn events_that_come_together_are_told_apart() {
+fn batched_packet_is_read_as_its_events() {
     let event = |name, seq, command_id| Event { name, seq, command_id };
     let text = r#"42/graph,["session:events",{"session_id":"s","project_id":null,"epoch":"00000e0c","events":[
         {"event":"command:executing","data":{"command_id":"a","origin":{}}},
@@ -64,7 +64,7 @@ fn events_that_come_together_are_told_apart() {
 }
 
 #[test]
-fn an_id_tells_which_command_it_is_and_when_it_was_to_start() {
+fn command_id_carries_index_and_start() {
     let ticket = Ticket {
         start: Duration::from_nanos(86_400_123_456_789),
         session: 4_095,
@@ -86,8 +86,9 @@ fn an_id_tells_which_command_it_is_and_when_it_was_to_start() {
     assert_eq!(Ticket::read("no id", 7), None);
 }
 
-/// Two commands, each with two places after place 10, told as a list of places says; 0 is the beginning of a command.
-fn told(places: &[(u64, u64)]) -> Faults {
+/// Returns the faults of two commands, each with two `seq` after `seq` 10, for packets in a given order. A pair is the
+/// index of the command and the `seq`; 0 is `command:executing`.
+fn faults_of(places: &[(u64, u64)]) -> Faults {
     let mut order = Order::after(10);
     for &(index, seq) in places {
         match seq {
@@ -99,15 +100,15 @@ fn told(places: &[(u64, u64)]) -> Faults {
 }
 
 #[test]
-fn every_event_once_and_in_its_place_is_no_fault() {
+fn events_in_order_are_no_fault() {
     assert_eq!(
-        told(&[(0, 0), (0, 11), (0, 12), (1, 0), (1, 13), (1, 14)]),
+        faults_of(&[(0, 0), (0, 11), (0, 12), (1, 0), (1, 13), (1, 14)]),
         Faults::default()
     );
 }
 
 #[test]
-fn faults_are_told_apart() {
+fn faults_are_distinguished() {
     let one = |lost, doubled, reordered| Faults {
         lost,
         doubled,
@@ -152,13 +153,13 @@ fn faults_are_told_apart() {
         ),
         ("nothing at all", vec![], one(6, 0, 0)),
     ] {
-        assert_eq!(told(&places), faults, "{case}");
+        assert_eq!(faults_of(&places), faults, "{case}");
     }
 }
 
-/// A socket that is told that it missed something has not lost it.
+/// An event that a sync replaces is not lost.
 #[test]
-fn what_a_sync_replaces_is_not_lost() {
+fn events_replaced_by_a_sync_are_not_lost() {
     let mut order = Order::after(10);
     order.executing(0);
     order.sequenced(0, 12);
@@ -168,7 +169,7 @@ fn what_a_sync_replaces_is_not_lost() {
 }
 
 #[test]
-fn a_command_line_that_makes_no_sense_is_refused() {
+fn malformed_command_line_is_refused() {
     for line in [
         "--rate 10 --closed 1",
         "--rate 0",

@@ -1,4 +1,4 @@
-//! The peer that the hub is compared with: exact versions, and no word of where they are downloaded from.
+//! Packages of the peer that the hub is compared with: exact versions, and no address of a download.
 
 use std::{fs, path::Path};
 
@@ -10,11 +10,11 @@ fn file(name: &str) -> String {
 }
 
 #[test]
-fn its_packages_are_pinned_and_name_no_address() {
+fn peer_packages_are_pinned_without_addresses() {
     for name in ["package-lock.json", "package.json", ".npmrc"] {
         assert!(!file(name).contains("://"), "{name} has an address");
     }
-    // So that the next npm install keeps it so.
+    // The option keeps the next `npm install` from adding addresses.
     let npmrc = file(".npmrc");
     assert!(npmrc.lines().any(|line| line == "omit-lockfile-registry-resolved=true"));
     let lock: Value = serde_json::from_str(&file("package-lock.json")).expect("JSON");
@@ -24,7 +24,10 @@ fn its_packages_are_pinned_and_name_no_address() {
             package["version"].is_string() && package["integrity"].is_string(),
             "{name}"
         );
-        assert!(package.get("resolved").is_none(), "it says where {name} was found");
+        assert!(
+            package.get("resolved").is_none(),
+            "{name} has the address of its download"
+        );
     }
     assert!(packages.contains_key("node_modules/socket.io") && packages.contains_key("node_modules/express"));
 }

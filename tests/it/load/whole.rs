@@ -1,4 +1,4 @@
-//! Against a hub: everything arrives, and the counts add up.
+//! Load on a hub: every event arrives, and the counts add up.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ const SESSIONS: u64 = 2;
 const SOCKETS: u64 = 3;
 const PACKETS: u64 = 3;
 
-/// In two seconds, twenty each; and as many as began in the warm-up of half a second.
+/// Commands in two seconds, 20 a second, and those that began in the warm-up of half a second.
 const MEASURED: u64 = 40;
 const SENT: u64 = 50;
 
@@ -32,7 +32,7 @@ fn assert_complete(report: &Value) {
     assert_eq!(number(report, "/throughput/deliveries"), measured * PACKETS * SOCKETS);
     assert_eq!(number(report, "/latency/event_us/count"), measured * SOCKETS);
     assert_eq!(number(report, "/latency/answer_us/count"), measured);
-    // Each answer comes after its sending, and so does each hundredth of them.
+    // An answer comes after its sending, so that the same holds for each percentile.
     for part in ["p50", "p90", "p99", "p999", "max"] {
         let (answer, sending) = (
             format!("/latency/answer_us/{part}"),
@@ -67,24 +67,24 @@ async fn open_loop(transport: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hub_delivers_everything_by_websocket() {
+async fn open_loop_over_websockets_is_complete() {
     open_loop("websocket").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hub_delivers_everything_by_polling() {
+async fn open_loop_over_polling_is_complete() {
     open_loop("polling").await;
 }
 
-/// However many commands that is, they add up too.
+/// The counts of a closed loop add up, for any number of commands.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_closed_loop_adds_up() {
+async fn closed_loop_adds_up() {
     closed_loop("websocket", "single").await;
 }
 
-/// What is counted is events: however many of them come as one packet, they add up to the same.
+/// The counts of batched delivery are of events, and add up to the same with any number of packets.
 #[tokio::test(flavor = "multi_thread")]
-async fn events_that_come_together_add_up() {
+async fn batched_events_add_up() {
     closed_loop("websocket", "batched").await;
     closed_loop("polling", "batched").await;
 }
@@ -105,12 +105,12 @@ async fn closed_loop(transport: &str, frames: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_for_people_says_the_same() {
+async fn text_report_has_the_same_counts() {
     let hub = TestHub::start().await;
     let report = load(&hub.url, "--rate 20 --duration 0.5 --warmup 0").await;
     let text = report.to_text();
     assert!(text.contains("10 sent, 10 accepted, 0 refused, 0 unanswered"), "{text}");
     assert!(text.contains("30 of 30"), "{text}");
     assert!(text.contains("0 lost, 0 doubled, 0 reordered, 0 strayed"), "{text}");
-    assert!(!text.contains("server"), "nobody said which process it is: {text}");
+    assert!(!text.contains("server"), "the process of the server is unknown: {text}");
 }
