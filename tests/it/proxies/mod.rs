@@ -1,4 +1,5 @@
-//! The hub behind nginx, HAProxy and Caddy, each real and set up as `docs/proxies` says: over TLS, at `/` and below a path.
+//! Hub behind nginx, HAProxy and Caddy, each a real process with the configuration of `docs/proxies`: over TLS, at `/`
+//! and below a path.
 
 mod proxy;
 
@@ -12,7 +13,7 @@ use crate::{
     support::TestHub,
 };
 
-/// Makes a test for each proxy of each function that takes one.
+/// Makes a test for each proxy of each function with a parameter for the proxy.
 macro_rules! behind_each_proxy {
     ($($test:ident),+ $(,)?) => {
         mod nginx {
@@ -39,10 +40,10 @@ macro_rules! behind_each_proxy {
 behind_each_proxy!(
     sockets_upgrade_at_every_path,
     event_streams_arrive_at_once,
-    pages_of_the_hub_are_its_own,
+    hub_pages_are_of_the_same_origin,
 );
 
-/// A hub that lets in no page but its own, which it has.
+/// Starts a hub that serves a page, and admits no origin but its own.
 async fn hub() -> TestHub {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let pages = dir.path().join("pages");
@@ -55,7 +56,7 @@ async fn hub() -> TestHub {
     .await
 }
 
-/// P1, P2: clients begin by polling, upgrade to a websocket, and hear what happens, at `/` and below a path.
+/// P1, P2: clients begin with polling, upgrade to a websocket, and get events, at `/` and below a path.
 async fn sockets_upgrade_at_every_path(kind: Kind) {
     let hub = hub().await;
     let proxy = Proxy::start(kind, &hub).await;
@@ -77,7 +78,7 @@ async fn sockets_upgrade_at_every_path(kind: Kind) {
     }
 }
 
-/// P1: what happens reaches a reader without anything that comes after it.
+/// P1: a proxy passes each event of a stream on at once, without waiting for the next one.
 async fn event_streams_arrive_at_once(kind: Kind) {
     let hub = hub().await;
     let proxy = Proxy::start(kind, &hub).await;
@@ -104,9 +105,9 @@ async fn event_streams_arrive_at_once(kind: Kind) {
     }
 }
 
-/// P9: a page that the hub serves may change things, also where the hub hears another port and scheme than the browser
-/// uses; a page of another port of the same name may not.
-async fn pages_of_the_hub_are_its_own(kind: Kind) {
+/// P9: a page of the hub may change things, also behind a proxy, where port and scheme of the hub differ from those of
+/// the browser. A page of the same host at another port may not.
+async fn hub_pages_are_of_the_same_origin(kind: Kind) {
     let hub = hub().await;
     let proxy = Proxy::start(kind, &hub).await;
     let mut js = Driver::javascript_trusting(&proxy.certificate);
@@ -131,9 +132,9 @@ async fn pages_of_the_hub_are_its_own(kind: Kind) {
     }
 }
 
-/// Where a proxy leaves the port out of `Host`, the hub's own pages are still its own, for sockets too.
+/// Pages of the hub keep their origin where a proxy leaves the port out of `Host`, for sockets too.
 #[tokio::test]
-async fn nginx_that_drops_the_port_leaves_pages_their_origin() {
+async fn nginx_without_the_port_keeps_the_origin() {
     let hub = hub().await;
     let without_port = replaced(&Kind::Nginx.file(), "Host $http_host;", "Host $host;");
     let proxy = Proxy::with(Kind::Nginx, &hub, &without_port).await;
@@ -150,7 +151,7 @@ async fn nginx_that_drops_the_port_leaves_pages_their_origin() {
     }
 }
 
-/// P1: clients that cannot upgrade stay with polling, and miss nothing.
+/// P1: clients that cannot upgrade continue to poll, and miss no event.
 #[tokio::test]
 async fn nginx_without_upgrades_leaves_clients_polling() {
     let hub = hub().await;

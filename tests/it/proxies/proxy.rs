@@ -1,4 +1,4 @@
-//! A proxy in front of a hub, set up by the file that OPERATIONS.md shows.
+//! Proxy in front of a hub, with the configuration that OPERATIONS.md shows.
 
 use std::{
     fs,
@@ -26,12 +26,12 @@ pub enum Kind {
     Caddy,
 }
 
-/// See the [module](self). It listens on a socket file, so that it needs no port that somebody else may take meanwhile; a
-/// port that the system chooses leads to it.
+/// Proxy process of a test. See the [module](self). The proxy listens on a Unix socket, so that no other process can
+/// take its port meanwhile. A port that the system chooses is forwarded to the socket.
 pub struct Proxy {
-    /// Where it is, over TLS.
+    /// Address of the proxy, over TLS.
     pub url: String,
-    /// The certificate that it has made for itself.
+    /// Path of the proxy's self-signed certificate.
     pub certificate: PathBuf,
     _dir: TempDir,
     _process: Child,
@@ -44,14 +44,14 @@ impl Drop for Proxy {
     }
 }
 
-/// A part of a configuration takes the place of another, which has to be there.
+/// Replaces a part of a configuration, and asserts that the configuration has this part.
 pub fn replaced(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "{from:?} is in\n{text}");
     text.replace(from, to)
 }
 
 impl Kind {
-    /// What an operator is shown.
+    /// Returns the configuration that the documentation shows.
     pub fn file(self) -> String {
         let name = match self {
             Self::Nginx => "nginx.conf",
@@ -61,8 +61,8 @@ impl Kind {
         fs::read_to_string(Path::new(ROOT).join("docs/proxies").join(name)).expect(name)
     }
 
-    /// The same with the places of the test: the certificate, the hub, the name, and where it listens. Around it stands
-    /// what a distribution's own files say otherwise.
+    /// Returns a configuration with the test's own certificate, hub, host name and socket. A frame around it holds the
+    /// settings that a distribution's own files hold otherwise.
     fn adapted(self, file: &str, hub: &str, dir: &Path) -> String {
         let at = |name: &str| dir.join(name).display().to_string();
         let file = replaced(file, "127.0.0.1:5000", hub);
@@ -106,7 +106,7 @@ impl Kind {
             Self::Caddy => command.args(["run", "--adapter", "caddyfile", "--config"]),
         };
         command.arg(configuration);
-        // Where Caddy would keep certificates, were it to get some.
+        // Caddy keeps certificates in these folders.
         for name in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
             command.env(name, dir);
         }
@@ -115,12 +115,12 @@ impl Kind {
 }
 
 impl Proxy {
-    /// Starts one with the file as it is.
+    /// Starts a proxy with the documented configuration.
     pub async fn start(kind: Kind, hub: &TestHub) -> Self {
         Self::with(kind, hub, &kind.file()).await
     }
 
-    /// Starts one with a file that is about the same.
+    /// Starts a proxy with another configuration.
     pub async fn with(kind: Kind, hub: &TestHub, file: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let at = |name: &str| dir.path().join(name);
@@ -163,7 +163,7 @@ async fn forward(listener: TcpListener, socket: PathBuf) {
         let socket = socket.clone();
         tokio::spawn(async move {
             if let Ok(mut proxy) = UnixStream::connect(socket).await {
-                // Either end may go when it likes.
+                // Either end may close at any time.
                 let _ = copy_bidirectional(&mut client, &mut proxy).await;
             }
         });
