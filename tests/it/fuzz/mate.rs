@@ -303,7 +303,7 @@ impl Mate {
         }
         assert_eq!(seq, *at + 1, "{} gets the next event: {event} {data}", self.name);
         *at = seq;
-        self.replica.hear(event, data);
+        self.replica.apply(event, data);
     }
 
     fn sync(&mut self, data: &Value) {
@@ -324,7 +324,7 @@ impl Mate {
                 assert_eq!(place, at + 1, "the sync gives what is missing: {data}");
                 at = place;
                 self.replica
-                    .hear(told["event"].as_str().expect("a name"), &told["data"]);
+                    .apply(told["event"].as_str().expect("a name"), &told["data"]);
             }
             assert_eq!(at, seq, "and all of it");
         }

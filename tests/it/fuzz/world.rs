@@ -683,7 +683,7 @@ impl World {
                 continue;
             };
             assert_ne!(event.event, "session:sync", "it goes on where it was: {}", event.data);
-            session.streamed.hear(&event.event, &event.data);
+            session.streamed.apply(&event.event, &event.data);
             session.last_event_id = event.id;
         }
     }

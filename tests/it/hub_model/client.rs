@@ -1,4 +1,4 @@
-//! A client of the hub under test: a socket with a queue, a copy of the graph, and the place that it stands for.
+//! Client of the hub under test: a socket with a queue, a replica of the graph, and a position.
 
 use std::{
     collections::BTreeMap,
@@ -20,25 +20,25 @@ use tokio::sync::mpsc;
 
 use super::{replica::Replica, within};
 
-/// What happens to a socket.
+/// Message from the hub's end of a socket to the client's end.
 #[derive(Debug)]
 enum Note {
     Packet(&'static str, Value),
-    Behind,
+    Lagging,
     Released(Release),
 }
 
-/// The hub's end.
+/// Hub's end of a connection.
 struct Socket {
     notes: mpsc::UnboundedSender<Note>,
-    /// Packets that still fit into its queue.
+    /// Number of packets that still fit into the queue.
     space: AtomicUsize,
     hub: Hub,
     session: SessionId,
     member: MemberId,
 }
 
-/// The client's end of a connection.
+/// Client's end of a connection.
 struct Connection {
     member: MemberId,
     presence: Presence,
@@ -46,25 +46,25 @@ struct Connection {
     notes: mpsc::UnboundedReceiver<Note>,
 }
 
-/// See the [module](self).
+/// Client of a session. See the [module](self).
 pub struct Client {
     name: String,
     frames: Delivery,
     session: SessionId,
     connection: Option<Connection>,
-    /// Whether packets were lost that no sync has made up for.
-    behind: bool,
-    /// Whether a sync has come since it connected.
+    /// True after lost packets, until the next sync.
+    lagging: bool,
+    /// True after the first sync of the connection.
     synced: bool,
     pub replica: Replica,
     pub position: Option<Position>,
-    /// Who is here and what they say, as far as it was told.
-    here: BTreeMap<String, Value>,
-    /// The command whose events are coming.
+    /// Clients of the session by name, each with its presence, as this client has received them.
+    presence: BTreeMap<String, Value>,
+    /// Command whose events are arriving.
     open_command: Option<Value>,
-    /// Reasons of the syncs it got, in this connection.
+    /// Reasons of the syncs of this connection.
     pub reasons: Vec<String>,
-    /// The hash of the graph that it was last told, and where.
+    /// Last received state hash, and its `seq`.
     pub hash: Option<(Seq, String)>,
 }
 
@@ -90,7 +90,7 @@ impl RoomSocket for Socket {
     }
 
     fn mark_lagging(&self, _: Seq, _: u32) {
-        self.note(Note::Behind);
+        self.note(Note::Lagging);
     }
 
     fn has_drained(&self) -> bool {
@@ -109,7 +109,7 @@ impl RoomSocket for Socket {
 
 impl Socket {
     fn note(&self, note: Note) {
-        // A client that went listens no more.
+        // The channel is closed if the client has left.
         let _ = self.notes.send(note);
     }
 }
@@ -118,7 +118,7 @@ impl Client {
     pub fn new(number: usize, session: SessionId) -> Self {
         Self {
             name: format!("client-{number}"),
-            // Some in each session: theirs is the same story.
+            // Both modes of delivery occur in each session, and must lead to the same replica.
             frames: if number < 2 {
                 Delivery::Single
             } else {
@@ -126,11 +126,11 @@ impl Client {
             },
             session,
             connection: None,
-            behind: false,
+            lagging: false,
             synced: false,
             replica: Replica::default(),
             position: None,
-            here: BTreeMap::new(),
+            presence: BTreeMap::new(),
             open_command: None,
             reasons: Vec::new(),
             hash: None,
@@ -141,15 +141,15 @@ impl Client {
         self.connection.is_some()
     }
 
-    pub const fn is_behind(&self) -> bool {
-        self.behind
+    pub const fn is_lagging(&self) -> bool {
+        self.lagging
     }
 
     pub fn member(&self) -> MemberId {
-        self.connection.as_ref().expect("it is connected").member
+        self.connection.as_ref().expect("the client is connected").member
     }
 
-    /// Comes, with the place where it was.
+    /// Joins with the client's position, and reads up to the first sync.
     pub async fn join(&mut self, hub: &Hub) {
         let (sender, notes) = mpsc::unbounded_channel();
         let id = hub.next_member_id();
@@ -174,7 +174,7 @@ impl Client {
         within(hub.join(self.session, member, self.position))
             .await
             .expect("there is room");
-        (self.behind, self.synced, self.open_command) = (false, false, None);
+        (self.lagging, self.synced, self.open_command) = (false, false, None);
         self.reasons.clear();
         self.connection = Some(Connection {
             member: id,
@@ -187,58 +187,58 @@ impl Client {
         }
     }
 
-    /// Goes. What was on its way is lost.
+    /// Leaves. Packets in the queue are lost.
     pub async fn leave(&mut self, hub: &Hub) {
-        let connection = self.connection.take().expect("it is connected");
+        let connection = self.connection.take().expect("the client is connected");
         within(hub.leave(self.session, connection.member, &"transport_close".into())).await;
     }
 
-    /// Says something of itself.
-    pub fn says(&self, hub: &Hub, what: u64) {
-        let connection = self.connection.as_ref().expect("it is connected");
+    /// Sets the presence of the client.
+    pub fn set_presence(&self, hub: &Hub, what: u64) {
+        let connection = self.connection.as_ref().expect("the client is connected");
         let state = serde_json::value::to_raw_value(&what).expect("JSON");
         if connection.presence.set(Some(state.into())) {
             hub.presence_changed(self.session, connection.member);
         }
     }
 
-    /// Reads until it knows that these are here, and what they say.
-    pub async fn read_here(&mut self, expected: &BTreeMap<String, Value>) {
-        while self.is_connected() && self.here != *expected {
+    /// Reads until the received presence is the expected one.
+    pub async fn read_presence(&mut self, expected: &BTreeMap<String, Value>) {
+        while self.is_connected() && self.presence != *expected {
             self.read_one().await;
         }
     }
 
-    /// From now on so many packets fit into its queue.
+    /// Sets the number of packets that fit into the queue from now on.
     pub fn set_space(&self, packets: usize) {
-        let connection = self.connection.as_ref().expect("it is connected");
+        let connection = self.connection.as_ref().expect("the client is connected");
         connection.socket.space.store(packets, Ordering::Relaxed);
     }
 
-    /// Reads until it is where the session is.
+    /// Reads until the position is at `seq`.
     pub async fn read_to(&mut self, seq: Seq) {
         while self.is_connected() && self.position.is_none_or(|at| at.seq < seq) {
             self.read_one().await;
         }
     }
 
-    /// Reads until it is let go.
+    /// Reads until the hub closes the connection.
     pub async fn read_to_end(&mut self) {
         while self.is_connected() {
             self.read_one().await;
         }
     }
 
-    /// Reads what there is.
+    /// Reads the packets that have arrived.
     pub fn read_now(&mut self) {
         while let Some(connection) = &mut self.connection
             && let Ok(note) = connection.notes.try_recv()
         {
-            self.hear(note);
+            self.receive(note);
         }
     }
 
-    /// Reads until a sync has come.
+    /// Reads up to the next sync.
     pub async fn read_sync(&mut self) {
         let before = self.reasons.len();
         while self.is_connected() && self.reasons.len() == before {
@@ -247,24 +247,24 @@ impl Client {
     }
 
     async fn read_one(&mut self) {
-        let connection = self.connection.as_mut().expect("it is connected");
+        let connection = self.connection.as_mut().expect("the client is connected");
         let note = within(connection.notes.recv()).await.expect("the socket is there");
-        self.hear(note);
+        self.receive(note);
     }
 
-    fn hear(&mut self, note: Note) {
+    fn receive(&mut self, note: Note) {
         match note {
-            Note::Packet(event, data) => self.packet(event, &data),
-            Note::Behind => self.behind = true,
+            Note::Packet(event, data) => self.receive_packet(event, &data),
+            Note::Lagging => self.lagging = true,
             Note::Released(how) => {
-                assert_ne!(how, Release::SessionDeleted, "it may come back");
+                assert_ne!(how, Release::SessionDeleted, "no session is deleted");
                 self.connection = None;
             }
         }
     }
 
-    /// P1, P2, P7: what is sequenced is the next one; else a sync says how to go on.
-    fn packet(&mut self, event: &str, data: &Value) {
+    /// P1, P2, P7: receives a packet. A sequenced event must be the next one, unless a sync set_presence how to go on.
+    fn receive_packet(&mut self, event: &str, data: &Value) {
         assert_eq!(
             data["session_id"],
             self.session.to_string(),
@@ -275,28 +275,28 @@ impl Client {
         }
         assert!(self.synced, "nothing comes before the sync, but {event} did");
         if event == "session:events" {
-            assert_eq!(self.frames, Delivery::Batched, "{} did not ask for it", self.name);
-            let told = data["events"].as_array().expect("events");
-            for told in told {
-                self.told(told["event"].as_str().expect("a name"), &told["data"]);
+            assert_eq!(self.frames, Delivery::Batched, "{} has single delivery", self.name);
+            let events = data["events"].as_array().expect("events");
+            for event in events {
+                self.receive_event(event["event"].as_str().expect("a name"), &event["data"]);
             }
             assert_eq!(self.open_command, None, "a packet has whole commands: {data}");
             return;
         }
         let apart = self.frames == Delivery::Batched && data.get("command_id").is_some();
-        assert!(!apart, "{} asked for {event} with others", self.name);
-        self.told(event, data);
+        assert!(!apart, "{} has batched delivery, not {event}", self.name);
+        self.receive_event(event, data);
     }
 
-    fn told(&mut self, event: &str, data: &Value) {
+    fn receive_event(&mut self, event: &str, data: &Value) {
         assert_eq!(
             data["session_id"],
             self.session.to_string(),
             "{event} is of this session"
         );
         match event {
-            "presence:state" => self.here = listed(&data["clients"]).collect(),
-            "presence:diff" => self.hear_diff(data),
+            "presence:state" => self.presence = listed(&data["clients"]).collect(),
+            "presence:diff" => self.apply_presence_diff(data),
             _ => {}
         }
         if event == "session:tick" {
@@ -305,24 +305,25 @@ impl Client {
         self.note_order(event, data);
         if let Some(seq) = data["seq"].as_u64().filter(|_| !event.starts_with("session:")) {
             let at = self.position.as_mut().expect("a sync came first");
-            // A command that changed nothing carries the place where it left the session.
+            // A command without changes carries the `seq` of the event before.
             if event == "command:executed" && seq == at.seq.0 {
                 return;
             }
             assert_eq!(seq, at.seq.0 + 1, "{} gets the next event: {event} {data}", self.name);
             at.seq = Seq(seq);
-            self.replica.hear(event, data);
+            self.replica.apply(event, data);
         }
     }
 
-    fn hear_diff(&mut self, diff: &Value) {
-        self.here.extend(listed(&diff["joins"]).chain(listed(&diff["updates"])));
+    fn apply_presence_diff(&mut self, diff: &Value) {
+        self.presence
+            .extend(listed(&diff["joins"]).chain(listed(&diff["updates"])));
         for gone in diff["leaves"].as_array().expect("a list") {
-            self.here.remove(gone.as_str().expect("a name"));
+            self.presence.remove(gone.as_str().expect("a name"));
         }
     }
 
-    /// One command's events stand together: executing, what it changed, and how it ended.
+    /// Asserts that the events of one command are contiguous: executing, its changes, its end.
     fn note_order(&mut self, event: &str, data: &Value) {
         let Some(command) = data.get("command_id") else { return };
         if event == "command:executing" {
@@ -332,7 +333,7 @@ impl Client {
             assert_eq!(
                 self.open_command.as_ref(),
                 Some(command),
-                "{event} is of the command that is being told"
+                "{event} is of the open command"
             );
         }
         if ["command:executed", "command:failed", "command:undo", "command:redo"].contains(&event) {
@@ -341,7 +342,7 @@ impl Client {
     }
 
     fn note_hash(&mut self, data: &Value) {
-        let seq = Seq(data["seq"].as_u64().expect("a place"));
+        let seq = Seq(data["seq"].as_u64().expect("a seq"));
         self.hash = Some((seq, data["state_hash"].as_str().expect("a hash").to_owned()));
     }
 
@@ -351,7 +352,7 @@ impl Client {
             .as_str()
             .and_then(|text| text.parse().ok())
             .expect("an epoch");
-        let seq = Seq(data["seq"].as_u64().expect("a place"));
+        let seq = Seq(data["seq"].as_u64().expect("a seq"));
         let before = self.position;
         if let Some(before) = before.filter(|at| at.epoch == Some(epoch)) {
             assert!(seq >= before.seq, "nothing takes a client back: {before:?}, {data}");
@@ -359,30 +360,30 @@ impl Client {
         if data.get("graph").is_some() {
             self.replica = Replica::of(&data["graph"]);
         } else {
-            let mut at = before.expect("only who has a place is told what came after it").seq;
-            for told in data["events"].as_array().expect("events") {
-                let (event, data) = (told["event"].as_str().expect("a name"), &told["data"]);
-                let place = data["seq"].as_u64().expect("a place");
-                // Those before its place are none of its business.
+            let mut at = before.expect("a sync with events answers a position").seq;
+            for entry in data["events"].as_array().expect("events") {
+                let (event, data) = (entry["event"].as_str().expect("a name"), &entry["data"]);
+                let place = data["seq"].as_u64().expect("a seq");
+                // The client has the events up to its position already.
                 if place <= at.0 {
                     continue;
                 }
-                assert_eq!(place, at.0 + 1, "the sync gives what is missing: {data}");
+                assert_eq!(place, at.0 + 1, "the sync has exactly the missing events: {data}");
                 at = Seq(place);
-                self.replica.hear(event, data);
+                self.replica.apply(event, data);
             }
-            assert_eq!(at, seq, "and all of it");
+            assert_eq!(at, seq, "the sync reaches its seq");
         }
         self.position = Some(Position {
             epoch: Some(epoch),
             seq,
         });
-        (self.synced, self.behind, self.open_command) = (true, false, None);
+        (self.synced, self.lagging, self.open_command) = (true, false, None);
         self.reasons.push(data["reason"].as_str().expect("a reason").to_owned());
     }
 }
 
-/// Clients and what they say.
+/// Returns names and presence of clients.
 fn listed(clients: &Value) -> impl Iterator<Item = (String, Value)> {
     let clients = clients.as_array().expect("a list").iter();
     clients.map(|client| {

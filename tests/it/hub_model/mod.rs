@@ -1,11 +1,11 @@
-//! A model test of the whole hub: random steps of everything that users, operators and failures do to it, over the real
-//! log on a real disk and the real packets, beside the pure domain as the reference. After each step every session is as
-//! the reference, every connected client's copy is too or was told to begin anew, nothing acknowledged is missing, and
-//! nothing is applied twice (P1–P8).
+//! Model test of the whole hub: random steps of users, operators and failures, with the real log on a real disk and the
+//! real packets, beside the pure domain as the reference. After each step every session equals the reference, every
+//! connected client's replica does too or has a sync outstanding, no acknowledged command is missing, and none is
+//! applied twice (P1–P8).
 //!
-//! A plan that fails is shortened, and written as JSON to a file whose name is told; `HUB_MODEL_PLAN=FILE` runs it again.
-//! Those that once failed, or that are worth running every time, are in `plans/`. `HUB_MODEL_CASES` says how many plans
-//! are made up.
+//! A failing plan is shortened and written as JSON to a file, which the failure names. `HUB_MODEL_PLAN=FILE` runs the
+//! plan again. `plans/` holds plans that failed once or that are worth running every time. `HUB_MODEL_CASES` is the
+//! number of random plans.
 
 mod client;
 mod outline;
@@ -25,24 +25,24 @@ use proptest_state_machine::ReferenceStateMachine;
 use self::{outline::Outline, step::Step, world::World};
 use crate::support::ROOT;
 
-/// How long nothing takes that is going to happen at all.
+/// Longest wait for anything that must happen: 20 s.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Longer than any test.
+/// Interval longer than any test: one hour.
 const NEVER: Duration = Duration::from_secs(3_600);
 
-/// Plans of a run of the tests, unless `HUB_MODEL_CASES` says otherwise.
+/// Number of random plans, unless `HUB_MODEL_CASES` says otherwise.
 const CASES: u32 = 40;
 
-/// Steps of a plan.
+/// Number of steps of a plan.
 const STEPS: std::ops::Range<usize> = 1..60;
 
-/// Waits for something that is going to happen.
+/// Awaits a future within the deadline.
 async fn within<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, what).await.expect("before the deadline")
 }
 
-/// Runs a plan in a world of its own. Steps that make no sense are left out.
+/// Runs a plan on a hub of its own. Steps whose preconditions do not hold are left out. Calls `each` before each step.
 fn run(plan: &[Step], mut each: impl FnMut()) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -69,10 +69,10 @@ fn read(path: &std::path::Path) -> Vec<Step> {
     plan.expect("a plan")
 }
 
-/// P1–P8: whatever happens in whatever order. Failing plans are kept.
+/// P1–P8: the hub equals the model after random steps in random order. A failing plan is written to a file.
 #[test]
-#[expect(clippy::panic, reason = "a test that fails says how to see that again")]
-fn whatever_happens_the_hub_is_as_the_model() {
+#[expect(clippy::panic, reason = "a failed test names the file that repeats it")]
+fn hub_equals_the_model_after_random_steps() {
     if let Some(path) = std::env::var_os("HUB_MODEL_PLAN") {
         return run(&read(path.as_ref()), || {});
     }
@@ -80,7 +80,7 @@ fn whatever_happens_the_hub_is_as_the_model() {
     let config = Config {
         cases,
         max_shrink_iters: 500,
-        // What failed is kept as a plan, which can be read.
+        // A failing plan is written as JSON instead, which can be read.
         failure_persistence: None,
         ..Config::default()
     };
@@ -106,9 +106,9 @@ fn whatever_happens_the_hub_is_as_the_model() {
     }
 }
 
-/// The plans that are kept.
+/// P1–P8: the hub equals the model after each plan of `plans/`.
 #[test]
-fn plans_that_are_kept_run() {
+fn kept_plans_pass() {
     let folder = PathBuf::from(ROOT).join("tests/it/hub_model/plans");
     let files = fs::read_dir(folder).expect("the folder of plans");
     let plans: Vec<PathBuf> = files.map(|file| file.expect("a file").path()).collect();
@@ -118,9 +118,9 @@ fn plans_that_are_kept_run() {
     }
 }
 
-/// What is made up is worth it: plans hold every kind of step, and can be written and read.
+/// Random plans contain every kind of step, and survive writing and reading.
 #[test]
-fn plans_hold_everything_and_are_what_their_files_say() {
+fn plans_contain_every_step_and_survive_a_file() {
     let mut runner = TestRunner::deterministic();
     let mut kinds = std::collections::BTreeSet::new();
     for _ in 0..50 {

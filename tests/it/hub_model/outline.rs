@@ -1,12 +1,12 @@
-//! As much of the state as decides which steps make sense: who is connected, who reads, which session serves. The plans
-//! are made, and shortened, along it.
+//! State of a plan, as far as it decides which steps are possible: connected clients, reading clients, serving
+//! sessions. Plans are generated and shortened by this state.
 
 use proptest::{prelude::*, strategy::Union};
 use proptest_state_machine::ReferenceStateMachine;
 
 use super::step::{CLIENTS, SESSIONS, Step, edit, fault};
 
-/// See the [module](self).
+/// State between two steps of a plan. See the [module](self).
 #[derive(Debug, Clone, Default)]
 pub struct Outline {
     clients: [Presence; CLIENTS],
@@ -28,7 +28,7 @@ impl Outline {
             .collect()
     }
 
-    /// Whether a client comes to a session that serves.
+    /// Returns true if a client is away and its session serves.
     fn can_join(&self, client: usize) -> bool {
         self.clients[client] == Presence::Away && !self.quarantined[client % SESSIONS]
     }
@@ -142,7 +142,7 @@ impl ReferenceStateMachine for Outline {
                 }
             }
             Step::Release { session } => state.quarantined[session] = false,
-            // Whoever was there comes back at once, and reads; what was left alone is tried again.
+            // Connected clients rejoin at once and read. A quarantine ends with the old hub.
             Step::DrainAndStart => {
                 for client in state.of(Presence::Lagging) {
                     state.clients[client] = Presence::Reading;

@@ -1,4 +1,4 @@
-//! What a session ought to be: the pure domain, told the same commands.
+//! Reference of a session: the pure domain with the same commands.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,26 +24,26 @@ use uuid::Uuid;
 
 use super::step::{Edit, FaultKind};
 
-/// What is expected of a command.
+/// Expected decision on a command.
 pub type Verdict = Result<Decision, Rejection>;
 
-/// A command as it was sent.
+/// Command as sent.
 #[derive(Debug, Clone)]
 pub struct Sent {
     pub command: Arc<Command>,
     pub context: Context,
 }
 
-/// See the [module](self).
+/// Expected state of a session. See the [module](self).
 pub struct Reference {
     pub session: Session,
     number: u128,
-    /// Every command that was sent.
+    /// All commands sent so far.
     pub sent: Vec<Sent>,
     records: BTreeMap<CommandId, Arc<CommandRecord>>,
-    /// What its actor was told to do wrong and has not done.
+    /// Fault that was injected into the session's actor and has not happened yet.
     pub pending: Option<FaultKind>,
-    /// How often an actor of it may have failed.
+    /// Largest number of failures of the session's actors so far.
     pub failures: usize,
 }
 
@@ -63,7 +63,7 @@ impl Reference {
         }
     }
 
-    /// The next command, under an id of its own.
+    /// Returns the next command, under a new id.
     pub fn next(&mut self, edit: &Edit) -> Sent {
         let count = self.sent.len() as u64;
         let id = Uuid::from_u128((self.number << 64) + u128::from(count));
@@ -89,7 +89,7 @@ impl Reference {
         sent
     }
 
-    /// The same under the id of a command that was accepted.
+    /// Returns another command under the id of an accepted one.
     pub fn reused(&self, which: u16, edit: &Edit) -> Option<Sent> {
         let used = self
             .records
@@ -105,10 +105,10 @@ impl Reference {
     fn sent_as(&self, id: CommandId) -> &Sent {
         let mut sent = self.sent.iter();
         sent.find(|sent| sent.context.command_id == id)
-            .expect("only what was sent is in the log")
+            .expect("the log has only commands that were sent")
     }
 
-    /// What ought to come of a command now, with the hash that its record will have.
+    /// Returns the expected decision on a command in the current state, with the state hash that its record will have.
     pub fn decide(&self, sent: &Sent) -> Verdict {
         if let Some(recorded) = self.records.get(&sent.context.command_id) {
             return duplicate_receipt(recorded, &sent.command).map(Decision::Receipt);
@@ -123,28 +123,31 @@ impl Reference {
         Ok(decision)
     }
 
-    /// The record of a command, if it was accepted.
+    /// Returns the record of an accepted command.
     pub fn record(&self, id: CommandId) -> Option<&Arc<CommandRecord>> {
         self.records.get(&id)
     }
 
-    /// Everything that was accepted, in order.
+    /// Returns the records of all accepted commands, in order.
     pub fn log(&self) -> Vec<Arc<CommandRecord>> {
         let mut log: Vec<_> = self.records.values().cloned().collect();
         log.sort_by_key(|recorded| recorded.first_seq);
         log
     }
 
-    /// A record that the log has: it has to be what comes of a command that was sent, here and now (P1, P4, P5).
+    /// Applies a record of the log, and asserts that it is the expected decision on a command that was sent (P1, P4,
+    /// P5).
     pub fn fold(&mut self, recorded: &Arc<CommandRecord>) {
         let sent = self.sent_as(recorded.command_id).clone();
         let expected = Ok(Decision::Change(CommandRecord::clone(recorded)));
-        assert_eq!(self.decide(&sent), expected, "the log has what was decided, once");
-        self.session.replay_record(recorded).expect("it follows");
+        assert_eq!(self.decide(&sent), expected, "the log has each expected decision once");
+        self.session
+            .replay_record(recorded)
+            .expect("the record follows the one before");
         self.records.insert(recorded.command_id, Arc::clone(recorded));
     }
 
-    /// Whether an actor with a fault answers a command, and whether the log has it then.
+    /// Returns the expected effect of the injected fault on a command, and takes the fault if it happens.
     pub fn foresee(&mut self, verdict: &Verdict, has_members: bool) -> Foreseen {
         let changes = matches!(verdict, Ok(Decision::Change(_)));
         let duplicate = matches!(verdict, Ok(Decision::Receipt(Receipt { duplicate: true, .. })));
@@ -262,7 +265,7 @@ impl Reference {
         }
     }
 
-    /// A node of the graph; one of the numbers is of none.
+    /// Returns a node of the graph by number. One of the numbers stands for an unknown node.
     fn node(&self, which: u16) -> NodeId {
         let graph = &self.session.document().graph;
         let at = usize::from(which) % (graph.len() + 1);
@@ -270,22 +273,22 @@ impl Reference {
         known.unwrap_or_else(|| NodeId::new(Uuid::from_u64_pair(0xdead, u64::from(which))))
     }
 
-    /// The document that it ought to have.
+    /// Returns the expected document.
     pub fn document(&self) -> &Document {
         self.session.document()
     }
 }
 
-/// What a fault makes of a command.
+/// Expected effect of a fault on a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Foreseen {
-    /// Its sender is answered; the fault, if there was one, may have met it.
+    /// The sender gets an answer. `faulted` means that the fault has happened to the command.
     Answered { faulted: bool },
-    /// Its sender is told that nobody knows; this is what he will find.
+    /// The sender gets `OutcomeUnknown`. `logged` is true if the log has the command.
     Unknown { logged: bool },
 }
 
-/// What a sender ought to be told of a decision.
+/// Returns the expected answer to a decision.
 pub fn answer(verdict: &Verdict, session: &Session) -> Result<Submitted, (Rejection, Seq)> {
     match verdict {
         Ok(Decision::Change(recorded)) => Ok(recorded.receipt()),
@@ -302,7 +305,7 @@ fn property_name(which: u8) -> EcoString {
     ["state", "effort", "owner"][usize::from(which) % 3].into()
 }
 
-/// A graph of so many nodes, each below the one before it.
+/// Returns a graph of this many nodes, each the child of the one before.
 fn row(nodes: u8) -> Graph {
     let mut graph = Graph::default();
     let mut parent = None;
@@ -314,7 +317,7 @@ fn row(nodes: u8) -> Graph {
             properties: Properties::new(),
             metadata: None,
         };
-        graph.insert(id, content, parent, 0).expect("it is free");
+        graph.insert(id, content, parent, 0).expect("the id is free");
         parent = Some(id);
     }
     graph

@@ -1,13 +1,13 @@
-//! A client's copy of a graph, kept from what stands on the wire and nothing else: it shares no code with the hub.
+//! Replica of a graph, built from the JSON of the wire alone, without any code of the hub.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-/// The name of "no parent" among the lists of children.
+/// Key of the roots in the lists of children.
 const ROOTS: &str = "";
 
-/// See the [module](self).
+/// Nodes and children of a graph. See the [module](self).
 #[derive(Debug, Clone, Default)]
 pub struct Replica {
     nodes: BTreeMap<String, Map<String, Value>>,
@@ -15,7 +15,7 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// What a snapshot shows.
+    /// Returns the replica of a snapshot's graph.
     pub fn of(graph: &Value) -> Self {
         let mut replica = Self::default();
         replica.load(ROOTS, &graph["roots"]);
@@ -31,7 +31,7 @@ impl Replica {
     }
 
     /// Applies an event of the graph.
-    pub fn hear(&mut self, event: &str, data: &Value) {
+    pub fn apply(&mut self, event: &str, data: &Value) {
         let parent = data["parent_id"].as_str().unwrap_or(ROOTS);
         let index = || usize::try_from(data["index"].as_u64().expect("an index")).expect("small");
         match event {
@@ -39,7 +39,7 @@ impl Replica {
             "graph:node-deleted" => {
                 let id = text(data, "node_id");
                 self.take(parent, id);
-                self.nodes.remove(id).expect("what is deleted was there");
+                self.nodes.remove(id).expect("a deleted node existed");
                 let below = self.children.remove(id);
                 assert!(
                     below.is_none_or(|below| below.is_empty()),
@@ -66,7 +66,7 @@ impl Replica {
         }
     }
 
-    /// The graph, as a snapshot would show it.
+    /// Returns the graph in the form of a snapshot.
     pub fn graph(&self) -> Value {
         json!({ "roots": self.list(ROOTS) })
     }
@@ -92,7 +92,7 @@ impl Replica {
         let Value::Object(node) = node else { unreachable!() };
         assert!(
             self.nodes.insert(id.to_owned(), node).is_none(),
-            "what is created is new"
+            "a created node is new"
         );
         self.put(parent, id, index);
     }
@@ -101,9 +101,9 @@ impl Replica {
         let node = self
             .nodes
             .get_mut(text(data, "node_id"))
-            .expect("what changes is there");
+            .expect("a changed node exists");
         let property = text(data, "property_id");
-        // A template has an id of its own for the property that is the name.
+        // A template has an id of its own for the property `name`.
         if data["property_key"].as_str().unwrap_or(property) == "name" {
             node.insert("name".to_owned(), value.expect("a name stays"));
             return;
@@ -116,14 +116,14 @@ impl Replica {
         assert_eq!(
             before.unwrap_or_default(),
             data["old_value"],
-            "{property} was what the event says"
+            "{property} had the old value of the event"
         );
     }
 
     fn take(&mut self, parent: &str, id: &str) {
-        let siblings = self.children.get_mut(parent).expect("a node is where it is said to be");
+        let siblings = self.children.get_mut(parent).expect("the parent has the node");
         let at = siblings.iter().position(|sibling| sibling == id);
-        siblings.remove(at.expect("a node is where it is said to be"));
+        siblings.remove(at.expect("the parent has the node"));
     }
 
     fn put(&mut self, parent: &str, id: &str, index: usize) {

@@ -1,64 +1,64 @@
-//! What can happen to a hub: steps that name what they are about by numbers, which mean something whatever the state is.
-//! So a plan is a plain list; it can be shortened anywhere, written to a file and run again.
+//! Steps of a plan. Steps name their subjects by numbers that have a meaning in every state, so that a plan is a plain
+//! list: it can be shortened anywhere, written to a file and run again.
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// Sessions of a plan. Two: what happens to one must not be seen in the other (P7).
+/// Number of sessions: two, so that effects of one session on the other are seen (P7).
 pub const SESSIONS: usize = 2;
 
-/// Clients of a plan; each is of the session of its number, modulo.
+/// Number of clients. A client belongs to the session with its number modulo [`SESSIONS`].
 pub const CLIENTS: usize = 5;
 
-/// Something that happens.
+/// Step of a plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
-    /// A command is sent, and its answer waited for.
+    /// Sends a command, and waits for its answer.
     Submit { session: usize, edit: Edit },
-    /// Many are sent at once, each by itself or all by one sender, while something may go wrong.
+    /// Sends many commands at once, from one sender or from several, with a fault or without.
     Burst {
         session: usize,
         one_sender: bool,
         edits: Vec<Edit>,
         fault: Option<FaultKind>,
     },
-    /// Something goes wrong with a command; its sender may send it again.
+    /// Injects a fault, sends a command, and may send it again.
     Fail {
         session: usize,
         fault: FaultKind,
         edit: Edit,
         again: bool,
     },
-    /// A command that was sent before is sent again (P4).
+    /// Sends an earlier command again (P4).
     Duplicate { session: usize, which: u16 },
-    /// Another command is sent under the id of one that was accepted before (P4).
+    /// Sends another command under the id of an accepted one (P4).
     Reuse { session: usize, which: u16, edit: Edit },
-    /// A client comes, with the place where it was unless it forgot it.
+    /// Joins a client, with its position unless it is forgetful.
     Join { client: usize, forgetful: bool },
-    /// A client goes.
+    /// Disconnects a client.
     Leave { client: usize },
-    /// A client loses its connection and comes back.
+    /// Disconnects a client, and joins it again.
     Bounce { client: usize },
-    /// A client reads no more, and so many packets fit into its queue.
+    /// Stops a client from reading. This many packets fit into its queue.
     Lag { client: usize, packets: u8 },
-    /// It reads again.
+    /// Has a lagging client read again.
     CatchUp { client: usize },
-    /// A client says that its copy is wrong.
+    /// Reports a divergence from a client.
     Diverge { client: usize },
-    /// A session's actor ends and starts again.
+    /// Restarts the actor of a session.
     Restart { session: usize },
-    /// A session is left alone.
+    /// Quarantines a session.
     Quarantine { session: usize },
-    /// It serves again.
+    /// Releases a session from quarantine.
     Release { session: usize },
-    /// A session goes to sleep, if nobody uses it.
+    /// Passivates a session, which works if no client is connected.
     Passivate { session: usize },
-    /// The hub goes, and another one comes on the same data.
+    /// Drains the hub, and starts another one on the same data.
     DrainAndStart,
 }
 
-/// What goes wrong.
+/// Kind of an injected fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
@@ -71,12 +71,12 @@ pub enum FaultKind {
     AppendDelay,
 }
 
-/// A command, with everything that it names left open.
+/// Command whose subjects are numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Edit {
     Create {
-        /// One of few ids, so that it comes back after a deletion; else the command makes it.
+        /// One of 40 ids, so that a deleted node can be created again. Without an id the command chooses one.
         id: Option<u8>,
         parent: Option<u16>,
         index: Option<u8>,
@@ -115,21 +115,21 @@ pub enum Edit {
     },
     Undo,
     Redo,
-    /// One of the few clients takes its own last command back.
+    /// Undoes the last own command of one of three clients.
     UndoMine {
         force: bool,
     },
     RedoMine {
         force: bool,
     },
-    /// Only if what it touches did not change in the last so many events.
+    /// Expects that the command's subjects have not changed in the last `ago` events.
     Expecting {
         ago: u8,
         edit: Box<Edit>,
     },
 }
 
-/// Any command.
+/// Returns a strategy for commands.
 pub fn edit() -> BoxedStrategy<Edit> {
     prop_oneof![
         20 => graph_edit(),
@@ -163,7 +163,7 @@ fn graph_edit() -> BoxedStrategy<Edit> {
     .boxed()
 }
 
-/// Anything that can go wrong.
+/// Returns a strategy for faults.
 pub fn fault() -> impl Strategy<Value = FaultKind> {
     use FaultKind::{AppendConflict, AppendDelay, AppendError, AppendUnknown, PanicApply, PanicBroadcast, PanicDecide};
     proptest::sample::select(vec![

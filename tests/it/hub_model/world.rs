@@ -1,4 +1,4 @@
-//! The hub under test, its clients, and what they ought to be.
+//! Hub under test with its clients and references.
 
 use std::{
     collections::BTreeMap,
@@ -43,13 +43,14 @@ use super::{
 };
 use crate::support::NoBlueprints;
 
-/// Events that a session remembers: few, so that clients come back too late and commands are older than its memory.
+/// Size of the replay window in events. It is small, so that clients come back too late and commands are older than the
+/// window.
 const WINDOW_EVENTS: usize = 40;
 
-/// Events between snapshots: few, so that restarts begin with one.
+/// Number of events between snapshots. It is small, so that restarts begin with a snapshot.
 const SNAPSHOT_EVENTS: u64 = 25;
 
-/// See the [module](self).
+/// Hub with sessions, clients and references. See the [module](self).
 pub struct World {
     dir: TempDir,
     limits: Arc<Limits>,
@@ -59,12 +60,12 @@ pub struct World {
     clients: Vec<Client>,
     lagging: [bool; CLIENTS],
     quarantined: [bool; SESSIONS],
-    /// How often somebody said something.
-    states_said: usize,
+    /// Number of presence updates so far.
+    presence_updates: usize,
 }
 
 impl World {
-    /// A hub with its sessions, and nobody there.
+    /// Starts a hub with its sessions, and without connected clients.
     pub async fn start() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let limits = Arc::new(Limits {
@@ -87,11 +88,11 @@ impl World {
             references,
             lagging: [false; CLIENTS],
             quarantined: [false; SESSIONS],
-            states_said: 0,
+            presence_updates: 0,
         }
     }
 
-    /// Has a step happen, and checks everything.
+    /// Runs a step, and checks all promises.
     pub async fn run(&mut self, step: &Step) {
         match step {
             Step::Submit { session, edit } => {
@@ -158,7 +159,7 @@ impl World {
             Step::Release { session } => {
                 self.operate(*session, Operation::Release)
                     .await
-                    .expect("it can be released");
+                    .expect("the session can be released");
                 self.quarantined[*session] = false;
             }
             Step::Passivate { session } => self.passivate(*session).await,
@@ -167,7 +168,8 @@ impl World {
         self.check().await;
     }
 
-    /// At the end: another hub on the same data has everything, and every command that was accepted is known (P3, P4).
+    /// Asserts at the end that another hub on the same data has every record, and answers every accepted command as a
+    /// duplicate (P3, P4).
     pub async fn finish(&mut self) {
         self.run(&Step::DrainAndStart).await;
         for session in 0..SESSIONS {
@@ -175,7 +177,7 @@ impl World {
             assert_eq!(
                 stored.expect("the log"),
                 self.references[session].log(),
-                "the log is as it was told"
+                "the log has exactly the accepted commands"
             );
             for sent in self.references[session].sent.clone() {
                 if self.references[session].record(sent.context.command_id).is_some() {
@@ -200,27 +202,27 @@ impl World {
             .count()
     }
 
-    /// Sends a command and compares the answer with the reference's.
+    /// Sends a command, and compares the answer with the reference.
     async fn submit(&mut self, session: usize, sent: &Sent) {
         let connected = self.connected(session);
         let reference = &mut self.references[session];
         let verdict = reference.decide(sent);
         let expected = answer(&verdict, &reference.session);
-        let told = within(send(&self.hub, id_of(reference), sent)).await;
+        let outcome = within(send(&self.hub, id_of(reference), sent)).await;
         if self.quarantined[session] {
-            assert!(matches!(told, Err(HubError::Quarantined { .. })), "{told:?}");
+            assert!(matches!(outcome, Err(HubError::Quarantined { .. })), "{outcome:?}");
             return;
         }
         match reference.foresee(&verdict, connected > 0) {
             Foreseen::Answered { .. } => {
-                let told = told.map_err(|error| match error {
+                let outcome = outcome.map_err(|error| match error {
                     HubError::Rejected { rejection, seq } => (rejection, seq),
                     other => unreachable!("{other} is not an answer to {sent:?}"),
                 });
-                assert_eq!(told, expected, "{sent:?}");
+                assert_eq!(outcome, expected, "{sent:?}");
             }
             Foreseen::Unknown { logged } => {
-                assert_eq!(told, Err(HubError::OutcomeUnknown), "{sent:?}");
+                assert_eq!(outcome, Err(HubError::OutcomeUnknown), "{sent:?}");
                 self.fold(session).await;
                 let record = self.references[session].record(sent.context.command_id);
                 assert_eq!(record.is_some(), logged, "{sent:?}");
@@ -228,9 +230,9 @@ impl World {
         }
     }
 
-    /// Sends many at once. Without a fault they are answered as if they had come one after the other, in that order;
-    /// with one, those whose outcome is unknown are either in the log or not, and all others as they were told. What one
-    /// sender sent stays in his order, whatever happens.
+    /// Sends many commands at once. Without a fault the answers must be those of the same commands one after the other,
+    /// in that order. With a fault, commands of unknown outcome may be in the log or not, and all others must be as
+    /// answered. Commands of one sender keep their order in every case.
     async fn burst(&mut self, session: usize, one_sender: bool, edits: &[Edit], fault: Option<FaultKind>) {
         let id = self.id(session);
         let sleeping = self.hub.wake(id).await.is_err();
@@ -250,29 +252,30 @@ impl World {
         let mut last = Seq::ZERO;
         let mut expected = sent.iter();
         for call in under_way {
-            let told = within(call).await.expect("no panic");
+            let outcome = within(call).await.expect("no panic");
             let sent = expected.next().expect("one each");
-            if let (true, Ok(Submitted { receipt, .. })) = (one_sender, &told) {
+            if let (true, Ok(Submitted { receipt, .. })) = (one_sender, &outcome) {
                 assert!(receipt.seq >= last, "{last:?} was before {receipt:?}");
                 last = receipt.seq;
             }
-            self.fold_through(session, sent, &told, faulty).await;
+            self.fold_through(session, sent, &outcome, faulty).await;
         }
         if self.references[session].pending.take().is_some() {
-            // Whether the fault has met a command or is still to come is not known: a harmless one takes its place.
+            // The test does not know if the fault has happened to a command or is still to come. A harmless fault takes
+            // its place.
             self.references[session].failures += 1;
             let delay = Fault::AppendDelay(Duration::ZERO);
             let _ = within(self.hub.inject(id, delay)).await;
         }
     }
 
-    /// One answer of a burst.
-    async fn fold_through(&mut self, session: usize, sent: &Sent, told: &Result<Submitted, HubError>, faulty: bool) {
+    /// Checks one answer of a burst.
+    async fn fold_through(&mut self, session: usize, sent: &Sent, outcome: &Result<Submitted, HubError>, faulty: bool) {
         if !faulty {
             let reference = &mut self.references[session];
             let verdict = reference.decide(sent);
             let expected = answer(&verdict, &reference.session);
-            assert_eq!(told.as_ref().ok(), expected.as_ref().ok(), "{sent:?}: {told:?}");
+            assert_eq!(outcome.as_ref().ok(), expected.as_ref().ok(), "{sent:?}: {outcome:?}");
             if let Ok(Decision::Change(recorded)) = &verdict {
                 reference.fold(&Arc::new(recorded.clone()));
             }
@@ -280,7 +283,7 @@ impl World {
         }
         self.fold(session).await;
         let record = self.references[session].record(sent.context.command_id);
-        match told {
+        match outcome {
             Ok(Submitted { receipt, .. }) if receipt.first_seq.is_some() => {
                 let kept = record.map(|recorded| recorded.receipt());
                 let undoubled = Receipt {
@@ -290,7 +293,7 @@ impl World {
                 assert_eq!(kept, Some(undoubled), "nothing acknowledged is missing");
             }
             Ok(_) | Err(HubError::Rejected { .. } | HubError::Quarantined { .. }) => {
-                assert_eq!(record, None, "what changed nothing is not in the log");
+                assert_eq!(record, None, "a command without changes is not in the log");
             }
             Err(HubError::OutcomeUnknown) => {}
             Err(other) => unreachable!("{other}"),
@@ -312,7 +315,7 @@ impl World {
         self.references[session].pending = injected.is_ok().then_some(kind);
     }
 
-    /// A client comes, and is told what it has to be told.
+    /// Joins a client, and asserts the reason of its first sync.
     async fn join(&mut self, client: usize) {
         let reference = &self.references[client % SESSIONS];
         let (seq, at) = (reference.session.seq(), self.clients[client].position);
@@ -325,7 +328,7 @@ impl World {
         let failures = reference.failures;
         self.clients[client].join(&self.hub).await;
         let reason = &self.clients[client].reasons[0];
-        // Whoever comes while the room is about to start again is told so instead.
+        // A client that joins while the room is about to restart gets that reason instead.
         let meanwhile = failures > 0 && reason == "room_restarted";
         assert!(
             reason == expected.as_str() || meanwhile,
@@ -347,7 +350,7 @@ impl World {
         self.lagging[client] = false;
         self.clients[client].set_space(usize::MAX);
         self.clients[client].read_now();
-        if self.clients[client].is_behind() {
+        if self.clients[client].is_lagging() {
             self.resync(client, SyncReason::SlowConsumer);
             self.clients[client].read_sync().await;
         }
@@ -360,7 +363,7 @@ impl World {
     async fn state(&self, session: usize) -> BranchState {
         let branch = within(self.hub.branch(self.id(session)))
             .await
-            .expect("it is there")
+            .expect("the supervisor knows the session")
             .branch;
         branch.state
     }
@@ -375,7 +378,7 @@ impl World {
         }
         self.references[session].failures += 1;
         self.references[session].pending = None;
-        // An operator's restart is counted nowhere: the event tells of it.
+        // The supervisor does not count an operator's restart, but publishes an event.
         within(async {
             loop {
                 let event = events.recv().await.expect("there are few");
@@ -407,13 +410,13 @@ impl World {
     async fn passivate(&mut self, session: usize) {
         let idle = self.connected(session) == 0;
         let slept = within(self.hub.passivate(self.id(session))).await;
-        assert_eq!(slept, Ok(idle), "it sleeps if nobody uses it");
+        assert_eq!(slept, Ok(idle), "only an idle session passivates");
         if idle {
             self.references[session].pending = None;
         }
     }
 
-    /// The hub goes as on SIGTERM, and another one comes. Whoever was there comes back, with his place.
+    /// Drains the hub as SIGTERM does, and starts another one. Connected clients rejoin with their positions.
     async fn drain_and_start(&mut self) {
         within(self.hub.drain()).await;
         let mut coming = Vec::new();
@@ -436,7 +439,7 @@ impl World {
         }
     }
 
-    /// What the log has and the reference has not been told of.
+    /// Applies new records of the log to the reference.
     async fn fold(&mut self, session: usize) {
         let after = self.references[session].session.seq();
         let records = within(self.hub.events_after(self.id(session), after, usize::MAX)).await;
@@ -445,7 +448,7 @@ impl World {
         }
     }
 
-    /// Everything that always holds.
+    /// Checks all invariants.
     async fn check(&mut self) {
         for session in 0..SESSIONS {
             self.fold(session).await;
@@ -462,42 +465,45 @@ impl World {
         }
     }
 
-    /// One says something; then all who read know who is here, and what each of them said last.
+    /// Updates the presence of one client, and asserts that all reading clients receive every client with its last
+    /// presence.
     async fn check_presence(&mut self, session: usize) {
-        let here: Vec<usize> = self
+        let present: Vec<usize> = self
             .clients_of(session)
             .filter(|&client| self.clients[client].is_connected())
             .collect();
-        let Some(&speaker) = here.get(self.states_said % here.len().max(1)) else {
+        let Some(&speaker) = present.get(self.presence_updates % present.len().max(1)) else {
             return;
         };
-        self.states_said += 1;
-        self.clients[speaker].says(&self.hub, self.states_said as u64);
-        let who = within(self.hub.list_members(self.id(session)))
+        self.presence_updates += 1;
+        self.clients[speaker].set_presence(&self.hub, self.presence_updates as u64);
+        let members = within(self.hub.list_members(self.id(session)))
             .await
-            .expect("it serves");
-        let entries = who.clients.iter().map(|entry| {
+            .expect("the session serves");
+        let entries = members.clients.iter().map(|entry| {
             let state = entry.state.as_ref().map_or("null", |state| state.get());
             let state = serde_json::from_str(state).expect("JSON");
             (entry.info.client_id.to_string(), state)
         });
         let expected: BTreeMap<String, Value> = entries.collect();
-        assert_eq!(expected.len(), here.len());
-        for client in here.into_iter().filter(|&client| !self.lagging[client]) {
-            self.clients[client].read_here(&expected).await;
+        assert_eq!(expected.len(), present.len());
+        for client in present.into_iter().filter(|&client| !self.lagging[client]) {
+            self.clients[client].read_presence(&expected).await;
         }
     }
 
-    /// The session is as the reference.
+    /// Asserts that a session equals the reference.
     async fn check_session(&mut self, session: usize) {
-        let snapshot = within(self.hub.snapshot(self.id(session))).await.expect("it serves");
+        let snapshot = within(self.hub.snapshot(self.id(session)))
+            .await
+            .expect("the session serves");
         let reference = &self.references[session];
         let history = reference.session.history();
         assert_eq!(snapshot.seq, reference.session.seq());
         assert_eq!(
             &snapshot.document,
             reference.document(),
-            "the session is as the reference"
+            "the session equals the reference"
         );
         assert_eq!(snapshot.undo_available, history.undo_depth() > 0);
         assert_eq!(snapshot.redo_available, history.redo_depth() > 0);
@@ -505,12 +511,12 @@ impl World {
         assert_eq!(
             snapshot.active_clients,
             self.connected(session),
-            "nobody got lost, nobody stayed"
+            "the session counts the connected clients"
         );
     }
 
-    /// P6: who reads has the graph of the reference. P7, P8: nobody was told more often that a room started again than
-    /// his own session failed.
+    /// P6: a reading client has the graph of the reference. P7, P8: a client gets at most as many restarts of its room
+    /// as its own session has failures.
     async fn check_clients(&mut self, session: usize) {
         let reference = &self.references[session];
         let text = graph_json(&reference.document().graph);
@@ -521,8 +527,11 @@ impl World {
             }
             let client = &mut self.clients[client];
             client.read_to(reference.session.seq()).await;
-            assert!(client.is_connected(), "nobody is let go while his session serves");
-            assert_eq!(client.replica.graph(), graph, "a copy is as the reference");
+            assert!(
+                client.is_connected(),
+                "a client stays connected while its session serves"
+            );
+            assert_eq!(client.replica.graph(), graph, "a replica equals the reference");
             if let Some((seq, hash)) = &client.hash
                 && *seq == reference.session.seq()
             {
@@ -535,7 +544,7 @@ impl World {
                 .count();
             assert!(
                 restarted <= reference.failures,
-                "{restarted} restarts were told of {}",
+                "{restarted} restarts were announced after {} failures",
                 reference.failures
             );
         }
@@ -551,7 +560,7 @@ fn send(hub: &Hub, id: SessionId, sent: &Sent) -> impl Future<Output = Result<Su
     async move { hub.submit(id, sent.command, sent.context, Span::none()).await }
 }
 
-/// Begins a call: its message is in the mailbox before those of calls that are begun later.
+/// Begins a call. Its message is in the mailbox before the messages of calls that begin later.
 fn begin<T: Send + 'static>(call: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
     let mut call = Box::pin(call);
     let first = call.as_mut().poll(&mut task::Context::from_waker(Waker::noop()));
@@ -568,7 +577,7 @@ async fn start_hub(dir: &Path, limits: &Arc<Limits>) -> (SqliteLog, Hub) {
     let settings = HubSettings {
         limits: Limits::clone(limits),
         supervision: SupervisionSettings {
-            // Failures are this test's business, and never too many of them.
+            // Injected failures are frequent, and must not lead to a quarantine.
             restarts_max: 1_000_000,
             restart_window: super::NEVER,
             restart_backoff: Duration::ZERO,
@@ -577,9 +586,9 @@ async fn start_hub(dir: &Path, limits: &Arc<Limits>) -> (SqliteLog, Hub) {
             in_flight_per_session_max: 1_000,
             reconnect_ms: (100, 200),
             tick_interval: Duration::from_millis(1),
-            // Less than most groups come to.
+            // Fewer bytes than most groups have.
             events_packet_bytes_max: 1_024,
-            // Less than the graphs of this test are now and then: whoever wants one waits his turn.
+            // Fewer bytes than some graphs of this test have, so that syncs wait for their turn.
             sync_bytes_in_flight_max: 2_048,
             presence_interval: Duration::from_millis(1),
             presence_clients_max: 1_000,
@@ -604,7 +613,7 @@ async fn start_hub(dir: &Path, limits: &Arc<Limits>) -> (SqliteLog, Hub) {
     (log, hub)
 }
 
-/// The hub before this one has closed it and may not have let go of it yet.
+/// Opens the log. The hub before has closed the log, but may hold its lock for a moment.
 async fn open_log(dir: &Path) -> SqliteLog {
     within(async {
         loop {
