@@ -1,4 +1,4 @@
-//! What no honest client sends, made from what honest ones do.
+//! Malformed input, made from well-formed input.
 
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ const TOKENS: &[&str] = &[
     "\u{0}",
 ];
 
-/// Changes a few places of a text: cuts, doubles, turns bits, puts in what does not belong there.
+/// Mutates a few bytes: cuts, repeats, flips bits, inserts tokens.
 pub fn bytes(random: &mut Random, text: &[u8]) -> Vec<u8> {
     let mut bytes = text.to_vec();
     for _ in 0..=random.below(3) {
@@ -50,37 +50,37 @@ pub fn bytes(random: &mut Random, text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The same for what has to stay text.
+/// Mutates a text, and keeps it UTF-8.
 pub fn text(random: &mut Random, text: &str) -> String {
     String::from_utf8_lossy(&bytes(random, text.as_bytes())).into_owned()
 }
 
-/// A command of which something has the wrong type, or is missing, too large or too deep.
+/// Returns a command with a field of the wrong type, or one that is missing, too large or too deep.
 pub fn command(random: &mut Random, command: &Value) -> Value {
     let mut wrong = command.clone();
-    let odd = odd(random);
+    let odd_value = odd_value(random);
     match random.below(5) {
-        0 => wrong["command_type"] = odd,
-        1 => wrong["data"] = odd,
-        2 => wrong[*random.pick(&["command_id", "expected_seq", "session_id"])] = odd,
+        0 => wrong["command_type"] = odd_value,
+        1 => wrong["data"] = odd_value,
+        2 => wrong[*random.pick(&["command_id", "expected_seq", "session_id"])] = odd_value,
         _ => {
             let Some(data) = wrong["data"].as_object_mut().filter(|data| !data.is_empty()) else {
-                return odd;
+                return odd_value;
             };
             let keys: Vec<String> = data.keys().cloned().collect();
             let key = random.pick(&keys).clone();
             if random.chance(30) {
                 data.remove(&key);
             } else {
-                data.insert(key, odd);
+                data.insert(key, odd_value);
             }
         }
     }
     wrong
 }
 
-/// Something that hardly any field is.
-pub fn odd(random: &mut Random) -> Value {
+/// Returns a value that hardly any field allows.
+pub fn odd_value(random: &mut Random) -> Value {
     match random.below(10) {
         0 => json!(-1),
         1 => json!(u64::MAX),
@@ -95,7 +95,7 @@ pub fn odd(random: &mut Random) -> Value {
     }
 }
 
-/// A packet of Engine.IO and Socket.IO.
+/// Returns a packet of Engine.IO and Socket.IO, often malformed.
 pub fn packet(random: &mut Random) -> String {
     let payload = json!({"command_type": "CreateNode", "data": {"blueprint_type_id": "task"}});
     let good = match random.below(8) {
@@ -114,7 +114,7 @@ pub fn packet(random: &mut Random) -> String {
     if random.chance(15) { good } else { text(random, &good) }
 }
 
-/// The head of a request, and some of its body.
+/// Returns the head of a request and some of its body, often malformed.
 pub fn head(random: &mut Random) -> Vec<u8> {
     let good = *random.pick(&[
         "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n",

@@ -1,4 +1,4 @@
-//! A client that stays: a socket, and a replica that is kept by events alone.
+//! Client that lives for a whole run: a connection, and a replica that is built from events alone.
 
 use std::collections::VecDeque;
 
@@ -11,36 +11,36 @@ use crate::{calls::in_time, hub_model::replica::Replica};
 
 const NAMESPACE: &str = "/graph,";
 
-/// How a client is connected.
+/// Connection of a client.
 enum Link {
     WebSocket(Box<WebSocketStream<TcpStream>>),
     Polling { url: String, read: VecDeque<String> },
 }
 
-/// A link that is no more.
+/// Error of a closed connection.
 #[derive(Debug)]
 pub struct Closed;
 
-/// See the [module](self).
+/// Client of a session. See the [module](self).
 pub struct Mate {
     pub name: String,
     polling: bool,
     batched: bool,
-    /// Connects without a session and joins it then.
+    /// True for a client that connects without a session and then joins one.
     late: bool,
     http: reqwest::Client,
     link: Option<Link>,
     pub replica: Replica,
     pub position: Option<(String, u64)>,
-    /// The hash that it was last told, and where.
+    /// Last received state hash, and its `seq`.
     pub hash: Option<(u64, String)>,
-    /// Syncs that it got.
+    /// Number of syncs so far.
     pub syncs: usize,
     session: String,
     acks: u64,
 }
 
-/// A websocket that is in no namespace yet.
+/// Opens a websocket that is in no namespace yet.
 pub async fn dial(url: &str) -> WebSocketStream<TcpStream> {
     let address = url.strip_prefix("http://").expect("an http address");
     let stream = in_time("a connection", TcpStream::connect(address))
@@ -135,19 +135,19 @@ impl Mate {
         }
     }
 
-    /// One that joins a websocket to its session after it has connected.
+    /// Returns a client that connects a websocket without a session and then joins the session.
     pub fn late(session: &str) -> Self {
         Self::new(3, session)
     }
 
-    /// From now on it belongs to another session.
+    /// Moves the client to another session, without a position.
     pub fn follow(&mut self, session: &str) {
         session.clone_into(&mut self.session);
         (self.position, self.link) = (None, None);
         self.replica = Replica::default();
     }
 
-    /// Connects, unless it is connected, with the place where it was.
+    /// Connects with the client's position, unless the client is connected.
     pub async fn join(&mut self, url: &str) -> Result<(), Closed> {
         if self.link.is_some() {
             return Ok(());
@@ -166,7 +166,7 @@ impl Mate {
         }
         let before = self.syncs;
         self.send(format!("40{NAMESPACE}{auth}")).await?;
-        // What is said before the hub has said that it is in the namespace is lost.
+        // Events that are sent before the namespace is connected are lost.
         while !self.read().await?.starts_with("40/graph") {}
         if self.late {
             self.ask("join_session", &place).await?;
@@ -174,8 +174,8 @@ impl Mate {
         self.read_until("a sync", |mate| mate.syncs > before).await
     }
 
-    /// Loses the connection without a word, or says good-bye. Of a poller that says nothing it is known after a ping
-    /// timeout only.
+    /// Closes the connection with or without a packet. The hub finds a silent polling client only after the ping
+    /// timeout.
     pub async fn leave(&mut self, politely: bool) {
         if !politely {
             self.link = None;
@@ -202,12 +202,12 @@ impl Mate {
         sent
     }
 
-    /// Sends an event that nobody answers.
+    /// Sends an event without an acknowledgement.
     pub async fn tell(&mut self, event: &str, payload: &Value) -> Result<(), Closed> {
         self.send(format!("42{NAMESPACE}{}", json!([event, payload]))).await
     }
 
-    /// Sends an event and reads until its answer.
+    /// Sends an event, and reads up to its acknowledgement.
     pub async fn ask(&mut self, event: &str, payload: &Value) -> Result<Value, Closed> {
         let mut payload = payload.clone();
         if self.late && event != "join_session" && payload.get("session_id").is_none() && payload.is_object() {
@@ -226,7 +226,7 @@ impl Mate {
         }
     }
 
-    /// Asks to be told anew, and reads until that has come.
+    /// Asks for a sync, and reads up to it.
     pub async fn resync(&mut self, diverged: bool) -> Result<(), Closed> {
         let mut payload = match &self.position {
             _ if diverged => json!({"reason": "divergence"}),
@@ -239,7 +239,7 @@ impl Mate {
         self.read_until("a sync", |mate| mate.syncs > before).await
     }
 
-    /// Reads until it is where the session is.
+    /// Reads until the position is at `seq`.
     pub async fn reach(&mut self, seq: u64) -> Result<(), Closed> {
         self.read_until("an event", |mate| {
             mate.position.as_ref().is_some_and(|(_, at)| *at >= seq)
@@ -247,7 +247,7 @@ impl Mate {
         .await
     }
 
-    /// Reads until something is so. Pings keep a connection going on which nothing else comes, so all of it has a deadline.
+    /// Reads until `is` holds. Pings keep an idle connection open, so that all reads together have a deadline.
     async fn read_until(&mut self, what: &str, is: impl Fn(&Self) -> bool) -> Result<(), Closed> {
         in_time(what, async {
             while !is(self) {
@@ -258,7 +258,7 @@ impl Mate {
         .await
     }
 
-    /// Reads a packet, applies it if it is an event, and gives it.
+    /// Reads a packet, applies its event, and returns the packet.
     async fn read(&mut self) -> Result<String, Closed> {
         let link = self.link.as_mut().ok_or(Closed)?;
         let read = link.read(&self.http).await;
@@ -272,20 +272,20 @@ impl Mate {
         }
         if let Some(event) = packet.strip_prefix("42/graph,") {
             let (event, data): (String, Value) = serde_json::from_str(event).expect(event);
-            self.hear(&event, &data);
+            self.receive(&event, &data);
         }
         Ok(packet)
     }
 
-    /// P1, P2: what is sequenced is the next one; a sync says how to go on.
-    fn hear(&mut self, event: &str, data: &Value) {
+    /// P1, P2: receives an event. A sequenced event must be the next one, unless a sync says how to go on.
+    fn receive(&mut self, event: &str, data: &Value) {
         assert_eq!(data["session_id"], self.session, "{event} is of this session");
         if event == "session:sync" {
             return self.sync(data);
         }
         if event == "session:events" {
-            for told in data["events"].as_array().expect("a list") {
-                self.hear(told["event"].as_str().expect("a name"), &told["data"]);
+            for event in data["events"].as_array().expect("a list") {
+                self.receive(event["event"].as_str().expect("a name"), &event["data"]);
             }
             return;
         }
@@ -297,7 +297,7 @@ impl Mate {
             return;
         };
         let (_, at) = self.position.as_mut().expect("a sync came first");
-        // A command that changed nothing carries the place where it left the session.
+        // A command without changes carries the `seq` of the event before.
         if event == "command:executed" && seq == *at {
             return;
         }
@@ -310,23 +310,27 @@ impl Mate {
         self.note_hash(data);
         let (epoch, seq) = (
             data["epoch"].as_str().expect("an epoch"),
-            data["seq"].as_u64().expect("a place"),
+            data["seq"].as_u64().expect("a seq"),
         );
         if data.get("graph").is_some() {
             self.replica = Replica::of(&data["graph"]);
         } else {
-            let mut at = self.position.as_ref().expect("who has no place is told everything").1;
-            for told in data["events"].as_array().expect("events") {
-                let place = told["data"]["seq"].as_u64().expect("a place");
+            let mut at = self
+                .position
+                .as_ref()
+                .expect("a client without a position gets a graph")
+                .1;
+            for entry in data["events"].as_array().expect("events") {
+                let place = entry["data"]["seq"].as_u64().expect("a seq");
                 if place <= at {
                     continue;
                 }
-                assert_eq!(place, at + 1, "the sync gives what is missing: {data}");
+                assert_eq!(place, at + 1, "the sync has exactly the missing events: {data}");
                 at = place;
                 self.replica
-                    .apply(told["event"].as_str().expect("a name"), &told["data"]);
+                    .apply(entry["event"].as_str().expect("a name"), &entry["data"]);
             }
-            assert_eq!(at, seq, "and all of it");
+            assert_eq!(at, seq, "the sync reaches its seq");
         }
         self.position = Some((epoch.to_owned(), seq));
         self.syncs += 1;
@@ -334,7 +338,7 @@ impl Mate {
 
     fn note_hash(&mut self, data: &Value) {
         if let Some(hash) = data["state_hash"].as_str() {
-            self.hash = Some((data["seq"].as_u64().expect("a place"), hash.to_owned()));
+            self.hash = Some((data["seq"].as_u64().expect("a seq"), hash.to_owned()));
         }
     }
 }

@@ -1,12 +1,13 @@
-//! A fuzzer with a memory, over everything that is reachable from outside: REST, Socket.IO over both transports, event
-//! streams, raw HTTP, and the operators' listener of a hub in a process of its own.
+//! Stateful fuzzer of everything that is reachable from outside: REST, Socket.IO over both transports, event streams,
+//! raw HTTP, and the operators' listener of a hub in a process of its own.
 //!
-//! Sessions and clients stay for a whole run, so that it goes deep: most inputs are valid for the graph as it is, and
-//! replicas that only hear events are held against `GET /graph` and `state_hash` throughout. The others are malformed, in
-//! every layer. Actors are made to fail, sessions are quarantined and put to sleep, the hub is stopped and killed.
+//! Sessions and clients live for a whole run, so that the run goes deep. Most inputs are valid for the current graph,
+//! and replicas that are built from events alone are compared with `GET /graph` and `state_hash` throughout. The other
+//! inputs are malformed, in every layer. Faults are injected into actors, sessions are quarantined and passivated, the
+//! hub is stopped and killed.
 //!
-//! A run is decided by its seed, which a failure tells; `FUZZ_SEED` repeats it. `FUZZ_STEPS` is the length of a run, and
-//! `FUZZ_SECONDS` goes on with further seeds for that long.
+//! The seed decides a run. A failure names the seed, and `FUZZ_SEED` repeats it. `FUZZ_STEPS` is the length of a run,
+//! and `FUZZ_SECONDS` adds runs with further seeds for that long.
 
 mod malformed;
 mod mate;
@@ -26,16 +27,16 @@ use self::{
     world::{Counts, World},
 };
 
-/// Steps of a run of the tests, unless `FUZZ_STEPS` says otherwise.
+/// Steps of a run, unless `FUZZ_STEPS` says otherwise.
 const STEPS: usize = 400;
 
-/// The seed of a run of the tests, unless `FUZZ_SEED` says otherwise.
+/// Seed of a run, unless `FUZZ_SEED` says otherwise.
 const SEED: u64 = 1;
 
-/// The share of inputs that the hub accepts, in percent. A fuzzer that is mostly refused tests refusals.
+/// Smallest share of accepted inputs, in percent. A fuzzer whose inputs are mostly refused tests refusals only.
 const ACCEPTED_PERCENT_MIN: usize = 70;
 
-/// Steps after which the share means something.
+/// Steps after which the share is meaningful.
 const STEPS_MIN: usize = 200;
 
 fn number(name: &str) -> Option<u64> {
@@ -43,15 +44,12 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| unreachable!("{name} is a number")))
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "figures for whoever runs the test, and how to repeat it"
-)]
-fn tell(line: &str) {
+#[expect(clippy::print_stderr, reason = "figures of a run, and the seed that repeats it")]
+fn report(line: &str) {
     eprintln!("{line}");
 }
 
-/// Tells how to run it again if a run does not end well.
+/// Prints how to repeat a run that fails.
 struct Run {
     seed: u64,
     step: usize,
@@ -61,7 +59,7 @@ impl Drop for Run {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let Self { seed, step } = self;
-            tell(&format!("failed at step {step}; FUZZ_SEED={seed} runs it again"));
+            report(&format!("failed at step {step}; FUZZ_SEED={seed} runs it again"));
         }
     }
 }
@@ -74,14 +72,14 @@ async fn run(seed: u64, steps: usize) -> Counts {
         world.step().await;
     }
     let counts = world.finish().await;
-    tell(&format!("seed {seed}, {steps} steps: {counts:?}"));
+    report(&format!("seed {seed}, {steps} steps: {counts:?}"));
     counts
 }
 
-/// Joins of the test below: one in ten of them is made before the library lets the hub send to the socket.
+/// Joins of the next test. The library does not let the hub send to the socket yet at about one join in ten.
 const LATE_JOINS: usize = 100;
 
-/// P2: a client that joins a session as soon as it is told that it is connected gets its sync.
+/// P2: a client that joins a session right after its connect packet gets its sync.
 #[tokio::test]
 async fn late_joins_right_after_the_connect_are_synced() {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -91,14 +89,14 @@ async fn late_joins_right_after_the_connect_are_synced() {
     let made: Value = serde_json::from_str(&made.expect("an answer").text().await.expect("a text")).expect("JSON");
     let mut mate = Mate::late(made["session_id"].as_str().expect("an id"));
     for _ in 0..LATE_JOINS {
-        mate.join(&hub.url).await.expect("it is let in");
+        mate.join(&hub.url).await.expect("the client is admitted");
         mate.leave(true).await;
     }
 }
 
-/// P1–P4, P7–P9: whatever comes from outside, in whatever order, the hub serves, and its clients have its graph.
+/// P1–P4, P7–P9: the hub serves during traffic of every kind in random order, and its clients have its graph.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn traffic_of_every_kind_leaves_the_hub_whole() {
+async fn hub_survives_traffic_of_every_kind() {
     let steps = number("FUZZ_STEPS").map_or(STEPS, |steps| usize::try_from(steps).expect("a number of steps"));
     let duration = Duration::from_secs(number("FUZZ_SECONDS").unwrap_or_default());
     let began = Instant::now();
@@ -119,5 +117,5 @@ async fn traffic_of_every_kind_leaves_the_hub_whole() {
         }
         seed += 1;
     }
-    tell(&format!("fuzzed: {all:?}"));
+    report(&format!("fuzzed: {all:?}"));
 }

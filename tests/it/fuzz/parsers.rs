@@ -1,4 +1,4 @@
-//! The fuzz targets of `tests/fuzz` over their seeds and a bounded number of mutations: they run, and find nothing new.
+//! Fuzz targets of `tests/fuzz` over their seeds and a bounded number of mutations.
 
 use std::{fs, path::Path};
 
@@ -8,10 +8,10 @@ use crate::support::ROOT;
 #[path = "../../fuzz/targets.rs"]
 mod targets;
 
-/// Mutations of each seed.
+/// Number of mutations of each seed.
 const MUTATIONS: usize = 100;
 
-/// Files that are seeds too, by target.
+/// Folders with further seeds, by target.
 const MORE: &[(&str, &str)] = &[("template", "config/templates"), ("graph", "tests/fixtures")];
 
 fn seeds(name: &str) -> Vec<Vec<u8>> {
@@ -27,9 +27,9 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// P9: no text that a client can send makes a parser panic, answer without bound, or blame the hub.
+/// P9: no input of a client makes a parser panic, answer without bound, or report an error of the hub.
 #[test]
-fn parsers_take_whatever_is_sent() {
+fn parsers_survive_mutated_seeds() {
     for (name, target) in targets::TARGETS {
         let mut random = Random::new(name.len() as u64);
         for seed in seeds(name) {
@@ -37,7 +37,7 @@ fn parsers_take_whatever_is_sent() {
             for _ in 0..MUTATIONS {
                 let mut input = malformed::bytes(&mut random, &seed);
                 target(&input);
-                // Now and then from what was mutated before.
+                // Half of the mutations are mutated once more.
                 if random.chance(50) {
                     input = malformed::bytes(&mut random, &input);
                     target(&input);

@@ -1,4 +1,4 @@
-//! Commands that make sense for the graph as it is.
+//! Commands that are valid for the current graph.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::random::Random;
 
-/// Nodes beyond which more is deleted than created.
+/// Number of nodes beyond which more nodes are deleted than created.
 const NODES: usize = 80;
 
 const TEXTS: &[&str] = &[
@@ -21,7 +21,7 @@ const TEXTS: &[&str] = &[
     "\u{2028}",
     "x y  z",
 ];
-/// Ends of names: what can be seen and fits a line.
+/// Ends of names: visible characters on one line.
 const NAMES: &[&str] = &["", "a", "Straße", "日本語", "\u{1F600}", "\"\\/", "null", "x y  z"];
 const NUMBERS: &[&str] = &[
     "0",
@@ -35,23 +35,23 @@ const NUMBERS: &[&str] = &[
     "18446744073709551616",
 ];
 
-/// A node and where it is.
+/// Node of a graph, and its place in the tree.
 #[derive(Debug, Clone)]
 pub struct Place {
     pub id: String,
     node_type: String,
     parent: Option<String>,
-    /// Itself and those above it, from the root down.
+    /// Ids of the ancestors from the root down, and of the node itself.
     path: Vec<String>,
     children: usize,
     siblings: usize,
     properties: Vec<String>,
 }
 
-/// The children that each type of a template allows, by the type's id; empty without a template.
+/// Allowed types of children by the id of the parent's type. Empty without a template.
 pub type Types = BTreeMap<String, Vec<String>>;
 
-/// Every node of a graph.
+/// Returns every node of a graph.
 pub fn places(graph: &Value) -> Vec<Place> {
     let mut found = Vec::new();
     visit(&graph["roots"], None, &[], &mut found);
@@ -81,7 +81,7 @@ fn visit(nodes: &Value, parent: Option<&str>, above: &[String], found: &mut Vec<
     }
 }
 
-/// A command with its data.
+/// Returns type and data of a random command.
 pub fn command(random: &mut Random, graph: &Value, types: &Types) -> (&'static str, Value) {
     let places = places(graph);
     if types.is_empty() {
@@ -91,7 +91,7 @@ pub fn command(random: &mut Random, graph: &Value, types: &Types) -> (&'static s
     }
 }
 
-/// Without a template everything is allowed.
+/// Returns a command for a session without a template, which allows everything.
 fn free(random: &mut Random, places: &[Place]) -> (&'static str, Value) {
     if places.is_empty() {
         return create(random, places);
@@ -140,7 +140,7 @@ fn free(random: &mut Random, places: &[Place]) -> (&'static str, Value) {
     }
 }
 
-/// Among the types of a template: what they allow, and names.
+/// Returns a command that the types of a template allow.
 fn typed(random: &mut Random, places: &[Place], types: &Types) -> (&'static str, Value) {
     if places.is_empty() {
         let types: Vec<&String> = types.keys().collect();
@@ -180,7 +180,7 @@ fn create(random: &mut Random, places: &[Place]) -> (&'static str, Value) {
     ("CreateNode", data)
 }
 
-/// A subtree of its own, and something about a node that is there.
+/// Returns a batch that creates a subtree and renames an existing node.
 fn batch(random: &mut Random, places: &[Place]) -> (&'static str, Value) {
     let mut commands = Vec::new();
     let mut parent = random.chance(60).then(|| random.pick(places).id.clone());
@@ -199,7 +199,7 @@ fn batch(random: &mut Random, places: &[Place]) -> (&'static str, Value) {
     ("Batch", json!({"commands": commands}))
 }
 
-/// Somewhere that is not below the node: `None` if there is only the list of roots.
+/// Returns a node outside a subtree. `None` if all nodes are within it.
 fn outside(random: &mut Random, places: &[Place], place: &Place) -> Option<Option<Place>> {
     let free: Vec<&Place> = places.iter().filter(|other| !other.path.contains(&place.id)).collect();
     if free.is_empty() {
@@ -218,7 +218,7 @@ fn name(random: &mut Random) -> String {
     format!("{number}{}", random.pick(NAMES))
 }
 
-/// A value as clients have them: mostly small, now and then nested.
+/// Returns a random value, mostly small, sometimes nested.
 pub fn value(random: &mut Random, depth: usize) -> Value {
     match random.below(if depth < 3 { 8 } else { 5 }) {
         0 => Value::Null,
@@ -231,7 +231,7 @@ pub fn value(random: &mut Random, depth: usize) -> Value {
     }
 }
 
-/// A graph to be loaded in place of another one.
+/// Returns a graph for a load.
 pub fn graph(random: &mut Random) -> Value {
     let nodes = |random: &mut Random, below: Vec<Value>| {
         json!({"id": random.uuid(), "name": name(random), "blueprint_type_id": "task", "properties": {"p0": value(random, 0)},

@@ -1,4 +1,4 @@
-//! The real binary, with an ear for what it complains about.
+//! Process of the real binary, whose errors are collected.
 
 use std::{path::Path, process::Stdio};
 
@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{calls::in_time, support::ROOT};
 
-/// Small limits, so that a short run meets each of them, and delays that nothing has to wait for.
+/// Small limits, so that a short run reaches each of them, and short delays.
 const SETTINGS: &[(&str, &str)] = &[
     ("TALUS_HUB_SERVER__PORT", "0"),
     ("TALUS_HUB_SERVER__BODY_BYTES_MAX", "65536"),
@@ -29,7 +29,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("RUST_BACKTRACE", "0"),
 ];
 
-/// See the [module](self).
+/// Hub process. See the [module](self).
 pub struct Hub {
     pub url: String,
     pub ops_url: String,
@@ -62,7 +62,11 @@ impl Hub {
         let mut address = async |prefix: &str| {
             in_time("the hub to listen", async {
                 loop {
-                    let line = output.next_line().await.expect("readable").expect("it goes on");
+                    let line = output
+                        .next_line()
+                        .await
+                        .expect("readable")
+                        .expect("the hub prints its addresses");
                     if let Some(rest) = line.strip_prefix(prefix) {
                         return rest.split('/').take(3).collect::<Vec<_>>().join("/");
                     }
@@ -81,26 +85,28 @@ impl Hub {
         }
     }
 
-    /// What it has complained of that nobody asked for: a panic that was not injected, a failure of its own.
-    pub fn complaints(&mut self) -> Vec<String> {
-        let mut complaints = Vec::new();
+    /// Returns reported errors since the last call: panics that were not injected, and internal errors.
+    pub fn unexpected_errors(&mut self) -> Vec<String> {
+        let mut unexpected_errors = Vec::new();
         let mut lines = std::iter::from_fn(|| self.said.try_recv().ok()).peekable();
         while let Some(line) = lines.next() {
             let injected = line.contains("injected: ") || lines.peek().is_some_and(|next| next.contains("injected: "));
             if (line.contains("panicked at") && !injected) || line.contains("internal error") {
-                complaints.push(line);
+                unexpected_errors.push(line);
             }
         }
-        complaints
+        unexpected_errors
     }
 
-    /// Ends it, as a deployment does or as a power cut does.
+    /// Stops the process with SIGTERM or SIGKILL, and returns its last errors.
     pub async fn end(&mut self, gently: bool) -> Vec<String> {
-        let id = self.process.id().expect("it runs").to_string();
+        let id = self.process.id().expect("the process runs").to_string();
         let signal = if gently { "-TERM" } else { "-KILL" };
         let sent = std::process::Command::new("kill").args([signal, &id]).status();
         assert!(sent.expect("there is such a command").success());
-        in_time("the hub to end", self.process.wait()).await.expect("it ends");
-        self.complaints()
+        in_time("the hub to end", self.process.wait())
+            .await
+            .expect("the exit status");
+        self.unexpected_errors()
     }
 }

@@ -1,4 +1,4 @@
-//! Numbers that a seed decides.
+//! Random numbers from a seed.
 
 /// SplitMix64: the same numbers for the same seed on every machine.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below another one, which is not 0.
+    /// Returns a number below `limit`, which must not be 0.
     pub fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.next() % limit as u64).expect("below a usize")
     }
@@ -30,7 +30,7 @@ impl Random {
         &among[self.below(among.len())]
     }
 
-    /// A version 4 UUID.
+    /// Returns a UUID of version 4.
     pub fn uuid(&mut self) -> String {
         let bits = (u128::from(self.next()) << 64) | u128::from(self.next());
         uuid::Builder::from_random_bytes(bits.to_be_bytes())

@@ -1,4 +1,4 @@
-//! The hub under test, its sessions and clients, and what may happen next.
+//! Hub under test with its sessions and clients, and the steps of a run.
 
 use std::ops::AddAssign;
 
@@ -20,13 +20,13 @@ use super::{
 };
 use crate::{calls::in_time, hub_model::replica::Replica, support::events::EventStream};
 
-/// Clients of each session.
+/// Number of clients of each session.
 const MATES: usize = 3;
 
-/// How often a command may be sent again that has no outcome yet.
+/// Largest number of times that a command without an outcome is sent.
 const ATTEMPTS_MAX: usize = 1_000;
 
-/// Inputs of a run.
+/// Counts of a run's inputs.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Counts {
     pub inputs: usize,
@@ -46,31 +46,31 @@ impl AddAssign for Counts {
     }
 }
 
-/// A session that stays, and who follows it.
+/// Session that lives for a whole run, and its readers.
 struct Session {
     id: String,
     project: Option<String>,
     types: Types,
     mates: Vec<Mate>,
-    /// A reader of the stream of events: its place and its replica.
+    /// Reader of the event stream. Its position and its replica follow.
     stream: Option<EventStream>,
     last_event_id: Option<String>,
     streamed: Replica,
 }
 
-/// See the [module](self).
+/// Hub with sessions and clients. See the [module](self).
 pub struct World {
     dir: TempDir,
     hub: Hub,
     http: reqwest::Client,
     random: Random,
     sessions: Vec<Session>,
-    /// A session that nothing happens to: its client must not notice the others.
+    /// Session without failures and its client, which must not notice the other sessions.
     witness: (String, Mate),
     counts: Counts,
 }
 
-/// An answer: its status and its body.
+/// Status and body of an answer.
 type Reply = (u16, Value);
 
 impl World {
@@ -149,7 +149,7 @@ impl World {
             .collect()
     }
 
-    /// Something happens, and afterwards the hub is as it has to be.
+    /// Runs a random step, and checks the promises.
     pub async fn step(&mut self) {
         let at = self.random.below(self.sessions.len());
         match self.random.below(1_000) {
@@ -176,7 +176,7 @@ impl World {
         }
         if self.random.chance(8) {
             self.check(at).await;
-            self.healthy().await;
+            self.check_health().await;
         }
     }
 
@@ -219,7 +219,7 @@ impl World {
         self.accepted(Method::POST, &path, None).await;
     }
 
-    /// A project leaves and comes back from its file: in another session, with the same graph.
+    /// Deletes the session of a project, and opens the project's file in another session, with the same graph.
     async fn reopen(&mut self) {
         let at = self.sessions.len() - 1;
         self.save(at).await;
@@ -230,7 +230,7 @@ impl World {
         let opened = self
             .accepted(Method::POST, &format!("/projects/{project}/open"), None)
             .await;
-        assert_eq!(opened["graph"], before, "a file gives what was saved");
+        assert_eq!(opened["graph"], before, "the file has the saved graph");
         let session = &mut self.sessions[at];
         session.id = text(&opened, "session_id");
         for mate in &mut session.mates {
@@ -244,7 +244,7 @@ impl World {
         let graph = format!("/sessions/{id}/graph");
         let seq = self.accepted(Method::GET, &graph, None).await["seq"]
             .as_u64()
-            .expect("a place");
+            .expect("a seq");
         let path = match self.random.below(6) {
             0 => format!("{graph}?min_seq={seq}"),
             1 => {
@@ -263,20 +263,20 @@ impl World {
         let state = json!({"state": plan::value(&mut self.random, 1)});
         let number = self.random.below(MATES);
         let answer = self.ask(at, number, "presence:update", &state).await;
-        self.note(answer["success"] == json!(true));
+        self.count_input(answer["success"] == json!(true));
     }
 
     async fn resync(&mut self, at: usize) {
         let (number, diverged) = (self.random.below(MATES), self.random.chance(50));
-        self.joined(at, number)
+        self.joined_client(at, number)
             .await
             .resync(diverged)
             .await
             .expect("a sync comes");
-        self.note(true);
+        self.count_input(true);
     }
 
-    /// A client loses its connection and is back, with the place where it was.
+    /// Disconnects a client, and joins it again with its position.
     async fn bounce(&mut self, at: usize) {
         let (number, politely) = (self.random.below(MATES), self.random.chance(50));
         let mate = &mut self.sessions[at].mates[number];
@@ -284,8 +284,8 @@ impl World {
         if self.random.chance(30) {
             self.sessions[at].mates[number].position = None;
         }
-        self.joined(at, number).await;
-        self.note(true);
+        self.joined_client(at, number).await;
+        self.count_input(true);
     }
 
     // Failures and operators.
@@ -301,7 +301,7 @@ impl World {
         ];
         let kind = *self.random.pick(&kinds);
         let path = format!("/sessions/{}/fault", self.sessions[at].id);
-        self.operated(&path, &json!({"kind": kind})).await;
+        self.post_operation(&path, &json!({"kind": kind})).await;
         self.counts.faults += 1;
         self.command(at).await;
         self.check(at).await;
@@ -309,33 +309,33 @@ impl World {
 
     async fn quarantine(&mut self, at: usize) {
         let path = format!("/sessions/{}", self.sessions[at].id);
-        self.operated(&format!("{path}/quarantine"), &json!({})).await;
+        self.post_operation(&format!("{path}/quarantine"), &json!({})).await;
         let (status, body) = self.request(Method::GET, &format!("{path}/graph"), None).await;
         assert_eq!((status, &body["error"]["code"]), (423, &json!("SESSION_QUARANTINED")));
         for mate in &mut self.sessions[at].mates {
             mate.leave(true).await;
         }
         self.sessions[at].stream = None;
-        self.operated(&format!("{path}/release"), &json!({})).await;
+        self.post_operation(&format!("{path}/release"), &json!({})).await;
         self.counts.faults += 1;
         self.check(at).await;
     }
 
     async fn operate(&mut self, at: usize, what: &str) {
         let path = format!("/sessions/{}/{what}", self.sessions[at].id);
-        self.operated(&path, &json!({})).await;
+        self.post_operation(&path, &json!({})).await;
         self.counts.faults += 1;
     }
 
-    /// An order of an operator: it is carried out, or the session is busy.
-    async fn operated(&mut self, path: &str, body: &Value) {
+    /// Sends an operation. The session may be busy.
+    async fn post_operation(&mut self, path: &str, body: &Value) {
         let request = self.http.post(format!("{}/ops{path}", self.hub.ops_url)).json(body);
         let (status, body) = self.read_reply(path, request).await;
         assert!(status == 200 || status == 409, "{path}: {status} {body}");
-        self.note(status == 200);
+        self.count_input(status == 200);
     }
 
-    /// P3: the hub goes, by a signal or at once, and another one comes on the same data.
+    /// P3: stops or kills the hub, and starts another one on the same data.
     async fn restart_hub(&mut self) {
         let gently = self.random.chance(50);
         for session in &mut self.sessions {
@@ -345,8 +345,8 @@ impl World {
             session.stream = None;
         }
         self.witness.1.leave(false).await;
-        let complaints = self.hub.end(gently).await;
-        assert!(complaints.is_empty(), "{complaints:?}");
+        let unexpected_errors = self.hub.end(gently).await;
+        assert!(unexpected_errors.is_empty(), "{unexpected_errors:?}");
         self.hub = Hub::start(self.dir.path()).await;
         self.witness.1.join(&self.hub.url).await.expect("the witness is let in");
         self.counts.faults += 1;
@@ -380,8 +380,8 @@ impl World {
             .body(body);
         let (status, _) = self.read_reply(&path, request).await;
         self.counts.malformed += 1;
-        self.note(status < 400);
-        // It may have been accepted all the same, or have replaced the graph.
+        self.count_input(status < 400);
+        // The request may have been accepted all the same, or have replaced the graph.
         self.check(at).await;
     }
 
@@ -403,16 +403,16 @@ impl World {
         }
         let (status, _) = self.read_reply(&path, request).await;
         self.counts.malformed += 1;
-        self.note(status < 400);
+        self.count_input(status < 400);
     }
 
-    /// What is JSON and makes no sense is answered, and the socket stays.
+    /// Sends an event of valid JSON with malformed fields, and asserts that it is acknowledged and the socket stays.
     async fn malformed_event(&mut self, at: usize) {
         let graph = self.graph(at).await;
         let (command_type, data) = plan::command(&mut self.random, &graph, &self.sessions[at].types);
         let good = json!({"command_type": command_type, "data": data});
         let mut wrong = malformed::command(&mut self.random, &good);
-        // Where it goes is not the question here.
+        // The event must stay in its session.
         if let Some(fields) = wrong.as_object_mut() {
             fields.remove("session_id");
         }
@@ -424,17 +424,17 @@ impl World {
             "leave_session",
         ]);
         if event == "leave_session" || (event == "join_session" && !wrong.is_object()) {
-            wrong = json!({"session_id": malformed::odd(&mut self.random)});
+            wrong = json!({"session_id": malformed::odd_value(&mut self.random)});
         }
         let number = self.random.below(MATES);
         let answer = self.ask(at, number, event, &wrong).await;
         self.known_error(event, &answer);
         self.counts.malformed += 1;
-        self.note(answer["success"] == json!(true));
+        self.count_input(answer["success"] == json!(true));
         self.check(at).await;
     }
 
-    /// A socket that joins as others do, and then says what is none of the protocol.
+    /// Joins a socket, and sends packets outside the protocol.
     async fn malformed_packets(&mut self, at: usize) {
         use futures_util::{SinkExt, StreamExt};
         use tokio_tungstenite::tungstenite::Message;
@@ -453,7 +453,7 @@ impl World {
         self.counts.inputs += packets.len();
         self.counts.accepted += 1;
         for packet in packets {
-            // It may have hung up already.
+            // The hub may have closed the connection.
             if in_time("the hub to read", stream.send(packet)).await.is_err() {
                 break;
             }
@@ -490,7 +490,7 @@ impl World {
             assert!(!status.is_server_error(), "{status}");
         }
         self.counts.malformed += 1;
-        self.note(false);
+        self.count_input(false);
         self.check(at).await;
     }
 
@@ -500,7 +500,7 @@ impl World {
             .await
             .expect("the hub accepts");
         let head = malformed::head(&mut self.random);
-        // It may hang up before it has read all, and a reset is as good as an end.
+        // The hub may close the connection before it has read everything. A reset is as good as an end.
         let _ = in_time("the hub to read", stream.write_all(&head)).await;
         let _ = stream.shutdown().await;
         let mut said = Vec::new();
@@ -512,12 +512,12 @@ impl World {
             String::from_utf8_lossy(&head)
         );
         self.counts.malformed += 1;
-        self.note(said.starts_with("HTTP/1.1 2"));
+        self.count_input(said.starts_with("HTTP/1.1 2"));
     }
 
-    // What everything goes by.
+    // Requests.
 
-    fn note(&mut self, accepted: bool) {
+    fn count_input(&mut self, accepted: bool) {
         self.counts.inputs += 1;
         self.counts.accepted += usize::from(accepted);
     }
@@ -545,25 +545,25 @@ impl World {
             self.known_error(event, &answer);
             let code = answer["error"]["code"].as_str().unwrap_or_default();
             if code != "OUTCOME_UNKNOWN" && code != "OVERLOADED" {
-                self.note(answer["success"] == json!(true));
+                self.count_input(answer["success"] == json!(true));
                 return;
             }
         }
         unreachable!("{command} has no outcome");
     }
 
-    /// Asks by a client's socket, which comes back for as long as it is cut.
+    /// Sends an event by a client's socket, and again after each loss of its connection.
     async fn ask(&mut self, at: usize, number: usize, event: &str, payload: &Value) -> Value {
         for _ in 0..ATTEMPTS_MAX {
-            if let Ok(answer) = self.joined(at, number).await.ask(event, payload).await {
+            if let Ok(answer) = self.joined_client(at, number).await.ask(event, payload).await {
                 return answer;
             }
         }
-        unreachable!("{event} {payload} is cut for ever");
+        unreachable!("{event} {payload} never gets an answer");
     }
 
-    /// A client that is in its session.
-    async fn joined(&mut self, at: usize, number: usize) -> &mut Mate {
+    /// Returns a client after its join.
+    async fn joined_client(&mut self, at: usize, number: usize) -> &mut Mate {
         let url = self.hub.url.clone();
         let mate = &mut self.sessions[at].mates[number];
         for _ in 0..ATTEMPTS_MAX {
@@ -571,17 +571,17 @@ impl World {
                 return mate;
             }
         }
-        unreachable!("{} does not get in", mate.name);
+        unreachable!("{} is not admitted", mate.name);
     }
 
     async fn accepted(&mut self, method: Method, path: &str, body: Option<&Value>) -> Value {
         let (status, body) = self.request(method, path, body).await;
         assert!(status < 300, "{path}: {status} {body}");
-        self.note(true);
+        self.count_input(true);
         body
     }
 
-    /// A request, sent again for as long as it has no outcome.
+    /// Sends a request, and again while it has no outcome.
     async fn request(&mut self, method: Method, path: &str, body: Option<&Value>) -> Reply {
         for _ in 0..ATTEMPTS_MAX {
             let mut request = self
@@ -599,7 +599,7 @@ impl World {
         unreachable!("{path} has no outcome");
     }
 
-    /// P9: every answer is one of the contract: JSON, and an error with a code that is known and has that status.
+    /// P9: asserts that an answer is one of the contract: JSON, and an error with a known code and that code's status.
     async fn read_reply(&self, path: &str, request: reqwest::RequestBuilder) -> Reply {
         let response = in_time("an answer", request.send()).await.expect("the hub answers");
         let status = response.status().as_u16();
@@ -632,44 +632,45 @@ impl World {
         self.request(Method::GET, &path, None).await.1["graph"].take()
     }
 
-    // What has to hold.
+    // Promises.
 
-    /// P1, P2: every client has the graph of the hub, by events alone, and so has the reader of the stream.
+    /// P1, P2: asserts that every client has the graph of the hub, from events alone, and so has the reader of the
+    /// stream.
     async fn check(&mut self, at: usize) {
         let path = format!("/sessions/{}/graph", self.sessions[at].id);
         let (status, read) = self.request(Method::GET, &path, None).await;
         assert_eq!(status, 200, "{read}");
-        let seq = read["seq"].as_u64().expect("a place");
+        let seq = read["seq"].as_u64().expect("a seq");
         let wanted = bare(&read["graph"]);
         for number in 0..MATES {
             loop {
-                let mate = self.joined(at, number).await;
+                let mate = self.joined_client(at, number).await;
                 if mate.reach(seq).await.is_ok() {
                     break;
                 }
             }
             let mate = &self.sessions[at].mates[number];
             assert_eq!(mate.replica.graph(), wanted, "{} at {seq}", mate.name);
-            if let Some((_, hash)) = mate.hash.as_ref().filter(|(told, _)| *told == seq) {
+            if let Some((_, hash)) = mate.hash.as_ref().filter(|(at, _)| *at == seq) {
                 assert_eq!(*hash, read["state_hash"], "{} at {seq}", mate.name);
             }
         }
         self.follow_stream(at, seq).await;
         assert_eq!(self.sessions[at].streamed.graph(), wanted, "the stream at {seq}");
         self.counts.checks += 1;
-        self.witnessed().await;
+        self.check_witness().await;
     }
 
     async fn follow_stream(&mut self, at: usize, seq: u64) {
         let url = self.api(&format!("/sessions/{}/events", self.sessions[at].id));
         let session = &mut self.sessions[at];
-        let place = |id: &Option<String>| {
+        let seq_of = |id: &Option<String>| {
             id.as_ref().map_or(0, |id| {
-                let (_, seq) = id.rsplit_once('-').expect("a place");
+                let (_, seq) = id.rsplit_once('-').expect("a seq");
                 seq.parse::<u64>().expect("a number")
             })
         };
-        while place(&session.last_event_id) < seq {
+        while seq_of(&session.last_event_id) < seq {
             let Some(stream) = &mut session.stream else {
                 let mut request = self.http.get(&url);
                 if let Some(id) = &session.last_event_id {
@@ -682,14 +683,18 @@ impl World {
                 session.stream = None;
                 continue;
             };
-            assert_ne!(event.event, "session:sync", "it goes on where it was: {}", event.data);
+            assert_ne!(
+                event.event, "session:sync",
+                "the stream goes on at its position: {}",
+                event.data
+            );
             session.streamed.apply(&event.event, &event.data);
             session.last_event_id = event.id;
         }
     }
 
-    /// P7: a session that nothing happens to is served, and its client is cut by nothing that happens to others.
-    async fn witnessed(&mut self) {
+    /// P7: asserts that a session without failures serves, and that its client keeps its connection.
+    async fn check_witness(&mut self) {
         let (id, mate) = &mut self.witness;
         let syncs = mate.syncs;
         let command = json!({"session_id": id, "command_type": "CreateNode", "data": {"blueprint_type_id": "task"}});
@@ -698,7 +703,7 @@ impl World {
             .await
             .expect("the witness stays connected");
         assert_eq!(answer["success"], true, "{answer}");
-        let seq = answer["seq"].as_u64().expect("a place");
+        let seq = answer["seq"].as_u64().expect("a seq");
         mate.reach(seq).await.expect("the witness stays connected");
         assert_eq!(mate.syncs, syncs, "the witness misses nothing");
         let node = json!({"session_id": id, "command_type": "DeleteNode", "data": {"node_id": answer["node_id"]}});
@@ -711,17 +716,17 @@ impl World {
         self.counts.accepted += 2;
     }
 
-    async fn healthy(&mut self) {
+    async fn check_health(&mut self) {
         let request = self.http.get(self.api("/health"));
         assert_eq!(
             self.read_reply("/health", request).await,
             (200, json!({"status": "ok"}))
         );
-        let complaints = self.hub.complaints();
-        assert!(complaints.is_empty(), "{complaints:?}");
+        let unexpected_errors = self.hub.unexpected_errors();
+        assert!(unexpected_errors.is_empty(), "{unexpected_errors:?}");
     }
 
-    /// Everything is compared once more, everybody goes, and nobody is left behind.
+    /// Checks everything once more, disconnects all clients, and asserts that none is left.
     pub async fn finish(mut self) -> Counts {
         for at in 0..self.sessions.len() {
             self.check(at).await;
@@ -730,7 +735,7 @@ impl World {
             }
             self.sessions[at].stream = None;
             let path = format!("/sessions/{}/info", self.sessions[at].id);
-            in_time("everybody to be gone", async {
+            in_time("all clients to be gone", async {
                 loop {
                     let (_, info) = self.request(Method::GET, &path, None).await;
                     if info["active_clients"] == 0 && info["clients"] == json!([]) {
@@ -741,9 +746,9 @@ impl World {
             })
             .await;
         }
-        self.healthy().await;
-        let complaints = self.hub.end(true).await;
-        assert!(complaints.is_empty(), "{complaints:?}");
+        self.check_health().await;
+        let unexpected_errors = self.hub.end(true).await;
+        assert!(unexpected_errors.is_empty(), "{unexpected_errors:?}");
         self.counts
     }
 }
@@ -752,7 +757,7 @@ fn text(value: &Value, field: &str) -> String {
     value[field].as_str().expect(field).to_owned()
 }
 
-/// A graph without what replicas do not keep.
+/// Returns a graph without the fields that replicas do not keep.
 fn bare(graph: &Value) -> Value {
     let mut graph = graph.clone();
     let mut ahead: Vec<&mut Value> = vec![&mut graph["roots"]];
