@@ -246,7 +246,7 @@ async fn stalled_batched_websocket_is_resynced_when_it_reads() {
     while hub.metric("hub_slow_consumers_total").await == "0" {
         let data = json!({"blueprint_type_id": "task", "properties": {"text": text}});
         let answer = hub.execute(&session, "CreateNode", data).await.ok();
-        end = answer["seq"].as_u64().expect("a place");
+        end = answer["seq"].as_u64().expect("a seq");
     }
     let mut at = 0;
     let sync = loop {
@@ -260,7 +260,7 @@ async fn stalled_batched_websocket_is_resynced_when_it_reads() {
         }
     };
     assert_eq!(sync["reason"], "slow_consumer");
-    let synced = sync["seq"].as_u64().expect("a place");
+    let synced = sync["seq"].as_u64().expect("a seq");
     assert!(at < synced, "events were missed: {at}, {synced}");
     assert!(synced <= end, "{synced}: the sync is not ahead of the log");
     hub.create_node(&session, None, "after").await;
@@ -273,7 +273,7 @@ async fn stalled_batched_websocket_is_resynced_when_it_reads() {
             "session:events" => at = follow(&data, at),
             "session:sync" => {
                 assert_eq!(data["reason"], "slow_consumer");
-                let seq = data["seq"].as_u64().expect("a place");
+                let seq = data["seq"].as_u64().expect("a seq");
                 assert!(at < seq, "{seq}: events were missed after {at}");
                 at = seq;
             }

@@ -20,12 +20,12 @@ on_both_transports!(dropped_client_resumes_each_time, sessions_get_no_events_of_
 /// Returns the `seq` of a session, and its graph at that `seq`.
 async fn state(hub: &TestHub, session: &str) -> (u64, Value) {
     let read = hub.get(&format!("/sessions/{session}/graph")).await.ok();
-    (read["seq"].as_u64().expect("a place"), rounded(&read["graph"]))
+    (read["seq"].as_u64().expect("a seq"), rounded(&read["graph"]))
 }
 
 /// Returns the numbers after `joined_at` up to `seq`.
 fn places(joined_at: &Value, seq: u64) -> Vec<u64> {
-    (joined_at.as_u64().expect("a place") + 1..=seq).collect()
+    (joined_at.as_u64().expect("a seq") + 1..=seq).collect()
 }
 
 /// Asserts that the events of one command are contiguous: executing, its changes, its end.
@@ -203,7 +203,7 @@ async fn upgrade_under_load_loses_no_event() {
     observed.extend(js.until_that("ann", |observed| observed.kind == "upgraded").await);
     let upgraded_at = observed.last().expect("the last").fields["seq"]
         .as_u64()
-        .expect("a place");
+        .expect("a seq");
     observed.extend(js.until_seq("ann", upgraded_at + 40).await);
     enough.cancel();
     load.await.expect("no panic");

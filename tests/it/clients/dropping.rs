@@ -150,7 +150,7 @@ async fn random_drops_lose_no_event(transport: Transport) {
     load.await.expect("no panic");
     hub.create_node(&session, None, "last").await;
     let read = hub.get(&format!("/sessions/{session}/graph")).await.ok();
-    let seq = read["seq"].as_u64().expect("a place");
+    let seq = read["seq"].as_u64().expect("a seq");
     for (client, mut observed) in CLIENTS.iter().zip(observed) {
         observed.extend(js.until_seq(client, seq).await);
         assert_eq!(received(&observed), (1..=seq).collect::<Vec<_>>(), "{client}");

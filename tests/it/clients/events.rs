@@ -424,7 +424,7 @@ async fn project_saved_event_has_the_path(transport: Transport) {
     assert_eq!(scene.project, "ship");
     let executing = scene.js.event(EAR, "command:executing").await;
     assert_eq!(executing["command_type"], "SaveProject");
-    let seq = made["seq"].as_u64().expect("a place") + 1;
+    let seq = made["seq"].as_u64().expect("a seq") + 1;
     let envelope = json!({
         "session_id": scene.session, "project_id": "ship", "command_id": executing["command_id"],
         "origin": {"client_id": "bob"}, "epoch": scene.epoch, "seq": seq,
@@ -480,7 +480,7 @@ async fn template_properties_are_named_by_uuid_in_events(transport: Transport) {
     let goal = goal.expect("the template has the property")["id"].clone();
 
     let mut scene = Scene::listening(hub, session, transport).await;
-    let seq = made["seq"].as_u64().expect("a place") + 1;
+    let seq = made["seq"].as_u64().expect("a seq") + 1;
     let data = json!({"node_id": project, "property_id": "goal", "new_value": "land"});
     scene.execute("UpdateProperty", data).await;
     scene.js.event(EAR, "command:executing").await;

@@ -65,7 +65,7 @@ async fn join_under_load_misses_no_event(transport: Transport) {
     let mut joined_at = Vec::new();
     for client in ["ann", "bob", "cid", "dan"] {
         let sync = js.join(client, &Connect::to(&hub.url, &session, transport)).await;
-        joined_at.push((client, sync["seq"].as_u64().expect("a place")));
+        joined_at.push((client, sync["seq"].as_u64().expect("a seq")));
     }
     load.await.expect("no command fails");
     for (client, joined_at) in joined_at {
@@ -73,7 +73,7 @@ async fn join_under_load_misses_no_event(transport: Transport) {
         hub.create_node(&session, None, client).await;
         let last = hub.get(&format!("/sessions/{session}/info")).await.ok()["seq"]
             .as_u64()
-            .expect("a place");
+            .expect("a seq");
         let observed = js.until_seq(client, last).await;
         let live: Vec<u64> = sequenced(&observed).into_iter().map(|(seq, ..)| seq).collect();
         assert_eq!(live, (joined_at + 1..=last).collect::<Vec<_>>());

@@ -118,7 +118,7 @@ async fn clients_outlive_repeated_kills_of_the_hub() {
     let acknowledged = writers.check(&url, &epoch).await;
     assert!(acknowledged > rounds, "{acknowledged} commands were acknowledged");
     let read = get(&url, &format!("/sessions/{session_id}/graph")).await;
-    let seq = read["seq"].as_u64().expect("a place");
+    let seq = read["seq"].as_u64().expect("a seq");
     crowd.check(seq, &epoch, &rounded(&read["graph"])).await;
     assert_eq!(hub.terminate().await, Some(0));
 }

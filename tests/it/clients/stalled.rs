@@ -78,14 +78,14 @@ impl Flood {
         let data = json!({"node_id": self.node_id, "property_id": "text", "new_value": value});
         self.execute("UpdateProperty", data).await["seq"]
             .as_u64()
-            .expect("a place")
+            .expect("a seq")
     }
 
     /// Changes the property `count` times. The reader must get every event, in order, and never falls so far behind
     /// that its queue is full.
     async fn pour(self: &Arc<Self>, count: usize, reader: &mut WebSocket) {
         let read = get(&self.url, &format!("/sessions/{}/graph", self.session_id)).await;
-        let before = read["seq"].as_u64().expect("a place");
+        let before = read["seq"].as_u64().expect("a seq");
         let (left, ahead) = (
             Arc::new(AtomicUsize::new(count)),
             Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
