@@ -328,7 +328,7 @@ impl Driver {
             kind,
             "{client} got {}; so far:\n{}",
             observed.fields,
-            self.story()
+            self.reports()
         );
         observed.fields
     }
@@ -339,10 +339,10 @@ impl Driver {
         let Some((event, data)) = observed.event() else {
             unreachable!(
                 "{client} waits for {name} and got {observed:?}; so far:\n{}",
-                self.story()
+                self.reports()
             );
         };
-        assert_eq!(event, name, "{client} got {data}; so far:\n{}", self.story());
+        assert_eq!(event, name, "{client} got {data}; so far:\n{}", self.reports());
         data.clone()
     }
 
@@ -399,11 +399,11 @@ impl Driver {
         let Ok(line) = timeout_at(deadline, self.lines.recv()).await else {
             unreachable!(
                 "{client} did not get the expected observation in {DEADLINE:?}; so far:\n{}",
-                self.story()
+                self.reports()
             );
         };
         let Some(line) = line else {
-            unreachable!("the driver ended while {client} waits; so far:\n{}", self.story());
+            unreachable!("the driver ended while {client} waits; so far:\n{}", self.reports());
         };
         let mut report: Value = serde_json::from_str(&line).expect(&line);
         self.transcript.push(line);
@@ -419,13 +419,13 @@ impl Driver {
     }
 
     /// Returns all reports so far as readable text.
-    fn story(&self) -> String {
-        let mut story = String::new();
+    fn reports(&self) -> String {
+        let mut reports = String::new();
         for line in &self.transcript {
             // A snapshot of a large graph would bury the other reports.
             let shown: String = line.chars().take(400).collect();
-            writeln!(story, "  {shown}").expect("a string takes everything");
+            writeln!(reports, "  {shown}").expect("a string takes everything");
         }
-        story
+        reports
     }
 }

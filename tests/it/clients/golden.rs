@@ -190,50 +190,50 @@ impl Conversation {
 }
 
 async fn joining_and_creating(transport: Transport) {
-    let mut story = Conversation::begin("joining_and_creating", transport).await;
-    let root = story.creates("Root", Value::Null).await;
-    story.joins("ann").await;
-    story.creates("Child", root).await;
-    story.hears("ann", "command:executed").await;
-    story.ends();
+    let mut conversation = Conversation::begin("joining_and_creating", transport).await;
+    let root = conversation.creates("Root", Value::Null).await;
+    conversation.joins("ann").await;
+    conversation.creates("Child", root).await;
+    conversation.hears("ann", "command:executed").await;
+    conversation.ends();
 }
 
 async fn naming_and_setting(transport: Transport) {
-    let mut story = Conversation::begin("naming_and_setting", transport).await;
-    let node = story.creates("Before", Value::Null).await;
-    story.joins("ann").await;
+    let mut conversation = Conversation::begin("naming_and_setting", transport).await;
+    let node = conversation.creates("Before", Value::Null).await;
+    conversation.joins("ann").await;
     for (property, value) in [("name", json!("After")), ("cost", json!(12.5)), ("cost", json!(12.5))] {
         let data = json!({"node_id": node, "property_id": property, "new_value": value});
-        story.execute("UpdateProperty", data).await;
-        story.hears("ann", "command:executed").await;
+        conversation.execute("UpdateProperty", data).await;
+        conversation.hears("ann", "command:executed").await;
     }
-    story
+    conversation
         .execute("DeleteProperty", json!({"node_id": node, "property_id": "cost"}))
         .await;
-    story.hears("ann", "command:executed").await;
-    story.ends();
+    conversation.hears("ann", "command:executed").await;
+    conversation.ends();
 }
 
 async fn being_refused(transport: Transport) {
-    let mut story = Conversation::begin("being_refused", transport).await;
-    let root = story.creates("Root", Value::Null).await;
-    let child = story.creates("Child", root.clone()).await;
-    story.joins("ann").await;
+    let mut conversation = Conversation::begin("being_refused", transport).await;
+    let root = conversation.creates("Root", Value::Null).await;
+    let child = conversation.creates("Child", root.clone()).await;
+    conversation.joins("ann").await;
     for (command_type, data) in [
         ("MoveNode", json!({"node_id": root, "new_parent_id": child})),
         ("ReorderNode", json!({"node_id": child, "new_index": 5})),
         ("DeleteProperty", json!({"node_id": child, "property_id": "cost"})),
         ("DeleteNode", json!({"node_id": "0de00000-0000-4000-8000-000000000000"})),
     ] {
-        story.execute(command_type, data).await;
-        story.hears("ann", "command:failed").await;
+        conversation.execute(command_type, data).await;
+        conversation.hears("ann", "command:failed").await;
     }
-    story.ends();
+    conversation.ends();
 }
 
 async fn a_batch(transport: Transport) {
-    let mut story = Conversation::begin("a_batch", transport).await;
-    story.joins("ann").await;
+    let mut conversation = Conversation::begin("a_batch", transport).await;
+    conversation.joins("ann").await;
     let root = "0de00000-0000-4000-8000-000000000001";
     let create = json!({"blueprint_type_id": "phase", "name": "Phase", "node_id": root});
     let below = json!({"blueprint_type_id": "task", "name": "Task", "parent_id": root});
@@ -243,164 +243,168 @@ async fn a_batch(transport: Transport) {
         json!({"command_type": "CreateNode", "data": below}),
         json!({"command_type": "UpdateProperty", "data": rename}),
     ];
-    story.execute("Batch", json!({"commands": commands})).await;
-    story.hears("ann", "command:executed").await;
-    story.undoes().await;
-    story.hears("ann", "command:undo").await;
+    conversation.execute("Batch", json!({"commands": commands})).await;
+    conversation.hears("ann", "command:executed").await;
+    conversation.undoes().await;
+    conversation.hears("ann", "command:undo").await;
     commands[2]["data"]["node_id"] = json!("0de00000-0000-4000-8000-000000000002");
-    story.execute("Batch", json!({"commands": commands})).await;
-    story.hears("ann", "command:failed").await;
-    story.ends();
+    conversation.execute("Batch", json!({"commands": commands})).await;
+    conversation.hears("ann", "command:failed").await;
+    conversation.ends();
 }
 
 async fn undoing_and_redoing(transport: Transport) {
-    let mut story = Conversation::begin("undoing_and_redoing", transport).await;
-    let root = story.creates("Root", Value::Null).await;
-    story.creates("Child", root.clone()).await;
-    story.joins("ann").await;
-    story.execute("DeleteNode", json!({"node_id": root})).await;
-    story.hears("ann", "command:executed").await;
-    story.undoes().await;
-    story.hears("ann", "command:undo").await;
-    story
-        .post(&format!("/sessions/{}/redo", story.session), json!({}))
+    let mut conversation = Conversation::begin("undoing_and_redoing", transport).await;
+    let root = conversation.creates("Root", Value::Null).await;
+    conversation.creates("Child", root.clone()).await;
+    conversation.joins("ann").await;
+    conversation.execute("DeleteNode", json!({"node_id": root})).await;
+    conversation.hears("ann", "command:executed").await;
+    conversation.undoes().await;
+    conversation.hears("ann", "command:undo").await;
+    conversation
+        .post(&format!("/sessions/{}/redo", conversation.session), json!({}))
         .await;
-    story.hears("ann", "command:redo").await;
-    story
-        .post(&format!("/sessions/{}/redo", story.session), json!({}))
+    conversation.hears("ann", "command:redo").await;
+    conversation
+        .post(&format!("/sessions/{}/redo", conversation.session), json!({}))
         .await;
-    story.hears("ann", "command:failed").await;
-    story.ends();
+    conversation.hears("ann", "command:failed").await;
+    conversation.ends();
 }
 
 async fn moving_and_ordering(transport: Transport) {
-    let mut story = Conversation::begin("moving_and_ordering", transport).await;
-    let one = story.creates("One", Value::Null).await;
-    let two = story.creates("Two", Value::Null).await;
-    story.joins("ann").await;
+    let mut conversation = Conversation::begin("moving_and_ordering", transport).await;
+    let one = conversation.creates("One", Value::Null).await;
+    let two = conversation.creates("Two", Value::Null).await;
+    conversation.joins("ann").await;
     for (command_type, data) in [
         ("ReorderNode", json!({"node_id": two, "new_index": 0})),
         ("LinkNode", json!({"parent_id": one, "child_id": two})),
         ("MoveNode", json!({"node_id": two, "new_parent_id": null, "index": 0})),
     ] {
-        story.execute(command_type, data).await;
-        story.hears("ann", "command:executed").await;
-        story.undoes().await;
-        story.hears("ann", "command:undo").await;
+        conversation.execute(command_type, data).await;
+        conversation.hears("ann", "command:executed").await;
+        conversation.undoes().await;
+        conversation.hears("ann", "command:undo").await;
     }
-    story.ends();
+    conversation.ends();
 }
 
 async fn coming_back(transport: Transport) {
-    let mut story = Conversation::begin("coming_back", transport).await;
-    story.creates("Before", Value::Null).await;
-    story.joins("ann").await;
-    story.js.disconnect("ann").await;
-    story.sees("ann", "disconnected").await;
-    let node = story.creates("Meanwhile", Value::Null).await;
-    story.execute("DeleteNode", json!({"node_id": node})).await;
-    story.js.reconnect("ann").await;
-    story.hears("ann", "session:connected").await;
-    story.creates("After", Value::Null).await;
-    story.hears("ann", "command:executed").await;
-    story.ends();
+    let mut conversation = Conversation::begin("coming_back", transport).await;
+    conversation.creates("Before", Value::Null).await;
+    conversation.joins("ann").await;
+    conversation.js.disconnect("ann").await;
+    conversation.sees("ann", "disconnected").await;
+    let node = conversation.creates("Meanwhile", Value::Null).await;
+    conversation.execute("DeleteNode", json!({"node_id": node})).await;
+    conversation.js.reconnect("ann").await;
+    conversation.hears("ann", "session:connected").await;
+    conversation.creates("After", Value::Null).await;
+    conversation.hears("ann", "command:executed").await;
+    conversation.ends();
 }
 
 async fn finding_oneself_wrong(transport: Transport) {
-    let mut story = Conversation::begin("finding_oneself_wrong", transport).await;
-    story.creates("Root", Value::Null).await;
-    story.joins("ann").await;
-    story
+    let mut conversation = Conversation::begin("finding_oneself_wrong", transport).await;
+    conversation.creates("Root", Value::Null).await;
+    conversation.joins("ann").await;
+    conversation
         .emits("ann", "session:resync", json!({"reason": "divergence"}))
         .await;
-    story.hears("ann", "session:sync").await;
-    story
+    conversation.hears("ann", "session:sync").await;
+    conversation
         .emits("ann", "session:resync", json!({"epoch": "00000000", "seq": 1}))
         .await;
-    story.hears("ann", "session:sync").await;
-    story.ends();
+    conversation.hears("ann", "session:sync").await;
+    conversation.ends();
 }
 
 async fn being_two(transport: Transport) {
-    let mut story = Conversation::begin("being_two", transport).await;
-    story.joins("ann").await;
-    story.joins("bob").await;
-    story.hears("ann", "session:connected").await;
-    story.creates("Root", Value::Null).await;
-    story.hears("ann", "command:executed").await;
-    story.hears("bob", "command:executed").await;
-    story.js.disconnect("bob").await;
-    story.sees("bob", "disconnected").await;
-    story.hears("ann", "session:disconnected").await;
-    story.ends();
+    let mut conversation = Conversation::begin("being_two", transport).await;
+    conversation.joins("ann").await;
+    conversation.joins("bob").await;
+    conversation.hears("ann", "session:connected").await;
+    conversation.creates("Root", Value::Null).await;
+    conversation.hears("ann", "command:executed").await;
+    conversation.hears("bob", "command:executed").await;
+    conversation.js.disconnect("bob").await;
+    conversation.sees("bob", "disconnected").await;
+    conversation.hears("ann", "session:disconnected").await;
+    conversation.ends();
 }
 
 async fn acting_over_the_socket(transport: Transport) {
-    let mut story = Conversation::begin("acting_over_the_socket", transport).await;
-    story.joins("ann").await;
-    story.joins("bob").await;
-    story.hears("ann", "session:connected").await;
+    let mut conversation = Conversation::begin("acting_over_the_socket", transport).await;
+    conversation.joins("ann").await;
+    conversation.joins("bob").await;
+    conversation.hears("ann", "session:connected").await;
     let create = json!({"command_type": "CreateNode", "data": {"blueprint_type_id": "task", "name": "Root"}});
-    story.asks("ann", "command:execute", create).await;
-    story.hears("ann", "command:executed").await;
-    story.hears("bob", "command:executed").await;
-    story.asks("bob", "command:undo", json!({"scope": "mine"})).await;
-    story.hears("ann", "command:failed").await;
-    story.asks("ann", "command:undo", json!({"scope": "mine"})).await;
-    story.hears("ann", "command:undo").await;
-    story.asks("ann", "command:redo", json!({"scope": "mine"})).await;
-    story.hears("ann", "command:redo").await;
-    story
+    conversation.asks("ann", "command:execute", create).await;
+    conversation.hears("ann", "command:executed").await;
+    conversation.hears("bob", "command:executed").await;
+    conversation.asks("bob", "command:undo", json!({"scope": "mine"})).await;
+    conversation.hears("ann", "command:failed").await;
+    conversation.asks("ann", "command:undo", json!({"scope": "mine"})).await;
+    conversation.hears("ann", "command:undo").await;
+    conversation.asks("ann", "command:redo", json!({"scope": "mine"})).await;
+    conversation.hears("ann", "command:redo").await;
+    conversation
         .asks("ann", "command:execute", json!({"command_type": "Explode"}))
         .await;
-    story
+    conversation
         .asks("ann", "presence:update", json!({"state": {"selected": "Root"}}))
         .await;
-    story.hears("ann", "presence:diff").await;
-    story.ends();
+    conversation.hears("ann", "presence:diff").await;
+    conversation.ends();
 }
 
 async fn taking_events_together(transport: Transport) {
-    let mut story = Conversation::begin("taking_events_together", transport).await;
-    story.joins_batched("ann").await;
-    let root = story.creates("Root", Value::Null).await;
-    story.hears("ann", "session:events").await;
+    let mut conversation = Conversation::begin("taking_events_together", transport).await;
+    conversation.joins_batched("ann").await;
+    let root = conversation.creates("Root", Value::Null).await;
+    conversation.hears("ann", "session:events").await;
     let data = json!({"node_id": root, "property_id": "name", "new_value": "Top"});
     let commands = json!([
         {"command_type": "CreateNode", "data": {"blueprint_type_id": "task", "name": "Child", "parent_id": root}},
         {"command_type": "UpdateProperty", "data": data},
     ]);
-    story.execute("Batch", json!({ "commands": commands })).await;
-    story.hears("ann", "session:events").await;
-    story
+    conversation.execute("Batch", json!({ "commands": commands })).await;
+    conversation.hears("ann", "session:events").await;
+    conversation
         .execute("ReorderNode", json!({"node_id": root, "new_index": 5}))
         .await;
-    story.hears("ann", "session:events").await;
-    story.undoes().await;
-    story.hears("ann", "session:events").await;
-    story.ends();
+    conversation.hears("ann", "session:events").await;
+    conversation.undoes().await;
+    conversation.hears("ann", "session:events").await;
+    conversation.ends();
 }
 
 async fn naming_no_session(transport: Transport) {
-    let mut story = Conversation::begin("naming_no_session", transport).await;
+    let mut conversation = Conversation::begin("naming_no_session", transport).await;
     for (client, auth) in [
         ("ann", json!({})),
         ("bob", json!({"session_id": "0de00000-0000-4000-8000-000000000000"})),
     ] {
-        let connect = Connect::to(&story.hub.url, "", transport).bare(auth);
-        story.js.connect(client, &connect.telling_what_it_sends()).await;
-        story.sees(client, "connect_error").await;
+        let connect = Connect::to(&conversation.hub.url, "", transport).bare(auth);
+        conversation.js.connect(client, &connect.telling_what_it_sends()).await;
+        conversation.sees(client, "connect_error").await;
     }
-    story.ends();
+    conversation.ends();
 }
 
 async fn losing_the_session(transport: Transport) {
-    let mut story = Conversation::begin("losing_the_session", transport).await;
-    story.joins("ann").await;
-    story.hub.delete(&format!("/sessions/{}", story.session)).await.ok();
-    story.sees("ann", "disconnected").await;
-    story.creates("Too late", Value::Null).await;
-    story.ends();
+    let mut conversation = Conversation::begin("losing_the_session", transport).await;
+    conversation.joins("ann").await;
+    conversation
+        .hub
+        .delete(&format!("/sessions/{}", conversation.session))
+        .await
+        .ok();
+    conversation.sees("ann", "disconnected").await;
+    conversation.creates("Too late", Value::Null).await;
+    conversation.ends();
 }
 
 async fn a_project(transport: Transport) {
@@ -409,59 +413,59 @@ async fn a_project(transport: Transport) {
     let made = hub.post("/projects", &made).await.ok();
     let session = made["session_id"].as_str().expect("an id").to_owned();
     let root = made["graph"]["roots"][0]["id"].clone();
-    let mut story = Conversation::of("a_project", hub, session, transport);
-    story.joins("ann").await;
+    let mut conversation = Conversation::of("a_project", hub, session, transport);
+    conversation.joins("ann").await;
     let data = json!({"blueprint_type_id": "release", "name": "1.0", "parent_id": root});
-    let release = story.execute("CreateNode", data).await["node_id"].clone();
-    story.hears("ann", "command:executed").await;
+    let release = conversation.execute("CreateNode", data).await["node_id"].clone();
+    conversation.hears("ann", "command:executed").await;
     let data = json!({"node_id": release, "property_id": "due", "new_value": "2031-07-20"});
-    story.execute("UpdateProperty", data).await;
-    story.hears("ann", "command:executed").await;
-    story
+    conversation.execute("UpdateProperty", data).await;
+    conversation.hears("ann", "command:executed").await;
+    conversation
         .execute(
             "CreateNode",
             json!({"blueprint_type_id": "person", "parent_id": release}),
         )
         .await;
-    story.hears("ann", "command:failed").await;
-    story
-        .post(&format!("/sessions/{}/save", story.session), json!({}))
+    conversation.hears("ann", "command:failed").await;
+    conversation
+        .post(&format!("/sessions/{}/save", conversation.session), json!({}))
         .await;
-    story.hears("ann", "command:executed").await;
-    story.ends();
+    conversation.hears("ann", "command:executed").await;
+    conversation.ends();
 }
 
 async fn loading_another_graph(transport: Transport) {
-    let mut story = Conversation::begin("loading_another_graph", transport).await;
-    story.creates("Old", Value::Null).await;
-    story.joins("ann").await;
+    let mut conversation = Conversation::begin("loading_another_graph", transport).await;
+    conversation.creates("Old", Value::Null).await;
+    conversation.joins("ann").await;
     let graph = json!({"roots": [{
         "id": "0de00000-0000-4000-8000-000000000001", "name": "New", "blueprint_type_id": "task",
         "properties": {"note": "loaded"}, "children": [],
     }]});
-    let path = format!("/sessions/{}/load-graph", story.session);
-    story.post(&path, json!({"graph": graph})).await;
-    story.hears("ann", "command:executed").await;
-    story.undoes().await;
-    story.hears("ann", "command:undo").await;
-    story.ends();
+    let path = format!("/sessions/{}/load-graph", conversation.session);
+    conversation.post(&path, json!({"graph": graph})).await;
+    conversation.hears("ann", "command:executed").await;
+    conversation.undoes().await;
+    conversation.hears("ann", "command:undo").await;
+    conversation.ends();
 }
 
 async fn the_hub_going(transport: Transport) {
-    let mut story = Conversation::begin("the_hub_going", transport).await;
-    story.joins("ann").await;
-    story.creates("The last", Value::Null).await;
-    let hub = std::mem::replace(&mut story.hub, TestHub::start().await);
+    let mut conversation = Conversation::begin("the_hub_going", transport).await;
+    conversation.joins("ann").await;
+    conversation.creates("The last", Value::Null).await;
+    let hub = std::mem::replace(&mut conversation.hub, TestHub::start().await);
     let (_, stopped) = hub.stop().await;
     stopped.expect("the hub drains in time");
-    story.sees("ann", "disconnected").await;
-    story.ends();
+    conversation.sees("ann", "disconnected").await;
+    conversation.ends();
 }
 
 /// Each file of the folder belongs to a conversation that compares it.
 #[test]
 fn golden_files_are_all_compared() {
-    let stories = include_str!("golden.rs");
+    let conversations = include_str!("golden.rs");
     let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")).expect("the folder exists");
     let mut count = 0;
     for file in files {
@@ -471,7 +475,7 @@ fn golden_files_are_all_compared() {
             .to_string_lossy()
             .replace(".json", "");
         assert!(
-            stories.contains(&format!("(\"{name}\", ")),
+            conversations.contains(&format!("(\"{name}\", ")),
             "{name} belongs to no conversation"
         );
         count += 1;
