@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     driver::{Connect, Driver, Observation, Transport},
+    faulty_link::FaultyLink,
     hub_that_pings_often,
     load::{names_of_each, one_of_each, storm},
     on_both_transports, rounded, sequenced,
-    wire::Wire,
 };
 use crate::support::TestHub;
 
@@ -130,9 +130,9 @@ async fn dropped_upgrading_client_resumes_each_time() {
 
 async fn assert_resumes_after_each_drop(hub: &Arc<TestHub>, mut driver: Driver, transport: Transport) {
     let session = hub.session().await;
-    let wire = Wire::to(&hub.url).await;
+    let link = FaultyLink::to(&hub.url).await;
     driver
-        .connect("ann", &Connect::to(&wire.url, &session, transport))
+        .connect("ann", &Connect::to(&link.url, &session, transport))
         .await;
     driver.until("ann", "session:sync").await;
     let enough = CancellationToken::new();
@@ -150,11 +150,11 @@ async fn assert_resumes_after_each_drop(hub: &Arc<TestHub>, mut driver: Driver, 
     for _ in 0..6 {
         // An event has come by the connection before it breaks.
         driver.until("ann", "command:executed").await;
-        wire.cut();
+        link.cut();
         driver
             .until_that("ann", |observed| observed.kind == "disconnected")
             .await;
-        wire.release();
+        link.release();
         let observed = driver.until("ann", "session:sync").await;
         let (_, sync) = observed.last().and_then(Observation::event).expect("an event");
         assert_eq!(sync["reason"], "resumed");
@@ -179,10 +179,10 @@ async fn assert_resumes_after_each_drop(hub: &Arc<TestHub>, mut driver: Driver, 
 async fn upgrade_under_load_loses_no_event() {
     let hub = Arc::new(TestHub::start().await);
     let session = hub.session().await;
-    let wire = Wire::to(&hub.url).await;
-    wire.hold_websockets();
+    let link = FaultyLink::to(&hub.url).await;
+    link.hold_websockets();
     let mut js = Driver::javascript();
-    js.connect("ann", &Connect::to(&wire.url, &session, Transport::Upgrading))
+    js.connect("ann", &Connect::to(&link.url, &session, Transport::Upgrading))
         .await;
     assert_eq!(js.expect("ann", "connected").await["transport"], "polling");
     let enough = CancellationToken::new();
@@ -199,7 +199,7 @@ async fn upgrade_under_load_loses_no_event() {
         observed.iter().all(|observed| observed.kind == "event"),
         "the client polls: {observed:?}"
     );
-    wire.release();
+    link.release();
     observed.extend(js.until_that("ann", |observed| observed.kind == "upgraded").await);
     let upgraded_at = observed.last().expect("the last").fields["seq"]
         .as_u64()

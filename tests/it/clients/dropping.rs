@@ -35,7 +35,7 @@ const DROPS_EACH: usize = 25;
 const BYTES_MAX: usize = 20_000;
 
 /// Link of one client to a hub, which breaks after a number of bytes from the hub.
-struct FrailWire {
+struct FrailLink {
     url: String,
     /// Bytes left before the break.
     left: Arc<AtomicUsize>,
@@ -45,7 +45,7 @@ struct FrailWire {
 /// Value of `left` for a link that does not break.
 const SOUND: usize = usize::MAX;
 
-impl FrailWire {
+impl FrailLink {
     async fn to(hub_url: &str) -> Self {
         let hub = hub_url.strip_prefix("http://").expect("an http address").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -68,7 +68,7 @@ impl FrailWire {
     }
 }
 
-impl Drop for FrailWire {
+impl Drop for FrailLink {
     fn drop(&mut self) {
         self.accepting.abort();
     }
@@ -110,10 +110,10 @@ async fn random_drops_lose_no_event(transport: Transport) {
     let hub = Arc::new(hub_that_pings_often().await);
     let session = hub.session().await;
     let (mut js, mut random) = (Driver::javascript(), Random::new(11));
-    let (mut wires, mut observed) = (Vec::new(), Vec::new());
+    let (mut links, mut observed) = (Vec::new(), Vec::new());
     for client in CLIENTS {
-        let wire = FrailWire::to(&hub.url).await;
-        let connect = Connect::to(&wire.url, &session, transport);
+        let link = FrailLink::to(&hub.url).await;
+        let connect = Connect::to(&link.url, &session, transport);
         let connect = if ["cid", "dan"].contains(&client) {
             connect.batched()
         } else {
@@ -121,7 +121,7 @@ async fn random_drops_lose_no_event(transport: Transport) {
         };
         js.connect(client, &connect).await;
         observed.push(js.until(client, "session:sync").await);
-        wires.push(wire);
+        links.push(link);
     }
     let enough = CancellationToken::new();
     let load = tokio::spawn({
@@ -136,8 +136,8 @@ async fn random_drops_lose_no_event(transport: Transport) {
         }
     });
     for _ in 0..DROPS_EACH {
-        for wire in &wires {
-            wire.break_after(random.below(BYTES_MAX));
+        for link in &links {
+            link.break_after(random.below(BYTES_MAX));
         }
         for (client, observed) in CLIENTS.iter().zip(&mut observed) {
             observed.extend(js.until_that(client, |observed| observed.kind == "disconnected").await);

@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{driver::DEADLINE, hub_that_pings_often, install, load::one_of_each, web, wire::Wire};
+use super::{driver::DEADLINE, faulty_link::FaultyLink, hub_that_pings_often, install, load::one_of_each, web};
 use crate::support::TestHub;
 
 fn page(name: &str) -> String {
@@ -55,7 +55,7 @@ pub fn program(folder: &Path, text: &str, language: &str, file: &str) -> PathBuf
 /// Program that runs against a hub, behind a link that can be cut.
 struct Running {
     hub: TestHub,
-    wire: Wire,
+    link: FaultyLink,
     session: String,
     lines: Lines<BufReader<ChildStdout>>,
     printed: Vec<String>,
@@ -68,8 +68,8 @@ impl Running {
         let hub = hub_that_pings_often().await;
         let session = hub.session().await;
         hub.create_node(&session, None, "Root").await;
-        let wire = Wire::to(&hub.url).await;
-        let command = command.arg(&session).env("HUB_URL", &wire.url);
+        let link = FaultyLink::to(&hub.url).await;
+        let command = command.arg(&session).env("HUB_URL", &link.url);
         let mut process = command
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -78,7 +78,7 @@ impl Running {
         let stdout = process.stdout.take().expect("piped");
         Self {
             hub,
-            wire,
+            link,
             session,
             lines: BufReader::new(stdout).lines(),
             printed: Vec::new(),
@@ -133,10 +133,10 @@ async fn assert_prints_outlines(command: &mut Command) {
     running.hub.create_node(&running.session, Some(&root), "Child").await;
     assert_eq!(running.line().await, "4: Root(Child)");
 
-    running.wire.cut();
+    running.link.cut();
     running.rename(&root, "Phase").await;
     running.hub.create_node(&running.session, None, "Other").await;
-    running.wire.release();
+    running.link.release();
     assert_eq!(running.line().await, "6: Phase(Child)", "missed changes come as events");
     assert_eq!(running.line().await, "8: Phase(Child), Other");
 
@@ -186,9 +186,9 @@ async fn quick_start_prints_outlines() {
     // The program printed the outline before the hub had the node.
     let path = format!("/sessions/{}/graph?min_seq=4", running.session);
     running.hub.get(&path).await.ok();
-    running.wire.cut();
+    running.link.cut();
     running.hub.create_node(&running.session, None, "Theirs").await;
-    running.wire.release();
+    running.link.release();
     while running.line().await != "Root, Mine, Theirs" {}
 }
 
@@ -210,13 +210,13 @@ async fn readme_example_prints_each_event() {
     assert_eq!(printed, graph);
 
     let node = running.hub.create_node(&running.session, None, "Seen").await;
-    running.wire.cut();
+    running.link.cut();
     running
         .hub
         .execute(&running.session, "DeleteNode", json!({"node_id": node}))
         .await
         .ok();
-    running.wire.release();
+    running.link.release();
     let events = running
         .hub
         .get(&format!("/sessions/{}/events?after=2", running.session))

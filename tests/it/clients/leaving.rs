@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::{
     connections,
     driver::{Connect, Driver, Observation, Transport},
+    faulty_link::FaultyLink,
     metric, on_both_transports,
-    wire::Wire,
 };
 use crate::support::{TestHub, child::port_to_keep};
 
@@ -44,14 +44,14 @@ async fn silent_client_is_dropped_after_the_ping_timeout(transport: Transport) {
         TestHub::with(|config| (config.realtime.ping_interval_ms, config.realtime.ping_timeout_ms) = (1_000, 2_000));
     let hub = hub.await;
     let session = hub.session().await;
-    let wire = Wire::to(&hub.url).await;
+    let link = FaultyLink::to(&hub.url).await;
     let mut js = Driver::javascript();
     js.settle("ann", &Connect::to(&hub.url, &session, transport).named("ann"))
         .await;
-    js.settle("bob", &Connect::to(&wire.url, &session, transport).named("bob"))
+    js.settle("bob", &Connect::to(&link.url, &session, transport).named("bob"))
         .await;
     js.event("ann", "session:connected").await;
-    wire.stop();
+    link.stop();
     let missed = js.event("ann", "session:disconnected").await;
     assert_eq!(
         (&missed["client_id"], &missed["client_count"], &missed["reason"]),
@@ -61,7 +61,7 @@ async fn silent_client_is_dropped_after_the_ping_timeout(transport: Transport) {
         js.expect("bob", "disconnected").await,
         json!({"reason": "ping timeout", "will_retry": true})
     );
-    wire.release();
+    link.release();
     js.until("bob", "session:sync").await;
     assert_eq!(js.event("ann", "session:connected").await["client_id"], "bob");
 }
@@ -71,23 +71,23 @@ async fn silent_client_is_dropped_after_the_ping_timeout(transport: Transport) {
 async fn broken_websocket_is_announced_at_once() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
-    let wire = Wire::to(&hub.url).await;
+    let link = FaultyLink::to(&hub.url).await;
     let mut js = Driver::javascript();
     js.settle("ann", &Connect::to(&hub.url, &session, Transport::Websocket))
         .await;
     js.settle(
         "bob",
-        &Connect::to(&wire.url, &session, Transport::Websocket).named("bob"),
+        &Connect::to(&link.url, &session, Transport::Websocket).named("bob"),
     )
     .await;
     js.event("ann", "session:connected").await;
-    wire.cut();
+    link.cut();
     assert_eq!(
         js.event("ann", "session:disconnected").await["reason"],
         "transport_error"
     );
     assert_eq!(js.expect("bob", "disconnected").await["reason"], "transport close");
-    wire.release();
+    link.release();
     js.until_that("bob", |observed| observed.kind == "connected").await;
     assert_eq!(js.event("bob", "session:sync").await["reason"], "resumed");
 }
@@ -103,9 +103,9 @@ async fn assert_closed_when_it_stops_reading(transport: Transport) {
     });
     let hub = hub.await;
     let session = hub.session().await;
-    let wire = Wire::to(&hub.url).await;
+    let link = FaultyLink::to(&hub.url).await;
     let mut js = Driver::javascript();
-    js.connect("ann", &Connect::to(&wire.url, &session, transport)).await;
+    js.connect("ann", &Connect::to(&link.url, &session, transport)).await;
     let ready = if transport == Transport::Upgrading {
         "upgraded"
     } else {
@@ -113,7 +113,7 @@ async fn assert_closed_when_it_stops_reading(transport: Transport) {
     };
     js.until_that("ann", |observed| observed.kind == ready).await;
     connections(&hub, 1).await;
-    wire.stop();
+    link.stop();
     // More bytes than the queue and the buffers of the connection hold.
     let text = "x".repeat(60_000);
     for _ in 0..250 {
@@ -149,16 +149,16 @@ pub(super) async fn assert_resynced_when_it_polls_again(nodes: u64, with: impl F
     });
     let hub = hub.await;
     let session = hub.session().await;
-    let wire = Wire::to(&hub.url).await;
+    let link = FaultyLink::to(&hub.url).await;
     let mut js = Driver::javascript();
-    js.settle("ann", &with(Connect::to(&wire.url, &session, Transport::Polling)))
+    js.settle("ann", &with(Connect::to(&link.url, &session, Transport::Polling)))
         .await;
-    wire.stop();
+    link.stop();
     for _ in 0..nodes {
         hub.create_node(&session, None, "N").await;
     }
     metric(&hub, "hub_packets_dropped_total", |dropped| dropped >= 15).await;
-    wire.release();
+    link.release();
     let observed = js.until("ann", "session:sync").await;
     let (_, sync) = observed.last().and_then(Observation::event).expect("an event");
     assert_eq!(

@@ -9,6 +9,7 @@ mod dropping;
 mod edges;
 mod events;
 mod examples;
+mod faulty_link;
 mod ghosts;
 mod golden;
 mod hashing;
@@ -25,7 +26,6 @@ mod presence;
 mod resuming;
 mod stalled;
 mod web;
-mod wire;
 
 use serde_json::Value;
 

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::{
     driver::{Connect, Driver, Observation, Transport},
+    faulty_link::FaultyLink,
     on_both_transports,
-    wire::Wire,
 };
 use crate::support::TestHub;
 
@@ -90,16 +90,16 @@ async fn presence_updates_reach_the_other_clients(transport: Transport) {
 async fn presence_ends_with_the_connection() {
     let hub = TestHub::start().await;
     let session = hub.session().await;
-    let wire = Wire::to(&hub.url).await;
+    let link = FaultyLink::to(&hub.url).await;
     let mut js = Driver::javascript();
     join(&mut js, "bob", &Connect::to(&hub.url, &session, Transport::Websocket)).await;
-    join(&mut js, "ann", &Connect::to(&wire.url, &session, Transport::Websocket)).await;
+    join(&mut js, "ann", &Connect::to(&link.url, &session, Transport::Websocket)).await;
     update_presence(&mut js, "ann", json!("here")).await;
     assert_eq!(diff(&mut js, "bob").await, updated("ann", &json!("here")));
-    wire.cut();
+    link.cut();
     let left = json!({"joins": [], "updates": [], "leaves": ["ann"]});
     assert_eq!(diff(&mut js, "bob").await, left);
-    wire.release();
+    link.release();
     let joined = json!({"joins": [{"client_id": "ann", "state": null}], "updates": [], "leaves": []});
     assert_eq!(diff(&mut js, "bob").await, joined);
 }

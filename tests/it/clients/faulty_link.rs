@@ -20,14 +20,14 @@ enum Flow {
 }
 
 /// Link to a hub. See the [module](self).
-pub struct Wire {
+pub struct FaultyLink {
     /// Address for clients, in place of the hub's.
     pub url: String,
     flow: watch::Sender<Flow>,
     accepting: JoinHandle<()>,
 }
 
-impl Wire {
+impl FaultyLink {
     /// Starts a link to a hub.
     pub async fn to(hub_url: &str) -> Self {
         let hub = hub_url.strip_prefix("http://").expect("an http address").to_owned();
@@ -70,7 +70,7 @@ impl Wire {
     }
 }
 
-impl Drop for Wire {
+impl Drop for FaultyLink {
     fn drop(&mut self) {
         self.cut();
         self.accepting.abort();
