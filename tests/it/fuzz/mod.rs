@@ -9,22 +9,22 @@
 //! The seed decides a run. A failure names the seed, and `FUZZ_SEED` repeats it. `FUZZ_STEPS` is the length of a run,
 //! and `FUZZ_SECONDS` adds runs with further seeds for that long.
 
+mod fuzzed_hub;
 mod malformed;
-mod mate;
 mod parsers;
 mod plan;
 mod process;
 mod random;
-mod world;
+mod replica_client;
 
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use self::{
-    mate::Mate,
+    fuzzed_hub::{Counts, FuzzedHub},
     process::Hub,
-    world::{Counts, World},
+    replica_client::ReplicaClient,
 };
 
 /// Steps of a run, unless `FUZZ_STEPS` says otherwise.
@@ -66,12 +66,12 @@ impl Drop for Run {
 
 async fn run(seed: u64, steps: usize) -> Counts {
     let mut run = Run { seed, step: 0 };
-    let mut world = World::start(seed).await;
+    let mut fuzzed_hub = FuzzedHub::start(seed).await;
     for step in 1..=steps {
         run.step = step;
-        world.step().await;
+        fuzzed_hub.step().await;
     }
-    let counts = world.finish().await;
+    let counts = fuzzed_hub.finish().await;
     report(&format!("seed {seed}, {steps} steps: {counts:?}"));
     counts
 }
@@ -87,10 +87,10 @@ async fn late_joins_right_after_the_connect_are_synced() {
     let made = reqwest::Client::new().post(format!("{}/api/v1/sessions", hub.url));
     let made = made.body("{}").header("content-type", "application/json").send().await;
     let made: Value = serde_json::from_str(&made.expect("an answer").text().await.expect("a text")).expect("JSON");
-    let mut mate = Mate::late(made["session_id"].as_str().expect("an id"));
+    let mut client = ReplicaClient::late(made["session_id"].as_str().expect("an id"));
     for _ in 0..LATE_JOINS {
-        mate.join(&hub.url).await.expect("the client is admitted");
-        mate.leave(true).await;
+        client.join(&hub.url).await.expect("the client is admitted");
+        client.leave(true).await;
     }
 }
 

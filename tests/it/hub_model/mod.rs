@@ -8,11 +8,11 @@
 //! number of random plans.
 
 mod client;
-mod outline;
+mod modeled_hub;
+mod plan_state;
 mod reference;
 pub mod replica;
 mod step;
-mod world;
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -22,7 +22,7 @@ use proptest::{
 };
 use proptest_state_machine::ReferenceStateMachine;
 
-use self::{outline::Outline, step::Step, world::World};
+use self::{modeled_hub::ModeledHub, plan_state::PlanState, step::Step};
 use crate::support::ROOT;
 
 /// Longest wait for anything that must happen: 20 s.
@@ -50,15 +50,15 @@ fn run(plan: &[Step], mut each: impl FnMut()) {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let (mut world, mut outline) = (World::start().await, Outline::default());
+        let (mut modeled_hub, mut state) = (ModeledHub::start().await, PlanState::default());
         for step in plan {
             each();
-            if Outline::preconditions(&outline, step) {
-                world.run(step).await;
-                outline = Outline::apply(outline, step);
+            if PlanState::preconditions(&state, step) {
+                modeled_hub.run(step).await;
+                state = PlanState::apply(state, step);
             }
         }
-        world.finish().await;
+        modeled_hub.finish().await;
     });
 }
 
@@ -84,7 +84,7 @@ fn hub_equals_the_model_after_random_steps() {
         failure_persistence: None,
         ..Config::default()
     };
-    let outcome = TestRunner::new(config).run(&Outline::sequential_strategy(STEPS), |(_, plan, seen)| {
+    let outcome = TestRunner::new(config).run(&PlanState::sequential_strategy(STEPS), |(_, plan, seen)| {
         run(&plan, || {
             if let Some(seen) = &seen {
                 seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
@@ -124,7 +124,7 @@ fn plans_contain_every_step_and_survive_a_file() {
     let mut runner = TestRunner::deterministic();
     let mut kinds = std::collections::BTreeSet::new();
     for _ in 0..50 {
-        let tree = Outline::sequential_strategy(STEPS)
+        let tree = PlanState::sequential_strategy(STEPS)
             .new_tree(&mut runner)
             .expect("a plan");
         let (_, plan, _) = proptest::strategy::ValueTree::current(&tree);

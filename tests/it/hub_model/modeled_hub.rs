@@ -51,7 +51,7 @@ const WINDOW_EVENTS: usize = 40;
 const SNAPSHOT_EVENTS: u64 = 25;
 
 /// Hub with sessions, clients and references. See the [module](self).
-pub struct World {
+pub struct ModeledHub {
     dir: TempDir,
     limits: Arc<Limits>,
     log: SqliteLog,
@@ -64,7 +64,7 @@ pub struct World {
     presence_updates: usize,
 }
 
-impl World {
+impl ModeledHub {
     /// Starts a hub with its sessions, and without connected clients.
     pub async fn start() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");

@@ -13,15 +13,15 @@ use tokio::{
 
 use super::{
     malformed,
-    mate::{Mate, dial},
     plan::{self, Types},
     process::Hub,
     random::Random,
+    replica_client::{ReplicaClient, dial},
 };
 use crate::{calls::in_time, hub_model::replica::Replica, support::events::EventStream};
 
 /// Number of clients of each session.
-const MATES: usize = 3;
+const CLIENTS_PER_SESSION: usize = 3;
 
 /// Largest number of times that a command without an outcome is sent.
 const ATTEMPTS_MAX: usize = 1_000;
@@ -51,7 +51,7 @@ struct Session {
     id: String,
     project: Option<String>,
     types: Types,
-    mates: Vec<Mate>,
+    clients: Vec<ReplicaClient>,
     /// Reader of the event stream. Its position and its replica follow.
     stream: Option<EventStream>,
     last_event_id: Option<String>,
@@ -59,57 +59,59 @@ struct Session {
 }
 
 /// Hub with sessions and clients. See the [module](self).
-pub struct World {
+pub struct FuzzedHub {
     dir: TempDir,
     hub: Hub,
     http: reqwest::Client,
     random: Random,
     sessions: Vec<Session>,
     /// Session without failures and its client, which must not notice the other sessions.
-    witness: (String, Mate),
+    witness: (String, ReplicaClient),
     counts: Counts,
 }
 
 /// Status and body of an answer.
 type Reply = (u16, Value);
 
-impl World {
+impl FuzzedHub {
     pub async fn start(seed: u64) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let hub = Hub::start(dir.path()).await;
-        let mut world = Self {
+        let mut fuzzed_hub = Self {
             dir,
             hub,
             http: reqwest::Client::new(),
             random: Random::new(seed),
             sessions: Vec::new(),
-            witness: (String::new(), Mate::new(0, "")),
+            witness: (String::new(), ReplicaClient::new(0, "")),
             counts: Counts::default(),
         };
         for _ in 0..2 {
-            let id = world.new_session().await;
-            world.add(id, None, Types::new());
+            let id = fuzzed_hub.new_session().await;
+            fuzzed_hub.add(id, None, Types::new());
         }
-        let types = world.types("software_project").await;
+        let types = fuzzed_hub.types("software_project").await;
         let begun = json!({"template_id": "software_project", "project_name": "Fuzz"});
-        let begun = world.accepted(Method::POST, "/projects", Some(&begun)).await;
+        let begun = fuzzed_hub.accepted(Method::POST, "/projects", Some(&begun)).await;
         let (id, project) = (text(&begun, "session_id"), text(&begun, "project_id"));
-        world.add(id, Some(project), types);
-        let id = world.new_session().await;
-        world.witness = (id.clone(), Mate::new(0, &id));
-        world
+        fuzzed_hub.add(id, Some(project), types);
+        let id = fuzzed_hub.new_session().await;
+        fuzzed_hub.witness = (id.clone(), ReplicaClient::new(0, &id));
+        fuzzed_hub
             .witness
             .1
-            .join(&world.hub.url)
+            .join(&fuzzed_hub.hub.url)
             .await
             .expect("the witness is let in");
-        world
+        fuzzed_hub
     }
 
     fn add(&mut self, id: String, project: Option<String>, types: Types) {
-        let first = self.sessions.len() * MATES;
+        let first = self.sessions.len() * CLIENTS_PER_SESSION;
         self.sessions.push(Session {
-            mates: (first..first + MATES).map(|number| Mate::new(number, &id)).collect(),
+            clients: (first..first + CLIENTS_PER_SESSION)
+                .map(|number| ReplicaClient::new(number, &id))
+                .collect(),
             id,
             project,
             types,
@@ -187,7 +189,7 @@ impl World {
         let (command_type, data) = plan::command(&mut self.random, &graph, &self.sessions[at].types);
         let mut command = json!({"command_type": command_type, "data": data, "command_id": self.random.uuid()});
         if self.random.chance(10) {
-            let position = self.sessions[at].mates[0].position.as_ref();
+            let position = self.sessions[at].clients[0].position.as_ref();
             command["expected_seq"] = json!(position.map(|(_, seq)| seq));
         }
         self.submit(at, "command:execute", command).await;
@@ -233,8 +235,8 @@ impl World {
         assert_eq!(opened["graph"], before, "the file has the saved graph");
         let session = &mut self.sessions[at];
         session.id = text(&opened, "session_id");
-        for mate in &mut session.mates {
-            mate.follow(&session.id);
+        for client in &mut session.clients {
+            client.follow(&session.id);
         }
         (session.stream, session.last_event_id, session.streamed) = (None, None, Replica::default());
     }
@@ -261,13 +263,13 @@ impl World {
 
     async fn presence(&mut self, at: usize) {
         let state = json!({"state": plan::value(&mut self.random, 1)});
-        let number = self.random.below(MATES);
+        let number = self.random.below(CLIENTS_PER_SESSION);
         let answer = self.ask(at, number, "presence:update", &state).await;
         self.count_input(answer["success"] == json!(true));
     }
 
     async fn resync(&mut self, at: usize) {
-        let (number, diverged) = (self.random.below(MATES), self.random.chance(50));
+        let (number, diverged) = (self.random.below(CLIENTS_PER_SESSION), self.random.chance(50));
         self.joined_client(at, number)
             .await
             .resync(diverged)
@@ -278,11 +280,11 @@ impl World {
 
     /// Disconnects a client, and joins it again with its position.
     async fn bounce(&mut self, at: usize) {
-        let (number, politely) = (self.random.below(MATES), self.random.chance(50));
-        let mate = &mut self.sessions[at].mates[number];
-        mate.leave(politely || mate.is_polling()).await;
+        let (number, politely) = (self.random.below(CLIENTS_PER_SESSION), self.random.chance(50));
+        let client = &mut self.sessions[at].clients[number];
+        client.leave(politely || client.is_polling()).await;
         if self.random.chance(30) {
-            self.sessions[at].mates[number].position = None;
+            self.sessions[at].clients[number].position = None;
         }
         self.joined_client(at, number).await;
         self.count_input(true);
@@ -312,8 +314,8 @@ impl World {
         self.post_operation(&format!("{path}/quarantine"), &json!({})).await;
         let (status, body) = self.request(Method::GET, &format!("{path}/graph"), None).await;
         assert_eq!((status, &body["error"]["code"]), (423, &json!("SESSION_QUARANTINED")));
-        for mate in &mut self.sessions[at].mates {
-            mate.leave(true).await;
+        for client in &mut self.sessions[at].clients {
+            client.leave(true).await;
         }
         self.sessions[at].stream = None;
         self.post_operation(&format!("{path}/release"), &json!({})).await;
@@ -339,8 +341,8 @@ impl World {
     async fn restart_hub(&mut self) {
         let gently = self.random.chance(50);
         for session in &mut self.sessions {
-            for mate in &mut session.mates {
-                mate.leave(false).await;
+            for client in &mut session.clients {
+                client.leave(false).await;
             }
             session.stream = None;
         }
@@ -426,7 +428,7 @@ impl World {
         if event == "leave_session" || (event == "join_session" && !wrong.is_object()) {
             wrong = json!({"session_id": malformed::odd_value(&mut self.random)});
         }
-        let number = self.random.below(MATES);
+        let number = self.random.below(CLIENTS_PER_SESSION);
         let answer = self.ask(at, number, event, &wrong).await;
         self.known_error(event, &answer);
         self.counts.malformed += 1;
@@ -528,10 +530,10 @@ impl World {
 
     /// Sends a command by a socket or by REST, and again with the same id until there is an outcome (P4).
     async fn submit(&mut self, at: usize, event: &str, command: Value) {
-        let number = self.random.below(MATES + 1);
+        let number = self.random.below(CLIENTS_PER_SESSION + 1);
         let session_id = self.sessions[at].id.clone();
         for _ in 0..ATTEMPTS_MAX {
-            let answer = if number < MATES {
+            let answer = if number < CLIENTS_PER_SESSION {
                 self.ask(at, number, event, &command).await
             } else {
                 let (path, mut body) = match event {
@@ -563,15 +565,15 @@ impl World {
     }
 
     /// Returns a client after its join.
-    async fn joined_client(&mut self, at: usize, number: usize) -> &mut Mate {
+    async fn joined_client(&mut self, at: usize, number: usize) -> &mut ReplicaClient {
         let url = self.hub.url.clone();
-        let mate = &mut self.sessions[at].mates[number];
+        let client = &mut self.sessions[at].clients[number];
         for _ in 0..ATTEMPTS_MAX {
-            if mate.join(&url).await.is_ok() {
-                return mate;
+            if client.join(&url).await.is_ok() {
+                return client;
             }
         }
-        unreachable!("{} is not admitted", mate.name);
+        unreachable!("{} is not admitted", client.name);
     }
 
     async fn accepted(&mut self, method: Method, path: &str, body: Option<&Value>) -> Value {
@@ -642,17 +644,17 @@ impl World {
         assert_eq!(status, 200, "{read}");
         let seq = read["seq"].as_u64().expect("a seq");
         let wanted = bare(&read["graph"]);
-        for number in 0..MATES {
+        for number in 0..CLIENTS_PER_SESSION {
             loop {
-                let mate = self.joined_client(at, number).await;
-                if mate.reach(seq).await.is_ok() {
+                let client = self.joined_client(at, number).await;
+                if client.reach(seq).await.is_ok() {
                     break;
                 }
             }
-            let mate = &self.sessions[at].mates[number];
-            assert_eq!(mate.replica.graph(), wanted, "{} at {seq}", mate.name);
-            if let Some((_, hash)) = mate.hash.as_ref().filter(|(at, _)| *at == seq) {
-                assert_eq!(*hash, read["state_hash"], "{} at {seq}", mate.name);
+            let client = &self.sessions[at].clients[number];
+            assert_eq!(client.replica.graph(), wanted, "{} at {seq}", client.name);
+            if let Some((_, hash)) = client.hash.as_ref().filter(|(at, _)| *at == seq) {
+                assert_eq!(*hash, read["state_hash"], "{} at {seq}", client.name);
             }
         }
         self.follow_stream(at, seq).await;
@@ -695,19 +697,19 @@ impl World {
 
     /// P7: asserts that a session without failures serves, and that its client keeps its connection.
     async fn check_witness(&mut self) {
-        let (id, mate) = &mut self.witness;
-        let syncs = mate.syncs;
+        let (id, client) = &mut self.witness;
+        let syncs = client.syncs;
         let command = json!({"session_id": id, "command_type": "CreateNode", "data": {"blueprint_type_id": "task"}});
-        let answer = mate
+        let answer = client
             .ask("command:execute", &command)
             .await
             .expect("the witness stays connected");
         assert_eq!(answer["success"], true, "{answer}");
         let seq = answer["seq"].as_u64().expect("a seq");
-        mate.reach(seq).await.expect("the witness stays connected");
-        assert_eq!(mate.syncs, syncs, "the witness misses nothing");
+        client.reach(seq).await.expect("the witness stays connected");
+        assert_eq!(client.syncs, syncs, "the witness misses nothing");
         let node = json!({"session_id": id, "command_type": "DeleteNode", "data": {"node_id": answer["node_id"]}});
-        let answer = mate
+        let answer = client
             .ask("command:execute", &node)
             .await
             .expect("the witness stays connected");
@@ -730,8 +732,8 @@ impl World {
     pub async fn finish(mut self) -> Counts {
         for at in 0..self.sessions.len() {
             self.check(at).await;
-            for number in 0..MATES {
-                self.sessions[at].mates[number].leave(true).await;
+            for number in 0..CLIENTS_PER_SESSION {
+                self.sessions[at].clients[number].leave(true).await;
             }
             self.sessions[at].stream = None;
             let path = format!("/sessions/{}/info", self.sessions[at].id);

@@ -8,7 +8,7 @@ use super::step::{CLIENTS, SESSIONS, Step, edit, fault};
 
 /// State between two steps of a plan. See the [module](self).
 #[derive(Debug, Clone, Default)]
-pub struct Outline {
+pub struct PlanState {
     clients: [Presence; CLIENTS],
     quarantined: [bool; SESSIONS],
 }
@@ -21,7 +21,7 @@ enum Presence {
     Lagging,
 }
 
-impl Outline {
+impl PlanState {
     fn of(&self, presence: Presence) -> Vec<usize> {
         (0..CLIENTS)
             .filter(|&client| self.clients[client] == presence)
@@ -34,7 +34,7 @@ impl Outline {
     }
 }
 
-impl ReferenceStateMachine for Outline {
+impl ReferenceStateMachine for PlanState {
     type State = Self;
     type Transition = Step;
 

@@ -22,7 +22,7 @@ enum Link {
 pub struct Closed;
 
 /// Client of a session. See the [module](self).
-pub struct Mate {
+pub struct ReplicaClient {
     pub name: String,
     polling: bool,
     batched: bool,
@@ -117,7 +117,7 @@ impl Link {
     }
 }
 
-impl Mate {
+impl ReplicaClient {
     pub fn new(number: usize, session: &str) -> Self {
         Self {
             name: format!("mate-{number}"),
@@ -171,7 +171,7 @@ impl Mate {
         if self.late {
             self.ask("join_session", &place).await?;
         }
-        self.read_until("a sync", |mate| mate.syncs > before).await
+        self.read_until("a sync", |client| client.syncs > before).await
     }
 
     /// Closes the connection with or without a packet. The hub finds a silent polling client only after the ping
@@ -236,13 +236,13 @@ impl Mate {
         payload["session_id"] = json!(self.session);
         let before = self.syncs;
         self.tell("session:resync", &payload).await?;
-        self.read_until("a sync", |mate| mate.syncs > before).await
+        self.read_until("a sync", |client| client.syncs > before).await
     }
 
     /// Reads until the position is at `seq`.
     pub async fn reach(&mut self, seq: u64) -> Result<(), Closed> {
-        self.read_until("an event", |mate| {
-            mate.position.as_ref().is_some_and(|(_, at)| *at >= seq)
+        self.read_until("an event", |client| {
+            client.position.as_ref().is_some_and(|(_, at)| *at >= seq)
         })
         .await
     }
