@@ -49,7 +49,7 @@ impl CommandSpan {
         let outcome = match &result {
             Ok(submitted) if submitted.receipt.duplicate => "duplicate",
             Ok(_) => "ok",
-            Err(failure) => failure.code,
+            Err(failure) => failure.code.as_str(),
         };
         metrics.observe_command(self.kind.as_str(), outcome, self.started.elapsed());
         result.map(|submitted| CommandAnswer::new(submitted.epoch, &submitted.receipt))

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     config::{Config, Cors},
     metrics::Metrics,
-    wire::error::ApiError,
+    wire::{ErrorCode, error::ApiError},
 };
 
 /// Ports that a browser omits from `Host`. At any other port, a `Host` without a port was written by a proxy.
@@ -125,7 +125,7 @@ impl Rules {
 
 fn refused_origin(origin: &str) -> ApiError {
     let message = format!("pages of {origin} may not do this; cors.origins lists those that may use the clients' API");
-    ApiError::new("ORIGIN_NOT_ALLOWED", message)
+    ApiError::new(ErrorCode::OriginNotAllowed, message)
 }
 
 fn contains(headers: &HeaderMap, name: &str, words: &[&str]) -> bool {
@@ -170,7 +170,7 @@ impl Hosts {
             let Some(authority) = allowed else {
                 let name = String::from_utf8_lossy(text);
                 let message = format!("{name:?} is no name of this hub; server.hosts lists its names");
-                return Err(ApiError::new("HOST_NOT_ALLOWED", message));
+                return Err(ApiError::new(ErrorCode::HostNotAllowed, message));
             };
             counts.get_or_insert(authority);
         }
@@ -261,7 +261,7 @@ where
             return Either::Right(self.inner.call(request));
         };
         tracing::debug!(
-            code = failure.code,
+            code = failure.code.as_str(),
             "a request was refused because of its host or origin"
         );
         let mut response = ErrorResponse(failure).into_response();

@@ -15,7 +15,7 @@ use talus_actors::domain::{
 };
 
 use super::{AppState, ErrorResponse};
-use crate::wire::{error::ApiError, request::read};
+use crate::wire::{ErrorCode, error::ApiError, request::read};
 
 /// Header in which a client without a socket sends its client id.
 pub(super) const CLIENT_ID_HEADER: &str = "x-client-id";
@@ -30,7 +30,7 @@ impl FromRequest<AppState> for JsonText {
         let bytes = JsonBytes::from_request(request, state).await?.0;
         let text = String::from_utf8(bytes.into());
         Ok(Self(text.map_err(|_| {
-            ApiError::new("INVALID_REQUEST", "malformed JSON: the body is not UTF-8")
+            ApiError::new(ErrorCode::InvalidRequest, "malformed JSON: the body is not UTF-8")
         })?))
     }
 }
@@ -78,7 +78,7 @@ impl FromRequest<AppState> for OptionalJsonText {
         typed?;
         let text = String::from_utf8(bytes.into());
         Ok(Self(text.map_err(|_| {
-            ApiError::new("INVALID_REQUEST", "malformed JSON: the body is not UTF-8")
+            ApiError::new(ErrorCode::InvalidRequest, "malformed JSON: the body is not UTF-8")
         })?))
     }
 }
@@ -108,7 +108,7 @@ fn check_encoding(request: &Request) -> Result<(), ApiError> {
     encoded.map_or(Ok(()), |encoding| {
         let encoding = String::from_utf8_lossy(encoding.as_bytes());
         let message = format!("the body must not be encoded, and is {encoding:?}");
-        Err(ApiError::new("UNSUPPORTED_MEDIA_TYPE", message).with("content_encoding", encoding))
+        Err(ApiError::new(ErrorCode::UnsupportedMediaType, message).with("content_encoding", encoding))
     })
 }
 
@@ -129,16 +129,19 @@ fn check_media_type(request: &Request) -> Result<(), ApiError> {
         return Ok(());
     }
     let message = format!("the body must be application/json, not {media_type:?}");
-    Err(ApiError::new("UNSUPPORTED_MEDIA_TYPE", message))
+    Err(ApiError::new(ErrorCode::UnsupportedMediaType, message))
 }
 
 async fn read_bytes(request: Request, (limit, max): (&'static str, usize)) -> Result<Bytes, ApiError> {
     let body = request.into_body();
     // The listener reads the rest of the body, or closes the connection, after the answer.
     let too_large = || {
-        ApiError::new("PAYLOAD_TOO_LARGE", format!("the body is larger than {max} bytes"))
-            .with("limit", limit)
-            .with("max", max)
+        ApiError::new(
+            ErrorCode::PayloadTooLarge,
+            format!("the body is larger than {max} bytes"),
+        )
+        .with("limit", limit)
+        .with("max", max)
     };
     if HttpBody::size_hint(&body).lower() > max as u64 {
         return Err(too_large());
@@ -146,7 +149,7 @@ async fn read_bytes(request: Request, (limit, max): (&'static str, usize)) -> Re
     let mut chunks = body.into_data_stream();
     let mut bytes = Vec::new();
     while let Some(chunk) = chunks.next().await {
-        let ended = |_| ApiError::new("INVALID_REQUEST", "the body ended before it was complete");
+        let ended = |_| ApiError::new(ErrorCode::InvalidRequest, "the body ended before it was complete");
         bytes.extend_from_slice(&chunk.map_err(ended)?);
         if bytes.len() > max {
             return Err(too_large());

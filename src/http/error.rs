@@ -7,7 +7,7 @@ use axum::{
 };
 use talus_actors::hub::HubError;
 
-use crate::wire::error::ApiError;
+use crate::wire::{ErrorCode, error::ApiError};
 
 /// Error answer of a request.
 #[derive(Debug)]
@@ -47,14 +47,14 @@ impl IntoResponse for ErrorResponse {
 
 pub(crate) async fn not_found(uri: Uri) -> ErrorResponse {
     ErrorResponse(ApiError::new(
-        "NOT_FOUND",
+        ErrorCode::NotFound,
         format!("there is nothing at {}", uri.path()),
     ))
 }
 
 pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> ErrorResponse {
     ErrorResponse(ApiError::new(
-        "METHOD_NOT_ALLOWED",
+        ErrorCode::MethodNotAllowed,
         format!("{method} is not for {}", uri.path()),
     ))
 }

@@ -8,7 +8,7 @@ use talus_actors::domain::{
 use uuid::{Uuid, uuid};
 
 use super::{AppState, ErrorResponse};
-use crate::wire::error::ApiError;
+use crate::wire::{ErrorCode, error::ApiError};
 
 /// Name of the header.
 const HEADER: &str = "idempotency-key";
@@ -75,8 +75,11 @@ impl IdempotencyKey {
 
 /// Builds the error for a key that was used for another request.
 pub(super) fn reused(session_id: SessionId) -> ApiError {
-    ApiError::new("COMMAND_ID_REUSED", "the Idempotency-Key was used for another request")
-        .with("session_id", session_id)
+    ApiError::new(
+        ErrorCode::CommandIdReused,
+        "the Idempotency-Key was used for another request",
+    )
+    .with("session_id", session_id)
 }
 
 #[cfg(test)]

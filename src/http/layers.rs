@@ -37,7 +37,10 @@ use super::{
 use crate::{
     listener::{BodyProgress, BodyState},
     metrics::Metrics,
-    wire::error::{ApiError, internal},
+    wire::{
+        ErrorCode,
+        error::{ApiError, internal},
+    },
 };
 
 /// Time in seconds for which a browser may cache a preflight answer.
@@ -186,11 +189,11 @@ impl Bound<'_> {
         Ok(match answered {
             Some(Ok(response)) => response.into_response(),
             None if self.is_safe => {
-                ErrorResponse(ApiError::new("OVERLOADED", "the answer took too long")).into_response()
+                ErrorResponse(ApiError::new(ErrorCode::Overloaded, "the answer took too long")).into_response()
             }
             None => {
                 let message = "the answer took too long; send the command again with the same command_id";
-                ErrorResponse(ApiError::new("OUTCOME_UNKNOWN", message)).into_response()
+                ErrorResponse(ApiError::new(ErrorCode::OutcomeUnknown, message)).into_response()
             }
         })
     }
@@ -217,10 +220,15 @@ impl Bound<'_> {
 /// Returns the answer to a request whose body failed, which replaces the answer of the body's reader.
 fn body_failure(progress: &BodyProgress) -> Option<Response> {
     let failure = match progress.state() {
-        BodyState::TimedOut => ApiError::new("REQUEST_TIMEOUT", "the body did not come in time; nothing was done"),
-        BodyState::OverBudget => ApiError::new("OVERLOADED", "too much is being received; send it again later")
-            .with("limit", "receiving_bytes_max")
-            .with("max", progress.budget()),
+        BodyState::TimedOut => ApiError::new(
+            ErrorCode::RequestTimeout,
+            "the body did not come in time; nothing was done",
+        ),
+        BodyState::OverBudget => {
+            ApiError::new(ErrorCode::Overloaded, "too much is being received; send it again later")
+                .with("limit", "receiving_bytes_max")
+                .with("max", progress.budget())
+        }
         BodyState::Unread | BodyState::Receiving | BodyState::Ended => return None,
     };
     Some(ErrorResponse(failure).into_response())

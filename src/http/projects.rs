@@ -35,6 +35,7 @@ use crate::{
     permits::Permit,
     projects::{self, Imported, JsonError, ReadError, Strictness, WriteError},
     wire::{
+        ErrorCode,
         answer::CommandAnswer,
         error::{ApiError, internal},
         request::{id, read, required},
@@ -216,15 +217,20 @@ async fn await_first_command(state: &AppState, session_id: SessionId) -> Result<
 fn name_failure(fault: &NameError) -> ApiError {
     let failure = |code| ApiError::new(code, format!("project_name: {fault}")).with("field", "project_name");
     match fault {
-        NameError::Blank | NameError::Control => failure("INVALID_VALUE"),
-        NameError::TooLong(exceeded) => failure("LIMIT_EXCEEDED")
+        NameError::Blank | NameError::Control => failure(ErrorCode::InvalidValue),
+        NameError::TooLong(exceeded) => failure(ErrorCode::LimitExceeded)
             .with("limit", exceeded.limit)
             .with("max", exceeded.max),
     }
 }
 
 async fn blueprint(state: &AppState, template_id: &str) -> Result<Arc<Blueprint>, ApiError> {
-    let not_found = || ApiError::new("TEMPLATE_NOT_FOUND", format!("template {template_id:?} does not exist"));
+    let not_found = || {
+        ApiError::new(
+            ErrorCode::TemplateNotFound,
+            format!("template {template_id:?} does not exist"),
+        )
+    };
     let id: TemplateId = template_id.parse().map_err(|_| not_found())?;
     state
         .blocking(move |state| {
@@ -248,11 +254,15 @@ fn slug(name: &str) -> Result<ProjectId, ApiError> {
 }
 
 fn project_exists(project_id: &ProjectId) -> ApiError {
-    ApiError::new("PROJECT_EXISTS", format!("project {project_id} exists already")).with("project_id", project_id)
+    ApiError::new(ErrorCode::ProjectExists, format!("project {project_id} exists already"))
+        .with("project_id", project_id)
 }
 
 fn project_not_found(project_id: &str) -> ApiError {
-    ApiError::new("PROJECT_NOT_FOUND", format!("project {project_id:?} does not exist"))
+    ApiError::new(
+        ErrorCode::ProjectNotFound,
+        format!("project {project_id:?} does not exist"),
+    )
 }
 
 fn parse_project_id(text: &str) -> Result<ProjectId, ApiError> {
@@ -413,7 +423,7 @@ impl File {
         })?;
         let document = projects::parse_document(&bytes, state.config.limits.json_depth_max).map_err(|error| {
             json_failure(&error, |message| {
-                ApiError::new("INVALID_GRAPH", message).with("path", "")
+                ApiError::new(ErrorCode::InvalidGraph, message).with("path", "")
             })
         })?;
         let template_id = projects::template_in_force(&document).map_err(|error| graph_failure(&error))?;
@@ -429,7 +439,7 @@ impl File {
 }
 
 fn file_too_large(error: &impl std::fmt::Display, max: usize) -> ApiError {
-    ApiError::new("LIMIT_EXCEEDED", error.to_string())
+    ApiError::new(ErrorCode::LimitExceeded, error.to_string())
         .with("limit", "file_bytes_max")
         .with("max", max)
 }
@@ -437,7 +447,7 @@ fn file_too_large(error: &impl std::fmt::Display, max: usize) -> ApiError {
 /// Converts a parse error. `malformed` builds the error for a text that is not JSON.
 fn json_failure(error: &JsonError, malformed: impl FnOnce(String) -> ApiError) -> ApiError {
     match error {
-        JsonError::TooDeep { max } => ApiError::new("LIMIT_EXCEEDED", error.to_string())
+        JsonError::TooDeep { max } => ApiError::new(ErrorCode::LimitExceeded, error.to_string())
             .with("limit", "json_depth_max")
             .with("max", max),
         JsonError::Malformed(_) => malformed(error.to_string()),
@@ -447,9 +457,9 @@ fn json_failure(error: &JsonError, malformed: impl FnOnce(String) -> ApiError) -
 fn graph_failure(error: &projects::ImportError) -> ApiError {
     match error {
         projects::ImportError::Invalid { path, .. } => {
-            ApiError::new("INVALID_GRAPH", error.to_string()).with("path", path)
+            ApiError::new(ErrorCode::InvalidGraph, error.to_string()).with("path", path)
         }
-        projects::ImportError::Limit { path, exceeded } => ApiError::new("LIMIT_EXCEEDED", error.to_string())
+        projects::ImportError::Limit { path, exceeded } => ApiError::new(ErrorCode::LimitExceeded, error.to_string())
             .with("limit", exceeded.limit)
             .with("max", exceeded.max)
             .with("path", path),
@@ -619,7 +629,7 @@ struct GraphRequest {
 
 fn read_graph(state: &AppState, bytes: &[u8], session: &Snapshot) -> Result<GraphRequest, ApiError> {
     let body = projects::parse_document(bytes, state.config.limits.json_depth_max)
-        .map_err(|error| json_failure(&error, |message| ApiError::new("INVALID_REQUEST", message)))?;
+        .map_err(|error| json_failure(&error, |message| ApiError::new(ErrorCode::InvalidRequest, message)))?;
     let Value::Object(mut body) = body else {
         return Err(ApiError::invalid_field("body", "must be an object"));
     };

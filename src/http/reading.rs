@@ -35,6 +35,7 @@ use crate::{
     config,
     permits::{Permit, Permits},
     wire::{
+        ErrorCode,
         error::{ApiError, internal},
         graph::GraphEncoder,
     },
@@ -170,7 +171,7 @@ impl Reading {
         }
         tokio::time::timeout(self.wait, waited).await.map_err(|_| {
             let message = format!("readers take as much as {limit} allows, which is {max}");
-            ApiError::new("OVERLOADED", message)
+            ApiError::new(ErrorCode::Overloaded, message)
                 .with("limit", limit)
                 .with("max", max)
         })

@@ -20,6 +20,7 @@ use super::{
     sse::line_stream,
 };
 use crate::wire::{
+    ErrorCode,
     error::{ApiError, internal},
     event::encode_record,
     graph::GraphEncoder,
@@ -81,7 +82,7 @@ pub(super) async fn events(
     let permit = state.streams.try_acquire().ok_or_else(|| {
         let max = state.streams.max();
         ApiError::new(
-            "OVERLOADED",
+            ErrorCode::Overloaded,
             format!("{max} streams are open, as many as streams_max allows"),
         )
         .with("limit", "streams_max")

@@ -7,6 +7,7 @@ use super::{AppState, body::PathText, error::ApiResult};
 use crate::{
     templates::TemplateLoadError,
     wire::{
+        ErrorCode,
         error::{ApiError, internal},
         template::{Schema, TemplateList},
     },
@@ -32,11 +33,11 @@ pub(super) fn failure(id: &TemplateId, error: TemplateLoadError) -> ApiError {
     match error {
         TemplateLoadError::NotFound => template_not_found(id.as_str()),
         TemplateLoadError::Invalid { message } => {
-            ApiError::new("TEMPLATE_INVALID", format!("template {id}: {message}")).with("template_id", id)
+            ApiError::new(ErrorCode::TemplateInvalid, format!("template {id}: {message}")).with("template_id", id)
         }
     }
 }
 
 fn template_not_found(id: &str) -> ApiError {
-    ApiError::new("TEMPLATE_NOT_FOUND", format!("template {id:?} does not exist"))
+    ApiError::new(ErrorCode::TemplateNotFound, format!("template {id:?} does not exist"))
 }

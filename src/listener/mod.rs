@@ -29,7 +29,11 @@ use std::{
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::{metrics::Metrics, permits::Permits, wire::error::ApiError};
+use crate::{
+    metrics::Metrics,
+    permits::Permits,
+    wire::{ErrorCode, error::ApiError},
+};
 
 pub use admission::ConnectionLimits;
 pub use body::{BodyProgress, BodyState, ReceivedBody};
@@ -143,7 +147,7 @@ fn is_peer_error(error: &io::Error) -> bool {
 
 /// Answers with an error and closes, without waiting: a refusal must cost the hub less than it costs the client.
 fn refuse(stream: TcpStream, limit: &'static str) {
-    let failure = ApiError::new("OVERLOADED", "there are too many connections").with("limit", limit);
+    let failure = ApiError::new(ErrorCode::Overloaded, "there are too many connections").with("limit", limit);
     let body = failure.body().to_string();
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\

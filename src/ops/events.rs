@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer::EventBody;
 use crate::{
     http::{ApiResult, AppState, sse::event_stream},
-    wire::error::ApiError,
+    wire::{ErrorCode, error::ApiError},
 };
 
 /// Subscriber to supervision events, for the lifetime of its stream.
@@ -29,9 +29,12 @@ struct Subscription {
 pub(super) async fn stream(State(state): State<AppState>) -> ApiResult<Response> {
     let max = state.listeners.max();
     let permit = state.listeners.try_acquire().ok_or_else(|| {
-        ApiError::new("OVERLOADED", format!("{max} listen, as many as listeners_max allows"))
-            .with("limit", "listeners_max")
-            .with("max", max)
+        ApiError::new(
+            ErrorCode::Overloaded,
+            format!("{max} listen, as many as listeners_max allows"),
+        )
+        .with("limit", "listeners_max")
+        .with("max", max)
     })?;
     let subscription = Subscription {
         events: state.hub.supervision_events(),

@@ -10,6 +10,7 @@ use talus_actors::session_actor::Fault;
 use crate::{
     http::{ApiResult, AppState, JsonText, SessionPath},
     wire::{
+        ErrorCode,
         error::ApiError,
         request::{read, required},
     },
@@ -70,5 +71,5 @@ fn delay(ms: Option<u64>) -> Result<Duration, ApiError> {
 /// Answers requests for fault injection while it is disabled.
 pub(super) async fn switched_off() -> ApiResult<Json<Value>> {
     let message = "fault injection is switched off; ops.fault_injection switches it on";
-    Err(ApiError::new("NOT_FOUND", message).into())
+    Err(ApiError::new(ErrorCode::NotFound, message).into())
 }

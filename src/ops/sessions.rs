@@ -21,7 +21,10 @@ use crate::{
         ApiResult, AppState, Params, SessionPath, page_items,
         reading::{Outlet, STREAM_PAGE, WaitPolicy, with_type},
     },
-    wire::error::{ApiError, internal},
+    wire::{
+        ErrorCode,
+        error::{ApiError, internal},
+    },
 };
 
 #[derive(Deserialize)]
@@ -105,7 +108,7 @@ pub(super) async fn passivate(
         return Ok(Json(json!({ "session_id": session_id, "state": "asleep" })));
     }
     Err(ApiError::new(
-        "SESSION_BUSY",
+        ErrorCode::SessionBusy,
         "somebody uses the session: it has sockets, readers or requests",
     )
     .into())

@@ -18,7 +18,7 @@ use socketioxide::{
 };
 
 use super::memberships::Memberships;
-use crate::wire::error::ApiError;
+use crate::wire::{ErrorCode, error::ApiError};
 
 /// Attempts to send to a full queue. Each delay is twice the one before, at most 32 times the first: about an hour with
 /// the first delay of 50 ms. A socket that takes nothing for an hour has long been closed.
@@ -112,7 +112,7 @@ pub(super) fn try_send_ack<A: Adapter>(socket: &Arc<Socket<A>>, id: i64, body: &
 
 fn overloaded(max: usize) -> ApiError {
     let message = format!("{max} answers wait for this socket, as many as may");
-    ApiError::new("OVERLOADED", message)
+    ApiError::new(ErrorCode::Overloaded, message)
         .with("limit", "in_flight_per_session_max")
         .with("max", max)
 }

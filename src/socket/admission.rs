@@ -9,6 +9,8 @@ use talus_actors::{
 };
 use uuid::Uuid;
 
+use crate::wire::ErrorCode;
+
 /// Socket.IO `auth` payload. The query fills fields that the payload lacks.
 #[derive(Debug, Default, Deserialize)]
 pub struct Auth {
@@ -42,25 +44,25 @@ pub enum Refused {
     #[error("MISSING_SESSION")]
     MissingSession,
     /// The session does not exist, or its id is malformed.
-    #[error("INVALID_SESSION")]
+    #[error("{}", ErrorCode::InvalidSession)]
     InvalidSession,
     /// The client id is malformed.
-    #[error("INVALID_REQUEST")]
+    #[error("{}", ErrorCode::InvalidRequest)]
     InvalidClientId,
     /// The value of `frames` is unknown.
-    #[error("INVALID_REQUEST")]
+    #[error("{}", ErrorCode::InvalidRequest)]
     InvalidFrames,
     /// The `auth` payload exceeds `realtime.auth_bytes_max`.
-    #[error("PAYLOAD_TOO_LARGE")]
+    #[error("{}", ErrorCode::PayloadTooLarge)]
     TooLarge,
     /// The session is quarantined.
-    #[error("SESSION_QUARANTINED")]
+    #[error("{}", ErrorCode::SessionQuarantined)]
     Quarantined,
     /// A limit is reached, or the hub cannot serve the session at present.
-    #[error("OVERLOADED")]
+    #[error("{}", ErrorCode::Overloaded)]
     Overloaded,
     /// The hub is draining.
-    #[error("DRAINING")]
+    #[error("{}", ErrorCode::Draining)]
     Draining,
 }
 

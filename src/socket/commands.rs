@@ -17,6 +17,7 @@ use super::{Edge, ack::Ack, memberships::Memberships, payload::Payload};
 use crate::{
     command_instrumentation::{CommandSpan, context},
     wire::{
+        ErrorCode,
         answer::CommandAnswer,
         command::{HistoryRequest, ReadCommand, read_command},
         error::ApiError,
@@ -86,7 +87,7 @@ impl Edge {
     ) -> impl Future<Output = ()> + use<> {
         let failure = match payload.text() {
             Ok(fault) => ApiError::new(
-                "INVALID_REQUEST",
+                ErrorCode::InvalidRequest,
                 serde_json::from_str::<String>(&fault).unwrap_or_default(),
             ),
             Err(failure) => failure,

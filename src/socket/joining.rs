@@ -23,6 +23,7 @@ use super::{
     reason_code,
 };
 use crate::wire::{
+    ErrorCode,
     error::ApiError,
     request::{id, read, required},
 };
@@ -117,7 +118,7 @@ impl Edge {
         let max = self.realtime.sessions_per_socket_max;
         if memberships.len() >= max && !memberships.contains_session(session_id) {
             let message = format!("the socket is in {max} sessions, as many as it may be in");
-            return Err(ApiError::new("LIMIT_EXCEEDED", message)
+            return Err(ApiError::new(ErrorCode::LimitExceeded, message)
                 .with("limit", "sessions_per_socket_max")
                 .with("max", max));
         }
@@ -220,7 +221,7 @@ fn require_late_join(memberships: &Memberships) -> Result<(), ApiError> {
         return Ok(());
     }
     let message = "sessions are joined with the connection: realtime.late_join is switched off";
-    Err(ApiError::new("INVALID_REQUEST", message))
+    Err(ApiError::new(ErrorCode::InvalidRequest, message))
 }
 
 fn read_join(payload: Payload) -> Result<(SessionId, Option<Position>), ApiError> {

@@ -19,7 +19,10 @@ use talus_actors::{
 use tokio::sync::mpsc;
 
 use super::{peer::Peer, refusals::Refusals};
-use crate::{config::Realtime, wire::error::ApiError};
+use crate::{
+    config::Realtime,
+    wire::{ErrorCode, error::ApiError},
+};
 
 /// Membership of a socket in a session.
 #[derive(Clone)]
@@ -226,7 +229,7 @@ impl Memberships {
     fn not_joined(&self, session_id: SessionId) -> ApiError {
         if self.quarantined.load().contains(&session_id) {
             let message = format!("session {session_id} was quarantined: join it again when it is released");
-            return ApiError::new("SESSION_QUARANTINED", message);
+            return ApiError::new(ErrorCode::SessionQuarantined, message);
         }
         ApiError::session_not_found()
     }

@@ -44,6 +44,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::wire::ErrorCode;
 
     fn text(packet: &str, attachment: Option<&'static str>) -> Result<String, ApiError> {
         let attachments = attachment.map(|bytes| [bytes.as_bytes().into()].into());
@@ -81,7 +82,7 @@ mod tests {
             let failure = text(packet, attachment).expect_err(packet);
             assert_eq!(
                 (failure.code, failure.details.get("field")),
-                ("INVALID_REQUEST", Some(&json!("body"))),
+                (ErrorCode::InvalidRequest, Some(&json!("body"))),
                 "{packet}"
             );
         }

@@ -87,6 +87,7 @@ fn encode(state: &Value, bytes_max: usize) -> Result<PresenceState, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::ErrorCode;
 
     #[test]
     fn presence_state_accepts_json_within_limits() {
@@ -108,29 +109,29 @@ mod tests {
         let deep = format!(r#"{{"state": {}1{}}}"#, "[".repeat(65), "]".repeat(65));
         let deeper = format!(r#"{{"state": {}1{}}}"#, "[".repeat(500), "]".repeat(500));
         for (text, code, detail, value) in [
-            ("{}", "INVALID_REQUEST", "field", json!("state")),
+            ("{}", ErrorCode::InvalidRequest, "field", json!("state")),
             (
                 r#"{"state": 1, "session_id": "x"}"#,
-                "INVALID_REQUEST",
+                ErrorCode::InvalidRequest,
                 "field",
                 json!("session_id"),
             ),
             (
                 r#"{"state": 1, "session_id": 7}"#,
-                "INVALID_REQUEST",
+                ErrorCode::InvalidRequest,
                 "field",
                 json!("session_id"),
             ),
-            ("7", "INVALID_REQUEST", "field", json!("body")),
-            ("[1]", "INVALID_REQUEST", "field", json!("body")),
+            ("7", ErrorCode::InvalidRequest, "field", json!("body")),
+            ("[1]", ErrorCode::InvalidRequest, "field", json!("body")),
             (
                 r#"{"state": "0123456789abcdefghi"}"#,
-                "LIMIT_EXCEEDED",
+                ErrorCode::LimitExceeded,
                 "max",
                 json!(20),
             ),
-            (&deep, "LIMIT_EXCEEDED", "limit", json!("value_depth_max")),
-            (&deeper, "LIMIT_EXCEEDED", "limit", json!("value_depth_max")),
+            (&deep, ErrorCode::LimitExceeded, "limit", json!("value_depth_max")),
+            (&deeper, ErrorCode::LimitExceeded, "limit", json!("value_depth_max")),
         ] {
             let failure = read_update(text, 20).map(drop).expect_err(text);
             assert_eq!(

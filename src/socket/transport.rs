@@ -11,7 +11,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::wire::error::ApiError;
+use crate::wire::{ErrorCode, error::ApiError};
 
 /// Upper bound of the library's error bodies, in bytes.
 const BODY_BYTES_MAX: usize = 4_096;
@@ -42,14 +42,14 @@ fn body(status: StatusCode, original: &Value) -> Value {
     let code = code.unwrap_or(BAD_REQUEST);
     let message = original["message"].as_str().unwrap_or("Bad request");
     let failure = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new("PAYLOAD_TOO_LARGE", "a message is longer than allowed"),
-        status if status.is_server_error() => ApiError::new("INTERNAL_ERROR", "the transport failed"),
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(ErrorCode::PayloadTooLarge, "a message is longer than allowed"),
+        status if status.is_server_error() => ApiError::new(ErrorCode::InternalError, "the transport failed"),
         _ => match code {
             0 => ApiError::invalid_field("transport", "must be polling or websocket"),
             1 => ApiError::invalid_field("sid", "no connection has this id, or not any more"),
-            2 => ApiError::new("INVALID_REQUEST", "a connection begins with GET"),
+            2 => ApiError::new(ErrorCode::InvalidRequest, "a connection begins with GET"),
             5 => ApiError::invalid_field("EIO", "must be 4, the version of the protocol"),
-            _ => ApiError::new("INVALID_REQUEST", message.to_owned()),
+            _ => ApiError::new(ErrorCode::InvalidRequest, message.to_owned()),
         },
     };
     let mut body = failure.body();

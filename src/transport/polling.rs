@@ -19,7 +19,10 @@ use super::{
     service::{PATH, Shared},
     session::Transport,
 };
-use crate::{metrics::DisconnectCause, wire::error::ApiError};
+use crate::{
+    metrics::DisconnectCause,
+    wire::{ErrorCode, error::ApiError},
+};
 
 /// Engine.IO packet without content.
 pub(super) const NOOP: &str = "6";
@@ -89,7 +92,7 @@ impl Shared {
                 let message = format!("the body did not arrive within {timeout_ms} ms");
                 Err((
                     Some(DisconnectCause::MessageTimeout),
-                    ApiError::new("OVERLOADED", message),
+                    ApiError::new(ErrorCode::Overloaded, message),
                 ))
             }
         };
@@ -114,12 +117,12 @@ impl Shared {
         let (mut read, mut chunks) = (Vec::new(), body.into_data_stream());
         while let Some(chunk) = chunks.next().await {
             let Ok(chunk) = chunk else {
-                let failure = ApiError::new("INVALID_REQUEST", "the body ended too early");
+                let failure = ApiError::new(ErrorCode::InvalidRequest, "the body ended too early");
                 return Err((None, failure));
             };
             if chunk.len() > max - read.len() {
                 let message = format!("a post has at most {max} bytes (realtime.message_bytes_max)");
-                let failure = ApiError::new("PAYLOAD_TOO_LARGE", message).with("max", max);
+                let failure = ApiError::new(ErrorCode::PayloadTooLarge, message).with("max", max);
                 return Err((Some(DisconnectCause::MessageTooLarge), failure));
             }
             read.extend_from_slice(&chunk);

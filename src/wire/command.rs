@@ -12,6 +12,7 @@ use talus_actors::domain::{
 };
 
 use super::{
+    ErrorCode,
     error::ApiError,
     request::{id, join, node_id, non_empty, nullable, read, read_object, required},
 };
@@ -175,7 +176,7 @@ fn parse(at: &str, command_type: &str, data: Option<&RawValue>) -> Result<Comman
         "Batch" => batch(at, data),
         other => {
             let message = format!("{other:?} is not a command type");
-            Err(ApiError::new("INVALID_COMMAND", message).with("command_type", other))
+            Err(ApiError::new(ErrorCode::InvalidCommand, message).with("command_type", other))
         }
     }
 }
@@ -308,7 +309,7 @@ mod tests {
 
     use super::*;
 
-    fn field_of(body: &serde_json::Value) -> (String, &'static str) {
+    fn field_of(body: &serde_json::Value) -> (String, ErrorCode) {
         let failure = read_command(&body.to_string()).expect_err("the request is at fault");
         (
             failure
@@ -325,70 +326,70 @@ mod tests {
         let node = "67e55044-10b1-426f-9247-bb680e5fe0c8";
         let execute = |command_type: &str, data: serde_json::Value| json!({"session_id": node, "command_type": command_type, "data": data});
         for (body, field, code) in [
-            (json!({"session_id": 7}), "session_id", "INVALID_REQUEST"),
-            (json!({"session_id": "x"}), "session_id", "INVALID_REQUEST"),
-            (json!({"session_id": node}), "command_type", "INVALID_REQUEST"),
-            (json!([]), "body", "INVALID_REQUEST"),
-            (execute("Explode", json!({})), "", "INVALID_COMMAND"),
+            (json!({"session_id": 7}), "session_id", ErrorCode::InvalidRequest),
+            (json!({"session_id": "x"}), "session_id", ErrorCode::InvalidRequest),
+            (json!({"session_id": node}), "command_type", ErrorCode::InvalidRequest),
+            (json!([]), "body", ErrorCode::InvalidRequest),
+            (execute("Explode", json!({})), "", ErrorCode::InvalidCommand),
             (
                 execute("CreateNode", json!({})),
                 "data.blueprint_type_id",
-                "INVALID_REQUEST",
+                ErrorCode::InvalidRequest,
             ),
             (
                 execute("CreateNode", json!({"blueprint_type_id": ""})),
                 "data.blueprint_type_id",
-                "INVALID_REQUEST",
+                ErrorCode::InvalidRequest,
             ),
             (
                 execute("CreateNode", json!({"blueprint_type_id": "t", "index": 1.5})),
                 "data.index",
-                "INVALID_REQUEST",
+                ErrorCode::InvalidRequest,
             ),
             (
                 execute("CreateNode", json!({"blueprint_type_id": "t", "properties": []})),
                 "data.properties",
-                "INVALID_REQUEST",
+                ErrorCode::InvalidRequest,
             ),
             (
                 execute("DeleteNode", json!({"node_id": 5})),
                 "data.node_id",
-                "INVALID_REQUEST",
+                ErrorCode::InvalidRequest,
             ),
-            (execute("DeleteNode", json!("x")), "data", "INVALID_REQUEST"),
+            (execute("DeleteNode", json!("x")), "data", ErrorCode::InvalidRequest),
             (
                 execute("MoveNode", json!({"node_id": node})),
                 "data.new_parent_id",
-                "INVALID_REQUEST",
+                ErrorCode::InvalidRequest,
             ),
             (
                 execute("UpdateProperty", json!({"node_id": node, "property_id": 5})),
                 "data.property_id",
-                "INVALID_REQUEST",
+                ErrorCode::InvalidRequest,
             ),
             (
                 execute("UpdateProperty", json!({"node_id": node, "property_id": "p"})),
                 "data.new_value",
-                "INVALID_REQUEST",
+                ErrorCode::InvalidRequest,
             ),
-            (execute("Batch", json!({})), "data.commands", "INVALID_REQUEST"),
+            (execute("Batch", json!({})), "data.commands", ErrorCode::InvalidRequest),
             (
                 execute(
                     "Batch",
                     json!({"commands": [{"command_type": "DeleteNode", "data": {"node_id": node}}, {"command_type": "DeleteNode", "data": {}}]}),
                 ),
                 "data.commands[1].data.node_id",
-                "INVALID_REQUEST",
+                ErrorCode::InvalidRequest,
             ),
             (
                 execute("Batch", json!({"commands": [{"command_type": "Batch"}]})),
                 "data.commands[0].command_type",
-                "INVALID_REQUEST",
+                ErrorCode::InvalidRequest,
             ),
             (
                 execute("Batch", json!({"commands": [{"command_type": "Nope"}]})),
                 "",
-                "INVALID_COMMAND",
+                ErrorCode::InvalidCommand,
             ),
         ] {
             assert_eq!(field_of(&body), (field.to_owned(), code), "{body}");
@@ -399,7 +400,7 @@ mod tests {
     fn malformed_json_reports_line() {
         for text in ["{\"session_id\": ", "{]", "", "{} {}"] {
             let failure = read_command(text).expect_err("malformed");
-            assert_eq!(failure.code, "INVALID_REQUEST");
+            assert_eq!(failure.code, ErrorCode::InvalidRequest);
             assert!(
                 failure.message.starts_with("malformed JSON") && failure.message.contains("line 1"),
                 "{}",

@@ -1,4 +1,4 @@
-//! Errors on the wire: one table that maps each failure to its status, code and details.
+//! Errors on the wire: the code, the message and the details of each failure.
 
 use std::borrow::Cow;
 
@@ -9,48 +9,7 @@ use talus_actors::{
     hub::HubError,
 };
 
-/// Error codes of the hub with their HTTP status. The documentation lists exactly these codes.
-pub const CODES: &[(&str, u16)] = &[
-    ("INVALID_REQUEST", 400),
-    ("INVALID_COMMAND", 400),
-    ("INVALID_VALUE", 400),
-    ("INVALID_GRAPH", 400),
-    ("UNKNOWN_NODE_TYPE", 400),
-    ("UNKNOWN_PROPERTY", 400),
-    ("TEMPLATE_INVALID", 400),
-    ("CHILD_NOT_ALLOWED", 400),
-    ("CYCLE", 400),
-    ("INDEX_OUT_OF_RANGE", 400),
-    ("LIMIT_EXCEEDED", 400),
-    ("ORIGIN_NOT_ALLOWED", 403),
-    ("INVALID_SESSION", 404),
-    ("NODE_NOT_FOUND", 404),
-    ("PROPERTY_NOT_FOUND", 404),
-    ("PROJECT_NOT_FOUND", 404),
-    ("TEMPLATE_NOT_FOUND", 404),
-    ("NOT_FOUND", 404),
-    ("METHOD_NOT_ALLOWED", 405),
-    ("REQUEST_TIMEOUT", 408),
-    ("CONFLICT", 409),
-    ("ALREADY_LINKED", 409),
-    ("NOT_LINKED", 409),
-    ("NODE_EXISTS", 409),
-    ("PROJECT_EXISTS", 409),
-    ("NOTHING_TO_UNDO", 409),
-    ("NOTHING_TO_REDO", 409),
-    ("UNDO_CONFLICT", 409),
-    ("COMMAND_ID_REUSED", 409),
-    ("SEQ_NOT_REACHED", 409),
-    ("SESSION_BUSY", 409),
-    ("PAYLOAD_TOO_LARGE", 413),
-    ("UNSUPPORTED_MEDIA_TYPE", 415),
-    ("HOST_NOT_ALLOWED", 421),
-    ("SESSION_QUARANTINED", 423),
-    ("INTERNAL_ERROR", 500),
-    ("OVERLOADED", 503),
-    ("OUTCOME_UNKNOWN", 503),
-    ("DRAINING", 503),
-];
+use super::ErrorCode;
 
 /// Message of `INVALID_SESSION`. Front ends of the predecessor compare this text.
 pub const SESSION_NOT_FOUND: &str = "Session not found";
@@ -67,8 +26,8 @@ fn shortened(text: &str) -> String {
 /// Error answer of a request, in the format of the wire.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ApiError {
-    /// Stable code, one of [`CODES`].
-    pub code: &'static str,
+    /// Stable code, which determines the HTTP status.
+    pub code: ErrorCode,
     /// Description of the failure, for people.
     pub message: Cow<'static, str>,
     /// Further fields for programs, by name.
@@ -77,7 +36,7 @@ pub struct ApiError {
 
 impl ApiError {
     /// Creates a failure without details.
-    pub fn new(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         let mut message = message.into();
         if message.len() > TEXT_BYTES_MAX {
             message = shortened(&message).into();
@@ -126,22 +85,19 @@ impl ApiError {
     #[must_use]
     pub fn invalid_field(field: impl Into<String>, reason: impl std::fmt::Display) -> Self {
         let field = field.into();
-        Self::new("INVALID_REQUEST", format!("{field}: {reason}")).with("field", field)
+        Self::new(ErrorCode::InvalidRequest, format!("{field}: {reason}")).with("field", field)
     }
 
     /// Creates the error for a session that does not exist.
     #[must_use]
     pub fn session_not_found() -> Self {
-        Self::new("INVALID_SESSION", SESSION_NOT_FOUND)
+        Self::new(ErrorCode::InvalidSession, SESSION_NOT_FOUND)
     }
 
     /// Returns the HTTP status of the code.
     #[must_use]
     pub fn status(&self) -> u16 {
-        CODES
-            .iter()
-            .find(|(code, _)| *code == self.code)
-            .map_or(500, |(_, status)| *status)
+        self.code.status()
     }
 
     /// Returns the seconds after which a retry may succeed. `None`: a retry cannot succeed.
@@ -168,7 +124,7 @@ impl ApiError {
 
 impl From<&Rejection> for ApiError {
     fn from(rejection: &Rejection) -> Self {
-        let failure = Self::new(rejection.code(), rejection.to_string());
+        let failure = Self::new(rejection.into(), rejection.to_string());
         match rejection {
             Rejection::UnknownNodeType(node_type) => failure.with("blueprint_type_id", node_type),
             Rejection::UnknownProperty { property, .. } => failure.with("property_id", property),
@@ -231,25 +187,27 @@ impl From<HubError> for ApiError {
         match error {
             HubError::Rejected { rejection, .. } => Self::from(&rejection),
             HubError::SessionNotFound(_) => Self::session_not_found(),
-            HubError::ProjectExists(session_id) => Self::new("PROJECT_EXISTS", message).with("session_id", session_id),
+            HubError::ProjectExists(session_id) => {
+                Self::new(ErrorCode::ProjectExists, message).with("session_id", session_id)
+            }
             HubError::SessionExists(session_id) => {
-                Self::new("COMMAND_ID_REUSED", message).with("session_id", session_id)
+                Self::new(ErrorCode::CommandIdReused, message).with("session_id", session_id)
             }
-            HubError::OutcomeUnknown => Self::new("OUTCOME_UNKNOWN", message),
-            HubError::Overloaded { limit, max } => {
-                Self::new("OVERLOADED", message).with("limit", limit).with("max", max)
-            }
-            HubError::LogRefuses { .. } => Self::new("OVERLOADED", message).with("limit", "storage"),
-            HubError::TooManySessions { max } => Self::new("OVERLOADED", message)
+            HubError::OutcomeUnknown => Self::new(ErrorCode::OutcomeUnknown, message),
+            HubError::Overloaded { limit, max } => Self::new(ErrorCode::Overloaded, message)
+                .with("limit", limit)
+                .with("max", max),
+            HubError::LogRefuses { .. } => Self::new(ErrorCode::Overloaded, message).with("limit", "storage"),
+            HubError::TooManySessions { max } => Self::new(ErrorCode::Overloaded, message)
                 .with("limit", "sessions_max")
                 .with("max", max),
-            HubError::RoomFull(full) => Self::new("OVERLOADED", message)
+            HubError::RoomFull(full) => Self::new(ErrorCode::Overloaded, message)
                 .with("limit", "sockets_per_session_max")
                 .with("max", full.max),
-            HubError::Quarantined { .. } => Self::new("SESSION_QUARANTINED", message),
-            HubError::Draining => Self::new("DRAINING", message),
+            HubError::Quarantined { .. } => Self::new(ErrorCode::SessionQuarantined, message),
+            HubError::Draining => Self::new(ErrorCode::Draining, message),
             HubError::SeqNotReached { current, .. } => {
-                Self::new("SEQ_NOT_REACHED", message).with("current_seq", current)
+                Self::new(ErrorCode::SeqNotReached, message).with("current_seq", current)
             }
             HubError::Log(failure) => internal(&failure),
         }
@@ -262,7 +220,7 @@ pub fn internal(cause: &dyn std::fmt::Display) -> ApiError {
     let trace_id = uuid::Uuid::new_v4().to_string();
     tracing::error!(%trace_id, %cause, "internal error");
     ApiError::new(
-        "INTERNAL_ERROR",
+        ErrorCode::InternalError,
         "an internal error; the trace id tells the operator which",
     )
     .with("trace_id", trace_id)
@@ -273,14 +231,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn error_codes_are_unique() {
-        let mut codes: Vec<&str> = CODES.iter().map(|(code, _)| *code).collect();
-        codes.sort_unstable();
-        let before = codes.len();
-        codes.dedup();
-        assert_eq!(codes.len(), before);
+    fn errors_with_status_503_may_be_retried() {
         assert_eq!(ApiError::session_not_found().status(), 404);
-        assert_eq!(ApiError::new("DRAINING", "x").retry_after_s(), Some(1));
+        assert_eq!(ApiError::new(ErrorCode::Draining, "x").retry_after_s(), Some(1));
         assert_eq!(ApiError::session_not_found().retry_after_s(), None);
     }
 

@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod command;
 pub mod error;
+mod error_code;
 pub mod event;
 pub mod graph;
 pub mod request;
@@ -13,3 +14,5 @@ pub mod template;
 mod tests;
 #[cfg(test)]
 mod typescript;
+
+pub use error_code::ErrorCode;

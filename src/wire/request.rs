@@ -7,7 +7,7 @@ use talus_actors::domain::{
     limits::VALUE_DEPTH_MAX,
 };
 
-use super::error::ApiError;
+use super::{ErrorCode, error::ApiError};
 
 /// Parses a JSON object.
 ///
@@ -21,7 +21,7 @@ pub fn read<T: DeserializeOwned>(at: &str, text: &str) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| fault(at, &error))?;
     json.end()
-        .map_err(|error| ApiError::new("INVALID_REQUEST", format!("malformed JSON: {error}")))?;
+        .map_err(|error| ApiError::new(ErrorCode::InvalidRequest, format!("malformed JSON: {error}")))?;
     Ok(value)
 }
 
@@ -31,12 +31,12 @@ fn fault(at: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> Api
     if inner.to_string().starts_with("recursion limit exceeded") {
         let max = VALUE_DEPTH_MAX;
         let message = format!("a value is nested more than {max} levels deep");
-        return ApiError::new("LIMIT_EXCEEDED", message)
+        return ApiError::new(ErrorCode::LimitExceeded, message)
             .with("limit", "value_depth_max")
             .with("max", max);
     }
     if inner.is_syntax() || inner.is_eof() {
-        return ApiError::new("INVALID_REQUEST", format!("malformed JSON: {inner}"));
+        return ApiError::new(ErrorCode::InvalidRequest, format!("malformed JSON: {inner}"));
     }
     let path = error.path().to_string();
     let field = match path.as_str() {

@@ -19,8 +19,8 @@ use talus_actors::{
 
 use self::table::{COMMANDS, EVENTS, INTERFACES, Interface, WITHOUT_SAMPLE};
 use super::{
+    ErrorCode,
     command::read_command,
-    error::CODES,
     event::{self, encode_record},
 };
 
@@ -89,7 +89,7 @@ fn render() -> String {
     union(
         "ErrorCode",
         "Stable code of an error.",
-        &mut CODES.iter().map(|(code, _)| *code),
+        &mut ErrorCode::ALL.iter().map(|code| code.as_str()),
     );
     let kinds: Vec<String> = CommandType::ALL.iter().map(ToString::to_string).collect();
     union(
@@ -152,7 +152,9 @@ fn check(of: &str, value: &Value, at: &str, seen: &mut BTreeSet<String>) -> Resu
         "SyncReason" => SYNC_REASONS.iter().any(|reason| *value == reason.as_str()),
         "CommandKind" => CommandType::ALL.iter().any(|kind| *value == kind.to_string()),
         "WireError" => {
-            CODES.iter().any(|(code, _)| value["code"] == *code) && value["message"].is_string() && value.is_object()
+            ErrorCode::ALL.iter().any(|code| value["code"] == code.as_str())
+                && value["message"].is_string()
+                && value.is_object()
         }
         // The payload depends on the name beside it; `check_event` checks the payload.
         "Sequenced" | "OfCommand" => true,

@@ -50,44 +50,11 @@ fn protocol_lists_exactly_the_error_codes_of_the_code() {
         .into_iter()
         .filter_map(|row| Some((row.first()?.parse().ok()?, row.get(1)?.clone())))
         .collect();
-    let coded: BTreeSet<(u16, String)> = wire::error::CODES
+    let coded: BTreeSet<(u16, String)> = wire::ErrorCode::ALL
         .iter()
-        .map(|(code, status)| (*status, (*code).to_owned()))
+        .map(|code| (code.status(), code.to_string()))
         .collect();
     assert_eq!(written, coded);
-}
-
-/// Every error code of the source is in the table of status codes.
-#[test]
-fn error_codes_in_the_source_have_a_status() {
-    let known: BTreeSet<&str> = wire::error::CODES.iter().map(|(code, _)| *code).collect();
-    let mut ahead = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
-    let mut used = BTreeSet::new();
-    while let Some(path) = ahead.pop() {
-        if path.is_dir() {
-            ahead.extend(
-                fs::read_dir(&path)
-                    .expect("readable")
-                    .map(|entry| entry.expect("an entry").path()),
-            );
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).expect("UTF-8");
-            for (_, rest) in text
-                .match_indices("ApiError::new(")
-                .map(|(at, found)| text.split_at(at + found.len()))
-            {
-                let code = rest
-                    .trim_start()
-                    .strip_prefix('"')
-                    .and_then(|rest| rest.split('"').next());
-                used.extend(code.map(str::to_owned));
-            }
-        }
-    }
-    assert!(used.len() > 10, "the search finds codes: {used:?}");
-    for code in &used {
-        assert!(known.contains(code.as_str()), "{code} has no status");
-    }
 }
 
 /// Every relative link of a page leads to a file.
