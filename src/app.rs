@@ -26,12 +26,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{self, Config, Storage},
-    http::{
+    http::{pages::check_readable, routes},
+    http_kit::{
         AppContext, AppState, Compression, Reading,
         access::Access,
         layers::{check_draining, with_layers},
-        pages::check_readable,
-        routes,
     },
     listener::{self, ConnectionLimits, Listener, Timeouts, descriptors::Caps},
     metrics::Metrics,

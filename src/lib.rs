@@ -2,7 +2,7 @@
 //!
 //! Commands arrive over REST, are decided by the actor of their session, and leave as events over Socket.IO, in one
 //! order for all clients. The pure domain and the actors are the crate `talus-actors`. This crate surrounds them: the
-//! edges ([`http`], [`socket`]), the protocol ([`wire`]), files ([`projects`], [`templates`]), and the process.
+//! edges ([`http`], [`socket`], [`ops`]), the protocol ([`wire`]), files ([`projects`], [`templates`]), and the process.
 
 pub mod app;
 pub mod cli;
@@ -11,6 +11,7 @@ pub mod config;
 pub mod exit;
 pub mod files;
 pub mod http;
+pub mod http_kit;
 pub mod listener;
 pub mod metrics;
 pub mod ops;

@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 use talus_actors::stats::Stats;
 
-use crate::{http::Reading, storage::Losses, telemetry::LostLines};
+use crate::{http_kit::Reading, storage::Losses, telemetry::LostLines};
 
 #[derive(Debug)]
 pub(super) struct StatsCollector {

@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    http::AppState,
+    http_kit::AppState,
     listener::{self, Listener},
     socket::Sockets,
 };

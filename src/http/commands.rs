@@ -14,15 +14,14 @@ use talus_actors::domain::{
 };
 use tracing::Instrument;
 
-use super::{
-    AppState,
-    body::{JsonText, OptionalJsonText, Params, RequestOrigin, SessionPath},
-    error::ApiResult,
-    idempotency::IdempotencyKey,
-    reading::with_graph,
-};
+use super::idempotency::IdempotencyKey;
 use crate::{
     command_instrumentation::{CommandSpan, context},
+    http_kit::{
+        ApiResult, AppState,
+        body::{JsonText, OptionalJsonText, Params, RequestOrigin, SessionPath},
+        reading::with_graph,
+    },
     wire::{
         answer::CommandAnswer,
         command::{HistoryRequest, read_command},

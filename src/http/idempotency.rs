@@ -7,8 +7,10 @@ use talus_actors::domain::{
 };
 use uuid::{Uuid, uuid};
 
-use super::{AppState, ErrorResponse};
-use crate::wire::{ErrorCode, error::ApiError};
+use crate::{
+    http_kit::{AppState, ErrorResponse},
+    wire::{ErrorCode, error::ApiError},
+};
 
 /// Name of the header.
 const HEADER: &str = "idempotency-key";

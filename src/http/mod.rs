@@ -1,42 +1,24 @@
 //! REST edge: extracts and parses requests, calls the hub, and answers. Handlers use the
 //! [`Hub`](talus_actors::hub::Hub) and the wire types, and have no access to actors.
 
-pub mod access;
-mod body;
 mod commands;
-mod compression;
 mod confined;
-mod error;
-pub(crate) mod health;
 mod idempotency;
 mod landing;
-pub mod layers;
 pub mod pages;
 mod projects;
-pub(crate) mod reading;
-mod request_id;
 mod sessions;
-pub(crate) mod sse;
-mod state;
 mod stream;
 mod templates;
-mod web_origin;
 
 use axum::{
     Router,
     routing::{get, post},
 };
 
-pub use compression::Compression;
-pub use error::ErrorResponse;
-pub use reading::Reading;
-pub use state::{AppContext, AppState};
+use crate::http_kit::{AppState, health, method_not_allowed, not_found};
 
-pub(crate) use body::{JsonText, Params, SessionPath};
-pub(crate) use error::{ApiResult, method_not_allowed, not_found};
-pub(crate) use sessions::page_items;
-
-/// Builds the routes of the REST API and of the health checks, without the middleware that `layers` adds.
+/// Builds the routes of the REST API and of the health checks, without the middleware that [`http_kit::layers`](crate::http_kit::layers) adds.
 pub fn routes(state: AppState) -> Router {
     let routes = Router::new()
         .route(&api("/health"), get(health::health))
@@ -64,12 +46,12 @@ pub fn routes(state: AppState) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
-        .method_not_allowed_fallback(error::method_not_allowed);
+        .method_not_allowed_fallback(method_not_allowed);
     let pages_dir = &state.config.server.pages_dir;
     let pages = (!pages_dir.as_os_str().is_empty()).then(|| pages::pages(pages_dir));
     let routes = match pages {
         Some(pages) => routes.fallback_service(pages),
-        None => routes.route("/", get(landing::show)).fallback(error::not_found),
+        None => routes.route("/", get(landing::show)).fallback(not_found),
     };
     routes.with_state(state)
 }

@@ -12,8 +12,11 @@ use axum::{
 };
 use tower_http::services::ServeDir;
 
-use super::{ErrorResponse, confined::Confined, error::not_found};
-use crate::wire::error::internal;
+use super::confined::Confined;
+use crate::{
+    http_kit::{ErrorResponse, not_found},
+    wire::error::internal,
+};
 
 /// Permissions of pages: load from and connect to their own origin, which includes its websockets. Inline scripts are
 /// forbidden, so text in a graph cannot become a script.

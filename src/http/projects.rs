@@ -21,17 +21,18 @@ use talus_actors::{
 };
 
 use super::{
-    AppState,
-    body::{GraphBytes, JsonText, NoFields, Params, PathText, RequestOrigin, SessionPath},
     commands::submit,
-    error::ApiResult,
     idempotency::{IdempotencyKey, reused},
-    reading::{WaitPolicy, with_graph},
-    sessions::{created, page_items, session_location},
+    sessions::{created, session_location},
     templates,
 };
 use crate::{
     command_instrumentation::context,
+    http_kit::{
+        ApiResult, AppState,
+        body::{GraphBytes, JsonText, NoFields, Params, PathText, RequestOrigin, SessionPath, page_items},
+        reading::{WaitPolicy, with_graph},
+    },
     permits::Permit,
     projects::{self, Imported, JsonError, ReadError, Strictness, WriteError},
     wire::{

@@ -18,19 +18,22 @@ use talus_actors::{
 };
 
 use super::{
-    AppState,
-    body::{JsonText, NoFields, Params, RequestOrigin, SessionPath},
-    error::ApiResult,
     idempotency::{IdempotencyKey, reused},
-    reading::{PAGE_BYTES, WaitPolicy, json, with_graph},
     stream,
 };
-use crate::wire::{
-    answer::{GraphAnswer, HistoryEntry, SessionAnswer, SessionInfoAnswer},
-    error::{ApiError, internal},
-    event::{ListedEvent, encode_record},
-    request::read,
-    room::room_of,
+use crate::{
+    http_kit::{
+        ApiResult, AppState,
+        body::{JsonText, NoFields, Params, RequestOrigin, SessionPath, page_items},
+        reading::{PAGE_BYTES, WaitPolicy, json, with_graph},
+    },
+    wire::{
+        answer::{GraphAnswer, HistoryEntry, SessionAnswer, SessionInfoAnswer},
+        error::{ApiError, internal},
+        event::{ListedEvent, encode_record},
+        request::read,
+        room::room_of,
+    },
 };
 
 /// `POST /sessions`
@@ -107,19 +110,6 @@ pub(super) async fn list(
         sessions: sessions.iter().map(SessionAnswer::from).collect(),
         total,
     }))
-}
-
-/// Returns the number of items of a page: the requested number within the configured maximum, or the default.
-pub(crate) fn page_items(state: &AppState, asked: Option<usize>) -> Result<usize, ApiError> {
-    let rest = &state.config.rest;
-    match asked {
-        None => Ok(rest.page_items_default),
-        Some(limit) if (1..=rest.page_items_max).contains(&limit) => Ok(limit),
-        Some(limit) => {
-            let max = rest.page_items_max;
-            Err(ApiError::invalid_field("limit", format!("{limit} is not between 1 and {max}")).with("max", max))
-        }
-    }
 }
 
 /// `GET /sessions/{id}/info`

@@ -12,19 +12,19 @@ use talus_actors::{
     world::now,
 };
 
-use super::{
-    AppState,
-    compression::is_zero_weight,
-    error::ApiResult,
-    reading::{Outlet, STREAM_PAGE, WaitPolicy},
-    sse::line_stream,
-};
-use crate::wire::{
-    ErrorCode,
-    error::{ApiError, internal},
-    event::encode_record,
-    graph::GraphEncoder,
-    room::{StreamSync, room_of},
+use crate::{
+    http_kit::{
+        ApiResult, AppState, is_zero_weight,
+        reading::{Outlet, STREAM_PAGE, WaitPolicy},
+        sse::line_stream,
+    },
+    wire::{
+        ErrorCode,
+        error::{ApiError, internal},
+        event::encode_record,
+        graph::GraphEncoder,
+        room::{StreamSync, room_of},
+    },
 };
 
 /// Interval between comments on a quiet stream, which keep proxies from closing the connection as dead.

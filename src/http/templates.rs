@@ -3,8 +3,8 @@
 use axum::{Json, extract::State};
 use talus_actors::domain::ids::TemplateId;
 
-use super::{AppState, body::PathText, error::ApiResult};
 use crate::{
+    http_kit::{ApiResult, AppState, body::PathText},
     templates::TemplateLoadError,
     wire::{
         ErrorCode,

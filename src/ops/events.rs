@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::EventBody;
 use crate::{
-    http::{ApiResult, AppState, sse::event_stream},
+    http_kit::{ApiResult, AppState, sse::event_stream},
     wire::{ErrorCode, error::ApiError},
 };
 

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use talus_actors::session_actor::Fault;
 
 use crate::{
-    http::{ApiResult, AppState, JsonText, SessionPath},
+    http_kit::{
+        ApiResult, AppState,
+        body::{JsonText, SessionPath},
+    },
     wire::{
         ErrorCode,
         error::ApiError,

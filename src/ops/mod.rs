@@ -14,9 +14,9 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::http::{self, AppState, health};
+use crate::http_kit::{AppState, health, method_not_allowed, not_found};
 
-/// Builds the routes of the operators' API, without the middleware that `http::layers` adds.
+/// Builds the routes of the operators' API, without the middleware that [`http_kit::layers`](crate::http_kit::layers) adds.
 pub fn routes(state: AppState) -> Router {
     let faults = if state.config.ops.fault_injection {
         post(faults::inject)
@@ -37,8 +37,8 @@ pub fn routes(state: AppState) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
-        .fallback(http::not_found)
-        .method_not_allowed_fallback(http::method_not_allowed)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
         .with_state(state)
 }
 

@@ -17,8 +17,9 @@ use talus_actors::{
 
 use super::answer::{LogNode, LossesNode, Root, SessionNode, Tree};
 use crate::{
-    http::{
-        ApiResult, AppState, Params, SessionPath, page_items,
+    http_kit::{
+        ApiResult, AppState,
+        body::{Params, SessionPath, page_items},
         reading::{Outlet, STREAM_PAGE, WaitPolicy, with_type},
     },
     wire::{

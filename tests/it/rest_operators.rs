@@ -16,7 +16,8 @@ use talus_actors::{
 };
 use talus_hub::{
     config::Config,
-    http::{AppContext, AppState, routes},
+    http::routes,
+    http_kit::{AppContext, AppState, Compression, Reading},
     metrics::Metrics,
     projects::ProjectStore,
     storage::Losses,
@@ -150,8 +151,8 @@ async fn api() -> (Router, Hub, tempfile::TempDir) {
     let hub = Hub::start(settings, parts).await.expect("an empty log can be read");
     let state = AppState::new(AppContext {
         losses: Losses::default(),
-        reading: talus_hub::http::Reading::new(&Config::default().rest),
-        compression: talus_hub::http::Compression::new(&Config::default().rest),
+        reading: Reading::new(&Config::default().rest),
+        compression: Compression::new(&Config::default().rest),
         hub: hub.clone(),
         config: Arc::new(Config::default()),
         limits: Arc::new(Limits::default()),

@@ -1,6 +1,7 @@
 //! Rules that the compiler does not check: layers of imports, and the contents of the repository.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -40,6 +41,54 @@ fn assert_none(dir: &str, words: &[&str], why: &str) {
             .map(|(number, line)| format!("{}: {line}", number + 1))
             .collect();
         assert!(found.is_empty(), "{}: {why}\n{}", path.display(), found.join("\n"));
+    }
+}
+
+/// Modules of the crate that a file names: `crate::a`, and each one of `crate::{a::b, c}`.
+fn modules_named(text: &str) -> BTreeSet<String> {
+    let code: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let name = |text: &str| -> String {
+        let letters = text.trim_start().chars();
+        letters
+            .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
+            .collect()
+    };
+    let mut found = BTreeSet::new();
+    for (at, prefix) in code.match_indices("crate::") {
+        let named = &code[at + prefix.len()..];
+        let Some(list) = named.strip_prefix('{') else {
+            found.insert(name(named));
+            continue;
+        };
+        found.insert(name(list));
+        let mut depth = 1;
+        for (at, letter) in list.char_indices() {
+            match letter {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 1 => {
+                    found.insert(name(&list[at + 1..]));
+                }
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    found
+}
+
+fn assert_no_imports(dir: &str, modules: &[&str], why: &str) {
+    for (path, text) in sources(dir) {
+        let named = modules_named(&text);
+        for module in modules {
+            assert!(!named.contains(*module), "{}: crate::{module}: {why}", path.display());
+        }
     }
 }
 
@@ -84,25 +133,36 @@ fn actors_have_no_edge_and_no_disk() {
 
 #[test]
 fn floors_import_only_lower_floors() {
-    let edges = ["crate::http", "crate::socket", "crate::app"];
-    assert_none("src/wire", &edges, "the wire is below the edges");
-    assert_none("src/projects", &edges, "files are below the edges");
-    assert_none("src/templates", &edges, "files are below the edges");
-    assert_none(
-        "src/http",
-        &["crate::socket", "crate::app", "session_supervisor", "ractor"],
-        "an edge holds the hub and nothing else",
-    );
+    let edges = ["http", "http_kit", "socket", "ops", "app"];
+    assert_no_imports("src/wire", &edges, "the wire is below the edges");
+    assert_no_imports("src/projects", &edges, "files are below the edges");
+    assert_no_imports("src/templates", &edges, "files are below the edges");
+    assert_no_imports("src/transport", &edges, "transports are below the edges");
     assert_none(
         "src/transport",
-        &["crate::http", "crate::socket", "crate::app", "talus_actors"],
+        &["talus_actors"],
         "transports know requests, bytes and the library",
     );
-    assert_none(
-        "src/socket",
-        &["crate::http", "crate::app", "session_supervisor", "ractor"],
-        "an edge holds the hub and nothing else",
+    assert_no_imports(
+        "src/http_kit",
+        &["http", "socket", "ops", "app"],
+        "the kit is below the edges",
     );
+    assert_no_imports("src/http", &["socket", "ops", "app"], "an edge imports no other edge");
+    assert_no_imports("src/ops", &["http", "socket", "app"], "an edge imports no other edge");
+    assert_no_imports(
+        "src/socket",
+        &["http", "http_kit", "ops", "app"],
+        "an edge imports no other edge",
+    );
+    for edge in ["src/http", "src/http_kit", "src/socket"] {
+        assert_none(
+            edge,
+            &["session_supervisor", "ractor"],
+            "an edge holds the hub and nothing else",
+        );
+    }
+    assert_none("src/ops", &["ractor"], "an edge holds the hub and nothing else");
 }
 
 #[test]

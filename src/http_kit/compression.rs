@@ -131,7 +131,7 @@ impl Accepted {
 }
 
 /// Returns true for a weight of zero, which refuses the coding or media type that carries the weight.
-pub(super) fn is_zero_weight(parameter: &str) -> bool {
+pub(crate) fn is_zero_weight(parameter: &str) -> bool {
     let weight = parameter
         .split_once('=')
         .filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));

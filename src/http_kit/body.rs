@@ -18,7 +18,7 @@ use super::{AppState, ErrorResponse};
 use crate::wire::{ErrorCode, error::ApiError, request::read};
 
 /// Header in which a client without a socket sends its client id.
-pub(super) const CLIENT_ID_HEADER: &str = "x-client-id";
+const CLIENT_ID_HEADER: &str = "x-client-id";
 
 /// JSON body as text. Malformed encodings, other media types and bodies over the limit are refused.
 pub(crate) struct JsonText(pub(crate) String);
@@ -36,7 +36,7 @@ impl FromRequest<AppState> for JsonText {
 }
 
 /// JSON body of a graph that is loaded, as bytes. Its limit admits every graph that `GET …/graph` returns.
-pub(super) struct GraphBytes(pub(super) Bytes);
+pub(crate) struct GraphBytes(pub(crate) Bytes);
 
 impl FromRequest<AppState> for GraphBytes {
     type Rejection = ErrorResponse;
@@ -63,7 +63,7 @@ impl FromRequest<AppState> for JsonBytes {
 }
 
 /// JSON body that may be absent. An absent body reads as `{}`.
-pub(super) struct OptionalJsonText(pub(super) String);
+pub(crate) struct OptionalJsonText(pub(crate) String);
 
 impl FromRequest<AppState> for OptionalJsonText {
     type Rejection = ErrorResponse;
@@ -84,7 +84,7 @@ impl FromRequest<AppState> for OptionalJsonText {
 }
 
 /// Body without expected fields: absent, or any JSON object.
-pub(super) struct NoFields;
+pub(crate) struct NoFields;
 
 impl FromRequest<AppState> for NoFields {
     type Rejection = ErrorResponse;
@@ -180,8 +180,21 @@ fn parameter_failure(text: &str) -> ApiError {
     }
 }
 
+/// Returns the number of items of a page: the requested number within the configured maximum, or the default.
+pub(crate) fn page_items(state: &AppState, asked: Option<usize>) -> Result<usize, ApiError> {
+    let rest = &state.config.rest;
+    match asked {
+        None => Ok(rest.page_items_default),
+        Some(limit) if (1..=rest.page_items_max).contains(&limit) => Ok(limit),
+        Some(limit) => {
+            let max = rest.page_items_max;
+            Err(ApiError::invalid_field("limit", format!("{limit} is not between 1 and {max}")).with("max", max))
+        }
+    }
+}
+
 /// Text of a path's only parameter. Text that is not UTF-8 reads as a name that no resource has.
-pub(super) struct PathText(pub(super) String);
+pub(crate) struct PathText(pub(crate) String);
 
 impl FromRequestParts<AppState> for PathText {
     type Rejection = Infallible;
@@ -208,7 +221,7 @@ impl FromRequestParts<AppState> for SessionPath {
 }
 
 /// Author of a request, as far as the request names the author.
-pub(super) struct RequestOrigin(pub(super) Origin);
+pub(crate) struct RequestOrigin(pub(crate) Origin);
 
 impl FromRequestParts<AppState> for RequestOrigin {
     type Rejection = ErrorResponse;

@@ -12,7 +12,7 @@ use super::{AppState, error::ApiResult};
 use crate::{metrics, wire::error::internal};
 
 /// `GET /api/v1/health`
-pub(super) async fn health() -> Json<Value> {
+pub(crate) async fn health() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
