@@ -87,7 +87,7 @@ async fn batched_delivery_has_the_events_of_single_delivery(transport: Transport
     js.settle("late", &over()).await;
     let said = js.ask("single", "presence:update", json!({"state": {"at": 1}})).await;
     assert_eq!(said["success"], true);
-    // A packet that one subscriber has got is on its way to all.
+    // A packet for one subscriber is on its way to all of them.
     js.until("late", "presence:state").await;
     hub.create_node(&session, None, "last").await;
     let end = 2 + 2 * (COMMANDS as u64 - 2) + 2;

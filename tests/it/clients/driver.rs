@@ -1,4 +1,4 @@
-//! Process that runs real clients, and the observations that it reports of them.
+//! Driver process of real clients, and its observations of them.
 
 use std::{
     collections::{HashMap, VecDeque},

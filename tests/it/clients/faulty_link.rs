@@ -87,7 +87,7 @@ async fn carry(client: TcpStream, hub: String, flow: watch::Receiver<Flow>) {
     tokio::join!(pump(from_client, to_hub, flow.clone()), pump(from_hub, to_client, flow));
 }
 
-/// Carries one direction until it ends.
+/// Copies the bytes of one direction to its end.
 async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut flow: watch::Receiver<Flow>) {
     let mut buffer = vec![0; 65_536];
     let mut websocket = false;

@@ -6,7 +6,7 @@ use tokio::{task::JoinSet, time::timeout};
 use super::{connections, driver::DEADLINE};
 use crate::support::{TestHub, websocket::WebSocket};
 
-/// Number of clients that connect at one time.
+/// Number of concurrent clients.
 const AT_ONCE: usize = 6;
 
 /// Value of `connections_max`. Some connections may be on their way out.

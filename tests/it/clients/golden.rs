@@ -122,7 +122,7 @@ impl Conversation {
     }
 
     /// Sends an event from a client, and records the acknowledgement. Events that come meanwhile are recorded later,
-    /// because the order of acknowledgements and events is not promised.
+    /// because acknowledgements and events come from different senders, in no fixed order.
     async fn asks(&mut self, client: &str, event: &str, data: Value) {
         let answer = self.js.ask(client, event, data.clone()).await;
         let mut step = self

@@ -80,7 +80,7 @@ async fn socket_may_be_in_several_sessions(transport: Transport) {
     );
     connections(&hub, 1).await;
     hub.create_node(&first, None, "unheard").await;
-    // With one session left, a command may leave it out.
+    // A command of a socket in one session may leave the session out.
     let last = json!({"command_type": "CreateNode", "data": {"blueprint_type_id": "task"}});
     js.emit("ann", "command:execute", last).await;
     let observed = js

@@ -211,7 +211,7 @@ async fn client_that_reads_no_refusals_is_disconnected() {
     assert_eq!(answer(&mut beside, 1).await["success"], true);
 }
 
-/// P7, P9: a polling client that takes no acknowledgements is disconnected such that it reconnects by itself.
+/// P7, P9: a polling client that reads no acknowledgements is disconnected, and reconnects by itself.
 #[tokio::test]
 async fn polling_clients_that_read_no_refusals_reconnect() {
     let hub = TestHub::with(|config| {

@@ -696,7 +696,7 @@ impl FuzzedHub {
         }
     }
 
-    /// P7: asserts that a session without failures serves, and that its client keeps its connection.
+    /// P7: asserts that a session without failures serves, and that the connection of its client stays open.
     async fn check_witness(&mut self) {
         let (id, client) = &mut self.witness;
         let syncs = client.syncs;

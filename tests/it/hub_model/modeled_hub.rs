@@ -588,7 +588,7 @@ async fn start_hub(dir: &Path, limits: &Arc<Limits>) -> (SqliteLog, Hub) {
             tick_interval: Duration::from_millis(1),
             // Fewer bytes than most groups have.
             events_packet_bytes_max: 1_024,
-            // Fewer bytes than some graphs of this test have, so that syncs wait for their turn.
+            // Fewer bytes than some graphs have, so that syncs wait for their turn.
             sync_bytes_in_flight_max: 2_048,
             presence_interval: Duration::from_millis(1),
             presence_clients_max: 1_000,

@@ -149,8 +149,8 @@ async fn reordered_event_is_reported() {
     );
 }
 
-/// A server that is overloaded before the load begins is asked again after its `Retry-After`. This one refuses every
-/// second request.
+/// An overloaded server is asked again after `Retry-After`, also before the load begins. The server of this test
+/// refuses every second request.
 #[tokio::test(flavor = "multi_thread")]
 async fn overloaded_server_is_asked_again() {
     let asked = Arc::new(AtomicU64::new(0));

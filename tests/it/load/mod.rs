@@ -1,4 +1,4 @@
-//! Load generator: its report is right for a hub that keeps its promises, and for a server that breaks them.
+//! Load generator: correct reports of a hub that keeps its promises, and of a server that breaks them.
 
 mod connections;
 mod faulty;

@@ -215,8 +215,8 @@ async fn unfinished_messages_share_one_byte_budget() {
     assert_eq!(answer["error"]["code"], "LIMIT_EXCEEDED", "{answer}");
 }
 
-/// P9: a message that does not end within `message_timeout_ms` closes its websocket with a reason. It may be one frame,
-/// several, or half a header.
+/// P9: a message without an end closes its websocket with a reason after `message_timeout_ms`: one frame, several, or
+/// half a header.
 #[tokio::test]
 async fn endless_messages_are_closed_with_a_reason() {
     let hub = TestHub::with(|config| config.realtime.message_timeout_ms = 300).await;

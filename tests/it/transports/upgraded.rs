@@ -153,7 +153,7 @@ async fn impossible_upgrades_are_refused() {
 }
 
 /// P1, P2: events that wait at the end of an upgrade come over the websocket, all of them, in order, and before later
-/// events. The answer to a poll holds few of them, so that a poll has read events that it could not fit in.
+/// events. The answer to a poll holds few events, so that the poll has read further events without room for them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_during_an_upgrade_are_delivered_in_order() {
     const COMMANDS: usize = 40;
