@@ -7,7 +7,7 @@
 mod error;
 mod following;
 mod lane;
-pub(crate) mod operations;
+mod operations;
 mod reading;
 mod sessions;
 

@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 
 use super::{Hub, HubError, Retry};
 use crate::{
-    domain::ids::{SessionId, Timestamp},
+    domain::ids::SessionId,
     reply::{self, Reply},
     session_actor::{Fault, Inspection, SessionMessage},
     session_supervisor::{FindError, Operation, SupervisorMessage},
@@ -126,6 +126,3 @@ pub(super) fn find_error(session_id: SessionId, error: FindError) -> HubError {
         FindError::Draining => HubError::Draining,
     }
 }
-
-/// `i64::MAX`: no activity is later, so every unused session counts as idle.
-pub(crate) const ALWAYS_IDLE: Timestamp = Timestamp(i64::MAX);

@@ -6,12 +6,14 @@ use super::{FindError, Lifecycle, SupervisionSettings, SupervisorMessage, Superv
 use crate::{
     broadcast_actor::CloseReason,
     domain::ids::{SessionId, Timestamp},
-    hub::operations::ALWAYS_IDLE,
     reply::Reply,
     session_actor::{SessionMessage, Snapshot, Stop},
     supervision::EventKind,
     world::now,
 };
+
+/// `i64::MAX`: no activity is later, so every unused session counts as idle.
+const ALWAYS_IDLE: Timestamp = Timestamp(i64::MAX);
 
 impl SupervisorState {
     pub(super) fn sweep(&mut self, myself: &ActorRef<SupervisorMessage>) {
