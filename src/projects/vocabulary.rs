@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use talus_actors::domain::{
     blueprint::{Blueprint, NodeType, PropertyKind, derived_name_property},
-    graph::NodeContent,
+    content::NodeContent,
     ids::{PropertyId, TypeId},
 };
 

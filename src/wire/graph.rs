@@ -224,7 +224,7 @@ impl GraphEncoder {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use talus_actors::domain::graph::NodeContent;
+    use talus_actors::domain::content::NodeContent;
 
     use super::*;
 

@@ -11,7 +11,8 @@ use futures_util::{StreamExt, stream};
 use talus_actors::{
     domain::{
         command::{Command, CreateNode},
-        graph::{Graph, NodeContent},
+        content::NodeContent,
+        graph::Graph,
         ids::{NodeId, PropertyId, SessionId, TypeId},
         siblings::Siblings,
         value::Value,

@@ -6,7 +6,8 @@ use ecow::EcoString;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    graph::{Graph, GraphError, NodeContent},
+    content::NodeContent,
+    graph::{Graph, GraphError},
     ids::{NodeId, PropertyId, Seq, TemplateId},
     value::{Value, double_option},
 };
@@ -229,7 +230,7 @@ impl Event {
         const SELF_BYTES: usize = size_of::<Event>();
         SELF_BYTES
             + match self {
-                Self::NodeCreated { content, .. } | Self::NodeDeleted { content, .. } => content_bytes(content),
+                Self::NodeCreated { content, .. } | Self::NodeDeleted { content, .. } => content.weight_bytes(),
                 Self::NodeLinked { .. } | Self::NodeUnlinked { .. } | Self::ProjectSaved { .. } => 0,
                 Self::PropertyChanged { before, after, .. } => {
                     before.as_ref().map_or(0, Value::json_bytes) + after.json_bytes()
@@ -240,20 +241,12 @@ impl Event {
     }
 }
 
-fn content_bytes(content: &NodeContent) -> usize {
-    let properties = content
-        .properties
-        .iter()
-        .map(|(id, value)| id.as_str().len() + value.json_bytes());
-    content.name.len() + properties.sum::<usize>() + content.metadata.as_deref().map_or(0, Value::json_bytes)
-}
-
 /// As [`Event::weight_bytes`], for a document. Visits every node, so only events that load a document call it.
 pub(super) fn document_bytes(document: &Document) -> usize {
     const NODE_BYTES: usize = 200;
     document
         .graph
         .nodes()
-        .map(|(_, node)| NODE_BYTES + content_bytes(&node.content))
+        .map(|(_, node)| NODE_BYTES + node.content.weight_bytes())
         .sum()
 }

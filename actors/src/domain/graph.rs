@@ -20,10 +20,11 @@ use std::sync::Arc;
 use ecow::EcoString;
 
 pub use self::{
-    node::{Node, NodeContent},
+    node::Node,
     walk::{Walk, WalkEvent},
 };
 use super::{
+    content::NodeContent,
     ids::{NodeId, PropertyId},
     orphans::set_orphaned,
     siblings::Siblings,

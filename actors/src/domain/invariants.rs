@@ -25,9 +25,10 @@ use uuid::Uuid;
 
 use super::{
     command::{Command, Context, Origin, Scope},
+    content::NodeContent,
     decide::{Decision, decide},
     event::Document,
-    graph::{Graph, Node, NodeContent, WalkEvent},
+    graph::{Graph, Node, WalkEvent},
     history::History,
     ids::{CommandId, NodeId, PropertyId, Seq},
     limits::{Limits, check_name, check_value},

@@ -16,6 +16,7 @@
 
 pub mod blueprint;
 pub mod command;
+pub mod content;
 pub mod decide;
 pub mod event;
 pub mod graph;

@@ -20,7 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use self::canonical::Canonical;
 use super::{
-    graph::NodeContent,
+    content::NodeContent,
     ids::{NodeId, PropertyId},
     value::Value,
 };

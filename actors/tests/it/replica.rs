@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use talus_actors::domain::{
+    content::NodeContent,
     event::{Event, PropertyRef},
-    graph::{Graph, NodeContent},
+    graph::Graph,
     ids::{NodeId, PropertyId},
     value::Value,
 };

@@ -7,9 +7,10 @@ use insta::assert_snapshot;
 use serde::{Serialize, de::DeserializeOwned};
 use talus_actors::domain::{
     command::{Command, CommandType, Context, CreateNode, Scope},
+    content::NodeContent,
     decide::{Decision, decide},
     event::Event,
-    graph::{Graph, NodeContent},
+    graph::Graph,
     ids::{NodeId, PropertyId, Seq, TypeId},
     properties::Properties,
     record::{CommandRecord, Outcome},

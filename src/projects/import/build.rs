@@ -9,7 +9,8 @@ use ecow::EcoString;
 use serde_json::{Map, Value as Json};
 use talus_actors::domain::{
     command::CreateNode,
-    graph::{Graph, NodeContent},
+    content::NodeContent,
+    graph::Graph,
     ids::{NodeId, PropertyId, TypeId},
     limits::{LimitExceeded, Limits, NameError, check_depth, check_name, check_value},
     orphans::{ORPHANED, ORPHANED_PROPERTIES},

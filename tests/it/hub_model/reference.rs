@@ -7,9 +7,10 @@ use serde_json::json;
 use talus_actors::{
     domain::{
         command::{Command, Context, CreateNode, Origin, Scope},
+        content::NodeContent,
         decide::{Decision, decide, duplicate_receipt},
         event::Document,
-        graph::{Graph, NodeContent},
+        graph::Graph,
         ids::{CommandId, NodeId, Seq, Timestamp, TypeId},
         limits::Limits,
         properties::Properties,

@@ -2,14 +2,8 @@
 
 use super::Decider;
 use crate::domain::{
-    command::CreateNode,
-    event::Event,
-    graph::{NodeContent, WalkEvent},
-    ids::NodeId,
-    limits::LimitExceeded,
-    properties::Properties,
-    rejection::Rejection,
-    value::Value,
+    command::CreateNode, content::NodeContent, event::Event, graph::WalkEvent, ids::NodeId, limits::LimitExceeded,
+    properties::Properties, rejection::Rejection, value::Value,
 };
 
 impl Decider<'_> {

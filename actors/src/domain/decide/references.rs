@@ -5,8 +5,8 @@ use ecow::EcoString;
 use super::Decider;
 use crate::domain::{
     blueprint::{NodeType, PropertyType},
+    content::NodeContent,
     event::PropertyRef,
-    graph::NodeContent,
     ids::{PropertyId, TypeId},
     limits::{Limits, NameError, check_name, check_value},
     properties::Properties,

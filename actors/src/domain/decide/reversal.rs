@@ -7,8 +7,9 @@
 
 use super::Decider;
 use crate::domain::{
+    content::NodeContent,
     event::{Document, Event, PropertyRef},
-    graph::{GraphError, Node, NodeContent},
+    graph::{GraphError, Node},
     history::{InverseChange, MoveShape, Placements, Step, WriteTarget},
     ids::{NodeId, PropertyId, Seq},
     record::CommandRecord,

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{Graph, NodeContent};
-use crate::domain::{ids::NodeId, siblings::Siblings};
+use super::Graph;
+use crate::domain::{content::NodeContent, ids::NodeId, siblings::Siblings};
 
 /// Serialized form of a node.
 #[derive(Serialize, Deserialize)]

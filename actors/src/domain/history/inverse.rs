@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::domain::{
+    content::NodeContent,
     event::{Document, Event, PropertyRef},
-    graph::NodeContent,
     ids::NodeId,
     value::Value,
 };

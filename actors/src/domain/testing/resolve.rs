@@ -13,8 +13,9 @@ use super::{
 use crate::domain::{
     blueprint::{Blueprint, NodeType, PropertyKind},
     command::{Command, Context, CreateNode, Scope},
+    content::NodeContent,
     event::Document,
-    graph::{Graph, Node, NodeContent},
+    graph::{Graph, Node},
     ids::{CommandId, NodeId, PropertyId, Seq, TypeId},
     properties::Properties,
     session::{Rules, Session},

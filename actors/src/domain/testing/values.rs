@@ -7,8 +7,9 @@ use proptest::{collection, option, prelude::*, sample::Index, string::string_reg
 use uuid::Uuid;
 
 use crate::domain::{
+    content::NodeContent,
     event::{Document, Extras},
-    graph::{Graph, NodeContent},
+    graph::Graph,
     ids::{NodeId, PropertyId, TypeId},
     properties::Properties,
     siblings::Siblings,

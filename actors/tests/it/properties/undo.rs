@@ -10,8 +10,8 @@ use proptest::{
 };
 use talus_actors::domain::{
     command::{Command, CommandType, CreateNode, Scope},
+    content::NodeContent,
     event::{Document, Event},
-    graph::NodeContent,
     history::Step,
     ids::{NodeId, PropertyId},
     invariants,

@@ -15,8 +15,8 @@ use std::fmt::Write as _;
 
 use talus_actors::domain::{
     blueprint::PropertyKind,
+    content::NodeContent,
     event::{Event, PropertyRef},
-    graph::NodeContent,
     ids::NodeId,
     testing::{bench::Bench, sample},
     value::Value,

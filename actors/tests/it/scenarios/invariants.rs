@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use talus_actors::domain::{
-    graph::{Graph, NodeContent},
+    content::NodeContent,
+    graph::Graph,
     ids::{PropertyId, TypeId},
     invariants,
     properties::Properties,

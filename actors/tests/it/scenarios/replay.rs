@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde_json::json;
 use talus_actors::domain::{
     command::CommandType,
+    content::NodeContent,
     event::Event,
-    graph::{GraphError, NodeContent},
+    graph::GraphError,
     ids::{NodeId, Seq, TypeId},
     properties::Properties,
     record::{CommandRecord, Target},
