@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use crate::{
     domain::{
         command::{CommandType, Origin},
-        event::Document,
+        document::Document,
         ids::{ClientId, CommandId, Epoch, ProjectId, Seq, SessionId, Timestamp},
         record::{CommandRecord, Receipt},
         rejection::Rejection,

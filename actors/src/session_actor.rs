@@ -36,7 +36,7 @@ use crate::{
     domain::{
         blueprint::Blueprint,
         command::{Command, Context},
-        event::Document,
+        document::Document,
         ids::{CommandId, Epoch, Seq, Timestamp},
         limits::Limits,
         record::Receipt,

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ecow::EcoString;
 use serde::Serialize;
 use talus_actors::domain::{
-    event::Extras,
+    document::Extras,
     graph::{Graph, Node},
     ids::{Epoch, NodeId, ProjectId, PropertyId, Seq, SessionId, TemplateId, TypeId},
     orphans::{ORPHANED, ORPHANED_PROPERTIES},

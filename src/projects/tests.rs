@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 use talus_actors::domain::{
     blueprint::Blueprint,
-    event::Extras,
+    document::Extras,
     graph::Graph,
     ids::{Epoch, NodeId, Seq, SessionId},
     limits::Limits,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
 use super::{
-    event::Extras,
+    document::Extras,
     graph::Graph,
     ids::{ClientId, CommandId, NodeId, Seq, TemplateId, Timestamp},
     value::Value,

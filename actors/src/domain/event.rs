@@ -1,36 +1,17 @@
 //! Events: applied changes, each with the previous value, so that each can be reversed.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use ecow::EcoString;
 use serde::{Deserialize, Serialize};
 
 use super::{
     content::NodeContent,
-    graph::{Graph, GraphError},
-    ids::{NodeId, PropertyId, Seq, TemplateId},
+    document::Document,
+    graph::GraphError,
+    ids::{NodeId, PropertyId, Seq},
     value::{Value, double_option},
 };
-
-/// Contents of a project file beside the graph. The hub keeps them and writes them back without interpretation.
-pub type Extras = Arc<BTreeMap<EcoString, Value>>;
-
-/// State that events change.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Document {
-    /// Forest of nodes.
-    pub graph: Graph,
-    /// Other contents of the project file.
-    #[serde(default, skip_serializing_if = "no_extras")]
-    pub extras: Extras,
-    /// Template that the graph was loaded with. `None` stands for the template that the session began with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub template_id: Option<TemplateId>,
-}
-
-fn no_extras(extras: &Extras) -> bool {
-    extras.is_empty()
-}
 
 /// Reference to a property of a node in an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,17 +217,7 @@ impl Event {
                     before.as_ref().map_or(0, Value::json_bytes) + after.json_bytes()
                 }
                 Self::PropertyDeleted { before, .. } => before.json_bytes(),
-                Self::ProjectLoaded { document, .. } => document_bytes(document),
+                Self::ProjectLoaded { document, .. } => document.weight_bytes(),
             }
     }
-}
-
-/// As [`Event::weight_bytes`], for a document. Visits every node, so only events that load a document call it.
-pub(super) fn document_bytes(document: &Document) -> usize {
-    const NODE_BYTES: usize = 200;
-    document
-        .graph
-        .nodes()
-        .map(|(_, node)| NODE_BYTES + node.content.weight_bytes())
-        .sum()
 }

@@ -31,7 +31,7 @@ pub(in crate::domain) use self::{
 pub use self::{stacks::Stacks, step::Step};
 use super::{
     command::{Author, CommandType, Scope},
-    event::Document,
+    document::Document,
     ids::Seq,
     limits::Limits,
     record::{CommandRecord, Target},

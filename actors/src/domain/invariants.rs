@@ -27,7 +27,7 @@ use super::{
     command::{Command, Context, Origin, Scope},
     content::NodeContent,
     decide::{Decision, decide},
-    event::Document,
+    document::Document,
     graph::{Graph, Node, WalkEvent},
     history::History,
     ids::{CommandId, NodeId, PropertyId, Seq},

@@ -18,6 +18,7 @@ pub mod blueprint;
 pub mod command;
 pub mod content;
 pub mod decide;
+pub mod document;
 pub mod event;
 pub mod graph;
 pub mod history;

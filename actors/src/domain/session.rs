@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use self::{changes::LastChanges, saves::SaveState, window::Window};
 use super::{
     blueprint::Blueprint,
-    event::{Document, Event},
+    document::Document,
+    event::Event,
     graph::GraphError,
     history::{History, Stacks},
     ids::{CommandId, Epoch, NodeId, ProjectId, Seq, SessionId, TemplateId, Timestamp},

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Hub, HubError, Retry};
 use crate::{
     domain::{
-        event::Document,
+        document::Document,
         ids::{CommandId, Seq, SessionId},
         record::CommandRecord,
         session::document_at,

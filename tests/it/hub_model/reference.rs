@@ -9,7 +9,7 @@ use talus_actors::{
         command::{Command, Context, CreateNode, Origin, Scope},
         content::NodeContent,
         decide::{Decision, decide, duplicate_receipt},
-        event::Document,
+        document::Document,
         graph::Graph,
         ids::{CommandId, NodeId, Seq, Timestamp, TypeId},
         limits::Limits,

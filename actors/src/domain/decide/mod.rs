@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use super::{
     command::{Command, Context},
-    event::{Document, Event},
+    document::Document,
+    event::Event,
     graph::Graph,
     history::Step,
     ids::{CommandId, NodeId},

@@ -8,7 +8,8 @@
 use super::Decider;
 use crate::domain::{
     content::NodeContent,
-    event::{Document, Event, PropertyRef},
+    document::Document,
+    event::{Event, PropertyRef},
     graph::{GraphError, Node},
     history::{InverseChange, MoveShape, Placements, Step, WriteTarget},
     ids::{NodeId, PropertyId, Seq},

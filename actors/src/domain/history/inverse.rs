@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::domain::{
     content::NodeContent,
-    event::{Document, Event, PropertyRef},
+    document::Document,
+    event::{Event, PropertyRef},
     ids::NodeId,
     value::Value,
 };

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::inverse::{self, InverseChange};
 use crate::domain::{
     command::Author,
-    event::{Document, Event, document_bytes},
+    document::Document,
+    event::Event,
     ids::{CommandId, Seq},
     record::{CommandRecord, Target},
 };
@@ -34,7 +35,7 @@ struct UndoRecord {
 }
 
 fn weight_bytes(recorded: &CommandRecord, replaced: Option<&Document>) -> usize {
-    recorded.events.iter().map(Event::weight_bytes).sum::<usize>() + replaced.map_or(0, document_bytes)
+    recorded.events.iter().map(Event::weight_bytes).sum::<usize>() + replaced.map_or(0, Document::weight_bytes)
 }
 
 impl Step {

@@ -14,7 +14,7 @@ use crate::domain::{
     blueprint::{Blueprint, NodeType, PropertyKind},
     command::{Command, Context, CreateNode, Scope},
     content::NodeContent,
-    event::Document,
+    document::Document,
     graph::{Graph, Node},
     ids::{CommandId, NodeId, PropertyId, Seq, TypeId},
     properties::Properties,

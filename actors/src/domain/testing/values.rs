@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     content::NodeContent,
-    event::{Document, Extras},
+    document::{Document, Extras},
     graph::Graph,
     ids::{NodeId, PropertyId, TypeId},
     properties::Properties,

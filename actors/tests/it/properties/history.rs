@@ -3,7 +3,7 @@
 use proptest::{prelude::*, sample::Index};
 use talus_actors::domain::{
     command::{Command, CommandType, Scope},
-    event::Document,
+    document::Document,
     testing::{
         bench::{Accepted, Bench},
         plan::plan,

@@ -2,7 +2,8 @@
 
 use proptest::{prelude::*, sample::Index};
 use talus_actors::domain::{
-    event::{Document, Event},
+    document::Document,
+    event::Event,
     testing::{plan::plan, sample::Setting},
 };
 

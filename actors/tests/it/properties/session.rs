@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use proptest::{prelude::*, sample::Index};
 use talus_actors::domain::{
     command::{Command, CommandType},
-    event::{Document, Event},
+    document::Document,
+    event::Event,
     history::Step,
     ids::{NodeId, Seq},
     invariants,

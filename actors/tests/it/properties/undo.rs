@@ -11,7 +11,8 @@ use proptest::{
 use talus_actors::domain::{
     command::{Command, CommandType, CreateNode, Scope},
     content::NodeContent,
-    event::{Document, Event},
+    document::Document,
+    event::Event,
     history::Step,
     ids::{NodeId, PropertyId},
     invariants,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::json;
 use talus_actors::domain::{
     command::Command,
-    event::{Document, Extras},
+    document::{Document, Extras},
     graph::Graph,
     testing::sample::{self, Setting},
     value::Value,

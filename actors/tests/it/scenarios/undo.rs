@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use talus_actors::domain::{
     command::{Command, CommandType, Context, Scope},
-    event::Document,
+    document::Document,
     graph::{Graph, Node},
     invariants,
     limits::Limits,
