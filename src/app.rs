@@ -36,7 +36,7 @@ use crate::{
     metrics::Metrics,
     ops,
     permits::Permits,
-    projects::ProjectStore,
+    projects::{ProjectService, ProjectStore},
     socket::{self, Sockets},
     storage::{self, OnFatal, SqliteLog},
     telemetry::LostLines,
@@ -140,11 +140,21 @@ impl App {
             Box::new(collector::ReadingCollector(reading.clone())),
             Box::new(collector::LossesCollector(losses)),
         ]);
+        let limits = Arc::new(limits);
+        let projects = ProjectService {
+            hub: hub.clone(),
+            store: Arc::new(projects),
+            templates: Arc::clone(&templates),
+            documents: reading.documents(),
+            limits: Arc::clone(&limits),
+            config: Arc::clone(&config),
+            metrics: metrics.clone(),
+        };
         let state = AppState::new(AppContext {
             hub,
-            limits: Arc::new(limits),
+            limits,
             templates,
-            projects: Arc::new(projects),
+            projects,
             receiving: Permits::new(config.server.receiving_bytes_max),
             reading,
             compression: Compression::new(&config.rest),

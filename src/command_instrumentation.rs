@@ -1,21 +1,21 @@
 //! Span and metrics of a command on its way from an edge to the hub and back.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use talus_actors::{
     domain::{
         command::{Command, CommandType, Context, Origin},
         ids::{CommandId, Seq, SessionId},
     },
-    hub::HubError,
+    hub::{Hub, HubError},
     session_actor::Submitted,
     world::{new_command_id, now},
 };
-use tracing::{Span, info_span};
+use tracing::{Instrument as _, Span, info_span};
 
 use crate::{
     metrics::Metrics,
-    wire::{answer::CommandAnswer, error::ApiError},
+    wire::{ErrorCode, answer::CommandAnswer, error::ApiError},
 };
 
 /// Span and start time of one command; see the [module](self).
@@ -40,20 +40,43 @@ impl CommandSpan {
         }
     }
 
+    /// Records the outcome of the command.
+    fn record(&self, metrics: &Metrics, result: &Result<Submitted, HubError>) {
+        let outcome = match result {
+            Ok(submitted) if submitted.receipt.duplicate => "duplicate",
+            Ok(_) => "ok",
+            Err(error) => ErrorCode::from(error).as_str(),
+        };
+        metrics.observe_command(self.kind.as_str(), outcome, self.started.elapsed());
+    }
+
     /// Records the outcome of the command, and converts the outcome to the answer for the sender.
     ///
     /// # Errors
     /// Returns an error if the command was refused, or if its outcome is unknown.
     pub fn end(self, metrics: &Metrics, result: Result<Submitted, HubError>) -> Result<CommandAnswer, ApiError> {
+        self.record(metrics, &result);
         let result = self.span.in_scope(|| result.map_err(ApiError::from));
-        let outcome = match &result {
-            Ok(submitted) if submitted.receipt.duplicate => "duplicate",
-            Ok(_) => "ok",
-            Err(failure) => failure.code.as_str(),
-        };
-        metrics.observe_command(self.kind.as_str(), outcome, self.started.elapsed());
         result.map(|submitted| CommandAnswer::new(submitted.epoch, &submitted.receipt))
     }
+}
+
+/// Submits a command and waits for its outcome, with the span and the metrics of the command.
+///
+/// # Errors
+/// Returns an error if the command was refused, or if its outcome is unknown.
+pub async fn submit(
+    hub: &Hub,
+    metrics: &Metrics,
+    session_id: SessionId,
+    command: Command,
+    context: Context,
+) -> Result<Submitted, HubError> {
+    let tracked = CommandSpan::begin(session_id, &command, &context);
+    let submitted = hub.submit(session_id, Arc::new(command), context, tracked.span.clone());
+    let result = submitted.instrument(tracked.span.clone()).await;
+    tracked.record(metrics, &result);
+    result
 }
 
 /// Builds the context of a command that has just been received. A command without an id gets a new id.

@@ -85,7 +85,7 @@ fn history_context(request: &HistoryRequest, origin: Origin, key: IdempotencyKey
 }
 
 /// Submits a command and waits for its outcome.
-pub(super) async fn submit(
+async fn submit(
     state: &AppState,
     session_id: SessionId,
     command: Command,

@@ -23,15 +23,15 @@ pub(super) async fn list(State(state): State<AppState>) -> ApiResult<Json<Templa
 pub(super) async fn schema(State(state): State<AppState>, PathText(id): PathText) -> ApiResult<Json<Schema>> {
     let id: TemplateId = id.parse().map_err(|_| template_not_found(&id))?;
     let loaded = state
-        .blocking(move |state| state.templates.load(&id).map_err(|error| failure(&id, error)))
+        .blocking(move |state| state.templates.load(&id).map_err(|error| failure(id.as_str(), &error)))
         .await?;
     Ok(Json(Schema::from(&*loaded?)))
 }
 
 /// Converts the reason why a template cannot be loaded to an error of the protocol.
-pub(super) fn failure(id: &TemplateId, error: TemplateLoadError) -> ApiError {
+pub(super) fn failure(id: &str, error: &TemplateLoadError) -> ApiError {
     match error {
-        TemplateLoadError::NotFound => template_not_found(id.as_str()),
+        TemplateLoadError::NotFound => template_not_found(id),
         TemplateLoadError::Invalid { message } => {
             ApiError::new(ErrorCode::TemplateInvalid, format!("template {id}: {message}")).with("template_id", id)
         }

@@ -132,6 +132,12 @@ impl Reading {
         self.bytes.in_use()
     }
 
+    /// Returns the permits of documents that one reader holds.
+    #[must_use]
+    pub fn documents(&self) -> Permits {
+        self.documents.permits.clone()
+    }
+
     /// Number of documents that single readers hold.
     #[must_use]
     pub fn documents_held(&self) -> usize {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use talus_actors::{domain::limits::Limits, hub::Hub};
 
 use crate::{
-    config::Config, metrics::Metrics, permits::Permits, projects::ProjectStore, storage::Losses,
+    config::Config, metrics::Metrics, permits::Permits, projects::ProjectService, storage::Losses,
     templates::TemplateStore,
 };
 
@@ -26,8 +26,8 @@ pub struct AppContext {
     pub limits: Arc<Limits>,
     /// Templates on disk and in the binary.
     pub templates: Arc<TemplateStore>,
-    /// Project files on disk.
-    pub projects: Arc<ProjectStore>,
+    /// Use cases of projects.
+    pub projects: ProjectService,
     /// Metrics of the process.
     pub metrics: Metrics,
     /// Budget of bytes of incomplete requests and messages, over all connections (P9).

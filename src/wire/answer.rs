@@ -63,12 +63,6 @@ impl CommandAnswer {
             duplicate: receipt.duplicate,
         }
     }
-
-    /// Sequence number of the command's last event.
-    #[must_use]
-    pub const fn seq(&self) -> Seq {
-        self.seq
-    }
 }
 
 /// Session as an item of a list.

@@ -183,32 +183,19 @@ fn blocked_by(blocked_by: &BlockedBy) -> Value {
 
 impl From<HubError> for ApiError {
     fn from(error: HubError) -> Self {
-        let message = error.to_string();
+        let failure = Self::new(ErrorCode::from(&error), error.to_string());
         match error {
             HubError::Rejected { rejection, .. } => Self::from(&rejection),
             HubError::SessionNotFound(_) => Self::session_not_found(),
-            HubError::ProjectExists(session_id) => {
-                Self::new(ErrorCode::ProjectExists, message).with("session_id", session_id)
+            HubError::ProjectExists(session_id) | HubError::SessionExists(session_id) => {
+                failure.with("session_id", session_id)
             }
-            HubError::SessionExists(session_id) => {
-                Self::new(ErrorCode::CommandIdReused, message).with("session_id", session_id)
-            }
-            HubError::OutcomeUnknown => Self::new(ErrorCode::OutcomeUnknown, message),
-            HubError::Overloaded { limit, max } => Self::new(ErrorCode::Overloaded, message)
-                .with("limit", limit)
-                .with("max", max),
-            HubError::LogRefuses { .. } => Self::new(ErrorCode::Overloaded, message).with("limit", "storage"),
-            HubError::TooManySessions { max } => Self::new(ErrorCode::Overloaded, message)
-                .with("limit", "sessions_max")
-                .with("max", max),
-            HubError::RoomFull(full) => Self::new(ErrorCode::Overloaded, message)
-                .with("limit", "sockets_per_session_max")
-                .with("max", full.max),
-            HubError::Quarantined { .. } => Self::new(ErrorCode::SessionQuarantined, message),
-            HubError::Draining => Self::new(ErrorCode::Draining, message),
-            HubError::SeqNotReached { current, .. } => {
-                Self::new(ErrorCode::SeqNotReached, message).with("current_seq", current)
-            }
+            HubError::Overloaded { limit, max } => failure.with("limit", limit).with("max", max),
+            HubError::LogRefuses { .. } => failure.with("limit", "storage"),
+            HubError::TooManySessions { max } => failure.with("limit", "sessions_max").with("max", max),
+            HubError::RoomFull(full) => failure.with("limit", "sockets_per_session_max").with("max", full.max),
+            HubError::SeqNotReached { current, .. } => failure.with("current_seq", current),
+            HubError::OutcomeUnknown | HubError::Quarantined { .. } | HubError::Draining => failure,
             HubError::Log(failure) => internal(&failure),
         }
     }

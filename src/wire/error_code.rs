@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Serialize, Serializer};
-use talus_actors::domain::rejection::Rejection;
+use talus_actors::{domain::rejection::Rejection, hub::HubError};
 
 /// Defines [`ErrorCode`] from the table. The documentation of a variant is the meaning of the code.
 macro_rules! error_codes {
@@ -156,6 +156,26 @@ impl From<&Rejection> for ErrorCode {
         // The log lines of the actors carry the domain's text.
         debug_assert_eq!(code.as_str(), rejection.code());
         code
+    }
+}
+
+impl From<&HubError> for ErrorCode {
+    fn from(error: &HubError) -> Self {
+        match error {
+            HubError::Rejected { rejection, .. } => rejection.into(),
+            HubError::SessionNotFound(_) => Self::InvalidSession,
+            HubError::ProjectExists(_) => Self::ProjectExists,
+            HubError::SessionExists(_) => Self::CommandIdReused,
+            HubError::OutcomeUnknown => Self::OutcomeUnknown,
+            HubError::Overloaded { .. }
+            | HubError::LogRefuses { .. }
+            | HubError::TooManySessions { .. }
+            | HubError::RoomFull(_) => Self::Overloaded,
+            HubError::Quarantined { .. } => Self::SessionQuarantined,
+            HubError::Draining => Self::Draining,
+            HubError::SeqNotReached { .. } => Self::SeqNotReached,
+            HubError::Log(_) => Self::InternalError,
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use talus_hub::{
     http::routes,
     http_kit::{AppContext, AppState, Compression, Reading},
     metrics::Metrics,
-    projects::ProjectStore,
+    projects::{ProjectService, ProjectStore},
     storage::Losses,
     templates::TemplateStore,
 };
@@ -149,15 +149,27 @@ async fn api() -> (Router, Hub, tempfile::TempDir) {
         stats: Arc::default(),
     };
     let hub = Hub::start(settings, parts).await.expect("an empty log can be read");
+    let config = Arc::new(Config::default());
+    let (limits, reading) = (Arc::new(Limits::default()), Reading::new(&config.rest));
+    let templates = Arc::new(TemplateStore::new(dir.path().to_owned()));
+    let projects = ProjectService {
+        hub: hub.clone(),
+        store: Arc::new(ProjectStore::open(dir.path().to_owned(), 1_000_000).expect("a folder")),
+        templates: Arc::clone(&templates),
+        documents: reading.documents(),
+        limits: Arc::clone(&limits),
+        config: Arc::clone(&config),
+        metrics: Metrics::default(),
+    };
     let state = AppState::new(AppContext {
         losses: Losses::default(),
-        reading: Reading::new(&Config::default().rest),
-        compression: Compression::new(&Config::default().rest),
+        compression: Compression::new(&config.rest),
+        reading,
         hub: hub.clone(),
-        config: Arc::new(Config::default()),
-        limits: Arc::new(Limits::default()),
-        templates: Arc::new(TemplateStore::new(dir.path().to_owned())),
-        projects: Arc::new(ProjectStore::open(dir.path().to_owned(), 1_000_000).expect("a folder")),
+        config,
+        limits,
+        templates,
+        projects,
         metrics: Metrics::default(),
         receiving: talus_hub::permits::Permits::new(1 << 20),
         streams: Permits::new(10),
