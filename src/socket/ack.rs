@@ -9,15 +9,9 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use crate::permits::Permit;
 use serde::Serialize;
 use serde_json::{Value, json};
-use socketioxide::{
-    SendError, SocketError,
-    adapter::{Adapter, LocalAdapter},
-    extract::AckSender,
-    handler::FromMessageParts,
-    socket::Socket,
-};
+use socketioxide::{adapter::LocalAdapter, handler::FromMessageParts, socket::Socket};
 
-use super::memberships::Memberships;
+use super::{memberships::Memberships, refusals::try_send_ack};
 use crate::wire::{ErrorCode, error::ApiError};
 
 /// Attempts to send to a full queue. Each delay is twice the one before, at most 32 times the first: about an hour with
@@ -97,17 +91,6 @@ impl ReservedAck {
             tokio::time::sleep(self.wait * (1 << attempt.min(5))).await;
         }
     }
-}
-
-/// Queues an acknowledgement for the socket. False: the queue is full.
-pub(super) fn try_send_ack<A: Adapter>(socket: &Arc<Socket<A>>, id: i64, body: &Value) -> bool {
-    // The library's own sender is consumed by one attempt, so each attempt makes a new one.
-    let mut unused = socketioxide_core::Value::Bytes(Default::default());
-    let Ok(sender) = AckSender::from_message_parts(socket, &mut unused, &Some(id));
-    !matches!(
-        sender.send(body),
-        Err(SendError::Socket(SocketError::InternalChannelFull))
-    )
 }
 
 fn overloaded(max: usize) -> ApiError {

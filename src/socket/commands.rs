@@ -151,7 +151,7 @@ fn origin(memberships: &Memberships) -> Origin {
 }
 
 /// Returns the session that a payload names.
-pub(super) fn session_of(text: &str) -> Result<Option<SessionId>, ApiError> {
+fn session_of(text: &str) -> Result<Option<SessionId>, ApiError> {
     let named: NamedSession = read("", text)?;
     named.session_id.map(|text| id("", "session_id", &text)).transpose()
 }

@@ -19,7 +19,7 @@ use super::{
     admission,
     memberships::{Membership, Memberships},
     payload::Payload,
-    peer::Peer,
+    peer::{Connection, Peer},
     reason_code,
 };
 use crate::wire::{
@@ -141,8 +141,9 @@ impl Edge {
         let peer = Arc::new(Peer::new(
             socket.clone(),
             self.hub.clone(),
-            Arc::clone(memberships),
-            membership,
+            Arc::clone(memberships) as Arc<dyn Connection>,
+            memberships.late_join,
+            (session_id, member),
             retry,
         ));
         memberships.attach_peer(member, &peer);

@@ -18,7 +18,10 @@ use talus_actors::{
 
 use tokio::sync::mpsc;
 
-use super::{peer::Peer, refusals::Refusals};
+use super::{
+    peer::{Connection, Peer},
+    refusals::Refusals,
+};
 use crate::{
     config::Realtime,
     wire::{ErrorCode, error::ApiError},
@@ -109,11 +112,6 @@ impl Memberships {
         // sees the other.
         self.is_disconnected.store(true, Ordering::SeqCst);
         self.permit.store(None);
-    }
-
-    /// True after the disconnect.
-    pub(super) fn is_disconnected(&self) -> bool {
-        self.is_disconnected.load(Ordering::SeqCst)
     }
 
     /// Runs a task after the earlier tasks of the socket. Joins and leaves take a while, and must not overtake one
@@ -237,6 +235,20 @@ impl Memberships {
     /// True while the socket is in a session.
     pub(super) fn contains_session(&self, session_id: SessionId) -> bool {
         self.by_session.load().contains_key(&session_id)
+    }
+}
+
+impl Connection for Memberships {
+    fn is_disconnected(&self) -> bool {
+        self.is_disconnected.load(Ordering::SeqCst)
+    }
+
+    fn end_membership(&self, session_id: SessionId, member: MemberId, is_quarantined: bool) {
+        if is_quarantined {
+            self.remove_quarantined(session_id, member);
+        } else {
+            self.remove(session_id, member);
+        }
     }
 }
 

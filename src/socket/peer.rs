@@ -17,7 +17,6 @@ use talus_actors::{
     world::{instant, now},
 };
 
-use super::memberships::{Membership, Memberships};
 use crate::transport::Transport;
 
 /// Attempts to resync a slow websocket before its transport is closed. Each delay is twice the one before, at most 32
@@ -32,11 +31,22 @@ const FLUSH: Duration = Duration::from_millis(250);
 /// round trips.
 const POLLED_SYNC_MS: u64 = 500;
 
+/// Connection of a socket, shared by its peers in all rooms.
+pub(super) trait Connection: Send + Sync {
+    /// True after the disconnect.
+    fn is_disconnected(&self) -> bool;
+
+    /// Ends a membership whose session was deleted, or was quarantined. The connection stays open.
+    fn end_membership(&self, session_id: SessionId, member: MemberId, is_quarantined: bool);
+}
+
 /// See the [module](self).
 pub(super) struct Peer {
     socket: SocketRef,
     hub: Hub,
-    memberships: Arc<Memberships>,
+    connection: Arc<dyn Connection>,
+    /// True if the connection outlives its sessions: the client may join others.
+    outlives_sessions: bool,
     session_id: SessionId,
     member: MemberId,
     retry: Duration,
@@ -111,14 +121,16 @@ impl Peer {
     pub(super) fn new(
         socket: SocketRef,
         hub: Hub,
-        memberships: Arc<Memberships>,
-        &Membership { session_id, member, .. }: &Membership,
+        connection: Arc<dyn Connection>,
+        outlives_sessions: bool,
+        (session_id, member): (SessionId, MemberId),
         retry: Duration,
     ) -> Self {
         Self {
             socket,
             hub,
-            memberships,
+            connection,
+            outlives_sessions,
             session_id,
             member,
             retry,
@@ -185,7 +197,7 @@ impl RoomSocket for Peer {
             Err(EmitError::Socket(SocketError::InternalChannelFull)) => Err(SendError::Full),
             // The library tells a client that it is connected before it accepts packets for it. A socket that joins a
             // session in between is still connected, and is resynced a moment later (P2).
-            Err(EmitError::Socket(SocketError::Closed)) if !self.memberships.is_disconnected() => Err(SendError::Full),
+            Err(EmitError::Socket(SocketError::Closed)) if !self.connection.is_disconnected() => Err(SendError::Full),
             Err(EmitError::Socket(SocketError::Closed)) => Err(SendError::Closed),
             Err(EmitError::Serialize(error)) => {
                 tracing::error!(event = frame.event, %error, "a packet could not be encoded");
@@ -226,10 +238,10 @@ impl RoomSocket for Peer {
 
     fn release(&self, how: Release) {
         // A socket that may join late may have other sessions, and may join more, so its connection stays open.
-        let stays = self.memberships.late_join && !self.hub.is_draining();
+        let stays = self.outlives_sessions && !self.hub.is_draining();
         match how {
-            Release::SessionDeleted if stays => self.memberships.remove(self.session_id, self.member),
-            Release::SessionQuarantined if stays => self.memberships.remove_quarantined(self.session_id, self.member),
+            Release::SessionDeleted if stays => self.connection.end_membership(self.session_id, self.member, false),
+            Release::SessionQuarantined if stays => self.connection.end_membership(self.session_id, self.member, true),
             // The client must not reconnect: its session is deleted.
             Release::SessionDeleted => disconnect(&self.socket),
             // A disconnect from the namespace would stop the client's reconnects. A lost transport makes it reconnect.

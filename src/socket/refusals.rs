@@ -15,10 +15,12 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use serde_json::Value;
-use socketioxide::socket::Socket;
+use socketioxide::{
+    SendError, SocketError, adapter::Adapter, extract::AckSender, handler::FromMessageParts as _, socket::Socket,
+};
 use tokio::sync::mpsc;
 
-use super::{ack::try_send_ack, peer};
+use super::peer;
 
 /// Queue of refusals of one socket.
 pub(super) struct Refusals {
@@ -81,4 +83,15 @@ async fn send_waiting(mut waiting: mpsc::Receiver<i64>, socket: Weak<Socket>, bo
             tokio::time::sleep(wait).await;
         }
     }
+}
+
+/// Queues an acknowledgement for the socket. False: the queue is full.
+pub(super) fn try_send_ack<A: Adapter>(socket: &Arc<Socket<A>>, id: i64, body: &Value) -> bool {
+    // The library's own sender is consumed by one attempt, so each attempt makes a new one.
+    let mut unused = socketioxide_core::Value::Bytes(Default::default());
+    let Ok(sender) = AckSender::from_message_parts(socket, &mut unused, &Some(id));
+    !matches!(
+        sender.send(body),
+        Err(SendError::Socket(SocketError::InternalChannelFull))
+    )
 }
