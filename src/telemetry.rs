@@ -10,23 +10,14 @@ use std::panic::PanicHookInfo;
 
 use thiserror::Error;
 use tracing::Subscriber;
-use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use self::lines::Lines;
-use crate::config::{Log, LogFormat};
+use crate::config::{FilterError, Log, LogFormat, log_filter};
 
 pub use self::lines::{FlushOnDrop, LostLines, complain};
-
-/// Error of a `log.level` that is not a filter.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{directive:?} must be a level (off, error, warn, info, debug, trace) or module=level, separated by commas")]
-pub struct FilterError {
-    /// Directive that is wrong.
-    pub directive: String,
-}
 
 /// Reason why logging cannot be set up.
 #[derive(Debug, Error)]
@@ -52,7 +43,7 @@ pub fn init(log: &Log) -> Result<FlushOnDrop, InitError> {
     let terminal = stderr().is_terminal();
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let line_format = LineFormat::of(log.format, terminal, no_colour);
-    let filter = filter(&log.level)?;
+    let filter = log_filter(&log.level)?;
     let lines = Lines::start(stderr(), log.waiting_bytes_max)?;
     subscriber(filter, line_format, lines.clone()).try_init()?;
     // The default hook writes to standard error itself and would block on a reader that has stopped reading.
@@ -72,40 +63,6 @@ fn log_panic(info: &PanicHookInfo<'_>) {
         BacktraceStatus::Captured => tracing::error!(panic = message, place, thread, %backtrace, "a thread panicked"),
         _ => tracing::error!(panic = message, place, thread, "a thread panicked"),
     }
-}
-
-/// Libraries that are silent unless `log.level` names them. They log payloads, and write a line at ERROR for packets
-/// that any client can send at any rate. Contents of clients do not belong into the log, and no client may fill the
-/// log.
-const SILENCED_LIBRARIES: [&str; 2] = ["engineioxide", "socketioxide"];
-
-/// Parses a filter such as `info` or `warn,talus_hub=debug`, in the syntax of [`EnvFilter`] with one exception: a word
-/// without `=` must be a level. `EnvFilter` takes any other word for a module, so that `inof` would disable nearly all
-/// logging.
-///
-/// # Errors
-///
-/// Returns the first part of `level` that is not a directive.
-pub fn filter(level: &str) -> Result<EnvFilter, FilterError> {
-    let wrong = |directive: &str| FilterError {
-        directive: directive.to_owned(),
-    };
-    for directive in level.split(',') {
-        let is_level = directive.parse::<LevelFilter>().is_ok() && !directive.is_empty();
-        let is_pair = directive.contains(['=', '[']) && !directive.contains(char::is_whitespace);
-        if !is_level && !is_pair {
-            return Err(wrong(directive));
-        }
-        EnvFilter::builder().parse(directive).map_err(|_| wrong(directive))?;
-    }
-    let mut filter = EnvFilter::builder().parse(level).map_err(|_| wrong(level))?;
-    for library in SILENCED_LIBRARIES
-        .into_iter()
-        .filter(|library| !level.contains(library))
-    {
-        filter = filter.add_directive(format!("{library}=off").parse().map_err(|_| wrong(level))?);
-    }
-    Ok(filter)
 }
 
 /// Format of a log line, resolved for the terminal.
@@ -162,7 +119,11 @@ mod tests {
     /// format.
     fn written(level: &str, line_format: LineFormat, log: impl FnOnce()) -> String {
         let file: Arc<File> = Arc::new(tempfile::tempfile().expect("a temporary file"));
-        let subscriber = subscriber(filter(level).expect("a valid filter"), line_format, Arc::clone(&file));
+        let subscriber = subscriber(
+            log_filter(level).expect("a valid filter"),
+            line_format,
+            Arc::clone(&file),
+        );
         tracing::subscriber::with_default(subscriber, log);
         let mut text = String::new();
         (&*file).rewind().expect("a file can be rewound");
@@ -256,35 +217,5 @@ mod tests {
         }
         assert!(written("warn,socketioxide=error", LineFormat::Json, log).contains("a notice"));
         assert!(written("debug,engineioxide=debug", LineFormat::Json, log).contains("a payload"));
-    }
-
-    #[test]
-    fn log_filter_accepts_levels_and_modules() {
-        for level in [
-            "info",
-            "OFF",
-            "trace",
-            "info,talus_hub=debug",
-            "talus_hub::hub=trace",
-            "[command{kind=MoveNode}]=debug",
-        ] {
-            assert!(filter(level).is_ok(), "{level}");
-        }
-    }
-
-    #[test]
-    fn log_filter_refuses_misspelt_levels() {
-        for (level, directive) in [
-            ("", ""),
-            ("inof", "inof"),
-            ("info,", ""),
-            ("info, talus_hub=debug", " talus_hub=debug"),
-            ("info,talus_hub=loud", "talus_hub=loud"),
-            ("info,talus_hub", "talus_hub"),
-        ] {
-            let error = filter(level).expect_err(level);
-            assert_eq!(error.directive, directive, "{level:?}");
-            assert!(!error.to_string().contains('\n'), "{error}");
-        }
     }
 }

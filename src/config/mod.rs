@@ -15,6 +15,7 @@
 
 mod fault;
 mod layers;
+mod log_filter;
 mod network;
 mod origin;
 mod print;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub use fault::{Fault, LoadError};
 pub use layers::{Flag, Sources};
+pub use log_filter::{FilterError, log_filter};
 pub use sections::{
     Cors, Data, Limits, Log, LogFormat, Ops, Projects, Realtime, Rest, Server, Sessions, Storage, Templates,
 };

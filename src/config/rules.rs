@@ -9,11 +9,11 @@ use clap::ValueEnum;
 
 use super::Config;
 use super::fault::Fault;
+use super::log_filter::log_filter;
 use super::network;
 use super::origin;
 use super::sections::{LogFormat, Storage};
 use super::setting::Setting;
-use crate::telemetry;
 
 /// 30 days in milliseconds: above every useful duration, and below the point where adding to a clock overflows.
 const MILLISECONDS_MAX: i64 = 30 * 24 * 60 * 60 * 1000;
@@ -105,7 +105,7 @@ fn check_text(key: &str, text: &str) -> Result<(), String> {
             .map(drop)
             .map_err(|_| "must be one of sqlite, memory".to_owned()),
         "server.pages_dir" => Ok(()),
-        "log.level" => telemetry::filter(text).map(drop).map_err(|error| error.to_string()),
+        "log.level" => log_filter(text).map(drop).map_err(|error| error.to_string()),
         // All other text keys are directories.
         _ if text.is_empty() => Err("must be the path of a directory".to_owned()),
         _ => Ok(()),

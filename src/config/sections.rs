@@ -426,7 +426,7 @@ pub struct Ops {
 pub struct Log {
     /// Format of a log line.
     pub format: LogFormat,
-    /// Filter in the syntax of [`telemetry::filter`](crate::telemetry::filter).
+    /// Filter in the syntax of [`log_filter`](super::log_filter()).
     pub level: String,
     /// Maximum bytes of lines that wait for standard error; further lines are lost.
     pub waiting_bytes_max: usize,

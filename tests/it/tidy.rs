@@ -138,6 +138,15 @@ fn floors_import_only_lower_floors() {
     assert_no_imports("src/projects", &edges, "projects are below the edges");
     assert_no_imports("src/projects", &["wire"], "projects have errors of their own");
     assert_no_imports("src/templates", &edges, "files are below the edges");
+    for (path, text) in sources("src/config") {
+        let named = modules_named(&text);
+        let others: Vec<_> = named.iter().filter(|module| *module != "config").collect();
+        assert!(
+            others.is_empty(),
+            "{}: the configuration imports {others:?}",
+            path.display()
+        );
+    }
     assert_no_imports("src/transport", &edges, "transports are below the edges");
     assert_none(
         "src/transport",
