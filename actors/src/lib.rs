@@ -9,6 +9,7 @@
 //! - [`session_supervisor`]: starts, finds, restarts and passivates session actors;
 //! - [`hub::Hub`]: handle of the hub for the edges.
 
+#[path = "../domain/src/lib.rs"]
 pub mod domain;
 
 #[cfg(feature = "runtime")]
