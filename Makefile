@@ -16,8 +16,8 @@ form: ## checks the format
 lints: ## runs clippy on all targets; warnings are errors
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-core: ## builds the domain without a runtime
-	cargo check -p talus-actors --no-default-features --locked
+core: ## builds the domain without the other crates
+	cargo check -p talus-domain --locked
 
 docs: ## builds the documentation; warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

@@ -1,7 +1,7 @@
 //! Talus Hub: the real-time server of Talus Tally.
 //!
 //! Commands arrive over REST, are decided by the actor of their session, and leave as events over Socket.IO, in one
-//! order for all clients. The pure domain and the actors are the crate `talus-actors`. This crate surrounds them: the
+//! order for all clients. The pure domain is the crate `talus-domain`, and the actors are the crate `talus-actors`. This crate surrounds them: the
 //! edges ([`http`], [`socket`], [`ops`]), the protocol ([`wire`]), files ([`projects`], [`templates`]), and the process.
 
 pub mod app;

@@ -1,4 +1,4 @@
-//! Clock and random ids: the only module above the `runtime` line that reads clocks and draws random numbers.
+//! Clock and random ids: the only module that reads clocks and draws random numbers.
 #![expect(
     clippy::disallowed_methods,
     reason = "only source of time and randomness for the actors; the domain gets both as arguments"

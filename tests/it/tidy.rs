@@ -92,26 +92,15 @@ fn assert_no_imports(dir: &str, modules: &[&str], why: &str) {
     }
 }
 
-/// Floors 0 to 2: checks beyond the feature `runtime`.
+/// Floors 0 to 2: checks beyond the list of dependencies.
 #[test]
-fn domain_has_no_runtime_no_clock_and_no_upper_floor() {
+fn domain_has_no_runtime_and_no_clock() {
     let words = [
-        "tokio",
-        "ractor",
-        "tracing",
-        "futures_util",
-        "arc_swap",
         "SystemTime",
         "Instant::now",
         "new_v4",
         "HashMap",
         "HashSet",
-        "crate::hub",
-        "crate::log",
-        "crate::fan_out",
-        "crate::world",
-        "crate::session_actor",
-        "crate::broadcast_actor",
         "std::fs",
         "std::net",
         "std::env",
@@ -120,6 +109,31 @@ fn domain_has_no_runtime_no_clock_and_no_upper_floor() {
         "println!",
     ];
     assert_none("actors/domain/src", &words, "the domain is pure");
+}
+
+#[test]
+fn domain_has_only_settled_dependencies() {
+    let settled = [
+        "ecow",
+        "imbl",
+        "jiff",
+        "proptest",
+        "ryu-js",
+        "serde",
+        "serde_json",
+        "sha1",
+        "thiserror",
+        "uuid",
+    ];
+    let manifest = fs::read_to_string(Path::new(ROOT).join("actors/domain/Cargo.toml")).expect("readable");
+    let mut is_dependencies = false;
+    for line in manifest.lines().filter(|line| !line.starts_with('#')) {
+        if let Some(section) = line.strip_prefix('[') {
+            is_dependencies = section.contains("dependencies");
+        } else if is_dependencies && let Some((name, _)) = line.split_once([' ', '.', '=']) {
+            assert!(settled.contains(&name), "{name}: the domain has no runtime");
+        }
+    }
 }
 
 #[test]

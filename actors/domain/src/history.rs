@@ -24,7 +24,7 @@ mod step;
 
 use std::sync::Arc;
 
-pub(in crate::domain) use self::{
+pub(crate) use self::{
     blame::{Placements, WriteTarget},
     inverse::{InverseChange, MoveShape},
 };

@@ -7,7 +7,7 @@
 //! ```text
 //!  command + context ──▶ decide ──▶ Rejection            nothing has changed
 //!                          │
-//!                          ├──────▶ Answer               nothing to change, or a retry
+//!                          ├──────▶ Receipt              nothing to change, or a retry
 //!                          │
 //!                          └──────▶ CommandRecord ──▶ commit    live: adds the state hash
 //!                                        │

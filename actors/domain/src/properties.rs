@@ -145,7 +145,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::value::Number;
+    use crate::value::Number;
 
     fn entries() -> impl Strategy<Value = Vec<(PropertyId, Value)>> {
         let entry = ("[a-e]{1,2}", 0_i64..5);

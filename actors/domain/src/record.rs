@@ -139,7 +139,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{event::PropertyRef, ids::PropertyId, value::Value};
+    use crate::{event::PropertyRef, ids::PropertyId, value::Value};
 
     /// Deserialized records stay in memory for a long time, so they must not hold spare capacity.
     #[test]

@@ -478,7 +478,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{
+    use crate::{
         command::{Command, Context, CreateNode, Origin, Scope},
         decide::{Decision, decide},
         graph::Graph,

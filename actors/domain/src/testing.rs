@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use proptest::prelude::*;
-//! use talus_actors::domain::{invariants, testing::{plan::plan, sample::Setting}};
+//! use talus_domain::{invariants, testing::{plan::plan, sample::Setting}};
 //!
 //! proptest!(ProptestConfig::with_cases(8), |(setting in Setting::any(), plan in plan(1..12))| {
 //!     let mut bench = setting.bench();

@@ -11,7 +11,7 @@ use super::{
     features, find,
     kind::{PropertyKind, SelectOption},
 };
-use crate::domain::{
+use crate::{
     ids::{PropertyId, TemplateId, TypeId},
     properties::Properties,
     value::Value,

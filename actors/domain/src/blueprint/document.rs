@@ -3,7 +3,7 @@
 
 use ecow::EcoString;
 
-use crate::domain::value::Value;
+use crate::value::Value;
 
 /// Document of a template.
 #[derive(Debug, Clone, Default)]

@@ -7,7 +7,7 @@
 use ecow::EcoString;
 
 use super::document::{NodeTypeDocument, OptionDocument, PropertyDocument};
-use crate::domain::value::{Number, Value};
+use crate::value::{Number, Value};
 
 const SCHEDULING: &str = "scheduling";
 const BUDGETING: &str = "budgeting";

@@ -3,7 +3,7 @@
 use ecow::EcoString;
 use jiff::civil::Date;
 
-use crate::domain::{ids::NodeId, value::Value};
+use crate::{ids::NodeId, value::Value};
 
 /// Kind of a property. `null` clears a property of any kind.
 #[derive(Debug, Clone, PartialEq, Eq)]

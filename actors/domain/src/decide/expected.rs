@@ -3,7 +3,7 @@
 //! Only the parts that a command depends on count: the node that the command names, and the owner of each list of
 //! children that the command changes.
 
-use crate::domain::{
+use crate::{
     command::Command,
     graph::Graph,
     ids::{NodeId, Seq},

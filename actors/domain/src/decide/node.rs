@@ -1,7 +1,7 @@
 //! Commands that create and delete nodes.
 
 use super::Decider;
-use crate::domain::{
+use crate::{
     command::CreateNode, content::NodeContent, event::Event, graph::WalkEvent, ids::NodeId, limits::LimitExceeded,
     properties::Properties, rejection::Rejection, value::Value,
 };

@@ -1,9 +1,7 @@
 //! Commands that change the place of nodes: link, unlink, move, reorder.
 
 use super::Decider;
-use crate::domain::{
-    event::Event, graph::Node, ids::NodeId, limits::LimitExceeded, rejection::Rejection, siblings::Siblings,
-};
+use crate::{event::Event, graph::Node, ids::NodeId, limits::LimitExceeded, rejection::Rejection, siblings::Siblings};
 
 impl Decider<'_> {
     pub(super) fn link(

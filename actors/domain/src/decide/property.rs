@@ -3,9 +3,7 @@
 use ecow::EcoString;
 
 use super::Decider;
-use crate::domain::{
-    event::Event, ids::NodeId, ids::PropertyId, limits::LimitExceeded, rejection::Rejection, value::Value,
-};
+use crate::{event::Event, ids::NodeId, ids::PropertyId, limits::LimitExceeded, rejection::Rejection, value::Value};
 
 impl Decider<'_> {
     pub(super) fn update_property(

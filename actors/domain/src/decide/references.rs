@@ -3,7 +3,7 @@
 use ecow::EcoString;
 
 use super::Decider;
-use crate::domain::{
+use crate::{
     blueprint::{NodeType, PropertyType},
     content::NodeContent,
     event::PropertyRef,

@@ -6,7 +6,7 @@
 //! overridden where possible.
 
 use super::Decider;
-use crate::domain::{
+use crate::{
     content::NodeContent,
     document::Document,
     event::{Event, PropertyRef},

@@ -1,7 +1,7 @@
 //! Undo and redo: selects the step of the history and reverses it on the present document.
 
 use super::{Change, reversal::Reversal};
-use crate::domain::{
+use crate::{
     command::{Author, Context, Scope},
     rejection::Rejection,
     session::Session,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::heights::Heights;
-use crate::domain::{content::NodeContent, ids::NodeId, siblings::Siblings};
+use crate::{content::NodeContent, ids::NodeId, siblings::Siblings};
 
 /// Node with its place in the graph.
 #[derive(Debug, Clone, PartialEq, Eq)]

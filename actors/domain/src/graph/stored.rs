@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::Graph;
-use crate::domain::{content::NodeContent, ids::NodeId, siblings::Siblings};
+use crate::{content::NodeContent, ids::NodeId, siblings::Siblings};
 
 /// Serialized form of a node.
 #[derive(Serialize, Deserialize)]

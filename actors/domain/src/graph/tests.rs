@@ -1,7 +1,7 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::{ids::TypeId, properties::Properties};
+use crate::{ids::TypeId, properties::Properties};
 
 fn id(number: u128) -> NodeId {
     NodeId::new(Uuid::from_u128(number))

@@ -1,7 +1,7 @@
 //! Traversal of a graph in document order.
 
 use super::{Graph, Node};
-use crate::domain::ids::NodeId;
+use crate::ids::NodeId;
 
 /// Item of [`Graph::walk`].
 #[derive(Debug, Clone, Copy)]

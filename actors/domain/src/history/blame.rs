@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{History, step::Step};
-use crate::domain::{
+use crate::{
     event::Event,
     ids::{NodeId, PropertyId, Seq},
     record::CommandRecord,
@@ -11,7 +11,7 @@ use crate::domain::{
 
 /// Part of the document that a command can write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::domain) enum WriteTarget {
+pub(crate) enum WriteTarget {
     /// Property of a node, or its name.
     Property(NodeId, PropertyId),
     /// Name and all properties of a node.
@@ -73,14 +73,14 @@ impl WriteTarget {
 
 /// Last record that placed each node since a given `seq`.
 #[derive(Debug, Default)]
-pub(in crate::domain) struct Placements<'a> {
+pub(crate) struct Placements<'a> {
     nodes: BTreeMap<NodeId, &'a CommandRecord>,
     all: Option<&'a CommandRecord>,
 }
 
 impl<'a> Placements<'a> {
     /// Returns the last record that placed a node.
-    pub(in crate::domain) fn of(&self, node_id: NodeId) -> Option<&'a CommandRecord> {
+    pub(crate) fn of(&self, node_id: NodeId) -> Option<&'a CommandRecord> {
         let own = self.nodes.get(&node_id).copied();
         own.into_iter()
             .chain(self.all)
@@ -107,7 +107,7 @@ impl History {
     /// Returns the records that changed the document after `since`, except a step and its undo. These are the later
     /// steps that are done, and the undos of steps that were done at `since`. A later step that is undone has left no
     /// change.
-    pub(in crate::domain) fn records_since<'a>(
+    pub(crate) fn records_since<'a>(
         &'a self,
         since: Seq,
         step: &'a Step,
@@ -127,12 +127,7 @@ impl History {
     }
 
     /// Returns the last record after `since` that wrote a target, except a step and its undo.
-    pub(in crate::domain) fn last_writer_since(
-        &self,
-        since: Seq,
-        step: &Step,
-        target: &WriteTarget,
-    ) -> Option<&CommandRecord> {
+    pub(crate) fn last_writer_since(&self, since: Seq, step: &Step, target: &WriteTarget) -> Option<&CommandRecord> {
         // The result borrows from the history only. The borrow of the step ends with the comparison.
         let mut last: Option<&CommandRecord> = None;
         let own = [Some(step.recorded()), step.undone_by()];
@@ -150,7 +145,7 @@ impl History {
 
     /// Returns the placements of nodes after `since`, except by a step and its undo. Takes one pass over the later
     /// records, so callers compute it only on demand.
-    pub(in crate::domain) fn placements_since<'a>(&'a self, since: Seq, step: &'a Step) -> Placements<'a> {
+    pub(crate) fn placements_since<'a>(&'a self, since: Seq, step: &'a Step) -> Placements<'a> {
         let mut later: Vec<&CommandRecord> = self.records_since(since, step).map(AsRef::as_ref).collect();
         later.sort_by_key(|recorded| recorded.first_seq);
         let mut placements = Placements::default();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::{
+use crate::{
     content::NodeContent,
     document::Document,
     event::{Event, PropertyRef},
@@ -12,7 +12,7 @@ use crate::domain::{
 
 /// Wanted change, with the state that it expects to find.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::domain) enum InverseChange<'a> {
+pub(crate) enum InverseChange<'a> {
     /// Creates a deleted node again.
     Create {
         node_id: NodeId,
@@ -47,7 +47,7 @@ pub(in crate::domain) enum InverseChange<'a> {
 
 /// Events that express a change of place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::domain) enum MoveShape {
+pub(crate) enum MoveShape {
     /// An unlink and a link: a move.
     Pair,
     /// A link alone, if the node is a root.

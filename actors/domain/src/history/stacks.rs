@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::step::Step;
-use crate::domain::{
+use crate::{
     command::Author,
     ids::{CommandId, Seq},
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::inverse::{self, InverseChange};
-use crate::domain::{
+use crate::{
     command::Author,
     document::Document,
     event::Event,
@@ -116,13 +116,13 @@ impl Step {
     }
 
     /// Returns the changes that undo the step.
-    pub(in crate::domain) fn undo_changes(&self) -> Vec<InverseChange<'_>> {
+    pub(crate) fn undo_changes(&self) -> Vec<InverseChange<'_>> {
         inverse::inverse_changes(&self.recorded.events, self.replaced.as_deref())
     }
 
     /// Returns the changes that redo the step. A redo reverses the undo, so it restores the document before the undo,
     /// including all effects of a forced undo.
-    pub(in crate::domain) fn redo_changes(&self) -> Vec<InverseChange<'_>> {
+    pub(crate) fn redo_changes(&self) -> Vec<InverseChange<'_>> {
         let original = &self.recorded.events;
         match &self.undone {
             Some(undo) => {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{
+use crate::{
     event::Event,
     ids::{NodeId, Seq},
 };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{event::Event, ids::Seq};
+use crate::{event::Event, ids::Seq};
 
 /// `seq` of the last change and of the last state that a project file contains.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::domain::{
+use crate::{
     ids::{CommandId, Seq},
     limits::Limits,
     record::CommandRecord,

@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::{graph::Graph, ids::TypeId, properties::Properties};
+use crate::{graph::Graph, ids::TypeId, properties::Properties};
 
 fn id(number: u128) -> NodeId {
     NodeId::new(Uuid::from_u128(number))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::plan::Choice;
-use crate::domain::{
+use crate::{
     command::{Command, Context, Origin},
     decide::{Decision, decide, duplicate_receipt},
     ids::{CommandId, Timestamp},

@@ -7,7 +7,7 @@ use ecow::EcoString;
 use proptest::{collection, option, prelude::*, sample::Index};
 
 use super::values::{document, name, text, value};
-use crate::domain::{document::Document, value::Value};
+use crate::{document::Document, value::Value};
 
 /// Choice that is resolved on a session, as by [`super::bench::Bench::run`].
 #[derive(Debug, Clone)]

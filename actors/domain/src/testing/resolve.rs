@@ -10,7 +10,7 @@ use super::{
     bench::{Bench, Sent},
     plan::{Choice, Edit, NewId, Pick, Place, PropertyPick, TypePick, ValuePick, Which},
 };
-use crate::domain::{
+use crate::{
     blueprint::{Blueprint, NodeType, PropertyKind},
     command::{Command, Context, CreateNode, Scope},
     content::NodeContent,

@@ -6,7 +6,7 @@ use proptest::{prelude::Strategy, sample::select};
 use uuid::Uuid;
 
 use super::bench::{BEGINNING, Bench};
-use crate::domain::{
+use crate::{
     blueprint::{
         Blueprint,
         document::{NodeTypeDocument, OptionDocument, PropertyDocument, TemplateDocument},

@@ -7,7 +7,7 @@ use proptest::{collection, option, prelude::*, sample::select};
 use uuid::Uuid;
 
 use super::values::{content, document, free_property, name, scalar, text, value};
-use crate::domain::{
+use crate::{
     command::{CommandType, Fingerprint, Origin, Scope},
     event::{Event, PropertyRef},
     ids::{ClientId, CommandId, Epoch, NodeId, ProjectId, Seq, SessionId, TemplateId, Timestamp},

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use proptest::prelude::*;
-//! use talus_actors::domain::{invariants, testing::{sample::Setting, users::turns}};
+//! use talus_domain::{invariants, testing::{sample::Setting, users::turns}};
 //!
 //! proptest!(ProptestConfig::with_cases(8), |(setting in Setting::any(), turns in turns(1..12))| {
 //!     let mut bench = setting.bench();
@@ -19,7 +19,7 @@ use super::{
     bench::{Accepted, Attempt, Bench, Sent},
     plan::{Choice, choice},
 };
-use crate::domain::{
+use crate::{
     command::{Command, Context, Origin, Scope},
     rejection::Rejection,
 };

@@ -6,7 +6,7 @@ use ecow::EcoString;
 use proptest::{collection, option, prelude::*, sample::Index, string::string_regex};
 use uuid::Uuid;
 
-use crate::domain::{
+use crate::{
     content::NodeContent,
     document::{Document, Extras},
     graph::Graph,
