@@ -1,6 +1,6 @@
 //! Web origins, exactly as browsers send them in the `Origin` header.
 
-use axum::http::Uri;
+use url::Url;
 
 const EXAMPLE: &str = r#"must be scheme://host[:port] without a path, such as "https://tracker.example""#;
 
@@ -21,21 +21,11 @@ pub(super) fn check(text: &str) -> Result<(), String> {
 
 /// Returns the origin that a browser sends for a page at `text`: lower case, without default port and path.
 fn as_sent(text: &str) -> Option<String> {
-    let uri: Uri = text.parse().ok()?;
-    let scheme = uri.scheme_str()?.to_ascii_lowercase();
-    let host = uri.host().filter(|host| !host.is_empty())?;
-    let without_user = uri.authority()?.as_str().rsplit('@').next()?;
-    let port = match without_user.strip_prefix(host)?.strip_prefix(':') {
-        None => None,
-        // `Uri::port_u16` is not used: it returns `None` for a port beyond 16 bits.
-        Some(port) => Some(port.parse::<u16>().ok()?),
-    };
-    let port = match (scheme.as_str(), port) {
-        ("http", Some(80)) | ("https", Some(443)) | (_, None) => String::new(),
-        (_, Some(port)) => format!(":{port}"),
-    };
-    let host = host.to_ascii_lowercase();
-    Some(format!("{scheme}://{host}{port}"))
+    // `Url::origin` is not used: it has no text for the schemes of desktop applications.
+    let url = Url::parse(text).ok()?;
+    let host = url.host_str().filter(|host| !host.is_empty())?.to_ascii_lowercase();
+    let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+    Some(format!("{}://{host}{port}", url.scheme()))
 }
 
 #[cfg(test)]
@@ -64,6 +54,9 @@ mod tests {
             ("https://tracker.example:443", "https://tracker.example"),
             ("http://tracker.example:80", "http://tracker.example"),
             ("https://user@tracker.example", "https://tracker.example"),
+            ("https://tracker.example:", "https://tracker.example"),
+            ("https://b\u{fc}cher.example", "https://xn--bcher-kva.example"),
+            ("tauri://Localhost/", "tauri://localhost"),
         ] {
             let refusal = check(text).expect_err(text);
             assert!(refusal.ends_with(&format!("browsers send {sent:?}")), "{refusal}");
@@ -81,7 +74,6 @@ mod tests {
             "/app",
             "https://a b",
             "https://a:99999",
-            "https://a:",
         ] {
             let refusal = check(text).expect_err(text);
             assert!(refusal.contains("scheme://host[:port]"), "{refusal}");

@@ -5,9 +5,10 @@ use std::time::Duration;
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use headers::{ETag, HeaderMapExt as _, IfNoneMatch};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use talus_actors::{
@@ -181,8 +182,9 @@ pub(super) async fn graph(
     let tag = etag(epoch, seq);
     // The graph at a past `seq` is immutable, so the epoch and `seq` are a valid ETag, once the log has reached that
     // `seq`.
-    if seq <= snapshot.seq && matches_etag(&headers, &tag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    let known = headers.typed_get::<IfNoneMatch>();
+    if seq <= snapshot.seq && known.is_some_and(|known| !known.precondition_passes(&tag)) {
+        return Ok(with_etag(tag, StatusCode::NOT_MODIFIED.into_response()));
     }
     // The current graph is shared with the session. An earlier graph is built for this reader.
     let (document, permit) = if seq == snapshot.seq {
@@ -193,7 +195,7 @@ pub(super) async fn graph(
     };
     let head = GraphAnswer::new(session_id, epoch, seq, &document.graph);
     let answer = with_graph(&state.reading, &head, document.graph, permit).await?;
-    Ok(([(header::ETAG, tag)], answer).into_response())
+    Ok(with_etag(tag, answer))
 }
 
 async fn read_at_least(state: &AppState, session_id: SessionId, min_seq: Option<Seq>) -> ApiResult<Snapshot> {
@@ -209,22 +211,16 @@ async fn read_at_least(state: &AppState, session_id: SessionId, min_seq: Option<
     Ok(snapshot)
 }
 
-/// Returns the ETag of a session's state: its epoch and sequence number.
-fn etag(epoch: Epoch, seq: Seq) -> HeaderValue {
-    // Hexadecimal digits, a hyphen and decimal digits are always a valid header value.
-    HeaderValue::from_str(&format!("\"{epoch}-{seq}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+fn with_etag(tag: ETag, mut answer: Response) -> Response {
+    answer.headers_mut().typed_insert(tag);
+    answer
 }
 
-fn matches_etag(headers: &HeaderMap, tag: &HeaderValue) -> bool {
-    let asked = headers
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    let tag = tag.to_str().unwrap_or_default();
-    asked.flat_map(|list| list.split(',')).any(|one| {
-        let one = one.trim();
-        one == "*" || one.trim_start_matches("W/") == tag
-    })
+/// Returns the ETag of a session's state: its epoch and sequence number.
+fn etag(epoch: Epoch, seq: Seq) -> ETag {
+    let tag = format!("\"{epoch}-{seq}\"");
+    tag.parse()
+        .expect("hexadecimal digits, a hyphen and decimal digits are an entity tag")
 }
 
 #[derive(Deserialize)]

@@ -30,7 +30,7 @@ use crate::{
 /// Interval between comments on a quiet stream, which keep proxies from closing the connection as dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Returns true if a request asks for an event stream.
+/// Returns true if a request asks for an event stream. The crate `headers` has no type for `Accept`.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     let accepted = headers
         .get_all(axum::http::header::ACCEPT)

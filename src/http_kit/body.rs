@@ -101,7 +101,8 @@ fn body_bytes_max(state: &AppState) -> (&'static str, usize) {
     ("body_bytes_max", state.config.server.body_bytes_max)
 }
 
-/// Refuses encoded bodies: a few encoded bytes can expand to very many.
+/// Refuses encoded bodies: a few encoded bytes can expand to very many. The type of `headers` finds a coding by its name
+/// and does not list the codings.
 fn check_encoding(request: &Request) -> Result<(), ApiError> {
     let mut values = request.headers().get_all(header::CONTENT_ENCODING).iter();
     let encoded = values.find(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
@@ -112,6 +113,8 @@ fn check_encoding(request: &Request) -> Result<(), ApiError> {
     })
 }
 
+/// Checks the type and the subtype. The parser of `headers` refuses a blank before a parameter, which RFC 9110, section
+/// 5.6.6, allows.
 fn check_media_type(request: &Request) -> Result<(), ApiError> {
     let media_type = request
         .headers()

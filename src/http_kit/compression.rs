@@ -12,6 +12,7 @@ use axum::{
     response::Response,
 };
 use futures_util::StreamExt as _;
+use headers::{ContentType, HeaderMapExt as _, Mime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Service as _, ServiceExt as _, util::ServiceFn};
 use tower_http::{CompressionLevel, compression};
@@ -112,7 +113,8 @@ impl Accepted {
         Self(values.iter().cloned().collect())
     }
 
-    /// Parses the header by RFC 9110, section 12.5.3: gzip by its name, or by `*` if the name is absent.
+    /// Parses the header by RFC 9110, section 12.5.3: gzip by its name, or by `*` if the name is absent. The crate
+    /// `headers` has no type with weights.
     fn gzip(&self) -> bool {
         let values = self.0.iter().filter_map(|value| value.to_str().ok());
         let (mut named, mut any) = (None, false);
@@ -139,13 +141,10 @@ pub(crate) fn is_zero_weight(parameter: &str) -> bool {
 }
 
 fn is_text(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = media_type
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim();
+    let Some(media_type) = headers.typed_get::<ContentType>().map(Mime::from) else {
+        return false;
+    };
+    let essence = media_type.essence_str();
     let named = [
         "application/javascript",
         "application/json",
@@ -154,11 +153,12 @@ fn is_text(headers: &HeaderMap) -> bool {
         "image/svg+xml",
     ];
     // An event of a stream has to be sent as soon as it happens.
-    let is_text = essence.starts_with("text/") && essence != "text/event-stream";
-    is_text || named.contains(&essence) || essence.ends_with("+json")
+    let is_text = media_type.type_() == "text" && essence != "text/event-stream";
+    is_text || named.contains(&essence) || media_type.suffix().is_some_and(|suffix| suffix == "json")
 }
 
 /// Returns true for an answer whose bytes must not change: already encoded, a range of bytes, or marked `no-transform`.
+/// The directives are parsed here, since the parser of `headers` compares them by case (RFC 9111, section 5.2).
 fn is_fixed(headers: &HeaderMap) -> bool {
     let cache = headers.get_all(header::CACHE_CONTROL).iter();
     let mut directives = cache
@@ -169,6 +169,7 @@ fn is_fixed(headers: &HeaderMap) -> bool {
         || directives.any(|directive| directive.trim().eq_ignore_ascii_case("no-transform"))
 }
 
+/// Makes the ETag weak. The type of `headers` has neither its text nor a weak form.
 fn weaken_etag(headers: &mut HeaderMap) {
     if let Some(tag) = headers.get(header::ETAG)
         && !tag.as_bytes().starts_with(b"W/")

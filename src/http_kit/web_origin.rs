@@ -1,5 +1,8 @@
 //! Hosts and web origins, parsed and compared by the rules of the URL standard: letter case, default ports and the
 //! notation of an IP address are ignored.
+//!
+//! `url::Host` parses the hosts. The rest is stricter than the kept parsers: `url::Url` repairs an origin (backslashes,
+//! blanks, a missing `//`), and the types of `headers` accept user names and ignore a port beyond 16 bits.
 
 use url::Host;
 

@@ -116,7 +116,8 @@ pub(super) fn accept(request: &Request) -> Result<Response, Refusal> {
     Ok(response)
 }
 
-/// True if a header's list of tokens contains the token, in any case.
+/// True if a header's list of tokens contains the token, in any case. The type of `headers` for `Upgrade` is one value
+/// and not a list.
 fn header_has_token(headers: &HeaderMap, name: &header::HeaderName, token: &str) -> bool {
     let values = headers
         .get_all(name)
