@@ -1,11 +1,25 @@
-//! The command line: the commands, and the few configuration keys that have a flag.
+//! The command line: the commands, and the few configuration keys that have a flag. A command returns its error with an
+//! [`Exit`] as context; an error without an exit is [`Exit::Internal`].
 
-use std::path::PathBuf;
+mod backup;
+mod config;
+mod restore;
+mod run;
+mod verify;
 
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+};
+
+use anyhow::{Context as _, anyhow};
 use clap::{Args, Parser, Subcommand, ValueHint};
 
-use crate::config::{Flag, LogFormat, Sources};
-use crate::exit::Exit;
+use crate::{
+    config::{Config, Flag, LoadError, LogFormat, Sources},
+    exit::Exit,
+    telemetry::complain,
+};
 
 /// The real-time server of Talus Tally: commands in over REST, ordered events out over Socket.IO.
 ///
@@ -83,6 +97,57 @@ pub enum ConfigCommand {
     Check,
 }
 
+/// Loads the configuration, and executes a command.
+///
+/// # Errors
+/// Returns the failure of the command. [`report`] writes the failure, and returns its exit code.
+pub fn execute(cli: Cli) -> anyhow::Result<()> {
+    let config = Config::load(&cli.flags.sources()).context(Exit::Configuration)?;
+    match cli.command.unwrap_or(Command::Run) {
+        Command::Run => run::run(config),
+        Command::Config(command) => config::run(&config, command),
+        Command::Verify { file } => verify::run(&config.data.dir, file.as_deref()),
+        Command::Restore { file } => restore::run(&config.data.dir, &file),
+        Command::Backup { file } => backup::run(&config.data.dir, &file),
+    }
+}
+
+/// Writes a failure to standard error, each fault of a configuration on its own line, and returns the exit code.
+#[must_use]
+pub fn report(failure: &anyhow::Error) -> Exit {
+    let exit = failure.downcast_ref::<Exit>().copied();
+    match failure.downcast_ref::<LoadError>() {
+        Some(LoadError { faults }) => faults.iter().for_each(|fault| complain(&format!("error: {fault}"))),
+        // The exit stands before the cause in the chain.
+        None => {
+            let cause = failure.chain().nth(usize::from(exit.is_some()));
+            complain(&cause.map_or_else(String::new, |cause| format!("error: {cause}")));
+        }
+    }
+    exit.unwrap_or(Exit::Internal)
+}
+
+/// Writes to standard output. A closed pipe (`| head`) is no failure.
+fn print_stdout(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(anyhow!("cannot write: {error}")),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Shows on a terminal the number of sessions that are processed.
+fn progress() -> impl Fn(usize, usize) {
+    let bar = indicatif::ProgressBar::new(0);
+    move |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+        if done == total {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 impl Flags {
     /// Returns the sources of the configuration with these flags: the file that they name, the environment of the
     /// process, and the flags themselves.
@@ -116,7 +181,6 @@ mod tests {
     use clap::error::ErrorKind;
 
     use super::*;
-    use crate::config::Config;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
         Cli::try_parse_from(line.split_whitespace())

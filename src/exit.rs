@@ -1,6 +1,6 @@
 //! Exit codes of the process: one code per cause, so that a supervisor or a script can tell the causes apart.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::process::ExitCode;
 
 /// Cause of the end of the process. The numbers are part of the public interface and never change their meaning.
@@ -72,6 +72,12 @@ impl Exit {
             let _ = write!(help, "\n  {}  {}", exit.code(), exit.meaning());
         }
         help
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.meaning())
     }
 }
 
