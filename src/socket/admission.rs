@@ -90,7 +90,7 @@ impl Auth {
     /// Returns the payload with its missing fields filled from the query.
     #[must_use]
     pub fn or_query(mut self, query: Option<&str>) -> Self {
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             let field = match &*name {
                 "session_id" => &mut self.session_id,
                 "client_id" => &mut self.client_id,
