@@ -9,7 +9,7 @@ use talus_actors::{
         command::{Command, CreateNode},
         ids::NodeId,
         state_hash::StateHash,
-        testing::{bench::Bench, sample::Setting},
+        testing::{harness::Harness, sample::Setting},
         value::Value,
     },
     fan_out::{CommandNotice, Encoder as _, Sync, SyncContent, SyncReason, Verdict},
@@ -36,9 +36,9 @@ fn create(number: u128) -> Command {
     })
 }
 
-/// What a room is told of the last command of a bench.
-fn last(bench: &Bench) -> CommandNotice {
-    let recorded = bench.log().last().expect("it had one");
+/// What a room is told of the last command of a harness.
+fn last(harness: &Harness) -> CommandNotice {
+    let recorded = harness.log().last().expect("it had one");
     CommandNotice {
         command_id: recorded.command_id,
         command_type: recorded.command_type,
@@ -57,8 +57,8 @@ fn commands(criterion: &mut Criterion) {
     let batch = Command::Batch {
         commands: (1..=BATCH).map(create).collect(),
     };
-    let mut bench = Setting::Free.bench();
-    let room = room_of(bench.session().header());
+    let mut harness = Setting::Free.harness();
+    let room = room_of(harness.session().header());
     let mut group = criterion.benchmark_group("encode");
     group
         .warm_up_time(Duration::from_millis(300))
@@ -68,8 +68,8 @@ fn commands(criterion: &mut Criterion) {
         ("UpdateProperty", update),
         ("Batch of 100", batch),
     ] {
-        bench.submit(&command).expect("it is allowed");
-        let notice = last(&bench);
+        harness.submit(&command).expect("it is allowed");
+        let notice = last(&harness);
         group.bench_function(name, |bencher| {
             bencher.iter(|| ENCODER.command(&room, black_box(&notice)));
         });
@@ -83,10 +83,10 @@ fn snapshots(criterion: &mut Criterion) {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
     for nodes in NODES {
-        let mut bench = Setting::Free.bench();
+        let mut harness = Setting::Free.harness();
         let commands = (0..nodes).map(create).collect();
-        bench.submit(&Command::Batch { commands }).expect("it is allowed");
-        let session = bench.session();
+        harness.submit(&Command::Batch { commands }).expect("it is allowed");
+        let session = harness.session();
         let room = room_of(session.header());
         let sync = Sync {
             seq: session.seq(),

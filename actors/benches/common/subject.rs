@@ -9,7 +9,7 @@ use talus_actors::domain::{
     limits::Limits,
     record::CommandRecord,
     session::{Rules, Session},
-    testing::{bench::Bench, sample},
+    testing::{harness::Harness, sample},
     value::Value,
 };
 use uuid::Uuid;
@@ -91,7 +91,7 @@ impl Subject {
     /// Decides a command and applies the record, as a session actor does.
     pub fn submit(&mut self, command: &Command) -> Arc<CommandRecord> {
         self.commands += 1;
-        let context = Bench::context(self.commands);
+        let context = Harness::context(self.commands);
         let Ok(Decision::Change(decided)) = decide(&self.session, command, &context) else {
             unreachable!("{command:?} changes something");
         };

@@ -9,15 +9,15 @@
 //! use talus_domain::{invariants, testing::{plan::plan, sample::Setting}};
 //!
 //! proptest!(ProptestConfig::with_cases(8), |(setting in Setting::any(), plan in plan(1..12))| {
-//!     let mut bench = setting.bench();
+//!     let mut harness = setting.harness();
 //!     for choice in &plan {
-//!         bench.run(choice);
-//!         invariants::check(bench.session())?;
+//!         harness.run(choice);
+//!         invariants::check(harness.session())?;
 //!     }
 //! });
 //! ```
 
-pub mod bench;
+pub mod harness;
 pub mod plan;
 mod resolve;
 pub mod sample;

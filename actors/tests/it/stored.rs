@@ -17,7 +17,7 @@ use talus_actors::domain::{
     session::{Session, SessionHeader, Snapshot},
     siblings::Siblings,
     testing::{
-        bench::{Accepted, Bench},
+        harness::{Accepted, Harness},
         sample::{self, Setting},
         users::User,
     },
@@ -53,15 +53,15 @@ fn create(node_type: &str, number: u128, parent: Option<u128>) -> CreateNode {
 
 /// A session in which each of these commands changed something, and the record of the last.
 fn last_of(setting: Setting, commands: &[Command]) -> Arc<CommandRecord> {
-    let mut bench = match setting {
-        Setting::Free | Setting::TightFree => setting.bench(),
-        Setting::Project | Setting::TightProject => Bench::new(sample::project_header(), setting.rules()),
+    let mut harness = match setting {
+        Setting::Free | Setting::TightFree => setting.harness(),
+        Setting::Project | Setting::TightProject => Harness::new(sample::project_header(), setting.rules()),
     };
     for command in commands {
-        let decision = bench.submit(command).expect("it is accepted");
+        let decision = harness.submit(command).expect("it is accepted");
         assert!(matches!(decision, Accepted::Change(_)), "{command:?}");
     }
-    Arc::clone(bench.log().last().expect("something changed"))
+    Arc::clone(harness.log().last().expect("something changed"))
 }
 
 fn roots() -> Vec<Command> {
@@ -217,28 +217,30 @@ fn undo_redo_and_batch() {
 /// An undo of one's own says so.
 #[test]
 fn undo_of_ones_own() {
-    let mut bench = Setting::Free.bench();
+    let mut harness = Setting::Free.harness();
     let create = Command::CreateNode(create("part", 1, None));
-    bench.submit_as(User::Carol, &create).expect("it is accepted");
-    bench
+    harness.submit_as(User::Carol, &create).expect("it is accepted");
+    harness
         .submit_as(User::CarolOnSecondClient, &Command::undo(Scope::Mine))
         .expect("it is accepted");
-    assert_snapshot!("undo_of_ones_own", stored(&*bench.log()[1]));
+    assert_snapshot!("undo_of_ones_own", stored(&*harness.log()[1]));
 }
 
 /// What can be undone and redone, as snapshots keep it.
 #[test]
 fn history_in_a_snapshot() {
-    let mut bench = Setting::Free.bench();
+    let mut harness = Setting::Free.harness();
     let (alice, bob) = (create("part", 1, None), create("part", 2, None));
-    bench
+    harness
         .submit_as(User::Alice, &Command::CreateNode(alice))
         .expect("accepted");
-    bench
+    harness
         .submit_as(User::Alice, &Command::undo(Scope::Mine))
         .expect("accepted");
-    bench.submit_as(User::Bob, &Command::CreateNode(bob)).expect("accepted");
-    let snapshot = serde_json::to_value(bench.session().snapshot()).expect("JSON");
+    harness
+        .submit_as(User::Bob, &Command::CreateNode(bob))
+        .expect("accepted");
+    let snapshot = serde_json::to_value(harness.session().snapshot()).expect("JSON");
     assert_snapshot!(
         "history",
         serde_json::to_string_pretty(&snapshot["history"]).expect("JSON")
@@ -249,17 +251,17 @@ fn history_in_a_snapshot() {
 /// they were done, by the session and by their authors.
 #[test]
 fn a_snapshot_of_before_is_gone_on_with() {
-    let mut bench = Setting::Free.bench();
+    let mut harness = Setting::Free.harness();
     for command in [&roots()[..], &[set("color", r#""red""#)]].concat() {
-        bench.submit_as(User::Alice, &command).expect("it is accepted");
+        harness.submit_as(User::Alice, &command).expect("it is accepted");
     }
-    let done = bench.session().document().clone();
+    let done = harness.session().document().clone();
     for _ in 0..2 {
-        bench
+        harness
             .submit_as(User::Bob, &Command::undo(Scope::Session))
             .expect("it is accepted");
     }
-    let mut snapshot = serde_json::to_value(bench.session().snapshot()).expect("JSON");
+    let mut snapshot = serde_json::to_value(harness.session().snapshot()).expect("JSON");
     let history = snapshot["history"].as_object_mut().expect("an object");
     history.remove("session_redo_from");
     for step in history["redo"].as_array_mut().expect("a list") {
@@ -276,7 +278,7 @@ fn a_snapshot_of_before_is_gone_on_with() {
         for number in [100, 101] {
             let context = Context {
                 origin: user.origin(),
-                ..Bench::context(number)
+                ..Harness::context(number)
             };
             let Ok(Decision::Change(decided)) = decide(&session, &Command::redo(scope), &context) else {
                 unreachable!("it can be redone");

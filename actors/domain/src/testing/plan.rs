@@ -9,7 +9,7 @@ use proptest::{collection, option, prelude::*, sample::Index};
 use super::values::{document, name, text, value};
 use crate::{document::Document, value::Value};
 
-/// Choice that is resolved on a session, as by [`super::bench::Bench::run`].
+/// Choice that is resolved on a session, as by [`super::harness::Harness::run`].
 #[derive(Debug, Clone)]
 pub enum Choice {
     /// Command on the graph.

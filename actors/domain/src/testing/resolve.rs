@@ -7,7 +7,7 @@ use proptest::sample::Index;
 use uuid::Uuid;
 
 use super::{
-    bench::{Bench, Sent},
+    harness::{Harness, Sent},
     plan::{Choice, Edit, NewId, Pick, Place, PropertyPick, TypePick, ValuePick, Which},
 };
 use crate::{
@@ -26,9 +26,9 @@ use crate::{
 impl Choice {
     /// Returns the command and the context that the choice stands for on the present session.
     #[must_use]
-    pub fn resolve(&self, bench: &Bench) -> Sent {
-        let session = bench.session();
-        let context = bench.next_context();
+    pub fn resolve(&self, harness: &Harness) -> Sent {
+        let session = harness.session();
+        let context = harness.next_context();
         let resolver = Resolver::new(session.document(), session.rules());
         let command = match self {
             Self::Edit(edit) => resolver.command(edit),
@@ -49,13 +49,13 @@ impl Choice {
                 from_file: !keep_extras,
                 template_id: None,
             },
-            Self::Resend(which) => match choose(bench.accepted(), *which) {
+            Self::Resend(which) => match choose(harness.accepted(), *which) {
                 Some(sent) => return sent.clone(),
                 None => Command::redo(Scope::Session),
             },
             Self::Reuse(which, edit) => {
                 let command = resolver.command(edit);
-                let used = choose(bench.accepted(), *which);
+                let used = choose(harness.accepted(), *which);
                 let command_id = used.map_or(context.command_id, |sent| sent.context.command_id);
                 let context = Context { command_id, ..context };
                 return Sent { command, context };
@@ -86,7 +86,7 @@ fn choose<T>(items: &[T], pick: Index) -> Option<&T> {
 
 /// Resolves each edit on the result of the preceding ones.
 fn batch(session: &Session, command_id: CommandId, edits: &[Edit], keep_refused: bool) -> Command {
-    let mut draft = Bench::new(session.header().clone(), session.rules().clone());
+    let mut draft = Harness::new(session.header().clone(), session.rules().clone());
     let Document { graph, extras, .. } = session.document().clone();
     let extras = Some(extras);
     draft

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use proptest::{prelude::Strategy, sample::select};
 use uuid::Uuid;
 
-use super::bench::{BEGINNING, Bench};
+use super::harness::{BEGINNING, Harness};
 use crate::{
     blueprint::{
         Blueprint,
@@ -213,13 +213,13 @@ impl Setting {
     /// # Panics
     /// Panics if a project cannot begin with its root node, which is a defect that tests look for.
     #[must_use]
-    pub fn bench(self) -> Bench {
+    pub fn harness(self) -> Harness {
         match self {
-            Self::Free | Self::TightFree => Bench::new(header(), self.rules()),
+            Self::Free | Self::TightFree => Harness::new(header(), self.rules()),
             Self::Project | Self::TightProject => {
-                let mut bench = Bench::new(project_header(), self.rules());
-                bench.submit(&begin_project()).expect("a project begins");
-                bench
+                let mut harness = Harness::new(project_header(), self.rules());
+                harness.submit(&begin_project()).expect("a project begins");
+                harness
             }
         }
     }

@@ -5,10 +5,10 @@
 //! use talus_domain::{invariants, testing::{sample::Setting, users::turns}};
 //!
 //! proptest!(ProptestConfig::with_cases(8), |(setting in Setting::any(), turns in turns(1..12))| {
-//!     let mut bench = setting.bench();
+//!     let mut harness = setting.harness();
 //!     for turn in &turns {
-//!         bench.take_turn(turn);
-//!         invariants::check(bench.session())?;
+//!         harness.take_turn(turn);
+//!         invariants::check(harness.session())?;
 //!     }
 //! });
 //! ```
@@ -16,7 +16,7 @@
 use proptest::{collection, prelude::*, sample::select};
 
 use super::{
-    bench::{Accepted, Attempt, Bench, Sent},
+    harness::{Accepted, Attempt, Harness, Sent},
     plan::{Choice, choice},
 };
 use crate::{
@@ -128,7 +128,7 @@ pub fn turn() -> BoxedStrategy<Turn> {
 impl Turn {
     /// Returns the command and the context that the action stands for on the present session.
     #[must_use]
-    pub fn resolve(&self, bench: &Bench) -> Sent {
+    pub fn resolve(&self, harness: &Harness) -> Sent {
         let of_user = |sent: Sent| Sent {
             context: Context {
                 origin: self.user.origin(),
@@ -138,26 +138,26 @@ impl Turn {
         };
         match &self.action {
             // A retry keeps its original sender.
-            UserAction::Choice(choice @ Choice::Resend(_)) => choice.resolve(bench),
-            UserAction::Choice(choice) => of_user(choice.resolve(bench)),
+            UserAction::Choice(choice @ Choice::Resend(_)) => choice.resolve(harness),
+            UserAction::Choice(choice) => of_user(choice.resolve(harness)),
             UserAction::Undo { scope, force } => {
                 let (scope, force) = (*scope, *force);
-                of_user(next(bench, Command::Undo { scope, force }))
+                of_user(next(harness, Command::Undo { scope, force }))
             }
             UserAction::Redo { scope, force } => {
                 let (scope, force) = (*scope, *force);
-                of_user(next(bench, Command::Redo { scope, force }))
+                of_user(next(harness, Command::Redo { scope, force }))
             }
         }
     }
 }
 
-fn next(bench: &Bench, command: Command) -> Sent {
-    let context = bench.next_context();
+fn next(harness: &Harness, command: Command) -> Sent {
+    let context = harness.next_context();
     Sent { command, context }
 }
 
-impl Bench {
+impl Harness {
     /// Sends a user's command with the next id and time.
     ///
     /// # Errors

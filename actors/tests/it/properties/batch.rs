@@ -7,7 +7,7 @@ use talus_actors::domain::{
     ids::{CommandId, NodeId},
     rejection::Rejection,
     testing::{
-        bench::{Accepted, Bench},
+        harness::{Accepted, Harness},
         plan::{Choice, Edit, edits, plan},
         sample::Setting,
     },
@@ -15,17 +15,17 @@ use talus_actors::domain::{
 use uuid::Uuid;
 
 /// Returns a session after a plan, and a batch that the session accepts.
-fn given(setting: Setting, plan: &[Choice], edits: &[Edit]) -> (Bench, Vec<Command>) {
-    let mut bench = setting.bench();
+fn given(setting: Setting, plan: &[Choice], edits: &[Edit]) -> (Harness, Vec<Command>) {
+    let mut harness = setting.harness();
     for choice in plan {
-        bench.run(choice);
+        harness.run(choice);
     }
     let choice = Choice::Batch {
         edits: edits.to_vec(),
         keep_refused: false,
     };
-    match choice.resolve(&bench).command {
-        Command::Batch { commands } => (bench, commands),
+    match choice.resolve(&harness).command {
+        Command::Batch { commands } => (harness, commands),
         other => unreachable!("a batch became {other:?}"),
     }
 }
@@ -51,30 +51,30 @@ proptest! {
     fn batch_equals_its_commands_in_one_step(
         setting in Setting::roomy(), plan in plan(0..20), edits in edits(0..12)
     ) {
-        let (mut bench, commands) = given(setting, &plan, &edits);
+        let (mut harness, commands) = given(setting, &plan, &edits);
         let (mut single, _) = given(setting, &plan, &edits);
-        let batch_id = bench.next_context().command_id;
-        let before = bench.session().document().clone();
-        let (records, depth) = (bench.log().len(), bench.session().history().undo_depth());
+        let batch_id = harness.next_context().command_id;
+        let before = harness.session().document().clone();
+        let (records, depth) = (harness.log().len(), harness.session().history().undo_depth());
         let mut events: Vec<Event> = Vec::new();
         for command in with_derived_ids(&commands, batch_id) {
             if let Accepted::Change(recorded) = single.submit(&command)? {
                 events.extend(recorded.events.iter().cloned());
             }
         }
-        match bench.submit(&Command::Batch { commands })? {
+        match harness.submit(&Command::Batch { commands })? {
             Accepted::Change(recorded) => prop_assert_eq!(&recorded.events, &events),
             Accepted::Receipt(receipt) => {
                 prop_assert!(events.is_empty());
                 prop_assert_eq!(receipt.first_seq, None);
             }
         }
-        prop_assert_eq!(bench.session().document(), single.session().document());
+        prop_assert_eq!(harness.session().document(), single.session().document());
         if !events.is_empty() {
-            prop_assert_eq!(bench.log().len(), records + 1);
-            prop_assert_eq!(bench.session().history().undo_depth(), depth + 1);
-            bench.submit(&Command::undo(Scope::Session))?;
-            prop_assert_eq!(bench.session().document(), &before);
+            prop_assert_eq!(harness.log().len(), records + 1);
+            prop_assert_eq!(harness.session().history().undo_depth(), depth + 1);
+            harness.submit(&Command::undo(Scope::Session))?;
+            prop_assert_eq!(harness.session().document(), &before);
         }
     }
 
@@ -83,15 +83,15 @@ proptest! {
     fn batch_is_refused_with_one_command(
         setting in Setting::roomy(), plan in plan(0..20), edits in edits(0..8), at in any::<Index>()
     ) {
-        let (mut bench, mut commands) = given(setting, &plan, &edits);
+        let (mut harness, mut commands) = given(setting, &plan, &edits);
         let index = at.index(commands.len() + 1);
         let unknown = NodeId::new(Uuid::from_u128(0xdead_beef));
         commands.insert(index, Command::DeleteNode { node_id: unknown });
-        let before = bench.session().document().clone();
-        let refused = bench.submit(&Command::Batch { commands });
+        let before = harness.session().document().clone();
+        let refused = harness.submit(&Command::Batch { commands });
         let expected = Rejection::InBatch { index, rejection: Box::new(Rejection::NodeNotFound(unknown)) };
         prop_assert_eq!(refused, Err(expected));
-        prop_assert_eq!(bench.session().document(), &before);
-        prop_assert!(&bench.replayed()? == bench.session());
+        prop_assert_eq!(harness.session().document(), &before);
+        prop_assert!(&harness.replayed()? == harness.session());
     }
 }

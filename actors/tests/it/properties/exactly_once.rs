@@ -7,7 +7,7 @@ use talus_actors::domain::{
     record::Receipt,
     rejection::Rejection,
     testing::{
-        bench::{Accepted, Bench},
+        harness::{Accepted, Harness},
         plan::plan,
         sample::Setting,
     },
@@ -18,14 +18,14 @@ proptest! {
     /// first receipt and changes nothing.
     #[test]
     fn retry_returns_first_receipt_without_change(setting in Setting::any(), plan in plan(1..30)) {
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         for choice in &plan {
-            bench.run(choice);
+            harness.run(choice);
         }
-        bench.restart()?;
-        let (document, log) = (bench.session().document().clone(), bench.log().to_vec());
+        harness.restart()?;
+        let (document, log) = (harness.session().document().clone(), harness.log().to_vec());
         let first = log.iter().map(|recorded| recorded.receipt());
-        let sent = bench.accepted().to_vec();
+        let sent = harness.accepted().to_vec();
         prop_assert_eq!(sent.len(), log.len());
         for (sent, first) in sent.into_iter().zip(first) {
             // Sender and known `seq` of a retry may differ from the original.
@@ -33,27 +33,27 @@ proptest! {
                 origin: Origin::default(),
                 expected_seq: Some(Seq::ZERO),
                 command_id: sent.context.command_id,
-                ..bench.next_context()
+                ..harness.next_context()
             };
-            let again = bench.submit_with(&sent.command, &context)?;
+            let again = harness.submit_with(&sent.command, &context)?;
             prop_assert_eq!(again, Accepted::Receipt(Receipt { duplicate: true, ..first }));
         }
-        prop_assert_eq!(bench.session().document(), &document);
-        prop_assert_eq!(bench.log(), log);
-        prop_assert!(&bench.replayed()? == bench.session());
+        prop_assert_eq!(harness.session().document(), &document);
+        prop_assert_eq!(harness.log(), log);
+        prop_assert!(&harness.replayed()? == harness.session());
     }
 
     /// P4: a used id answers a retry of its command and refuses every other command.
     #[test]
     fn used_id_refuses_other_commands(setting in Setting::any(), plan in plan(2..16)) {
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         for choice in &plan {
-            bench.run(choice);
+            harness.run(choice);
         }
-        let sent = bench.accepted().to_vec();
+        let sent = harness.accepted().to_vec();
         for used in &sent {
             for other in &sent {
-                let answer = bench.submit_with(&other.command, &used.context);
+                let answer = harness.submit_with(&other.command, &used.context);
                 if other.command == used.command {
                     let is_retry = matches!(answer, Ok(Accepted::Receipt(receipt)) if receipt.duplicate);
                     prop_assert!(is_retry);
@@ -67,19 +67,19 @@ proptest! {
     /// P4: a refused command and a command without changes leave their id unused.
     #[test]
     fn id_is_used_only_by_change(setting in Setting::any(), plan in plan(1..30)) {
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         let mut free = Vec::new();
         for choice in &plan {
-            let attempt = bench.run(choice);
-            let is_own = bench.accepted().iter().all(|sent| sent.context.command_id != attempt.sent.context.command_id);
+            let attempt = harness.run(choice);
+            let is_own = harness.accepted().iter().all(|sent| sent.context.command_id != attempt.sent.context.command_id);
             if is_own {
                 free.push(attempt.sent.context.command_id);
             }
         }
         for command_id in free {
-            let context = Context { command_id, ..bench.next_context() };
+            let context = Context { command_id, ..harness.next_context() };
             let rename = Command::SaveProject { file: "any".into(), through: Seq::ZERO };
-            prop_assert!(matches!(bench.submit_with(&rename, &context), Ok(Accepted::Change(_))));
+            prop_assert!(matches!(harness.submit_with(&rename, &context), Ok(Accepted::Change(_))));
         }
     }
 
@@ -87,12 +87,12 @@ proptest! {
     #[test]
     fn decision_has_no_hidden_inputs(setting in Setting::any(), plan in plan(1..30)) {
         let run = || {
-            let mut bench: Bench = setting.bench();
-            let results: Vec<_> = plan.iter().map(|choice| bench.run(choice).result).collect();
-            (results, bench)
+            let mut harness: Harness = setting.harness();
+            let results: Vec<_> = plan.iter().map(|choice| harness.run(choice).result).collect();
+            (results, harness)
         };
-        let ((results, bench), (again, other)) = (run(), run());
+        let ((results, harness), (again, other)) = (run(), run());
         prop_assert_eq!(results, again);
-        prop_assert!(bench.session() == other.session());
+        prop_assert!(harness.session() == other.session());
     }
 }

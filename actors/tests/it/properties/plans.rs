@@ -8,7 +8,7 @@ use proptest::{
 };
 use talus_actors::domain::{
     command::CommandType,
-    testing::{bench::Accepted, plan::plan, sample::Setting},
+    testing::{harness::Accepted, plan::plan, sample::Setting},
 };
 
 /// Results of a number of choices.
@@ -25,9 +25,9 @@ fn tally(settings: &[Setting], plans: u32) -> Tally {
     let mut runner = TestRunner::deterministic();
     for (number, setting) in (0..plans).zip(settings.iter().cycle()) {
         let plan = plan(40).new_tree(&mut runner).expect("a plan").current();
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         for choice in &plan {
-            match bench.run(choice).result {
+            match harness.run(choice).result {
                 Ok(Accepted::Change(recorded)) => *tally.changed.entry(recorded.command_type).or_default() += 1,
                 Ok(Accepted::Receipt(receipt)) if receipt.duplicate => tally.duplicates += 1,
                 Ok(Accepted::Receipt(_)) => tally.unchanged += 1,
@@ -35,9 +35,9 @@ fn tally(settings: &[Setting], plans: u32) -> Tally {
             }
         }
         assert!(
-            bench.log().len() > 1,
+            harness.log().len() > 1,
             "plan {number} changes something {plan:#?} {:?}",
-            bench.log()
+            harness.log()
         );
     }
     tally

@@ -10,23 +10,23 @@ use talus_actors::domain::{
     record::CommandRecord,
     session::{ReplayError, Session, Snapshot, document_at},
     testing::{
-        bench::Bench,
+        harness::Harness,
         plan::{Choice, plan},
         sample::Setting,
         stored,
     },
 };
 
-fn run(setting: Setting, plan: &[Choice]) -> Bench {
-    let mut bench = setting.bench();
+fn run(setting: Setting, plan: &[Choice]) -> Harness {
+    let mut harness = setting.harness();
     for choice in plan {
-        bench.run(choice);
+        harness.run(choice);
     }
-    bench
+    harness
 }
 
-fn replay(bench: &Bench, log: impl IntoIterator<Item = Arc<CommandRecord>>) -> Result<Session, ReplayError> {
-    let session = bench.session();
+fn replay(harness: &Harness, log: impl IntoIterator<Item = Arc<CommandRecord>>) -> Result<Session, ReplayError> {
+    let session = harness.session();
     Session::replay(session.header().clone(), session.rules().clone(), None, log)
 }
 
@@ -86,16 +86,16 @@ proptest! {
     /// changes, last changes of nodes, receipts and replay window.
     #[test]
     fn replay_rebuilds_session(setting in Setting::any(), plan in plan(1..40)) {
-        let bench = run(setting, &plan);
+        let harness = run(setting, &plan);
         let mut log = Vec::new();
-        for recorded in bench.log() {
+        for recorded in harness.log() {
             let text = serde_json::to_vec(recorded).expect("a record is JSON");
             let read: CommandRecord = serde_json::from_slice(&text).expect("what was written is read");
             log.push(Arc::new(read));
         }
-        let replayed = replay(&bench, log)?;
-        prop_assert_eq!(replayed.document(), bench.session().document());
-        prop_assert!(&replayed == bench.session(), "{:#?}\nis not\n{:#?}", replayed, bench.session());
+        let replayed = replay(&harness, log)?;
+        prop_assert_eq!(replayed.document(), harness.session().document());
+        prop_assert!(&replayed == harness.session(), "{:#?}\nis not\n{:#?}", replayed, harness.session());
     }
 
     /// P8: a restart between any two commands changes neither later records nor receipts.
@@ -104,7 +104,7 @@ proptest! {
         setting in Setting::any(), plan in plan(2..40), at in any::<Index>()
     ) {
         let straight = run(setting, &plan);
-        let mut restarted = setting.bench();
+        let mut restarted = setting.harness();
         let (before, after) = plan.split_at(at.index(plan.len()));
         for choice in before {
             restarted.run(choice);
@@ -123,21 +123,21 @@ proptest! {
     fn replay_from_snapshot_rebuilds_session(
         setting in Setting::any(), plan in plan(2..40), at in any::<Index>(), from in any::<Index>()
     ) {
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         let (before, after) = plan.split_at(at.index(plan.len()));
         for choice in before {
-            bench.run(choice);
+            harness.run(choice);
         }
-        let text = serde_json::to_vec(&bench.session().snapshot()).expect("a snapshot is JSON");
+        let text = serde_json::to_vec(&harness.session().snapshot()).expect("a snapshot is JSON");
         let snapshot: Snapshot = serde_json::from_slice(&text).expect("what was written is read");
-        prop_assert_eq!(&snapshot, &bench.session().snapshot());
-        let covered = bench.log().len();
+        prop_assert_eq!(&snapshot, &harness.session().snapshot());
+        let covered = harness.log().len();
         for choice in after {
-            bench.run(choice);
+            harness.run(choice);
         }
-        let session = bench.session();
+        let session = harness.session();
         let from = from.index(covered + 1);
-        let log = bench.log()[from..].iter().cloned();
+        let log = harness.log()[from..].iter().cloned();
         let replayed = Session::replay(session.header().clone(), session.rules().clone(), Some(snapshot), log)?;
         prop_assert_eq!(replayed.snapshot(), session.snapshot());
         if from == 0 {
@@ -148,30 +148,30 @@ proptest! {
     /// The document at any time can be rebuilt from an earlier snapshot, or from the first record.
     #[test]
     fn document_at_any_time_is_rebuilt(setting in Setting::any(), plan in plan(1..30), at in any::<Index>()) {
-        let mut bench = setting.bench();
-        let (mut snapshots, mut documents) = (Vec::new(), vec![(bench.session().seq(), bench.session().document().clone())]);
+        let mut harness = setting.harness();
+        let (mut snapshots, mut documents) = (Vec::new(), vec![(harness.session().seq(), harness.session().document().clone())]);
         for choice in &plan {
-            snapshots.push(bench.session().snapshot());
-            bench.run(choice);
-            documents.push((bench.session().seq(), bench.session().document().clone()));
+            snapshots.push(harness.session().snapshot());
+            harness.run(choice);
+            documents.push((harness.session().seq(), harness.session().document().clone()));
         }
         let (seq, document) = at.get(&documents);
         let snapshot = snapshots.iter().rfind(|snapshot| snapshot.seq <= *seq);
-        prop_assert_eq!(&document_at(snapshot, bench.log(), *seq)?, document);
-        prop_assert_eq!(&document_at(None, bench.log(), *seq)?, document);
+        prop_assert_eq!(&document_at(snapshot, harness.log(), *seq)?, document);
+        prop_assert_eq!(&document_at(None, harness.log(), *seq)?, document);
     }
 
     /// A prefix of a log rebuilds the session at an earlier time.
     #[test]
     fn log_prefix_rebuilds_earlier_session(setting in Setting::any(), plan in plan(1..30), at in any::<Index>()) {
-        let mut bench = setting.bench();
-        let mut documents = vec![(bench.session().seq(), bench.session().document().clone())];
+        let mut harness = setting.harness();
+        let mut documents = vec![(harness.session().seq(), harness.session().document().clone())];
         for choice in &plan {
-            bench.run(choice);
-            documents.push((bench.session().seq(), bench.session().document().clone()));
+            harness.run(choice);
+            documents.push((harness.session().seq(), harness.session().document().clone()));
         }
         let (seq, document) = at.get(&documents);
-        let earlier = replay(&bench, bench.log().iter().take_while(|recorded| recorded.seq() <= *seq).cloned())?;
+        let earlier = replay(&harness, harness.log().iter().take_while(|recorded| recorded.seq() <= *seq).cloned())?;
         prop_assert_eq!(earlier.document(), document);
         prop_assert_eq!(earlier.seq(), *seq);
     }
@@ -186,15 +186,15 @@ proptest! {
         let before = run(setting, &plan);
         let mut rules = setting.rules();
         rules.limits = Arc::new(Limits { undo_depth_max, undo_bytes_max, ..Limits::clone(&rules.limits) });
-        let mut bench = Bench::resume(before.session().header().clone(), rules, before.log())?;
-        prop_assert_eq!(bench.session().document(), before.session().document());
-        prop_assert_eq!(bench.session().seq(), before.session().seq());
-        invariants::check_history(bench.session())?;
+        let mut harness = Harness::resume(before.session().header().clone(), rules, before.log())?;
+        prop_assert_eq!(harness.session().document(), before.session().document());
+        prop_assert_eq!(harness.session().seq(), before.session().seq());
+        invariants::check_history(harness.session())?;
         for choice in &next {
-            bench.run(choice);
-            invariants::check_history(bench.session())?;
+            harness.run(choice);
+            invariants::check_history(harness.session())?;
         }
-        prop_assert!(&bench.replayed()? == bench.session());
+        prop_assert!(&harness.replayed()? == harness.session());
     }
 
     /// P12: a damaged log causes an error and never a panic. A gap is always detected, and so is a different graph.
@@ -202,22 +202,22 @@ proptest! {
     fn damaged_log_is_refused_without_panic(
         setting in Setting::any(), plan in plan(5..30), damage in damage()
     ) {
-        let bench = run(setting, &plan);
-        prop_assume!(bench.log().len() > 1);
-        let mut log = bench.log().to_vec();
+        let harness = run(setting, &plan);
+        prop_assume!(harness.log().len() > 1);
+        let mut log = harness.log().to_vec();
         let has_gap = damage.apply(&mut log);
-        let replayed = replay(&bench, log);
+        let replayed = replay(&harness, log);
         if has_gap {
             prop_assert!(replayed.is_err());
         } else if let Ok(session) = replayed {
-            prop_assert_eq!(&session.document().graph, &bench.session().document().graph);
+            prop_assert_eq!(&session.document().graph, &harness.session().document().graph);
         }
     }
 
     /// Random records with contiguous `seq` cause an error or a change, never a panic.
     #[test]
     fn random_log_does_not_panic(log in stored::log(8)) {
-        let bench = Setting::Free.bench();
-        let _ = replay(&bench, log);
+        let harness = Setting::Free.harness();
+        let _ = replay(&harness, log);
     }
 }

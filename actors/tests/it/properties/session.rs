@@ -13,15 +13,15 @@ use talus_actors::domain::{
     record::CommandRecord,
     session::Session,
     testing::{
-        bench::{Accepted, Bench},
+        harness::{Accepted, Harness},
         plan::plan,
         sample::Setting,
     },
 };
 
 /// Returns the parts of a session that a command could change and that are cheap to compare.
-fn state(bench: &Bench) -> impl PartialEq + std::fmt::Debug + use<> {
-    let session = bench.session();
+fn state(harness: &Harness) -> impl PartialEq + std::fmt::Debug + use<> {
+    let session = harness.session();
     let history = session.history();
     (
         session.document().clone(),
@@ -33,7 +33,7 @@ fn state(bench: &Bench) -> impl PartialEq + std::fmt::Debug + use<> {
         ),
         (history.undo_depth(), history.next_undo().map(Step::target)),
         (history.redo_depth(), history.next_redo().map(Step::target)),
-        bench.log().len(),
+        harness.log().len(),
     )
 }
 
@@ -41,47 +41,47 @@ proptest! {
     /// All invariants, GR-1 to LI-1, hold after every command.
     #[test]
     fn invariants_hold_after_every_command(setting in Setting::any(), plan in plan(1..50)) {
-        let mut bench = setting.bench();
-        invariants::check(bench.session())?;
+        let mut harness = setting.harness();
+        invariants::check(harness.session())?;
         for choice in &plan {
-            bench.run(choice);
-            invariants::check(bench.session())?;
+            harness.run(choice);
+            invariants::check(harness.session())?;
         }
     }
 
     /// P5: a refused command changes nothing, and deciding it again yields the same rejection.
     #[test]
     fn refusal_changes_nothing(setting in Setting::any(), plan in plan(1..40)) {
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         for choice in &plan {
-            let before = state(&bench);
-            let attempt = bench.run(choice);
+            let before = state(&harness);
+            let attempt = harness.run(choice);
             if let Err(rejection) = attempt.result {
-                prop_assert_eq!(state(&bench), before);
-                let again = bench.submit_with(&attempt.sent.command, &attempt.sent.context);
+                prop_assert_eq!(state(&harness), before);
+                let again = harness.submit_with(&attempt.sent.command, &attempt.sent.context);
                 prop_assert_eq!(again, Err(rejection));
             }
         }
-        prop_assert!(&bench.replayed()? == bench.session(), "no refusal has left a trace");
+        prop_assert!(&harness.replayed()? == harness.session(), "no refusal has left a trace");
     }
 
     /// A command without changes leaves no record and no step of undo, and its receipt states the present `seq`. A
     /// command with a record changed the document.
     #[test]
     fn command_without_changes_leaves_no_record(setting in Setting::any(), plan in plan(1..40)) {
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         for choice in &plan {
-            let (before, document) = (state(&bench), bench.session().document().clone());
-            let attempt = bench.run(choice);
+            let (before, document) = (state(&harness), harness.session().document().clone());
+            let attempt = harness.run(choice);
             match attempt.result {
                 Ok(Accepted::Receipt(receipt)) => {
-                    prop_assert_eq!(state(&bench), before);
+                    prop_assert_eq!(state(&harness), before);
                     if !receipt.duplicate {
-                        prop_assert_eq!((receipt.first_seq, receipt.seq), (None, bench.session().seq()));
+                        prop_assert_eq!((receipt.first_seq, receipt.seq), (None, harness.session().seq()));
                     }
                 }
                 Ok(Accepted::Change(recorded)) if is_plain(recorded.command_type) => {
-                    prop_assert_ne!(bench.session().document(), &document);
+                    prop_assert_ne!(harness.session().document(), &document);
                 }
                 Ok(Accepted::Change(_)) | Err(_) => {}
             }
@@ -91,33 +91,33 @@ proptest! {
     /// Commands with the present values and places change nothing.
     #[test]
     fn restating_commands_change_nothing(setting in Setting::any(), plan in plan(1..25)) {
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         for choice in &plan {
-            bench.run(choice);
+            harness.run(choice);
         }
-        let before = state(&bench);
-        for command in restating_commands(bench.session().document()) {
-            let decision = bench.submit(&command)?;
+        let before = state(&harness);
+        for command in restating_commands(harness.session().document()) {
+            let decision = harness.submit(&command)?;
             prop_assert!(matches!(decision, Accepted::Receipt(_)), "{:?} changes something", command);
         }
-        prop_assert_eq!(state(&bench), before);
+        prop_assert_eq!(state(&harness), before);
     }
 
     /// P1: the `seq` of all events are 1, 2, 3 … without a gap. The events of a command are contiguous, and its receipt
     /// names the last one.
     #[test]
     fn seq_is_dense_and_commands_contiguous(setting in Setting::any(), plan in plan(1..40)) {
-        let mut bench = setting.bench();
-        let mut last = bench.session().seq();
+        let mut harness = setting.harness();
+        let mut last = harness.session().seq();
         for choice in &plan {
-            if let Some(recorded) = bench.run(choice).recorded() {
+            if let Some(recorded) = harness.run(choice).recorded() {
                 let receipt = recorded.receipt();
                 prop_assert_eq!(receipt.first_seq, Some(last.plus(1)));
                 prop_assert_eq!(receipt.seq, last.plus(recorded.events.len() as u64 + 1));
                 prop_assert!(!recorded.events.is_empty());
                 last = receipt.seq;
             }
-            prop_assert_eq!(bench.session().seq(), last);
+            prop_assert_eq!(harness.session().seq(), last);
         }
     }
 
@@ -125,14 +125,14 @@ proptest! {
     /// reach back. The window keeps as many records as its limits require.
     #[test]
     fn window_has_no_gap(setting in Setting::any(), plan in plan(1..40)) {
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         for choice in &plan {
-            bench.run(choice);
+            harness.run(choice);
         }
-        let session = bench.session();
+        let session = harness.session();
         let mut reached = false;
         for seq in (0..=session.seq().0 + 2).map(Seq) {
-            let missed: Vec<&Arc<CommandRecord>> = bench.log().iter().filter(|recorded| recorded.seq() > seq).collect();
+            let missed: Vec<&Arc<CommandRecord>> = harness.log().iter().filter(|recorded| recorded.seq() > seq).collect();
             match session.since(seq) {
                 Some(records) => {
                     reached = true;
@@ -154,12 +154,12 @@ proptest! {
     /// The `seq` that `expected_seq` is compared with equals the last change of a node or its children in the log.
     #[test]
     fn last_changes_match_log(setting in Setting::any(), plan in plan(1..40)) {
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         for choice in &plan {
-            bench.run(choice);
+            harness.run(choice);
         }
-        let (nodes, roots) = changes(bench.log());
-        let session = bench.session();
+        let (nodes, roots) = changes(harness.log());
+        let session = harness.session();
         prop_assert_eq!(session.last_change_of_roots(), roots);
         for (id, _) in session.document().graph.nodes() {
             prop_assert_eq!(session.changed(id), nodes.get(&id).copied().unwrap_or_default(), "{}", id);
@@ -169,16 +169,16 @@ proptest! {
     /// A session is dirty exactly if an event after the last saved state changed the document.
     #[test]
     fn dirty_flag_matches_changes_after_save(setting in Setting::any(), plan in plan(1..40), through in any::<Index>()) {
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         for choice in &plan {
-            bench.run(choice);
+            harness.run(choice);
         }
-        let through = Seq(through.index(usize::try_from(bench.session().seq().0).expect("small") + 1) as u64);
-        bench.submit(&Command::SaveProject { file: "f".into(), through })?;
+        let through = Seq(through.index(usize::try_from(harness.session().seq().0).expect("small") + 1) as u64);
+        harness.submit(&Command::SaveProject { file: "f".into(), through })?;
         let is_change = |event: &Event| !matches!(event, Event::ProjectSaved { .. });
-        let events = bench.log().iter().flat_map(|recorded| recorded.events.iter().zip(recorded.first_seq.0..));
+        let events = harness.log().iter().flat_map(|recorded| recorded.events.iter().zip(recorded.first_seq.0..));
         let changed_after = events.filter(|(event, seq)| is_change(event) && *seq > through.0).count() > 0;
-        prop_assert_eq!(bench.session().is_dirty(), changed_after);
+        prop_assert_eq!(harness.session().is_dirty(), changed_after);
     }
 }
 
@@ -262,16 +262,16 @@ proptest! {
     /// Committing a decision and replaying its record yield the same session.
     #[test]
     fn commit_equals_replay(setting in Setting::any(), plan in plan(1..40)) {
-        let mut bench = setting.bench();
-        let mut other = Session::new(bench.session().header().clone(), bench.session().rules().clone());
-        for recorded in bench.log() {
+        let mut harness = setting.harness();
+        let mut other = Session::new(harness.session().header().clone(), harness.session().rules().clone());
+        for recorded in harness.log() {
             other.replay_record(recorded).expect("it follows");
         }
         for choice in &plan {
-            if let Some(recorded) = bench.run(choice).recorded() {
+            if let Some(recorded) = harness.run(choice).recorded() {
                 other.replay_record(recorded).expect("it follows");
             }
-            prop_assert_eq!(bench.session(), &other);
+            prop_assert_eq!(harness.session(), &other);
         }
     }
 }

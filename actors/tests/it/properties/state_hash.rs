@@ -10,20 +10,20 @@ use talus_actors::domain::{
     session::{Session, Snapshot},
     state_hash::StateHash,
     testing::{
-        bench::{Accepted, Bench},
+        harness::{Accepted, Harness},
         plan::plan,
         sample::Setting,
         values::graph,
     },
 };
 
-fn hash(bench: &Bench) -> StateHash {
-    bench.session().document().graph.state_hash()
+fn hash(harness: &Harness) -> StateHash {
+    harness.session().document().graph.state_hash()
 }
 
 /// Returns the hash in the receipt of a command.
-fn receipt_hash(bench: &mut Bench, scope: fn() -> Command) -> Option<StateHash> {
-    match bench.submit(&scope()) {
+fn receipt_hash(harness: &mut Harness, scope: fn() -> Command) -> Option<StateHash> {
+    match harness.submit(&scope()) {
         Ok(Accepted::Change(recorded)) => recorded.outcome.state_hash,
         Ok(Accepted::Receipt(receipt)) => receipt.outcome.state_hash,
         Err(_) => None,
@@ -48,24 +48,24 @@ proptest! {
     /// P6: after every command the stored hash equals the computed hash, and the record contains it.
     #[test]
     fn stored_hash_equals_computed_hash(setting in Setting::any(), plan in plan(1..40)) {
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         for choice in &plan {
-            let attempt = bench.run(choice);
+            let attempt = harness.run(choice);
             if let Some(recorded) = attempt.recorded() {
-                prop_assert_eq!(recorded.outcome.state_hash, Some(hash(&bench)));
+                prop_assert_eq!(recorded.outcome.state_hash, Some(hash(&harness)));
             }
-            invariants::check_graph(&bench.session().document().graph)?;
+            invariants::check_graph(&harness.session().document().graph)?;
         }
     }
 
     /// P6: the hash depends only on the graph, not on its history.
     #[test]
     fn hash_is_independent_of_history(setting in Setting::any(), plan in plan(1..40)) {
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         for choice in &plan {
-            bench.run(choice);
+            harness.run(choice);
         }
-        let graph = &bench.session().document().graph;
+        let graph = &harness.session().document().graph;
         let other = built_without_history(graph);
         prop_assert_eq!(&other, graph);
         let text = serde_json::to_string(graph)?;
@@ -75,16 +75,16 @@ proptest! {
     /// P6: undo restores the hash before a command and redo the hash after it, and the receipts contain both.
     #[test]
     fn undo_and_redo_restore_hashes(setting in Setting::any(), plan in plan(1..30)) {
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         for choice in &plan {
-            let before = hash(&bench);
-            let attempt = bench.run(choice);
+            let before = hash(&harness);
+            let attempt = harness.run(choice);
             if !attempt.recorded().is_some_and(|recorded| recorded.command_type.is_undoable()) {
                 continue;
             }
-            let after = hash(&bench);
-            prop_assert_eq!(receipt_hash(&mut bench, || Command::undo(Scope::Session)), Some(before));
-            prop_assert_eq!(receipt_hash(&mut bench, || Command::redo(Scope::Session)), Some(after));
+            let after = hash(&harness);
+            prop_assert_eq!(receipt_hash(&mut harness, || Command::undo(Scope::Session)), Some(before));
+            prop_assert_eq!(receipt_hash(&mut harness, || Command::redo(Scope::Session)), Some(after));
         }
     }
 
@@ -112,26 +112,26 @@ proptest! {
     /// P6, P8: replay yields the same hash from the first record and from a snapshot of any time.
     #[test]
     fn replay_restores_hash(setting in Setting::any(), plan in plan(2..40), at in any::<Index>()) {
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         let (before, after) = plan.split_at(at.index(plan.len()));
-        before.iter().for_each(|choice| drop(bench.run(choice)));
-        let snapshot: Snapshot = serde_json::from_str(&serde_json::to_string(&bench.session().snapshot())?)?;
-        after.iter().for_each(|choice| drop(bench.run(choice)));
-        let session = bench.session();
+        before.iter().for_each(|choice| drop(harness.run(choice)));
+        let snapshot: Snapshot = serde_json::from_str(&serde_json::to_string(&harness.session().snapshot())?)?;
+        after.iter().for_each(|choice| drop(harness.run(choice)));
+        let session = harness.session();
         for snapshot in [None, Some(snapshot)] {
-            let log = bench.log().iter().cloned();
+            let log = harness.log().iter().cloned();
             let replayed = Session::replay(session.header().clone(), session.rules().clone(), snapshot, log)?;
-            prop_assert_eq!(replayed.document().graph.state_hash(), hash(&bench));
+            prop_assert_eq!(replayed.document().graph.state_hash(), hash(&harness));
         }
     }
 
     /// The receipt of a command without changes contains the present hash.
     #[test]
     fn command_without_changes_returns_present_hash(setting in Setting::any(), plan in plan(1..30)) {
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         for choice in &plan {
-            let before = hash(&bench);
-            let attempt = bench.run(choice);
+            let before = hash(&harness);
+            let attempt = harness.run(choice);
             if let Ok(Accepted::Receipt(receipt)) = &attempt.result
                 && !receipt.duplicate
             {

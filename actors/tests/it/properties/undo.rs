@@ -19,7 +19,7 @@ use talus_actors::domain::{
     record::CommandRecord,
     session::{Session, Snapshot},
     testing::{
-        bench::{Accepted, Bench},
+        harness::{Accepted, Harness},
         sample::Setting,
         users::{Turn, User, scope, turns},
     },
@@ -29,16 +29,16 @@ use uuid::Uuid;
 
 use crate::replica::Replica;
 
-fn after(setting: Setting, turns: &[Turn]) -> Bench {
-    let mut bench = setting.bench();
+fn after(setting: Setting, turns: &[Turn]) -> Harness {
+    let mut harness = setting.harness();
     for turn in turns {
-        bench.take_turn(turn);
+        harness.take_turn(turn);
     }
-    bench
+    harness
 }
 
-fn document(bench: &Bench) -> Document {
-    bench.session().document().clone()
+fn document(harness: &Harness) -> Document {
+    harness.session().document().clone()
 }
 
 const fn undo(scope: Scope, force: bool) -> Command {
@@ -108,21 +108,21 @@ proptest! {
     /// All invariants hold after undo and redo by several users.
     #[test]
     fn invariants_hold_with_several_users(setting in Setting::any(), turns in turns(1..50)) {
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         for turn in &turns {
-            bench.take_turn(turn);
-            invariants::check(bench.session())?;
+            harness.take_turn(turn);
+            invariants::check(harness.session())?;
         }
     }
 
     /// U1: an undo or redo with scope `mine` acts on a step of its own author.
     #[test]
     fn scope_mine_targets_own_steps(setting in Setting::any(), turns in turns(1..50)) {
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         for turn in &turns {
-            let Some(recorded) = bench.take_turn(turn).recorded().cloned() else { continue };
+            let Some(recorded) = harness.take_turn(turn).recorded().cloned() else { continue };
             if let (Scope::Mine, Some(target)) = (recorded.scope, recorded.target) {
-                let of = bench.log().iter().find(|other| other.command_id == target.command_id).expect("it was");
+                let of = harness.log().iter().find(|other| other.command_id == target.command_id).expect("it was");
                 prop_assert_eq!(of.origin.author(), recorded.origin.author());
             }
         }
@@ -133,16 +133,16 @@ proptest! {
     fn undo_changes_only_what_its_step_wrote(
         setting in Setting::any(), turns in turns(1..40), user in User::any()
     ) {
-        let mut bench = after(setting, &turns);
-        while let Some(step) = user.origin().author().and_then(|me| bench.session().history().next_undo_of(&me)) {
+        let mut harness = after(setting, &turns);
+        while let Some(step) = user.origin().author().and_then(|me| harness.session().history().next_undo_of(&me)) {
             let written = Written::by(step.recorded());
-            let before = document(&bench);
-            if bench.submit_as(user, &undo(Scope::Mine, false)).is_err() {
-                prop_assert_eq!(document(&bench), before);
+            let before = document(&harness);
+            if harness.submit_as(user, &undo(Scope::Mine, false)).is_err() {
+                prop_assert_eq!(document(&harness), before);
                 break;
             }
             if !written.whole_document {
-                prop_assert_eq!(written.rest(&document(&bench)), written.rest(&before));
+                prop_assert_eq!(written.rest(&document(&harness)), written.rest(&before));
             }
         }
     }
@@ -152,16 +152,16 @@ proptest! {
     fn undo_and_redo_are_inverse(
         setting in Setting::roomy(), turns in turns(1..40), user in User::any(), scope in scope(), force: bool
     ) {
-        let mut bench = after(setting, &turns);
-        let (before, stacks) = (document(&bench), bench.session().history().stacks().clone());
-        let weight = bench.session().history().weight_bytes();
-        if bench.submit_as(user, &undo(scope, force)).is_err() {
+        let mut harness = after(setting, &turns);
+        let (before, stacks) = (document(&harness), harness.session().history().stacks().clone());
+        let weight = harness.session().history().weight_bytes();
+        if harness.submit_as(user, &undo(scope, force)).is_err() {
             return Ok(());
         }
-        bench.submit_as(user, &redo(scope))?;
-        prop_assert_eq!(document(&bench), before);
-        prop_assert!(bench.session().history().stacks() == &stacks);
-        prop_assert_eq!(bench.session().history().weight_bytes(), weight);
+        harness.submit_as(user, &redo(scope))?;
+        prop_assert_eq!(document(&harness), before);
+        prop_assert!(harness.session().history().stacks() == &stacks);
+        prop_assert_eq!(harness.session().history().weight_bytes(), weight);
     }
 
     /// A series of undos and the matching redos leave the document unchanged.
@@ -169,19 +169,19 @@ proptest! {
     fn undo_series_and_redo_series_are_inverse(
         setting in Setting::roomy(), turns in turns(1..40), undos in prop::collection::vec((User::any(), scope(), any::<bool>()), 1..20)
     ) {
-        let mut bench = after(setting, &turns);
-        let (before, stacks) = (document(&bench), bench.session().history().stacks().clone());
+        let mut harness = after(setting, &turns);
+        let (before, stacks) = (document(&harness), harness.session().history().stacks().clone());
         let mut undone = Vec::new();
         for (user, scope, force) in undos {
-            if bench.submit_as(user, &undo(scope, force)).is_ok() {
+            if harness.submit_as(user, &undo(scope, force)).is_ok() {
                 undone.push((user, scope));
             }
         }
         while let Some((user, scope)) = undone.pop() {
-            bench.submit_as(user, &redo(scope))?;
+            harness.submit_as(user, &redo(scope))?;
         }
-        prop_assert_eq!(document(&bench), before);
-        prop_assert!(bench.session().history().stacks() == &stacks);
+        prop_assert_eq!(document(&harness), before);
+        prop_assert!(harness.session().history().stacks() == &stacks);
     }
 
     /// A series of undos and redos among the edits of another user affects only the own part of the graph.
@@ -218,21 +218,21 @@ proptest! {
     /// users.
     #[test]
     fn new_command_drops_own_undone_steps(setting in Setting::roomy(), turns in turns(1..40), user in User::any()) {
-        let mut bench = after(setting, &turns);
-        let next = |bench: &Bench, user: User| {
+        let mut harness = after(setting, &turns);
+        let next = |harness: &Harness, user: User| {
             let author = user.origin().author()?;
-            bench.session().history().next_redo_of(&author).map(Step::target)
+            harness.session().history().next_redo_of(&author).map(Step::target)
         };
-        let before = User::ALL.map(|user| next(&bench, user));
+        let before = User::ALL.map(|user| next(&harness, user));
         let create = Command::CreateNode(CreateNode {
             node_type: "task".into(), name: None, parent_id: None, index: None,
             properties: BTreeMap::new(), node_id: None,
         });
-        bench.submit_as(user, &create)?;
-        prop_assert!(bench.session().history().next_redo().is_none());
+        harness.submit_as(user, &create)?;
+        prop_assert!(harness.session().history().next_redo().is_none());
         for (other, before) in User::ALL.into_iter().zip(before) {
             let is_author = other.origin().author() == user.origin().author();
-            prop_assert_eq!(next(&bench, other), before.filter(|_| !is_author));
+            prop_assert_eq!(next(&harness, other), before.filter(|_| !is_author));
         }
     }
 
@@ -240,17 +240,17 @@ proptest! {
     #[test]
     fn replay_rebuilds_history(setting in Setting::any(), turns in turns(2..50), at in any::<Index>()) {
         let (before, later) = turns.split_at(at.index(turns.len()));
-        let mut bench = after(setting, before);
-        let text = serde_json::to_vec(&bench.session().snapshot()).expect("a snapshot is JSON");
+        let mut harness = after(setting, before);
+        let text = serde_json::to_vec(&harness.session().snapshot()).expect("a snapshot is JSON");
         let snapshot: Snapshot = serde_json::from_slice(&text).expect("what was written is read");
-        prop_assert_eq!(&snapshot, &bench.session().snapshot());
+        prop_assert_eq!(&snapshot, &harness.session().snapshot());
         for turn in later {
-            bench.take_turn(turn);
+            harness.take_turn(turn);
         }
-        prop_assert!(&bench.replayed()? == bench.session());
-        let session = bench.session();
+        prop_assert!(&harness.replayed()? == harness.session());
+        let session = harness.session();
         let (header, rules) = (session.header().clone(), session.rules().clone());
-        let replayed = Session::replay(header, rules, Some(snapshot), bench.log().iter().cloned())?;
+        let replayed = Session::replay(header, rules, Some(snapshot), harness.log().iter().cloned())?;
         prop_assert!(&replayed == session, "{:#?}\nis not\n{:#?}", replayed, session);
     }
 
@@ -261,32 +261,32 @@ proptest! {
         undo_bytes_max in prop_oneof![500..4_000_usize, Just(1 << 20)]
     ) {
         let (before, later) = turns.split_at(at.index(turns.len()));
-        let mut bench = after(setting, before);
+        let mut harness = after(setting, before);
         for undo_depth_max in depths {
             let mut rules = setting.rules();
             let limits = std::sync::Arc::make_mut(&mut rules.limits);
             (limits.undo_depth_max, limits.undo_bytes_max) = (undo_depth_max, undo_bytes_max);
-            bench = Bench::resume(bench.session().header().clone(), rules, bench.log())?;
+            harness = Harness::resume(harness.session().header().clone(), rules, harness.log())?;
             for turn in later {
-                bench.take_turn(turn);
-                invariants::check_history(bench.session())?;
+                harness.take_turn(turn);
+                invariants::check_history(harness.session())?;
             }
         }
-        let resumed = Bench::resume(bench.session().header().clone(), setting.rules(), bench.log())?;
-        prop_assert_eq!(resumed.session().document(), bench.session().document());
+        let resumed = Harness::resume(harness.session().header().clone(), setting.rules(), harness.log())?;
+        prop_assert_eq!(resumed.session().document(), harness.session().document());
     }
 
     /// P6: the events alone rebuild the graph, with undo and redo by several users.
     #[test]
     fn replica_has_same_tree_with_several_users(setting in Setting::any(), turns in turns(1..50)) {
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         let (mut replica, mut applied) = (Replica::default(), 0);
         for turn in &turns {
-            bench.take_turn(turn);
-            let events = bench.log()[applied..].iter().flat_map(|recorded| &recorded.events);
+            harness.take_turn(turn);
+            let events = harness.log()[applied..].iter().flat_map(|recorded| &recorded.events);
             events.for_each(|event| replica.hear(event));
-            applied = bench.log().len();
-            prop_assert_eq!(replica.tree(), Replica::of(&bench.session().document().graph).tree());
+            applied = harness.log().len();
+            prop_assert_eq!(replica.tree(), Replica::of(&harness.session().document().graph).tree());
         }
     }
 }
@@ -311,7 +311,7 @@ fn own_edit() -> impl Strategy<Value = OwnEdit> {
 
 /// Session in which each user edits only below an own root. The roots are created by the anonymous user.
 struct SeparateParts {
-    bench: Bench,
+    harness: Harness,
 }
 
 type Subtree = Vec<(usize, NodeId, NodeContent)>;
@@ -320,12 +320,12 @@ impl SeparateParts {
     const USERS: [User; 2] = [User::Alice, User::Bob];
 
     fn new() -> Self {
-        let mut bench = Setting::Free.bench();
+        let mut harness = Setting::Free.harness();
         for user in Self::USERS {
             let create = Self::create(None, Some(Self::root(user)));
-            bench.submit_as(User::Nobody, &create).expect("it is created");
+            harness.submit_as(User::Nobody, &create).expect("it is created");
         }
-        Self { bench }
+        Self { harness }
     }
 
     const fn root(user: User) -> NodeId {
@@ -345,7 +345,7 @@ impl SeparateParts {
 
     /// Returns the subtree below a user's root, in document order.
     fn subtree(&self, user: User) -> Subtree {
-        let graph = &self.bench.session().document().graph;
+        let graph = &self.harness.session().document().graph;
         let nodes = graph.walk(Some(Self::root(user))).nodes();
         nodes
             .map(|(id, node)| (graph.depth(id), id, node.content.clone()))
@@ -356,7 +356,7 @@ impl SeparateParts {
     fn turn(&mut self, user: User, command: &Command) -> bool {
         let others = |parts: &Self| Self::USERS.map(|other| (other != user).then(|| parts.subtree(other)));
         let before = others(self);
-        let is_done = match self.bench.submit_as(user, command) {
+        let is_done = match self.harness.submit_as(user, command) {
             Ok(decision) => matches!(decision, Accepted::Change(_)),
             Err(rejection) => {
                 assert_ne!(rejection.code(), "UNDO_CONFLICT", "the users do not conflict");
@@ -370,7 +370,7 @@ impl SeparateParts {
     fn edit(&mut self, user: User, edit: &OwnEdit) {
         let ids: Vec<NodeId> = self.subtree(user).into_iter().map(|(_, id, _)| id).collect();
         let (node, other) = (*edit.node.get(&ids), *edit.other.get(&ids));
-        let graph = &self.bench.session().document().graph;
+        let graph = &self.harness.session().document().graph;
         let can_move = node != ids[0] && !graph.lineage(other).any(|above| above == node);
         let command = match edit.kind {
             0..=2 => Self::create(Some(node), None),
@@ -402,9 +402,9 @@ fn turns_reach_all_kinds_of_undo() {
     let (mut done, mut refused) = (BTreeMap::<_, u32>::new(), BTreeMap::<_, u32>::new());
     for setting in Setting::ALL.iter().cycle().take(120) {
         let turns = turns(40).new_tree(&mut runner).expect("turns").current();
-        let mut bench = setting.bench();
+        let mut harness = setting.harness();
         for turn in &turns {
-            let attempt = bench.take_turn(turn);
+            let attempt = harness.take_turn(turn);
             let command = &attempt.sent.command;
             let (Command::Undo { scope, force } | Command::Redo { scope, force }) = command else {
                 continue;

@@ -49,9 +49,9 @@ fn batch_derives_distinct_node_ids() {
         r#"created b at roots[1]: t "b""#,
         r#"created <1.1> at roots[2]: t "New Node""#,
     ])]);
-    let mut bench = free_session(&[]);
-    let command_id = bench.next_context().command_id;
-    let recorded = record(&mut bench, &batch([nameless(), root("b"), nameless(), delete("b")]));
+    let mut harness = free_session(&[]);
+    let command_id = harness.next_context().command_id;
+    let recorded = record(&mut harness, &batch([nameless(), root("b"), nameless(), delete("b")]));
     let named = [command_id.node(0), node("b"), command_id.node(1)];
     assert_eq!(recorded.outcome.node_ids, named, "the answer names what was created");
 }
@@ -101,10 +101,10 @@ fn batch_accepts_only_graph_commands() {
             sample::begin_project(),
         ),
     ]);
-    let mut bench = free_session(&[root("a")]);
-    let rejection = bench.submit(&batch([undo()])).expect_err("no part of a batch");
+    let mut harness = free_session(&[root("a")]);
+    let rejection = harness.submit(&batch([undo()])).expect_err("no part of a batch");
     assert!(rejection.is_malformed(), "subscribers are not notified");
-    let rejection = bench.submit(&batch([delete("x")])).expect_err("not there");
+    let rejection = harness.submit(&batch([delete("x")])).expect_err("not there");
     assert!(!rejection.is_malformed(), "subscribers are notified");
 }
 
@@ -125,9 +125,9 @@ fn batch_without_changes_is_not_recorded() {
 /// P5: undo reverses the whole batch, last command first, and redo repeats it.
 #[test]
 fn batch_undoes_as_one_step() {
-    let mut bench = free_session(&[root("a"), child("b", "a"), root("c")]);
+    let mut harness = free_session(&[root("a"), child("b", "a"), root("c")]);
     let done = record(
-        &mut bench,
+        &mut harness,
         &batch([
             child("d", "b"),
             move_node("b", "c"),
@@ -135,8 +135,8 @@ fn batch_undoes_as_one_step() {
             delete("a"),
         ]),
     );
-    assert_eq!(bench.session().history().undo_depth(), 4);
-    let undone = record(&mut bench, &undo());
+    assert_eq!(harness.session().history().undo_depth(), 4);
+    let undone = record(&mut harness, &undo());
     assert_eq!(
         event_lines(&undone.events),
         [
@@ -148,18 +148,18 @@ fn batch_undoes_as_one_step() {
         ]
     );
     assert_eq!(undone.target.map(|target| target.command_id), Some(done.command_id));
-    assert_eq!(record(&mut bench, &redo()).events, done.events);
+    assert_eq!(record(&mut harness, &redo()).events, done.events);
 }
 
 /// An unlink and a link within one batch are undone as a move.
 #[test]
 fn batch_of_unlink_and_link_is_undone() {
-    let mut bench = free_session(&[root("a"), child("b", "a"), child("c", "a"), root("d")]);
-    record(&mut bench, &batch([unlink("b", "a"), link("b", "d")]));
-    let undone = record(&mut bench, &undo());
+    let mut harness = free_session(&[root("a"), child("b", "a"), child("c", "a"), root("d")]);
+    record(&mut harness, &batch([unlink("b", "a"), link("b", "d")]));
+    let undone = record(&mut harness, &undo());
     assert_eq!(
         event_lines(&undone.events),
         ["unlinked b from d[0]", "linked b to a[0], was roots[2]"]
     );
-    assert_eq!(code(bench.submit(&batch([unlink("b", "d")]))), "NOT_LINKED");
+    assert_eq!(code(harness.submit(&batch([unlink("b", "d")]))), "NOT_LINKED");
 }

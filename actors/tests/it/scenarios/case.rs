@@ -11,7 +11,7 @@ use talus_actors::domain::{
     rejection::Rejection,
     session::Rules,
     testing::{
-        bench::{Accepted, Bench},
+        harness::{Accepted, Harness},
         sample::{self, Setting},
     },
 };
@@ -126,20 +126,20 @@ fn check_one(rules: &Rules, case: Case) {
         expected_seq,
     } = case.when;
     let at = given.at;
-    let mut bench = bench(rules, &given.commands);
+    let mut harness = harness(rules, &given.commands);
     let context = Context {
         expected_seq,
-        ..bench.next_context()
+        ..harness.next_context()
     };
-    let before = bench.session().document().clone();
-    let result = bench.submit_with(&command, &context);
+    let before = harness.session().document().clone();
+    let result = harness.submit_with(&command, &context);
     match (&result, case.then) {
         (Ok(Accepted::Change(recorded)), Then::Events(events)) => {
             let lines: Vec<_> = recorded.events.iter().map(event_line).collect();
             assert_eq!(lines, events, "{at}");
         }
         (Ok(Accepted::Change(_)), Then::Accepted) => {}
-        (Ok(Accepted::Receipt(receipt)), Then::Unchanged) => check_unchanged(&bench, receipt, at),
+        (Ok(Accepted::Receipt(receipt)), Then::Unchanged) => check_unchanged(&harness, receipt, at),
         (Err(rejection), Then::Refused(code, message)) => {
             assert_eq!(
                 (rejection.code(), abbreviate(&rejection.to_string())),
@@ -149,68 +149,68 @@ fn check_one(rules: &Rules, case: Case) {
         }
         (result, _) => unreachable!("{at}: {result:#?}"),
     }
-    check_common_invariants(&bench, at);
+    check_common_invariants(&harness, at);
     match result {
         Ok(Accepted::Change(recorded)) if recorded.command_type.is_undoable() => {
-            let after = bench.session().document().clone();
-            bench.submit(&undo()).expect("what was done can be undone");
-            assert_eq!(*bench.session().document(), before, "{at}: undone");
-            bench.submit(&redo()).expect("what was undone can be done again");
-            assert_eq!(*bench.session().document(), after, "{at}: done again");
-            check_common_invariants(&bench, at);
+            let after = harness.session().document().clone();
+            harness.submit(&undo()).expect("what was done can be undone");
+            assert_eq!(*harness.session().document(), before, "{at}: undone");
+            harness.submit(&redo()).expect("what was undone can be done again");
+            assert_eq!(*harness.session().document(), after, "{at}: done again");
+            check_common_invariants(&harness, at);
         }
         Ok(Accepted::Change(_)) => {}
-        Ok(Accepted::Receipt(_)) | Err(_) => assert_eq!(*bench.session().document(), before, "{at}: unchanged"),
+        Ok(Accepted::Receipt(_)) | Err(_) => assert_eq!(*harness.session().document(), before, "{at}: unchanged"),
     }
 }
 
-fn check_unchanged(bench: &Bench, receipt: &Receipt, at: &Location<'_>) {
+fn check_unchanged(harness: &Harness, receipt: &Receipt, at: &Location<'_>) {
     let (first_seq, seq, duplicate) = (receipt.first_seq, receipt.seq, receipt.duplicate);
     assert_eq!(
         (first_seq, seq, duplicate),
-        (None, bench.session().seq(), false),
+        (None, harness.session().seq(), false),
         "{at}"
     );
 }
 
-fn check_common_invariants(bench: &Bench, at: &Location<'_>) {
-    let session = bench.session();
+fn check_common_invariants(harness: &Harness, at: &Location<'_>) {
+    let session = harness.session();
     let invariants = invariants::check(session);
     assert_eq!(invariants, Ok(()), "{at}");
     assert!(
-        bench.replayed().as_ref() == Ok(session),
+        harness.replayed().as_ref() == Ok(session),
         "{at}: replaying leads to another session"
     );
     let mut replica = Replica::default();
-    let events = bench.log().iter().flat_map(|recorded| &recorded.events);
+    let events = harness.log().iter().flat_map(|recorded| &recorded.events);
     events.for_each(|event| replica.hear(event));
     let expected = Replica::of(&session.document().graph);
     assert_eq!(replica.tree(), expected.tree(), "{at}: a replica has another tree");
 }
 
 /// Returns a session after the commands, all of which have to be accepted.
-pub fn bench(rules: &Rules, commands: &[Command]) -> Bench {
+pub fn harness(rules: &Rules, commands: &[Command]) -> Harness {
     let header = match rules.blueprint {
         Some(_) => sample::project_header(),
         None => sample::header(),
     };
-    let mut bench = Bench::new(header, rules.clone());
+    let mut harness = Harness::new(header, rules.clone());
     for command in commands {
-        if let Err(rejection) = bench.submit(command) {
+        if let Err(rejection) = harness.submit(command) {
             unreachable!("{command:?} is given and refused: {rejection}");
         }
     }
-    bench
+    harness
 }
 
 /// Returns a session without a template after the commands.
-pub fn free_session(commands: &[Command]) -> Bench {
-    bench(&Setting::Free.rules(), commands)
+pub fn free_session(commands: &[Command]) -> Harness {
+    harness(&Setting::Free.rules(), commands)
 }
 
 /// Returns the record of a command that has to change the session.
-pub fn record(bench: &mut Bench, command: &Command) -> std::sync::Arc<CommandRecord> {
-    match bench.submit(command) {
+pub fn record(harness: &mut Harness, command: &Command) -> std::sync::Arc<CommandRecord> {
+    match harness.submit(command) {
         Ok(Accepted::Change(recorded)) => recorded,
         other => unreachable!("{command:?} became {other:?}"),
     }

@@ -143,11 +143,11 @@ fn create_refuses_invalid_references() {
 /// The receipt names the created node, with a given or a derived id.
 #[test]
 fn create_receipt_names_node() {
-    let mut bench = free_session(&[]);
-    let context = bench.next_context();
-    let minted = record(&mut bench, &nameless());
+    let mut harness = free_session(&[]);
+    let context = harness.next_context();
+    let minted = record(&mut harness, &nameless());
     assert_eq!(minted.outcome.node_ids, [context.command_id.node(0)]);
-    let chosen = record(&mut bench, &root("b"));
+    let chosen = record(&mut harness, &root("b"));
     assert_eq!(chosen.outcome.node_ids, [node("b")]);
     assert_eq!(
         (chosen.receipt().first_seq.map(|seq| seq.0), chosen.receipt().seq.0),

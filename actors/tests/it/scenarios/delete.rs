@@ -61,7 +61,7 @@ fn delete_event_contains_content() {
 /// Undo creates the subtree again, parents first and in place. Redo deletes it again.
 #[test]
 fn delete_undo_restores_subtree_in_place() {
-    let mut bench = free_session(&[
+    let mut harness = free_session(&[
         root("a"),
         child("b", "a"),
         child("c", "a"),
@@ -69,9 +69,9 @@ fn delete_undo_restores_subtree_in_place() {
         child("e", "b"),
         child("f", "a"),
     ]);
-    let deleted = record(&mut bench, &delete("b"));
+    let deleted = record(&mut harness, &delete("b"));
     assert_eq!(deleted.outcome.node_ids, [node("b")]);
-    let undone = record(&mut bench, &undo());
+    let undone = record(&mut harness, &undo());
     assert_eq!(
         event_lines(&undone.events),
         [
@@ -80,7 +80,7 @@ fn delete_undo_restores_subtree_in_place() {
             r#"created e at b[1]: t "e""#
         ]
     );
-    assert_eq!(record(&mut bench, &redo()).events, deleted.events);
+    assert_eq!(record(&mut harness, &redo()).events, deleted.events);
 }
 
 /// Deleting an unknown or already deleted node is refused. The id of a deleted node can be used again.

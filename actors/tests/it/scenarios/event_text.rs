@@ -18,7 +18,7 @@ use talus_actors::domain::{
     content::NodeContent,
     event::{Event, PropertyRef},
     ids::NodeId,
-    testing::{bench::Bench, sample},
+    testing::{harness::Harness, sample},
     value::Value,
 };
 
@@ -96,7 +96,7 @@ pub fn abbreviate(text: &str) -> String {
     }
     for number in 1..20 {
         for ordinal in 0..4 {
-            let derived = Bench::context(number).command_id.node(ordinal);
+            let derived = Harness::context(number).command_id.node(ordinal);
             replace(&derived.to_string(), &format!("<{number}.{ordinal}>"));
         }
     }

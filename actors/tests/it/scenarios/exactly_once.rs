@@ -5,7 +5,7 @@ use talus_actors::domain::{
     command::{Command, Context, Origin},
     ids::{Seq, Timestamp},
     record::Receipt,
-    testing::bench::{Accepted, Bench},
+    testing::harness::{Accepted, Harness},
 };
 
 use super::{
@@ -16,8 +16,8 @@ use super::{
     },
 };
 
-fn again(bench: &mut Bench, command: &Command, context: &Context) -> Receipt {
-    match bench.submit_with(command, context) {
+fn again(harness: &mut Harness, command: &Command, context: &Context) -> Receipt {
+    match harness.submit_with(command, context) {
         Ok(Accepted::Receipt(receipt)) => receipt,
         other => unreachable!("{other:?}"),
     }
@@ -26,24 +26,24 @@ fn again(bench: &mut Bench, command: &Command, context: &Context) -> Receipt {
 /// P4: a retry gets the exact first receipt, marked as duplicate, whatever has happened since.
 #[test]
 fn retry_gets_first_receipt() {
-    let mut bench = free_session(&[root("a")]);
-    let context = bench.next_context();
-    let first = record(&mut bench, &nameless());
+    let mut harness = free_session(&[root("a")]);
+    let context = harness.next_context();
+    let first = record(&mut harness, &nameless());
     for command in [undo(), root("b"), delete("a"), save("demo.json", 3)] {
-        record(&mut bench, &command);
+        record(&mut harness, &command);
     }
-    let log = bench.log().len();
-    let receipt = again(&mut bench, &nameless(), &context);
+    let log = harness.log().len();
+    let receipt = again(&mut harness, &nameless(), &context);
     let expected = Receipt {
         duplicate: true,
         ..first.receipt()
     };
     assert_eq!(receipt, expected);
     assert_eq!((receipt.first_seq, receipt.seq), (Some(Seq(3)), Seq(4)));
-    assert_eq!(bench.log().len(), log);
-    bench.restart().expect("its own log");
+    assert_eq!(harness.log().len(), log);
+    harness.restart().expect("its own log");
     assert_eq!(
-        again(&mut bench, &nameless(), &context),
+        again(&mut harness, &nameless(), &context),
         expected,
         "also after a restart"
     );
@@ -52,10 +52,10 @@ fn retry_gets_first_receipt() {
 /// P4: the sender, the time and the `expected_seq` of a retry may differ.
 #[test]
 fn retry_is_identified_by_content() {
-    let mut bench = free_session(&[]);
-    let context = bench.next_context();
-    record(&mut bench, &root("a"));
-    record(&mut bench, &set("a", "x", json!(1)));
+    let mut harness = free_session(&[]);
+    let context = harness.next_context();
+    record(&mut harness, &root("a"));
+    record(&mut harness, &set("a", "x", json!(1)));
     let later = Context {
         origin: Origin {
             client_id: None,
@@ -65,18 +65,18 @@ fn retry_is_identified_by_content() {
         expected_seq: Some(Seq::ZERO),
         ..context
     };
-    assert!(again(&mut bench, &root("a"), &later).duplicate);
+    assert!(again(&mut harness, &root("a"), &later).duplicate);
 }
 
 /// P4: a retried undo does not undo another step.
 #[test]
 fn retried_undo_undoes_no_further_step() {
-    let mut bench = free_session(&[root("a"), root("b")]);
-    let context = bench.next_context();
-    record(&mut bench, &undo());
-    assert!(again(&mut bench, &undo(), &context).duplicate);
-    assert_eq!(bench.session().history().undo_depth(), 1);
-    assert_eq!(code(bench.submit_with(&redo(), &context)), "COMMAND_ID_REUSED");
+    let mut harness = free_session(&[root("a"), root("b")]);
+    let context = harness.next_context();
+    record(&mut harness, &undo());
+    assert!(again(&mut harness, &undo(), &context).duplicate);
+    assert_eq!(harness.session().history().undo_depth(), 1);
+    assert_eq!(code(harness.submit_with(&redo(), &context)), "COMMAND_ID_REUSED");
 }
 
 /// P4: any difference in content makes another command, which is refused under a used id.
@@ -111,10 +111,10 @@ fn used_id_refuses_any_difference() {
         assert_ne!(one.fingerprint(), other.fingerprint(), "{one:?} is not {other:?}");
         assert_eq!(one.fingerprint(), one.clone().fingerprint());
     }
-    let mut bench = free_session(&[]);
-    let context = bench.next_context();
-    record(&mut bench, &root("a"));
-    let rejection = bench.submit_with(&root("b"), &context).expect_err("another command");
+    let mut harness = free_session(&[]);
+    let context = harness.next_context();
+    record(&mut harness, &root("a"));
+    let rejection = harness.submit_with(&root("b"), &context).expect_err("another command");
     assert_eq!(rejection.code(), "COMMAND_ID_REUSED");
     assert_eq!(
         rejection.to_string(),
@@ -135,23 +135,29 @@ fn retry_ignores_member_order() {
 /// P4: the id of a refused command stays unused, and a retry is decided again.
 #[test]
 fn refused_command_is_decided_again() {
-    let mut bench = free_session(&[]);
-    let context = bench.next_context();
+    let mut harness = free_session(&[]);
+    let context = harness.next_context();
     let command = child("b", "a");
-    assert_eq!(code(bench.submit_with(&command, &context)), "NODE_NOT_FOUND");
-    record(&mut bench, &root("a"));
-    assert!(matches!(bench.submit_with(&command, &context), Ok(Accepted::Change(_))));
-    assert!(again(&mut bench, &command, &context).duplicate);
+    assert_eq!(code(harness.submit_with(&command, &context)), "NODE_NOT_FOUND");
+    record(&mut harness, &root("a"));
+    assert!(matches!(
+        harness.submit_with(&command, &context),
+        Ok(Accepted::Change(_))
+    ));
+    assert!(again(&mut harness, &command, &context).duplicate);
 }
 
 /// A command without changes is not recorded, so a retry is decided again.
 #[test]
 fn unchanged_command_is_decided_again() {
-    let mut bench = free_session(&[root("a"), set("a", "x", json!(1))]);
-    let context = bench.next_context();
+    let mut harness = free_session(&[root("a"), set("a", "x", json!(1))]);
+    let context = harness.next_context();
     let command = set("a", "x", json!(1));
-    let receipt = again(&mut bench, &command, &context);
+    let receipt = again(&mut harness, &command, &context);
     assert_eq!((receipt.duplicate, receipt.first_seq), (false, None));
-    record(&mut bench, &set("a", "x", json!(2)));
-    assert!(matches!(bench.submit_with(&command, &context), Ok(Accepted::Change(_))));
+    record(&mut harness, &set("a", "x", json!(2)));
+    assert!(matches!(
+        harness.submit_with(&command, &context),
+        Ok(Accepted::Change(_))
+    ));
 }

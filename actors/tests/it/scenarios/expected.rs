@@ -180,12 +180,12 @@ fn conflict_takes_precedence_over_other_reasons() {
 /// A conflict contains the present `seq` and the conflicting command, for programs.
 #[test]
 fn conflict_contains_seq_and_command() {
-    let mut bench = free_session(&[seen(), vec![root("n"), set("n", "size", json!(1))]].concat());
+    let mut harness = free_session(&[seen(), vec![root("n"), set("n", "size", json!(1))]].concat());
     let context = talus_actors::domain::command::Context {
         expected_seq: Some(Seq(SEEN)),
-        ..bench.next_context()
+        ..harness.next_context()
     };
-    match bench.submit_with(&root("m"), &context) {
+    match harness.submit_with(&root("m"), &context) {
         Err(Rejection::Conflict {
             changed_seq,
             expected_seq,
@@ -194,7 +194,7 @@ fn conflict_contains_seq_and_command() {
             ..
         }) => {
             assert_eq!((changed_seq, expected_seq, current_seq), (Seq(15), Seq(SEEN), Seq(18)));
-            let won = &bench.accepted()[bench.accepted().len() - 2];
+            let won = &harness.accepted()[harness.accepted().len() - 2];
             let blocked_by = blocked_by.expect("remembered");
             assert_eq!(
                 (blocked_by.command_id, blocked_by.seq),

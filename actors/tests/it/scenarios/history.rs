@@ -8,11 +8,11 @@ use talus_actors::domain::{
     limits::Limits,
     record::{CommandRecord, Target},
     session::Rules,
-    testing::{bench::Bench, sample::Setting},
+    testing::{harness::Harness, sample::Setting},
 };
 
 use super::{
-    case::{bench, check, code, free_session, given, record},
+    case::{check, code, free_session, given, harness, record},
     commands::{batch, child, delete, node, redo, root, save, set, undo},
 };
 
@@ -62,15 +62,15 @@ fn undo_takes_last_command_first() {
 /// An undo or redo is a separate command with the undone command as its target. The receipt names no node.
 #[test]
 fn undo_names_its_target() {
-    let mut bench = free_session(&[]);
-    let created = record(&mut bench, &root("a"));
+    let mut harness = free_session(&[]);
+    let created = record(&mut harness, &root("a"));
     let target = Some(Target {
         command_id: created.command_id,
         command_type: CommandType::CreateNode,
     });
-    let undone = record(&mut bench, &undo());
+    let undone = record(&mut harness, &undo());
     assert_eq!((undone.command_type, undone.target), (CommandType::Undo, target));
-    let redone = record(&mut bench, &redo());
+    let redone = record(&mut harness, &redo());
     assert_eq!((redone.command_type, redone.target), (CommandType::Redo, target));
     assert!(undone.outcome.node_ids.is_empty() && redone.outcome.node_ids.is_empty());
     let ids = [created.command_id, undone.command_id, redone.command_id];
@@ -80,7 +80,7 @@ fn undo_names_its_target() {
 /// Each receipt states if a step can be undone or redone afterwards.
 #[test]
 fn receipts_state_undo_availability() {
-    let mut bench = free_session(&[]);
+    let mut harness = free_session(&[]);
     let availability = |recorded: &CommandRecord| (recorded.outcome.undo_available, recorded.outcome.redo_available);
     for (command, expected) in [
         (root("a"), (true, false)),
@@ -93,7 +93,7 @@ fn receipts_state_undo_availability() {
         (undo(), (true, true)),
         (delete("a"), (true, false)),
     ] {
-        assert_eq!(availability(&record(&mut bench, &command)), expected, "{command:?}");
+        assert_eq!(availability(&record(&mut harness, &command)), expected, "{command:?}");
     }
 }
 
@@ -120,9 +120,9 @@ fn limited(limits: Limits) -> Rules {
     }
 }
 
-fn undo_all(bench: &mut Bench) -> usize {
+fn undo_all(harness: &mut Harness) -> usize {
     let mut count = 0;
-    while bench.submit(&undo()).is_ok() {
+    while harness.submit(&undo()).is_ok() {
         count += 1;
     }
     count
@@ -136,10 +136,10 @@ fn undo_depth_limits_steps() {
         ..Limits::default()
     });
     let ten: Vec<_> = (0..10).map(|number| set("a", "x", json!(number))).collect();
-    let mut bench = bench(&rules, &[vec![root("a")], ten].concat());
-    assert_eq!(undo_all(&mut bench), 3);
-    let content = |bench: &Bench| {
-        let node = bench
+    let mut harness = harness(&rules, &[vec![root("a")], ten].concat());
+    assert_eq!(undo_all(&mut harness), 3);
+    let content = |harness: &Harness| {
+        let node = harness
             .session()
             .document()
             .graph
@@ -148,23 +148,23 @@ fn undo_depth_limits_steps() {
             .clone();
         serde_json::to_string(&node.content.properties).expect("JSON")
     };
-    assert_eq!(content(&bench), r#"{"x":6}"#);
+    assert_eq!(content(&harness), r#"{"x":6}"#);
     for _ in 0..3 {
-        record(&mut bench, &redo());
+        record(&mut harness, &redo());
     }
-    assert_eq!(content(&bench), r#"{"x":9}"#);
-    assert_eq!(code(bench.submit(&redo())), "NOTHING_TO_REDO");
-    assert_eq!(undo_all(&mut bench), 3);
+    assert_eq!(content(&harness), r#"{"x":9}"#);
+    assert_eq!(code(harness.submit(&redo())), "NOTHING_TO_REDO");
+    assert_eq!(undo_all(&mut harness), 3);
 }
 
 /// P9: under the default limit, 1,000 of 1,001 commands can be undone.
 #[test]
 fn default_undo_depth_is_thousand() {
     let commands: Vec<_> = (0..1_000).map(|number| set("a", "x", json!(number))).collect();
-    let mut bench = free_session(&[vec![root("a")], commands].concat());
-    assert_eq!(undo_all(&mut bench), 1_000);
+    let mut harness = free_session(&[vec![root("a")], commands].concat());
+    assert_eq!(undo_all(&mut harness), 1_000);
     assert!(
-        bench.session().document().graph.contains(node("a")),
+        harness.session().document().graph.contains(node("a")),
         "its creation is the 1,001st"
     );
 }
@@ -178,17 +178,17 @@ fn undo_bytes_limit_steps() {
     });
     let text = |bytes: usize| set("a", "x", json!("x".repeat(bytes)));
     let heavy: Vec<_> = (0..10).map(|number| text(1_500 + number)).collect();
-    let mut bench = bench(&rules, &[vec![root("a")], heavy].concat());
-    let depth = bench.session().history().undo_depth();
+    let mut harness = harness(&rules, &[vec![root("a")], heavy].concat());
+    let depth = harness.session().history().undo_depth();
     assert!((2..=3).contains(&depth), "each weighs what was and what is: {depth}");
-    record(&mut bench, &text(20_000));
-    assert_eq!(bench.session().history().undo_depth(), 1);
-    record(&mut bench, &undo());
-    record(&mut bench, &redo());
-    record(&mut bench, &set("a", "y", json!(1)));
-    record(&mut bench, &set("a", "y", json!(2)));
+    record(&mut harness, &text(20_000));
+    assert_eq!(harness.session().history().undo_depth(), 1);
+    record(&mut harness, &undo());
+    record(&mut harness, &redo());
+    record(&mut harness, &set("a", "y", json!(1)));
+    record(&mut harness, &set("a", "y", json!(2)));
     assert_eq!(
-        bench.session().history().undo_depth(),
+        harness.session().history().undo_depth(),
         2,
         "what is forgotten weighs nothing"
     );
@@ -216,23 +216,24 @@ fn log_replays_under_lower_undo_depth() {
                 undo_depth_max,
                 ..Limits::default()
             });
-            let mut bench = Bench::resume(before.session().header().clone(), rules, log).expect("it is a sound log");
+            let mut harness =
+                Harness::resume(before.session().header().clone(), rules, log).expect("it is a sound log");
             assert_eq!(
-                bench.session().seq(),
+                harness.session().seq(),
                 log.last().map_or_else(Default::default, |last| last.seq())
             );
-            let history = bench.session().history();
+            let history = harness.session().history();
             assert!(history.undo_depth() + history.redo_depth() <= undo_depth_max);
-            let document = bench.session().document().clone();
-            let undone = undo_all(&mut bench);
+            let document = harness.session().document().clone();
+            let undone = undo_all(&mut harness);
             for _ in 0..undone {
-                record(&mut bench, &redo());
+                record(&mut harness, &redo());
             }
-            assert_eq!(*bench.session().document(), document, "{undo_depth_max}, {undone}");
-            while bench.submit(&redo()).is_ok() {}
-            record(&mut bench, &batch([root("y"), child("z", "y")]));
-            record(&mut bench, &undo());
-            assert!(bench.replayed().as_ref() == Ok(bench.session()));
+            assert_eq!(*harness.session().document(), document, "{undo_depth_max}, {undone}");
+            while harness.submit(&redo()).is_ok() {}
+            record(&mut harness, &batch([root("y"), child("z", "y")]));
+            record(&mut harness, &undo());
+            assert!(harness.replayed().as_ref() == Ok(harness.session()));
         }
     }
 }
@@ -240,8 +241,8 @@ fn log_replays_under_lower_undo_depth() {
 /// The first node of a project is not a step of undo.
 #[test]
 fn project_creation_is_not_a_step() {
-    let mut bench = Setting::Project.bench();
-    assert_eq!(code(bench.submit(&undo())), "NOTHING_TO_UNDO");
-    let last = bench.log().last().expect("it began").outcome.clone();
+    let mut harness = Setting::Project.harness();
+    assert_eq!(code(harness.submit(&undo())), "NOTHING_TO_UNDO");
+    let last = harness.log().last().expect("it began").outcome.clone();
     assert_eq!((last.undo_available, last.is_dirty), (false, true));
 }

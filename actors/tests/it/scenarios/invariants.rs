@@ -21,9 +21,11 @@ use super::{
 
 /// Returns the violated invariant of a session with an unchecked, loaded graph.
 fn broken_by(setting: Setting, graph: Graph) -> &'static str {
-    let mut bench = setting.bench();
-    bench.submit(&load(graph)).expect("loading is always allowed");
-    invariants::check(bench.session()).expect_err("it is broken").invariant
+    let mut harness = setting.harness();
+    harness.submit(&load(graph)).expect("loading is always allowed");
+    invariants::check(harness.session())
+        .expect_err("it is broken")
+        .invariant
 }
 
 fn graph_of(content: NodeContent) -> Graph {
@@ -67,10 +69,10 @@ fn check_detects_exceeded_limits() {
 #[test]
 fn check_detects_false_outcome() {
     let check_outcome = |change: fn(&mut CommandRecord)| {
-        let bench = free_session(&[root("a")]);
-        let mut recorded = CommandRecord::clone(&bench.log()[0]);
+        let harness = free_session(&[root("a")]);
+        let mut recorded = CommandRecord::clone(&harness.log()[0]);
         change(&mut recorded);
-        let (header, rules) = (bench.session().header().clone(), bench.session().rules().clone());
+        let (header, rules) = (harness.session().header().clone(), harness.session().rules().clone());
         let session = Session::replay(header, rules, None, [Arc::new(recorded)]).expect("it fits");
         invariants::check(&session).map_err(|broken| broken.invariant)
     };

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use talus_actors::domain::{limits::Limits, rejection::Rejection, session::Rules, testing::sample};
 
 use super::{
-    case::{Case, bench, check_with, given},
+    case::{Case, check_with, given, harness},
     commands::{CommandExt, batch, child, delete, link, move_node, root, set, undo},
 };
 
@@ -181,8 +181,8 @@ fn batch_limit_counts_commands() {
 /// A rejection contains the limit, its allowed value and the actual value, for programs.
 #[test]
 fn rejection_names_limit() {
-    let mut bench = bench(&rules(small()), &[]);
-    match bench.submit(&root("a").named("abcde")) {
+    let mut harness = harness(&rules(small()), &[]);
+    match harness.submit(&root("a").named("abcde")) {
         Err(Rejection::LimitExceeded(exceeded)) => {
             assert_eq!((exceeded.limit, exceeded.max, exceeded.found), ("name_chars_max", 4, 5));
         }

@@ -62,9 +62,9 @@ fn unlink_appends_child_to_roots() {
     check([given([root("a"), child("b", "a"), child("c", "a"), root("d")])
         .when(unlink("b", "a"))
         .then(["unlinked b from a[0]"])]);
-    let mut bench = free_session(&[root("a"), child("b", "a"), child("c", "b"), root("d")]);
-    record(&mut bench, &unlink("b", "a"));
-    let graph = &bench.session().document().graph;
+    let mut harness = free_session(&[root("a"), child("b", "a"), child("c", "b"), root("d")]);
+    record(&mut harness, &unlink("b", "a"));
+    let graph = &harness.session().document().graph;
     assert_eq!(
         graph.roots().iter().collect::<Vec<_>>(),
         [node("a"), node("d"), node("b")]
@@ -98,19 +98,19 @@ fn unlink_refuses_unlinked_nodes() {
 /// former index.
 #[test]
 fn link_undo_restores_index() {
-    let mut bench = free_session(&[root("a"), root("b"), root("c"), child("d", "c")]);
-    record(&mut bench, &link("a", "c").at(0));
+    let mut harness = free_session(&[root("a"), root("b"), root("c"), child("d", "c")]);
+    record(&mut harness, &link("a", "c").at(0));
     assert_eq!(
-        event_lines(&record(&mut bench, &undo()).events),
+        event_lines(&record(&mut harness, &undo()).events),
         ["unlinked a from c[0]", "linked a to roots[0], was roots[2]"]
     );
     assert_eq!(
-        event_lines(&record(&mut bench, &redo()).events),
+        event_lines(&record(&mut harness, &redo()).events),
         ["linked a to c[0], was roots[0]"]
     );
-    record(&mut bench, &unlink("a", "c"));
+    record(&mut harness, &unlink("a", "c"));
     assert_eq!(
-        event_lines(&record(&mut bench, &undo()).events),
+        event_lines(&record(&mut harness, &undo()).events),
         ["linked a to c[0], was roots[2]"]
     );
 }

@@ -138,18 +138,18 @@ fn move_refuses_invalid_references() {
 /// Undo of a move is a move back to the former index, without an intermediate index among the roots.
 #[test]
 fn move_undo_is_a_move() {
-    let mut bench = free_session(&[root("a"), child("b", "a"), child("c", "a"), root("d"), child("e", "d")]);
-    record(&mut bench, &move_node("b", "d").at(0));
+    let mut harness = free_session(&[root("a"), child("b", "a"), child("c", "a"), root("d"), child("e", "d")]);
+    record(&mut harness, &move_node("b", "d").at(0));
     assert_eq!(
-        event_lines(&record(&mut bench, &undo()).events),
+        event_lines(&record(&mut harness, &undo()).events),
         ["unlinked b from d[0]", "linked b to a[0], was roots[2]"]
     );
-    record(&mut bench, &move_node("a", "e"));
+    record(&mut harness, &move_node("a", "e"));
     assert_eq!(
-        event_lines(&record(&mut bench, &undo()).events),
+        event_lines(&record(&mut harness, &undo()).events),
         ["unlinked a from e[0]", "linked a to roots[0], was roots[1]"]
     );
-    let order: Vec<_> = bench
+    let order: Vec<_> = harness
         .session()
         .document()
         .graph
@@ -163,8 +163,8 @@ fn move_undo_is_a_move() {
 /// The receipt names the moved node.
 #[test]
 fn move_receipt_names_node() {
-    let mut bench = free_session(&[root("a"), root("b")]);
-    assert_eq!(record(&mut bench, &move_node("b", "a")).outcome.node_ids, [node("b")]);
-    assert_eq!(record(&mut bench, &to_roots("b").at(0)).outcome.node_ids, [node("b")]);
-    assert_eq!(record(&mut bench, &reorder("a", 0)).outcome.node_ids, [node("a")]);
+    let mut harness = free_session(&[root("a"), root("b")]);
+    assert_eq!(record(&mut harness, &move_node("b", "a")).outcome.node_ids, [node("b")]);
+    assert_eq!(record(&mut harness, &to_roots("b").at(0)).outcome.node_ids, [node("b")]);
+    assert_eq!(record(&mut harness, &reorder("a", 0)).outcome.node_ids, [node("a")]);
 }

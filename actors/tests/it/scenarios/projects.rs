@@ -31,8 +31,8 @@ fn project_begins_with_root_type() {
     check_with_template([given([])
         .when(sample::begin_project())
         .then([r#"created <1.0> at roots[0]: {project} "Demo""#])]);
-    let bench = Setting::Project.bench();
-    let begun = &bench.log()[0];
+    let harness = Setting::Project.harness();
+    let begun = &harness.log()[0];
     assert_eq!(begun.outcome.node_ids.len(), 1, "the answer names the root");
 }
 
@@ -52,8 +52,8 @@ fn save_emits_event() {
 /// A session is dirty if there are changes after the saved state, including changes during the write of the file.
 #[test]
 fn dirty_flag_follows_unsaved_changes() {
-    let mut bench = free_session(&[]);
-    assert!(!bench.session().is_dirty(), "there is nothing to write");
+    let mut harness = free_session(&[]);
+    assert!(!harness.session().is_dirty(), "there is nothing to write");
     for (command, dirty) in [
         (root("a"), true),
         (save("demo.json", 2), false),
@@ -68,9 +68,9 @@ fn dirty_flag_follows_unsaved_changes() {
         (save("demo.json", 0), true),
         (load(Graph::default()), true),
     ] {
-        let recorded = record(&mut bench, &command);
+        let recorded = record(&mut harness, &command);
         assert_eq!(
-            (recorded.outcome.is_dirty, bench.session().is_dirty()),
+            (recorded.outcome.is_dirty, harness.session().is_dirty()),
             (dirty, dirty),
             "{command:?}"
         );
@@ -88,16 +88,16 @@ fn load_replaces_document_and_is_undone() {
             .then(["loaded 3 nodes"]),
         given([root("a")]).when(load(Graph::default())).then(["loaded 0 nodes"]),
     ]);
-    let mut bench = free_session(&[root("a"), child("b", "a")]);
-    let recorded = record(&mut bench, &load(loaded.clone()));
+    let mut harness = free_session(&[root("a"), child("b", "a")]);
+    let recorded = record(&mut harness, &load(loaded.clone()));
     assert!(recorded.outcome.node_ids.is_empty());
-    assert_eq!(bench.session().document().graph, loaded);
-    assert_eq!(event_lines(&record(&mut bench, &undo()).events), ["loaded 2 nodes"]);
-    assert_eq!(bench.session().document().graph, graph(&[root("a"), child("b", "a")]));
-    assert_eq!(event_lines(&record(&mut bench, &redo()).events), ["loaded 3 nodes"]);
-    record(&mut bench, &undo());
+    assert_eq!(harness.session().document().graph, loaded);
+    assert_eq!(event_lines(&record(&mut harness, &undo()).events), ["loaded 2 nodes"]);
+    assert_eq!(harness.session().document().graph, graph(&[root("a"), child("b", "a")]));
+    assert_eq!(event_lines(&record(&mut harness, &redo()).events), ["loaded 3 nodes"]);
+    record(&mut harness, &undo());
     assert_eq!(
-        event_lines(&record(&mut bench, &undo()).events),
+        event_lines(&record(&mut harness, &undo()).events),
         [r#"deleted b at a[0]: t "b""#],
         "what was done before the load can be undone after its undo"
     );
@@ -106,7 +106,7 @@ fn load_replaces_document_and_is_undone() {
 /// Extras of a file replace the session's extras. A load without extras keeps them.
 #[test]
 fn load_replaces_or_keeps_extras() {
-    let mut bench = free_session(&[root("a")]);
+    let mut harness = free_session(&[root("a")]);
     let with = |extras| Command::LoadGraph {
         graph: graph(&[root("x")]),
         extras,
@@ -118,19 +118,19 @@ fn load_replaces_or_keeps_extras() {
         extras,
         template_id: None,
     };
-    record(&mut bench, &with(Some(extras("one"))));
-    assert_eq!(*bench.session().document(), document(extras("one")));
-    record(&mut bench, &with(None));
-    assert_eq!(*bench.session().document(), document(extras("one")));
-    record(&mut bench, &with(Some(extras("two"))));
-    record(&mut bench, &undo());
-    assert_eq!(*bench.session().document(), document(extras("one")));
-    record(&mut bench, &redo());
-    assert_eq!(*bench.session().document(), document(extras("two")));
-    record(&mut bench, &root("b"));
-    record(&mut bench, &undo());
+    record(&mut harness, &with(Some(extras("one"))));
+    assert_eq!(*harness.session().document(), document(extras("one")));
+    record(&mut harness, &with(None));
+    assert_eq!(*harness.session().document(), document(extras("one")));
+    record(&mut harness, &with(Some(extras("two"))));
+    record(&mut harness, &undo());
+    assert_eq!(*harness.session().document(), document(extras("one")));
+    record(&mut harness, &redo());
+    assert_eq!(*harness.session().document(), document(extras("two")));
+    record(&mut harness, &root("b"));
+    record(&mut harness, &undo());
     assert_eq!(
-        bench.session().document().extras,
+        harness.session().document().extras,
         extras("two"),
         "nothing else touches it"
     );
@@ -151,13 +151,13 @@ fn loaded_graph_accepts_commands() {
             .when(child("b", "a"))
             .refused("NODE_NOT_FOUND", "node a does not exist"),
     ]);
-    let mut bench = free_session(&[root("a")]);
-    let seq = bench.session().seq();
-    record(&mut bench, &loaded());
+    let mut harness = free_session(&[root("a")]);
+    let seq = harness.session().seq();
+    record(&mut harness, &loaded());
     assert_eq!(
-        bench.session().changed(node("y")),
+        harness.session().changed(node("y")),
         seq.plus(1),
         "a load changes every node"
     );
-    assert_eq!(bench.session().last_change_of_roots(), seq.plus(1));
+    assert_eq!(harness.session().last_change_of_roots(), seq.plus(1));
 }

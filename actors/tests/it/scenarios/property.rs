@@ -86,9 +86,9 @@ fn property_name_renames_node() {
             .when(set("a", "name", json!(null)))
             .refused("INVALID_VALUE", r#""name" must be a string, not null"#),
     ]);
-    let mut bench = free_session(&[root("a"), set("a", "name", json!("Bolt"))]);
-    let content = |bench: &talus_actors::domain::testing::bench::Bench| {
-        let node = bench
+    let mut harness = free_session(&[root("a"), set("a", "name", json!("Bolt"))]);
+    let content = |harness: &talus_actors::domain::testing::harness::Harness| {
+        let node = harness
             .session()
             .document()
             .graph
@@ -97,10 +97,10 @@ fn property_name_renames_node() {
             .clone();
         (node.content.name.to_string(), node.content.properties.len())
     };
-    assert_eq!(content(&bench), ("Bolt".to_owned(), 0));
-    record(&mut bench, &undo());
+    assert_eq!(content(&harness), ("Bolt".to_owned(), 0));
+    record(&mut harness, &undo());
     assert_eq!(
-        content(&bench),
+        content(&harness),
         ("a".to_owned(), 0),
         "undo of a rename restores the name"
     );
@@ -148,28 +148,28 @@ fn property_commands_refuse_unknown_nodes() {
 /// Undo deletes a new property, sets a deleted one, and restores a changed one.
 #[test]
 fn property_undo_restores_value() {
-    let mut bench = free_session(&[root("a")]);
-    let set_it = record(&mut bench, &set("a", "color", json!("red")));
+    let mut harness = free_session(&[root("a")]);
+    let set_it = record(&mut harness, &set("a", "color", json!("red")));
     assert!(matches!(
         &set_it.events[..],
         [Event::PropertyChanged { before: None, .. }]
     ));
     assert_eq!(
-        event_lines(&record(&mut bench, &undo()).events),
+        event_lines(&record(&mut harness, &undo()).events),
         [r#"a.color: "red" -> gone"#]
     );
     assert_eq!(
-        event_lines(&record(&mut bench, &redo()).events),
+        event_lines(&record(&mut harness, &redo()).events),
         [r#"a.color: nothing -> "red""#]
     );
-    record(&mut bench, &set("a", "color", json!("blue")));
+    record(&mut harness, &set("a", "color", json!("blue")));
     assert_eq!(
-        event_lines(&record(&mut bench, &undo()).events),
+        event_lines(&record(&mut harness, &undo()).events),
         [r#"a.color: "blue" -> "red""#]
     );
-    record(&mut bench, &unset("a", "color"));
+    record(&mut harness, &unset("a", "color"));
     assert_eq!(
-        event_lines(&record(&mut bench, &undo()).events),
+        event_lines(&record(&mut harness, &undo()).events),
         [r#"a.color: nothing -> "red""#]
     );
 }

@@ -12,7 +12,7 @@ use talus_actors::domain::{
     properties::Properties,
     record::{CommandRecord, Target},
     session::{ReplayError, Session},
-    testing::{bench::Bench, sample::Setting},
+    testing::{harness::Harness, sample::Setting},
 };
 
 use super::{
@@ -22,8 +22,8 @@ use super::{
 
 /// Returns a log of five records with one event each, at 1, 3, 5, 7 and 9.
 fn log() -> Vec<CommandRecord> {
-    let bench = free_session(&[root("a"), child("b", "a"), set("b", "x", json!(1)), undo(), redo()]);
-    bench
+    let harness = free_session(&[root("a"), child("b", "a"), set("b", "x", json!(1)), undo(), redo()]);
+    harness
         .log()
         .iter()
         .map(|recorded| CommandRecord::clone(recorded))
@@ -31,8 +31,8 @@ fn log() -> Vec<CommandRecord> {
 }
 
 fn replay(log: Vec<CommandRecord>) -> Result<Session, ReplayError> {
-    let bench = Setting::Free.bench();
-    let (header, rules) = (bench.session().header().clone(), bench.session().rules().clone());
+    let harness = Setting::Free.harness();
+    let (header, rules) = (harness.session().header().clone(), harness.session().rules().clone());
     Session::replay(header, rules, None, log.into_iter().map(Arc::new))
 }
 
@@ -246,8 +246,8 @@ fn undo_of_wrong_step_is_reported() {
 /// Replaying the same log twice yields equal sessions.
 #[test]
 fn replay_yields_equal_sessions() {
-    let bench: Bench = free_session(&[root("a"), child("b", "a"), undo()]);
-    assert!(bench.replayed().as_ref() == Ok(bench.session()));
+    let harness: Harness = free_session(&[root("a"), child("b", "a"), undo()]);
+    assert!(harness.replayed().as_ref() == Ok(harness.session()));
     let other = free_session(&[root("a"), child("b", "a")]);
-    assert!(other.session() != bench.session());
+    assert!(other.session() != harness.session());
 }

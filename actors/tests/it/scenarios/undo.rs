@@ -13,7 +13,7 @@ use talus_actors::domain::{
     rejection::{BlockedBy, Rejection},
     session::{Rules, Session, Snapshot},
     testing::{
-        bench::{Accepted, Bench},
+        harness::{Accepted, Harness},
         sample::Setting,
         users::User::{self, Alice, Bob, Carol, CarolOnSecondClient, Nobody},
     },
@@ -59,7 +59,7 @@ const fn redo_last() -> Command {
 
 /// Session with the actions of several users.
 struct Scenario {
-    bench: Bench,
+    harness: Harness,
 }
 
 impl Scenario {
@@ -72,8 +72,8 @@ impl Scenario {
             limits: Arc::new(limits),
             ..Setting::Free.rules()
         };
-        let bench = Bench::new(talus_actors::domain::testing::sample::header(), rules);
-        let mut scenario = Self { bench };
+        let harness = Harness::new(talus_actors::domain::testing::sample::header(), rules);
+        let mut scenario = Self { harness };
         for (user, command) in turns {
             scenario.turn(user, &command);
         }
@@ -83,12 +83,12 @@ impl Scenario {
     /// Sends a command and expects a change of the session.
     #[track_caller]
     fn turn(&mut self, user: User, command: &Command) -> Arc<CommandRecord> {
-        let decision = self.bench.submit_as(user, command);
+        let decision = self.harness.submit_as(user, command);
         let Ok(Accepted::Change(recorded)) = decision else {
             unreachable!("{command:?} of {user:?} became {decision:?}");
         };
-        assert_eq!(invariants::check(self.bench.session()), Ok(()));
-        assert!(self.bench.replayed().as_ref() == Ok(self.bench.session()));
+        assert_eq!(invariants::check(self.harness.session()), Ok(()));
+        assert!(self.harness.replayed().as_ref() == Ok(self.harness.session()));
         recorded
     }
 
@@ -103,7 +103,7 @@ impl Scenario {
     #[track_caller]
     fn refused(&mut self, user: User, command: &Command) -> Rejection {
         let before = self.document();
-        let decision = self.bench.submit_as(user, command);
+        let decision = self.harness.submit_as(user, command);
         assert_eq!(self.document(), before);
         decision.expect_err("it is refused")
     }
@@ -117,7 +117,7 @@ impl Scenario {
         let Rejection::UndoConflict(conflict) = rejection else {
             unreachable!("the code says so");
         };
-        assert_eq!(conflict.blocked_by, Some(BlockedBy::from(&*self.bench.log()[by])));
+        assert_eq!(conflict.blocked_by, Some(BlockedBy::from(&*self.harness.log()[by])));
         self
     }
 
@@ -128,11 +128,11 @@ impl Scenario {
     }
 
     fn document(&self) -> Document {
-        self.bench.session().document().clone()
+        self.harness.session().document().clone()
     }
 
     fn depths(&self) -> (usize, usize) {
-        let history = self.bench.session().history();
+        let history = self.harness.session().history();
         (history.undo_depth(), history.redo_depth())
     }
 }
@@ -185,11 +185,11 @@ fn undo_mine_survives_restart() {
         (Alice, undo_mine()),
         (Bob, set("b", "x", json!(2))),
     ]);
-    scenario.bench.restart().expect("it replays");
+    scenario.harness.restart().expect("it replays");
     scenario.emits(Alice, &redo_mine(), ["a.x: nothing -> 1"]);
-    let text = serde_json::to_string(&scenario.bench.session().snapshot()).expect("JSON");
+    let text = serde_json::to_string(&scenario.harness.session().snapshot()).expect("JSON");
     let snapshot: Snapshot = serde_json::from_str(&text).expect("it is read");
-    let session = scenario.bench.session();
+    let session = scenario.harness.session();
     let (header, rules) = (session.header().clone(), session.rules().clone());
     let restored = Session::replay(header, rules, Some(snapshot), []).expect("it replays");
     let next = restored
@@ -520,14 +520,17 @@ fn undo_and_redo_are_inverse() {
         (Alice, set("a", "x", json!(1))),
         (Bob, set("b", "x", json!(1))),
     ]);
-    let (before, stacks) = (scenario.document(), scenario.bench.session().history().stacks().clone());
+    let (before, stacks) = (
+        scenario.document(),
+        scenario.harness.session().history().stacks().clone(),
+    );
     for _ in 0..3 {
         scenario.turn(Alice, &undo_mine());
         scenario.turn(Alice, &undo_mine());
         scenario.turn(Alice, &redo_mine());
         scenario.turn(Alice, &redo_mine());
         assert_eq!(scenario.document(), before);
-        assert_eq!(*scenario.bench.session().history().stacks(), stacks);
+        assert_eq!(*scenario.harness.session().history().stacks(), stacks);
     }
     scenario.emits(Alice, &undo_last(), ["b.x: 1 -> gone"]);
 }
@@ -626,14 +629,14 @@ fn anonymous_steps_are_redone_by_session_only() {
     scenario.turn(Alice, &undo_last());
     scenario.turn(Bob, &root("b"));
     scenario.code(Alice, &redo_last(), "NOTHING_TO_REDO");
-    assert_eq!(scenario.bench.session().history().undone(), 0);
+    assert_eq!(scenario.harness.session().history().undone(), 0);
 }
 
 /// U7: an undo is a command of its own with graph events, and names the command of its step.
 #[test]
 fn undo_mine_is_recorded() {
     let mut scenario = Scenario::of([(Alice, root("a")), (Bob, root("b"))]);
-    let target = scenario.bench.log()[0].command_id;
+    let target = scenario.harness.log()[0].command_id;
     for (command, kind) in [(undo_mine(), CommandType::Undo), (redo_mine(), CommandType::Redo)] {
         let recorded = scenario.turn(Alice, &command);
         assert_eq!((recorded.command_type, recorded.scope), (kind, Scope::Mine));
@@ -829,8 +832,8 @@ fn log_replays_under_higher_undo_depth() {
     scenario.code(Carol, &undo_last(), "NOTHING_TO_UNDO");
     scenario.turn(Carol, &redo_last());
     scenario.turn(Bob, &undo_mine());
-    let header = scenario.bench.session().header().clone();
-    Bench::resume(header, Setting::Free.rules(), scenario.bench.log()).expect("it is a sound log");
+    let header = scenario.harness.session().header().clone();
+    Harness::resume(header, Setting::Free.rules(), scenario.harness.log()).expect("it is a sound log");
 }
 
 /// P9: the undone steps of all users are bounded in number and weight, and the oldest is evicted first.
@@ -845,7 +848,7 @@ fn undone_steps_are_limited() {
         scenario.turn(user, &root(letter));
         scenario.turn(user, &undo_mine());
     }
-    assert_eq!(scenario.bench.session().history().undone(), 2);
+    assert_eq!(scenario.harness.session().history().undone(), 2);
     scenario.code(Alice, &redo_mine(), "NOTHING_TO_REDO");
     scenario.turn(Bob, &redo_mine());
 
@@ -857,14 +860,14 @@ fn undone_steps_are_limited() {
     let mut scenario = Scenario::with(limits, [(Nobody, root("a")), (Alice, set("a", "x", text(1_500)))]);
     scenario.turn(Alice, &undo_mine());
     scenario.turn(Bob, &set("a", "y", text(100)));
-    assert_eq!(scenario.bench.session().history().undone(), 1);
+    assert_eq!(scenario.harness.session().history().undone(), 1);
     scenario.turn(Bob, &set("a", "y", text(2_500)));
     assert_eq!(
-        scenario.bench.session().history().undone(),
+        scenario.harness.session().history().undone(),
         0,
         "it goes before what can be undone"
     );
-    assert!(scenario.bench.session().history().undo_depth() > 1);
+    assert!(scenario.harness.session().history().undo_depth() > 1);
 }
 
 /// P4: a retried undo does not undo another step, and an undo with force is another command.
@@ -873,16 +876,19 @@ fn retried_undo_is_not_repeated() {
     let mut scenario = Scenario::of([(Alice, root("a")), (Alice, root("b"))]);
     let context = Context {
         origin: Alice.origin(),
-        ..scenario.bench.next_context()
+        ..scenario.harness.next_context()
     };
-    let first = scenario.bench.submit_with(&undo_mine(), &context);
+    let first = scenario.harness.submit_with(&undo_mine(), &context);
     assert!(matches!(first, Ok(Accepted::Change(_))));
-    let Ok(Accepted::Receipt(receipt)) = scenario.bench.submit_with(&undo_mine(), &context) else {
+    let Ok(Accepted::Receipt(receipt)) = scenario.harness.submit_with(&undo_mine(), &context) else {
         unreachable!("it was done before");
     };
     assert!(receipt.duplicate);
     for other in [force_undo_mine(), undo_last(), redo_mine()] {
-        let refused = scenario.bench.submit_with(&other, &context).expect_err("it is another");
+        let refused = scenario
+            .harness
+            .submit_with(&other, &context)
+            .expect_err("it is another");
         assert_eq!(refused.code(), "COMMAND_ID_REUSED");
     }
     // Fingerprints of commands from before scope and force stay the same.
@@ -921,7 +927,7 @@ fn conflict_names_blocker_as_far_as_known() {
             unreachable!("the value is not his");
         };
         let blocked_by = conflict.blocked_by.expect("it is known when");
-        let forced = &scenario.bench.log()[3];
+        let forced = &scenario.harness.log()[3];
         assert_eq!(blocked_by.command_id, is_known.then_some(forced.command_id));
         assert!(blocked_by.seq >= forced.first_seq && blocked_by.seq <= forced.seq());
     }

@@ -19,7 +19,7 @@ pub const BEGINNING: Timestamp = Timestamp(1_764_000_000_000);
 
 /// Session with its log and the accepted commands.
 #[derive(Debug)]
-pub struct Bench {
+pub struct Harness {
     session: Session,
     log: Vec<Arc<CommandRecord>>,
     accepted: Vec<Sent>,
@@ -64,7 +64,7 @@ impl Attempt {
     }
 }
 
-impl Bench {
+impl Harness {
     /// Creates a session before its first command.
     #[must_use]
     pub fn new(header: SessionHeader, rules: Rules) -> Self {
