@@ -42,18 +42,18 @@ use super::{
 /// Violated invariant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{invariant} is broken: {what}")]
-pub struct Broken {
+pub struct InvariantViolation {
     /// Id of the invariant, such as `GR-1`.
     pub invariant: &'static str,
     /// Description of the violation.
     pub what: String,
 }
 
-fn ensure(holds: bool, invariant: &'static str, what: impl FnOnce() -> String) -> Result<(), Broken> {
+fn ensure(holds: bool, invariant: &'static str, what: impl FnOnce() -> String) -> Result<(), InvariantViolation> {
     if holds {
         return Ok(());
     }
-    Err(Broken {
+    Err(InvariantViolation {
         invariant,
         what: what(),
     })
@@ -63,7 +63,7 @@ fn ensure(holds: bool, invariant: &'static str, what: impl FnOnce() -> String) -
 ///
 /// # Errors
 /// Returns the first violated invariant.
-pub fn check(session: &Session) -> Result<(), Broken> {
+pub fn check(session: &Session) -> Result<(), InvariantViolation> {
     check_graph(&session.document().graph)?;
     check_contents(session)?;
     check_log(session)?;
@@ -75,7 +75,7 @@ pub fn check(session: &Session) -> Result<(), Broken> {
 ///
 /// # Errors
 /// Returns the first violated invariant.
-pub fn check_graph(graph: &Graph) -> Result<(), Broken> {
+pub fn check_graph(graph: &Graph) -> Result<(), InvariantViolation> {
     check_siblings(graph.roots(), || "the roots".to_owned())?;
     for root in graph.roots().iter() {
         let parent = graph.node(root).map(Node::parent);
@@ -104,7 +104,7 @@ pub fn check_graph(graph: &Graph) -> Result<(), Broken> {
 }
 
 /// Checks GR-12.
-fn check_state_hash(graph: &Graph) -> Result<(), Broken> {
+fn check_state_hash(graph: &Graph) -> Result<(), InvariantViolation> {
     let mut counted = StateHash::default();
     let mut add_all = |parent, siblings: &Siblings| {
         let mut previous = None;
@@ -125,7 +125,7 @@ fn check_state_hash(graph: &Graph) -> Result<(), Broken> {
 }
 
 /// Checks GR-3.
-fn check_siblings(siblings: &Siblings, owner: impl Fn() -> String) -> Result<(), Broken> {
+fn check_siblings(siblings: &Siblings, owner: impl Fn() -> String) -> Result<(), InvariantViolation> {
     let counted = siblings.iter().count();
     ensure(counted == siblings.len(), "GR-3", || {
         format!("{} say they are {} and are {counted}", owner(), siblings.len())
@@ -140,7 +140,7 @@ fn check_siblings(siblings: &Siblings, owner: impl Fn() -> String) -> Result<(),
 }
 
 /// Checks GR-3 and GR-6 in one walk that meets each node once and measures the heights on the way up.
-fn check_walk(graph: &Graph) -> Result<(), Broken> {
+fn check_walk(graph: &Graph) -> Result<(), InvariantViolation> {
     let mut seen = BTreeSet::new();
     let mut heights: Vec<usize> = Vec::new();
     for step in graph.walk(None) {
@@ -171,7 +171,7 @@ fn check_walk(graph: &Graph) -> Result<(), Broken> {
 }
 
 /// Checks GR-9.
-fn check_contents(session: &Session) -> Result<(), Broken> {
+fn check_contents(session: &Session) -> Result<(), InvariantViolation> {
     let unlimited = Limits {
         name_chars_max: usize::MAX,
         ..Limits::default()
@@ -206,7 +206,7 @@ fn window_records(session: &Session) -> Vec<&CommandRecord> {
 }
 
 /// Checks SE-1 to SE-3.
-fn check_log(session: &Session) -> Result<(), Broken> {
+fn check_log(session: &Session) -> Result<(), InvariantViolation> {
     let records = window_records(session);
     let ends = records.last().map_or(Seq::ZERO, |last| last.seq());
     ensure(ends == session.seq(), "SE-1", || {
@@ -262,7 +262,7 @@ fn check_log(session: &Session) -> Result<(), Broken> {
 ///
 /// # Errors
 /// Fails if an undo or redo neither fits the document nor is refused as a conflict.
-pub fn check_history(session: &Session) -> Result<(), Broken> {
+pub fn check_history(session: &Session) -> Result<(), InvariantViolation> {
     let history = session.history();
     let weighed = History::restore(history.stacks().clone()).weight_bytes();
     ensure(weighed == history.weight_bytes(), "HI-2", || {
@@ -288,7 +288,7 @@ pub fn check_history(session: &Session) -> Result<(), Broken> {
     Ok(())
 }
 
-fn check_history_command(session: &Session, command: &Command, origin: &Origin) -> Result<(), Broken> {
+fn check_history_command(session: &Session, command: &Command, origin: &Origin) -> Result<(), InvariantViolation> {
     let context = Context {
         command_id: CommandId::new(Uuid::max()),
         origin: origin.clone(),
@@ -316,7 +316,7 @@ fn check_history_command(session: &Session, command: &Command, origin: &Origin) 
 }
 
 /// Checks LI-1.
-fn check_limits(session: &Session) -> Result<(), Broken> {
+fn check_limits(session: &Session) -> Result<(), InvariantViolation> {
     let limits = &session.rules().limits;
     let graph = &session.document().graph;
     let at_most = |found: usize, max: usize, limit: &str| {
@@ -350,7 +350,7 @@ fn check_limits(session: &Session) -> Result<(), Broken> {
     at_most(bytes, most, "replay_window_bytes_max")
 }
 
-fn check_content_limits(id: NodeId, content: &NodeContent, limits: &Limits) -> Result<(), Broken> {
+fn check_content_limits(id: NodeId, content: &NodeContent, limits: &Limits) -> Result<(), InvariantViolation> {
     let (count, max) = (content.properties.len(), limits.properties_per_node_max);
     ensure(count <= max, "LI-1", || format!("node {id} has {count} properties"))?;
     let name = check_name(&content.name, limits).err();
