@@ -255,7 +255,7 @@ fn scalars_are_texts_in_text_fields() {
     assert_eq!((&*template.name, &*template.version), ("2026", "1.10"));
     assert_eq!(template.description.as_deref(), Some("No"));
     let node_type = template.node_type("1").expect("a type");
-    assert_eq!((&*node_type.name, &node_type.look.icon), ("2026-01-05", &None));
+    assert_eq!((&*node_type.name, &node_type.appearance.icon), ("2026-01-05", &None));
     assert_eq!(node_type.allowed_children, ["1", "Yes", "0x10"]);
     assert_eq!(node_type.features, ["On"]);
     let property = |key: &str| node_type.property(key).expect(key);

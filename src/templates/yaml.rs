@@ -3,7 +3,7 @@
 use ecow::EcoString;
 use talus_actors::domain::{
     blueprint::{
-        Look, TemplateError,
+        Appearance, TemplateError,
         document::{NodeTypeDocument, OptionDocument, PropertyDocument, TemplateDocument},
     },
     value::Value,
@@ -41,7 +41,7 @@ fn node_type(path: &str, node: &Node) -> Result<NodeTypeDocument, TemplateError>
         allowed_children: fields.each("allowed_children", required_text)?,
         allowed_asset_types: fields.each("allowed_asset_types", required_text)?,
         features: fields.each("features", required_text)?,
-        look: Look {
+        appearance: Appearance {
             icon: fields.text("icon")?,
             color: fields.text("color")?,
             shape: fields.text("shape")?,

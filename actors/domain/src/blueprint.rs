@@ -60,7 +60,7 @@ pub struct NodeType {
     /// Features of the type, including features that the slug implies.
     pub features: Vec<EcoString>,
     /// Appearance in a front end. Not interpreted.
-    pub look: Look,
+    pub appearance: Appearance,
     /// Uuid of the property that shows the progress of a node.
     pub primary_status_property_id: Option<EcoString>,
     properties: Vec<PropertyType>,
@@ -70,7 +70,7 @@ pub struct NodeType {
 
 /// Appearance of a type in a front end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct Appearance {
     /// Name of an icon.
     pub icon: Option<EcoString>,
     /// Colour in the template's own notation.

@@ -155,7 +155,7 @@ fn build_type(at: &Location, document: &NodeTypeDocument) -> Result<NodeType, Te
         allowed_children: document.allowed_children.clone(),
         allowed_asset_types: document.allowed_asset_types.clone(),
         features,
-        look: document.look.clone(),
+        appearance: document.appearance.clone(),
         primary_status_property_id: primary_status.map(|reference| resolve_to_uuid(reference, &properties, &index)),
         defaults: defaults(&properties),
         properties,

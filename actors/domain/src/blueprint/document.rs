@@ -40,7 +40,7 @@ pub struct NodeTypeDocument {
     /// Names of features.
     pub features: Vec<EcoString>,
     /// Appearance in a front end. Not interpreted.
-    pub look: super::Look,
+    pub appearance: super::Appearance,
     /// Property that shows the progress of a node, by slug or uuid. Not interpreted.
     pub primary_status_property_id: Option<EcoString>,
     /// Own properties of the type, without those of its features.
