@@ -36,7 +36,7 @@ pub enum User {
     /// The user `Carol` on another client.
     CarolOnSecondClient,
     /// Sender without client id and user, and therefore without own steps.
-    Nobody,
+    Anonymous,
 }
 
 impl User {
@@ -46,13 +46,13 @@ impl User {
         Self::Bob,
         Self::Carol,
         Self::CarolOnSecondClient,
-        Self::Nobody,
+        Self::Anonymous,
     ];
 
     /// Generates a user. The anonymous sender is the least frequent.
     pub fn any() -> impl Strategy<Value = Self> + Clone {
         let named = &Self::ALL[..4];
-        prop_oneof![9 => select(named), 1 => Just(Self::Nobody)]
+        prop_oneof![9 => select(named), 1 => Just(Self::Anonymous)]
     }
 
     /// Returns the origin of the user's commands.
@@ -63,7 +63,7 @@ impl User {
             Self::Bob => ("bob", None),
             Self::Carol => ("carol-1", Some("Carol")),
             Self::CarolOnSecondClient => ("carol-2", Some("Carol")),
-            Self::Nobody => return Origin::default(),
+            Self::Anonymous => return Origin::default(),
         };
         Origin {
             client_id: client.parse().ok(),

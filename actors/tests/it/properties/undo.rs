@@ -323,7 +323,7 @@ impl SeparateParts {
         let mut harness = Setting::Free.harness();
         for user in Self::USERS {
             let create = Self::create(None, Some(Self::root(user)));
-            harness.submit_as(User::Nobody, &create).expect("it is created");
+            harness.submit_as(User::Anonymous, &create).expect("it is created");
         }
         Self { harness }
     }

@@ -15,7 +15,7 @@ use talus_actors::domain::{
     testing::{
         harness::{Accepted, Harness},
         sample::Setting,
-        users::User::{self, Alice, Bob, Carol, CarolOnSecondClient, Nobody},
+        users::User::{self, Alice, Anonymous, Bob, Carol, CarolOnSecondClient},
     },
 };
 
@@ -160,10 +160,10 @@ fn undo_mine_takes_own_last_command() {
 /// U1: a named user has the same steps on every client. An anonymous sender has no own steps.
 #[test]
 fn undo_mine_uses_user_or_client() {
-    let mut scenario = Scenario::of([(Carol, root("a")), (Nobody, root("b")), (Alice, root("c"))]);
+    let mut scenario = Scenario::of([(Carol, root("a")), (Anonymous, root("b")), (Alice, root("c"))]);
     scenario.code(Bob, &undo_mine(), "NOTHING_TO_UNDO");
     for command in [undo_mine(), redo_mine(), force_undo_mine()] {
-        let rejection = scenario.refused(Nobody, &command);
+        let rejection = scenario.refused(Anonymous, &command);
         assert!(rejection.is_malformed(), "{rejection}");
         assert!(
             matches!(rejection, Rejection::InvalidRequest { field: "scope", .. }),
@@ -207,7 +207,7 @@ fn undo_mine_survives_restart() {
 fn undo_mine_requires_written_value() {
     let start = || {
         Scenario::of([
-            (Nobody, root("a").with("x", json!(0))),
+            (Anonymous, root("a").with("x", json!(0))),
             (Alice, set("a", "x", json!(1))),
             (Bob, set("a", "x", json!(2))),
         ])
@@ -238,7 +238,7 @@ fn undo_mine_requires_written_value() {
 #[test]
 fn undo_mine_covers_names_and_deletions() {
     let mut scenario = Scenario::of([
-        (Nobody, root("a").with("x", json!(0))),
+        (Anonymous, root("a").with("x", json!(0))),
         (Alice, set("a", "name", json!("A"))),
         (Bob, set("a", "name", json!("B"))),
         (Alice, unset("a", "x")),
@@ -255,7 +255,7 @@ fn undo_mine_covers_names_and_deletions() {
 #[test]
 fn undo_without_net_effect_is_recorded() {
     let mut scenario = Scenario::of([
-        (Nobody, root("a")),
+        (Anonymous, root("a")),
         (Alice, set("a", "x", json!(1))),
         (Bob, unset("a", "x")),
     ]);
@@ -275,9 +275,9 @@ fn undo_without_net_effect_is_recorded() {
 fn undo_on_deleted_node_conflicts() {
     for change in [set("b", "x", json!(1)), reorder("b", 0), to_roots("b"), child("c", "b")] {
         let mut scenario = Scenario::of([
-            (Nobody, root("a")),
-            (Nobody, child("z", "a")),
-            (Nobody, child("b", "a")),
+            (Anonymous, root("a")),
+            (Anonymous, child("z", "a")),
+            (Anonymous, child("b", "a")),
             (Alice, change.clone()),
             (Bob, delete("b")),
         ]);
@@ -303,10 +303,10 @@ fn undo_on_deleted_node_conflicts() {
 fn undo_restores_deleted_subtree() {
     let start = || {
         Scenario::of([
-            (Nobody, root("p")),
-            (Nobody, batch([child("x", "p"), child("y", "p")])),
-            (Nobody, batch([child("a", "p"), child("b", "a"), child("c", "a")])),
-            (Nobody, child("d", "b")),
+            (Anonymous, root("p")),
+            (Anonymous, batch([child("x", "p"), child("y", "p")])),
+            (Anonymous, batch([child("a", "p"), child("b", "a"), child("c", "a")])),
+            (Anonymous, child("d", "b")),
             (Alice, delete("a")),
         ])
     };
@@ -332,7 +332,13 @@ fn undo_restores_deleted_subtree() {
 /// U3: a deleted parent or a taken id is named in the conflict.
 #[test]
 fn undo_of_deletion_requires_parent_and_id() {
-    let start = || Scenario::of([(Nobody, root("p")), (Nobody, child("a", "p")), (Alice, delete("a"))]);
+    let start = || {
+        Scenario::of([
+            (Anonymous, root("p")),
+            (Anonymous, child("a", "p")),
+            (Alice, delete("a")),
+        ])
+    };
     let mut scenario = start();
     scenario.turn(Bob, &delete("p"));
     scenario
@@ -361,7 +367,7 @@ fn undo_of_deletion_respects_limits() {
         (to_roots("a"), batch([child("x", "a"), child("y", "x")])),
         (unset("a", "x"), set("a", "y", json!(2))),
     ] {
-        let start = [(Nobody, root("p")), (Nobody, child("a", "p").with("x", json!(1)))];
+        let start = [(Anonymous, root("p")), (Anonymous, child("a", "p").with("x", json!(1)))];
         let mut scenario = Scenario::with(limits.clone(), start);
         scenario.turn(Alice, &change);
         scenario.turn(Bob, &meanwhile);
@@ -377,10 +383,10 @@ fn undo_of_deletion_respects_limits() {
 fn undo_of_creation_requires_untouched_node() {
     let start = || {
         Scenario::of([
-            (Nobody, root("p")),
+            (Anonymous, root("p")),
             (Alice, child("a", "p")),
-            (Nobody, child("z", "p")),
-            (Nobody, root("q")),
+            (Anonymous, child("z", "p")),
+            (Anonymous, root("q")),
         ])
     };
     for (change, message) in [
@@ -448,8 +454,8 @@ fn forced_undo_of_creation_deletes_subtree() {
 fn undo_of_move_requires_unmoved_node() {
     let start = || {
         Scenario::of([
-            (Nobody, batch([root("p"), root("q"), root("r")])),
-            (Nobody, batch([child("a", "p"), child("b", "p"), child("c", "q")])),
+            (Anonymous, batch([root("p"), root("q"), root("r")])),
+            (Anonymous, batch([child("a", "p"), child("b", "p"), child("c", "q")])),
             (Alice, move_node("a", "q")),
         ])
     };
@@ -497,7 +503,7 @@ fn undo_of_move_requires_unmoved_node() {
 #[test]
 fn forced_undo_counts_as_change() {
     let mut scenario = Scenario::of([
-        (Nobody, batch([root("a"), root("b"), root("c")])),
+        (Anonymous, batch([root("a"), root("b"), root("c")])),
         (Alice, reorder("a", 2)),
         (Bob, reorder("a", 1)),
         (Alice, force_undo_mine()),
@@ -538,7 +544,11 @@ fn undo_and_redo_are_inverse() {
 /// U5: a redo emits the same kinds of events as the original link or unlink.
 #[test]
 fn redo_emits_events_like_original() {
-    let given = [(Nobody, root("a")), (Nobody, root("b")), (Nobody, child("c", "a"))];
+    let given = [
+        (Anonymous, root("a")),
+        (Anonymous, root("b")),
+        (Anonymous, child("c", "a")),
+    ];
     for command in [
         link("b", "a"),
         unlink("c", "a"),
@@ -564,7 +574,7 @@ fn redo_emits_events_like_original() {
 #[test]
 fn redo_conflicts_like_undo() {
     let mut scenario = Scenario::of([
-        (Nobody, root("a").with("x", json!(0))),
+        (Anonymous, root("a").with("x", json!(0))),
         (Alice, set("a", "x", json!(1))),
         (Alice, undo_mine()),
         (Bob, set("a", "x", json!(2))),
@@ -573,21 +583,21 @@ fn redo_conflicts_like_undo() {
         .blocked(Alice, &redo_mine(), r#"property "x" of node a has changed since"#, 3)
         .emits(Alice, &force_redo_mine(), ["a.x: 2 -> 1"]);
     let mut scenario = Scenario::of([
-        (Nobody, root("p")),
+        (Anonymous, root("p")),
         (Alice, child("a", "p")),
         (Alice, undo_mine()),
         (Bob, delete("p")),
     ]);
     scenario.blocked(Alice, &force_redo_mine(), "node p is gone", 3);
     let mut scenario = Scenario::of([
-        (Nobody, root("a")),
+        (Anonymous, root("a")),
         (Alice, delete("a")),
         (Alice, undo_mine()),
         (Bob, child("b", "a")),
     ]);
     scenario.blocked(Alice, &redo_mine(), "node a has something under it now", 3);
     let mut scenario = Scenario::of([
-        (Nobody, batch([root("a"), root("b"), root("c")])),
+        (Anonymous, batch([root("a"), root("b"), root("c")])),
         (Alice, reorder("a", 2)),
         (Alice, undo_mine()),
         (Bob, reorder("a", 1)),
@@ -623,7 +633,7 @@ fn new_command_drops_own_undone_steps() {
 /// U6: undone steps of an anonymous sender are dropped with the next command of any user.
 #[test]
 fn anonymous_steps_are_redone_by_session_only() {
-    let mut scenario = Scenario::of([(Nobody, root("a")), (Alice, undo_last())]);
+    let mut scenario = Scenario::of([(Anonymous, root("a")), (Alice, undo_last())]);
     scenario.code(Alice, &redo_mine(), "NOTHING_TO_REDO");
     scenario.turn(Alice, &redo_last());
     scenario.turn(Alice, &undo_last());
@@ -653,7 +663,7 @@ fn undo_mine_is_recorded() {
 #[test]
 fn batch_is_one_step() {
     let mut scenario = Scenario::of([
-        (Nobody, root("p")),
+        (Anonymous, root("p")),
         (
             Alice,
             batch([child("a", "p"), child("b", "p"), set("p", "x", json!(1))]),
@@ -679,7 +689,7 @@ fn batch_is_one_step() {
 #[test]
 fn batch_does_not_conflict_with_itself() {
     let mut scenario = Scenario::of([
-        (Nobody, root("p")),
+        (Anonymous, root("p")),
         (
             Alice,
             batch([
@@ -732,7 +742,7 @@ fn session_undo_takes_last_done_step() {
 #[test]
 fn session_undo_conflicts_like_undo_mine() {
     let mut scenario = Scenario::of([
-        (Nobody, root("a").with("x", json!(0))),
+        (Anonymous, root("a").with("x", json!(0))),
         (Alice, set("a", "x", json!(1))),
         (Bob, set("a", "x", json!(2))),
         (Alice, force_undo_mine()),
@@ -857,7 +867,7 @@ fn undone_steps_are_limited() {
         ..Limits::default()
     };
     let text = |bytes: usize| json!("x".repeat(bytes));
-    let mut scenario = Scenario::with(limits, [(Nobody, root("a")), (Alice, set("a", "x", text(1_500)))]);
+    let mut scenario = Scenario::with(limits, [(Anonymous, root("a")), (Alice, set("a", "x", text(1_500)))]);
     scenario.turn(Alice, &undo_mine());
     scenario.turn(Bob, &set("a", "y", text(100)));
     assert_eq!(scenario.harness.session().history().undone(), 1);
@@ -912,7 +922,7 @@ fn conflict_names_blocker_as_far_as_known() {
         let mut scenario = Scenario::with(
             limits(window),
             [
-                (Nobody, root("a").with("x", json!(0))),
+                (Anonymous, root("a").with("x", json!(0))),
                 (Alice, set("a", "x", json!(1))),
                 (Bob, set("a", "x", json!(2))),
                 (Alice, force_undo_mine()),
