@@ -173,8 +173,8 @@ impl Hub {
 
     /// Returns the reason why the log refuses appends; `None` if the log accepts appends.
     #[must_use]
-    pub fn log_refuses(&self) -> Option<Arc<str>> {
-        self.0.log.refuses()
+    pub fn log_refusal_reason(&self) -> Option<Arc<str>> {
+        self.0.log.refusal_reason()
     }
 
     /// Submits a command and waits for its outcome. `span` accompanies the command to the fan-out.
@@ -189,7 +189,7 @@ impl Hub {
         span: Span,
     ) -> Result<Submitted, HubError> {
         let _global = self.admit()?;
-        if let Some(reason) = self.0.log.refuses() {
+        if let Some(reason) = self.0.log.refusal_reason() {
             return Err(HubError::LogRefuses { reason });
         }
         let answer = self

@@ -26,7 +26,7 @@ pub(crate) async fn ready(State(state): State<AppState>) -> Response {
     if state.stop.is_cancelled() || state.hub.is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "draining" }))).into_response();
     }
-    if let Some(reason) = state.hub.log_refuses() {
+    if let Some(reason) = state.hub.log_refusal_reason() {
         let body = json!({ "status": "log_refuses", "reason": reason });
         return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
     }

@@ -36,8 +36,8 @@ pub(super) struct Root {
 pub(super) struct LogNode {
     pub(super) storage: &'static str,
     pub(super) state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) refuses: Option<Arc<str>>,
+    #[serde(rename = "refuses", skip_serializing_if = "Option::is_none")]
+    pub(super) refusal_reason: Option<Arc<str>>,
     pub(super) append_failures: u64,
     pub(super) losses: LossesNode,
 }

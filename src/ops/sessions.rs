@@ -40,14 +40,18 @@ pub(super) async fn actors(State(state): State<AppState>, Params(params): Params
     let limit = page_items(app, params.limit)?;
     let (sessions, total) = app.hub.tree(params.offset.unwrap_or_default(), limit).await?;
     let stats = app.hub.stats();
-    let refuses = app.hub.log_refuses();
+    let refusal_reason = app.hub.log_refusal_reason();
     let root = Root {
         state: if app.hub.is_draining() { "draining" } else { "running" },
         uptime_s: app.started.elapsed().as_secs(),
         log: LogNode {
             storage: app.config.data.storage.as_str(),
-            state: if refuses.is_some() { "refusing" } else { "writing" },
-            refuses,
+            state: if refusal_reason.is_some() {
+                "refusing"
+            } else {
+                "writing"
+            },
+            refusal_reason,
             append_failures: stats.append_failures.get(),
             losses: LossesNode::from(app.losses),
         },

@@ -112,13 +112,13 @@ pub struct SqliteLog(Arc<Shared>);
 struct Shared {
     requests: mpsc::SyncSender<Request>,
     readers: Readers,
-    refuses: Refuses,
+    refusal_reason: RefusalReason,
     writer_ended: CancellationToken,
     losses: Losses,
 }
 
 /// Reason why the log refuses writes; empty while it accepts them. Only the writer sets it.
-pub(crate) type Refuses = Arc<ArcSwapOption<String>>;
+pub(crate) type RefusalReason = Arc<ArcSwapOption<String>>;
 
 impl SqliteLog {
     /// Opens the log in a directory, and creates the directory if it is missing.
@@ -147,13 +147,13 @@ impl SqliteLog {
         let losses = losses::check(&mut connection, &marks.unwrap_or_default(), &mut stored);
         let losses = losses.map_err(|error| unusable(&error))?;
         let (requests, inbox) = mpsc::sync_channel(WAITING_MAX);
-        let refuses = Refuses::default();
+        let refusal_reason = RefusalReason::default();
         let files = OpenFiles {
             watched: Watched::new(&path),
             database: path.clone(),
             mark: Mark::new(mark_path),
         };
-        let writer = Writer::new(connection, files, inbox, &stored, Arc::clone(&refuses), on_fatal)
+        let writer = Writer::new(connection, files, inbox, &stored, Arc::clone(&refusal_reason), on_fatal)
             .map_err(|error| unusable(&error))?;
         let readers = Readers::start(
             &path,
@@ -174,7 +174,7 @@ impl SqliteLog {
         Ok(Self(Arc::new(Shared {
             requests,
             readers,
-            refuses,
+            refusal_reason,
             writer_ended,
             losses,
         })))
@@ -316,7 +316,11 @@ impl EventLog for SqliteLog {
         self.request(|reply| Request::Delete(session_id, reply))
     }
 
-    fn refuses(&self) -> Option<Arc<str>> {
-        self.0.refuses.load().as_deref().map(|reason| reason.as_str().into())
+    fn refusal_reason(&self) -> Option<Arc<str>> {
+        self.0
+            .refusal_reason
+            .load()
+            .as_deref()
+            .map(|reason| reason.as_str().into())
     }
 }

@@ -362,7 +362,7 @@ async fn full_disk_refuses_and_recovers() {
         }
     };
     assert!(matches!(refused, AppendError::Refused(_)), "{refused}");
-    assert!(log.refuses().is_some(), "the hub is told before it tries");
+    assert!(log.refusal_reason().is_some(), "the hub is told before it tries");
     let kept = writing.replayed().await;
     assert!(
         kept.seq() < writing.session.seq() && kept.seq() > Seq(0),
@@ -374,7 +374,7 @@ async fn full_disk_refuses_and_recovers() {
         .execute("DELETE FROM commands WHERE sid = 1 AND seq > 10", [])
         .expect("room");
     loop {
-        if log.refuses().is_none() {
+        if log.refusal_reason().is_none() {
             break;
         }
         tokio::task::yield_now().await;

@@ -22,7 +22,7 @@ pub(super) use self::{
     statements::sql,
 };
 use super::{
-    OnFatal, Refuses,
+    OnFatal, RefusalReason,
     files::{DataLock, Watched, is_full},
     heads::Heads,
     mark::Mark,
@@ -102,7 +102,7 @@ pub(super) struct Writer {
     files: OpenFiles,
     requests: mpsc::Receiver<Request>,
     heads: Heads,
-    refuses: Refuses,
+    refusal_reason: RefusalReason,
     on_fatal: Option<OnFatal>,
     /// Row ids of deleted sessions that still have rows.
     purging: VecDeque<i64>,
@@ -114,7 +114,7 @@ impl Writer {
         files: OpenFiles,
         requests: mpsc::Receiver<Request>,
         stored: &AllSessions,
-        refuses: Refuses,
+        refusal_reason: RefusalReason,
         on_fatal: OnFatal,
     ) -> rusqlite::Result<Self> {
         let heads = Heads::of(&stored.rows);
@@ -130,7 +130,7 @@ impl Writer {
             files,
             requests,
             heads,
-            refuses,
+            refusal_reason,
             on_fatal: Some(on_fatal),
             purging,
         };
@@ -163,7 +163,7 @@ impl Writer {
     /// refuses.
     fn next(&mut self) -> Option<Request> {
         loop {
-            let refuses = self.refuses.load().is_some();
+            let refuses = self.refusal_reason.load().is_some();
             if refuses || self.purging.is_empty() {
                 match self.requests.recv_timeout(PROBE_INTERVAL) {
                     Ok(request) => return Some(request),
@@ -303,9 +303,9 @@ impl Writer {
     }
 
     fn recovered(&self) {
-        if self.refuses.load().is_some() {
+        if self.refusal_reason.load().is_some() {
             tracing::info!("the log can be written again");
-            self.refuses.store(None);
+            self.refusal_reason.store(None);
         }
     }
 
@@ -326,15 +326,15 @@ impl Writer {
     fn fail(&mut self, failure: Failure) -> Failure {
         match &failure {
             Failure::Refused(reason) => {
-                if self.refuses.load().is_none() {
+                if self.refusal_reason.load().is_none() {
                     tracing::error!(%reason, "the log takes nothing: the hub refuses commands until it does");
                 }
-                self.refuses.store(Some(Arc::new(reason.clone())));
+                self.refusal_reason.store(Some(Arc::new(reason.clone())));
             }
             Failure::Failed(reason) => tracing::error!(%reason, "a group could not be written"),
             Failure::Fatal(reason) => {
                 tracing::error!(%reason, "the disk failed");
-                self.refuses.store(Some(Arc::new(reason.clone())));
+                self.refusal_reason.store(Some(Arc::new(reason.clone())));
                 if let Some(on_fatal) = self.on_fatal.take() {
                     on_fatal(reason);
                 }

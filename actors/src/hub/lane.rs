@@ -208,7 +208,7 @@ impl Runner {
         job: Box<Job>,
         handle: &SessionHandle,
     ) -> Option<impl Future<Output = (Box<Job>, SubmitOutcome)> + use<>> {
-        let refused = match (self.hub.log_refuses(), handle.admit()) {
+        let refused = match (self.hub.log_refusal_reason(), handle.admit()) {
             (Some(reason), _) => HubError::LogRefuses { reason },
             (None, Err(error)) => error,
             (None, Ok(permit)) => {

@@ -89,7 +89,7 @@ impl Hub {
 
     async fn create_now(&self, chosen: Chosen, new: NewSession) -> Result<(SessionHeader, Option<Receipt>), HubError> {
         let _global = self.admit()?;
-        if let Some(reason) = self.log_refuses() {
+        if let Some(reason) = self.log_refusal_reason() {
             return Err(HubError::LogRefuses { reason });
         }
         let header = SessionHeader {

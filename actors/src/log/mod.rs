@@ -224,7 +224,7 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// Returns the reason why the log refuses appends, for example a full disk; `None` if the log accepts appends.
     /// Asked before a command is admitted.
-    fn refuses(&self) -> Option<Arc<str>> {
+    fn refusal_reason(&self) -> Option<Arc<str>> {
         None
     }
 }
