@@ -323,12 +323,12 @@ pub struct Origin {
     pub user: Option<Arc<str>>,
 }
 
-/// Author of commands, for scope `mine` of undo and redo.
+/// Key that tells authors apart, for scope `mine` of undo and redo: the user, or else the client.
 ///
-/// Folded from the log, so an author stays the same after a reload, a reconnect or a restart as long as the client
+/// Folded from the log, so the key stays the same after a reload, a reconnect or a restart as long as the client
 /// keeps its id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Author {
+pub enum AuthorKey {
     /// User, on any client.
     User(Arc<str>),
     /// Client whose user is not known.
@@ -338,9 +338,9 @@ pub enum Author {
 impl Origin {
     /// Returns the user or else the client, and `None` if the origin names neither.
     #[must_use]
-    pub fn author(&self) -> Option<Author> {
-        let client = || self.client_id.clone().map(Author::Client);
-        self.user.clone().map(Author::User).or_else(client)
+    pub fn key(&self) -> Option<AuthorKey> {
+        let client = || self.client_id.clone().map(AuthorKey::Client);
+        self.user.clone().map(AuthorKey::User).or_else(client)
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) use self::{
 };
 pub use self::{stacks::Stacks, step::Step};
 use super::{
-    command::{Author, CommandType, Scope},
+    command::{AuthorKey, CommandType, Scope},
     document::Document,
     ids::Seq,
     limits::Limits,
@@ -72,14 +72,14 @@ impl History {
 
     /// Returns the step that an undo of the author's own steps takes (U1).
     #[must_use]
-    pub fn next_undo_of(&self, author: &Author) -> Option<&Step> {
+    pub fn next_undo_of(&self, author: &AuthorKey) -> Option<&Step> {
         let mut newest_first = self.stacks.done.iter().rev();
-        newest_first.find(|step| step.author().as_ref() == Some(author))
+        newest_first.find(|step| step.author_key().as_ref() == Some(author))
     }
 
     /// Returns the step that a redo of the author's own steps takes (U1).
     #[must_use]
-    pub fn next_redo_of(&self, author: &Author) -> Option<&Step> {
+    pub fn next_redo_of(&self, author: &AuthorKey) -> Option<&Step> {
         self.stacks.last_undone_of(author)
     }
 
@@ -120,7 +120,7 @@ impl History {
 
     /// Returns the step that an undo of the scope takes.
     #[must_use]
-    pub fn next_undo_in(&self, scope: Scope, author: Option<&Author>) -> Option<&Step> {
+    pub fn next_undo_in(&self, scope: Scope, author: Option<&AuthorKey>) -> Option<&Step> {
         match scope {
             Scope::Session => self.next_undo(),
             Scope::Mine => self.next_undo_of(author?),
@@ -129,7 +129,7 @@ impl History {
 
     /// Returns the step that a redo of the scope takes.
     #[must_use]
-    pub fn next_redo_in(&self, scope: Scope, author: Option<&Author>) -> Option<&Step> {
+    pub fn next_redo_in(&self, scope: Scope, author: Option<&AuthorKey>) -> Option<&Step> {
         match scope {
             Scope::Session => self.next_redo(),
             Scope::Mine => self.next_redo_of(author?),
@@ -179,7 +179,7 @@ impl History {
             self.evict_undone(0);
             return Ok(());
         }
-        let author = undo.origin.author();
+        let author = undo.origin.key();
         let next = self.next_undo_in(undo.scope, author.as_ref()).map(Step::target);
         if next != Some(target) {
             return Err(undo.first_seq);
@@ -196,7 +196,7 @@ impl History {
             self.stacks.evicted_through = redo.first_seq;
             return Ok(());
         }
-        let author = redo.origin.author();
+        let author = redo.origin.key();
         let next = self.next_redo_in(redo.scope, author.as_ref()).map(Step::target);
         if next != Some(target) {
             return Err(redo.first_seq);
@@ -209,7 +209,7 @@ impl History {
     /// Adds a new step. The step invalidates the undone steps of its author, and the session can no longer redo older
     /// undone steps (U6). The other authors can still redo their own.
     fn push_step(&mut self, recorded: &Arc<CommandRecord>, before: Option<&Document>, limits: &Limits) {
-        let author = recorded.origin.author();
+        let author = recorded.origin.key();
         let invalidated = self.stacks.take_invalidated(author.as_ref(), recorded.first_seq);
         self.weight_bytes -= invalidated.iter().map(Step::weight_bytes).sum::<usize>();
         let step = Step::new(recorded, before);

@@ -275,7 +275,7 @@ pub fn check_history(session: &Session) -> Result<(), InvariantViolation> {
         }
     }
     for origin in origins {
-        let scope = if origin.author().is_some() {
+        let scope = if origin.key().is_some() {
             Scope::Mine
         } else {
             Scope::Session

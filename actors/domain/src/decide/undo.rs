@@ -2,7 +2,7 @@
 
 use super::{Change, reversal::Reversal};
 use crate::{
-    command::{Author, Context, Scope},
+    command::{AuthorKey, Context, Scope},
     rejection::Rejection,
     session::Session,
 };
@@ -13,7 +13,7 @@ pub(super) fn undo<'a>(
     scope: Scope,
     force: bool,
 ) -> Result<Change<'a>, Rejection> {
-    let author = author(context, scope)?;
+    let author = author_key(context, scope)?;
     let step = session.history().next_undo_in(scope, author.as_ref());
     let step = step.ok_or(Rejection::NothingToUndo)?;
     let events = Reversal::of_step(session, step, force).run(step.undo_changes())?;
@@ -27,7 +27,7 @@ pub(super) fn redo<'a>(
     scope: Scope,
     force: bool,
 ) -> Result<Change<'a>, Rejection> {
-    let author = author(context, scope)?;
+    let author = author_key(context, scope)?;
     let step = session.history().next_redo_in(scope, author.as_ref());
     let step = step.ok_or(Rejection::NothingToRedo)?;
     let events = Reversal::of_undo(session, step, force).run(step.redo_changes())?;
@@ -35,9 +35,9 @@ pub(super) fn redo<'a>(
     Ok(Change { events, step })
 }
 
-/// Returns the author of the command. Scope `mine` requires an author.
-fn author(context: &Context, scope: Scope) -> Result<Option<Author>, Rejection> {
-    let author = context.origin.author();
+/// Returns the key of the command's author. Scope `mine` requires an author.
+fn author_key(context: &Context, scope: Scope) -> Result<Option<AuthorKey>, Rejection> {
+    let author = context.origin.key();
     if scope == Scope::Mine && author.is_none() {
         return Err(Rejection::InvalidRequest {
             field: "scope",

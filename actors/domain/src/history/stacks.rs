@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::step::Step;
 use crate::{
-    command::Author,
+    command::AuthorKey,
     ids::{CommandId, Seq},
 };
 
@@ -35,7 +35,7 @@ pub struct Stacks {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct UndoneSteps {
     steps: BTreeMap<Seq, Step>,
-    by_author: BTreeMap<Option<Author>, VecDeque<Seq>>,
+    by_author: BTreeMap<Option<AuthorKey>, VecDeque<Seq>>,
     /// First `seq` of the newest step. Steps that were undone before it can be redone only by their authors.
     session_from: Seq,
 }
@@ -138,7 +138,7 @@ impl Stacks {
 
     /// Removes and returns the undone steps that a new command of an author invalidates: all of the author's steps, and
     /// all steps without an author, which any client could redo.
-    pub(super) fn take_invalidated(&mut self, author: Option<&Author>, new_from: Seq) -> Vec<Step> {
+    pub(super) fn take_invalidated(&mut self, author: Option<&AuthorKey>, new_from: Seq) -> Vec<Step> {
         self.undone.session_from = new_from;
         let mut invalidated = self.undone.remove_all(&None);
         if author.is_some() {
@@ -163,7 +163,7 @@ impl Stacks {
     }
 
     /// Returns the author's step that was undone last.
-    pub(super) fn last_undone_of(&self, author: &Author) -> Option<&Step> {
+    pub(super) fn last_undone_of(&self, author: &AuthorKey) -> Option<&Step> {
         let of_author = self.undone.by_author.get(&Some(author.clone()))?;
         self.undone.steps.get(of_author.back()?)
     }
@@ -171,7 +171,7 @@ impl Stacks {
 
 impl UndoneSteps {
     fn insert(&mut self, at: Seq, step: Step) {
-        let of_author = self.by_author.entry(step.author()).or_default();
+        let of_author = self.by_author.entry(step.author_key()).or_default();
         let position = of_author.partition_point(|other| *other < at);
         of_author.insert(position, at);
         self.steps.insert(at, step);
@@ -179,7 +179,7 @@ impl UndoneSteps {
 
     fn remove(&mut self, at: Seq) -> Option<Step> {
         let step = self.steps.remove(&at)?;
-        let author = step.author();
+        let author = step.author_key();
         if let Some(of_author) = self.by_author.get_mut(&author) {
             // The step is the first or the last of its author's steps, except in a corrupt log.
             if of_author.front() == Some(&at) {
@@ -194,7 +194,7 @@ impl UndoneSteps {
         Some(step)
     }
 
-    fn remove_all(&mut self, author: &Option<Author>) -> Vec<Step> {
+    fn remove_all(&mut self, author: &Option<AuthorKey>) -> Vec<Step> {
         let places = self.by_author.remove(author).unwrap_or_default();
         places.iter().filter_map(|at| self.steps.remove(at)).collect()
     }

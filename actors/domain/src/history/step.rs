@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inverse::{self, InverseChange};
 use crate::{
-    command::Author,
+    command::AuthorKey,
     document::Document,
     event::Event,
     ids::{CommandId, Seq},
@@ -88,10 +88,10 @@ impl Step {
         }
     }
 
-    /// Returns the author of the step's command, if it named one.
+    /// Returns the key of the author of the step's command, if it named one.
     #[must_use]
-    pub fn author(&self) -> Option<Author> {
-        self.recorded.origin.author()
+    pub fn author_key(&self) -> Option<AuthorKey> {
+        self.recorded.origin.key()
     }
 
     /// Returns the record of the step's command.

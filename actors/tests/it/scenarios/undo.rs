@@ -194,7 +194,7 @@ fn undo_mine_survives_restart() {
     let restored = Session::replay(header, rules, Some(snapshot), []).expect("it replays");
     let next = restored
         .history()
-        .next_undo_of(&Alice.origin().author().expect("she has a name"));
+        .next_undo_of(&Alice.origin().key().expect("she has a name"));
     assert_eq!(
         next.expect("she did something").target().command_type,
         CommandType::UpdateProperty
