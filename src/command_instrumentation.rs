@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use talus_actors::{
     domain::{
-        command::{Command, CommandType, Context, Origin},
+        command::{Author, Command, CommandType, Context},
         ids::{CommandId, Seq, SessionId},
     },
     hub::{Hub, HubError},
@@ -81,10 +81,10 @@ pub async fn submit(
 
 /// Builds the context of a command that has just been received. A command without an id gets a new id.
 #[must_use]
-pub fn context(command_id: Option<CommandId>, origin: Origin, expected_seq: Option<Seq>) -> Context {
+pub fn context(command_id: Option<CommandId>, author: Author, expected_seq: Option<Seq>) -> Context {
     Context {
         command_id: command_id.unwrap_or_else(new_command_id),
-        origin,
+        author,
         now: now(),
         expected_seq,
     }

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     domain::{
-        command::{CommandType, Origin},
+        command::{Author, CommandType},
         document::Document,
         ids::{ClientId, CommandId, Epoch, ProjectId, Seq, SessionId, Timestamp},
         record::{CommandRecord, Receipt},
@@ -55,8 +55,8 @@ pub struct CommandNotice {
     pub command_id: CommandId,
     /// Kind of the command.
     pub command_type: CommandType,
-    /// Origin of the command: client and user.
-    pub origin: Origin,
+    /// Author of the command: client and user.
+    pub author: Author,
     /// Time of receipt.
     pub timestamp: Timestamp,
     /// Outcome of the command.

@@ -108,7 +108,7 @@ pub enum SessionMessage {
 pub struct Submission {
     /// Command. Shared with the caller, which sends the command again if the actor never handled it.
     pub command: Arc<Command>,
-    /// Command id, origin, time and expected `seq`.
+    /// Command id, author, time and expected `seq`.
     pub context: Context,
     /// Receiver of the outcome.
     pub reply: Reply<Result<Submitted, Refusal>>,

@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::Deserialize;
 use talus_actors::domain::{
-    command::{Command, Context, Origin},
+    command::{Author, Command, Context},
     ids::SessionId,
 };
 use tracing::Instrument;
@@ -19,7 +19,7 @@ use crate::{
     command_instrumentation::{CommandSpan, context},
     http_kit::{
         ApiResult, AppState,
-        body::{JsonText, OptionalJsonText, Params, RequestOrigin, SessionPath},
+        body::{JsonText, OptionalJsonText, Params, RequestAuthor, SessionPath},
         reading::with_graph,
     },
     wire::{
@@ -38,14 +38,14 @@ pub(super) struct AnswerParams {
 /// `POST /commands/execute`
 pub(super) async fn execute(
     State(state): State<AppState>,
-    RequestOrigin(origin): RequestOrigin,
+    RequestAuthor(author): RequestAuthor,
     key: IdempotencyKey,
     Params(params): Params<AnswerParams>,
     JsonText(text): JsonText,
 ) -> ApiResult<Response> {
     let request = read_command(&text)?;
     let session_id = required("", "session_id", request.session_id)?;
-    let context = context(key.command_id(request.command_id)?, origin, request.expected_seq);
+    let context = context(key.command_id(request.command_id)?, author, request.expected_seq);
     answer(&state, session_id, request.command, context, &params).await
 }
 
@@ -53,14 +53,14 @@ pub(super) async fn execute(
 pub(super) async fn undo(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
-    RequestOrigin(origin): RequestOrigin,
+    RequestAuthor(author): RequestAuthor,
     key: IdempotencyKey,
     Params(params): Params<AnswerParams>,
     OptionalJsonText(text): OptionalJsonText,
 ) -> ApiResult<Response> {
     let request: HistoryRequest = read("", &text)?;
     let command = request.undo()?;
-    let context = history_context(&request, origin, key)?;
+    let context = history_context(&request, author, key)?;
     answer(&state, session_id, command, context, &params).await
 }
 
@@ -68,20 +68,20 @@ pub(super) async fn undo(
 pub(super) async fn redo(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
-    RequestOrigin(origin): RequestOrigin,
+    RequestAuthor(author): RequestAuthor,
     key: IdempotencyKey,
     Params(params): Params<AnswerParams>,
     OptionalJsonText(text): OptionalJsonText,
 ) -> ApiResult<Response> {
     let request: HistoryRequest = read("", &text)?;
     let command = request.redo()?;
-    let context = history_context(&request, origin, key)?;
+    let context = history_context(&request, author, key)?;
     answer(&state, session_id, command, context, &params).await
 }
 
-fn history_context(request: &HistoryRequest, origin: Origin, key: IdempotencyKey) -> Result<Context, ApiError> {
+fn history_context(request: &HistoryRequest, author: Author, key: IdempotencyKey) -> Result<Context, ApiError> {
     let command_id = key.command_id(request.command_id()?)?;
-    Ok(context(command_id, origin, request.expected_seq))
+    Ok(context(command_id, author, request.expected_seq))
 }
 
 /// Submits a command and waits for its outcome.

@@ -2,7 +2,7 @@
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use talus_actors::domain::{
-    command::Origin,
+    command::Author,
     ids::{CommandId, SessionId},
 };
 use uuid::{Uuid, uuid};
@@ -68,8 +68,8 @@ impl IdempotencyKey {
 
     /// Returns the id of the session that a request creates. The client id is part of the hash, so equal keys of
     /// different clients do not collide.
-    pub(super) fn session_id(self, origin: &Origin) -> Option<SessionId> {
-        let client = origin.client_id.as_ref().map(ToString::to_string).unwrap_or_default();
+    pub(super) fn session_id(self, author: &Author) -> Option<SessionId> {
+        let client = author.client_id.as_ref().map(ToString::to_string).unwrap_or_default();
         let name = format!("{}/{client}", self.0?);
         Some(SessionId::new(Uuid::new_v5(&SESSIONS, name.as_bytes())))
     }

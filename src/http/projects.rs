@@ -21,7 +21,7 @@ use super::{
 use crate::{
     http_kit::{
         ApiResult, AppState, ErrorResponse,
-        body::{GraphBytes, JsonText, NoFields, Params, PathText, RequestOrigin, SessionPath, page_items},
+        body::{GraphBytes, JsonText, NoFields, Params, PathText, RequestAuthor, SessionPath, page_items},
         reading::with_graph,
     },
     projects::{
@@ -54,7 +54,7 @@ struct CreateAnswer {
 /// `POST /projects`
 pub(super) async fn create(
     State(state): State<AppState>,
-    RequestOrigin(origin): RequestOrigin,
+    RequestAuthor(author): RequestAuthor,
     key: IdempotencyKey,
     JsonText(text): JsonText,
 ) -> ApiResult<Response> {
@@ -64,7 +64,7 @@ pub(super) async fn create(
     check_name(&project_name, &state.limits).map_err(|fault| name_failure(&fault))?;
     let project_id = request.project_id.map(|text| id("", "project_id", &text)).transpose()?;
     let chosen = Chosen {
-        session_id: key.session_id(&origin),
+        session_id: key.session_id(&author),
         command_id: key.command_id(None)?,
     };
     let new = NewProject {
@@ -72,7 +72,7 @@ pub(super) async fn create(
         template_id,
         project_id,
     };
-    let project = state.projects.create(new, origin, chosen).await?;
+    let project = state.projects.create(new, author, chosen).await?;
     let (project_id, snapshot) = (project.project_id, project.snapshot);
     let location = super::api(&format!("/projects/{project_id}"));
     let head = CreateAnswer {
@@ -208,12 +208,12 @@ fn orphans(orphans: &[Orphan]) -> Vec<Value> {
 pub(super) async fn open(
     State(state): State<AppState>,
     PathText(text): PathText,
-    RequestOrigin(origin): RequestOrigin,
+    RequestAuthor(author): RequestAuthor,
     key: IdempotencyKey,
     NoFields: NoFields,
 ) -> ApiResult<Response> {
     let project_id = parse_project_id(&text)?;
-    let opened = state.projects.open(&project_id, origin, key.command_id(None)?).await?;
+    let opened = state.projects.open(&project_id, author, key.command_id(None)?).await?;
     let OpenedProject {
         session_id,
         snapshot,
@@ -250,13 +250,13 @@ pub(super) struct LoadAnswer {
 pub(super) async fn load_graph(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
-    RequestOrigin(origin): RequestOrigin,
+    RequestAuthor(author): RequestAuthor,
     key: IdempotencyKey,
     GraphBytes(bytes): GraphBytes,
 ) -> ApiResult<Json<LoadAnswer>> {
     let depth_max = state.config.limits.json_depth_max;
     let parse = move || parse_graph(&bytes, depth_max, key);
-    let loaded = state.projects.load_graph(session_id, origin, parse).await;
+    let loaded = state.projects.load_graph(session_id, author, parse).await;
     let LoadedGraph {
         submitted,
         orphans: unknown,
@@ -297,11 +297,11 @@ fn parse_graph(bytes: &[u8], depth_max: usize, key: IdempotencyKey) -> Result<Gr
 pub(super) async fn save(
     State(state): State<AppState>,
     SessionPath(session_id): SessionPath,
-    RequestOrigin(origin): RequestOrigin,
+    RequestAuthor(author): RequestAuthor,
     key: IdempotencyKey,
     NoFields: NoFields,
 ) -> ApiResult<Json<Value>> {
-    let saved = state.projects.save(session_id, origin, key.command_id(None)?).await?;
+    let saved = state.projects.save(session_id, author, key.command_id(None)?).await?;
     let mut answer = json!({ "success": true, "path": saved.file, "seq": saved.seq });
     if saved.is_duplicate {
         answer["duplicate"] = json!(true);

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     http_kit::{
         ApiResult, AppState,
-        body::{JsonText, NoFields, Params, RequestOrigin, SessionPath, page_items},
+        body::{JsonText, NoFields, Params, RequestAuthor, SessionPath, page_items},
         reading::{PAGE_BYTES, WaitPolicy, json, with_graph},
     },
     wire::{
@@ -40,18 +40,18 @@ use crate::{
 /// `POST /sessions`
 pub(super) async fn create(
     State(state): State<AppState>,
-    RequestOrigin(origin): RequestOrigin,
+    RequestAuthor(author): RequestAuthor,
     key: IdempotencyKey,
     NoFields: NoFields,
 ) -> ApiResult<Response> {
     let chosen = Chosen {
-        session_id: key.session_id(&origin),
+        session_id: key.session_id(&author),
         command_id: None,
     };
     let new = NewSession {
         project: None,
         first: None,
-        origin,
+        author,
     };
     let header = match state.hub.create_as(chosen, new).await {
         Ok((header, _)) => header,

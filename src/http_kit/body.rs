@@ -10,7 +10,7 @@ use axum::{
 use futures_util::StreamExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use talus_actors::domain::{
-    command::Origin,
+    command::Author,
     ids::{ClientId, IdError, SessionId},
 };
 
@@ -224,20 +224,20 @@ impl FromRequestParts<AppState> for SessionPath {
 }
 
 /// Author of a request, as far as the request names the author.
-pub(crate) struct RequestOrigin(pub(crate) Origin);
+pub(crate) struct RequestAuthor(pub(crate) Author);
 
-impl FromRequestParts<AppState> for RequestOrigin {
+impl FromRequestParts<AppState> for RequestAuthor {
     type Rejection = ErrorResponse;
 
     async fn from_request_parts(parts: &mut Parts, _state: &AppState) -> Result<Self, ErrorResponse> {
         let Some(value) = parts.headers.get(CLIENT_ID_HEADER) else {
-            return Ok(Self(Origin::default()));
+            return Ok(Self(Author::default()));
         };
         let text = String::from_utf8_lossy(value.as_bytes());
         let client_id: ClientId = text
             .parse()
             .map_err(|error: IdError| ApiError::invalid_field("X-Client-Id", error))?;
-        Ok(Self(Origin {
+        Ok(Self(Author {
             client_id: Some(client_id),
             user: None,
         }))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use talus_actors::domain::{
-    command::{Command, Context, Origin},
+    command::{Author, Command, Context},
     ids::SessionId,
 };
 use talus_actors::{hub::HubError, session_actor::Submitted};
@@ -52,7 +52,7 @@ impl Edge {
             (
                 session_id,
                 command,
-                context(command_id, origin(memberships), expected_seq),
+                context(command_id, author(memberships), expected_seq),
             )
         });
         self.submit(memberships, parsed, ack)
@@ -139,12 +139,12 @@ fn history(
 ) -> ParsedCommand {
     let text = &payload.text()?;
     let request: HistoryRequest = read("", text)?;
-    let context = context(request.command_id()?, origin(memberships), request.expected_seq);
+    let context = context(request.command_id()?, author(memberships), request.expected_seq);
     Ok((session_of(text)?, command(&request)?, context))
 }
 
-fn origin(memberships: &Memberships) -> Origin {
-    Origin {
+fn author(memberships: &Memberships) -> Author {
+    Author {
         client_id: Some(memberships.client_id.clone()),
         user: None,
     }

@@ -8,7 +8,7 @@ use engineioxide::service::NotFoundService;
 use futures_util::future::BoxFuture;
 use socketioxide::{SocketIo, extract::TryData, service::SocketIoService};
 use talus_actors::{
-    domain::{blueprint::Blueprint, command::Origin, ids::TemplateId},
+    domain::{blueprint::Blueprint, command::Author, ids::TemplateId},
     hub::{HubParts, HubSettings, NewSession, SupervisionSettings},
     log::MemoryLog,
     session_actor::BlueprintSource,
@@ -73,7 +73,7 @@ async fn session(hub: &Hub) -> SessionId {
     let new = NewSession {
         project: None,
         first: None,
-        origin: Origin {
+        author: Author {
             client_id: None,
             user: None,
         },

@@ -12,7 +12,7 @@ use std::{
 use rusqlite::Connection;
 use talus_actors::{
     domain::{
-        command::{Command, Context, CreateNode, Origin, Scope},
+        command::{Author, Command, Context, CreateNode, Scope},
         decide::{Decision, decide},
         ids::{CommandId, Epoch, Seq, SessionId, Timestamp},
         limits::Limits,
@@ -74,7 +74,7 @@ impl Writing {
         self.commands += 1;
         let context = Context {
             command_id: CommandId::new(Uuid::from_u128(self.commands)),
-            origin: Origin::default(),
+            author: Author::default(),
             now: Timestamp(i64::try_from(2_000 + self.commands).expect("small")),
             expected_seq: None,
         };

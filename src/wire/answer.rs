@@ -4,7 +4,7 @@ use ecow::EcoString;
 use serde::Serialize;
 use talus_actors::{
     domain::{
-        command::{CommandType, Origin},
+        command::{Author, CommandType},
         graph::Graph,
         ids::{CommandId, Epoch, NodeId, ProjectId, Seq, SessionId, TemplateId, Timestamp},
         record::{CommandRecord, Receipt},
@@ -171,7 +171,8 @@ impl GraphAnswer {
 pub struct HistoryEntry {
     command_id: CommandId,
     command_type: CommandType,
-    origin: Origin,
+    #[serde(rename = "origin")]
+    author: Author,
     #[serde(serialize_with = "display")]
     timestamp: Timestamp,
     first_seq: Seq,
@@ -186,7 +187,7 @@ impl HistoryEntry {
         Self {
             command_id: recorded.command_id,
             command_type: recorded.command_type,
-            origin: recorded.origin.clone(),
+            author: recorded.author.clone(),
             timestamp: recorded.timestamp,
             first_seq: recorded.first_seq,
             seq: recorded.seq(),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use talus_actors::{
     domain::{
-        command::{CommandType, Origin},
+        command::{Author, CommandType},
         event::{Event, PropertyRef},
         ids::{CommandId, Epoch, NodeId, ProjectId, PropertyId, Seq, SessionId, Timestamp, TypeId},
         properties::Properties,
@@ -53,8 +53,8 @@ pub struct Envelope<'a> {
     timestamp: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     command_id: Option<CommandId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    origin: Option<&'a Origin>,
+    #[serde(rename = "origin", skip_serializing_if = "Option::is_none")]
+    author: Option<&'a Author>,
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<Epoch>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,16 +72,16 @@ impl<'a> Envelope<'a> {
             project_id,
             timestamp,
             command_id: None,
-            origin: None,
+            author: None,
             epoch: None,
             seq: None,
         }
     }
 
-    const fn of_command(room: &'a Room, timestamp: Timestamp, command_id: CommandId, origin: &'a Origin) -> Self {
+    const fn of_command(room: &'a Room, timestamp: Timestamp, command_id: CommandId, author: &'a Author) -> Self {
         Self {
             command_id: Some(command_id),
-            origin: Some(origin),
+            author: Some(author),
             ..Self::of_room(room, timestamp)
         }
     }
@@ -261,11 +261,11 @@ pub fn encode_command(room: &Room, notice: &CommandNotice) -> Vec<Frame> {
     let CommandNotice {
         command_id,
         command_type,
-        origin,
+        author,
         timestamp,
         verdict,
     } = notice;
-    let envelope = || Envelope::of_command(room, *timestamp, *command_id, origin);
+    let envelope = || Envelope::of_command(room, *timestamp, *command_id, author);
     let mut frames = vec![frame(
         "command:executing",
         envelope(),
@@ -300,7 +300,7 @@ pub fn encode_command(room: &Room, notice: &CommandNotice) -> Vec<Frame> {
 pub fn encode_record<'a>(room: &'a Room, recorded: &'a CommandRecord, after: Seq) -> impl Iterator<Item = Frame> + 'a {
     let envelope = move |seq| {
         let timestamp = recorded.timestamp;
-        Envelope::of_command(room, timestamp, recorded.command_id, &recorded.origin).at(room.epoch, Seq(seq))
+        Envelope::of_command(room, timestamp, recorded.command_id, &recorded.author).at(room.epoch, Seq(seq))
     };
     let events = recorded.events.iter().zip(recorded.first_seq.0..);
     let events = events

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 use serde_json::value::RawValue;
 use talus_actors::{
     domain::{
-        command::{Command, CommandType, Context, CreateNode, Origin, Scope},
+        command::{Author, Command, CommandType, Context, CreateNode, Scope},
         decide::{Decision, decide},
         graph::Graph,
         ids::{CommandId, Epoch, NodeId, Seq, SessionId, Timestamp},
@@ -63,7 +63,7 @@ impl Transcript {
         self.commands += 1;
         let context = Context {
             command_id: CommandId::new(Uuid::from_u128(0xc000 + self.commands)),
-            origin: Origin {
+            author: Author {
                 client_id: Some("alice".parse().expect("a client id")),
                 user: None,
             },
@@ -86,7 +86,7 @@ impl Transcript {
         let notice = CommandNotice {
             command_id: context.command_id,
             command_type: command.kind(),
-            origin: context.origin,
+            author: context.author,
             timestamp: NOW,
             verdict,
         };
@@ -240,7 +240,7 @@ fn room_packets() {
     let refused = CommandNotice {
         command_id: CommandId::new(Uuid::from_u128(0xc003)),
         command_type: CommandType::DeleteNode,
-        origin: Origin::default(),
+        author: Author::default(),
         timestamp: NOW,
         verdict: Verdict::Refused(Rejection::NodeNotFound(node(9))),
     };
@@ -256,13 +256,13 @@ fn batched_packets_equal_single_packets() {
     let notice = |verdict| CommandNotice {
         command_id: CommandId::new(Uuid::from_u128(0xc001)),
         command_type: CommandType::UpdateProperty,
-        origin: Origin::default(),
+        author: Author::default(),
         timestamp: NOW,
         verdict,
     };
     let context = Context {
         command_id: CommandId::new(Uuid::from_u128(0xc001)),
-        origin: Origin::default(),
+        author: Author::default(),
         now: NOW,
         expected_seq: None,
     };

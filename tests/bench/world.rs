@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use talus_actors::{
     domain::{
         blueprint::Blueprint,
-        command::{Command, Context, CreateNode, Origin},
+        command::{Author, Command, Context, CreateNode},
         ids::{CommandId, NodeId, SessionId, TemplateId},
         limits::Limits,
         value::Value,
@@ -131,7 +131,7 @@ pub fn update(node_id: NodeId) -> Command {
 pub async fn submit_as(hub: &Hub, id: SessionId, as_id: CommandId, command: Command) -> Result<Submitted, HubError> {
     let context = Context {
         command_id: as_id,
-        origin: Origin::default(),
+        author: Author::default(),
         now: now(),
         expected_seq: None,
     };

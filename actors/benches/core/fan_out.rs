@@ -216,7 +216,7 @@ fn notice() -> CommandNotice {
     CommandNotice {
         command_id: recorded.command_id,
         command_type: recorded.command_type,
-        origin: recorded.origin.clone(),
+        author: recorded.author.clone(),
         timestamp: recorded.timestamp,
         verdict: Verdict::Applied(recorded),
     }

@@ -312,9 +312,9 @@ impl std::fmt::Display for CommandType {
     }
 }
 
-/// Sender of a command.
+/// Author of a command: the client and the user, as far as known. The texts of the wire and of the log call it `origin`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
+pub struct Author {
     /// Client, if the request names one or arrived on a socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<ClientId>,
@@ -335,8 +335,8 @@ pub enum AuthorKey {
     Client(ClientId),
 }
 
-impl Origin {
-    /// Returns the user or else the client, and `None` if the origin names neither.
+impl Author {
+    /// Returns the user or else the client, and `None` if neither is known.
     #[must_use]
     pub fn key(&self) -> Option<AuthorKey> {
         let client = || self.client_id.clone().map(AuthorKey::Client);
@@ -349,8 +349,8 @@ impl Origin {
 pub struct Context {
     /// Id of the command.
     pub command_id: CommandId,
-    /// Sender of the command.
-    pub origin: Origin,
+    /// Author of the command.
+    pub author: Author,
     /// Time at which the hub received the command.
     pub now: Timestamp,
     /// Refuses the command if a node that it depends on changed after this `seq`. `None` skips the check.

@@ -179,7 +179,7 @@ impl History {
             self.evict_undone(0);
             return Ok(());
         }
-        let author = undo.origin.key();
+        let author = undo.author.key();
         let next = self.next_undo_in(undo.scope, author.as_ref()).map(Step::target);
         if next != Some(target) {
             return Err(undo.first_seq);
@@ -196,7 +196,7 @@ impl History {
             self.stacks.evicted_through = redo.first_seq;
             return Ok(());
         }
-        let author = redo.origin.key();
+        let author = redo.author.key();
         let next = self.next_redo_in(redo.scope, author.as_ref()).map(Step::target);
         if next != Some(target) {
             return Err(redo.first_seq);
@@ -209,7 +209,7 @@ impl History {
     /// Adds a new step. The step invalidates the undone steps of its author, and the session can no longer redo older
     /// undone steps (U6). The other authors can still redo their own.
     fn push_step(&mut self, recorded: &Arc<CommandRecord>, before: Option<&Document>, limits: &Limits) {
-        let author = recorded.origin.key();
+        let author = recorded.author.key();
         let invalidated = self.stacks.take_invalidated(author.as_ref(), recorded.first_seq);
         self.weight_bytes -= invalidated.iter().map(Step::weight_bytes).sum::<usize>();
         let step = Step::new(recorded, before);

@@ -24,7 +24,7 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use super::{
-    command::{Command, Context, Origin, Scope},
+    command::{Author, Command, Context, Scope},
     content::NodeContent,
     decide::{Decision, decide},
     document::Document,
@@ -268,30 +268,30 @@ pub fn check_history(session: &Session) -> Result<(), InvariantViolation> {
     ensure(weighed == history.weight_bytes(), "HI-2", || {
         format!("the steps weigh {weighed} and say {}", history.weight_bytes())
     })?;
-    let mut origins: Vec<Origin> = vec![Origin::default()];
+    let mut authors: Vec<Author> = vec![Author::default()];
     for record in window_records(session) {
-        if !origins.contains(&record.origin) {
-            origins.push(record.origin.clone());
+        if !authors.contains(&record.author) {
+            authors.push(record.author.clone());
         }
     }
-    for origin in origins {
-        let scope = if origin.key().is_some() {
+    for author in authors {
+        let scope = if author.key().is_some() {
             Scope::Mine
         } else {
             Scope::Session
         };
         for force in [false, true] {
-            check_history_command(session, &Command::Undo { scope, force }, &origin)?;
-            check_history_command(session, &Command::Redo { scope, force }, &origin)?;
+            check_history_command(session, &Command::Undo { scope, force }, &author)?;
+            check_history_command(session, &Command::Redo { scope, force }, &author)?;
         }
     }
     Ok(())
 }
 
-fn check_history_command(session: &Session, command: &Command, origin: &Origin) -> Result<(), InvariantViolation> {
+fn check_history_command(session: &Session, command: &Command, author: &Author) -> Result<(), InvariantViolation> {
     let context = Context {
         command_id: CommandId::new(Uuid::max()),
-        origin: origin.clone(),
+        author: author.clone(),
         now: session.last_activity(),
         expected_seq: None,
     };
@@ -311,7 +311,7 @@ fn check_history_command(session: &Session, command: &Command, origin: &Origin) 
         Err(other) => Some(other.to_string()),
     };
     ensure(broken.is_none(), "HI-1", || {
-        format!("{command:?} of {origin:?}: {broken:?}")
+        format!("{command:?} of {author:?}: {broken:?}")
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    command::{CommandType, Fingerprint, Origin, Scope},
+    command::{Author, CommandType, Fingerprint, Scope},
     event::Event,
     ids::{CommandId, NodeId, Seq, Timestamp},
     state_hash::StateHash,
@@ -29,9 +29,9 @@ pub struct CommandRecord {
     /// Scope of an undo or redo.
     #[serde(default, skip_serializing_if = "Scope::is_session")]
     pub scope: Scope,
-    /// Sender of the command.
-    #[serde(default)]
-    pub origin: Origin,
+    /// Author of the command.
+    #[serde(rename = "origin", default)]
+    pub author: Author,
     /// Time at which the hub received the command.
     pub timestamp: Timestamp,
     /// `seq` of the first event.
@@ -159,7 +159,7 @@ mod tests {
             fingerprint: Fingerprint(1),
             target: None,
             scope: Scope::Session,
-            origin: Origin::default(),
+            author: Author::default(),
             timestamp: Timestamp(0),
             first_seq: Seq(1),
             events: vec![event],

@@ -216,8 +216,8 @@ pub struct BlockedBy {
 impl From<&CommandRecord> for BlockedBy {
     fn from(recorded: &CommandRecord) -> Self {
         Self {
-            client_id: recorded.origin.client_id.clone(),
-            user: recorded.origin.user.clone(),
+            client_id: recorded.author.client_id.clone(),
+            user: recorded.author.user.clone(),
             command_id: Some(recorded.command_id),
             seq: recorded.seq(),
         }

@@ -479,7 +479,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        command::{Command, Context, CreateNode, Origin, Scope},
+        command::{Author, Command, Context, CreateNode, Scope},
         decide::{Decision, decide},
         graph::Graph,
         value::Value,
@@ -505,7 +505,7 @@ mod tests {
     fn change(session: &mut Session, command: &Command) -> Arc<CommandRecord> {
         let context = Context {
             command_id: CommandId::new(Uuid::from_u128(session.seq().0.into())),
-            origin: Origin::default(),
+            author: Author::default(),
             now: Timestamp(0),
             expected_seq: None,
         };
@@ -566,7 +566,7 @@ mod tests {
             });
             let context = Context {
                 command_id: CommandId::new(Uuid::from_u128(number)),
-                origin: Origin::default(),
+                author: Author::default(),
                 now: Timestamp(0),
                 expected_seq: None,
             };

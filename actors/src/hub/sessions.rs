@@ -8,7 +8,7 @@ use tracing::{Instrument, Span};
 use super::{Hub, HubError};
 use crate::{
     domain::{
-        command::{Command, Context, Origin},
+        command::{Author, Command, Context},
         ids::{CommandId, ProjectId, SessionId, Timestamp},
         record::Receipt,
         session::{Project, SessionHeader},
@@ -25,8 +25,8 @@ pub struct NewSession {
     pub project: Option<Project>,
     /// First command. If the command is rejected, the session is not created.
     pub first: Option<Command>,
-    /// Origin of the request.
-    pub origin: Origin,
+    /// Author of the request.
+    pub author: Author,
 }
 
 /// Ids that the client chose for a new session, so that a repeated request creates the session once. Ids that are
@@ -120,7 +120,7 @@ impl Hub {
         };
         let context = Context {
             command_id: chosen.command_id.unwrap_or_else(new_command_id),
-            origin: new.origin,
+            author: new.author,
             now: header.created_at,
             expected_seq: None,
         };

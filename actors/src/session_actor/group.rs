@@ -231,7 +231,7 @@ impl SessionState {
         let notice = CommandNotice {
             command_id: context.command_id,
             command_type: command.kind(),
-            origin: context.origin,
+            author: context.author,
             timestamp: context.now,
             verdict,
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use talus_actors::{
     domain::{
-        command::{Command, Context, CreateNode, Origin},
+        command::{Author, Command, Context, CreateNode},
         decide::{Decision, decide},
         ids::{CommandId, Epoch, Seq, SessionId, Timestamp},
         limits::Limits,
@@ -52,7 +52,7 @@ fn record() -> Arc<CommandRecord> {
     });
     let context = Context {
         command_id: CommandId::new(Uuid::from_u128(2)),
-        origin: Origin::default(),
+        author: Author::default(),
         now: Timestamp(1),
         expected_seq: None,
     };

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use talus_actors::{
     domain::{
-        command::{Command, Context, Origin},
+        command::{Author, Command, Context},
         ids::{ProjectId, Seq},
         session::Project,
     },
@@ -50,13 +50,13 @@ fn create(world: &World, new: NewSession) -> Underway<Result<Session, HubError>>
 async fn a_session_begins_with_its_first_command() {
     let world = World::start().await;
     let node_id = new_node_id();
-    let origin = Origin {
+    let author = Author {
         client_id: None,
         user: Some("ada".into()),
     };
     let new = NewSession {
         first: Some(create_node(node_id)),
-        origin: origin.clone(),
+        author: author.clone(),
         ..project("bronco")
     };
     let (header, receipt) = world.hub.create(new).await.expect("created");
@@ -69,7 +69,7 @@ async fn a_session_begins_with_its_first_command() {
         .expect("readable")
         .expect("created");
     assert_eq!(stored.header, header);
-    assert_eq!(stored.records[0].origin, origin);
+    assert_eq!(stored.records[0].author, author);
 
     let (header, receipt) = world.hub.create(NewSession::default()).await.expect("created");
     assert_eq!((header.project, receipt), (None, None));
@@ -255,7 +255,7 @@ async fn a_cleanup_goes_by_the_last_command() {
         let now = talus_actors::world::now().0 + minutes_ago * 60_000;
         let context = Context {
             command_id: new_command_id(),
-            origin: Origin::default(),
+            author: Author::default(),
             now: talus_actors::domain::ids::Timestamp(now),
             expected_seq: None,
         };

@@ -277,7 +277,7 @@ fn a_snapshot_of_before_is_gone_on_with() {
         let mut session = Session::replay(header, rules, Some(snapshot), []).expect("it is a session");
         for number in [100, 101] {
             let context = Context {
-                origin: user.origin(),
+                author: user.author(),
                 ..Harness::context(number)
             };
             let Ok(Decision::Change(decided)) = decide(&session, &Command::redo(scope), &context) else {
@@ -313,7 +313,7 @@ fn what_is_absent_or_unknown_is_no_fault() {
     );
     let record: CommandRecord = serde_json::from_str(&record).expect("it is read");
     assert_eq!(
-        (record.target, record.origin.client_id, record.outcome.node_ids.len()),
+        (record.target, record.author.client_id, record.outcome.node_ids.len()),
         (None, None, 0)
     );
     match &record.events[..] {

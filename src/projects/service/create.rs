@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use talus_actors::{
     domain::{
         blueprint::Blueprint,
-        command::{Command, CreateNode, Origin},
+        command::{Author, Command, CreateNode},
         ids::{CommandId, ProjectId, SessionId},
         session::Project,
     },
@@ -52,7 +52,7 @@ impl ProjectService {
     pub async fn create(
         &self,
         new: NewProject,
-        origin: Origin,
+        author: Author,
         chosen: Chosen,
     ) -> Result<CreatedProject, ProjectError> {
         let NewProject {
@@ -88,13 +88,13 @@ impl ProjectService {
                     project: &project,
                     first: &first,
                 };
-                self.find_repeated(first, &origin, chosen.command_id).await?
+                self.find_repeated(first, &author, chosen.command_id).await?
             }
             None => None,
         };
         let (session_id, project_id) = match repeated {
             Some(before) => before,
-            None => self.create_unique(project, first, origin, chosen, ids_max).await?,
+            None => self.create_unique(project, first, author, chosen, ids_max).await?,
         };
         Ok(CreatedProject {
             session_id,
@@ -109,7 +109,7 @@ impl ProjectService {
     async fn find_repeated(
         &self,
         repeated: Repeated<'_>,
-        origin: &Origin,
+        author: &Author,
         command_id: Option<CommandId>,
     ) -> Result<Option<(SessionId, ProjectId)>, ProjectError> {
         let session_id = repeated.session_id;
@@ -120,7 +120,7 @@ impl ProjectService {
         };
         match before {
             Some(before) if repeated.is_same(&before) => {
-                let context = context(command_id, origin.clone(), None);
+                let context = context(command_id, author.clone(), None);
                 submit(&self.hub, &self.metrics, session_id, repeated.first.clone(), context).await?;
                 Ok(Some((session_id, before.project_id)))
             }
@@ -134,7 +134,7 @@ impl ProjectService {
         &self,
         project: Project,
         first: Command,
-        origin: Origin,
+        author: Author,
         chosen: Chosen,
         ids_max: usize,
     ) -> Result<(SessionId, ProjectId), ProjectError> {
@@ -151,7 +151,7 @@ impl ProjectService {
                     ..project.clone()
                 }),
                 first: Some(first.clone()),
-                origin: origin.clone(),
+                author: author.clone(),
             };
             match self.hub.create_as(chosen, new).await {
                 Ok((header, _)) => return Ok((header.session_id, project_id)),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use talus_actors::{
     domain::{
-        command::{Command, Origin},
+        command::{Author, Command},
         ids::{CommandId, SessionId, TemplateId},
     },
     session_actor::{Snapshot, Submitted},
@@ -46,7 +46,7 @@ impl ProjectService {
     pub async fn load_graph<E>(
         &self,
         session_id: SessionId,
-        origin: Origin,
+        author: Author,
         parse: impl FnOnce() -> Result<GraphToLoad, E> + Send + 'static,
     ) -> Result<LoadedGraph, E>
     where
@@ -67,7 +67,7 @@ impl ProjectService {
             from_file: false,
             template_id,
         };
-        let context = context(command_id, origin, None);
+        let context = context(command_id, author, None);
         let submitted = submit(&self.hub, &self.metrics, session_id, command, context).await;
         Ok(LoadedGraph {
             submitted: submitted.map_err(ProjectError::from)?,

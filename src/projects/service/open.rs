@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use talus_actors::{
     domain::{
-        command::{Command, Origin},
+        command::{Author, Command},
         ids::{CommandId, ProjectId, SessionId},
         session::Project,
     },
@@ -36,12 +36,12 @@ impl ProjectService {
     pub async fn open(
         &self,
         project_id: &ProjectId,
-        origin: Origin,
+        author: Author,
         command_id: Option<CommandId>,
     ) -> Result<OpenedProject, ProjectError> {
         let (session_id, orphans, already_open) = match self.hub.session_of_project(project_id).await? {
             Some(session_id) => (session_id, Vec::new(), true),
-            None => self.open_file(project_id, origin, command_id).await?,
+            None => self.open_file(project_id, author, command_id).await?,
         };
         Ok(OpenedProject {
             session_id,
@@ -54,7 +54,7 @@ impl ProjectService {
     async fn open_file(
         &self,
         project_id: &ProjectId,
-        origin: Origin,
+        author: Author,
         command_id: Option<CommandId>,
     ) -> Result<(SessionId, Vec<Orphan>, bool), ProjectError> {
         let (ReadProject { imported, template_id }, _permit) = self.read_file(project_id).await?;
@@ -76,7 +76,7 @@ impl ProjectService {
         let new = NewSession {
             project: Some(project),
             first: Some(first),
-            origin,
+            author,
         };
         let chosen = Chosen {
             session_id: None,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use talus_actors::{
     domain::{
-        command::{Command, Origin},
+        command::{Author, Command},
         event::Event,
         ids::{CommandId, ProjectId, Seq, SessionId},
     },
@@ -37,18 +37,18 @@ impl ProjectService {
     pub async fn save(
         &self,
         session_id: SessionId,
-        origin: Origin,
+        author: Author,
         command_id: Option<CommandId>,
     ) -> Result<SavedProject, ProjectError> {
         let service = self.clone();
-        let saving = tokio::spawn(async move { service.save_now(session_id, origin, command_id).await });
+        let saving = tokio::spawn(async move { service.save_now(session_id, author, command_id).await });
         saving.await.map_err(internal)?
     }
 
     async fn save_now(
         &self,
         session_id: SessionId,
-        origin: Origin,
+        author: Author,
         command_id: Option<CommandId>,
     ) -> Result<SavedProject, ProjectError> {
         let lease = self.hub.begin_save(session_id).await?;
@@ -74,7 +74,7 @@ impl ProjectService {
             file: file.clone(),
             through: lease.snapshot.seq,
         };
-        let context = context(command_id, origin, None);
+        let context = context(command_id, author, None);
         let submitted = submit(&self.hub, &self.metrics, session_id, command, context).await?;
         drop(lease);
         Ok(SavedProject {

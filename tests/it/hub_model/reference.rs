@@ -6,7 +6,7 @@ use ecow::EcoString;
 use serde_json::json;
 use talus_actors::{
     domain::{
-        command::{Command, Context, CreateNode, Origin, Scope},
+        command::{Author, Command, Context, CreateNode, Scope},
         content::NodeContent,
         decide::{Decision, decide, duplicate_receipt},
         document::Document,
@@ -78,7 +78,7 @@ impl Reference {
             command: Arc::new(self.command(edit)),
             context: Context {
                 command_id: CommandId::new(id),
-                origin: Origin {
+                author: Author {
                     client_id: Some(format!("client-{}", count % 3).parse().expect("a client id")),
                     user: None,
                 },

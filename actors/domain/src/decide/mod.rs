@@ -77,7 +77,7 @@ pub fn decide(session: &Session, command: &Command, context: &Context) -> Result
         fingerprint,
         target: change.step.map(Step::target),
         scope: command.scope(),
-        origin: context.origin.clone(),
+        author: context.author.clone(),
         timestamp: context.now,
         first_seq: session.seq().plus(1),
         events: change.events,

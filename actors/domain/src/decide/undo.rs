@@ -37,7 +37,7 @@ pub(super) fn redo<'a>(
 
 /// Returns the key of the command's author. Scope `mine` requires an author.
 fn author_key(context: &Context, scope: Scope) -> Result<Option<AuthorKey>, Rejection> {
-    let author = context.origin.key();
+    let author = context.author.key();
     if scope == Scope::Mine && author.is_none() {
         return Err(Rejection::InvalidRequest {
             field: "scope",

@@ -91,7 +91,7 @@ impl Step {
     /// Returns the key of the author of the step's command, if it named one.
     #[must_use]
     pub fn author_key(&self) -> Option<AuthorKey> {
-        self.recorded.origin.key()
+        self.recorded.author.key()
     }
 
     /// Returns the record of the step's command.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::plan::Choice;
 use crate::{
-    command::{Command, Context, Origin},
+    command::{Author, Command, Context},
     decide::{Decision, decide, duplicate_receipt},
     ids::{CommandId, Timestamp},
     record::{CommandRecord, Receipt},
@@ -108,18 +108,18 @@ impl Harness {
         &self.accepted
     }
 
-    /// Returns the context of the `number`-th command: an id, a time and one of three origins, all derived from the
+    /// Returns the context of the `number`-th command: an id, a time and one of three authors, all derived from the
     /// number.
     #[must_use]
     pub fn context(number: u32) -> Context {
         let client = |name: &str| name.parse().ok();
-        let origin = match number % 3 {
-            0 => Origin::default(),
-            1 => Origin {
+        let author = match number % 3 {
+            0 => Author::default(),
+            1 => Author {
                 client_id: client("alice"),
                 user: None,
             },
-            _ => Origin {
+            _ => Author {
                 client_id: client("bob"),
                 user: Some("Bob".into()),
             },
@@ -128,7 +128,7 @@ impl Harness {
             command_id: CommandId::new(Uuid::from_u128(
                 0xc033_a4d0_0000_4000_8000_0000_0000_0000 | u128::from(number),
             )),
-            origin,
+            author,
             now: Timestamp(BEGINNING.0 + 1_000 * i64::from(number)),
             expected_seq: None,
         }

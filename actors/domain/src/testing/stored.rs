@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::values::{content, document, free_property, name, scalar, text, value};
 use crate::{
-    command::{CommandType, Fingerprint, Origin, Scope},
+    command::{Author, CommandType, Fingerprint, Scope},
     event::{Event, PropertyRef},
     ids::{ClientId, CommandId, Epoch, NodeId, ProjectId, Seq, SessionId, TemplateId, Timestamp},
     record::{CommandRecord, Outcome, Target},
@@ -65,9 +65,9 @@ pub fn template_id() -> impl Strategy<Value = TemplateId> {
     "[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}".prop_map(|text| text.parse().expect("a template id"))
 }
 
-/// Generates the origin of a command.
-pub fn origin() -> impl Strategy<Value = Origin> {
-    (option::of(client_id()), option::of(text())).prop_map(|(client_id, user)| Origin {
+/// Generates the author of a command.
+pub fn author() -> impl Strategy<Value = Author> {
+    (option::of(client_id()), option::of(text())).prop_map(|(client_id, user)| Author {
         client_id,
         user: user.map(|user| user.as_str().into()),
     })
@@ -151,19 +151,19 @@ pub fn recorded() -> impl Strategy<Value = CommandRecord> {
         command_type(),
         fingerprint(),
         (option::of(target()), scope()),
-        origin(),
+        author(),
         timestamp(),
     );
     let effect = (seq(), collection::vec(event(), 1..5), outcome());
     (command, effect).prop_map(|(command, (first_seq, events, outcome))| {
-        let (command_id, command_type, fingerprint, (target, scope), origin, timestamp) = command;
+        let (command_id, command_type, fingerprint, (target, scope), author, timestamp) = command;
         CommandRecord {
             command_id,
             command_type,
             fingerprint,
             target,
             scope,
-            origin,
+            author,
             timestamp,
             first_seq,
             events,

@@ -20,7 +20,7 @@ use super::{
     plan::{Choice, choice},
 };
 use crate::{
-    command::{Command, Context, Origin, Scope},
+    command::{Author, Command, Context, Scope},
     rejection::Rejection,
 };
 
@@ -55,17 +55,17 @@ impl User {
         prop_oneof![9 => select(named), 1 => Just(Self::Anonymous)]
     }
 
-    /// Returns the origin of the user's commands.
+    /// Returns the author of the user's commands.
     #[must_use]
-    pub fn origin(self) -> Origin {
+    pub fn author(self) -> Author {
         let (client, user) = match self {
             Self::Alice => ("alice", None),
             Self::Bob => ("bob", None),
             Self::Carol => ("carol-1", Some("Carol")),
             Self::CarolOnSecondClient => ("carol-2", Some("Carol")),
-            Self::Anonymous => return Origin::default(),
+            Self::Anonymous => return Author::default(),
         };
-        Origin {
+        Author {
             client_id: client.parse().ok(),
             user: user.map(Into::into),
         }
@@ -131,7 +131,7 @@ impl Turn {
     pub fn resolve(&self, harness: &Harness) -> Sent {
         let of_user = |sent: Sent| Sent {
             context: Context {
-                origin: self.user.origin(),
+                author: self.user.author(),
                 ..sent.context
             },
             ..sent
@@ -164,7 +164,7 @@ impl Harness {
     /// Returns the rejection if the command is refused.
     pub fn submit_as(&mut self, user: User, command: &Command) -> Result<Accepted, Rejection> {
         let context = Context {
-            origin: user.origin(),
+            author: user.author(),
             ..self.next_context()
         };
         self.submit_with(command, &context)

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use uuid::Uuid;
 
 use crate::domain::{
-    command::{Command, Context, CreateNode, Origin, Scope},
+    command::{Author, Command, Context, CreateNode, Scope},
     decide::{Decision, decide},
     ids::{CommandId, Epoch, NodeId, SessionId, Timestamp},
     limits::Limits,
@@ -68,7 +68,7 @@ impl Writer {
         self.number += 1;
         let context = Context {
             command_id: self.command_id(),
-            origin: self.origin(),
+            author: self.author(),
             now: Timestamp(1_700_000_100_000 + i64::try_from(self.number).expect("few commands")),
             expected_seq: None,
         };
@@ -85,8 +85,8 @@ impl Writer {
         CommandId::new(Uuid::from_u64_pair(scattered, self.seed.into()))
     }
 
-    fn origin(&self) -> Origin {
-        Origin {
+    fn author(&self) -> Author {
+        Author {
             client_id: self
                 .number
                 .is_multiple_of(2)

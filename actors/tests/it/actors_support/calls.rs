@@ -11,7 +11,7 @@ use std::{
 
 use talus_actors::{
     domain::{
-        command::{Command, Context, CreateNode, Origin, Scope},
+        command::{Author, Command, Context, CreateNode, Scope},
         ids::{CommandId, NodeId, Seq},
     },
     hub::HubError,
@@ -62,7 +62,7 @@ pub const UNDO: Command = Command::undo(Scope::Session);
 pub fn context(command_id: CommandId) -> Context {
     Context {
         command_id,
-        origin: Origin::default(),
+        author: Author::default(),
         now: now(),
         expected_seq: None,
     }

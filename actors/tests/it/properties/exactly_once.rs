@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use talus_actors::domain::{
-    command::{Command, Context, Origin},
+    command::{Author, Command, Context},
     ids::Seq,
     record::Receipt,
     rejection::Rejection,
@@ -30,7 +30,7 @@ proptest! {
         for (sent, first) in sent.into_iter().zip(first) {
             // Sender and known `seq` of a retry may differ from the original.
             let context = Context {
-                origin: Origin::default(),
+                author: Author::default(),
                 expected_seq: Some(Seq::ZERO),
                 command_id: sent.context.command_id,
                 ..harness.next_context()

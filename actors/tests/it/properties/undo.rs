@@ -123,7 +123,7 @@ proptest! {
             let Some(recorded) = harness.take_turn(turn).recorded().cloned() else { continue };
             if let (Scope::Mine, Some(target)) = (recorded.scope, recorded.target) {
                 let of = harness.log().iter().find(|other| other.command_id == target.command_id).expect("it was");
-                prop_assert_eq!(of.origin.key(), recorded.origin.key());
+                prop_assert_eq!(of.author.key(), recorded.author.key());
             }
         }
     }
@@ -134,7 +134,7 @@ proptest! {
         setting in Setting::any(), turns in turns(1..40), user in User::any()
     ) {
         let mut harness = after(setting, &turns);
-        while let Some(step) = user.origin().key().and_then(|me| harness.session().history().next_undo_of(&me)) {
+        while let Some(step) = user.author().key().and_then(|me| harness.session().history().next_undo_of(&me)) {
             let written = Written::by(step.recorded());
             let before = document(&harness);
             if harness.submit_as(user, &undo(Scope::Mine, false)).is_err() {
@@ -220,7 +220,7 @@ proptest! {
     fn new_command_drops_own_undone_steps(setting in Setting::roomy(), turns in turns(1..40), user in User::any()) {
         let mut harness = after(setting, &turns);
         let next = |harness: &Harness, user: User| {
-            let author = user.origin().key()?;
+            let author = user.author().key()?;
             harness.session().history().next_redo_of(&author).map(Step::target)
         };
         let before = User::ALL.map(|user| next(&harness, user));
@@ -231,7 +231,7 @@ proptest! {
         harness.submit_as(user, &create)?;
         prop_assert!(harness.session().history().next_redo().is_none());
         for (other, before) in User::ALL.into_iter().zip(before) {
-            let is_author = other.origin().key() == user.origin().key();
+            let is_author = other.author().key() == user.author().key();
             prop_assert_eq!(next(&harness, other), before.filter(|_| !is_author));
         }
     }

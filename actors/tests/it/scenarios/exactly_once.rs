@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use talus_actors::domain::{
-    command::{Command, Context, Origin},
+    command::{Author, Command, Context},
     ids::{Seq, Timestamp},
     record::Receipt,
     testing::harness::{Accepted, Harness},
@@ -57,7 +57,7 @@ fn retry_is_identified_by_content() {
     record(&mut harness, &root("a"));
     record(&mut harness, &set("a", "x", json!(1)));
     let later = Context {
-        origin: Origin {
+        author: Author {
             client_id: None,
             user: Some("Mallory".into()),
         },

@@ -194,7 +194,7 @@ fn undo_mine_survives_restart() {
     let restored = Session::replay(header, rules, Some(snapshot), []).expect("it replays");
     let next = restored
         .history()
-        .next_undo_of(&Alice.origin().key().expect("she has a name"));
+        .next_undo_of(&Alice.author().key().expect("she has a name"));
     assert_eq!(
         next.expect("she did something").target().command_type,
         CommandType::UpdateProperty
@@ -655,7 +655,7 @@ fn undo_mine_is_recorded() {
             (undone.command_id, undone.command_type),
             (target, CommandType::CreateNode)
         );
-        assert_eq!(recorded.origin, Alice.origin());
+        assert_eq!(recorded.author, Alice.author());
     }
 }
 
@@ -885,7 +885,7 @@ fn undone_steps_are_limited() {
 fn retried_undo_is_not_repeated() {
     let mut scenario = Scenario::of([(Alice, root("a")), (Alice, root("b"))]);
     let context = Context {
-        origin: Alice.origin(),
+        author: Alice.author(),
         ..scenario.harness.next_context()
     };
     let first = scenario.harness.submit_with(&undo_mine(), &context);

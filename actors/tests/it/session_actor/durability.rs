@@ -169,7 +169,7 @@ async fn receipt_equals_the_log_record() {
     let session = world.session().await;
     let (id, node) = (new_command_id(), new_node_id());
     let mut given = context(id);
-    given.origin.user = Some("ada".into());
+    given.author.user = Some("ada".into());
     let submitted = session
         .hub
         .submit(
@@ -192,8 +192,8 @@ async fn receipt_equals_the_log_record() {
     };
     assert_eq!(record.receipt(), submitted.receipt);
     assert_eq!(
-        (record.command_id, record.timestamp, &record.origin),
-        (id, given.now, &given.origin)
+        (record.command_id, record.timestamp, &record.author),
+        (id, given.now, &given.author)
     );
     assert_eq!(submitted.receipt.outcome.node_ids, [node]);
     assert!(submitted.receipt.outcome.undo_available && submitted.receipt.outcome.is_dirty);
