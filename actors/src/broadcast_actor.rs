@@ -4,13 +4,12 @@
 //! two publications. Each room has its own actor, so a large or slow room delays no other room (P7). The actor decides
 //! nothing about the session and no command waits for it: a failed room fails no command (P10).
 
-mod credits;
 mod presence;
 mod socket_shutdown;
 mod subscriber;
 mod sync_limiter;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tracing::Span;
@@ -25,12 +24,11 @@ use crate::{
         Verdict,
     },
     reply::Reply,
+    session_actor::SessionMessage,
     stats::Stats,
     world::{instant, now},
 };
 
-pub(crate) use credits::DeliveryCredits;
-pub use credits::HeldCredits;
 pub(crate) use presence::list;
 pub use socket_shutdown::{CloseReason, SocketShutdown};
 
@@ -43,7 +41,12 @@ use self::{
 /// Messages of a broadcast actor.
 pub enum BroadcastMessage {
     /// Publishes commands of one group in log order, each with its outcome.
-    Commands(Vec<CommandOutcome>),
+    Commands {
+        /// Commands with their outcomes.
+        outcomes: Vec<CommandOutcome>,
+        /// Session that gets the delivery credits back; `None`: no session counts them.
+        session: Option<ActorRef<SessionMessage>>,
+    },
     /// Adds a socket, which gets the sync. The other members are notified.
     Join(Member, Arc<Sync>),
     /// Sends a sync to a member.
@@ -75,8 +78,8 @@ pub struct CommandOutcome {
     pub notice: CommandNotice,
     /// Span of the command, from edge to fan-out.
     pub span: Span,
-    /// Delivery credits of the command, returned on drop; `None` in a room without credits.
-    pub credits: Option<HeldCredits>,
+    /// Delivery credits that the command took: one for each socket in the room.
+    pub credits: usize,
 }
 
 /// Arguments of a broadcast actor.
@@ -91,6 +94,8 @@ pub struct BroadcastArguments {
     pub events_packet_bytes_max: usize,
     /// Bytes of large syncs in flight to the sockets of the room, at most.
     pub sync_bytes_in_flight_max: usize,
+    /// Delivery credits of the session. The room returns them in parts of a quarter.
+    pub room_deliveries_waiting_max: usize,
     /// Interval between two publications of presence.
     pub presence_interval: Duration,
     /// Listed clients, at most.
@@ -122,11 +127,20 @@ pub struct BroadcastState {
     is_check_scheduled: bool,
     events_packet_bytes_max: usize,
     sync_bytes_in_flight_max: usize,
+    /// Delivery credits that are not yet returned, and the session that took them.
+    delivered: usize,
+    session: Option<ActorRef<SessionMessage>>,
+    /// Number of credits from which the room returns them.
+    credits_part: usize,
     presence: RoomPresence,
     presence_interval: Duration,
     /// True while a publication of presence is scheduled.
     is_presence_scheduled: bool,
 }
+
+/// Parts in which delivery credits return. A session that has used up its credits continues once a quarter of the
+/// deliveries is made, so that session and room work at the same time.
+const CREDIT_PARTS: usize = 4;
 
 /// Number of nodes or records from which encoding moves to a blocking thread: about a millisecond of work.
 const LONG_ENCODING_ITEMS: usize = 500;
@@ -147,6 +161,7 @@ impl Actor for BroadcastActor {
             tick_interval,
             events_packet_bytes_max,
             sync_bytes_in_flight_max,
+            room_deliveries_waiting_max,
             presence_interval,
             presence_clients_max,
             stats,
@@ -164,6 +179,9 @@ impl Actor for BroadcastActor {
             is_check_scheduled: false,
             events_packet_bytes_max,
             sync_bytes_in_flight_max,
+            delivered: 0,
+            session: None,
+            credits_part: room_deliveries_waiting_max / CREDIT_PARTS,
             presence: RoomPresence::new(presence_clients_max),
             presence_interval,
             is_presence_scheduled: false,
@@ -177,7 +195,10 @@ impl Actor for BroadcastActor {
         state: &mut BroadcastState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            BroadcastMessage::Commands(outcomes) => state.publish(&myself, &outcomes).await,
+            BroadcastMessage::Commands { outcomes, session } => {
+                state.count_credits_for(session);
+                state.publish(&myself, &outcomes).await;
+            }
             BroadcastMessage::Join(member, sync) => {
                 let body = state.prepare_sync(member.id, &sync).await;
                 state.join(member, &sync, body.as_ref());
@@ -211,10 +232,10 @@ impl Actor for BroadcastActor {
             BroadcastMessage::PublishPresence => state.publish_presence(),
             BroadcastMessage::Fail => panic_injected(),
         }
-        if state.sync_limiter.is_busy() && !std::mem::replace(&mut state.is_check_scheduled, true) {
+        if state.sync_limiter.is_busy() && !mem::replace(&mut state.is_check_scheduled, true) {
             myself.send_after(SYNC_CHECK_INTERVAL, || BroadcastMessage::CheckSyncs);
         }
-        if state.presence.is_pending() && !std::mem::replace(&mut state.is_presence_scheduled, true) {
+        if state.presence.is_pending() && !mem::replace(&mut state.is_presence_scheduled, true) {
             myself.send_after(state.presence_interval, || BroadcastMessage::PublishPresence);
         }
         Ok(())
@@ -227,23 +248,54 @@ impl BroadcastState {
     /// queue has room for, and must not make a fast socket lag.
     async fn publish(&mut self, myself: &ActorRef<BroadcastMessage>, outcomes: &[CommandOutcome]) {
         if self.members.is_empty() {
-            return;
+            return self.return_credits(outcomes.iter().map(|outcome| outcome.credits).sum());
         }
         self.schedule_tick(myself, outcomes);
-        let (mut frames, mut bytes) = (Vec::new(), 0);
-        for CommandOutcome { notice, span, .. } in outcomes {
+        let (mut frames, mut bytes, mut delivered) = (Vec::new(), 0, 0);
+        for CommandOutcome { notice, span, credits } in outcomes {
             let encode_command = span.in_scope(|| self.encode(notice));
             let more: usize = encode_command.iter().map(|frame| frame.data.get().len()).sum();
             if bytes + more > self.events_packet_bytes_max && !frames.is_empty() {
                 self.deliver(&frames);
+                self.return_credits(mem::take(&mut delivered));
                 frames.clear();
                 bytes = 0;
                 tokio::task::yield_now().await;
             }
             frames.extend(encode_command);
             bytes += more;
+            delivered += credits;
         }
         self.deliver(&frames);
+        self.return_credits(delivered);
+    }
+
+    /// Notes the session to which credits are returned. The credits of a failed session ended with it.
+    fn count_credits_for(&mut self, session: Option<ActorRef<SessionMessage>>) {
+        let id = |session: &Option<ActorRef<SessionMessage>>| session.as_ref().map(|session| session.get_id());
+        if id(&self.session) != id(&session) {
+            self.session = session;
+            self.delivered = 0;
+        }
+    }
+
+    /// Returns delivery credits to the session, once they are a part of its credits. A message for each publication
+    /// would wake a session that has nothing to do.
+    fn return_credits(&mut self, delivered: usize) {
+        self.delivered += delivered;
+        if self.delivered >= self.credits_part {
+            self.return_all_credits();
+        }
+    }
+
+    fn return_all_credits(&mut self) {
+        let delivered = mem::take(&mut self.delivered);
+        if delivered > 0
+            && let Some(session) = &self.session
+        {
+            // A session that has stopped needs no credits.
+            let _ = session.cast(SessionMessage::RoomDelivered(delivered));
+        }
     }
 
     /// Delivers packets of whole commands, one socket after the other: packets that are queued together are sent
@@ -337,7 +389,7 @@ impl BroadcastState {
         } else if missed {
             self.presence.mark_stale(id);
         }
-        if std::mem::take(&mut subscriber.join_unpublished) {
+        if mem::take(&mut subscriber.join_unpublished) {
             let info = &subscriber.member.info;
             let frame = self.encoder.connected(&self.room, info, members, sync.timestamp);
             subscriber.send(&frame, &self.stats);
@@ -445,6 +497,7 @@ impl BroadcastState {
     }
 
     fn tick(&mut self) {
+        self.return_all_credits();
         if let Some((seq, state_hash)) = self.pending_tick.take() {
             let frame = self.encoder.tick(&self.room, seq, state_hash, now());
             self.send_all(&frame);
@@ -459,7 +512,7 @@ impl BroadcastState {
 
     /// Sends the reason to all members. Dropping `shutdown` releases the sockets.
     fn close(&mut self, mut shutdown: SocketShutdown) {
-        for (id, subscriber) in std::mem::take(&mut self.members) {
+        for (id, subscriber) in mem::take(&mut self.members) {
             self.presence.left(id);
             self.stats.members.add(-1);
             shutdown.add(subscriber.member);

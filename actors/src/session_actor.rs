@@ -32,7 +32,7 @@ use tokio::sync::watch;
 use tracing::Span;
 
 use crate::{
-    broadcast_actor::{BroadcastMessage, DeliveryCredits},
+    broadcast_actor::BroadcastMessage,
     domain::{
         blueprint::Blueprint,
         command::{Command, Context},
@@ -82,8 +82,8 @@ pub enum SessionMessage {
     Appended(Result<(), AppendError>),
     /// Delivers the log's records of the commands that were looked up.
     Found(Result<lookup::Found, LogError>),
-    /// Reports that the room is below the limit of undelivered commands again.
-    RoomCaughtUp,
+    /// Returns so many delivery credits: the room has made the deliveries.
+    RoomDelivered(usize),
     /// Delivers the next page of command ids from before this actor; `None`: the session has no log.
     IdsRead(Result<Option<Vec<CommandId>>, LogError>),
     /// Replaces the room's broadcast actor.
@@ -300,8 +300,9 @@ pub struct SessionState {
     resources: SessionResources,
     room: Option<ActorRef<BroadcastMessage>>,
     members: members::Members,
-    /// Undelivered commands of the room.
-    credits: DeliveryCredits,
+    /// Deliveries that the room has yet to make, or has made and not yet reported.
+    room_deliveries_waiting: usize,
+    myself: ActorRef<SessionMessage>,
     waiting: VecDeque<SessionMessage>,
     outbox: Vec<group::Effect>,
     append_in_flight: bool,
@@ -358,10 +359,8 @@ impl Actor for SessionActor {
             last_access: now(),
             durable_seq,
             session,
-            credits: DeliveryCredits::new(resources.room_deliveries_waiting_max, move || {
-                // An actor that has stopped needs no wake-up.
-                let _ = myself.cast(SessionMessage::RoomCaughtUp);
-            }),
+            room_deliveries_waiting: 0,
+            myself,
             resources,
             room,
             members: members::Members::new(member_registry),
@@ -405,10 +404,14 @@ impl Actor for SessionActor {
                 state.ask_log(&myself);
                 state.read_ids(&myself);
             }
-            SessionMessage::RoomCaughtUp => {}
+            SessionMessage::RoomDelivered(deliveries) => {
+                state.room_deliveries_waiting = state.room_deliveries_waiting.saturating_sub(deliveries);
+            }
             SessionMessage::IdsRead(page) => state.page_read(&myself, page),
             SessionMessage::RoomReplaced { room, sockets_stay } => {
                 state.room = Some(room);
+                // The deliveries of the failed room are nobody's to make (P10).
+                state.room_deliveries_waiting = state.deliveries_in_outbox();
                 if sockets_stay {
                     let members = state.members.take();
                     state.resubscribe_members(members);

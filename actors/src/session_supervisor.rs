@@ -491,6 +491,7 @@ impl SupervisorState {
             tick_interval: self.settings.tick_interval,
             events_packet_bytes_max: self.settings.events_packet_bytes_max,
             sync_bytes_in_flight_max: self.settings.sync_bytes_in_flight_max,
+            room_deliveries_waiting_max: self.resources.room_deliveries_waiting_max,
             presence_interval: self.settings.presence_interval,
             presence_clients_max: self.settings.presence_clients_max,
             stats: Arc::clone(&self.resources.stats),

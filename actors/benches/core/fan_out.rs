@@ -134,9 +134,12 @@ fn publish(runtime: &Runtime, room: &ActorRef<BroadcastMessage>, notice: &Comman
     let outcome = CommandOutcome {
         notice: notice.clone(),
         span: Span::none(),
-        credits: None,
+        credits: 0,
     };
-    let sent = room.cast(BroadcastMessage::Commands(vec![outcome]));
+    let sent = room.cast(BroadcastMessage::Commands {
+        outcomes: vec![outcome],
+        session: None,
+    });
     sent.expect("the room lives");
     runtime.block_on(arrivals.complete.notified());
 }
@@ -160,6 +163,7 @@ async fn room(sockets: usize) -> (ActorRef<BroadcastMessage>, Arc<Arrivals>) {
         tick_interval: NEVER,
         events_packet_bytes_max: usize::MAX,
         sync_bytes_in_flight_max: usize::MAX,
+        room_deliveries_waiting_max: usize::MAX,
         presence_interval: NEVER,
         presence_clients_max: usize::MAX,
         stats: Arc::default(),

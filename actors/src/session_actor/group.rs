@@ -96,6 +96,15 @@ impl SessionState {
         self.answer_readers();
     }
 
+    /// Returns the deliveries of the commands that are not published yet.
+    pub(super) fn deliveries_in_outbox(&self) -> usize {
+        let credits = self.outbox.iter().map(|effect| match effect {
+            Effect::Command(outcome) => outcome.credits,
+            Effect::Direct(_) | Effect::Publish(_) => 0,
+        });
+        credits.sum()
+    }
+
     pub(super) fn stop_if_asked(&self, myself: &ActorRef<SessionMessage>) {
         if self.stopping && !self.append_in_flight {
             myself.stop(None);
@@ -155,7 +164,7 @@ impl SessionState {
             // Handled on arrival, so never queued in `waiting`.
             SessionMessage::Appended(_)
             | SessionMessage::Found(_)
-            | SessionMessage::RoomCaughtUp
+            | SessionMessage::RoomDelivered(_)
             | SessionMessage::IdsRead(_)
             | SessionMessage::RoomReplaced { .. }
             | SessionMessage::Inspect(_)
@@ -235,7 +244,8 @@ impl SessionState {
             timestamp: context.now,
             verdict,
         };
-        let credits = Some(self.credits.take(self.members.len()));
+        let credits = self.members.len();
+        self.room_deliveries_waiting += credits;
         self.outbox
             .push(Effect::Command(CommandOutcome { notice, span, credits }));
     }
@@ -387,7 +397,10 @@ impl SessionState {
     /// Publishes the outcomes of consecutive commands, if there are any.
     fn publish_commands(&self, commands: &mut Vec<CommandOutcome>) {
         if !commands.is_empty() {
-            self.publish(BroadcastMessage::Commands(std::mem::take(commands)));
+            self.publish(BroadcastMessage::Commands {
+                outcomes: std::mem::take(commands),
+                session: Some(self.myself.clone()),
+            });
         }
     }
 

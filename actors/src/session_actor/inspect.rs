@@ -52,7 +52,7 @@ impl SessionState {
             snapshot_seq: self.snapshot_seq,
             waiting: self.waiting.len(),
             append_in_flight: self.append_in_flight,
-            room_deliveries_waiting: self.credits.deliveries(),
+            room_deliveries_waiting: self.room_deliveries_waiting,
             outbox: self.outbox.len(),
             readers: self.readers.len() + self.progress.receiver_count(),
             sockets: self.members.len(),

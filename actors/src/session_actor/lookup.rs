@@ -74,7 +74,8 @@ impl SessionState {
             Some(SessionMessage::Submit(submission)) => submission.context.command_id,
             Some(_) => return true,
         };
-        if self.credits.is_full() {
+        // The room's next report wakes the session.
+        if self.room_deliveries_waiting >= self.resources.room_deliveries_waiting_max {
             return false;
         }
         if self.is_resolved(command) {
