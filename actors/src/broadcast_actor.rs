@@ -82,24 +82,32 @@ pub struct CommandOutcome {
     pub credits: usize,
 }
 
+/// Settings of the rooms.
+#[derive(Debug, Clone)]
+pub struct RoomSettings {
+    /// Delay between the first event since the last tick and the next tick.
+    pub tick_interval: Duration,
+    /// Maximum size of a batched packet in bytes, unless a single command is larger.
+    pub events_packet_bytes_max: usize,
+    /// Bytes of large syncs in flight to the sockets of one room, at most.
+    pub sync_bytes_in_flight_max: usize,
+    /// Delivery credits of a session: undelivered (command, socket) pairs of its room, at most. A session without
+    /// credits takes no further command until the room has caught up.
+    pub deliveries_waiting_max: usize,
+    /// Interval between two publications of presence.
+    pub presence_interval: Duration,
+    /// Listed clients of a session, at most.
+    pub presence_clients_max: usize,
+}
+
 /// Arguments of a broadcast actor.
 pub struct BroadcastArguments {
     /// Identity of the room.
     pub room: Room,
     /// Encoder of packets.
     pub encoder: Arc<dyn Encoder>,
-    /// Delay between the first event since the last tick and the next tick.
-    pub tick_interval: Duration,
-    /// Maximum size of a batched packet in bytes, unless a single command is larger.
-    pub events_packet_bytes_max: usize,
-    /// Bytes of large syncs in flight to the sockets of the room, at most.
-    pub sync_bytes_in_flight_max: usize,
-    /// Delivery credits of the session. The room returns them in parts of a quarter.
-    pub room_deliveries_waiting_max: usize,
-    /// Interval between two publications of presence.
-    pub presence_interval: Duration,
-    /// Listed clients, at most.
-    pub presence_clients_max: usize,
+    /// Settings of the hub's rooms.
+    pub settings: Arc<RoomSettings>,
     /// Metrics that the actor updates.
     pub stats: Arc<Stats>,
 }
@@ -118,22 +126,17 @@ pub struct BroadcastState {
     snapshot: Option<(Seq, SyncBody)>,
     /// Encoded size of the last snapshot in bytes: the estimate for the next.
     snapshot_bytes: usize,
-    tick_interval: Duration,
     /// Last published event since the last tick, with the hash of the graph there. `Some` means that a tick is
     /// scheduled.
     pending_tick: Option<(Seq, Option<StateHash>)>,
     sync_limiter: SyncLimiter,
     /// True while a check of the large syncs is scheduled.
     is_check_scheduled: bool,
-    events_packet_bytes_max: usize,
-    sync_bytes_in_flight_max: usize,
     /// Delivery credits that are not yet returned, and the session that took them.
     delivered: usize,
     session: Option<ActorRef<SessionMessage>>,
-    /// Number of credits from which the room returns them.
-    credits_part: usize,
     presence: RoomPresence,
-    presence_interval: Duration,
+    settings: Arc<RoomSettings>,
     /// True while a publication of presence is scheduled.
     is_presence_scheduled: bool,
 }
@@ -158,12 +161,7 @@ impl Actor for BroadcastActor {
         let BroadcastArguments {
             room,
             encoder,
-            tick_interval,
-            events_packet_bytes_max,
-            sync_bytes_in_flight_max,
-            room_deliveries_waiting_max,
-            presence_interval,
-            presence_clients_max,
+            settings,
             stats,
         } = arguments;
         Ok(BroadcastState {
@@ -173,17 +171,13 @@ impl Actor for BroadcastActor {
             members: BTreeMap::new(),
             snapshot: None,
             snapshot_bytes: 0,
-            tick_interval,
             pending_tick: None,
-            sync_limiter: SyncLimiter::new(sync_bytes_in_flight_max),
+            sync_limiter: SyncLimiter::new(settings.sync_bytes_in_flight_max),
             is_check_scheduled: false,
-            events_packet_bytes_max,
-            sync_bytes_in_flight_max,
             delivered: 0,
             session: None,
-            credits_part: room_deliveries_waiting_max / CREDIT_PARTS,
-            presence: RoomPresence::new(presence_clients_max),
-            presence_interval,
+            presence: RoomPresence::new(settings.presence_clients_max),
+            settings,
             is_presence_scheduled: false,
         })
     }
@@ -236,7 +230,7 @@ impl Actor for BroadcastActor {
             myself.send_after(SYNC_CHECK_INTERVAL, || BroadcastMessage::CheckSyncs);
         }
         if state.presence.is_pending() && !mem::replace(&mut state.is_presence_scheduled, true) {
-            myself.send_after(state.presence_interval, || BroadcastMessage::PublishPresence);
+            myself.send_after(state.settings.presence_interval, || BroadcastMessage::PublishPresence);
         }
         Ok(())
     }
@@ -255,7 +249,7 @@ impl BroadcastState {
         for CommandOutcome { notice, span, credits } in outcomes {
             let encode_command = span.in_scope(|| self.encode(notice));
             let more: usize = encode_command.iter().map(|frame| frame.data.get().len()).sum();
-            if bytes + more > self.events_packet_bytes_max && !frames.is_empty() {
+            if bytes + more > self.settings.events_packet_bytes_max && !frames.is_empty() {
                 self.deliver(&frames);
                 self.return_credits(mem::take(&mut delivered));
                 frames.clear();
@@ -283,7 +277,7 @@ impl BroadcastState {
     /// would wake a session that has nothing to do.
     fn return_credits(&mut self, delivered: usize) {
         self.delivered += delivered;
-        if self.delivered >= self.credits_part {
+        if self.delivered >= self.settings.deliveries_waiting_max / CREDIT_PARTS {
             self.return_all_credits();
         }
     }
@@ -328,7 +322,7 @@ impl BroadcastState {
         // would reveal its loss.
         let tick = (recorded.seq(), recorded.outcome.state_hash);
         if self.pending_tick.replace(tick).is_none() {
-            myself.send_after(self.tick_interval, || BroadcastMessage::Tick);
+            myself.send_after(self.settings.tick_interval, || BroadcastMessage::Tick);
         }
     }
 
@@ -409,7 +403,7 @@ impl BroadcastState {
             let frame = self
                 .encoder
                 .presence_state(&self.room, &here.clients, here.total, now());
-            let at_once = self.sync_bytes_in_flight_max / frame.data.get().len().max(1);
+            let at_once = self.settings.sync_bytes_in_flight_max / frame.data.get().len().max(1);
             for id in self.presence.take_stale(at_once.max(1)) {
                 if let Some(subscriber) = self.members.get_mut(&id) {
                     subscriber.send(&frame, &self.stats);

@@ -48,22 +48,21 @@ pub use operations::Inspected;
 pub use reading::Page;
 pub use sessions::{Chosen, Cleanup, NewSession, SaveLease};
 
-pub use crate::session_supervisor::SupervisionSettings;
+pub use crate::{broadcast_actor::RoomSettings, session_supervisor::SupervisionSettings};
 
-/// Settings of a hub.
+/// Settings of a hub. All actors of the hub share one copy.
 #[derive(Debug, Clone)]
 pub struct HubSettings {
     /// Limits of the domain.
     pub limits: Limits,
     /// Supervision of the sessions.
     pub supervision: SupervisionSettings,
+    /// Fan-out to the sockets of a session.
+    pub room: RoomSettings,
     /// Commands and reads in flight in all sessions together, at most.
     pub in_flight_max: usize,
     /// Commands decided before one append, at most.
     pub group_commands_max: usize,
-    /// Undelivered (command, socket) pairs of a room, at most. A session whose room has reached the limit takes no
-    /// further command until the room has caught up.
-    pub room_deliveries_waiting_max: usize,
     /// Minimum of events between two snapshots of a session. Large graphs are written less often.
     pub snapshot_events: u64,
     /// Sockets in a room, at most.
@@ -94,10 +93,9 @@ struct Inner {
     registry: Registry,
     log: Arc<dyn EventLog>,
     permits: Permits,
-    in_flight_per_session_max: usize,
+    settings: Arc<HubSettings>,
     stats: Arc<Stats>,
     next_member: AtomicU64,
-    presence_clients_max: usize,
     draining: AtomicBool,
     events: broadcast::Sender<Arc<SupervisionEvent>>,
 }
@@ -119,23 +117,17 @@ impl Hub {
             stats,
         } = parts;
         let stored = log.list().await?;
-        let in_flight_per_session_max = settings.supervision.in_flight_per_session_max;
         let events = broadcast::Sender::new(EVENTS_KEPT_MAX);
         let registry = Registry::default();
-        let presence_clients_max = settings.supervision.presence_clients_max;
+        let settings = Arc::new(settings);
         let resources = SessionResources {
             log: Arc::clone(&log),
             blueprints,
-            limits: Arc::new(settings.limits),
-            group_commands_max: settings.group_commands_max,
-            room_deliveries_waiting_max: settings.room_deliveries_waiting_max,
-            snapshot_events: settings.snapshot_events,
-            sockets_per_session_max: settings.sockets_per_session_max,
-            command_filter_bytes_max: settings.command_filter_bytes_max,
+            limits: Arc::new(settings.limits.clone()),
+            settings: Arc::clone(&settings),
             stats: Arc::clone(&stats),
         };
         let arguments = SupervisorArguments {
-            settings: settings.supervision,
             resources,
             encoder,
             registry: RegistryWriter::new(registry.clone()),
@@ -150,10 +142,9 @@ impl Hub {
             registry,
             log,
             permits: Permits::new(settings.in_flight_max),
-            in_flight_per_session_max,
+            settings,
             stats,
             next_member: AtomicU64::new(1),
-            presence_clients_max,
             draining: AtomicBool::new(false),
             events,
         })))
@@ -262,7 +253,10 @@ impl Hub {
     pub async fn list_members(&self, session_id: SessionId) -> Result<PresenceList, HubError> {
         let _global = self.admit()?;
         let members = self.ask(session_id, Retry::Always, SessionMessage::ListMembers).await?;
-        Ok(broadcast_actor::list(members.values(), self.0.presence_clients_max))
+        Ok(broadcast_actor::list(
+            members.values(),
+            self.0.settings.room.presence_clients_max,
+        ))
     }
 
     /// Removes a socket from a room. Returns after the removal, without regard to the limits of work in flight.

@@ -44,6 +44,7 @@ use crate::{
         session::{Rules, Session, SessionHeader},
     },
     fan_out::{DeferredSync, Member, MemberId, SyncReason},
+    hub::HubSettings,
     log::{AppendError, EventLog, LogError},
     reply::{self, Reply},
     stats::Stats,
@@ -244,20 +245,10 @@ pub struct SessionResources {
     pub log: Arc<dyn EventLog>,
     /// Source of templates.
     pub blueprints: Arc<dyn BlueprintSource>,
-    /// Limits of the domain.
+    /// Settings of the hub.
+    pub settings: Arc<HubSettings>,
+    /// Limits of the domain, shared with the rules of each session.
     pub limits: Arc<Limits>,
-    /// Commands decided before one append, at most.
-    pub group_commands_max: usize,
-    /// Minimum of events between two snapshots of a session. Large graphs are written less often.
-    pub snapshot_events: u64,
-    /// Sockets in a room, at most.
-    pub sockets_per_session_max: usize,
-    /// Undelivered (command, socket) pairs of a room, at most. A session whose room has reached the limit takes no
-    /// further command until the room has caught up.
-    pub room_deliveries_waiting_max: usize,
-    /// Memory of a session's command filter in bytes, at most. The filter tells new commands from old ones without
-    /// asking the log; with 0, every command that left the replay window is looked up in the log.
-    pub command_filter_bytes_max: usize,
     /// Metrics that the actors update.
     pub stats: Arc<Stats>,
 }
@@ -353,7 +344,7 @@ impl Actor for SessionActor {
         let dedup = dedup::Dedup::new(
             session.window_is_complete(),
             new_filter_key(),
-            resources.command_filter_bytes_max,
+            resources.settings.command_filter_bytes_max,
         );
         let mut state = SessionState {
             last_access: now(),

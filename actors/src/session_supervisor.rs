@@ -17,12 +17,13 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRunti
 use tokio::sync::broadcast;
 
 use crate::{
-    broadcast_actor::{BroadcastActor, BroadcastArguments, BroadcastMessage, CloseReason},
+    broadcast_actor::{BroadcastActor, BroadcastArguments, BroadcastMessage, CloseReason, RoomSettings},
     domain::{
         ids::{ProjectId, SessionId, Timestamp},
         session::SessionHeader,
     },
     fan_out::{Encoder, Room},
+    hub::HubSettings,
     log::{AppendError, LogError, StoredHead},
     registry::{RegistryWriter, SessionHandle},
     reply::Reply,
@@ -144,21 +145,10 @@ pub struct SupervisionSettings {
     pub in_flight_per_session_max: usize,
     /// Window for the clients' reconnects after a drain: minimum and maximum delay in milliseconds.
     pub reconnect_ms: (u64, u64),
-    /// Delay between the first event since the last tick and the next tick.
-    pub tick_interval: Duration,
-    /// Maximum size of a batched packet in bytes, unless a single command is larger.
-    pub events_packet_bytes_max: usize,
-    /// Bytes of large syncs in flight to the sockets of one room, at most.
-    pub sync_bytes_in_flight_max: usize,
-    /// Interval between two publications of presence.
-    pub presence_interval: Duration,
-    /// Listed clients of a session, at most.
-    pub presence_clients_max: usize,
 }
 
 /// Arguments of the supervisor.
 pub(crate) struct SupervisorArguments {
-    pub(crate) settings: SupervisionSettings,
     pub(crate) resources: SessionResources,
     /// Encoder of packets; `None`: no sockets are served.
     pub(crate) encoder: Option<Arc<dyn Encoder>>,
@@ -171,7 +161,8 @@ pub(crate) struct SupervisorArguments {
 pub(crate) struct SessionSupervisor;
 
 pub(crate) struct SupervisorState {
-    settings: SupervisionSettings,
+    settings: Arc<HubSettings>,
+    room_settings: Arc<RoomSettings>,
     resources: SessionResources,
     encoder: Option<Arc<dyn Encoder>>,
     registry: RegistryWriter,
@@ -245,16 +236,17 @@ impl Actor for SessionSupervisor {
         arguments: SupervisorArguments,
     ) -> Result<SupervisorState, ActorProcessingErr> {
         let SupervisorArguments {
-            settings,
             resources,
             encoder,
             registry,
             stored,
             events,
         } = arguments;
-        let period = (settings.idle_timeout / 4).max(Duration::from_millis(10));
+        let settings = Arc::clone(&resources.settings);
+        let period = (settings.supervision.idle_timeout / 4).max(Duration::from_millis(10));
         myself.send_interval(period, || SupervisorMessage::Sweep);
         Ok(SupervisorState {
+            room_settings: Arc::new(settings.room.clone()),
             settings,
             resources,
             encoder,
@@ -362,7 +354,7 @@ impl SupervisorState {
         if let Some(session_id) = taken {
             return Err(ReserveError::ProjectExists(session_id));
         }
-        let max = self.settings.sessions_max;
+        let max = self.settings.supervision.sessions_max;
         if self.index.len() >= max {
             return Err(ReserveError::TooMany { max });
         }
@@ -456,7 +448,7 @@ impl SupervisorState {
         });
         let handle = SessionHandle {
             actor,
-            permits: usage.permits(self.settings.in_flight_per_session_max),
+            permits: usage.permits(self.settings.supervision.in_flight_per_session_max),
             saving: Arc::clone(&usage.saving),
         };
         let callers = mem::take(&mut usage.callers);
@@ -488,12 +480,7 @@ impl SupervisorState {
         let arguments = BroadcastArguments {
             room,
             encoder,
-            tick_interval: self.settings.tick_interval,
-            events_packet_bytes_max: self.settings.events_packet_bytes_max,
-            sync_bytes_in_flight_max: self.settings.sync_bytes_in_flight_max,
-            room_deliveries_waiting_max: self.resources.room_deliveries_waiting_max,
-            presence_interval: self.settings.presence_interval,
-            presence_clients_max: self.settings.presence_clients_max,
+            settings: Arc::clone(&self.room_settings),
             stats: Arc::clone(&self.resources.stats),
         };
         let (actor, _) = ActorRuntime::spawn_linked_instant(None, BroadcastActor, arguments, myself.get_cell()).ok()?;
@@ -555,8 +542,10 @@ impl SupervisorState {
             kind: EventKind::RoomRestarted(text),
         };
         let _ = self.events.send(Arc::new(told));
-        let recent = usage.room_failures.record(instant(), self.settings.restart_window);
-        let sockets_stay = recent <= self.settings.restarts_max;
+        let recent = usage
+            .room_failures
+            .record(instant(), self.settings.supervision.restart_window);
+        let sockets_stay = recent <= self.settings.supervision.restarts_max;
         let Lifecycle::Running(handle) = &entry.life else {
             return;
         };
@@ -580,7 +569,7 @@ impl SupervisorState {
             self.quarantine(session_id, &reason);
             return self.finish_drain();
         }
-        entry.close_room(unavailable_reason(&self.settings));
+        entry.close_room(unavailable_reason(&self.settings.supervision));
         entry.life = Lifecycle::Passivated;
         if entry.has_callers() && self.draining.is_none() {
             self.start(myself, session_id);
@@ -591,7 +580,7 @@ impl SupervisorState {
     /// Restarts a failed session from the log, until its restart budget is spent.
     fn failed(&mut self, myself: &ActorRef<SupervisorMessage>, session_id: SessionId, failure: &ActorFailure) {
         self.registry.remove(session_id);
-        let settings = &self.settings;
+        let settings = &self.settings.supervision;
         let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };
@@ -626,7 +615,7 @@ impl SupervisorState {
             self.quarantine(session_id, &reason);
             return self.finish_drain();
         }
-        let settings = &self.settings;
+        let settings = &self.settings.supervision;
         let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };
@@ -658,7 +647,7 @@ impl SupervisorState {
         }
         if self.draining.is_some() {
             entry.life = Lifecycle::Passivated;
-            entry.close_room(unavailable_reason(&self.settings));
+            entry.close_room(unavailable_reason(&self.settings.supervision));
             return self.finish_drain();
         }
         self.start(myself, session_id);

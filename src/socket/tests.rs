@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use socketioxide::{SocketIo, extract::TryData, service::SocketIoService};
 use talus_actors::{
     domain::{blueprint::Blueprint, command::Author, ids::TemplateId},
-    hub::{HubParts, HubSettings, NewSession, SupervisionSettings},
+    hub::{HubParts, HubSettings, NewSession, RoomSettings, SupervisionSettings},
     log::MemoryLog,
     session_actor::BlueprintSource,
     stats::Stats,
@@ -44,15 +44,17 @@ async fn hub() -> Hub {
             sessions_max: 10,
             in_flight_per_session_max: 100,
             reconnect_ms: (100, 200),
+        },
+        room: RoomSettings {
             tick_interval: never,
             events_packet_bytes_max: usize::MAX,
             sync_bytes_in_flight_max: usize::MAX,
             presence_interval: never,
             presence_clients_max: 10,
+            deliveries_waiting_max: config.realtime.room_deliveries_waiting_max,
         },
         in_flight_max: 100,
         group_commands_max: 64,
-        room_deliveries_waiting_max: config.realtime.room_deliveries_waiting_max,
         snapshot_events: 1_000,
         sockets_per_session_max: 10,
         command_filter_bytes_max: 1_048_576,

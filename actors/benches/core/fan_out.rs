@@ -13,7 +13,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use ractor::{Actor, ActorRef};
 use serde_json::value::{RawValue, to_raw_value};
 use talus_actors::{
-    broadcast_actor::{BroadcastActor, BroadcastArguments, BroadcastMessage, CommandOutcome},
+    broadcast_actor::{BroadcastActor, BroadcastArguments, BroadcastMessage, CommandOutcome, RoomSettings},
     domain::{
         ids::{Seq, Timestamp},
         state_hash::StateHash,
@@ -160,12 +160,14 @@ async fn room(sockets: usize) -> (ActorRef<BroadcastMessage>, Arc<Arrivals>) {
             epoch: header.epoch,
         },
         encoder: Arc::new(SamePacket(packet)),
-        tick_interval: NEVER,
-        events_packet_bytes_max: usize::MAX,
-        sync_bytes_in_flight_max: usize::MAX,
-        room_deliveries_waiting_max: usize::MAX,
-        presence_interval: NEVER,
-        presence_clients_max: usize::MAX,
+        settings: Arc::new(RoomSettings {
+            tick_interval: NEVER,
+            events_packet_bytes_max: usize::MAX,
+            sync_bytes_in_flight_max: usize::MAX,
+            deliveries_waiting_max: usize::MAX,
+            presence_interval: NEVER,
+            presence_clients_max: usize::MAX,
+        }),
         stats: Arc::default(),
     };
     let (room, _) = Actor::spawn(None, BroadcastActor, arguments).await.expect("it starts");

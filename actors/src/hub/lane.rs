@@ -73,7 +73,7 @@ impl Lane {
         tokio::spawn(runner.run(inbox));
         Self {
             hub: hub.clone(),
-            permits: Permits::new(hub.0.in_flight_per_session_max),
+            permits: Permits::new(hub.0.settings.supervision.in_flight_per_session_max),
             jobs,
         }
     }

@@ -43,7 +43,7 @@ impl SessionState {
     pub(super) fn run_group(&mut self, myself: &ActorRef<SessionMessage>) -> Result<(), ActorProcessingErr> {
         let expected = self.session.seq();
         let mut records = Vec::new();
-        for _ in 0..self.resources.group_commands_max {
+        for _ in 0..self.resources.settings.group_commands_max {
             if !self.is_ready(myself) {
                 break;
             }
@@ -252,7 +252,7 @@ impl SessionState {
 
     fn join(&mut self, member: Member, position: Option<Position>, now: Timestamp, reply: Reply<Result<(), RoomFull>>) {
         self.last_access = now;
-        let max = self.resources.sockets_per_session_max;
+        let max = self.resources.settings.sockets_per_session_max;
         let full = self.members.len() >= max && !self.members.contains(member.id);
         if full || self.room.is_none() {
             return self.queue_reply(reply, move |_| Err(RoomFull { max }));
@@ -349,7 +349,10 @@ impl SessionState {
     /// per command independent of the size of the graph.
     fn snapshot_every(&self) -> u64 {
         let nodes = self.session.document().graph.len() as u64;
-        self.resources.snapshot_events.max(nodes * SNAPSHOT_EVENTS_PER_NODE)
+        self.resources
+            .settings
+            .snapshot_events
+            .max(nodes * SNAPSHOT_EVENTS_PER_NODE)
     }
 
     fn snapshot_after(&mut self, events: u64) {

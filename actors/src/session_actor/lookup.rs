@@ -75,7 +75,7 @@ impl SessionState {
             Some(_) => return true,
         };
         // The room's next report wakes the session.
-        if self.room_deliveries_waiting >= self.resources.room_deliveries_waiting_max {
+        if self.room_deliveries_waiting >= self.resources.settings.room.deliveries_waiting_max {
             return false;
         }
         if self.is_resolved(command) {

@@ -17,7 +17,7 @@ const ALWAYS_IDLE: Timestamp = Timestamp(i64::MAX);
 
 impl SupervisorState {
     pub(super) fn sweep(&mut self, myself: &ActorRef<SupervisorMessage>) {
-        let idle_ms = i64::try_from(self.settings.idle_timeout.as_millis()).unwrap_or(i64::MAX);
+        let idle_ms = i64::try_from(self.settings.supervision.idle_timeout.as_millis()).unwrap_or(i64::MAX);
         let idle_since = Timestamp(now().0.saturating_sub(idle_ms));
         for (session_id, entry) in self.index.iter() {
             if let Lifecycle::Running(handle) = &entry.life {
@@ -88,7 +88,7 @@ impl SupervisorState {
 
     pub(super) fn drain(&mut self, reply: Reply<()>) {
         self.draining.get_or_insert_default().push(reply);
-        let reconnect_ms = self.settings.reconnect_ms;
+        let reconnect_ms = self.settings.supervision.reconnect_ms;
         for (session_id, entry) in self.index.iter_mut() {
             entry.answer_all(&FindError::Draining);
             match &entry.life {
@@ -99,7 +99,7 @@ impl SupervisorState {
                 // The session is not restarted, so its sockets are released now.
                 Lifecycle::Restarting => {
                     entry.life = Lifecycle::Passivated;
-                    entry.close_room(unavailable_reason(&self.settings));
+                    entry.close_room(unavailable_reason(&self.settings.supervision));
                 }
                 Lifecycle::Creating
                 | Lifecycle::Passivated

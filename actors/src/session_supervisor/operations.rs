@@ -141,7 +141,7 @@ impl SupervisorState {
     /// Quarantines a session: callers get the reason, and its sockets are released and get the reason when they
     /// reconnect.
     pub(super) fn quarantine(&mut self, session_id: SessionId, reason: &Arc<str>) {
-        let reconnect_ms = self.settings.reconnect_ms;
+        let reconnect_ms = self.settings.supervision.reconnect_ms;
         let Some(entry) = self.index.get_mut(session_id) else {
             return;
         };

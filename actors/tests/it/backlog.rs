@@ -7,7 +7,7 @@ use crate::actors_support::{Client, Session, Setup, Underway, World, assert_gapl
 /// A hub whose rooms may have so many deliveries to make.
 async fn world(deliveries_max: usize) -> World {
     Setup::new()
-        .with(|settings| settings.room_deliveries_waiting_max = deliveries_max)
+        .with(|settings| settings.room.deliveries_waiting_max = deliveries_max)
         .start()
         .await
 }

@@ -116,7 +116,7 @@ async fn nothing_is_put_together_for_nobody() {
 async fn a_group_that_is_too_large_is_several_packets() {
     // About 120 bytes for each of the three packets of a command.
     let mut world = Setup::new()
-        .supervised(|supervision| supervision.events_packet_bytes_max = 1_000)
+        .with(|settings| settings.room.events_packet_bytes_max = 1_000)
         .start()
         .await;
     let session = world.session().await;

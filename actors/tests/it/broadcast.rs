@@ -561,7 +561,7 @@ async fn large_syncs_go_one_after_the_other() {
 /// A room in which one large sync is on its way at a time, and the client that has it.
 async fn occupied_room() -> (World, Session, Client) {
     let world = Setup::new()
-        .supervised(|supervision| supervision.sync_bytes_in_flight_max = 1)
+        .with(|settings| settings.room.sync_bytes_in_flight_max = 1)
         .start()
         .await;
     let session = world.session().await;

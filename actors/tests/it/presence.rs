@@ -20,9 +20,9 @@ async fn world() -> World {
 /// With at most so many clients told of.
 async fn of(clients_max: usize) -> World {
     Setup::new()
-        .supervised(|supervision| {
-            supervision.presence_interval = INTERVAL;
-            supervision.presence_clients_max = clients_max;
+        .with(|settings| {
+            settings.room.presence_interval = INTERVAL;
+            settings.room.presence_clients_max = clients_max;
         })
         .start()
         .await
@@ -264,9 +264,9 @@ async fn a_socket_that_is_full_from_the_start_is_told_who_is_here_later() {
 #[tokio::test]
 async fn many_who_need_everything_get_it_in_turn() {
     let world = Setup::new()
-        .supervised(|supervision| {
-            supervision.presence_interval = INTERVAL;
-            supervision.sync_bytes_in_flight_max = 1;
+        .with(|settings| {
+            settings.room.presence_interval = INTERVAL;
+            settings.room.sync_bytes_in_flight_max = 1;
         })
         .start()
         .await;
