@@ -135,11 +135,14 @@ impl App {
         let limits = limits(&config.limits);
         let hub = start_hub(&config, limits.clone(), log, Arc::clone(&templates), Arc::clone(&stats)).await?;
         let reading = Reading::new(&config.rest);
-        let metrics = Metrics::new(vec![
-            Box::new(collector::StatsCollector::new(stats, lost_lines)),
-            Box::new(collector::ReadingCollector(reading.clone())),
-            Box::new(collector::LossesCollector(losses)),
-        ]);
+        let metrics = Metrics::new(|registry| {
+            stats.register(registry);
+            collector::register_losses(registry, losses);
+            registry.register_collector(Box::new(collector::ScrapedValues {
+                lost_lines,
+                reading: reading.clone(),
+            }));
+        });
         let limits = Arc::new(limits);
         let projects = ProjectService {
             hub: hub.clone(),

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use axum::extract::MatchedPath;
 use axum::http::{Method, StatusCode};
-use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -134,11 +133,11 @@ struct Request {
 }
 
 impl Metrics {
-    /// Creates metrics without observations. `collectors` add their metrics at each scrape, under the same prefix
-    /// `hub_`.
+    /// Creates metrics without observations. `register` adds the metrics of other parts, under the same prefix `hub_`.
     #[must_use]
-    pub fn new(collectors: Vec<Box<dyn Collector>>) -> Self {
+    pub fn new(register: impl FnOnce(&mut Registry)) -> Self {
         let mut registry = Registry::with_prefix(PREFIX);
+        register(&mut registry);
         let commands = Family::default();
         registry.register(
             "commands",
@@ -207,9 +206,6 @@ impl Metrics {
             "Bytes that wait to be written to websockets",
             unwritten_bytes.clone(),
         );
-        for collector in collectors {
-            registry.register_collector(collector);
-        }
         Self {
             shared: Arc::new(Shared {
                 registry,
@@ -317,7 +313,7 @@ impl Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self::new(Vec::new())
+        Self::new(|_| ())
     }
 }
 
@@ -342,6 +338,7 @@ mod tests {
     use axum::extract::Request as HttpRequest;
     use axum::middleware::{Next, from_fn};
     use axum::routing::get;
+    use prometheus_client::collector::Collector;
     use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
     use prometheus_client::metrics::gauge::ConstGauge;
     use tower::ServiceExt as _;
@@ -454,7 +451,7 @@ mod tests {
 
     #[test]
     fn metric_names_have_the_prefix() {
-        let metrics = Metrics::new(vec![Box::new(Seven)]);
+        let metrics = Metrics::new(|registry| registry.register_collector(Box::new(Seven)));
         metrics.observe_command("CreateNode", "ok", Duration::ZERO);
         metrics.observe_request(&Method::GET, None, StatusCode::NOT_FOUND);
         let text = rendered(&metrics);
@@ -471,7 +468,8 @@ mod tests {
 
     #[test]
     fn failing_collector_fails_the_rendering() {
-        assert_eq!(Metrics::new(vec![Box::new(Failing)]).render(), Err(fmt::Error));
+        let metrics = Metrics::new(|registry| registry.register_collector(Box::new(Failing)));
+        assert_eq!(metrics.render(), Err(fmt::Error));
     }
 
     #[test]

@@ -355,7 +355,7 @@ impl BroadcastState {
                 .is_some_and(|subscriber| subscriber.needs_presence_list);
         let subscriber = Subscriber::new(member, needs_presence_list);
         if self.members.insert(id, subscriber).is_none() {
-            self.stats.members.add(1);
+            self.stats.members.inc();
         }
         id
     }
@@ -480,7 +480,7 @@ impl BroadcastState {
         };
         self.sync_limiter.remove(id);
         self.presence.left(id);
-        self.stats.members.add(-1);
+        self.stats.members.dec();
         let frame = self
             .encoder
             .disconnected(&self.room, &subscriber.member.info, self.members.len(), reason, now);
@@ -508,7 +508,7 @@ impl BroadcastState {
     fn close(&mut self, mut shutdown: SocketShutdown) {
         for (id, subscriber) in mem::take(&mut self.members) {
             self.presence.left(id);
-            self.stats.members.add(-1);
+            self.stats.members.dec();
             shutdown.add(subscriber.member);
         }
         shutdown.notify(&*self.encoder, &self.room);
@@ -519,7 +519,7 @@ impl Drop for BroadcastState {
     fn drop(&mut self) {
         self.stats
             .members
-            .add(-i64::try_from(self.members.len()).unwrap_or(i64::MAX));
+            .dec_by(i64::try_from(self.members.len()).unwrap_or(i64::MAX));
     }
 }
 

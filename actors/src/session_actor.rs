@@ -339,7 +339,7 @@ impl Actor for SessionActor {
         members.dedup_by_key(|member| member.id);
         // A client starts sessions as often as it likes: no line for that by default (P9).
         tracing::debug!(%session_id, seq = session.seq().0, nodes = session.document().graph.len(), "session started");
-        resources.stats.sessions_loaded.add(1);
+        resources.stats.sessions_loaded.inc();
         let durable_seq = session.seq();
         let dedup = dedup::Dedup::new(
             session.window_is_complete(),
@@ -379,7 +379,9 @@ impl Actor for SessionActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             SessionMessage::Appended(result) => {
-                result.inspect_err(|_| state.resources.stats.append_failures.increment())?;
+                result.inspect_err(|_| {
+                    state.resources.stats.append_failures.inc();
+                })?;
                 state.append_in_flight = false;
                 state.durable_seq = state.session.seq();
                 state.flush_outbox();
@@ -455,7 +457,7 @@ async fn blueprint_of(session: &Session, resources: &SessionResources) -> Option
 
 impl Drop for SessionState {
     fn drop(&mut self) {
-        self.resources.stats.sessions_loaded.add(-1);
+        self.resources.stats.sessions_loaded.dec();
     }
 }
 

@@ -371,7 +371,9 @@ impl SupervisorState {
         entry.answer_all(&FindError::NotFound);
         entry.close_room(CloseReason::Deleted);
         match entry.life {
-            Lifecycle::Quarantined { .. } => self.resources.stats.sessions_quarantined.add(-1),
+            Lifecycle::Quarantined { .. } => {
+                self.resources.stats.sessions_quarantined.dec();
+            }
             Lifecycle::Deleting(reply) => {
                 reply.send(Ok(()));
                 self.emit(session_id, EventKind::Deleted);
@@ -535,7 +537,7 @@ impl SupervisorState {
             return;
         };
         tracing::error!(%session_id, failure = %text, "room actor failed");
-        self.resources.stats.broadcast_restarts.increment();
+        self.resources.stats.broadcast_restarts.inc();
         let told = SupervisionEvent {
             at: now(),
             session_id,
@@ -628,7 +630,7 @@ impl SupervisorState {
             tracing::info!(%session_id, "session restarted by an operator");
         } else {
             tracing::error!(%session_id, failure = %text, failures = recent, restart_in_ms = delay.as_millis(), "a session failed");
-            self.resources.stats.session_restarts.increment();
+            self.resources.stats.session_restarts.inc();
         }
         entry.life = Lifecycle::Restarting;
         if delay.is_zero() {

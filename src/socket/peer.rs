@@ -143,7 +143,7 @@ impl Peer {
     pub(super) fn resync(&self, request: ResyncRequest) {
         if self.pending.request(&request) {
             if request.reason == Some(SyncReason::Divergence) {
-                self.hub.stats().divergences.increment();
+                self.hub.stats().divergences.inc();
             }
             self.hub.resync(self.session_id, self.member, request);
         }

@@ -104,7 +104,7 @@ impl Fixture {
         let edge = Edge {
             hub: hub.clone(),
             realtime: Arc::new(realtime.clone()),
-            metrics: Metrics::new(Vec::new()),
+            metrics: Metrics::default(),
             connections: Permits::new(1),
             answers_max: 10,
             sweeper: Sweeper::start(&io, &hub, realtime.sweep_interval()),

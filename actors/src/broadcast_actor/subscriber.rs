@@ -40,7 +40,7 @@ impl Subscriber {
         }
         match self.member.socket.send(frame) {
             Ok(()) => {
-                stats.packets_delivered.increment();
+                stats.packets_delivered.inc();
                 self.delivered = frame.seq.unwrap_or(self.delivered);
                 true
             }
@@ -56,7 +56,7 @@ impl Subscriber {
     pub(super) fn resync(&mut self, frame: &Frame, seq: Seq, stats: &Stats) -> bool {
         match self.member.socket.send(frame) {
             Ok(()) => {
-                stats.packets_delivered.increment();
+                stats.packets_delivered.inc();
                 (self.delivered, self.refusals) = (seq, 0);
                 true
             }
@@ -69,9 +69,9 @@ impl Subscriber {
     }
 
     fn fall_behind(&mut self, stats: &Stats) {
-        stats.packets_dropped.increment();
+        stats.packets_dropped.inc();
         if self.refusals == 0 {
-            stats.slow_consumers.increment();
+            stats.slow_consumers.inc();
         }
         self.member.socket.mark_lagging(self.delivered, self.refusals);
         self.refusals += 1;

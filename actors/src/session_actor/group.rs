@@ -61,7 +61,7 @@ impl SessionState {
             let (myself, stats) = (myself.clone(), Arc::clone(&self.resources.stats));
             let done = Done::new(move |result| {
                 if result.is_ok() {
-                    stats.events_published.add(events);
+                    stats.events_published.inc_by(events);
                 }
                 // A stopped actor has failed, and the successor reads the log.
                 let _ = myself.cast(SessionMessage::Appended(result));
@@ -412,7 +412,7 @@ impl SessionState {
     fn publish(&self, message: BroadcastMessage) {
         let Some(room) = &self.room else { return };
         if room.cast(message).is_err() {
-            self.resources.stats.broadcast_failures.increment();
+            self.resources.stats.broadcast_failures.inc();
             tracing::warn!(session_id = %self.session.header().session_id, "room actor gone, message dropped");
         }
     }

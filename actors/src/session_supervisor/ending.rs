@@ -58,7 +58,7 @@ impl SupervisorState {
     }
 
     fn report_passivation(&self, session_id: SessionId) {
-        self.resources.stats.passivations.increment();
+        self.resources.stats.passivations.inc();
         tracing::debug!(%session_id, "session passivated");
         self.emit(session_id, EventKind::Passivated);
     }

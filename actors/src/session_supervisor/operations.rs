@@ -91,7 +91,7 @@ impl SupervisorState {
                 let usage = entry.usage_mut();
                 usage.failures.clear();
                 usage.room_failures.clear();
-                self.resources.stats.sessions_quarantined.add(-1);
+                self.resources.stats.sessions_quarantined.dec();
                 self.emit(session_id, EventKind::Released);
             }
             (Operation::Restart | Operation::Quarantine, Lifecycle::Quarantined { reason }) => {
@@ -153,7 +153,7 @@ impl SupervisorState {
             reason: Arc::clone(reason),
         });
         entry.close_room(CloseReason::Quarantined { reconnect_ms });
-        self.resources.stats.sessions_quarantined.add(1);
+        self.resources.stats.sessions_quarantined.inc();
         self.emit(session_id, EventKind::Quarantined(Arc::clone(reason)));
     }
 
