@@ -1,10 +1,10 @@
-//! A room that is behind its session: the session waits, and goes on when the room has caught up.
+//! Delivery credits: a session waits for a room that is behind, and continues once the room has caught up.
 
 use talus_actors::{domain::ids::Seq, session_actor::Inspection};
 
 use crate::actors_support::{Client, Session, Setup, Underway, World, assert_gapless, until, within};
 
-/// A hub whose rooms may have so many deliveries to make.
+/// Starts a hub with a limit of deliveries that a room may have waiting.
 async fn world(deliveries_max: usize) -> World {
     Setup::new()
         .with(|settings| settings.room.deliveries_waiting_max = deliveries_max)
@@ -21,26 +21,26 @@ async fn clients(session: &Session, count: usize) -> Vec<Client> {
 }
 
 async fn inspected(session: &Session) -> Inspection {
-    let branch = session.hub.branch(session.id).await.expect("it is there");
-    branch.inside.expect("it answers at once")
+    let branch = session.hub.branch(session.id).await.expect("the session exists");
+    branch.inside.expect("the actor answers at once")
 }
 
-/// Commands that a room cannot be told of yet are not decided, wait in the session, where admission counts them, and
-/// are decided and told in order when the room has caught up (P9).
+/// P9: while a room is out of delivery credits, commands stay undecided in the session, where admission counts them.
+/// They are decided and delivered in order once the room has caught up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_session_waits_for_a_room_that_is_behind() {
+async fn session_waits_for_room_that_is_behind() {
     let world = world(4).await;
     let session = world.session().await;
     let mut clients = clients(&session, 2).await;
     let waiting: Vec<_> = {
-        let _still = world.encoder.hold();
+        let _blocked = world.encoder.hold();
         session.added().await;
         session.added().await;
         let waiting = (0..3).map(|_| Underway::begin(session.add())).collect();
         within(async { while inspected(&session).await.waiting < 3 {} }).await;
         let inside = inspected(&session).await;
         assert_eq!((inside.seq, inside.room_deliveries_waiting), (Seq(4), 4));
-        assert!(!inside.append_in_flight, "it does not wait for the log");
+        assert!(!inside.append_in_flight, "the session waits for the room, not the log");
         waiting
     };
     for (command, seq) in waiting.into_iter().zip([6, 8, 10]) {
@@ -52,14 +52,14 @@ async fn a_session_waits_for_a_room_that_is_behind() {
     within(async { while inspected(&session).await.room_deliveries_waiting > 0 {} }).await;
 }
 
-/// What a room had yet to tell when it failed is nobody's to wait for: no command does (P10).
+/// P10: deliveries that were waiting in a failed room hold up no command.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_session_does_not_wait_for_a_room_that_failed() {
+async fn session_does_not_wait_for_failed_room() {
     let world = world(2).await;
     let session = world.session().await;
     let mut clients = clients(&session, 2).await;
     let waiting = {
-        let _still = world.encoder.hold();
+        let _blocked = world.encoder.hold();
         world.encoder.panic_at_commands(1);
         session.added().await;
         let waiting = Underway::begin(session.add());
@@ -73,10 +73,10 @@ async fn a_session_does_not_wait_for_a_room_that_failed() {
     }
 }
 
-/// No wake-up gets lost between a session that begins to wait and a room that is just done: with room for one command,
-/// each of many is answered and told.
+/// No wake-up is lost between a session that begins to wait and a room that has just finished: with credit for one
+/// command, each of 2,000 commands is answered and delivered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_session_that_waits_is_always_woken() {
+async fn waiting_session_is_always_woken() {
     const COMMANDS: usize = 2_000;
     const BURST: usize = 100;
     let world = world(1).await;

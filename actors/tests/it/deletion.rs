@@ -1,4 +1,4 @@
-//! Ending a session for good, in whatever state it is: everybody who has to do with it is told, and nothing remains.
+//! Deletion of a session in any state: pending calls are answered, sockets are released, and nothing remains.
 
 use std::sync::Arc;
 
@@ -27,35 +27,36 @@ fn bronco() -> NewSession {
     }
 }
 
-/// Reads on to the end of a socket that was let go because its session was deleted.
-async fn assert_let_go(client: &mut Client) {
-    let mut told = false;
+/// Reads the operations of a socket up to its release, and asserts that the last packet and the release state the
+/// deletion.
+async fn assert_released(client: &mut Client) {
+    let mut has_reason = false;
     loop {
         match client.note().await {
-            Note::Packet(packet) => told = packet.data["reason"] == "session_deleted",
-            Note::Behind { .. } | Note::Due(_) => unreachable!("it has room"),
+            Note::Packet(packet) => has_reason = packet.data["reason"] == "session_deleted",
+            Note::Behind { .. } | Note::Due(_) => unreachable!("the queue has space"),
             Note::Released(how) => {
                 assert_eq!(how, Release::SessionDeleted);
-                assert!(told, "the last packet says why");
+                assert!(has_reason, "the last packet states the reason");
                 return;
             }
         }
     }
 }
 
-/// The sockets are told and let go, callers hear that there is no such session, the log is gone, the project's name is
-/// free; other sessions stay (P7).
+/// P7: a deletion releases the sockets with a reason, refuses later calls, deletes the log and frees the project id.
+/// Other sessions are unaffected.
 #[tokio::test]
-async fn a_deleted_session_leaves_nothing() {
+async fn deleted_session_leaves_nothing() {
     let world = World::start().await;
     let session = world.create(bronco()).await;
     let other = world.session().await;
     let (mut ada, mut bob) = (session.joined("ada").await, session.joined("bob").await);
-    let mut elsewhere = other.joined("eve").await;
+    let mut eve = other.joined("eve").await;
     session.added().await;
     assert_eq!(delete(&session).answer().await, Ok(()));
-    assert_let_go(&mut ada).await;
-    assert_let_go(&mut bob).await;
+    assert_released(&mut ada).await;
+    assert_released(&mut bob).await;
     let missing = HubError::SessionNotFound(session.id);
     assert_eq!(session.add().await, Err(missing.clone()));
     assert_eq!(session.client("late").join(None).await, Err(missing.clone()));
@@ -74,16 +75,16 @@ async fn a_deleted_session_leaves_nothing() {
     assert_ne!((again.id, again.epoch), (session.id, session.epoch));
     assert_eq!(again.added().await, Seq(2));
     assert_eq!(other.added().await, Seq(2));
-    elsewhere.until_seq(Seq(2)).await;
+    eve.until_seq(Seq(2)).await;
     until(|| world.stats().members.get() == 1 && world.stats().sessions_loaded.get() == 2).await;
-    // Leaving what is gone is no error either.
+    // Leaving a deleted session is no error.
     within(ada.leave("server_disconnect")).await;
 }
 
-/// What was under way before the deletion is carried out, shown, and answered; what comes after it finds no session; who
-/// waits in it waits no longer.
+/// Commands ahead of a deletion are applied, delivered and answered. Later commands and waiting readers get
+/// `SessionNotFound`.
 #[tokio::test]
-async fn what_is_under_way_is_finished_first() {
+async fn deletion_follows_earlier_commands() {
     let mut world = World::start().await;
     let session = world.session().await;
     let mut client = session.joined("ada").await;
@@ -105,12 +106,12 @@ async fn what_is_under_way_is_finished_first() {
     assert_eq!(late.answer().await, Err(missing.clone()));
     assert_eq!(reader.answer().await.err(), Some(missing));
     client.until_seq(Seq(4)).await;
-    assert_let_go(&mut client).await;
+    assert_released(&mut client).await;
 }
 
-/// A session that sleeps is deleted without being woken.
+/// A passivated session is deleted without being loaded.
 #[tokio::test]
-async fn a_session_that_sleeps_is_deleted() {
+async fn passivated_session_is_deleted_without_loading() {
     let world = World::start().await;
     let session = world.create(bronco()).await;
     assert_eq!(world.stats().sessions_loaded.get(), 0);
@@ -130,9 +131,9 @@ async fn a_session_that_sleeps_is_deleted() {
     world.create(bronco()).await;
 }
 
-/// Of several who delete a session one does, and the others hear that it is gone.
+/// Of several deletions of a session one succeeds, and the others return `SessionNotFound`.
 #[tokio::test]
-async fn a_session_is_deleted_once() {
+async fn session_is_deleted_once() {
     let world = World::start().await;
     let session = world.session().await;
     let deletions = [delete(&session), delete(&session), delete(&session)];
@@ -146,10 +147,10 @@ async fn a_session_is_deleted_once() {
     assert_eq!(done, 1);
 }
 
-/// A deletion goes on when its caller goes away: else the log would stay behind, and the session come back with the next
-/// start of the hub.
+/// A deletion continues after its caller is gone. Otherwise the log would remain, and the session would reappear at the
+/// next start of the hub.
 #[tokio::test]
-async fn a_deletion_is_finished_also_if_its_caller_goes_away() {
+async fn deletion_finishes_without_its_caller() {
     let mut world = World::start().await;
     let session = world.session().await;
     world.plan.all(Fate::Hold);
@@ -175,9 +176,9 @@ async fn a_deletion_is_finished_also_if_its_caller_goes_away() {
     .await;
 }
 
-/// P8: a session whose last append fails is deleted all the same, and its sockets are told.
+/// P8: a session whose last append fails is deleted all the same, and its sockets are released with the reason.
 #[tokio::test]
-async fn a_session_that_fails_while_it_is_deleted_lets_its_sockets_go() {
+async fn session_that_fails_during_deletion_releases_sockets() {
     let mut world = World::start().await;
     let session = world.session().await;
     let mut client = session.joined("ada").await;
@@ -189,15 +190,15 @@ async fn a_session_that_fails_while_it_is_deleted_lets_its_sockets_go() {
     append.meet(Fate::Lose);
     assert_eq!(command.answer().await, Err(HubError::OutcomeUnknown));
     assert_eq!(deleting.answer().await, Ok(()));
-    assert_let_go(&mut client).await;
+    assert_released(&mut client).await;
     until(|| world.stats().members.get() == 0).await;
     within(world.hub.drain()).await;
 }
 
-/// While a session waits to be started again its callers wait too, and nobody else does; deleting it does not wait. Its
-/// callers and its sockets hear of that, and nothing of it is left that a drain would wait for.
+/// Callers of a session that waits for its restart wait too, and other sessions are unaffected. A deletion does not
+/// wait: it answers the callers, releases the sockets, and leaves nothing that a drain would wait for.
 #[tokio::test]
-async fn a_session_that_waits_for_its_restart_is_deleted_at_once() {
+async fn session_waiting_for_restart_is_deleted_at_once() {
     let world = Setup::new()
         .supervised(|supervision| supervision.restart_backoff = NEVER)
         .start()
@@ -217,14 +218,14 @@ async fn a_session_that_waits_for_its_restart_is_deleted_at_once() {
     assert_eq!(delete(&bad).answer().await, Ok(()));
     assert_eq!(command.answer().await, Err(HubError::SessionNotFound(bad.id)));
     leaving.answer().await;
-    assert_let_go(&mut client).await;
+    assert_released(&mut client).await;
     until(|| world.stats().members.get() == 0).await;
     within(world.hub.drain()).await;
 }
 
-/// A session whose log somebody else deleted is found gone when it next starts: with its sockets, and with its room.
+/// A session whose log was deleted behind the hub is removed at its next start, with its project id, sockets and room.
 #[tokio::test]
-async fn a_session_whose_log_is_gone_is_forgotten() {
+async fn session_without_log_is_removed() {
     let world = World::start().await;
     let (asleep, awake) = (world.create(bronco()).await, world.session().await);
     let mut client = awake.joined("ada").await;
@@ -235,18 +236,18 @@ async fn a_session_whose_log_is_gone_is_forgotten() {
     assert_eq!(
         awake.add().await,
         Err(HubError::OutcomeUnknown),
-        "it finds out by failing"
+        "the append fails first"
     );
     assert_eq!(awake.add().await, Err(HubError::SessionNotFound(awake.id)));
-    assert_let_go(&mut client).await;
+    assert_released(&mut client).await;
     until(|| world.stats().members.get() == 0).await;
     assert_eq!(world.hub.list(0, 10).await.expect("listed").1, 1);
     within(world.hub.drain()).await;
 }
 
-/// A session that is deleted while it starts, and turns out to be gone, is deleted; the caller is told so.
+/// A session that is deleted during a start that finds no log is deleted, and the caller is answered.
 #[tokio::test]
-async fn a_session_that_is_gone_when_it_starts_is_deleted() {
+async fn session_without_log_is_deleted_during_start() {
     let world = World::start().await;
     let session = world.create(NewSession::default()).await;
     world.log.delete(session.id).await.expect("deleted");
@@ -259,10 +260,9 @@ async fn a_session_that_is_gone_when_it_starts_is_deleted() {
     within(world.hub.drain()).await;
 }
 
-/// Deleting while commands stream in from several sides: every command is answered with what it came to or with that
-/// there is no session, and whoever was answered last was not answered twice.
+/// Commands that race with a deletion are each answered, either with a receipt or with `SessionNotFound`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn commands_that_race_with_a_deletion_are_all_answered() {
+async fn commands_racing_with_deletion_are_answered() {
     let world = World::start().await;
     for _ in 0..20 {
         let session = world.session().await;

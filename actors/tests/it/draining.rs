@@ -1,4 +1,4 @@
-//! Going away for a while: what is under way is finished, sockets are told when to come back, nothing more is let in.
+//! Draining: admitted work finishes, sockets get a time to reconnect, and new work is refused.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -23,24 +23,25 @@ fn drain(hub: &Hub) -> Underway<()> {
     Underway::begin(async move { hub.drain().await })
 }
 
-/// Reads on to the end of a socket that was let go because the hub goes away; tells when it is to come back.
-async fn assert_let_go(client: &mut Client) -> u64 {
+/// Reads the operations of a socket up to its release by a drain. Returns the delay before its reconnection in
+/// milliseconds.
+async fn assert_released(client: &mut Client) -> u64 {
     let mut delay = None;
     loop {
         match client.note().await {
             Note::Packet(packet) => delay = packet.data["reconnect_in_ms"].as_u64(),
-            Note::Behind { .. } | Note::Due(_) => unreachable!("it has room"),
+            Note::Behind { .. } | Note::Due(_) => unreachable!("the queue has space"),
             Note::Released(how) => {
                 assert_eq!(how, Release::CloseTransport);
-                return delay.expect("the last packet says when to come back");
+                return delay.expect("the last packet has a delay");
             }
         }
     }
 }
 
-/// P3: commands that were let in are finished and shown, then the sockets are let go; whatever comes later is refused.
+/// P3: admitted commands are finished and delivered before the sockets are released, and later calls are refused.
 #[tokio::test]
-async fn what_is_under_way_is_finished_and_nothing_more_is_let_in() {
+async fn drain_finishes_admitted_work_and_refuses_new_work() {
     let mut world = World::start().await;
     let (session, other) = (world.session().await, world.session().await);
     let mut client = session.joined("ada").await;
@@ -72,7 +73,7 @@ async fn what_is_under_way_is_finished_and_nothing_more_is_let_in() {
     assert_eq!(reader.answer().await.err(), Some(HubError::Draining));
     draining.answer().await;
     assert_gapless(&client.until_seq(Seq(4)).await, Seq(0), Seq(4));
-    assert_let_go(&mut client).await;
+    assert_released(&mut client).await;
     assert_eq!(
         (world.stats().sessions_loaded.get(), world.stats().members.get()),
         (0, 0)
@@ -82,15 +83,15 @@ async fn what_is_under_way_is_finished_and_nothing_more_is_let_in() {
         .open(session.id, usize::MAX)
         .await
         .expect("readable")
-        .expect("it is there");
+        .expect("the session exists");
     assert_eq!(stored.records.len(), 2);
     assert_eq!(session.add().await, Err(HubError::Draining));
     within(client.leave("transport_close")).await;
 }
 
-/// The sockets of a room come back one after the other: each has its own moment, within the window.
+/// The sockets of a room reconnect one after the other, each at its own time within the window.
 #[tokio::test]
-async fn sockets_are_told_to_come_back_at_different_times() {
+async fn reconnect_delays_are_spread() {
     let world = Setup::new()
         .supervised(|supervision| supervision.reconnect_ms = (1_000, 9_000))
         .start()
@@ -105,7 +106,7 @@ async fn sockets_are_told_to_come_back_at_different_times() {
     drain(&world.hub).answer().await;
     let mut delays = BTreeSet::new();
     for client in &mut clients {
-        delays.insert(assert_let_go(client).await);
+        delays.insert(assert_released(client).await);
     }
     assert!(delays.iter().all(|delay| (1_000..=9_000).contains(delay)), "{delays:?}");
     assert!(delays.len() > 90, "{} different ones of 100", delays.len());
@@ -115,10 +116,9 @@ async fn sockets_are_told_to_come_back_at_different_times() {
     );
 }
 
-/// A hub without sessions, or with sleeping ones only, is drained at once; so is one that was drained, and all who wait
-/// for it are answered.
+/// A hub without loaded sessions is drained at once, and so is a drained hub. Every caller of a drain is answered.
 #[tokio::test]
-async fn draining_is_done_when_nothing_runs() {
+async fn drain_without_loaded_sessions_ends_at_once() {
     let world = World::start().await;
     world.create(NewSession::default()).await;
     let drains = [drain(&world.hub), drain(&world.hub)];
@@ -128,10 +128,10 @@ async fn draining_is_done_when_nothing_runs() {
     drain(&world.hub).answer().await;
 }
 
-/// P8: a session whose append fails during the drain is not started again, and the drain does not wait for it; its
-/// sockets are let go.
+/// P8: a session whose append fails during the drain is not restarted. The drain does not wait for it, and its sockets
+/// are released.
 #[tokio::test]
-async fn a_session_that_fails_during_the_drain_does_not_hold_it_up() {
+async fn session_that_fails_does_not_hold_up_the_drain() {
     let mut world = World::start().await;
     let session = world.session().await;
     let mut client = session.joined("ada").await;
@@ -143,13 +143,13 @@ async fn a_session_that_fails_during_the_drain_does_not_hold_it_up() {
     append.meet(Fate::Lose);
     assert_eq!(command.answer().await, Err(HubError::OutcomeUnknown));
     draining.answer().await;
-    assert_let_go(&mut client).await;
+    assert_released(&mut client).await;
     assert_eq!(world.stats().members.get(), 0);
 }
 
-/// P8: nor does one that waits to be started again.
+/// P8: a session that waits for its restart does not hold up the drain.
 #[tokio::test]
-async fn a_session_that_waits_for_its_restart_does_not_hold_up_the_drain() {
+async fn session_waiting_for_restart_does_not_hold_up_the_drain() {
     let world = Setup::new()
         .supervised(|supervision| supervision.restart_backoff = NEVER)
         .start()
@@ -164,11 +164,11 @@ async fn a_session_that_waits_for_its_restart_does_not_hold_up_the_drain() {
     settle().await;
     drain(&world.hub).answer().await;
     assert_eq!(waiting.answer().await, Err(HubError::Draining));
-    assert_let_go(&mut client).await;
+    assert_released(&mut client).await;
     assert_eq!(world.stats().members.get(), 0);
 }
 
-/// Templates that are not there before the test says so.
+/// Source of templates that waits for permits of the test.
 struct SlowBlueprints(Arc<Semaphore>);
 
 impl BlueprintSource for SlowBlueprints {
@@ -182,9 +182,9 @@ impl BlueprintSource for SlowBlueprints {
     }
 }
 
-/// A session that is starting finishes that first: what was let in is carried out.
+/// P3: a session that is starting finishes its start and the admitted commands.
 #[tokio::test]
-async fn a_session_that_is_starting_finishes_what_was_let_in() {
+async fn starting_session_finishes_admitted_commands() {
     let ready = Arc::new(Semaphore::new(0));
     let mut setup = Setup::new();
     setup.blueprints = Arc::new(SlowBlueprints(Arc::clone(&ready)));
@@ -213,9 +213,9 @@ async fn a_session_that_is_starting_finishes_what_was_let_in() {
     draining.answer().await;
 }
 
-/// Draining while commands stream in: every command is answered, and those that were accepted are in the log.
+/// Commands that race with a drain are each answered, and the log holds every accepted command.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn commands_that_race_with_a_drain_are_all_answered() {
+async fn commands_racing_with_drain_are_answered() {
     for _ in 0..10 {
         let world = World::start().await;
         let session = world.session().await;
@@ -244,7 +244,7 @@ async fn commands_that_race_with_a_drain_are_all_answered() {
             .open(session.id, usize::MAX)
             .await
             .expect("readable")
-            .expect("it is there");
+            .expect("the session exists");
         assert_eq!(stored.records.len(), accepted);
     }
 }

@@ -1,4 +1,4 @@
-//! The logs that this crate has do what every log must.
+//! Conformance of the logs of this crate to the contract of [`talus_actors::log::EventLog`].
 
 mod memory {
     use talus_actors::log::MemoryLog;
@@ -10,7 +10,7 @@ mod memory {
     talus_actors::event_log_conformance!(log);
 }
 
-/// The double is a log like any other as long as its plan says nothing.
+/// The planned log conforms as long as its plan commits every append.
 mod planned {
     use std::sync::Arc;
 

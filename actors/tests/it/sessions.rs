@@ -1,4 +1,4 @@
-//! Beginning sessions, listing them, cleaning up, and who has which project.
+//! Sessions: creation, list, cleanup, and the index of projects.
 
 use std::{sync::Arc, time::Duration};
 
@@ -45,9 +45,9 @@ fn create(world: &World, new: NewSession) -> Underway<Result<Session, HubError>>
     })
 }
 
-/// A session begins with its first command, as its sender's, or with nothing.
+/// A session is created with a first command, recorded under its sender's origin, or empty.
 #[tokio::test]
-async fn a_session_begins_with_its_first_command() {
+async fn session_is_created_with_first_command() {
     let world = World::start().await;
     let node_id = new_node_id();
     let author = Author {
@@ -75,9 +75,9 @@ async fn a_session_begins_with_its_first_command() {
     assert_eq!((header.project, receipt), (None, None));
 }
 
-/// P5: a session whose first command is refused, or fails, does not begin; its project's name is free again.
+/// P5: a session whose first command is refused or fails is not created, and its project id is free again.
 #[tokio::test]
-async fn a_session_whose_first_command_is_refused_does_not_begin() {
+async fn session_with_refused_first_command_is_not_created() {
     let world = World::start().await;
     let refused = NewSession {
         first: Some(delete_nothing()),
@@ -98,40 +98,41 @@ async fn a_session_whose_first_command_is_refused_does_not_begin() {
     world.create(project("bronco")).await;
 }
 
-/// Of many who begin a project at once one does, and the others are told where it is; with other names all do.
+/// Of several creations for one project one succeeds, and the others return the existing session's id. Creations for
+/// different projects all succeed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_project_begins_once() {
+async fn project_has_one_session() {
     let world = World::start().await;
     let same: Vec<_> = (0..20).map(|_| create(&world, project("bronco"))).collect();
     let different: Vec<_> = (0..20)
         .map(|number| create(&world, project(&format!("p-{number}"))))
         .collect();
-    let (mut begun, mut told) = (Vec::new(), Vec::new());
+    let (mut created, mut existing) = (Vec::new(), Vec::new());
     for creation in same {
         match creation.answer().await {
-            Ok(session) => begun.push(session.id),
-            Err(HubError::ProjectExists(session_id)) => told.push(session_id),
+            Ok(session) => created.push(session.id),
+            Err(HubError::ProjectExists(session_id)) => existing.push(session_id),
             Err(other) => unreachable!("{other}"),
         }
     }
-    assert_eq!(begun.len(), 1);
-    assert_eq!(told, vec![begun[0]; 19]);
+    assert_eq!(created.len(), 1);
+    assert_eq!(existing, vec![created[0]; 19]);
     for creation in different {
         creation.answer().await.expect("created");
     }
     assert_eq!(
         world.hub.session_of_project(&project_id("bronco")).await,
-        Ok(Some(begun[0]))
+        Ok(Some(created[0]))
     );
     assert_eq!(world.hub.session_of_project(&project_id("mustang")).await, Ok(None));
     let projects = world.hub.projects().await.expect("listed");
     assert_eq!(projects.len(), 21);
-    assert_eq!(projects[&project_id("bronco")].session_id, begun[0]);
+    assert_eq!(projects[&project_id("bronco")].session_id, created[0]);
 }
 
-/// P9: there are so many sessions and no more, until one is ended.
+/// P9: the number of sessions is limited, and deleting a session makes space for another.
 #[tokio::test]
-async fn there_are_no_more_sessions_than_allowed() {
+async fn sessions_are_limited() {
     let world = Setup::new()
         .supervised(|supervision| supervision.sessions_max = 2)
         .start()
@@ -146,7 +147,7 @@ async fn there_are_no_more_sessions_than_allowed() {
     world.session().await;
 }
 
-/// Sessions are listed in the order they began, page by page, with how they are now.
+/// Sessions are listed in the order of creation, page by page, with their current state.
 #[tokio::test]
 async fn sessions_are_listed_in_order_page_by_page() {
     let world = World::start().await;
@@ -174,9 +175,10 @@ async fn sessions_are_listed_in_order_page_by_page() {
     }
 }
 
-/// A hub that starts over the same log has the same sessions, in the same order, with their projects and their undo.
+/// P4: a hub that starts over an existing log has the same sessions in the same order, with projects, undo and
+/// receipts.
 #[tokio::test]
-async fn a_hub_over_the_same_log_has_the_same_sessions() {
+async fn sessions_survive_a_hub_restart() {
     let world = World::start().await;
     let (first, second) = (
         world.create(project("bronco")).await,
@@ -208,10 +210,10 @@ async fn a_hub_over_the_same_log_has_the_same_sessions() {
     assert!(first.snapshot().await.expect("read").undo_available);
 }
 
-/// Cleaning up ends the sessions that nobody uses and that were inactive for so long, however many there are, and no
-/// others.
+/// A cleanup deletes every session that has no member and was inactive for the given time, and no other session. The
+/// number of sessions is not limited by a page.
 #[tokio::test]
-async fn a_cleanup_ends_what_nobody_uses() {
+async fn cleanup_deletes_unused_sessions() {
     let world = World::start().await;
     let mut idle = Vec::new();
     for number in 0..300 {
@@ -245,9 +247,9 @@ async fn a_cleanup_ends_what_nobody_uses() {
     world.create(project("p-7")).await;
 }
 
-/// What counts is when the last command came: one that came long after the others keeps its session.
+/// A cleanup measures inactivity by the time of the last command, not of the creation.
 #[tokio::test]
-async fn a_cleanup_goes_by_the_last_command() {
+async fn cleanup_measures_from_the_last_command() {
     let world = World::start().await;
     let (old, recent) = (world.session().await, world.session().await);
     let command: Arc<Command> = create_node(new_node_id()).into();
@@ -276,10 +278,10 @@ async fn a_cleanup_goes_by_the_last_command() {
     recent.added().await;
 }
 
-/// While a session's log is being begun it is not listed, its project's name is taken, and whoever knows its id waits
-/// for it to begin: nobody's looking ends it.
+/// A session whose log is being created is not listed, and its project id is taken. A reader with its id waits for the
+/// creation. Neither a deletion nor a cleanup ends the session.
 #[tokio::test]
-async fn a_session_that_is_being_created_is_waited_for() {
+async fn readers_wait_for_session_in_creation() {
     let world = World::start().await;
     world.plan.hold_creates(true);
     let creating = create(&world, project("bronco"));
@@ -302,7 +304,7 @@ async fn a_session_that_is_being_created_is_waited_for() {
     world.plan.hold_creates(false);
     let session = creating.answer().await.expect("created");
     assert_eq!(session.id, session_id);
-    let found = within(looking).await.expect("no panic").expect("it has begun");
+    let found = within(looking).await.expect("no panic").expect("created");
     assert_eq!(found.header.session_id, session_id);
     assert_eq!(session.added().await, Seq(2));
     assert_eq!(world.hub.list(0, 10).await.expect("listed").1, 1);
@@ -312,9 +314,9 @@ async fn a_session_that_is_being_created_is_waited_for() {
     );
 }
 
-/// A creation goes on when its caller goes away: it ends with a session, never with a name that is taken for ever.
+/// A creation continues after its caller is gone: it ends with a session, so that the project id is not taken for ever.
 #[tokio::test]
-async fn a_creation_is_finished_also_if_its_caller_goes_away() {
+async fn creation_finishes_without_its_caller() {
     let world = World::start().await;
     world.plan.hold_creates(true);
     let creating = create(
@@ -342,13 +344,13 @@ async fn a_creation_is_finished_also_if_its_caller_goes_away() {
         .hub
         .snapshot_at_least(session_id, Seq(2), NEVER)
         .await
-        .expect("it is there");
+        .expect("the session exists");
     assert_eq!(snapshot.document.graph.len(), 1);
 }
 
-/// A log that cannot begin a session leaves nothing of it.
+/// A session that the log fails to create leaves nothing behind.
 #[tokio::test]
-async fn a_session_whose_log_cannot_begin_does_not_begin() {
+async fn session_is_not_created_if_the_log_fails() {
     let mut setup = Setup::new();
     setup.inner = Arc::new(ClosedLog::default());
     let world = setup.start().await;
