@@ -33,7 +33,7 @@ use crate::{
     registry::{Registry, RegistryWriter, SessionHandle},
     reply::{self, Reply, ReplyError},
     session_actor::{
-        BlueprintSource, Position, Refusal, ResyncRequest, SessionMessage, SessionResources, Submission, Submitted,
+        BlueprintSource, Position, RejectedCommand, ResyncRequest, SessionMessage, SessionResources, Submission, Submitted,
     },
     session_supervisor::{SessionSupervisor, SupervisorArguments, SupervisorMessage},
     stats::Stats,
@@ -46,7 +46,7 @@ pub use following::Follower;
 pub use lane::Lane;
 pub use operations::Inspected;
 pub use reading::Page;
-pub use sessions::{Chosen, Cleanup, NewSession, SaveLease};
+pub use sessions::{ChosenIds, Cleanup, NewSession, SaveLease};
 
 pub use crate::{broadcast_actor::RoomSettings, session_supervisor::SupervisionSettings};
 
@@ -193,7 +193,7 @@ impl Hub {
                 })
             })
             .await?;
-        answer.map_err(|Refusal { rejection, seq }| HubError::Rejected { rejection, seq })
+        answer.map_err(|RejectedCommand { rejection, seq }| HubError::Rejected { rejection, seq })
     }
 
     /// Loads a session that is not in memory.

@@ -99,10 +99,10 @@ pub enum SessionMessage {
         /// Idle means no access after this time.
         idle_since: Timestamp,
         /// Receiver of the answer.
-        reply: Reply<Option<Snapshot>>,
+        reply: Reply<Option<SessionView>>,
     },
     /// Finishes the append in flight, releases the members, and stops.
-    Stop(Stop),
+    Stop(StopReason),
 }
 
 /// Command with its context, submitted for a decision.
@@ -112,7 +112,7 @@ pub struct Submission {
     /// Command id, author, time and expected `seq`.
     pub context: Context,
     /// Receiver of the outcome.
-    pub reply: Reply<Result<Submitted, Refusal>>,
+    pub reply: Reply<Result<Submitted, RejectedCommand>>,
     /// Span of the command, from edge to fan-out.
     pub span: Span,
 }
@@ -128,7 +128,7 @@ pub struct Submitted {
 
 /// Rejected command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RejectedCommand {
     /// Reason of the rejection.
     pub rejection: Rejection,
     /// `seq` of the session at the rejection.
@@ -140,13 +140,13 @@ pub struct ReadRequest {
     /// `seq` to wait for; `None` for the current state.
     pub min_seq: Option<Seq>,
     /// Receiver of the view.
-    pub reply: Reply<Snapshot>,
+    pub reply: Reply<SessionView>,
 }
 
 /// View of a session at one `seq`. Taking and keeping a view is cheap: the graph is shared with the session until
 /// either changes.
 #[derive(Debug, Clone)]
-pub struct Snapshot {
+pub struct SessionView {
     /// Header of the session.
     pub header: SessionHeader,
     /// `seq` of the view.
@@ -167,7 +167,7 @@ pub struct Snapshot {
     pub active_clients: usize,
 }
 
-impl Snapshot {
+impl SessionView {
     /// Returns the id of the session's template, including a template that cannot be loaded.
     #[must_use]
     pub fn template_id(&self) -> Option<&crate::domain::ids::TemplateId> {
@@ -219,7 +219,7 @@ pub struct RoomFull {
 }
 
 /// Reason and manner of stopping a session actor.
-pub enum Stop {
+pub enum StopReason {
     /// The session is deleted.
     Delete,
     /// The hub shuts down.
@@ -307,7 +307,7 @@ pub struct SessionState {
     /// `seq` of the latest snapshot in the log.
     snapshot_seq: Seq,
     /// Reads that wait for a `seq`.
-    readers: Vec<(Seq, Reply<Snapshot>)>,
+    readers: Vec<(Seq, Reply<SessionView>)>,
     /// True if a command replaced the document, whose template may differ.
     template_due: bool,
     last_access: Timestamp,
@@ -496,8 +496,8 @@ async fn list_members(room: Option<&ActorRef<BroadcastMessage>>) -> Vec<Member> 
     reply::answer(members).await.unwrap_or_default()
 }
 
-fn snapshot(session: &Session, active_clients: usize) -> Snapshot {
-    Snapshot {
+fn snapshot(session: &Session, active_clients: usize) -> SessionView {
+    SessionView {
         header: session.header().clone(),
         seq: session.seq(),
         document: session.document().clone(),

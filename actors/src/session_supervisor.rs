@@ -28,7 +28,7 @@ use crate::{
     registry::{RegistryWriter, SessionHandle},
     reply::Reply,
     session_actor::{
-        OperatorRequest, SessionActor, SessionArguments, SessionMessage, SessionResources, Snapshot, StartError,
+        OperatorRequest, SessionActor, SessionArguments, SessionMessage, SessionResources, SessionView, StartError,
     },
     supervision::{Branch, EventKind, SupervisionEvent},
     world::{instant, now},
@@ -63,7 +63,7 @@ pub(crate) enum SupervisorMessage {
     /// Restarts a failed session after its delay.
     Restart(SessionId),
     /// Reports the passivation of a session, with the final state.
-    Passivated(SessionId, ActorId, Box<Snapshot>),
+    Passivated(SessionId, ActorId, Box<SessionView>),
     /// Reports damage that was read in a session's log.
     Damaged(SessionId, Arc<str>),
     /// Passivates all idle sessions.

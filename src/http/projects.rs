@@ -10,7 +10,7 @@ use talus_actors::{
         limits::{NameError, check_name},
         rejection::Rejection,
     },
-    hub::Chosen,
+    hub::ChosenIds,
 };
 
 use super::{
@@ -63,7 +63,7 @@ pub(super) async fn create(
     let project_name = required("", "project_name", request.project_name)?;
     check_name(&project_name, &state.limits).map_err(|fault| name_failure(&fault))?;
     let project_id = request.project_id.map(|text| id("", "project_id", &text)).transpose()?;
-    let chosen = Chosen {
+    let chosen = ChosenIds {
         session_id: key.session_id(&author),
         command_id: key.command_id(None)?,
     };

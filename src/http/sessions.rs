@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use talus_actors::{
     domain::ids::{Epoch, Seq, SessionId},
-    hub::{Chosen, HubError, NewSession},
+    hub::{ChosenIds, HubError, NewSession},
     log::PageMax,
-    session_actor::Snapshot,
+    session_actor::SessionView,
 };
 
 use super::{
@@ -44,7 +44,7 @@ pub(super) async fn create(
     key: IdempotencyKey,
     NoFields: NoFields,
 ) -> ApiResult<Response> {
-    let chosen = Chosen {
+    let chosen = ChosenIds {
         session_id: key.session_id(&author),
         command_id: None,
     };
@@ -71,7 +71,7 @@ pub(super) async fn create(
 
 /// Returns the session that an earlier attempt of the same request created. For a session that is being created the
 /// outcome is unknown, and the client retries.
-pub(super) async fn session_of_retry(state: &AppState, session_id: SessionId) -> Result<Snapshot, ApiError> {
+pub(super) async fn session_of_retry(state: &AppState, session_id: SessionId) -> Result<SessionView, ApiError> {
     state.hub.snapshot(session_id).await.map_err(|error| match error {
         HubError::SessionNotFound(_) => HubError::OutcomeUnknown.into(),
         error => error.into(),
@@ -198,7 +198,7 @@ pub(super) async fn graph(
     Ok(with_etag(tag, answer))
 }
 
-async fn read_at_least(state: &AppState, session_id: SessionId, min_seq: Option<Seq>) -> ApiResult<Snapshot> {
+async fn read_at_least(state: &AppState, session_id: SessionId, min_seq: Option<Seq>) -> ApiResult<SessionView> {
     let snapshot = match min_seq {
         None => state.hub.snapshot(session_id).await?,
         Some(seq) => {

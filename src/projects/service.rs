@@ -16,7 +16,7 @@ use talus_actors::{
         session::SessionHeader,
     },
     hub::{Hub, HubError, SaveLease},
-    session_actor::Snapshot,
+    session_actor::SessionView,
 };
 
 pub use self::{
@@ -134,7 +134,7 @@ pub struct ListedProject {
 #[derive(Debug)]
 pub enum ProjectContent {
     /// State of the project's session.
-    Session(SessionId, Snapshot),
+    Session(SessionId, SessionView),
     /// Content of the project's file, with the permit of the document.
     File(ReadProject, Permit),
 }
@@ -259,7 +259,7 @@ impl ProjectService {
 
     /// Waits for the first command of a project's session. The session exists once its id is taken, and has no graph
     /// before its first command.
-    async fn await_first_command(&self, session_id: SessionId) -> Result<Snapshot, HubError> {
+    async fn await_first_command(&self, session_id: SessionId) -> Result<SessionView, HubError> {
         let wait = self.config.server.request_timeout();
         self.hub.snapshot_at_least(session_id, Seq(1), wait).await
     }

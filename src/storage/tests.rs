@@ -20,7 +20,7 @@ use talus_actors::{
         session::{Rules, Session, SessionHeader},
         value::Value,
     },
-    log::{Append, AppendError, Done, EventLog},
+    log::{Append, AppendError, AppendCallback, EventLog},
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -113,7 +113,7 @@ async fn append(
         expected,
         records,
         node_count: 3,
-        done: Done::new(move |result| {
+        done: AppendCallback::new(move |result| {
             let _ = tell.send(result);
         }),
     });

@@ -11,7 +11,7 @@ use talus_actors::{
         state_hash::StateHash,
     },
     fan_out::PresenceList,
-    session_actor::Snapshot,
+    session_actor::SessionView,
     session_supervisor::Summary,
 };
 
@@ -117,7 +117,7 @@ pub struct SessionInfoAnswer {
 impl SessionInfoAnswer {
     /// Builds the answer from the state of the session and the presence of its clients.
     #[must_use]
-    pub fn new(snapshot: &Snapshot, here: &PresenceList) -> Self {
+    pub fn new(snapshot: &SessionView, here: &PresenceList) -> Self {
         let project = snapshot.header.project.as_ref();
         let template_id = snapshot.template_id().cloned();
         let session = SessionAnswer {

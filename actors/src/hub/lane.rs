@@ -22,7 +22,7 @@ use crate::{
     permits::{Permit, Permits},
     registry::SessionHandle,
     reply::{self, Reply, ReplyError},
-    session_actor::{Refusal, SessionMessage, Submission, Submitted},
+    session_actor::{RejectedCommand, SessionMessage, Submission, Submitted},
 };
 
 /// Ordered stream of the commands of one sender to one session. Dropping the lane discards no submitted command.
@@ -53,7 +53,7 @@ impl Job {
     }
 }
 
-type SubmitOutcome = Result<Result<Submitted, Refusal>, ReplyError>;
+type SubmitOutcome = Result<Result<Submitted, RejectedCommand>, ReplyError>;
 
 impl Lane {
     /// Creates a lane to a session. A lane admits as many commands as may be in flight in a session.
@@ -162,7 +162,7 @@ impl Runner {
     fn handle_answer(&mut self, mut job: Box<Job>, outcome: SubmitOutcome) {
         let answer = match outcome {
             Ok(Ok(submitted)) => Ok(submitted),
-            Ok(Err(Refusal { rejection, seq })) => Err(HubError::Rejected { rejection, seq }),
+            Ok(Err(RejectedCommand { rejection, seq })) => Err(HubError::Rejected { rejection, seq }),
             Err(ReplyError::NotHandled) if job.attempts + 1 < ATTEMPTS_MAX => {
                 job.attempts += 1;
                 self.returned.push_back(job);

@@ -11,7 +11,7 @@ use crate::{
         session::document_at,
     },
     log::{HistoryRecord, LogError, PageMax},
-    session_actor::{ReadRequest, SessionMessage, Snapshot},
+    session_actor::{ReadRequest, SessionMessage, SessionView},
     session_supervisor::SupervisorMessage,
 };
 
@@ -29,7 +29,7 @@ impl Hub {
     ///
     /// # Errors
     /// If the session cannot be reached.
-    pub async fn snapshot(&self, session_id: SessionId) -> Result<Snapshot, HubError> {
+    pub async fn snapshot(&self, session_id: SessionId) -> Result<SessionView, HubError> {
         self.read(session_id, None).await
     }
 
@@ -38,7 +38,7 @@ impl Hub {
     ///
     /// # Errors
     /// If the session cannot be reached.
-    pub async fn snapshot_for_join(&self, session_id: SessionId) -> Result<Snapshot, HubError> {
+    pub async fn snapshot_for_join(&self, session_id: SessionId) -> Result<SessionView, HubError> {
         if self.is_draining() {
             return Err(HubError::Draining);
         }
@@ -57,7 +57,7 @@ impl Hub {
         session_id: SessionId,
         min_seq: Seq,
         wait: Duration,
-    ) -> Result<Snapshot, HubError> {
+    ) -> Result<SessionView, HubError> {
         match tokio::time::timeout(wait, self.read(session_id, Some(min_seq))).await {
             Ok(answer) => answer,
             Err(_) => {
@@ -70,7 +70,7 @@ impl Hub {
         }
     }
 
-    async fn read(&self, session_id: SessionId, min_seq: Option<Seq>) -> Result<Snapshot, HubError> {
+    async fn read(&self, session_id: SessionId, min_seq: Option<Seq>) -> Result<SessionView, HubError> {
         let _global = self.admit()?;
         self.read_admitted(session_id, min_seq).await
     }
@@ -80,7 +80,7 @@ impl Hub {
         &self,
         session_id: SessionId,
         min_seq: Option<Seq>,
-    ) -> Result<Snapshot, HubError> {
+    ) -> Result<SessionView, HubError> {
         let retry = if min_seq.is_some() {
             Retry::WhileWaiting
         } else {

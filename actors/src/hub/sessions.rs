@@ -13,7 +13,7 @@ use crate::{
         record::Receipt,
         session::{Project, SessionHeader},
     },
-    session_actor::Snapshot,
+    session_actor::SessionView,
     session_supervisor::{ReserveError, Summary, SupervisorMessage},
     world::{new_command_id, new_epoch, new_session_id, now},
 };
@@ -32,7 +32,7 @@ pub struct NewSession {
 /// Ids that the client chose for a new session, so that a repeated request creates the session once. Ids that are
 /// `None` are random.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Chosen {
+pub struct ChosenIds {
     /// Id of the session.
     pub session_id: Option<SessionId>,
     /// Id of the session's first command.
@@ -43,7 +43,7 @@ pub struct Chosen {
 #[derive(Debug)]
 pub struct SaveLease {
     /// State of the session when the lease was granted: the state to write, which is durable (P3).
-    pub snapshot: Snapshot,
+    pub snapshot: SessionView,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -68,7 +68,7 @@ impl Hub {
     /// # Cancel safety
     /// Runs to completion if the caller goes away: no project name stays reserved for a session that was never created.
     pub async fn create(&self, new: NewSession) -> Result<(SessionHeader, Option<Receipt>), HubError> {
-        self.create_as(Chosen::default(), new).await
+        self.create_as(ChosenIds::default(), new).await
     }
 
     /// Creates a session under ids that the client chose.
@@ -80,14 +80,14 @@ impl Hub {
     /// As [`Hub::create`].
     pub async fn create_as(
         &self,
-        chosen: Chosen,
+        chosen: ChosenIds,
         new: NewSession,
     ) -> Result<(SessionHeader, Option<Receipt>), HubError> {
         let hub = self.clone();
         run_to_completion(async move { hub.create_now(chosen, new).await }).await
     }
 
-    async fn create_now(&self, chosen: Chosen, new: NewSession) -> Result<(SessionHeader, Option<Receipt>), HubError> {
+    async fn create_now(&self, chosen: ChosenIds, new: NewSession) -> Result<(SessionHeader, Option<Receipt>), HubError> {
         let _global = self.admit()?;
         if let Some(reason) = self.log_refusal_reason() {
             return Err(HubError::LogRefuses { reason });

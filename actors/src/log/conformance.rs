@@ -23,7 +23,7 @@ use tokio::{sync::oneshot, task::JoinSet};
 use uuid::Uuid;
 
 use self::samples::{header, records, session_id};
-use super::{Append, AppendError, Done, EventLog, LogError, StoredHead};
+use super::{Append, AppendError, AppendCallback, EventLog, LogError, StoredHead};
 use crate::domain::{
     ids::{CommandId, Seq, SessionId},
     record::CommandRecord,
@@ -182,7 +182,7 @@ pub async fn concurrent_appends_have_one_winner(log: &impl EventLog) {
     assert_eq!(opened(log, session).await, *winners[0]);
 }
 
-/// Each append is answered exactly once, whatever its outcome. `Done` prevents a second call, so the check counts
+/// Each append is answered exactly once, whatever its outcome. `AppendCallback` prevents a second call, so the check counts
 /// missing ones.
 pub async fn append_is_answered_once(log: &impl EventLog) {
     let (answers, mut heard) = tokio::sync::mpsc::unbounded_channel();
@@ -197,7 +197,7 @@ pub async fn append_is_answered_once(log: &impl EventLog) {
             expected,
             records: group.clone(),
             node_count: 0,
-            done: Done::new(move |result| answers.send((number, result)).expect("listened to")),
+            done: AppendCallback::new(move |result| answers.send((number, result)).expect("listened to")),
         });
     }
     drop(answers);
@@ -465,7 +465,7 @@ fn start_append(
         expected,
         records: records.to_vec(),
         node_count: 0,
-        done: Done::new(move |result| answer.send(result).expect("waited for")),
+        done: AppendCallback::new(move |result| answer.send(result).expect("waited for")),
     });
     answered
 }

@@ -72,15 +72,15 @@ pub struct Append {
     /// Nodes of the session after the group, for listings.
     pub node_count: usize,
     /// Callback for the outcome.
-    pub done: Done,
+    pub done: AppendCallback,
 }
 
 /// Completion callback of an append. Dropping the callback without a call reports [`AppendError::Unknown`].
-pub struct Done(Option<Callback>);
+pub struct AppendCallback(Option<Callback>);
 
 type Callback = Box<dyn FnOnce(Result<(), AppendError>) + Send>;
 
-impl Done {
+impl AppendCallback {
     /// Creates a callback that calls `tell` once. The log may call `tell` from any thread, so `tell` must not block.
     pub fn new(tell: impl FnOnce(Result<(), AppendError>) + Send + 'static) -> Self {
         Self(Some(Box::new(tell)))
@@ -99,7 +99,7 @@ impl Done {
     }
 }
 
-impl Drop for Done {
+impl Drop for AppendCallback {
     fn drop(&mut self) {
         if let Some(tell) = self.0.take() {
             tell(Err(AppendError::Unknown));

@@ -19,7 +19,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 
-use super::{Append, AppendError, Done, EventLog, HistoryRecord, LogError, LogFuture, PageMax, Stored, StoredHead};
+use super::{Append, AppendError, AppendCallback, EventLog, HistoryRecord, LogError, LogFuture, PageMax, Stored, StoredHead};
 use crate::domain::{
     ids::{CommandId, Seq, SessionId},
     record::CommandRecord,
@@ -35,11 +35,11 @@ pub enum Fate {
     Hold,
     /// The group is not appended, and the writer gets this error.
     Refuse(AppendError),
-    /// The group is not appended, and its `Done` is dropped without a call.
+    /// The group is not appended, and its `AppendCallback` is dropped without a call.
     Lose,
     /// The group is appended, and the writer gets this error nevertheless.
     CommitAndTell(AppendError),
-    /// The group is appended, and its `Done` is dropped without a call.
+    /// The group is appended, and its `AppendCallback` is dropped without a call.
     CommitAndLose,
 }
 
@@ -226,9 +226,9 @@ impl HeldAppend {
 }
 
 /// Appends a group and replaces a successful outcome by `then`. An error of the log is reported unchanged.
-fn commit(log: &dyn EventLog, append: Append, then: impl FnOnce(Done) + Send + 'static) {
+fn commit(log: &dyn EventLog, append: Append, then: impl FnOnce(AppendCallback) + Send + 'static) {
     let told = append.done;
-    let done = Done::new(move |result| match result {
+    let done = AppendCallback::new(move |result| match result {
         Ok(()) => then(told),
         Err(error) => told.tell(Err(error)),
     });

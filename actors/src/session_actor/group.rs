@@ -6,7 +6,7 @@ use ractor::{ActorProcessingErr, ActorRef};
 use tracing::Span;
 
 use super::{
-    Fault, Position, Refusal, ResyncRequest, RoomFull, SessionMessage, SessionState, Stop, Submission, Submitted,
+    Fault, Position, RejectedCommand, ResyncRequest, RoomFull, SessionMessage, SessionState, StopReason, Submission, Submitted,
     snapshot,
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
         record::CommandRecord,
     },
     fan_out::{CommandNotice, Member, MemberId, Release, Sync, SyncContent, SyncReason, Verdict},
-    log::{Append, Done},
+    log::{Append, AppendCallback},
     reply::Reply,
     world::now,
 };
@@ -59,7 +59,7 @@ impl SessionState {
             self.append_in_flight = true;
             let events = records.iter().map(|record| record.wire_events() as u64).sum();
             let (myself, stats) = (myself.clone(), Arc::clone(&self.resources.stats));
-            let done = Done::new(move |result| {
+            let done = AppendCallback::new(move |result| {
                 if result.is_ok() {
                     stats.events_published.inc_by(events);
                 }
@@ -210,7 +210,7 @@ impl SessionState {
             Ok(Decision::Receipt(receipt)) => (Ok(receipt.clone()), Some(Verdict::Unchanged(receipt)), None),
             Err(rejection) => {
                 tracing::debug!(code = rejection.code(), %rejection, "command refused");
-                let refusal = Refusal {
+                let refusal = RejectedCommand {
                     rejection: rejection.clone(),
                     seq: self.session.seq(),
                 };
@@ -372,11 +372,11 @@ impl SessionState {
             && self.last_access <= idle_since
     }
 
-    fn stop(&mut self, how: &Stop) {
+    fn stop(&mut self, how: &StopReason) {
         self.stopping = true;
         let reason = match *how {
-            Stop::Delete => CloseReason::Deleted,
-            Stop::Drain { reconnect_ms } => CloseReason::Draining { reconnect_ms },
+            StopReason::Delete => CloseReason::Deleted,
+            StopReason::Drain { reconnect_ms } => CloseReason::Draining { reconnect_ms },
         };
         let shutdown = SocketShutdown::new(reason, now(), self.members.take());
         self.outbox.push(Effect::Publish(BroadcastMessage::Close(shutdown)));

@@ -7,7 +7,7 @@ use crate::{
     broadcast_actor::CloseReason,
     domain::ids::{SessionId, Timestamp},
     reply::Reply,
-    session_actor::{SessionMessage, Snapshot, Stop},
+    session_actor::{SessionMessage, SessionView, StopReason},
     supervision::EventKind,
     world::now,
 };
@@ -44,7 +44,7 @@ impl SupervisorState {
 
     /// Records that a session's actor passivated itself. The supervision event may have arrived earlier, and the
     /// session may be running again.
-    pub(super) fn passivated(&mut self, session_id: SessionId, actor: ActorId, snapshot: &Snapshot) {
+    pub(super) fn passivated(&mut self, session_id: SessionId, actor: ActorId, snapshot: &SessionView) {
         self.report_passivation(session_id);
         let Some(entry) = self.index.get_mut(session_id) else {
             return;
@@ -72,7 +72,7 @@ impl SupervisorState {
                 let actor = handle.actor.clone();
                 self.registry.remove(session_id);
                 // A failed cast means that the actor has ended; its supervision event completes the deletion.
-                let _ = actor.cast(SessionMessage::Stop(Stop::Delete));
+                let _ = actor.cast(SessionMessage::Stop(StopReason::Delete));
                 entry.answer_all(&FindError::NotFound);
                 entry.life = Lifecycle::Deleting(reply);
             }
@@ -94,7 +94,7 @@ impl SupervisorState {
             match &entry.life {
                 Lifecycle::Running(handle) => {
                     self.registry.remove(session_id);
-                    let _ = handle.actor.cast(SessionMessage::Stop(Stop::Drain { reconnect_ms }));
+                    let _ = handle.actor.cast(SessionMessage::Stop(StopReason::Drain { reconnect_ms }));
                 }
                 // The session is not restarted, so its sockets are released now.
                 Lifecycle::Restarting => {

@@ -20,7 +20,7 @@ use crate::{
     permits::Permits,
     registry::SessionHandle,
     reply::Reply,
-    session_actor::{MemberRegistry, Snapshot},
+    session_actor::{MemberRegistry, SessionView},
     world::now,
 };
 
@@ -40,7 +40,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub(crate) fn update(&mut self, snapshot: &Snapshot) {
+    pub(crate) fn update(&mut self, snapshot: &SessionView) {
         self.seq = snapshot.seq;
         self.node_count = snapshot.document.graph.len();
         self.last_activity = snapshot.last_activity;

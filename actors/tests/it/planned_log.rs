@@ -12,7 +12,7 @@ use talus_actors::{
         session::{Rules, Session, SessionHeader},
     },
     log::{
-        Append, AppendError, Done, EventLog, LogError, MemoryLog,
+        Append, AppendError, AppendCallback, EventLog, LogError, MemoryLog,
         planned::{Fate, Plan, PlannedLog},
     },
 };
@@ -69,7 +69,7 @@ fn append(log: &PlannedLog) -> oneshot::Receiver<Result<(), AppendError>> {
         expected: Seq::ZERO,
         records: vec![record()],
         node_count: 0,
-        done: Done::new(move |result| answer.send(result).expect("waited for")),
+        done: AppendCallback::new(move |result| answer.send(result).expect("waited for")),
     });
     answered
 }

@@ -18,7 +18,7 @@ use talus_actors::{
     },
     fan_out::Release,
     hub::{HubError, NewSession},
-    log::{Append, Done, EventLog, LogError, MemoryLog, planned::Fate},
+    log::{Append, AppendCallback, EventLog, LogError, MemoryLog, planned::Fate},
     session_actor::BlueprintSource,
     session_supervisor::Operation,
     world::new_session_id,
@@ -150,7 +150,7 @@ async fn a_log_that_makes_no_sense_quarantines_its_session() {
         expected: Seq(0),
         records: vec![record.into()],
         node_count: 0,
-        done: Done::new(move |result| done.send(result).expect("waited for")),
+        done: AppendCallback::new(move |result| done.send(result).expect("waited for")),
     });
     written.await.expect("answered").expect("appended");
 

@@ -9,8 +9,8 @@ use talus_actors::{
         ids::{CommandId, ProjectId, SessionId},
         session::Project,
     },
-    hub::{Chosen, HubError, NewSession},
-    session_actor::Snapshot,
+    hub::{ChosenIds, HubError, NewSession},
+    session_actor::SessionView,
 };
 
 use super::{ProjectError, ProjectService};
@@ -41,7 +41,7 @@ pub struct CreatedProject {
     /// Id of the project.
     pub project_id: ProjectId,
     /// State of the session after its first command.
-    pub snapshot: Snapshot,
+    pub snapshot: SessionView,
 }
 
 impl ProjectService {
@@ -53,7 +53,7 @@ impl ProjectService {
         &self,
         new: NewProject,
         author: Author,
-        chosen: Chosen,
+        chosen: ChosenIds,
     ) -> Result<CreatedProject, ProjectError> {
         let NewProject {
             project_name,
@@ -135,7 +135,7 @@ impl ProjectService {
         project: Project,
         first: Command,
         author: Author,
-        chosen: Chosen,
+        chosen: ChosenIds,
         ids_max: usize,
     ) -> Result<(SessionId, ProjectId), ProjectError> {
         let mut taken = None;

@@ -6,7 +6,7 @@ use talus_actors::{
         command::{Author, Command},
         ids::{CommandId, SessionId, TemplateId},
     },
-    session_actor::{Snapshot, Submitted},
+    session_actor::{SessionView, Submitted},
 };
 
 use super::{ProjectError, ProjectService};
@@ -76,7 +76,7 @@ impl ProjectService {
         })
     }
 
-    fn import_graph(&self, request: GraphToLoad, session: &Snapshot) -> Result<GraphToSubmit, ProjectError> {
+    fn import_graph(&self, request: GraphToLoad, session: &SessionView) -> Result<GraphToSubmit, ProjectError> {
         let GraphToLoad {
             graph,
             template_id,

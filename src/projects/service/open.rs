@@ -8,8 +8,8 @@ use talus_actors::{
         ids::{CommandId, ProjectId, SessionId},
         session::Project,
     },
-    hub::{Chosen, HubError, NewSession},
-    session_actor::Snapshot,
+    hub::{ChosenIds, HubError, NewSession},
+    session_actor::SessionView,
 };
 
 use super::{ProjectError, ProjectService, ReadProject};
@@ -21,7 +21,7 @@ pub struct OpenedProject {
     /// Session of the project.
     pub session_id: SessionId,
     /// State of the session.
-    pub snapshot: Snapshot,
+    pub snapshot: SessionView,
     /// Nodes and properties of the file that the template does not know.
     pub orphans: Vec<Orphan>,
     /// True if the project had a session before.
@@ -78,7 +78,7 @@ impl ProjectService {
             first: Some(first),
             author,
         };
-        let chosen = Chosen {
+        let chosen = ChosenIds {
             session_id: None,
             command_id,
         };

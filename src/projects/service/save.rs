@@ -8,7 +8,7 @@ use talus_actors::{
         event::Event,
         ids::{CommandId, ProjectId, Seq, SessionId},
     },
-    session_actor::Snapshot,
+    session_actor::SessionView,
 };
 
 use super::{ProjectError, ProjectService, internal};
@@ -85,7 +85,7 @@ impl ProjectService {
     }
 
     /// Writes a project's file. A session without a project is written under its session id.
-    fn write(&self, snapshot: &Snapshot) -> Result<String, WriteError> {
+    fn write(&self, snapshot: &SessionView) -> Result<String, WriteError> {
         let header = &snapshot.header;
         let project = header.project.as_ref();
         let own_name = || header.session_id.to_string().parse();

@@ -7,7 +7,7 @@ use talus_actors::{
         record::CommandRecord,
         session::SessionHeader,
     },
-    log::{Append, AppendError, Done, LogError},
+    log::{Append, AppendError, AppendCallback, LogError},
 };
 use tokio::sync::oneshot;
 
@@ -35,7 +35,7 @@ pub(in crate::storage) struct Rows {
     pub(super) rows: Vec<Row>,
     pub(super) node_count: usize,
     pub(super) last_activity: Option<Timestamp>,
-    pub(in crate::storage) done: Done,
+    pub(in crate::storage) done: AppendCallback,
 }
 
 pub(super) struct Row {
@@ -49,7 +49,7 @@ pub(super) struct Row {
 }
 
 impl Rows {
-    pub(in crate::storage) fn encode(append: Append) -> Result<Self, (Done, String)> {
+    pub(in crate::storage) fn encode(append: Append) -> Result<Self, (AppendCallback, String)> {
         let rows: Result<Vec<Row>, _> = append
             .records
             .iter()

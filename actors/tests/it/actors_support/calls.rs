@@ -15,7 +15,7 @@ use talus_actors::{
         ids::{CommandId, NodeId, Seq},
     },
     hub::HubError,
-    session_actor::{Snapshot, Submitted},
+    session_actor::{SessionView, Submitted},
     world::{new_command_id, now},
 };
 use tokio::task::JoinHandle;
@@ -93,7 +93,7 @@ impl Session {
         within(self.add()).await.expect("accepted").receipt.seq
     }
 
-    pub fn snapshot(&self) -> impl Future<Output = Result<Snapshot, HubError>> + Send + 'static {
+    pub fn snapshot(&self) -> impl Future<Output = Result<SessionView, HubError>> + Send + 'static {
         let (hub, id) = (self.hub.clone(), self.id);
         async move { hub.snapshot(id).await }
     }

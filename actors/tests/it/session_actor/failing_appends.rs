@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use talus_actors::{
     domain::ids::Seq,
     hub::HubError,
-    log::{Append, AppendError, Done, planned::Fate},
+    log::{Append, AppendError, AppendCallback, planned::Fate},
     world::new_command_id,
 };
 
@@ -263,7 +263,7 @@ async fn session_adopts_records_of_another_writer() {
         expected: Seq(2),
         records: vec![record.into()],
         node_count: 0,
-        done: Done::new(move |result| done.send(result).expect("waited for")),
+        done: AppendCallback::new(move |result| done.send(result).expect("waited for")),
     });
     written.await.expect("answered").expect("appended");
 

@@ -6,13 +6,13 @@ use talus_actors::{
     domain::ids::{Seq, SessionId},
     hub::{HubError, Page},
     log::planned::Fate,
-    session_actor::Snapshot,
+    session_actor::SessionView,
 };
 use uuid::Uuid;
 
 use crate::actors_support::{NEVER, Session, Setup, UNDO, Underway, World, settle, within};
 
-fn read_at_least(session: &Session, seq: u64, wait: Duration) -> Underway<Result<Snapshot, HubError>> {
+fn read_at_least(session: &Session, seq: u64, wait: Duration) -> Underway<Result<SessionView, HubError>> {
     let (hub, id) = (session.hub.clone(), session.id);
     Underway::begin(async move { hub.snapshot_at_least(id, Seq(seq), wait).await })
 }
