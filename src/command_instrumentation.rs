@@ -3,13 +3,14 @@
 use std::{sync::Arc, time::Instant};
 
 use talus_actors::{
+    clock::now,
     domain::{
         command::{Author, Command, CommandType, Context},
         ids::{CommandId, Seq, SessionId},
     },
     hub::{Hub, HubError},
+    random::new_command_id,
     session_actor::Submitted,
-    world::{new_command_id, now},
 };
 use tracing::{Instrument as _, Span, info_span};
 

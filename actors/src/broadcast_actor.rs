@@ -15,6 +15,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tracing::Span;
 
 use crate::{
+    clock::{instant, now},
     domain::{
         ids::{Seq, Timestamp},
         state_hash::StateHash,
@@ -26,7 +27,6 @@ use crate::{
     reply::Reply,
     session_actor::SessionMessage,
     stats::Stats,
-    world::{instant, now},
 };
 
 pub(crate) use presence::list;

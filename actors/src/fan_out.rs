@@ -15,6 +15,7 @@ use arc_swap::ArcSwapOption;
 use serde_json::value::RawValue;
 
 use crate::{
+    clock::instant,
     domain::{
         command::{Author, CommandType},
         document::Document,
@@ -23,7 +24,6 @@ use crate::{
         rejection::Rejection,
         state_hash::StateHash,
     },
-    world::instant,
 };
 
 /// Packet, encoded once and shared by all receivers.

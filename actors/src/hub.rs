@@ -22,6 +22,7 @@ use tracing::Span;
 
 use crate::{
     broadcast_actor,
+    clock::now,
     domain::{
         command::{Command, Context},
         ids::SessionId,
@@ -33,12 +34,12 @@ use crate::{
     registry::{Registry, RegistryWriter, SessionHandle},
     reply::{self, Reply, ReplyError},
     session_actor::{
-        BlueprintSource, Position, RejectedCommand, ResyncRequest, SessionMessage, SessionResources, Submission, Submitted,
+        BlueprintSource, Position, RejectedCommand, ResyncRequest, SessionMessage, SessionResources, Submission,
+        Submitted,
     },
     session_supervisor::{SessionSupervisor, SupervisorArguments, SupervisorMessage},
     stats::Stats,
     supervision::{EVENTS_KEPT_MAX, SupervisionEvent},
-    world::now,
 };
 
 pub use error::HubError;

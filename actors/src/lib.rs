@@ -10,16 +10,17 @@
 //! - [`hub::Hub`]: handle of the hub for the edges.
 
 pub mod broadcast_actor;
+pub mod clock;
 pub mod fan_out;
 pub mod hub;
 pub mod log;
 pub mod permits;
+pub mod random;
 mod registry;
 pub mod reply;
 pub mod session_actor;
 pub mod session_supervisor;
 pub mod stats;
 pub mod supervision;
-pub mod world;
 
 pub use talus_domain as domain;

@@ -33,6 +33,7 @@ use tracing::Span;
 
 use crate::{
     broadcast_actor::BroadcastMessage,
+    clock::now,
     domain::{
         blueprint::Blueprint,
         command::{Command, Context},
@@ -46,9 +47,9 @@ use crate::{
     fan_out::{DeferredSync, Member, MemberId, SyncReason},
     hub::HubSettings,
     log::{AppendError, EventLog, LogError},
+    random::new_filter_key,
     reply::{self, Reply},
     stats::Stats,
-    world::{new_filter_key, now},
 };
 
 pub use fault::{Fault, OperatorRequest};

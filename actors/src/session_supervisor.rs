@@ -18,6 +18,7 @@ use tokio::sync::broadcast;
 
 use crate::{
     broadcast_actor::{BroadcastActor, BroadcastArguments, BroadcastMessage, CloseReason, RoomSettings},
+    clock::{instant, now},
     domain::{
         ids::{ProjectId, SessionId, Timestamp},
         session::SessionHeader,
@@ -31,7 +32,6 @@ use crate::{
         OperatorRequest, SessionActor, SessionArguments, SessionMessage, SessionResources, SessionView, StartError,
     },
     supervision::{Branch, EventKind, SupervisionEvent},
-    world::{instant, now},
 };
 
 use ending::unavailable_reason;

@@ -5,11 +5,11 @@ use std::{convert::Infallible, fmt::Write as _, time::Duration};
 use axum::{body::Bytes, http::HeaderMap, response::Response};
 use futures_util::stream;
 use talus_actors::{
+    clock::now,
     domain::ids::{Epoch, Seq, SessionId},
     fan_out::{Frame, Room, SyncReason},
     hub::Follower,
     permits::Permit,
-    world::now,
 };
 
 use crate::{

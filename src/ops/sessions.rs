@@ -10,9 +10,9 @@ use futures_util::{Stream, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use talus_actors::{
+    clock::now,
     domain::ids::{Seq, SessionId},
     session_supervisor::Operation,
-    world::now,
 };
 
 use super::answer::{LogNode, LossesNode, Root, SessionNode, Tree};

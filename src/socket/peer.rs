@@ -10,11 +10,11 @@ use std::{
 
 use socketioxide::{SendError as EmitError, SocketError, extract::SocketRef, socket::Socket};
 use talus_actors::{
+    clock::{instant, now},
     domain::ids::{Seq, SessionId},
     fan_out::{DeferredSync, Frame, MemberId, Release, RoomSocket, SendError, SyncReason},
     hub::Hub,
     session_actor::ResyncRequest,
-    world::{instant, now},
 };
 
 use crate::transport::Transport;

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::json;
-use talus_actors::{domain::ids::SessionId, fan_out::SyncReason, session_actor::ResyncRequest, world::now};
+use talus_actors::{clock::now, domain::ids::SessionId, fan_out::SyncReason, session_actor::ResyncRequest};
 
 use super::{ack::Ack, admission, memberships::Memberships, payload::Payload};
 use crate::wire::{

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use talus_actors::{domain::ids::SessionId, world::new_epoch};
+use talus_actors::{domain::ids::SessionId, random::new_epoch};
 
 use super::{
     mark::Marked,

@@ -20,7 +20,7 @@ use talus_actors::{
         session::{Rules, Session, SessionHeader},
         value::Value,
     },
-    log::{Append, AppendError, AppendCallback, EventLog},
+    log::{Append, AppendCallback, AppendError, EventLog},
 };
 use tempfile::TempDir;
 use uuid::Uuid;

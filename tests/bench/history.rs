@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use talus_actors::{session_actor::Fault, world::new_command_id};
+use talus_actors::{random::new_command_id, session_actor::Fault};
 
 use crate::{
     table::{Table, ms, percentile},

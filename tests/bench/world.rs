@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path, process::Stdio, sync::Arc, time::Du
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use serde_json::{Value as Json, json};
 use talus_actors::{
+    clock::now,
     domain::{
         blueprint::Blueprint,
         command::{Author, Command, Context, CreateNode},
@@ -14,10 +15,10 @@ use talus_actors::{
     },
     hub::{Hub, HubError, HubParts, HubSettings, NewSession, RoomSettings},
     log::{EventLog, MemoryLog},
+    random::new_command_id,
     session_actor::{BlueprintSource, Submitted},
     session_supervisor::SupervisionSettings,
     stats::Stats,
-    world::{new_command_id, now},
 };
 use talus_hub::{
     storage::{Options, SqliteLog},

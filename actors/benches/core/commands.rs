@@ -4,7 +4,7 @@
 use std::{hint::black_box, time::Duration};
 
 use criterion::{BenchmarkId, Criterion};
-use talus_actors::world::instant;
+use talus_actors::clock::instant;
 
 use crate::{
     cases::{Case, cases},

@@ -158,9 +158,9 @@ impl SyncLimiter {
 mod tests {
     use super::*;
     use crate::{
+        clock::instant,
         domain::ids::{Epoch, Seq},
         fan_out::SyncReason,
-        world::instant,
     };
 
     const JOIN: DeferredSync = DeferredSync::Snapshot(SyncReason::FirstJoin);

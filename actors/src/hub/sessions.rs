@@ -7,15 +7,16 @@ use tracing::{Instrument, Span};
 
 use super::{Hub, HubError};
 use crate::{
+    clock::now,
     domain::{
         command::{Author, Command, Context},
         ids::{CommandId, ProjectId, SessionId, Timestamp},
         record::Receipt,
         session::{Project, SessionHeader},
     },
+    random::{new_command_id, new_epoch, new_session_id},
     session_actor::SessionView,
     session_supervisor::{ReserveError, Summary, SupervisorMessage},
-    world::{new_command_id, new_epoch, new_session_id, now},
 };
 
 /// Parameters of a new session.
@@ -87,7 +88,11 @@ impl Hub {
         run_to_completion(async move { hub.create_now(chosen, new).await }).await
     }
 
-    async fn create_now(&self, chosen: ChosenIds, new: NewSession) -> Result<(SessionHeader, Option<Receipt>), HubError> {
+    async fn create_now(
+        &self,
+        chosen: ChosenIds,
+        new: NewSession,
+    ) -> Result<(SessionHeader, Option<Receipt>), HubError> {
         let _global = self.admit()?;
         if let Some(reason) = self.log_refusal_reason() {
             return Err(HubError::LogRefuses { reason });

@@ -23,7 +23,7 @@ use tokio::{sync::oneshot, task::JoinSet};
 use uuid::Uuid;
 
 use self::samples::{header, records, session_id};
-use super::{Append, AppendError, AppendCallback, EventLog, LogError, StoredHead};
+use super::{Append, AppendCallback, AppendError, EventLog, LogError, StoredHead};
 use crate::domain::{
     ids::{CommandId, Seq, SessionId},
     record::CommandRecord,

@@ -19,7 +19,9 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 
-use super::{Append, AppendError, AppendCallback, EventLog, HistoryRecord, LogError, LogFuture, PageMax, Stored, StoredHead};
+use super::{
+    Append, AppendCallback, AppendError, EventLog, HistoryRecord, LogError, LogFuture, PageMax, Stored, StoredHead,
+};
 use crate::domain::{
     ids::{CommandId, Seq, SessionId},
     record::CommandRecord,

@@ -6,11 +6,12 @@ use ractor::{ActorProcessingErr, ActorRef};
 use tracing::Span;
 
 use super::{
-    Fault, Position, RejectedCommand, ResyncRequest, RoomFull, SessionMessage, SessionState, StopReason, Submission, Submitted,
-    snapshot,
+    Fault, Position, RejectedCommand, ResyncRequest, RoomFull, SessionMessage, SessionState, StopReason, Submission,
+    Submitted, snapshot,
 };
 use crate::{
     broadcast_actor::{BroadcastMessage, CloseReason, CommandOutcome, SocketShutdown},
+    clock::now,
     domain::{
         command::{Command, Context},
         decide::{Decision, decide, duplicate_receipt},
@@ -20,7 +21,6 @@ use crate::{
     fan_out::{CommandNotice, Member, MemberId, Release, Sync, SyncContent, SyncReason, Verdict},
     log::{Append, AppendCallback},
     reply::Reply,
-    world::now,
 };
 
 /// Events between two snapshots of a large graph, per node. Reading a node of a snapshot takes about 8 µs, and reading

@@ -5,11 +5,11 @@ use ractor::{ActorId, ActorRef};
 use super::{FindError, Lifecycle, SupervisionSettings, SupervisorMessage, SupervisorState};
 use crate::{
     broadcast_actor::CloseReason,
+    clock::now,
     domain::ids::{SessionId, Timestamp},
     reply::Reply,
     session_actor::{SessionMessage, SessionView, StopReason},
     supervision::EventKind,
-    world::now,
 };
 
 /// `i64::MAX`: no activity is later, so every unused session counts as idle.
@@ -94,7 +94,9 @@ impl SupervisorState {
             match &entry.life {
                 Lifecycle::Running(handle) => {
                     self.registry.remove(session_id);
-                    let _ = handle.actor.cast(SessionMessage::Stop(StopReason::Drain { reconnect_ms }));
+                    let _ = handle
+                        .actor
+                        .cast(SessionMessage::Stop(StopReason::Drain { reconnect_ms }));
                 }
                 // The session is not restarted, so its sockets are released now.
                 Lifecycle::Restarting => {

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use super::FindError;
 use crate::{
     broadcast_actor::{BroadcastMessage, CloseReason, SocketShutdown},
+    clock::now,
     domain::{
         ids::{Seq, Timestamp},
         session::SessionHeader,
@@ -21,7 +22,6 @@ use crate::{
     registry::SessionHandle,
     reply::Reply,
     session_actor::{MemberRegistry, SessionView},
-    world::now,
 };
 
 /// Last known state of a session.

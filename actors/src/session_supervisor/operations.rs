@@ -7,11 +7,11 @@ use ractor::ActorRef;
 use super::{FindError, Lifecycle, SupervisorMessage, SupervisorState};
 use crate::{
     broadcast_actor::CloseReason,
+    clock::now,
     domain::ids::{SessionId, Timestamp},
     reply::Reply,
     session_actor::SessionMessage,
     supervision::{Branch, BranchState, EventKind, SupervisionEvent},
-    world::now,
 };
 
 /// Quarantine reason of an operator's request.
@@ -166,7 +166,7 @@ impl SupervisorState {
         usage.started_at = Some(at);
         let kind = match usage.failed_at.take() {
             None => EventKind::Started,
-            Some(failed) => EventKind::Restarted(crate::world::instant().saturating_duration_since(failed)),
+            Some(failed) => EventKind::Restarted(crate::clock::instant().saturating_duration_since(failed)),
         };
         self.emit(session_id, kind);
     }

@@ -152,7 +152,7 @@ async fn no_permit_is_lost() {
     let world = setup.start().await;
     let session = world.session().await;
     let nowhere = Session {
-        id: talus_actors::world::new_session_id(),
+        id: talus_actors::random::new_session_id(),
         ..session.clone()
     };
     for round in 1..=10 {

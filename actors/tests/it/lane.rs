@@ -7,7 +7,7 @@ use talus_actors::{
     domain::ids::Seq,
     hub::{HubError, Lane},
     log::planned::Fate,
-    world::new_command_id,
+    random::new_command_id,
 };
 use tracing::Span;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use talus_actors::{
     domain::ids::Seq,
     hub::{HubError, NewSession},
-    world::new_command_id,
+    random::new_command_id,
 };
 
 use crate::actors_support::{

@@ -12,7 +12,7 @@ use talus_actors::{
         session::{Rules, Session, SessionHeader},
     },
     log::{
-        Append, AppendError, AppendCallback, EventLog, LogError, MemoryLog,
+        Append, AppendCallback, AppendError, EventLog, LogError, MemoryLog,
         planned::{Fate, Plan, PlannedLog},
     },
 };

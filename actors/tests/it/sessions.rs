@@ -10,7 +10,7 @@ use talus_actors::{
     },
     hub::{Cleanup, HubError, NewSession},
     log::planned::Fate,
-    world::new_command_id,
+    random::new_command_id,
 };
 use tracing::Span;
 
@@ -254,7 +254,7 @@ async fn cleanup_measures_from_the_last_command() {
     let (old, recent) = (world.session().await, world.session().await);
     let command: Arc<Command> = create_node(new_node_id()).into();
     for (session, minutes_ago) in [(&old, -1), (&recent, 60)] {
-        let now = talus_actors::world::now().0 + minutes_ago * 60_000;
+        let now = talus_actors::clock::now().0 + minutes_ago * 60_000;
         let context = Context {
             command_id: new_command_id(),
             author: Author::default(),

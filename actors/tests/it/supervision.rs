@@ -19,9 +19,9 @@ use talus_actors::{
     fan_out::Release,
     hub::{HubError, NewSession},
     log::{Append, AppendCallback, EventLog, LogError, MemoryLog, planned::Fate},
+    random::new_session_id,
     session_actor::BlueprintSource,
     session_supervisor::Operation,
-    world::new_session_id,
 };
 use uuid::Uuid;
 

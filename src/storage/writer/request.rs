@@ -7,7 +7,7 @@ use talus_actors::{
         record::CommandRecord,
         session::SessionHeader,
     },
-    log::{Append, AppendError, AppendCallback, LogError},
+    log::{Append, AppendCallback, AppendError, LogError},
 };
 use tokio::sync::oneshot;
 

@@ -10,11 +10,11 @@ use std::{
 
 use serde_json::Value;
 use talus_actors::{
+    clock::now,
     domain::ids::{Epoch, Seq, SessionId},
     fan_out::{DeferredSync, Delivery, Frame, Member, MemberId, MemberInfo, Presence, Release, RoomSocket, SendError},
     hub::Hub,
     session_actor::{Position, ResyncRequest},
-    world::now,
 };
 use tokio::sync::mpsc;
 

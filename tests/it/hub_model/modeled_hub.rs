@@ -10,6 +10,7 @@ use std::{
 
 use serde_json::Value;
 use talus_actors::{
+    clock::now,
     domain::{
         decide::Decision,
         ids::{Seq, SessionId},
@@ -23,7 +24,6 @@ use talus_actors::{
     session_supervisor::{Operation, SupervisionSettings},
     stats::Stats,
     supervision::{BranchState, EventKind},
-    world::now,
 };
 use talus_hub::{
     storage::{OpenError, Options, SqliteLog},

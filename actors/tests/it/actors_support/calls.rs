@@ -10,13 +10,14 @@ use std::{
 };
 
 use talus_actors::{
+    clock::now,
     domain::{
         command::{Author, Command, Context, CreateNode, Scope},
         ids::{CommandId, NodeId, Seq},
     },
     hub::HubError,
+    random::new_command_id,
     session_actor::{SessionView, Submitted},
-    world::{new_command_id, now},
 };
 use tokio::task::JoinHandle;
 use tracing::Span;

@@ -7,13 +7,13 @@ use std::sync::{
 
 use serde_json::{Value as Json, value::to_raw_value};
 use talus_actors::{
+    clock::now,
     domain::ids::Seq,
     fan_out::{
         DeferredSync, Delivery, Frame, Member, MemberInfo, Presence, Release, RoomSocket, SendError, SyncReason,
     },
     hub::HubError,
     session_actor::{Position, ResyncRequest},
-    world::now,
 };
 use tokio::sync::mpsc;
 

@@ -7,9 +7,9 @@ use talus_actors::{
     domain::{command::Command, ids::CommandId, record::Receipt},
     hub::HubError,
     log::planned::Fate,
+    random::new_command_id,
     session_supervisor::Operation,
     supervision::EventKind,
-    world::new_command_id,
 };
 
 use crate::actors_support::{Session, Setup, Underway, World, create_node, new_node_id, within};

@@ -4,7 +4,7 @@ use talus_actors::{
     domain::ids::{CommandId, Seq},
     hub::HubError,
     log::planned::Fate,
-    world::new_command_id,
+    random::new_command_id,
 };
 use tokio::sync::mpsc;
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use talus_actors::{
     domain::ids::Seq,
     hub::HubError,
-    log::{Append, AppendError, AppendCallback, planned::Fate},
-    world::new_command_id,
+    log::{Append, AppendCallback, AppendError, planned::Fate},
+    random::new_command_id,
 };
 
 use crate::actors_support::{

@@ -10,8 +10,8 @@ use talus_actors::{
     fan_out::SyncReason,
     hub::HubError,
     log::planned::Fate,
+    random::new_command_id,
     session_actor::{Position, RoomFull},
-    world::new_command_id,
 };
 
 use crate::actors_support::{

@@ -1,27 +1,12 @@
-//! Clock and random ids: the only module that reads clocks and draws random numbers.
+//! Random ids and keys: the only module that draws random numbers.
 #![expect(
     clippy::disallowed_methods,
-    reason = "only source of time and randomness for the actors; the domain gets both as arguments"
+    reason = "only source of randomness for the actors; the domain gets ids as arguments"
 )]
-
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
 
-use crate::domain::ids::{CommandId, Epoch, SessionId, Timestamp};
-
-/// Returns the wall-clock time in milliseconds since 1970. A clock before 1970 reads as 0.
-#[must_use]
-pub fn now() -> Timestamp {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX))
-}
-
-/// Returns a monotonic instant, for measuring durations.
-#[must_use]
-pub fn instant() -> Instant {
-    Instant::now()
-}
+use crate::domain::ids::{CommandId, Epoch, SessionId};
 
 /// Returns the random id of a new session.
 #[must_use]
