@@ -1,4 +1,5 @@
-//! P9: how much may be under way, and what happens beyond it: a clear error at once, and service again when there is room.
+//! P9: limits of calls in flight. A call beyond a limit is refused at once with a clear error, and calls are admitted
+//! again once permits are free.
 
 use talus_actors::{domain::ids::Seq, hub::HubError, log::planned::Fate, session_actor::RoomFull};
 
@@ -21,11 +22,11 @@ async fn three_per_session() -> World {
     setup.start().await
 }
 
-/// A session takes so many commands and reads at once and refuses the next, whatever it is; another one is not touched
-/// (P7). When they are answered it takes as many again. Sockets come all the same: nobody is kept out by what another has
-/// under way.
+/// P7, P9: a session admits calls up to its limit and refuses the next, commands and reads alike. Other sessions are
+/// unaffected. Once calls are answered, as many are admitted again. A join and the read for a join need no permit, so
+/// that no socket is kept out by the calls of others.
 #[tokio::test]
-async fn a_session_has_so_much_under_way_and_no_more() {
+async fn session_limits_calls_in_flight() {
     let mut world = three_per_session().await;
     let (busy, other) = (world.session().await, world.session().await);
     for _ in 0..3 {
@@ -58,14 +59,14 @@ async fn a_session_has_so_much_under_way_and_no_more() {
     assert_eq!(
         busy.snapshot().await.expect("read").seq,
         Seq(18),
-        "and what was refused was not done"
+        "refused commands change nothing"
     );
 }
 
-/// A permit is held until the actor is done with the message, not until its sender loses interest: nobody gets more into
-/// a mailbox by going away.
+/// A permit is held until the actor has handled the message, even if the caller is gone. Otherwise callers that cancel
+/// could fill the mailbox beyond the limit.
 #[tokio::test]
-async fn who_goes_away_makes_no_room() {
+async fn permit_outlives_a_cancelled_call() {
     let mut world = three_per_session().await;
     let session = world.session().await;
     world.plan.all(Fate::Hold);
@@ -81,10 +82,10 @@ async fn who_goes_away_makes_no_room() {
     assert_eq!(session.added().await, Seq(8));
 }
 
-/// The limit is the session's, not its actor's: the permits of what a failed actor had are free again, and the next one
-/// takes as many, not more.
+/// The limit belongs to the session, not to its actor: permits of calls that failed with an actor are free again, and
+/// the next actor admits as many calls, not more.
 #[tokio::test]
-async fn a_restart_lets_in_as_many_as_before() {
+async fn session_limit_holds_across_restarts() {
     let mut world = three_per_session().await;
     let session = world.session().await;
     for _ in 0..3 {
@@ -94,7 +95,7 @@ async fn a_restart_lets_in_as_many_as_before() {
         let behind = [Underway::begin(session.add()), Underway::begin(session.add())];
         append.meet(Fate::Lose);
         assert_eq!(lost.answer().await, Err(HubError::OutcomeUnknown));
-        // Those behind it are in the next actor's mailbox, and the first of them in its append.
+        // The later commands are in the mailbox of the next actor, which is appending the first of them.
         let append = within(world.plan.held()).await;
         let third = Underway::begin(session.snapshot());
         settle().await;
@@ -109,9 +110,9 @@ async fn a_restart_lets_in_as_many_as_before() {
     }
 }
 
-/// All sessions together have so much under way and no more.
+/// P9: the hub limits the calls in flight of all sessions together.
 #[tokio::test]
-async fn the_hub_has_so_much_under_way_and_no_more() {
+async fn hub_limits_calls_in_flight() {
     let mut world = Setup::new().with(|settings| settings.in_flight_max = 3).start().await;
     let sessions = [world.session().await, world.session().await, world.session().await];
     let idle = world.session().await;
@@ -128,7 +129,7 @@ async fn the_hub_has_so_much_under_way_and_no_more() {
     assert_eq!(idle.hub.create(Default::default()).await.err(), Some(GLOBAL));
     appends.pop().expect("three").commit();
     commands.pop().expect("three").answer().await.expect("accepted");
-    idle.snapshot().await.expect("there is room for one again");
+    idle.snapshot().await.expect("a permit is free again");
     world.plan.all(Fate::Commit);
     idle.added().await;
     for append in appends {
@@ -139,10 +140,9 @@ async fn the_hub_has_so_much_under_way_and_no_more() {
     }
 }
 
-/// A refusal, a failure or a caller who goes away gives its permits back: after many of each there is as much room as
-/// before.
+/// Refused, failed and cancelled calls return their permits: after many of each, as many calls are admitted as before.
 #[tokio::test]
-async fn no_permit_is_lost() {
+async fn permits_return_after_refused_failed_and_cancelled_calls() {
     let setup = Setup::new()
         .with(|settings| settings.in_flight_max = 3)
         .supervised(|supervision| {
@@ -176,9 +176,10 @@ async fn no_permit_is_lost() {
     }
 }
 
-/// A socket that goes gets out however much is under way: else it would stay a member for ever, with nobody behind it.
+/// A leave needs no permit: a socket leaves however many calls are in flight. Otherwise a closed socket would remain a
+/// member for ever.
 #[tokio::test]
-async fn a_socket_can_always_leave() {
+async fn socket_leaves_without_a_permit() {
     let mut world = Setup::new()
         .with(|settings| (settings.in_flight_max, settings.sockets_per_session_max) = (3, 2))
         .supervised(|supervision| supervision.in_flight_per_session_max = 3)
@@ -199,7 +200,7 @@ async fn a_socket_can_always_leave() {
     assert!(matches!(session.add().await, Err(HubError::Overloaded { .. })));
     let leaving = Underway::begin(goes.leave("transport_close"));
     settle().await;
-    assert!(leaving.is_waiting(), "in its turn, behind what is under way");
+    assert!(leaving.is_waiting(), "the leave waits behind earlier messages");
     append.commit();
     leaving.answer().await;
     command.answer().await.expect("accepted");
@@ -212,9 +213,9 @@ async fn a_socket_can_always_leave() {
     session.client("eve").join(None).await.expect("there is a place");
 }
 
-/// P9: a thousand commands at once are each answered, accepted or overloaded, and nothing in between.
+/// P9: each of 1,000 commands sent at once is answered, either accepted or overloaded.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_is_answered_command_by_command() {
+async fn flood_is_answered_command_by_command() {
     let world = Setup::new()
         .supervised(|supervision| supervision.in_flight_per_session_max = 50)
         .start()

@@ -1,4 +1,4 @@
-//! Sockets that take the packets of commands together, beside sockets that take them one by one.
+//! Batched delivery, beside single delivery in the same room.
 
 use talus_actors::{
     domain::{command::Command, ids::Seq},
@@ -12,7 +12,7 @@ use crate::actors_support::{
     new_node_id, settle, within,
 };
 
-/// Sends commands such that one goes to the log alone and all the others together after it. Each adds two places.
+/// Sends a command that is appended alone and adds two events, then `commands`, which are appended as one group.
 async fn send_one_and(world: &mut World, session: &Session, commands: Vec<Command>) {
     world.plan.all(Fate::Hold);
     let first = Underway::begin(session.add());
@@ -25,7 +25,7 @@ async fn send_one_and(world: &mut World, session: &Session, commands: Vec<Comman
     append.commit();
     first.answer().await.expect("accepted");
     for command in rest {
-        // Some of them are refused, which is an answer too.
+        // A refusal is an answer, too.
         let _ = command.answer().await;
     }
 }
@@ -34,7 +34,7 @@ fn adds(count: usize) -> Vec<Command> {
     (0..count).map(|_| create_node(new_node_id())).collect()
 }
 
-/// A client that takes packets together, has joined and read what it got for that.
+/// Returns a client with batched delivery that has joined and has read the packets of its join.
 async fn joined_batched(session: &Session, name: &str) -> Client {
     let mut client = session.batched_client(name);
     within(client.join(None)).await.expect("there is room");
@@ -42,7 +42,7 @@ async fn joined_batched(session: &Session, name: &str) -> Client {
     client
 }
 
-/// The packets that a client was given until now.
+/// Returns the packets that a client was sent so far.
 fn packets_so_far(client: &mut Client) -> Vec<Packet> {
     let notes = client.so_far().into_iter();
     notes
@@ -57,10 +57,11 @@ fn apart(packets: Vec<Packet>) -> Vec<Packet> {
     packets.into_iter().flat_map(Packet::apart).collect()
 }
 
-/// ROOM-3: in a room of both kinds each command is encoded once and each group made one packet once, however many sockets
-/// there are. What the packet is made of is what the others get, refused and unchanged commands included (P1).
+/// ROOM-3: in a room with both kinds of delivery each command is encoded once and each group is batched once, for any
+/// number of sockets. A batched packet consists of the packets of single delivery, those of refused and unchanged
+/// commands included (P1).
 #[tokio::test]
-async fn a_group_is_one_packet_for_all_who_take_it_so() {
+async fn group_is_batched_once_for_all_subscribers() {
     let mut world = World::start().await;
     let session = world.session().await;
     let (mut single, mut batched) = (Vec::new(), Vec::new());
@@ -91,7 +92,7 @@ async fn a_group_is_one_packet_for_all_who_take_it_so() {
         assert_eq!(
             places,
             [Some(Seq(2)), Some(Seq(8))],
-            "each stands where its last event does"
+            "a batched packet has the `seq` of its last event"
         );
         assert_eq!(apart(packets), reference);
     }
@@ -99,9 +100,9 @@ async fn a_group_is_one_packet_for_all_who_take_it_so() {
     assert_eq!(given, 5 * 16 + 5 * 2);
 }
 
-/// No group is made one packet where nobody takes it so.
+/// A group is not batched in a room without batched delivery.
 #[tokio::test]
-async fn nothing_is_put_together_for_nobody() {
+async fn group_is_not_batched_for_single_delivery() {
     let mut world = World::start().await;
     let session = world.session().await;
     let mut single = session.joined("single").await;
@@ -110,10 +111,10 @@ async fn nothing_is_put_together_for_nobody() {
     assert_eq!((world.encoder.encoded(), world.encoder.joint()), (3, 0));
 }
 
-/// P9: a packet has no more than the limit, and whole commands only: where the next one would not fit, another packet
-/// begins. One command that is larger by itself comes whole.
+/// P9: a batched packet contains whole commands, and no more bytes than the limit. A command that does not fit begins
+/// another packet. A command that is larger than the limit is sent whole, in a packet of its own.
 #[tokio::test]
-async fn a_group_that_is_too_large_is_several_packets() {
+async fn large_group_is_several_packets() {
     // About 120 bytes for each of the three packets of a command.
     let mut world = Setup::new()
         .with(|settings| settings.room.events_packet_bytes_max = 1_000)
@@ -149,15 +150,15 @@ async fn a_group_that_is_too_large_is_several_packets() {
     assert_eq!(
         counts,
         [1, 1, 1, 2, 1],
-        "the first was alone; the third is the large one"
+        "the first command was appended alone, and the third packet is of the large command"
     );
     assert_eq!(apart(packets), reference);
 }
 
-/// P2: a socket that takes packets together and whose queue is full has what its queue took last, gets nothing until it was
-/// resynced, and goes on without a gap, while the one beside it notices nothing (P7).
+/// P2: a subscriber with batched delivery whose queue is full lags from the packet that was queued last, gets nothing
+/// until its resync, and continues without a gap. The subscriber beside it is unaffected (P7).
 #[tokio::test]
-async fn who_takes_packets_together_falls_behind_like_any_other() {
+async fn lagging_batched_subscriber_is_resynced() {
     let mut world = World::start().await;
     let session = world.session().await;
     let mut slow = joined_batched(&session, "slow").await;
@@ -174,7 +175,7 @@ async fn who_takes_packets_together_falls_behind_like_any_other() {
     };
     assert_eq!((delivered, attempt), (Seq(2), 0));
     settle().await;
-    assert!(slow.so_far().is_empty(), "it gets nothing but a sync");
+    assert!(slow.so_far().is_empty(), "a lagging subscriber gets nothing but a sync");
     assert_gapless(&apart(quick.until_seq(Seq(10)).await), Seq(0), Seq(10));
 
     slow.socket.set_space(usize::MAX);
@@ -186,8 +187,8 @@ async fn who_takes_packets_together_falls_behind_like_any_other() {
     assert_gapless(&apart(slow.until_seq(Seq(12)).await), Seq(10), Seq(12));
 }
 
-/// ROOM-1, P2: who joins or resumes between the commands of a group gets a sync up to there, and in packets what came after
-/// it; who leaves gets nothing more.
+/// ROOM-1, P2: a client that joins or resumes between the commands of a group gets a sync up to its join, and the later
+/// commands in packets. A client that leaves gets nothing more.
 #[tokio::test]
 async fn joins_and_leaves_keep_their_place_among_the_commands() {
     let mut world = World::start().await;
@@ -231,10 +232,10 @@ async fn joins_and_leaves_keep_their_place_among_the_commands() {
     assert_gapless(&apart(packets), Seq(1), Seq(8));
 }
 
-/// P8: a room that fails while it puts a packet together is replaced; those who take packets together do so in the next
-/// one too, and miss nothing (P2).
+/// P8: a room that fails while it batches a group is replaced. Its subscribers keep batched delivery, and miss nothing
+/// (P2).
 #[tokio::test]
-async fn a_room_that_fails_at_a_packet_is_replaced_as_it_was() {
+async fn room_that_fails_at_batching_is_replaced() {
     let world = World::start().await;
     let session = world.session().await;
     let mut client = joined_batched(&session, "ada").await;

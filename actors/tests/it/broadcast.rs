@@ -1,4 +1,4 @@
-//! A room: what it encodes, what it does about sockets that cannot keep up, and what its failing costs.
+//! Rooms: encoding, lagging subscribers, and the effects of a room's failure.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::actors_support::{
     Client, Note, Session, Setup, Underway, World, assert_gapless, create_node, new_node_id, settle, until, within,
 };
 
-/// One command of `count` nodes: an event for each and one more.
+/// Returns one command with `count + 1` events: one for each of `count` nodes, and one more for the command.
 fn many_nodes(count: usize) -> Command {
     Command::Batch {
         commands: (0..count).map(|_| create_node(new_node_id())).collect(),
@@ -33,14 +33,14 @@ async fn room(session: &Session, sockets: usize) -> Vec<Client> {
     clients
 }
 
-/// A command is encoded once, however many sockets are in the room, and not at all if there are none.
+/// A command is encoded once for all sockets of a room, and not at all in an empty room.
 #[tokio::test]
-async fn a_command_is_encoded_once_for_all() {
+async fn command_is_encoded_once() {
     let world = World::start().await;
     let session = world.session().await;
     session.added().await;
     settle().await;
-    assert_eq!(world.encoder.encoded(), 0, "nobody would get it");
+    assert_eq!(world.encoder.encoded(), 0, "the room is empty");
     let mut clients = room(&session, 30).await;
     let before = world.stats().packets_delivered.get();
     session.added().await;
@@ -51,7 +51,7 @@ async fn a_command_is_encoded_once_for_all() {
     until(|| world.stats().packets_delivered.get() == before + 3 * 30).await;
 }
 
-/// A socket that notes, in a list that it shares with others, what it was given: its number, and the place.
+/// Socket that sends its number and the `seq` of each frame to a channel shared with other sockets.
 struct Witness(u64, mpsc::UnboundedSender<(u64, Seq)>);
 
 impl RoomSocket for Witness {
@@ -73,10 +73,10 @@ impl RoomSocket for Witness {
     fn release(&self, _: Release) {}
 }
 
-/// The events of commands that go to the log together are handed to one socket after the other, to each in one go; what
-/// else is for the room stays between the commands that it came between.
+/// The events of a group are delivered socket by socket, all of them to each. Other messages for the room keep their
+/// place between the commands.
 #[tokio::test]
-async fn a_group_is_handed_on_in_one_go() {
+async fn group_is_delivered_socket_by_socket() {
     let mut world = World::start().await;
     let session = world.session().await;
     let (sender, mut handed) = mpsc::unbounded_channel();
@@ -115,9 +115,9 @@ async fn a_group_is_handed_on_in_one_go() {
     assert_gapless(&packets, Seq(0), Seq(8));
 }
 
-/// Sockets that come while nothing changes share one snapshot; what changes makes it a new one.
+/// Sockets that join between two changes share one encoded snapshot. A change invalidates it.
 #[tokio::test]
-async fn a_snapshot_is_encoded_once_until_something_changes() {
+async fn snapshot_is_encoded_once_between_changes() {
     let world = World::start().await;
     let session = world.session().await;
     session.added().await;
@@ -136,7 +136,7 @@ async fn a_snapshot_is_encoded_once_until_something_changes() {
     assert_eq!(world.encoder.bodies(), 2);
 }
 
-/// P7: events of a session reach the sockets of that session only, however the commands of several are mixed.
+/// P7: events of a session reach only the sockets of that session, even if commands of several sessions interleave.
 #[tokio::test]
 async fn sockets_see_their_own_session_only() {
     let world = World::start().await;
@@ -167,10 +167,10 @@ async fn sockets_see_their_own_session_only() {
     }
 }
 
-/// P2, P9: a socket whose queue is full is told once what it has, gets nothing until it was resynced, and then goes on
-/// without a gap. The others notice nothing (P7).
+/// P2, P9: a socket whose queue is full is marked once as lagging with the `seq` that it has, gets nothing until its
+/// resync, and then continues without a gap. Other sockets are unaffected (P7).
 #[tokio::test]
-async fn a_socket_that_falls_behind_is_resynced_and_goes_on() {
+async fn lagging_socket_is_resynced_without_a_gap() {
     let world = World::start().await;
     let session = world.session().await;
     let [slow, quick] = &mut room(&session, 2).await[..] else {
@@ -208,10 +208,10 @@ async fn a_socket_that_falls_behind_is_resynced_and_goes_on() {
     assert_gapless(&slow.until_seq(Seq(8)).await, Seq(6), Seq(8));
 }
 
-/// What a socket has when it falls behind is what its queue took last, be it an event or a sync; each time it falls
-/// behind is counted from the start.
+/// A socket is marked as lagging with the `seq` that its queue took last, of an event or of a sync. Attempts are
+/// counted from 0 each time that a socket begins to lag.
 #[tokio::test]
-async fn a_socket_that_falls_behind_again_is_told_what_it_has_now() {
+async fn socket_that_lags_again_is_marked_with_its_current_seq() {
     let world = World::start().await;
     let session = world.session().await;
     let mut client = session.joined("ada").await;
@@ -225,7 +225,7 @@ async fn a_socket_that_falls_behind_again_is_told_what_it_has_now() {
         client.socket.set_space(0);
         session.added().await;
         let Note::Behind { delivered, attempt } = client.note().await else {
-            unreachable!("it has no room")
+            unreachable!("its queue is full")
         };
         assert_eq!((delivered, attempt), (end, 0));
         assert_eq!(world.stats().slow_consumers.get(), number);
@@ -237,29 +237,30 @@ async fn a_socket_that_falls_behind_again_is_told_what_it_has_now() {
     }
 }
 
-/// A socket whose queue does not even take its first sync is in the room all the same, and is resynced like any other.
+/// A socket whose queue does not take the first sync is in the room nevertheless, and is resynced like any other.
 #[tokio::test]
-async fn a_socket_that_is_full_from_the_start_is_resynced_too() {
+async fn socket_that_is_full_at_its_join_is_resynced() {
     let world = World::start().await;
     let session = world.session().await;
     let mut client = session.client("ada");
     client.socket.set_space(0);
     client.join(None).await.expect("there is room");
     let Note::Behind { delivered, attempt } = client.note().await else {
-        unreachable!("it has no room")
+        unreachable!("its queue is full")
     };
     assert_eq!((delivered, attempt), (Seq(0), 0));
     session.added().await;
     client.socket.set_space(usize::MAX);
     client.resync(None, None);
     let packets = client.until_seq(Seq(2)).await;
-    assert_eq!(packets.len(), 1, "what it missed it gets as one: {packets:?}");
+    assert_eq!(packets.len(), 1, "one sync has all missed events: {packets:?}");
     assert!(packets[0].is_sync("requested"));
 }
 
-/// A socket that is gone and has not left yet costs nothing and is told nothing; it stays a member until it leaves.
+/// A closed socket that has not left yet is skipped: it neither lags nor drops packets. It remains a member until it
+/// leaves.
 #[tokio::test]
-async fn a_closed_socket_is_passed_over_until_it_leaves() {
+async fn closed_socket_is_skipped_until_it_leaves() {
     let world = World::start().await;
     let session = world.session().await;
     let [gone, here] = &mut room(&session, 2).await[..] else {
@@ -279,10 +280,10 @@ async fn a_closed_socket_is_passed_over_until_it_leaves() {
     assert_eq!(here.packet().await.data["members"], 1);
 }
 
-/// P8, P10: an encoder that panics fails no command. The room's actor is replaced, and the sockets get a sync with the
-/// reason and everything after it; nobody hears that anybody came or went.
+/// P8, P10: a panic of the encoder fails no command. The room's actor is replaced, and its sockets get a sync with the
+/// reason, then the later events. No socket is told of a join or a leave.
 #[tokio::test]
-async fn a_room_that_panics_is_replaced_and_its_sockets_go_on() {
+async fn panicking_room_is_replaced_and_keeps_its_sockets() {
     let world = World::start().await;
     let session = world.session().await;
     let mut clients = room(&session, 3).await;
@@ -296,7 +297,7 @@ async fn a_room_that_panics_is_replaced_and_its_sockets_go_on() {
         assert_eq!(
             sync.data["body"]["nodes"].as_array().map(Vec::len),
             Some(2),
-            "with what could not be encoded"
+            "the sync has the node that was not encoded"
         );
         assert_gapless(&packets, Seq(0), Seq(4));
     }
@@ -317,13 +318,13 @@ async fn a_room_that_panics_is_replaced_and_its_sockets_go_on() {
     assert_eq!(
         clients[0].packet().await.event,
         "session:disconnected",
-        "the new room knows them"
+        "the new room knows its members"
     );
 }
 
-/// P2, P10: commands that stream while the room's actor fails again and again all succeed, and no socket ends with a gap.
+/// P2, P10: commands succeed while the room's actor fails repeatedly, and no socket ends with a gap.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn commands_stream_on_while_a_room_fails_again_and_again() {
+async fn commands_succeed_while_their_room_fails_repeatedly() {
     let world = Setup::new()
         .supervised(|supervision| supervision.restarts_max = 1_000)
         .start()
@@ -332,7 +333,7 @@ async fn commands_stream_on_while_a_room_fails_again_and_again() {
     let mut clients = room(&session, 3).await;
     let mut sent = 0;
     within(async {
-        // How soon a room is there again to fail once more is up to the scheduler.
+        // The scheduler decides when the next room is ready to fail.
         while world.stats().broadcast_restarts.get() < 5 {
             world.encoder.panic_at_commands(1);
             for _ in 0..9 {
@@ -350,9 +351,9 @@ async fn commands_stream_on_while_a_room_fails_again_and_again() {
     until(|| world.stats().members.get() == 3).await;
 }
 
-/// A socket that joins with the very message that the room fails at is in the next room.
+/// A socket whose join makes the room fail is in the next room.
 #[tokio::test]
-async fn a_socket_that_joins_a_failing_room_is_in_the_next_one() {
+async fn socket_whose_join_fails_the_room_is_in_the_next_room() {
     let world = World::start().await;
     let session = world.session().await;
     world.encoder.panic_at_bodies(1);
@@ -364,10 +365,10 @@ async fn a_socket_that_joins_a_failing_room_is_in_the_next_one() {
     assert_gapless(&client.until_seq(Seq(2)).await, Seq(0), Seq(2));
 }
 
-/// A room that is replaced while an append is in flight shows its sockets nothing of it before it is durable (P3), and
-/// everything after.
+/// P3: a room that is replaced while an append is in flight sends none of its events before they are durable, and all
+/// of them afterwards.
 #[tokio::test]
-async fn a_room_that_is_replaced_during_an_append_shows_nothing_of_it() {
+async fn room_replaced_during_append_sends_only_durable_events() {
     let mut world = World::start().await;
     let session = world.session().await;
     let mut clients = room(&session, 1).await;
@@ -384,7 +385,7 @@ async fn a_room_that_is_replaced_during_an_append_shows_nothing_of_it() {
     assert_eq!(
         client.unread_events(),
         [""; 0],
-        "the sync would show what is not durable"
+        "a sync would have events that are not durable"
     );
     append.commit();
     second.answer().await.expect("accepted");
@@ -393,10 +394,10 @@ async fn a_room_that_is_replaced_during_an_append_shows_nothing_of_it() {
     assert_gapless(&packets, Seq(0), Seq(4));
 }
 
-/// A large graph is encoded beside the room, not in it; what comes meanwhile waits, so that order holds. If that panics,
-/// it is the room that fails.
+/// A large graph is encoded beside the room's actor. Later messages wait for the encoding, so that the order holds. A
+/// panic of the encoding is a failure of the room.
 #[tokio::test]
-async fn a_large_snapshot_keeps_its_place_in_the_order() {
+async fn large_snapshot_keeps_its_place_in_the_order() {
     let world = World::start().await;
     let session = world.session().await;
     let loaded = session.submit(many_nodes(600)).await.expect("accepted").receipt.seq;
@@ -422,9 +423,9 @@ async fn a_large_snapshot_keeps_its_place_in_the_order() {
     assert_eq!(world.stats().broadcast_restarts.get(), 1);
 }
 
-/// P10: without sockets the hub does everything else the same; who wants to join is refused.
+/// P10: a hub without sockets serves commands as usual, and refuses joins.
 #[tokio::test]
-async fn without_sockets_commands_work_the_same() {
+async fn hub_without_sockets_serves_commands() {
     let mut setup = Setup::new();
     setup.realtime = false;
     let world = setup.start().await;
@@ -437,11 +438,10 @@ async fn without_sockets_commands_work_the_same() {
     within(world.hub.drain()).await;
 }
 
-/// P9: a room that fails at every snapshot is not replaced for ever: after as many failures as a session may have, its
-/// sockets are let go, to come back by themselves. Commands go on all the while (P10), and a room that is well again
-/// serves who comes.
+/// P9: a room that fails at every snapshot is replaced as often as a session may restart. Then its sockets are
+/// released, and reconnect on their own. Commands continue meanwhile (P10). A room that works again serves new sockets.
 #[tokio::test]
-async fn a_room_that_fails_over_and_over_lets_its_sockets_go() {
+async fn repeatedly_failing_room_releases_its_sockets() {
     let world = Setup::new()
         .supervised(|supervision| supervision.restarts_max = 3)
         .start()
@@ -453,7 +453,7 @@ async fn a_room_that_fails_over_and_over_lets_its_sockets_go() {
     session.added().await;
     for client in &mut clients {
         let Note::Released(how) = client.note().await else {
-            unreachable!("it cannot be served")
+            unreachable!("the room fails at every snapshot")
         };
         assert_eq!(how, Release::CloseTransport);
     }
@@ -470,7 +470,7 @@ async fn a_room_that_fails_over_and_over_lets_its_sockets_go() {
     assert_gapless(&back.until_seq(Seq(6)).await, Seq(4), Seq(6));
 }
 
-/// P2, P8: a session and its room that fail together keep their sockets: the next pair has them all.
+/// P2, P8: a session and its room that fail together keep their sockets: the next session and room have them all.
 #[tokio::test]
 async fn sockets_outlive_a_session_and_its_room_that_fail_together() {
     let mut world = World::start().await;
@@ -482,7 +482,8 @@ async fn sockets_outlive_a_session_and_its_room_that_fail_together() {
     let append = within(world.plan.held()).await;
     let second = Underway::begin(session.add());
     let leaving = Underway::begin(gone.leave("transport_close"));
-    // The room fails at the events of the first command, the session with the append of the second, in which one left.
+    // The room fails at the events of the first command. The session fails at the append of the second, while a client
+    // leaves.
     world.encoder.panic_at_commands(1);
     world.plan.next([Fate::Lose]);
     append.commit();
@@ -505,10 +506,10 @@ async fn sockets_outlive_a_session_and_its_room_that_fail_together() {
     until(|| world.stats().members.get() == 2).await;
 }
 
-/// P9: a large sync goes to as many sockets at a time as there is room for, be it a join or a room that started again; who
-/// waits hears nothing until it is his turn, and has then missed nothing (P2).
+/// P9: large syncs of joins and of restarted rooms are sent to as many sockets at a time as the limit of bytes in
+/// flight permits. A waiting socket gets nothing before its sync, and misses nothing (P2).
 #[tokio::test]
-async fn large_syncs_go_one_after_the_other() {
+async fn large_syncs_wait_for_bytes_in_flight() {
     let (world, session, first) = occupied_room().await;
     let mut waiting = Vec::new();
     for number in 0..3 {
@@ -519,19 +520,19 @@ async fn large_syncs_go_one_after_the_other() {
     let seq = session.added().await;
     settle().await;
     for client in &mut waiting {
-        assert_eq!(client.unread_events(), Vec::<&str>::new(), "it waits");
+        assert_eq!(client.unread_events(), Vec::<&str>::new(), "the socket waits");
     }
     first.socket.set_busy(false);
     for client in &mut waiting {
         client.request_granted_sync().await;
         let sync = client.packet().await;
         assert!(sync.is_sync("first_join"), "{sync:?}");
-        assert_eq!(sync.place(), Some(seq), "of this moment");
+        assert_eq!(sync.place(), Some(seq), "the sync is current");
         let then = [client.packet().await.event, client.packet().await.event];
         assert_eq!(
             then,
             ["presence:state", "session:connected"],
-            "then it is told who is here, and that it is"
+            "the members and the join follow the sync"
         );
     }
     let seq = session.added().await;
@@ -540,7 +541,7 @@ async fn large_syncs_go_one_after_the_other() {
     }
     world.encoder.panic_at_commands(1);
     session.added().await;
-    // The first of them gets its sync; the others are told when it is their turn, and one that left is left out.
+    // The first socket gets its sync. The others are granted theirs in turn. The socket that left is skipped.
     within(waiting[1].leave("transport_close")).await;
     let mut syncs = 0;
     for client in [0, 2] {
@@ -558,7 +559,7 @@ async fn large_syncs_go_one_after_the_other() {
     assert_eq!(syncs, 2);
 }
 
-/// A room in which one large sync is on its way at a time, and the client that has it.
+/// Starts a room that permits one large sync in flight, and returns the client of that sync.
 async fn occupied_room() -> (World, Session, Client) {
     let world = Setup::new()
         .with(|settings| settings.room.sync_bytes_in_flight_max = 1)
@@ -572,9 +573,9 @@ async fn occupied_room() -> (World, Session, Client) {
     (world, session, first)
 }
 
-/// P2: a client that comes back with its position and has to wait gets what it missed, and by then more of it.
+/// P2: a client that resumes and has to wait gets all missed events, those of its wait included.
 #[tokio::test]
-async fn who_resumes_and_waits_is_resumed() {
+async fn waiting_client_is_resumed_with_events() {
     let (_world, session, first) = occupied_room().await;
     let mut client = session.client("late");
     let position = Position {
@@ -592,9 +593,10 @@ async fn who_resumes_and_waits_is_resumed() {
     assert_gapless(&[sync], Seq(1), seq);
 }
 
-/// P7: a socket whose queue does not take a large sync keeps nobody waiting, be it the first or one whose turn it was.
+/// P7: a socket whose queue does not take a large sync holds up no other socket, whether its sync was the first or was
+/// granted after a wait.
 #[tokio::test]
-async fn a_sync_that_does_not_fit_keeps_nobody_waiting() {
+async fn sync_that_does_not_fit_holds_up_no_other() {
     let (world, session, first) = occupied_room().await;
     let mut full = session.client("full");
     let mut last = session.client("last");
@@ -609,7 +611,7 @@ async fn a_sync_that_does_not_fit_keeps_nobody_waiting() {
     last.request_granted_sync().await;
     assert!(last.packet().await.is_sync("first_join"));
 
-    // In a room where nothing is on its way.
+    // The same without a sync in flight.
     let session = world.session().await;
     let mut full = session.client("full");
     full.socket.set_space(0);
@@ -621,9 +623,9 @@ async fn a_sync_that_does_not_fit_keeps_nobody_waiting() {
     assert!(next.packet().await.is_sync("first_join"), "at once");
 }
 
-/// A graph that nobody may have yet is not encoded: what it was worth the last time tells how large it is.
+/// A graph that no socket may be sent yet is not encoded: the size of the last encoded graph is the estimate.
 #[tokio::test]
-async fn who_waits_costs_no_encoding() {
+async fn waiting_sync_is_not_encoded() {
     let (world, session, first) = occupied_room().await;
     assert_eq!(world.encoder.bodies(), 1);
     let mut waiting = Vec::new();
@@ -641,5 +643,5 @@ async fn who_waits_costs_no_encoding() {
         client.request_granted_sync().await;
         assert!(client.packet().await.event == "session:sync");
     }
-    assert_eq!(world.encoder.bodies(), 2, "for all who took it when nothing changed");
+    assert_eq!(world.encoder.bodies(), 2, "one encoding for all sockets");
 }

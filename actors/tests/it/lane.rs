@@ -1,4 +1,4 @@
-//! P1: what one sender sends without waiting is applied in the order sent, also while his session fails and starts again.
+//! P1: pipelined commands of one sender are applied in the order sent, even while the session fails and restarts.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use tracing::Span;
 
 use crate::actors_support::{Outcome, Setup, Underway, context, create_node, new_node_id, within};
 
-/// Sends so many commands at once.
+/// Sends `count` commands at once.
 fn send(lane: &Lane, count: usize) -> Vec<Underway<Outcome>> {
     (0..count)
         .map(|_| {
@@ -31,7 +31,7 @@ async fn answers(sent: Vec<Underway<Outcome>>) -> Vec<Outcome> {
     answers
 }
 
-/// The places of those that were accepted.
+/// Returns the `seq` of each accepted command.
 fn places(answers: &[Outcome]) -> Vec<Seq> {
     let accepted = answers.iter().filter_map(|answer| answer.as_ref().ok());
     accepted.map(|submitted| submitted.receipt.seq).collect()
@@ -40,10 +40,10 @@ fn places(answers: &[Outcome]) -> Vec<Seq> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever becomes of the appends: those that are accepted are so in the order sent, and only those that were being
-    /// appended when it went wrong are not.
+    /// P1: with appends that fail at random, commands are accepted in the order sent, and only commands of a failed
+    /// append are not accepted.
     #[test]
-    fn commands_of_a_lane_stay_in_order_whatever_fails(
+    fn lane_keeps_its_order_while_appends_fail(
         losses in proptest::collection::vec(proptest::bool::weighted(0.3), 1..6),
         count in 1..60_usize,
         group in 1..8_usize,
@@ -75,14 +75,14 @@ proptest! {
             assert_eq!(places.len() + unknown, count, "{answers:?}");
             assert!(unknown <= lost * group, "{unknown} of {lost} groups");
             let snapshot = within(session.snapshot()).await.expect("it serves");
-            assert_eq!(snapshot.seq, Seq(2 * places.len() as u64), "nothing is applied that was not acknowledged");
+            assert_eq!(snapshot.seq, Seq(2 * places.len() as u64), "only acknowledged commands are applied");
         });
     }
 }
 
-/// A session that will not come back tells everybody who waits, and one that comes back serves again.
+/// Waiting commands of a lane are refused once the session is quarantined. The released session serves the lane again.
 #[tokio::test]
-async fn a_lane_to_a_quarantined_session_says_so() {
+async fn lane_to_quarantined_session_is_refused() {
     let world = Setup::new()
         .supervised(|supervision| supervision.restarts_max = 0)
         .start()
@@ -107,9 +107,9 @@ async fn a_lane_to_a_quarantined_session_says_so() {
     assert_eq!(again.answer().await.expect("accepted").receipt.seq, Seq(2));
 }
 
-/// P9: more than may be under way is refused at once.
+/// P9: commands of a lane beyond the session's limit are refused at once.
 #[tokio::test]
-async fn a_lane_lets_in_as_much_as_may_be_under_way() {
+async fn lane_is_limited_in_flight() {
     let mut world = Setup::new()
         .supervised(|supervision| supervision.in_flight_per_session_max = 5)
         .start()

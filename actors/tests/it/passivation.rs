@@ -1,4 +1,4 @@
-//! Sessions that nobody uses leave memory, and are back as they were as soon as somebody does.
+//! Passivation: idle sessions leave memory, and are loaded unchanged by the next request.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use crate::actors_support::{
     NEVER, Setup, UNDO, Underway, World, assert_gapless, create_node, new_node_id, settle, until, within,
 };
 
-/// Every sweep puts to sleep whatever nobody uses at that moment.
-async fn sleepy() -> World {
+/// Starts a hub whose sweeps passivate every session that is idle at the moment.
+async fn eager_world() -> World {
     let setup = Setup::new().supervised(|supervision| supervision.idle_timeout = Duration::ZERO);
     setup.start().await
 }
 
-/// An idle session leaves memory and is counted; at the next access it is as it was: `seq`, epoch, graph, undo and redo,
-/// and the commands it knows (P4).
+/// An idle session is passivated and counted. The next request loads the same state: `seq`, epoch, graph, undo and
+/// redo, and the known commands (P4).
 #[tokio::test]
-async fn a_session_that_slept_is_as_it_was() {
-    let world = sleepy().await;
+async fn passivated_session_is_loaded_unchanged() {
+    let world = eager_world().await;
     let session = world.session().await;
     let (id, command) = (new_command_id(), create_node(new_node_id()));
     let first = session.submit_as(id, command.clone()).await.expect("accepted").receipt;
@@ -49,10 +49,10 @@ async fn a_session_that_slept_is_as_it_was() {
     assert_eq!(world.stats().session_restarts.get(), 0);
 }
 
-/// What sleeps is listed as it was, without being woken.
+/// A passivated session is listed with its state, without being loaded.
 #[tokio::test]
-async fn a_sleeping_session_is_listed_without_waking_it() {
-    let world = sleepy().await;
+async fn passivated_session_is_listed_without_loading() {
+    let world = eager_world().await;
     let session = world.create(NewSession::default()).await;
     session.added().await;
     until(|| world.stats().sessions_loaded.get() == 0).await;
@@ -62,11 +62,11 @@ async fn a_sleeping_session_is_listed_without_waking_it() {
     assert_eq!(world.stats().sessions_loaded.get(), 0);
 }
 
-/// A session with a socket in its room stays, and so does one with a reader that waits; those beside them go to sleep,
-/// again and again. When the socket has left and the reader was answered they go too.
+/// A session with a socket in its room or with a waiting reader stays loaded, while idle sessions are passivated
+/// repeatedly. Once the socket has left or the reader is answered, the session is passivated, too.
 #[tokio::test]
-async fn a_session_with_sockets_or_readers_stays() {
-    let world = sleepy().await;
+async fn session_with_sockets_or_readers_stays_loaded() {
+    let world = eager_world().await;
     let (watched, awaited, idle) = (world.session().await, world.session().await, world.session().await);
     let mut client = watched.joined("ada").await;
     let (hub, id) = (awaited.hub.clone(), awaited.id);
@@ -77,10 +77,10 @@ async fn a_session_with_sockets_or_readers_stays() {
         assert!(reader.is_waiting());
         assert!(client.unread_events().is_empty(), "its actor was not replaced");
         let before = world.stats().passivations.get();
-        idle.hub.wake(idle.id).await.expect("it starts");
+        idle.hub.wake(idle.id).await.expect("the session starts");
         until(|| world.stats().passivations.get() > before).await;
         settle().await;
-        assert_eq!(world.stats().passivations.get(), before + 1, "of the idle one only");
+        assert_eq!(world.stats().passivations.get(), before + 1, "only the idle session");
     }
     watched.added().await;
     assert_gapless(&client.until_seq(Seq(2)).await, Seq(0), Seq(2));
@@ -91,18 +91,18 @@ async fn a_session_with_sockets_or_readers_stays() {
     assert_eq!(world.stats().members.get(), 0);
 }
 
-/// Commands, reads and joins that race with sessions going to sleep are all answered, and nothing is lost or doubled.
+/// Commands, reads and joins that race with passivations are all answered, and no command is lost or duplicated.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_races_with_falling_asleep_loses_nothing() {
+async fn requests_racing_with_passivation_are_answered() {
     const SESSIONS: usize = 4;
-    let world = sleepy().await;
+    let world = eager_world().await;
     let mut callers = tokio::task::JoinSet::new();
     for number in 0..SESSIONS {
         let session = world.session().await;
         let stats = std::sync::Arc::clone(world.hub.stats());
         callers.spawn(async move {
             let (mut count, mut position) = (0, Seq(0));
-            // Until sessions fell asleep between the calls so often that it happened at every point.
+            // Repeated until passivations have happened between the calls so often that they have hit every point.
             while stats.passivations.get() < 60 {
                 count += 1;
                 assert_eq!(session.added().await, Seq(2 * count));
@@ -143,10 +143,10 @@ async fn what_races_with_falling_asleep_loses_nothing() {
     until(|| world.stats().sessions_loaded.get() == 0).await;
 }
 
-/// Deleting a session that sleeps, falls asleep or wakes up just then ends it all the same.
+/// A session that is passivated, or is being passivated or loaded, is deleted all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn deletions_race_with_falling_asleep() {
-    let world = sleepy().await;
+async fn deletion_racing_with_passivation_succeeds() {
+    let world = eager_world().await;
     for number in 0..40 {
         let session = world.session().await;
         if number % 4 == 0 {
@@ -171,24 +171,29 @@ async fn deletions_race_with_falling_asleep() {
     within(world.hub.drain()).await;
 }
 
-/// A snapshot is made for a quarter of the events if the session goes to sleep: of a graph that is large for
-/// `snapshot_events` too, where those are counted by its nodes.
+/// A passivation stores a snapshot after a quarter of the events that a loaded session needs. The quarter also applies
+/// to a graph that is large for `snapshot_events`, where the needed events are counted by its nodes.
 #[tokio::test]
-async fn before_it_sleeps_a_session_has_a_snapshot_sooner() {
+async fn passivation_stores_a_snapshot_sooner() {
     let world = Setup::new().with(|settings| settings.snapshot_events = 8).start().await;
     let session = world.session().await;
     for _ in 0..10 {
         session.added().await;
     }
     let snapshot = async || {
-        let stored = world.log.open(session.id, usize::MAX).await.expect("it is read");
-        stored.expect("it is there").snapshot.map(|snapshot| snapshot.seq)
+        let stored = world.log.open(session.id, usize::MAX).await.expect("readable");
+        stored
+            .expect("the session exists")
+            .snapshot
+            .map(|snapshot| snapshot.seq)
     };
     assert_eq!(
         snapshot().await,
         None,
         "20 events, and 4 for each of 10 nodes would be 40"
     );
-    within(session.hub.passivate(session.id)).await.expect("it is there");
+    within(session.hub.passivate(session.id))
+        .await
+        .expect("the session exists");
     assert_eq!(snapshot().await, Some(Seq(20)));
 }

@@ -1,4 +1,4 @@
-//! The log double does what its plan says: the tests that stand on it are worth no more than this.
+//! Each fate of the planned log has its stated effect. Tests with a planned log rely on this.
 
 use std::sync::Arc;
 
@@ -79,9 +79,9 @@ async fn kept(log: &PlannedLog) -> usize {
     stored.records.len()
 }
 
-/// Each fate tells the writer what it says, and appends or does not.
+/// Each fate answers the append as stated, and stores the records or not.
 #[tokio::test]
-async fn each_fate_tells_and_keeps_what_it_says() {
+async fn fate_decides_answer_and_records() {
     let io = AppendError::Io("the disk is full".to_owned());
     let conflict = AppendError::Conflict {
         expected: Seq::ZERO,
@@ -102,9 +102,9 @@ async fn each_fate_tells_and_keeps_what_it_says() {
     }
 }
 
-/// A held append is neither answered nor kept until the test has given it a fate.
+/// A held append is neither answered nor stored until the test gives it a fate.
 #[tokio::test]
-async fn what_is_held_waits_for_the_test() {
+async fn held_append_waits_for_the_test() {
     for (fate, answer, records) in [
         (Fate::Commit, Ok(()), 1),
         (Fate::Lose, Err(AppendError::Unknown), 0),
@@ -126,9 +126,9 @@ async fn what_is_held_waits_for_the_test() {
     }
 }
 
-/// Fates that are planned for the next appends are met once each, in order; then appends go through again.
+/// Fates that are planned for the next appends apply once each, in order. Later appends are committed.
 #[tokio::test]
-async fn a_plan_for_the_next_appends_ends_with_them() {
+async fn planned_fates_apply_once_in_order() {
     let (log, plan) = log().await;
     plan.next([Fate::Lose, Fate::Refuse(AppendError::Io("no".to_owned()))]);
     assert_eq!(append(&log).await, Ok(Err(AppendError::Unknown)));
@@ -137,9 +137,9 @@ async fn a_plan_for_the_next_appends_ends_with_them() {
     assert_eq!(plan.appends(), 3);
 }
 
-/// Opening fails as often as the plan says so, and beginning waits for as long.
+/// Opens fail as often as planned, and creations wait as long as planned.
 #[tokio::test]
-async fn opening_can_fail_and_beginning_can_wait() {
+async fn opens_fail_and_creations_wait_as_planned() {
     let (log, plan) = log().await;
     let corrupt = LogError::Corrupt("a torn page".to_owned());
     plan.fail_opens(2, corrupt.clone());
@@ -156,7 +156,7 @@ async fn opening_can_fail_and_beginning_can_wait() {
     tokio::task::yield_now().await;
     assert!(
         log.open(other, usize::MAX).await.expect("readable").is_none(),
-        "it waits"
+        "the creation waits"
     );
     plan.hold_creates(false);
     assert_eq!(creating.await.expect("no panic"), Ok(()));

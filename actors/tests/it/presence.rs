@@ -1,4 +1,4 @@
-//! Presence: who is in a room and what they say of themselves, gathered for an interval of virtual time and then told.
+//! Presence: the members of a room and their states, collected for an interval of virtual time and then sent.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use crate::actors_support::{Client, Note, Packet, Session, Setup, Underway, Worl
 const INTERVAL: Duration = Duration::from_millis(100);
 
 async fn world() -> World {
-    of(1_000).await
+    world_with_limit(1_000).await
 }
 
-/// With at most so many clients told of.
-async fn of(clients_max: usize) -> World {
+/// Starts a hub that lists at most `clients_max` clients in presence.
+async fn world_with_limit(clients_max: usize) -> World {
     Setup::new()
         .with(|settings| {
             settings.room.presence_interval = INTERVAL;
@@ -28,7 +28,7 @@ async fn of(clients_max: usize) -> World {
         .await
 }
 
-/// Clients that have joined, with nothing left to read; from here on time is virtual.
+/// Returns clients that have joined and have read all packets. From here on time is virtual.
 async fn room<const N: usize>(session: &Session, names: [&str; N]) -> [Client; N] {
     let mut clients = Vec::new();
     for name in names {
@@ -41,14 +41,15 @@ async fn room<const N: usize>(session: &Session, names: [&str; N]) -> [Client; N
     clients.try_into().ok().expect("as many")
 }
 
-/// Lets everything happen that happens by itself, and an interval pass: timers count whole milliseconds and round up.
+/// Runs all tasks that can run, before and after an interval. Timers count whole milliseconds and round up, hence one
+/// millisecond more.
 async fn interval() {
     settle().await;
     tokio::time::advance(INTERVAL + Duration::from_millis(1)).await;
     settle().await;
 }
 
-/// The packets of presence that a client got until now: what else it got is left out.
+/// Returns the packets of presence that a client was sent so far, and drops its other operations.
 fn presence(client: &mut Client) -> Vec<Packet> {
     let notes = client.so_far().into_iter();
     notes
@@ -61,13 +62,13 @@ fn presence(client: &mut Client) -> Vec<Packet> {
 
 fn assert_state(packet: &Packet, clients: &Json) {
     assert_eq!(packet.event, "presence:state", "{packet:?}");
-    assert_eq!(packet.seq, None, "presence has no place");
+    assert_eq!(packet.seq, None, "presence has no `seq`");
     assert_eq!(&packet.data["clients"], clients);
 }
 
 fn assert_diff(packet: &Packet, joins: &Json, updates: &Json, leaves: &Json) {
     assert_eq!(packet.event, "presence:diff", "{packet:?}");
-    assert_eq!(packet.seq, None, "presence has no place");
+    assert_eq!(packet.seq, None, "presence has no `seq`");
     let data = &packet.data;
     assert_eq!(
         (&data["joins"], &data["updates"], &data["leaves"]),
@@ -75,7 +76,7 @@ fn assert_diff(packet: &Packet, joins: &Json, updates: &Json, leaves: &Json) {
     );
 }
 
-/// Has the room used, and everybody told so.
+/// Sets a first state, and reads the packets that it causes.
 async fn begin_use(clients: &mut [Client]) {
     clients[0].says(&json!(0));
     interval().await;
@@ -84,9 +85,9 @@ async fn begin_use(clients: &mut [Client]) {
     }
 }
 
-/// As long as nobody says anything nothing is told but who is there, to those who come.
+/// As long as no client sets a state, presence is sent to joining clients only.
 #[tokio::test]
-async fn a_room_that_nobody_uses_is_told_nothing() {
+async fn presence_without_states_is_sent_at_joins_only() {
     let world = world().await;
     let session = world.session().await;
     let [mut ann, bob] = room(&session, ["ann", "bob"]).await;
@@ -103,9 +104,9 @@ async fn a_room_that_nobody_uses_is_told_nothing() {
     assert_eq!(state.data["total"], 2);
 }
 
-/// The first who says something: each is told who is there, then what is different. After that only what is different.
+/// The first state in a room sends each client all members, then the diff. Later states send diffs only.
 #[tokio::test]
-async fn the_first_state_has_everybody_told_everything() {
+async fn first_state_sends_all_members_then_diffs() {
     let world = world().await;
     let session = world.session().await;
     let mut clients = room(&session, ["ann", "bob", "cat"]).await;
@@ -129,12 +130,13 @@ async fn the_first_state_has_everybody_told_everything() {
         assert_diff(diff, &json!([]), &json!([["cat", []]]), &json!([]));
     }
     interval().await;
-    assert_eq!(presence(&mut clients[0]).len(), 0, "nothing is different");
+    assert_eq!(presence(&mut clients[0]).len(), 0, "nothing has changed");
 }
 
-/// Coming, saying and going within an interval are one packet, with what came of it; who came and went is not in it.
+/// Joins, states and leaves within an interval are one packet with their net effect. A client that joined and left
+/// within the interval is not in it.
 #[tokio::test]
-async fn what_happens_within_an_interval_is_one_packet() {
+async fn changes_within_an_interval_are_one_packet() {
     let world = world().await;
     let session = world.session().await;
     let mut clients = room(&session, ["ann", "bob"]).await;
@@ -151,8 +153,10 @@ async fn what_happens_within_an_interval_is_one_packet() {
     dan.leave("transport_close").await;
     bob.leave("transport_close").await;
     interval().await;
-    let told = presence(&mut ann);
-    let [diff] = &told[..] else { unreachable!("{told:?}") };
+    let packets = presence(&mut ann);
+    let [diff] = &packets[..] else {
+        unreachable!("{packets:?}")
+    };
     assert_diff(diff, &json!([["cat", "here"]]), &json!([["ann", 5]]), &json!(["bob"]));
     let [state, diff] = &presence(&mut cat)[..] else {
         unreachable!()
@@ -167,9 +171,10 @@ async fn what_happens_within_an_interval_is_one_packet() {
     assert_diff(diff, &json!([]), &json!([["cat", null]]), &json!([]));
 }
 
-/// Two sockets of a name are one client, who says what the one said that spoke last, and goes with the last of them.
+/// Sockets with the same client id are one client. Its state is the last one set by a socket that is still there, and
+/// it leaves with its last socket.
 #[tokio::test]
-async fn two_sockets_of_a_client_are_one_presence() {
+async fn sockets_of_a_client_share_one_presence() {
     let world = world().await;
     let session = world.session().await;
     let [ann, again, mut bob] = room(&session, ["ann", "ann", "bob"]).await;
@@ -183,9 +188,9 @@ async fn two_sockets_of_a_client_are_one_presence() {
     interval().await;
     again.leave("transport_close").await;
     interval().await;
-    let told = presence(&mut bob);
-    let [state, one, two, three, back, gone] = &told[..] else {
-        unreachable!("{told:?}")
+    let packets = presence(&mut bob);
+    let [state, one, two, three, back, gone] = &packets[..] else {
+        unreachable!("{packets:?}")
     };
     assert_state(state, &json!([["ann", 1], ["bob", null]]));
     for (diff, says) in [(one, 1), (two, 2), (three, 3), (back, 2)] {
@@ -194,9 +199,9 @@ async fn two_sockets_of_a_client_are_one_presence() {
     assert_diff(gone, &json!([]), &json!([]), &json!(["ann"]));
 }
 
-/// A hundred thousand states within an interval are one notice to the session and one packet to each socket (P9).
+/// P9: 100,000 states within an interval are one notice to the session and one packet to each socket.
 #[tokio::test]
-async fn a_flood_of_states_is_one_message() {
+async fn flood_of_states_is_one_packet() {
     let world = world().await;
     let session = world.session().await;
     let [ann, mut bob] = room(&session, ["ann", "bob"]).await;
@@ -213,12 +218,12 @@ async fn a_flood_of_states_is_one_message() {
         unreachable!()
     };
     assert_diff(diff, &json!([]), &json!([["ann", 99_999]]), &json!([]));
-    assert!(ann.says(&json!("again")), "the next one is told again");
+    assert!(ann.says(&json!("again")), "the next state is a notice again");
 }
 
-/// A socket that missed packets, or waited for a sync, gets everything with the next packet of presence.
+/// A socket that missed packets or waited for a sync gets the full presence as its next packet of presence.
 #[tokio::test]
-async fn a_socket_that_fell_behind_is_told_everything() {
+async fn lagging_socket_gets_full_presence() {
     let world = world().await;
     let session = world.session().await;
     let mut clients = room(&session, ["ann", "bob"]).await;
@@ -236,12 +241,12 @@ async fn a_socket_that_fell_behind_is_told_everything() {
     assert_eq!(bob.unread_events(), ["session:sync", "presence:state"]);
     bob.resync(None, None);
     interval().await;
-    assert_eq!(bob.unread_events(), ["session:sync"], "it missed nothing");
+    assert_eq!(bob.unread_events(), ["session:sync"], "the socket missed nothing");
 }
 
-/// A socket whose queue had no room for what it gets when it comes, gets it when it has.
+/// A socket whose queue is full during its join gets the sync and the full presence once it has space.
 #[tokio::test]
-async fn a_socket_that_is_full_from_the_start_is_told_who_is_here_later() {
+async fn socket_that_is_full_at_its_join_gets_presence_later() {
     let world = world().await;
     let session = world.session().await;
     let [_ann] = room(&session, ["ann"]).await;
@@ -259,10 +264,10 @@ async fn a_socket_that_is_full_from_the_start_is_told_who_is_here_later() {
     }
 }
 
-/// Everything, to many who need it, goes to as many at a time as there may be bytes on their way (P9). Who waits is not
-/// told what is different meanwhile.
+/// P9: full presence is sent to as many sockets at a time as the limit of bytes in flight permits. A waiting socket
+/// gets no diffs meanwhile.
 #[tokio::test]
-async fn many_who_need_everything_get_it_in_turn() {
+async fn full_presence_is_sent_in_turn() {
     let world = Setup::new()
         .with(|settings| {
             settings.room.presence_interval = INTERVAL;
@@ -271,7 +276,7 @@ async fn many_who_need_everything_get_it_in_turn() {
         .start()
         .await;
     let session = world.session().await;
-    // Their syncs wait for each other.
+    // The syncs of the clients wait for each other.
     let mut clients = Vec::new();
     for name in ["ann", "bob", "cat"] {
         let mut client = session.client(name);
@@ -299,9 +304,9 @@ async fn many_who_need_everything_get_it_in_turn() {
     }
 }
 
-/// P8: a room that fails loses nothing of what was said, told or not: those who stay are told everything by the next one.
+/// P8: a failed room loses no state, sent or unsent: the next room sends its sockets the full presence.
 #[tokio::test]
-async fn a_room_that_fails_keeps_presence() {
+async fn failed_room_keeps_presence() {
     let world = world().await;
     let session = world.session().await;
     let mut clients = room(&session, ["ann", "bob"]).await;
@@ -318,10 +323,12 @@ async fn a_room_that_fails_keeps_presence() {
     bob.until("session:sync").await;
     tokio::time::pause();
     interval().await;
-    let told = presence(&mut bob);
-    let [state] = &told[..] else { unreachable!("{told:?}") };
+    let packets = presence(&mut bob);
+    let [state] = &packets[..] else {
+        unreachable!("{packets:?}")
+    };
     assert_state(state, &json!([["ann", "told"], ["bob", "untold"]]));
-    assert!(bob.says(&json!("more")), "the next room is told");
+    assert!(bob.says(&json!("more")), "the next room is notified");
     interval().await;
     let [diff] = &presence(&mut bob)[..] else {
         unreachable!()
@@ -330,9 +337,9 @@ async fn a_room_that_fails_keeps_presence() {
     assert_eq!(world.stats().broadcast_restarts.get(), 1);
 }
 
-/// P8: a session that fails with notices in its mailbox loses none of what they were about.
+/// P8: a session that fails with notices in its mailbox loses none of the announced states.
 #[tokio::test]
-async fn a_session_that_fails_keeps_presence() {
+async fn failed_session_keeps_presence() {
     let mut world = world().await;
     let session = world.session().await;
     let [ann, mut bob] = room(&session, ["ann", "bob"]).await;
@@ -343,14 +350,14 @@ async fn a_session_that_fails_keeps_presence() {
     assert!(ann.says(&json!("said while it fails")));
     settle().await;
     append.meet(Fate::Lose);
-    lost.answer().await.expect_err("nobody knows");
+    lost.answer().await.expect_err("the outcome is unknown");
     bob.until("session:sync").await;
     until(|| world.stats().session_restarts.get() == 1).await;
     tokio::time::pause();
     interval().await;
-    let told = presence(&mut bob);
-    assert_state(&told[0], &json!([["ann", "said while it fails"], ["bob", null]]));
-    assert!(ann.says(&json!(2)), "the next session is told");
+    let packets = presence(&mut bob);
+    assert_state(&packets[0], &json!([["ann", "said while it fails"], ["bob", null]]));
+    assert!(ann.says(&json!(2)), "the next actor is notified");
     interval().await;
     let [diff] = &presence(&mut bob)[..] else {
         unreachable!()
@@ -358,7 +365,7 @@ async fn a_session_that_fails_keeps_presence() {
     assert_diff(diff, &json!([]), &json!([["ann", 2]]), &json!([]));
 }
 
-/// P7: what is said in a session is told in it and nowhere else, also if it is the same client.
+/// P7: a state is sent in its session only, even if the client has sockets in other sessions.
 #[tokio::test]
 async fn presence_stays_in_its_session() {
     let world = world().await;
@@ -370,11 +377,11 @@ async fn presence_stays_in_its_session() {
     interval().await;
     assert_eq!(presence(&mut bob).len(), 2);
     assert_eq!(presence(&mut elsewhere).len(), 0);
-    // A number of one session's member means nothing in another.
+    // The id of a member has no meaning in another session.
     world.hub.presence_changed(other.id, ann.member.id);
     interval().await;
     assert_eq!(presence(&mut elsewhere).len(), 0);
-    let there = world.hub.list_members(other.id).await.expect("it is there");
+    let there = world.hub.list_members(other.id).await.expect("the session exists");
     assert_eq!(shown(&there.clients), [("ann".to_owned(), None)]);
 }
 
@@ -386,10 +393,10 @@ fn shown(entries: &[PresenceEntry]) -> Vec<(String, Option<String>)> {
         .collect()
 }
 
-/// P9: those beyond the limit are counted and not told of, until there is room for them.
+/// P9: clients beyond the limit are counted and not listed, until a listed client leaves.
 #[tokio::test]
-async fn those_beyond_the_limit_are_only_counted() {
-    let world = of(2).await;
+async fn clients_beyond_the_limit_are_only_counted() {
+    let world = world_with_limit(2).await;
     let session = world.session().await;
     let [ann, bob, mut cat] = room(&session, ["ann", "bob", "cat"]).await;
     cat.says(&json!("unheard"));
@@ -401,8 +408,8 @@ async fn those_beyond_the_limit_are_only_counted() {
     assert_state(state, &json!([["ann", 1], ["bob", null]]));
     assert_eq!(state.data["total"], 3);
     assert_diff(diff, &json!([]), &json!([["ann", 1]]), &json!([]));
-    let who = world.hub.list_members(session.id).await.expect("it is there");
-    assert_eq!((who.clients.len(), who.total), (2, 3));
+    let members = world.hub.list_members(session.id).await.expect("the session exists");
+    assert_eq!((members.clients.len(), members.total), (2, 3));
     bob.leave("transport_close").await;
     interval().await;
     let [diff] = &presence(&mut cat)[..] else {
@@ -411,7 +418,8 @@ async fn those_beyond_the_limit_are_only_counted() {
     assert_diff(diff, &json!([["cat", "unheard"]]), &json!([]), &json!(["bob"]));
 }
 
-/// What is said is no access and no event: the session is where it was, and a socket that left is not heard any more.
+/// A state is neither an access nor an event: the session's `seq` does not change. States of a socket that has left are
+/// ignored.
 #[tokio::test]
 async fn presence_leaves_no_trace() {
     let world = world().await;
@@ -427,6 +435,6 @@ async fn presence_leaves_no_trace() {
     interval().await;
     assert_eq!(bob.so_far().len(), 0);
     assert_eq!(session.snapshot().await.expect("read").seq, Seq::ZERO);
-    let who = world.hub.list_members(session.id).await.expect("it is there");
-    assert_eq!(shown(&who.clients), [("bob".to_owned(), None)]);
+    let members = world.hub.list_members(session.id).await.expect("the session exists");
+    assert_eq!(shown(&members.clients), [("bob".to_owned(), None)]);
 }

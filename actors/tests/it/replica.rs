@@ -1,5 +1,5 @@
-//! A client as one would write it from the protocol's description, with plain lists and no cleverness: it shares no
-//! code with the graph, and hears of an event only what stands on the wire.
+//! Independent replica of a client, written from the protocol's description with plain lists. It shares no code with
+//! the graph, and uses only the parts of an event that are sent.
 
 use std::collections::BTreeMap;
 
@@ -26,11 +26,11 @@ struct Node {
     properties: BTreeMap<PropertyId, Value>,
 }
 
-/// A line of the tree: how deep, which node, and what it is.
+/// Line of the tree: depth, node id, name, type and properties.
 pub type Line = (usize, NodeId, String, String, BTreeMap<PropertyId, Value>);
 
 impl Replica {
-    /// What a snapshot shows.
+    /// Creates a replica from the graph of a snapshot.
     pub fn of(graph: &Graph) -> Self {
         let mut replica = Self::default();
         for (id, node) in graph.walk(None).nodes() {
@@ -40,8 +40,8 @@ impl Replica {
         replica
     }
 
-    /// An event, as far as it is told.
-    pub fn hear(&mut self, event: &Event) {
+    /// Applies an event, by the parts that are sent.
+    pub fn apply(&mut self, event: &Event) {
         match event {
             Event::NodeCreated {
                 node_id,
@@ -51,7 +51,7 @@ impl Replica {
             } => self.create(*node_id, *parent_id, *index, content),
             Event::NodeDeleted { node_id, parent_id, .. } => {
                 self.take(*parent_id, *node_id);
-                let gone = self.nodes.remove(node_id).expect("what is deleted was there");
+                let gone = self.nodes.remove(node_id).expect("a deleted node exists");
                 assert!(gone.children.is_empty(), "children are deleted before their parents");
             }
             Event::NodeLinked {
@@ -75,7 +75,7 @@ impl Replica {
                 after,
                 ..
             } => {
-                let node = self.nodes.get_mut(node_id).expect("what changes is there");
+                let node = self.nodes.get_mut(node_id).expect("a changed node exists");
                 if is_name(property) {
                     node.name = after.as_text().expect("a name is a text").to_owned();
                 } else {
@@ -83,10 +83,10 @@ impl Replica {
                 }
             }
             Event::PropertyDeleted { node_id, property, .. } => {
-                let node = self.nodes.get_mut(node_id).expect("what changes is there");
+                let node = self.nodes.get_mut(node_id).expect("a changed node exists");
                 assert!(
                     node.properties.remove(&property.id).is_some(),
-                    "what is deleted was there"
+                    "a deleted property is set"
                 );
             }
             Event::ProjectSaved { .. } => {}
@@ -94,7 +94,7 @@ impl Replica {
         }
     }
 
-    /// Everything, in the order of the tree.
+    /// Returns all nodes in the order of the tree.
     pub fn tree(&self) -> Vec<Line> {
         let mut lines = Vec::new();
         let mut ahead: Vec<(usize, NodeId)> = self.roots.iter().rev().map(|&id| (0, id)).collect();
@@ -115,7 +115,7 @@ impl Replica {
     fn siblings(&mut self, parent: Option<NodeId>) -> &mut Vec<NodeId> {
         match parent {
             None => &mut self.roots,
-            Some(parent) => &mut self.nodes.get_mut(&parent).expect("a parent is there").children,
+            Some(parent) => &mut self.nodes.get_mut(&parent).expect("a parent exists").children,
         }
     }
 
@@ -127,13 +127,13 @@ impl Replica {
             children: Vec::new(),
             properties: content.properties.clone().into_iter().collect(),
         };
-        assert!(self.nodes.insert(id, node).is_none(), "what is created is new");
+        assert!(self.nodes.insert(id, node).is_none(), "a created node is new");
         self.put(parent, id, index);
     }
 
-    /// Out of the place where it is said to be.
+    /// Removes a node from the children of its parent, and asserts that the event states this parent.
     fn take(&mut self, parent: Option<NodeId>, id: NodeId) {
-        assert_eq!(self.nodes[&id].parent, parent, "a node is where it is said to be");
+        assert_eq!(self.nodes[&id].parent, parent, "the event states the node's parent");
         let siblings = self.siblings(parent);
         let index = siblings
             .iter()
@@ -144,7 +144,7 @@ impl Replica {
 
     fn put(&mut self, parent: Option<NodeId>, id: NodeId, index: usize) {
         self.siblings(parent).insert(index, id);
-        self.nodes.get_mut(&id).expect("a node is there").parent = parent;
+        self.nodes.get_mut(&id).expect("the node exists").parent = parent;
     }
 }
 

@@ -1,5 +1,5 @@
-//! Everything that a log keeps, as it stands there: a change of the stored format is seen here first. What is here has
-//! been written by somebody's hub, and must be read for ever.
+//! Stored formats, as text snapshots: a change of a format is seen here first. Hubs in use have written logs in these
+//! formats, and the logs must be readable for ever.
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
@@ -25,7 +25,7 @@ use talus_actors::domain::{
 };
 use uuid::Uuid;
 
-/// The text that is stored; read back, it is what it was.
+/// Returns the stored text of a value, and asserts that reading it returns an equal value.
 fn stored<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) -> String {
     let text = serde_json::to_string_pretty(value).expect("it is JSON");
     assert_eq!(&serde_json::from_str::<T>(&text).expect("it is read"), value);
@@ -51,7 +51,7 @@ fn create(node_type: &str, number: u128, parent: Option<u128>) -> CreateNode {
     }
 }
 
-/// A session in which each of these commands changed something, and the record of the last.
+/// Submits commands to a new session, asserts that each changes it, and returns the record of the last.
 fn last_of(setting: Setting, commands: &[Command]) -> Arc<CommandRecord> {
     let mut harness = match setting {
         Setting::Free | Setting::TightFree => setting.harness(),
@@ -85,7 +85,7 @@ fn after_roots(commands: impl IntoIterator<Item = Command>) -> Arc<CommandRecord
 }
 
 #[test]
-fn beginnings() {
+fn session_headers() {
     assert_snapshot!("genesis", stored(&sample::header()));
     assert_snapshot!("genesis_of_project", stored(&sample::project_header()));
 }
@@ -130,7 +130,7 @@ fn node_linked_and_unlinked() {
     assert_snapshot!("node_moved", stored(&*moved));
 }
 
-/// A property that was null is not one that was not set.
+/// A property that was null is stored differently from a property that was not set.
 #[test]
 fn property_changed() {
     assert_snapshot!(
@@ -172,7 +172,7 @@ fn project_saved() {
     assert_snapshot!("project_saved", stored(&*saved));
 }
 
-/// The graph is flat, in the order of the tree.
+/// The graph is stored as a flat list, in the order of the tree.
 #[test]
 fn project_loaded() {
     let content = |name: &str, metadata: Option<&str>| NodeContent {
@@ -214,9 +214,9 @@ fn undo_redo_and_batch() {
     assert_snapshot!("batch", stored(&*after_roots([Command::Batch { commands }])));
 }
 
-/// An undo of one's own says so.
+/// An undo of an author's own steps is stored with its scope.
 #[test]
-fn undo_of_ones_own() {
+fn undo_of_own_steps() {
     let mut harness = Setting::Free.harness();
     let create = Command::CreateNode(create("part", 1, None));
     harness.submit_as(User::Carol, &create).expect("it is accepted");
@@ -226,7 +226,7 @@ fn undo_of_ones_own() {
     assert_snapshot!("undo_of_ones_own", stored(&*harness.log()[1]));
 }
 
-/// What can be undone and redone, as snapshots keep it.
+/// Steps that can be undone and redone, as a snapshot stores them.
 #[test]
 fn history_in_a_snapshot() {
     let mut harness = Setting::Free.harness();
@@ -247,10 +247,10 @@ fn history_in_a_snapshot() {
     );
 }
 
-/// A snapshot from before undo knew authors has undone steps without the undo that took them back. They are redone as
-/// they were done, by the session and by their authors.
+/// A snapshot from before undo knew authors has undone steps without the undo that took them back. The session and the
+/// authors redo these steps unchanged.
 #[test]
-fn a_snapshot_of_before_is_gone_on_with() {
+fn snapshot_without_undo_records_is_continued() {
     let mut harness = Setting::Free.harness();
     for command in [&roots()[..], &[set("color", r#""red""#)]].concat() {
         harness.submit_as(User::Alice, &command).expect("it is accepted");
@@ -289,9 +289,9 @@ fn a_snapshot_of_before_is_gone_on_with() {
     }
 }
 
-/// The kinds of event, and of command, are stored by these names.
+/// Command types are stored by these names.
 #[test]
-fn names() {
+fn command_types_are_stored_by_name() {
     let names: Vec<_> = CommandType::ALL.iter().map(stored).collect();
     assert_snapshot!("command_types", names.join("\n"));
     for kind in CommandType::ALL {
@@ -299,10 +299,9 @@ fn names() {
     }
 }
 
-/// What a log of before may not have is what it is if nobody said anything; what a log of later may have beyond that is
-/// passed over.
+/// A field that an older log lacks has its default, and an unknown field of a newer log is ignored.
 #[test]
-fn what_is_absent_or_unknown_is_no_fault() {
+fn absent_and_unknown_fields_are_accepted() {
     let id = "00000000-0000-0000-0000-000000000001";
     let record = format!(
         r#"{{"command_id":"{id}","command_type":"CreateNode","fingerprint":7,"timestamp":5,"first_seq":1,"later":true,
@@ -335,9 +334,9 @@ fn what_is_absent_or_unknown_is_no_fault() {
     );
 }
 
-/// A graph that is no forest is not read: a node twice, a parent that is not there or comes later.
+/// A stored graph that is no forest is refused: a node that occurs twice, a parent that is missing or comes later.
 #[test]
-fn a_stored_graph_is_a_forest() {
+fn stored_graph_that_is_no_forest_is_refused() {
     let read = |nodes: &[(u128, Option<u128>)]| {
         let stored = |(id, parent): &(u128, Option<u128>)| {
             let parent = parent.map_or(String::new(), |parent| format!(r#""parent":"{}","#, node(parent)));
@@ -370,9 +369,9 @@ fn a_stored_graph_is_a_forest() {
     );
 }
 
-/// Records from before there was a hash of the graph are read, and have none.
+/// Records from before the state hash are read, and have none.
 #[test]
-fn an_outcome_without_a_hash_is_read() {
+fn outcome_without_state_hash_is_read() {
     let text = r#"{"undo_available": true, "redo_available": false, "is_dirty": true}"#;
     let outcome: Outcome = serde_json::from_str(text).expect("it is read");
     assert_eq!(outcome.state_hash, None);

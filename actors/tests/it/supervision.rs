@@ -1,4 +1,4 @@
-//! P8: sessions that fail, start again, and fail for good, in front of others that notice nothing.
+//! P8: sessions that fail, restart and are quarantined, beside sessions that are unaffected.
 
 use std::{
     sync::{
@@ -35,7 +35,7 @@ fn project(id: &str, template: Option<&str>) -> Project {
     }
 }
 
-/// Why a call found its session quarantined.
+/// Returns the reason of the quarantine if the call was refused for one.
 fn quarantined<T>(answer: Result<T, HubError>) -> Option<Arc<str>> {
     match answer {
         Err(HubError::Quarantined { reason, .. }) => Some(reason),
@@ -43,10 +43,10 @@ fn quarantined<T>(answer: Result<T, HubError>) -> Option<Arc<str>> {
     }
 }
 
-/// A session whose appends fail again and again is quarantined after its own budget of restarts; another one that fails
-/// now and then keeps its own, and one that never does notices nothing (P7).
+/// A session whose appends fail repeatedly is quarantined after its own budget of restarts. A session that fails now
+/// and then keeps its own budget, and a session that never fails is unaffected (P7).
 #[tokio::test]
-async fn a_session_that_fails_over_and_over_is_quarantined_alone() {
+async fn repeatedly_failing_session_is_quarantined_alone() {
     let world = Setup::new()
         .supervised(|supervision| supervision.restarts_max = 3)
         .start()
@@ -75,13 +75,13 @@ async fn a_session_that_fails_over_and_over_is_quarantined_alone() {
         behind.answer().await
     };
     let reason = quarantined(behind).expect("its budget is spent");
-    assert_eq!(&*reason, "the outcome is unknown", "what failed last");
+    assert_eq!(&*reason, "the outcome is unknown", "the reason of the last failure");
     assert_eq!(quarantined(bad.add().await), Some(reason));
     quarantined(bad.client("late").join(None).await).expect("quarantined");
     assert_eq!(world.stats().sessions_quarantined.get(), 1);
     assert_eq!(world.stats().session_restarts.get(), 6);
 
-    // Its sockets are let go as in a drain, to find out when they come back.
+    // The sockets of the session are released as in a drain, and learn of the quarantine when they reconnect.
     while let Note::Packet(packet) = watcher.note().await {
         assert!(
             packet.is_sync("room_restarted") || packet.event == "session:draining",
@@ -89,15 +89,15 @@ async fn a_session_that_fails_over_and_over_is_quarantined_alone() {
         );
     }
     until(|| world.stats().members.get() == 1).await;
-    assert_eq!(shaky.snapshot().await.expect("it lives").seq, Seq(6));
+    assert_eq!(shaky.snapshot().await.expect("the session serves").seq, Seq(6));
     assert_eq!(good.added().await, Seq(8));
     assert_gapless(&other.until_seq(Seq(8)).await, Seq(0), Seq(8));
     assert!(other.unread_events().is_empty());
 }
 
-/// A quarantined session stays so, is listed, can be deleted, and then counts no more.
+/// A session stays quarantined, is listed, can be deleted, and is then no longer counted.
 #[tokio::test]
-async fn a_quarantined_session_can_be_listed_and_deleted() {
+async fn quarantined_session_is_listed_and_deleted() {
     let world = Setup::new()
         .supervised(|supervision| supervision.restarts_max = 0)
         .start()
@@ -121,10 +121,10 @@ async fn a_quarantined_session_can_be_listed_and_deleted() {
     within(world.hub.drain()).await;
 }
 
-/// P12: a log that cannot be replayed is met at the start already: the session is quarantined at once, since another start
-/// would read the same, with the reason, and the hub lives.
+/// P12: a log that cannot be replayed is detected at the session's start. The session is quarantined at once, with the
+/// reason, since another start would read the same log. The hub continues.
 #[tokio::test]
-async fn a_log_that_makes_no_sense_quarantines_its_session() {
+async fn inconsistent_log_quarantines_its_session() {
     let log = Arc::new(MemoryLog::start().expect("a thread"));
     let header = SessionHeader {
         session_id: new_session_id(),
@@ -165,9 +165,9 @@ async fn a_log_that_makes_no_sense_quarantines_its_session() {
     within(world.hub.drain()).await;
 }
 
-/// A log that cannot be read for a while costs those who ask meanwhile nothing but patience, as long as the budget lasts.
+/// Callers wait while a log cannot be read, as long as the session's budget of restarts lasts.
 #[tokio::test]
-async fn a_session_that_cannot_be_opened_for_a_while_comes_back() {
+async fn session_is_served_once_its_log_can_be_read() {
     let world = World::start().await;
     let asleep = world.create(NewSession::default()).await;
     world.plan.fail_opens(5, LogError::Io("too many open files".to_owned()));
@@ -175,7 +175,7 @@ async fn a_session_that_cannot_be_opened_for_a_while_comes_back() {
     assert_eq!(world.stats().session_restarts.get(), 5);
 }
 
-/// Templates that panic, for as long as told to.
+/// Source of templates that panics a given number of times.
 struct PanickingBlueprints(AtomicUsize);
 
 impl BlueprintSource for PanickingBlueprints {
@@ -203,17 +203,17 @@ async fn start_with_template(panics: usize) -> (World, Session) {
     (world, session)
 }
 
-/// A panic while a session starts is a failure like any other: the caller waits for the next attempt.
+/// A panic during the start of a session is a failure like any other: the caller waits for the next attempt.
 #[tokio::test]
-async fn a_panic_at_the_start_is_retried() {
+async fn panic_at_start_is_retried() {
     let (world, session) = start_with_template(3).await;
     assert_eq!(session.added().await, Seq(2));
     assert_eq!(world.stats().session_restarts.get(), 3);
 }
 
-/// One that never ends quarantines the session.
+/// A panic at every start quarantines the session.
 #[tokio::test]
-async fn a_panic_at_every_start_quarantines() {
+async fn panic_at_every_start_quarantines() {
     let (world, session) = start_with_template(usize::MAX).await;
     let reason = quarantined(session.add().await).expect("it cannot start");
     assert!(reason.contains("the test told the templates to panic"), "{reason}");
@@ -222,10 +222,10 @@ async fn a_panic_at_every_start_quarantines() {
     within(world.hub.drain()).await;
 }
 
-/// The first restart is at once, the second after the backoff, each further one after twice as long: a session that
-/// cannot start does not keep the processor busy.
+/// The first restart is immediate, the second follows after the backoff, and each further one after twice the previous
+/// delay. A session that cannot start does not keep the processor busy.
 #[tokio::test(start_paused = true)]
-async fn each_restart_in_a_row_waits_twice_as_long() {
+async fn restart_backoff_doubles() {
     let (opened, mut openings) = tokio::sync::mpsc::unbounded_channel();
     let header = SessionHeader {
         session_id: new_session_id(),
@@ -255,9 +255,9 @@ async fn each_restart_in_a_row_waits_twice_as_long() {
     }
 }
 
-/// A node that nobody made is no reason to fail: a refusal is an answer, and the actor lives.
+/// A command for a node that does not exist is refused, and the actor continues: a refusal is an answer, not a failure.
 #[tokio::test]
-async fn a_refusal_is_no_failure() {
+async fn refusal_is_no_failure() {
     let world = Setup::new()
         .supervised(|supervision| supervision.restarts_max = 0)
         .start()
@@ -272,10 +272,10 @@ async fn a_refusal_is_no_failure() {
     assert_eq!(world.stats().session_restarts.get(), 0);
 }
 
-/// A session is quarantined while its room is starting again, at whatever moment: its socket, which neither the room that
-/// failed nor the new one would see off, is let go all the same.
+/// A session that is quarantined at any moment of its room's restart releases its socket, although neither the failed
+/// room nor the next one would.
 #[tokio::test]
-async fn a_socket_is_let_go_also_if_its_room_fails_at_that_moment() {
+async fn socket_is_released_by_quarantine_during_room_restart() {
     let world = World::start().await;
     let session = world.session().await;
     for moment in 0..40 {

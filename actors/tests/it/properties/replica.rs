@@ -20,7 +20,7 @@ proptest! {
         for choice in &plan {
             harness.run(choice);
             for recorded in &harness.log()[applied..] {
-                recorded.events.iter().for_each(|event| replica.hear(event));
+                recorded.events.iter().for_each(|event| replica.apply(event));
             }
             applied = harness.log().len();
             prop_assert_eq!(replica.tree(), Replica::of(&harness.session().document().graph).tree());
@@ -41,7 +41,7 @@ proptest! {
             harness.run(choice);
         }
         for recorded in harness.log().iter().filter(|recorded| recorded.seq() > joined) {
-            recorded.events.iter().for_each(|event| replica.hear(event));
+            recorded.events.iter().for_each(|event| replica.apply(event));
         }
         prop_assert_eq!(replica.tree(), Replica::of(&harness.session().document().graph).tree());
     }

@@ -284,7 +284,7 @@ proptest! {
         for turn in &turns {
             harness.take_turn(turn);
             let events = harness.log()[applied..].iter().flat_map(|recorded| &recorded.events);
-            events.for_each(|event| replica.hear(event));
+            events.for_each(|event| replica.apply(event));
             applied = harness.log().len();
             prop_assert_eq!(replica.tree(), Replica::of(&harness.session().document().graph).tree());
         }

@@ -183,7 +183,7 @@ fn check_common_invariants(harness: &Harness, at: &Location<'_>) {
     );
     let mut replica = Replica::default();
     let events = harness.log().iter().flat_map(|recorded| &recorded.events);
-    events.for_each(|event| replica.hear(event));
+    events.for_each(|event| replica.apply(event));
     let expected = Replica::of(&session.document().graph);
     assert_eq!(replica.tree(), expected.tree(), "{at}: a replica has another tree");
 }
