@@ -1,4 +1,5 @@
-//! A command in a small graph and in a large one: it should cost the same. In memory, so that no disk hides it.
+//! Time of a command in a small and in a large graph, which should be the same. The log is in memory, so that no disk
+//! hides a difference.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ const TIMES: usize = 2_000;
 const BATCH: usize = 1_000;
 const CHILDREN: usize = 10;
 
-/// A tree: every node has up to ten children.
+/// Creates a session with a tree of `nodes` nodes, up to ten children to each.
 async fn tree(hub: &Hub, nodes: usize) -> (SessionId, Vec<NodeId>) {
     let id = world::session(hub).await;
     let ids: Vec<NodeId> = (0..nodes).map(|_| world::node_id()).collect();
@@ -47,7 +48,7 @@ pub async fn measure() -> Table {
                 let command = match name {
                     "CreateNode" => world::create(world::node_id(), Some(leaf)),
                     "UpdateProperty" => world::update(leaf),
-                    // To and fro, between two parents.
+                    // Moves a node back and forth between two parents.
                     _ => Command::MoveNode {
                         node_id: nodes[nodes.len() - 2],
                         new_parent_id: Some(nodes[step % 2]),

@@ -1,4 +1,4 @@
-//! Commands acknowledged per second: on disk, and beside it in memory.
+//! Commands acknowledged per second, on disk and in memory.
 
 use std::{
     path::Path,
@@ -21,7 +21,7 @@ use crate::{
 const ROUNDS: usize = 3;
 const ROUND: Duration = Duration::from_millis(1_200);
 
-/// Commands per second of each round, and the time of each answer.
+/// Commands per second of each round, and the time to each answer.
 #[derive(Default)]
 struct Measured {
     rates: Vec<f64>,
@@ -98,7 +98,7 @@ async fn round(hub: &Hub, sessions: usize, in_flight: usize, measured: &mut Meas
     measured.times.extend(times);
 }
 
-/// The same through everything: the real binary, connections kept.
+/// Measures the same through the real binary, over HTTP with kept connections.
 async fn over_http(table: &mut Table) {
     let dir = tempfile::tempdir().expect("a folder");
     let process = Process::start(Path::new(dir.path())).await;

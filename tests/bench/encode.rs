@@ -1,5 +1,5 @@
-//! What making packets costs: `cargo bench --bench encode -- [filter]`. They are made once, however many
-//! sockets there are.
+//! Time to encode packets: `cargo bench --bench encode -- [filter]`. A packet is encoded once, for any number of
+//! sockets.
 
 use std::{hint::black_box, time::Duration};
 
@@ -36,15 +36,15 @@ fn create(number: u128) -> Command {
     })
 }
 
-/// What a room is told of the last command of a harness.
+/// Returns the notice that a room gets of a harness's last command.
 fn last(harness: &Harness) -> CommandNotice {
-    let recorded = harness.log().last().expect("it had one");
+    let record = harness.log().last().expect("the harness has a record");
     CommandNotice {
-        command_id: recorded.command_id,
-        command_type: recorded.command_type,
-        author: recorded.author.clone(),
-        timestamp: recorded.timestamp,
-        verdict: Verdict::Applied(recorded.clone()),
+        command_id: record.command_id,
+        command_type: record.command_type,
+        author: record.author.clone(),
+        timestamp: record.timestamp,
+        verdict: Verdict::Applied(record.clone()),
     }
 }
 
@@ -68,7 +68,7 @@ fn commands(criterion: &mut Criterion) {
         ("UpdateProperty", update),
         ("Batch of 100", batch),
     ] {
-        harness.submit(&command).expect("it is allowed");
+        harness.submit(&command).expect("accepted");
         let notice = last(&harness);
         group.bench_function(name, |bencher| {
             bencher.iter(|| ENCODER.command(&room, black_box(&notice)));
@@ -85,7 +85,7 @@ fn snapshots(criterion: &mut Criterion) {
     for nodes in NODES {
         let mut harness = Setting::Free.harness();
         let commands = (0..nodes).map(create).collect();
-        harness.submit(&Command::Batch { commands }).expect("it is allowed");
+        harness.submit(&Command::Batch { commands }).expect("accepted");
         let session = harness.session();
         let room = room_of(session.header());
         let sync = Sync {

@@ -1,4 +1,4 @@
-//! What a long history costs: starting again after a failure, and after the hub was away.
+//! Cost of a long history: the restart after a failure, and the first access after a restart of the hub.
 
 use std::{sync::Arc, time::Instant};
 
@@ -13,7 +13,8 @@ const CRASHES: usize = 20;
 const OPENINGS: usize = 7;
 const SNAPSHOTS: [(&str, u64); 2] = [("every 4000 events", 4_000), ("none", u64::MAX)];
 
-/// From the command over which a session fails to the event of the same command, sent again, at a follower.
+/// Measures the time from the command at which a session fails to the event of the same command, sent again, at a
+/// follower.
 pub async fn recovery() -> Table {
     let mut table = Table::new(
         "recovery: from the failing command to its event, sent again (20 failures, no backoff)",
@@ -26,15 +27,15 @@ pub async fn recovery() -> Table {
             let (id, node) = world::session_with_history(&hub, events).await;
             let mut times = Vec::new();
             for _ in 0..CRASHES {
-                let at = hub.snapshot(id).await.expect("it serves").seq;
-                let (_, _, mut follower) = hub.follow(id, at).await.expect("it serves");
-                hub.inject(id, Fault::PanicDecide).await.expect("it takes it");
+                let at = hub.snapshot(id).await.expect("the session serves").seq;
+                let (_, _, mut follower) = hub.follow(id, at).await.expect("the session serves");
+                hub.inject(id, Fault::PanicDecide).await.expect("the fault is injected");
                 let (command_id, command) = (new_command_id(), world::update(node));
                 let began = Instant::now();
                 let failed = world::submit_as(&hub, id, command_id, command.clone()).await;
-                assert!(failed.is_err(), "it was to fail");
+                assert!(failed.is_err(), "the injected fault fails the command");
                 let again = world::submit_as(&hub, id, command_id, command).await;
-                again.expect("it serves again");
+                again.expect("the session serves again");
                 follower.ready().await.expect("the event");
                 hub.events_after(id, at, 1).await.expect("the event");
                 times.push(began.elapsed());
@@ -47,7 +48,7 @@ pub async fn recovery() -> Table {
     table
 }
 
-/// From the first question to its answer, after the hub was stopped and started.
+/// Measures the time from the first request to its answer, after the hub was stopped and started.
 pub async fn cold_open() -> Table {
     let mut table = Table::new(
         "cold_open: first access after a restart of the hub, 100000 events (7 restarts)",
@@ -68,7 +69,7 @@ pub async fn cold_open() -> Table {
             let hub = world::hub(Arc::new(log.clone()), snapshot_events).await;
             starts.push(began.elapsed());
             let began = Instant::now();
-            hub.snapshot(id).await.expect("it opens");
+            hub.snapshot(id).await.expect("the session opens");
             opens.push(began.elapsed());
             hub.drain().await;
             log.close().await;

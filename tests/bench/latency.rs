@@ -1,4 +1,5 @@
-//! From a command over REST to its last event at the clients: the real binary, real websockets, 50 commands a second.
+//! Time from a command over REST to its last event at the clients: the real binary, real websockets, 50 commands a
+//! second.
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,7 @@ pub async fn measure() -> Table {
     table
 }
 
-/// The times to the socket in the middle and to the last one.
+/// Returns for each command the time to the median socket, and to the last.
 async fn with_sockets(sockets: usize) -> (Vec<Duration>, Vec<Duration>) {
     let dir = tempfile::tempdir().expect("a folder");
     let process = Process::start(dir.path()).await;
@@ -78,7 +79,7 @@ async fn with_sockets(sockets: usize) -> (Vec<Duration>, Vec<Duration>) {
     (middle, last)
 }
 
-/// Connects, and reads to the sync: what comes from here on is live.
+/// Connects, and reads up to the sync. Later packets are live.
 pub async fn join(url: &str, session: &str) -> WebSocket {
     let url = format!("{}/socket.io/?EIO=4&transport=websocket", url.replacen("http", "ws", 1));
     let connected = connect_async_with_config(url, None, true).await;

@@ -1,7 +1,8 @@
-//! Figures: how fast, how soon, how large. `cargo bench --bench figures -- [--json] [name…]`; no name: all.
+//! Figures of speed, latency and size: `cargo bench --bench figures -- [--json] [name…]`. Without a name all are
+//! measured.
 //!
-//! A program and not a test: it asserts nothing that is timed. Rows of one table come from one run on one machine, and
-//! are to be compared with each other before they are compared with anything else.
+//! Figures are a program and not a test: no measured time is asserted. Rows of one table come from one run on one
+//! machine, and are to be compared with each other before they are compared with other tables.
 
 mod big_graph;
 mod durable;
@@ -17,7 +18,7 @@ use std::io::Write as _;
 
 use table::Table;
 
-/// The names, in the order in which they run.
+/// Names of the figures, in the order in which they run.
 const NAMES: [&str; 10] = [
     "durable",
     "big_graph",
@@ -33,7 +34,7 @@ const NAMES: [&str; 10] = [
 
 #[expect(clippy::print_stderr, reason = "the last line of a command line tool")]
 fn main() {
-    // Cargo itself adds `--bench`.
+    // Cargo adds `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|it| it != "--bench").collect();
     let json = arguments.iter().any(|it| it == "--json");
     let chosen: Vec<&String> = arguments.iter().filter(|it| *it != "--json").collect();
@@ -47,9 +48,9 @@ fn main() {
         if !chosen.is_empty() && !chosen.iter().any(|it| *it == name) {
             continue;
         }
-        let table = runtime.block_on(runtime.spawn(measure(name))).expect("it is measured");
+        let table = runtime.block_on(runtime.spawn(measure(name))).expect("no panic");
         let text = if json { table.to_json() } else { table.to_text() };
-        writeln!(std::io::stdout(), "{text}").expect("somebody reads");
+        writeln!(std::io::stdout(), "{text}").expect("standard output is open");
     }
 }
 

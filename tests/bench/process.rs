@@ -1,4 +1,4 @@
-//! The binary as a process: how soon it serves, how much memory it takes.
+//! The binary as a process: time to ready, and memory.
 
 use std::{path::Path, time::Instant};
 
@@ -14,10 +14,10 @@ const STARTS: usize = 10;
 const SESSIONS: usize = 1_000;
 const NODES: usize = 10;
 
-/// Of a page, on every machine that these figures were taken on.
+/// Size of a memory page in KiB, on every machine that was measured.
 const PAGE_KIB: usize = 4;
 
-/// From the start of the process to the first 200 of `/readyz`.
+/// Measures the time from the start of the process to the first 200 of `/readyz`.
 pub async fn start() -> Table {
     let mut table = Table::new(
         "start: from the start of the process to the first 200 of /readyz (10 starts)",
@@ -31,7 +31,7 @@ pub async fn start() -> Table {
             let began = Instant::now();
             let mut process = ready(&http, dir.path()).await;
             times.push(began.elapsed());
-            process.child.kill().await.expect("it ends");
+            process.child.kill().await.expect("the process ends");
         }
     }
     for (name, mut times) in [("new", fresh), ("after a kill", used)] {
@@ -41,7 +41,7 @@ pub async fn start() -> Table {
     table
 }
 
-/// Starts the binary, and waits for the first 200 of `/readyz`.
+/// Starts the binary and waits for the first 200 of `/readyz`.
 pub async fn ready(http: &reqwest::Client, data: &Path) -> Process {
     let process = Process::start(data).await;
     loop {
@@ -52,7 +52,7 @@ pub async fn ready(http: &reqwest::Client, data: &Path) -> Process {
     }
 }
 
-/// Resident memory, nobody connected.
+/// Measures resident memory without connections.
 pub async fn idle() -> Table {
     let mut table = Table::new(
         "idle: resident memory of the process",
@@ -78,7 +78,7 @@ pub async fn idle() -> Table {
 }
 
 pub fn rss_kib(child: &Child) -> usize {
-    let path = format!("/proc/{}/statm", child.id().expect("it runs"));
+    let path = format!("/proc/{}/statm", child.id().expect("the process runs"));
     let statm = std::fs::read_to_string(path).expect("Linux");
     let pages = statm.split(' ').nth(1).expect("a second field");
     pages.parse::<usize>().expect("a number") * PAGE_KIB

@@ -1,4 +1,4 @@
-//! Many stored sessions: how soon a hub serves that has them, and what they cost asleep and awake.
+//! Many stored sessions: time to ready of their hub, and memory of loaded and of passivated sessions.
 
 use std::{
     collections::BTreeMap,
@@ -31,47 +31,53 @@ const LARGE: usize = 1_000;
 const LARGE_NODES: usize = 200;
 const SMALL_NODES: usize = 5;
 
-/// Children of a node, so that 200 nodes are four levels deep.
+/// Number of children of each node: 200 nodes are four levels deep.
 const CHILDREN: usize = 6;
 
-/// Sessions that are filled, and requests that are made, at one time.
+/// Number of sessions that are filled, and of requests that are made, at a time.
 const AT_A_TIME: usize = 64;
 
-/// How long what happens after an answer is given: actors end, pages go back.
+/// Time for effects that follow an answer: actors end, and pages are returned.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// How long the memory of sessions that sleep is watched: an allocator gives it back little by little.
+/// Time for which the memory of passivated sessions is watched: an allocator returns memory gradually.
 const WATCH: Duration = Duration::from_secs(15);
 
-/// How the large sessions came to their nodes.
+/// Source of the nodes of large sessions.
 #[derive(Clone, Copy)]
-enum Origin {
-    /// Each node by a command of its own: all that can be undone.
+enum NodeSource {
+    /// One command for each node, each of which can be undone.
     Commands,
-    /// All of them from a project file.
+    /// A project file with all nodes.
     File,
 }
 
-/// Sessions that remember a command for each of their nodes. See [`measure`].
+/// Measures sessions that remember a command for each of their nodes. See [`measure`].
 pub async fn made_by_commands() -> Table {
     let title = "sessions: 10000 stored, 1000 of them of 200 nodes (each made by a command of its own) loaded, then put to sleep";
-    measure(title, Origin::Commands).await
+    measure(title, NodeSource::Commands).await
 }
 
-/// Sessions that remember that a file was loaded. See [`measure`].
+/// Measures sessions that remember only the load of a file. See [`measure`].
 pub async fn from_files() -> Table {
     let title = "from_files: the same, the 200 nodes from a project file";
-    measure(title, Origin::File).await
+    measure(title, NodeSource::File).await
 }
 
-/// Time to ready and resident memory of a hub with 10,000 stored sessions, before, while and after 1,000 of them are used.
-async fn measure(title: &'static str, origin: Origin) -> Table {
+/// Measures time to ready and resident memory of a hub with 10,000 stored sessions, before, during and after the use of
+/// 1,000 of them.
+async fn measure(title: &'static str, source: NodeSource) -> Table {
     let mut table = Table::new(title, &["moment", "ms", "RSS KiB", "KiB/session"]);
     let dir = tempfile::tempdir().expect("a folder");
-    let large = fill(dir.path(), origin).await;
+    let large = fill(dir.path(), source).await;
     let http = reqwest::Client::new();
-    // Once for the system's caches.
-    ready(&http, dir.path()).await.child.kill().await.expect("it ends");
+    // Fills the system's caches.
+    ready(&http, dir.path())
+        .await
+        .child
+        .kill()
+        .await
+        .expect("the process ends");
 
     let began = Instant::now();
     let process = ready(&http, dir.path()).await;
@@ -99,7 +105,7 @@ async fn measure(title: &'static str, origin: Origin) -> Table {
     table
 }
 
-/// A row, and the memory that it tells of.
+/// Adds a row, and returns the resident memory in KiB.
 fn note(table: &mut Table, moment: &str, began: Instant, process: &Process, idle: Option<usize>) -> usize {
     let rss = rss_kib(&process.child);
     let each = idle.map(|idle| rss.saturating_sub(idle) as f64 / LARGE as f64);
@@ -108,7 +114,8 @@ fn note(table: &mut Table, moment: &str, began: Instant, process: &Process, idle
     rss
 }
 
-/// By connections of its own, which end with it: what the hub keeps for them is none of the sessions'.
+/// Reads sessions over connections of its own, which end with the call: the hub's memory for connections is not counted
+/// as the sessions'.
 async fn read_all(process: &Process, sessions: &[SessionId]) {
     let http = reqwest::Client::new();
     let url = |id| format!("{}/api/v1/sessions/{id}/graph", process.url);
@@ -127,13 +134,13 @@ async fn each(requests: Vec<reqwest::RequestBuilder>) {
         .await;
 }
 
-/// Fills a data directory; the large sessions.
-async fn fill(data: &Path, origin: Origin) -> Vec<SessionId> {
+/// Fills a data directory, and returns the large sessions.
+async fn fill(data: &Path, source: NodeSource) -> Vec<SessionId> {
     let log = world::sqlite(data);
     let hub = world::hub(Arc::new(log.clone()), 4_000).await;
-    let large = match origin {
-        Origin::Commands => fill_all(&hub, LARGE, LARGE_NODES).await,
-        Origin::File => load_all(&hub, LARGE, LARGE_NODES).await,
+    let large = match source {
+        NodeSource::Commands => fill_all(&hub, LARGE, LARGE_NODES).await,
+        NodeSource::File => load_all(&hub, LARGE, LARGE_NODES).await,
     };
     fill_all(&hub, STORED - LARGE, SMALL_NODES).await;
     hub.drain().await;
@@ -150,7 +157,7 @@ async fn fill_all(hub: &Hub, sessions: usize, nodes: usize) -> Vec<SessionId> {
             made.push(world::node_id());
             world::submit(hub, id, task(made[number], parent, number)).await;
         }
-        hub.passivate(id).await.expect("it is there");
+        hub.passivate(id).await.expect("the session exists");
         id
     });
     stream::iter(filling).buffer_unordered(AT_A_TIME).collect().await
@@ -167,13 +174,13 @@ async fn load_all(hub: &Hub, sessions: usize, nodes: usize) -> Vec<SessionId> {
             template_id: None,
         };
         world::submit(hub, id, load).await;
-        hub.passivate(id).await.expect("it is there");
+        hub.passivate(id).await.expect("the session exists");
         ids.push(id);
     }
     ids
 }
 
-/// What the commands of [`fill_all`] come to.
+/// Returns the graph that the commands of [`fill_all`] create.
 fn graph(nodes: usize) -> Graph {
     let mut graph = Graph::default();
     let mut made: Vec<NodeId> = Vec::new();
@@ -181,12 +188,12 @@ fn graph(nodes: usize) -> Graph {
         let parent = number.checked_sub(1).map(|before| made[before / CHILDREN]);
         made.push(world::node_id());
         let Command::CreateNode(create) = task(made[number], parent, number) else {
-            unreachable!("a task is made by a command that creates it");
+            unreachable!("a task is a creation");
         };
         let properties = create.properties.into_iter();
         let properties = properties.map(|(key, value)| (PropertyId::new(key), value));
         let content = NodeContent {
-            name: create.name.expect("it has one"),
+            name: create.name.expect("a task has a name"),
             type_id: TypeId::new(create.node_type),
             properties: properties.collect(),
             metadata: None,
@@ -197,7 +204,7 @@ fn graph(nodes: usize) -> Graph {
     graph
 }
 
-/// A node as a tracker of tasks has them.
+/// Returns a command that creates a node as in a task tracker.
 fn task(node_id: NodeId, parent_id: Option<NodeId>, number: usize) -> Command {
     let states = ["open", "in progress", "blocked", "done"];
     let properties = [

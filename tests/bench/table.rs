@@ -1,10 +1,10 @@
-//! Tables, and the statistics that fill them.
+//! Tables, and the statistics in them.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-/// What one figure came to.
+/// Result of one figure.
 pub struct Table {
     title: &'static str,
     columns: Vec<&'static str>,
@@ -25,7 +25,7 @@ impl Table {
         self.rows.push(cells.to_vec());
     }
 
-    /// Markdown, columns aligned, so that it can be pasted and read.
+    /// Returns a Markdown table with aligned columns.
     pub fn to_text(&self) -> String {
         let width = |column: usize| {
             let cells = self.rows.iter().map(|row| row[column].chars().count());
@@ -42,7 +42,7 @@ impl Table {
         format!("{}\n\n{}{}{rows}", self.title, line(&heads), line(&rules))
     }
 
-    /// One line of JSON; cells that are numbers are numbers.
+    /// Returns one line of JSON, in which numeric cells are numbers.
     pub fn to_json(&self) -> String {
         let rows = self.rows.iter().map(|row| {
             let cells = self.columns.iter().zip(row);
@@ -56,24 +56,24 @@ impl Table {
     }
 }
 
-/// The time that so many of a hundred stay within.
+/// Returns the time that `percent` % of the times do not exceed.
 pub fn percentile(times: &mut [Duration], percent: usize) -> Duration {
     times.sort_unstable();
     times[(times.len() * percent / 100).min(times.len() - 1)]
 }
 
-/// The value in the middle.
+/// Returns the value in the middle.
 pub fn median(values: &mut [f64]) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-/// Milliseconds.
+/// Formats a time in milliseconds.
 pub fn ms(time: Duration) -> String {
     format!("{:.2}", time.as_secs_f64() * 1e3)
 }
 
-/// Microseconds.
+/// Formats a time in microseconds.
 pub fn us(time: Duration) -> String {
     format!("{:.1}", time.as_secs_f64() * 1e6)
 }

@@ -1,4 +1,4 @@
-//! Hubs to measure: one in this process, without HTTP, and the real binary in a process of its own.
+//! Hubs to measure: one in this process without HTTP, and the real binary in a process of its own.
 
 use std::{collections::BTreeMap, path::Path, process::Stdio, sync::Arc, time::Duration};
 
@@ -31,10 +31,10 @@ use tokio::{
 use tracing::Span;
 use uuid::Uuid;
 
-/// Longer than any run.
+/// Duration that exceeds any run.
 const NEVER: Duration = Duration::from_secs(86_400);
 
-/// Commands under way while something is filled: enough for large groups, below the session's limit.
+/// Commands in flight while a session is filled: enough for large groups, below the session's limit.
 const FILLING: usize = 256;
 
 struct NoBlueprints;
@@ -45,8 +45,8 @@ impl BlueprintSource for NoBlueprints {
     }
 }
 
-/// A hub with the binary's limits that never gives a session up, waits for nothing before it restarts one, and leaves
-/// room above 100,000 nodes.
+/// Starts a hub with the binary's limits, except that it never quarantines a session, restarts without backoff, and
+/// accepts graphs of more than 100,000 nodes.
 pub async fn hub(log: Arc<dyn EventLog>, snapshot_events: u64) -> Hub {
     let reconnect_ms = (500, 5_000);
     let settings = HubSettings {
@@ -119,7 +119,7 @@ pub fn create(node_id: NodeId, parent_id: Option<NodeId>) -> Command {
     })
 }
 
-/// A command that always changes something: two events.
+/// Returns a command that always changes something: two events.
 pub fn update(node_id: NodeId) -> Command {
     Command::UpdateProperty {
         node_id,
@@ -146,7 +146,7 @@ pub async fn submit(hub: &Hub, id: SessionId, command: Command) -> Submitted {
     submitted.expect("accepted")
 }
 
-/// A session of one node and so many events.
+/// Creates a session with one node and `events` events.
 pub async fn session_with_history(hub: &Hub, events: usize) -> (SessionId, NodeId) {
     let (id, node) = (session(hub).await, node_id());
     submit(hub, id, create(node, None)).await;
@@ -155,10 +155,10 @@ pub async fn session_with_history(hub: &Hub, events: usize) -> (SessionId, NodeI
     (id, node)
 }
 
-/// The real binary, running on a data directory; another one if `HUB_BINARY` names its path.
+/// Running binary on a data directory. `HUB_BINARY` names the path of another binary.
 pub struct Process {
     pub url: String,
-    /// Where operators are listened to.
+    /// Address of the operators' listener.
     pub ops_url: String,
     pub child: Child,
 }
@@ -168,7 +168,7 @@ impl Process {
         Self::start_with(data, &[], None).await
     }
 
-    /// With settings by their variables, and so many open files at most.
+    /// Starts the binary with settings as environment variables, and with a limit of open files.
     pub async fn start_with(data: &Path, settings: &[(&str, &str)], open_files: Option<u32>) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let binary = std::env::var_os("HUB_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_talus-hub").into());
@@ -203,7 +203,7 @@ impl Process {
         let url = said("talus-hub listening on ").await;
         let ops = said("operators at ").await;
         let ops_url = ops.strip_suffix("/ops/actors").expect("an address").to_owned();
-        // Read on, or a full or closed pipe is what the hub meets.
+        // Reads on, because a full or closed pipe would disturb the hub.
         tokio::spawn(async move { while let Ok(Some(_)) = output.next_line().await {} });
         Self { url, ops_url, child }
     }

@@ -1,4 +1,4 @@
-//! Attackers: each opens a connection and misbehaves on it, and comes again when it has lost it.
+//! Attackers: each opens a connection, misbehaves on it, and connects again after a disconnection.
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -23,24 +23,24 @@ use tokio_tungstenite::{client_async, tungstenite::Message};
 
 use crate::world::Process;
 
-/// Delay before an attacker that was refused or cut comes again.
+/// Delay before an attacker that was refused or disconnected connects again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Time after which a connection that was not closed counts as let in.
+/// Time after which a connection that was not closed counts as admitted.
 const LET_IN: Duration = Duration::from_millis(500);
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes that the system keeps for a client that does not read.
+/// Receive buffer in bytes of a client that does not read.
 const RECEIVE_BYTES: u32 = 4_096;
-/// Body of which the last byte does not come.
+/// Declared bytes of a body whose last byte is not sent.
 const BODY_BYTES: usize = 262_144;
 const GRAPH_NODES: usize = 100_000;
-/// Commands that an unread stream begins with, each with a text of [`TEXT_BYTES`].
+/// Commands at the start of an unread stream, each with a text of [`TEXT_BYTES`].
 const STREAMED: usize = 64;
 const TEXT_BYTES: usize = 60_000;
-/// Quick connects at one time.
+/// Quick connects at a time.
 const AT_ONCE: u64 = 16;
 
-/// See the [module](self).
+/// Kind of flood; see the [module](self).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Flood {
     Nothing,
@@ -53,14 +53,14 @@ pub enum Flood {
     QuickConnects,
 }
 
-/// Where attackers connect to, and what they send.
+/// Addresses that attackers connect to, and the bytes that they send first.
 pub struct Requests {
     address: SocketAddr,
     local: SocketAddr,
     first: Vec<u8>,
 }
 
-/// What became of the attackers.
+/// Numbers of open, completed and failed connections.
 #[derive(Clone, Default)]
 pub struct Counts {
     open: Arc<AtomicU64>,
@@ -68,7 +68,7 @@ pub struct Counts {
     failed: Arc<AtomicU64>,
 }
 
-/// A connection that counts as open.
+/// Guard of a connection that counts as open.
 struct Open(Arc<AtomicU64>);
 
 impl Drop for Open {
@@ -93,7 +93,7 @@ impl Counts {
             || self.done.load(Ordering::Relaxed) + self.failed.load(Ordering::Relaxed) >= flood.attackers()
     }
 
-    /// Connections that are open, or that came and went, of those that were tried.
+    /// Returns the number of open connections, or of completed quick connects, and the number attempted.
     pub fn seen(&self, flood: Flood) -> String {
         let count = if flood == Flood::QuickConnects {
             &self.done
@@ -129,13 +129,13 @@ impl Flood {
         }
     }
 
-    /// Connections at one time; of quick connects, one after another.
+    /// Returns the number of connections, which are simultaneous except for quick connects.
     const fn attackers(self) -> u64 {
         match self {
             Self::Nothing => 0,
-            // More than one address may have, and more than the hub has open files.
+            // Exceeds the limit of connections of an address and the hub's limit of open files.
             Self::Idle | Self::HalfHeads => 2_500,
-            // Twice the bytes that may be unfinished.
+            // Twice the limit of unfinished bytes.
             Self::UnfinishedBodies => 1_000,
             Self::Pings => 50,
             Self::Streams => 200,
@@ -144,7 +144,7 @@ impl Flood {
         }
     }
 
-    /// Makes the session that is attacked, if there is one.
+    /// Creates the session under attack, if there is one, and returns the requests.
     pub async fn prepare(self, hub: &Process, http: &reqwest::Client, data: &Path) -> Requests {
         let local: SocketAddr = hub.url["http://".len()..].parse().expect("an address");
         let address = SocketAddr::new(own_address().unwrap_or(local.ip()), local.port());
@@ -219,7 +219,7 @@ impl Flood {
 
     async fn attack(self, address: SocketAddr, first: Arc<[u8]>, counts: Counts) {
         loop {
-            // However it ended.
+            // The attack is repeated, however it ended.
             let _ = match self {
                 Self::Pings => ping(address, &first, &counts).await,
                 Self::Streams | Self::Graphs => leave_unread(address, &first, &counts).await,
@@ -230,16 +230,16 @@ impl Flood {
     }
 }
 
-/// Address of this machine that is not its loopback, if it has one.
+/// Returns an address of this machine other than loopback, if it has one.
 fn own_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    // Sends nothing: it only chooses the address that would be used.
+    // Sends nothing: `connect` only selects the local address.
     socket.connect("192.0.2.1:9").ok()?;
     let address = socket.local_addr().ok()?.ip();
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
 
-/// Project of [`GRAPH_NODES`] nodes.
+/// Writes a project of [`GRAPH_NODES`] nodes.
 fn write_project(data: &Path) {
     let nodes = (0..GRAPH_NODES).map(|number| {
         json!({"id": format!("00000000-0000-4000-8000-{number:012}"), "blueprint_type_id": "task",
@@ -251,7 +251,7 @@ fn write_project(data: &Path) {
     std::fs::write(folder.join("large.json"), document.to_string()).expect("a file");
 }
 
-/// Sends a beginning, and holds the connection until the hub ends it.
+/// Sends the start of a request, and holds the connection until the hub ends it.
 async fn hold(address: SocketAddr, first: &[u8], counts: &Counts) -> Option<()> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     stream.write_all(first).await.ok()?;
@@ -263,14 +263,14 @@ async fn hold(address: SocketAddr, first: &[u8], counts: &Counts) -> Option<()> 
     Some(())
 }
 
-/// Connection of which the system keeps little that is not read.
+/// Connects with a receive buffer of [`RECEIVE_BYTES`].
 async fn connect_narrow(address: SocketAddr) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().ok()?;
     socket.set_recv_buffer_size(RECEIVE_BYTES).ok()?;
     socket.connect(address).await.ok()
 }
 
-/// Sends pings as long as the hub takes them, and reads no answer.
+/// Sends pings as long as the hub accepts them, and reads no answer.
 async fn ping(address: SocketAddr, first: &[u8], counts: &Counts) -> Option<()> {
     let mut stream = connect_narrow(address).await?;
     stream.write_all(first).await.ok()?;
@@ -287,7 +287,7 @@ async fn ping(address: SocketAddr, first: &[u8], counts: &Counts) -> Option<()> 
     }
 }
 
-/// Asks, reads the status, and leaves the rest of the answer.
+/// Sends a request, reads the status, and leaves the rest of the response unread.
 async fn leave_unread(address: SocketAddr, first: &[u8], counts: &Counts) -> Option<()> {
     let mut stream = connect_narrow(address).await?;
     stream.write_all(first).await.ok()?;
@@ -297,10 +297,10 @@ async fn leave_unread(address: SocketAddr, first: &[u8], counts: &Counts) -> Opt
     std::future::pending().await
 }
 
-/// Connects over a websocket, joins, and is gone as soon as it is told that it is in.
-async fn pass(address: SocketAddr, number: u64, join: &str, says_so: bool) -> Option<()> {
+/// Connects over a websocket, joins, and disconnects once the join is answered, with or without a close frame.
+async fn pass(address: SocketAddr, number: u64, join: &str, sends_close: bool) -> Option<()> {
     let socket = TcpSocket::new_v4().ok()?;
-    // An address for each, or its ports run out.
+    // One local address for each task, because the ports of one address would not suffice.
     let from = IpAddr::from([127, 0, 1, 1 + u8::try_from(number).ok()?]);
     socket.bind(SocketAddr::new(from, 0)).ok()?;
     let stream = socket.connect(address).await.ok()?;
@@ -318,7 +318,7 @@ async fn pass(address: SocketAddr, number: u64, join: &str, says_so: bool) -> Op
             break;
         }
     }
-    if says_so {
+    if sends_close {
         websocket.close(None).await.ok()?;
     }
     Some(())

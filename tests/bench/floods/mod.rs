@@ -1,8 +1,9 @@
 //! Floods: the latency of a well-behaved neighbour, and the memory of the hub, before, during and after each flood.
 //!
-//! The neighbour is a session with a sender of commands at a fixed rate and one websocket. Attackers and neighbour run in
-//! this process, on threads of their own, and on the same processors as the hub: part of what a flood costs is the cost of
-//! making it. `HUB_BINARY` names another hub to measure, `FLOODS` some of the floods by their names, with commas between.
+//! The neighbour is a session with a sender of commands at a fixed rate and one websocket. Attackers and neighbour run
+//! in this process, on threads of their own and on the same processors as the hub: the measured cost of a flood
+//! includes the cost of making it. `HUB_BINARY` names another hub to measure. `FLOODS` lists names of floods to run,
+//! separated by commas.
 
 mod attackers;
 mod neighbour;
@@ -22,19 +23,19 @@ use crate::{table::Table, world::Process};
 const WARM_UP: Duration = Duration::from_secs(2);
 const BEFORE: Duration = Duration::from_secs(5);
 const DURING: Duration = Duration::from_secs(15);
-/// Longest time for a flood that has a number of things to do.
+/// Longest time for a flood with a fixed number of connections.
 const DURING_MAX: Duration = Duration::from_secs(60);
 const AFTER: Duration = Duration::from_secs(10);
-/// Open files that the hub may have: few enough that attackers can ask for more.
+/// Limit of the hub's open files: few enough that attackers can ask for more.
 const OPEN_FILES: u32 = 2_048;
 const MIB: u64 = 1_024;
 
 /// Part of a run.
 struct Phase {
-    /// Since the neighbour began.
+    /// Start, in time since the start of the neighbour.
     from: Duration,
     to: Duration,
-    /// Resident at the end, and the most meanwhile, in KiB. `None` if the process is gone.
+    /// Resident memory in KiB, at the end and at the peak. `None` if the process is gone.
     memory: Option<(u64, u64)>,
 }
 
@@ -66,11 +67,11 @@ pub async fn measure() -> Table {
 
 async fn row(flood: Flood) -> [String; 11] {
     let dir = tempfile::tempdir().expect("a folder");
-    // Attackers come from an address that is no loopback, which has no limit of connections.
+    // Attackers use an address other than loopback, since loopback has no limit of connections.
     let settings = [("TALUS_HUB_SERVER__HOST", "0.0.0.0")];
     let mut hub = Process::start_with(dir.path(), &settings, Some(OPEN_FILES)).await;
     hub.url = hub.url.replace("0.0.0.0", "127.0.0.1");
-    let pid = hub.child.id().expect("it runs");
+    let pid = hub.child.id().expect("the process runs");
     let http = reqwest::Client::new();
     let requests = flood.prepare(&hub, &http, dir.path()).await;
     let neighbour = Neighbour::start(&hub, &http).await;
@@ -82,7 +83,7 @@ async fn row(flood: Flood) -> [String; 11] {
     flood.start(runtime.handle(), &requests, &counts);
     phases.push(phase(&neighbour, pid, flooding(flood, &counts)).await);
     let open = counts.seen(flood);
-    // Whatever attackers hold ends with their runtime.
+    // The connections of the attackers end with their runtime.
     runtime.shutdown_background();
     phases.push(phase(&neighbour, pid, sleep(AFTER)).await);
 
@@ -107,7 +108,7 @@ async fn row(flood: Flood) -> [String; 11] {
     ]
 }
 
-/// One thread, so that attackers leave the hub half of a machine of two processors.
+/// Starts a runtime with one thread, so that attackers leave the hub half of a machine with two processors.
 fn one_thread() -> Runtime {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(1).enable_all().build().expect("a runtime")
@@ -115,7 +116,7 @@ fn one_thread() -> Runtime {
 
 async fn phase(neighbour: &Neighbour, pid: u32, passes: impl Future<Output = ()>) -> Phase {
     let from = neighbour.elapsed();
-    // The most that was resident begins anew.
+    // Resets the peak of resident memory.
     let _ = std::fs::write(format!("/proc/{pid}/clear_refs"), "5");
     passes.await;
     Phase {
@@ -132,7 +133,7 @@ async fn flooding(flood: Flood, counts: &Counts) {
     }
 }
 
-/// `VmRSS` and `VmHWM` of a process, in KiB.
+/// Returns `VmRSS` and `VmHWM` of a process, in KiB.
 fn resident(pid: u32) -> Option<(u64, u64)> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let kib = |key| {
@@ -142,7 +143,8 @@ fn resident(pid: u32) -> Option<(u64, u64)> {
     Some((kib("VmRSS:")?, kib("VmHWM:")?))
 }
 
-/// Sockets of which the operators' listener tells: those of the hub, or the members of its sessions if they are more.
+/// Returns the number of sockets that the operators' listener reports: those of the hub, or the members of its sessions
+/// if they are more.
 async fn sockets(http: &reqwest::Client, ops_url: &str) -> Option<u64> {
     let request = http.get(format!("{ops_url}/ops/actors")).timeout(neighbour::PATIENCE);
     let tree: Json = request.send().await.ok()?.json().await.ok()?;
@@ -159,12 +161,12 @@ fn is_in(phase: &Phase, start: Duration) -> bool {
 
 fn heard(record: &Record, phase: &Phase) -> Histogram<u64> {
     let heard = record.heard.iter();
-    of(heard.filter(|(start, _)| is_in(phase, *start)).map(|(_, took)| *took))
+    histogram(heard.filter(|(start, _)| is_in(phase, *start)).map(|(_, took)| *took))
 }
 
 fn late(record: &Record, phase: &Phase) -> Histogram<u64> {
     let sent = record.sent.iter();
-    of(sent.filter(|(start, _)| is_in(phase, *start)).map(|(_, late)| *late))
+    histogram(sent.filter(|(start, _)| is_in(phase, *start)).map(|(_, late)| *late))
 }
 
 fn without_event(record: &Record, phase: &Phase) -> u64 {
@@ -179,7 +181,7 @@ fn not_served(record: &Record, phase: &Phase) -> String {
     format!("{refused} of {}", served.len())
 }
 
-/// At the end of the first, the most in the second, at the end of the last.
+/// Returns resident memory in MiB: at the end of the first phase, at the peak of the second, at the end of the last.
 fn memory(phases: &[Phase]) -> String {
     let mib = |kib: Option<u64>| kib.map_or("gone".to_owned(), |kib| (kib / MIB).to_string());
     let cells = phases.iter().enumerate().map(|(number, phase)| {
@@ -189,12 +191,12 @@ fn memory(phases: &[Phase]) -> String {
     cells.collect::<Vec<_>>().join(" / ")
 }
 
-/// Times in whole microseconds.
-fn of(times: impl Iterator<Item = Duration>) -> Histogram<u64> {
+/// Returns a histogram of times in whole microseconds.
+fn histogram(times: impl Iterator<Item = Duration>) -> Histogram<u64> {
     let mut histogram = Histogram::new(3).expect("three digits are few");
     for time in times {
         let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
-        histogram.record(us).expect("it grows");
+        histogram.record(us).expect("the histogram grows");
     }
     histogram
 }

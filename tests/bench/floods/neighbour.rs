@@ -1,4 +1,5 @@
-//! The neighbour: commands that start on time whatever became of those before, a websocket that reads, and newcomers.
+//! The neighbour: commands that start on schedule whether or not earlier ones have ended, a websocket that is read, and
+//! newcomers.
 
 use std::{
     net::SocketAddr,
@@ -27,35 +28,35 @@ use crate::{
     world::Process,
 };
 
-/// 200 commands a second.
+/// Interval of commands: 200 per second.
 const PACE: Duration = Duration::from_millis(5);
-/// Between two newcomers, each with a connection of its own.
+/// Interval of newcomers, each with a connection of its own.
 const NEWCOMER_PACE: Duration = Duration::from_millis(250);
 /// Longest wait for an answer, and for the last events.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// Tells commands of the neighbour from those of attackers.
+/// Seed of the neighbour's command ids, which distinguishes them from those of attackers.
 const SEED: u64 = 7;
 
-/// Times since the neighbour began.
+/// Measurements, by time since the start of the neighbour.
 #[derive(Default)]
 pub struct Record {
-    /// Intended start of each command, and how long after it the command was sent.
+    /// Intended start of each command, and the delay until it was sent.
     pub sent: Vec<(Duration, Duration)>,
-    /// Intended start of each command whose event came, and how long after it that was.
+    /// Intended start of each command whose event arrived, and the delay until then.
     pub heard: Vec<(Duration, Duration)>,
-    /// Start of each newcomer, and whether it was served within five seconds.
+    /// Start of each newcomer, with true if it was served within five seconds.
     pub newcomers: Vec<(Duration, bool)>,
 }
 
-/// Runs on a thread of its own until it is stopped.
+/// Client on a thread of its own, until it is stopped.
 pub struct Neighbour {
     began: Instant,
     stop: CancellationToken,
     ended: oneshot::Receiver<Record>,
 }
 
-/// Whom the neighbour talks to, and of what.
-struct Home {
+/// Address, session and node of the neighbour's commands.
+struct Target {
     url: String,
     session: String,
     node: String,
@@ -80,9 +81,9 @@ impl Neighbour {
                 let socket = join(&url, &session).await;
                 let http = http.expect("a client");
                 let began = Instant::now();
-                tell_began.send(began).expect("somebody waits");
+                tell_began.send(began).expect("the caller waits");
                 live(
-                    Home {
+                    Target {
                         url,
                         session,
                         node,
@@ -94,11 +95,11 @@ impl Neighbour {
                 )
                 .await
             });
-            // Nobody listens any more if the run failed.
+            // The receiver is gone if the run failed.
             let _ = tell_ended.send(record);
         });
         Self {
-            began: began.await.expect("the neighbour is let in"),
+            began: began.await.expect("the neighbour has joined"),
             stop,
             ended,
         }
@@ -114,7 +115,7 @@ impl Neighbour {
     }
 }
 
-/// A thread of its own keeps the time: the runtime's timer is good to a millisecond only.
+/// Starts a thread that keeps the schedule, because the runtime's timer has a resolution of one millisecond.
 fn pace(began: Instant, stop: CancellationToken) -> mpsc::UnboundedReceiver<Ticket> {
     let (due, starts) = mpsc::unbounded_channel();
     thread::spawn(move || {
@@ -135,12 +136,12 @@ fn pace(began: Instant, stop: CancellationToken) -> mpsc::UnboundedReceiver<Tick
     starts
 }
 
-async fn live(home: Home, mut socket: WebSocket, began: Instant, stop: CancellationToken) -> Record {
+async fn live(target: Target, mut socket: WebSocket, began: Instant, stop: CancellationToken) -> Record {
     let mut record = Record::default();
     let (mut commands, mut newcomers) = (JoinSet::new(), JoinSet::new());
     let mut starts = pace(began, stop.clone());
     let mut arrivals = interval(NEWCOMER_PACE);
-    let address = home.url.strip_prefix("http://").expect("plain HTTP");
+    let address = target.url.strip_prefix("http://").expect("plain HTTP");
     let address: SocketAddr = address.parse().expect("an address");
     let (mut is_open, mut accepted) = (true, 0);
     let patience = async {
@@ -156,7 +157,7 @@ async fn live(home: Home, mut socket: WebSocket, began: Instant, stop: Cancellat
         tokio::select! {
             Some(ticket) = starts.recv() => {
                 record.sent.push((ticket.start, began.elapsed().saturating_sub(ticket.start)));
-                commands.spawn(command(&home, ticket));
+                commands.spawn(command(&target, ticket));
             }
             Some(is_accepted) = commands.join_next() => accepted += usize::from(is_accepted.expect("no panic")),
             Some(newcomer) = newcomers.join_next() => record.newcomers.push(newcomer.expect("no panic")),
@@ -173,24 +174,24 @@ async fn live(home: Home, mut socket: WebSocket, began: Instant, stop: Cancellat
     }
 }
 
-/// Whether the hub carried it out.
-fn command(home: &Home, ticket: Ticket) -> impl Future<Output = bool> + use<> {
+/// Sends a command. Returns true if it was accepted.
+fn command(target: &Target, ticket: Ticket) -> impl Future<Output = bool> + use<> {
     let value = format!("{} is what this task is about, in a line of text", ticket.index);
-    let data = json!({"node_id": home.node, "property_id": "description", "new_value": value});
-    let body = json!({"session_id": home.session, "command_type": "UpdateProperty", "command_id": ticket.id(SEED),
+    let data = json!({"node_id": target.node, "property_id": "description", "new_value": value});
+    let body = json!({"session_id": target.session, "command_type": "UpdateProperty", "command_id": ticket.id(SEED),
                       "data": data});
-    let request = home
+    let request = target
         .http
-        .post(format!("{}/api/v1/commands/execute", home.url))
+        .post(format!("{}/api/v1/commands/execute", target.url))
         .json(&body);
     async move {
         let Ok(answer) = request.send().await else { return false };
-        // Read to its end, or its connection is not used again.
+        // Reads the whole body, because the connection is not reused otherwise.
         answer.status().is_success() && answer.bytes().await.is_ok()
     }
 }
 
-/// Whether the websocket is still open.
+/// Handles a message. Returns false if the websocket has failed.
 async fn read(socket: &mut WebSocket, message: &Message, began: Instant, record: &mut Record) -> bool {
     let Ok(text) = message.to_text() else { return true };
     match Packet::read(text) {
@@ -206,7 +207,7 @@ async fn read(socket: &mut WebSocket, message: &Message, began: Instant, record:
     }
 }
 
-/// Whether a client with a new connection is answered within five seconds.
+/// Returns true if a client with a new connection is answered within five seconds.
 async fn is_served(address: SocketAddr) -> bool {
     let ask = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
