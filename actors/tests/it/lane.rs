@@ -74,7 +74,7 @@ proptest! {
             let unknown = answers.iter().filter(|answer| **answer == Err(HubError::OutcomeUnknown)).count();
             assert_eq!(places.len() + unknown, count, "{answers:?}");
             assert!(unknown <= lost * group, "{unknown} of {lost} groups");
-            let snapshot = within(session.snapshot()).await.expect("it serves");
+            let snapshot = within(session.snapshot()).await.expect("the session serves");
             assert_eq!(snapshot.seq, Seq(2 * places.len() as u64), "only acknowledged commands are applied");
         });
     }

@@ -286,7 +286,7 @@ async fn socket_is_released_by_quarantine_during_room_restart() {
             tokio::task::yield_now().await;
         }
         let quarantine = session.hub.operate(session.id, Operation::Quarantine);
-        within(quarantine).await.expect("it serves");
+        within(quarantine).await.expect("the session serves");
         while !matches!(
             client.note().await,
             Note::Released(Release::SessionQuarantined | Release::CloseTransport)

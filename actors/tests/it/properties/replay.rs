@@ -90,7 +90,7 @@ proptest! {
         let mut log = Vec::new();
         for recorded in harness.log() {
             let text = serde_json::to_vec(recorded).expect("a record is JSON");
-            let read: CommandRecord = serde_json::from_slice(&text).expect("what was written is read");
+            let read: CommandRecord = serde_json::from_slice(&text).expect("written JSON is read");
             log.push(Arc::new(read));
         }
         let replayed = replay(&harness, log)?;
@@ -129,7 +129,7 @@ proptest! {
             harness.run(choice);
         }
         let text = serde_json::to_vec(&harness.session().snapshot()).expect("a snapshot is JSON");
-        let snapshot: Snapshot = serde_json::from_slice(&text).expect("what was written is read");
+        let snapshot: Snapshot = serde_json::from_slice(&text).expect("written JSON is read");
         prop_assert_eq!(&snapshot, &harness.session().snapshot());
         let covered = harness.log().len();
         for choice in after {

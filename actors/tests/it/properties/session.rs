@@ -196,7 +196,7 @@ fn restating_commands(document: &Document) -> Vec<Command> {
     let graph = &document.graph;
     let mut commands = vec![Command::Batch { commands: Vec::new() }];
     for (node_id, node) in graph.nodes() {
-        let position = i64::try_from(graph.position(node_id).expect("it is there")).expect("small");
+        let position = i64::try_from(graph.position(node_id).expect("the node exists")).expect("small");
         commands.push(Command::ReorderNode {
             node_id,
             new_index: position,

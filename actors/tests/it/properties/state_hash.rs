@@ -97,14 +97,14 @@ proptest! {
             .collect();
         prop_assume!(!pairs.is_empty());
         let (one, other) = *at.get(&pairs);
-        let parent = graph.node(one).expect("it is there").parent();
+        let parent = graph.node(one).expect("the node exists").parent();
         let mut swapped = graph.clone();
         let mut reorder = |id, index| {
-            swapped.unlink(parent, id).expect("it is there");
+            swapped.unlink(parent, id).expect("the node exists");
             swapped.link(parent, id, index).expect("there is room");
             swapped.state_hash()
         };
-        let index = graph.position(one).expect("it is there");
+        let index = graph.position(one).expect("the node exists");
         prop_assert_ne!(reorder(other, index), graph.state_hash());
         prop_assert_eq!(reorder(one, index), graph.state_hash());
     }

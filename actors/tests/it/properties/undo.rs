@@ -242,7 +242,7 @@ proptest! {
         let (before, later) = turns.split_at(at.index(turns.len()));
         let mut harness = after(setting, before);
         let text = serde_json::to_vec(&harness.session().snapshot()).expect("a snapshot is JSON");
-        let snapshot: Snapshot = serde_json::from_slice(&text).expect("what was written is read");
+        let snapshot: Snapshot = serde_json::from_slice(&text).expect("written JSON is read");
         prop_assert_eq!(&snapshot, &harness.session().snapshot());
         for turn in later {
             harness.take_turn(turn);

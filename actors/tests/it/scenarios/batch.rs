@@ -53,7 +53,10 @@ fn batch_derives_distinct_node_ids() {
     let command_id = harness.next_context().command_id;
     let recorded = record(&mut harness, &batch([nameless(), root("b"), nameless(), delete("b")]));
     let named = [command_id.node(0), node("b"), command_id.node(1)];
-    assert_eq!(recorded.outcome.node_ids, named, "the answer names what was created");
+    assert_eq!(
+        recorded.outcome.node_ids, named,
+        "the outcome has the ids of all created nodes"
+    );
 }
 
 /// P5: the first refused command refuses the batch, and the rejection names its index.

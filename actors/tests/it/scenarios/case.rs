@@ -153,9 +153,9 @@ fn check_one(rules: &Rules, case: Case) {
     match result {
         Ok(Accepted::Change(recorded)) if recorded.command_type.is_undoable() => {
             let after = harness.session().document().clone();
-            harness.submit(&undo()).expect("what was done can be undone");
+            harness.submit(&undo()).expect("each step can be undone");
             assert_eq!(*harness.session().document(), before, "{at}: undone");
-            harness.submit(&redo()).expect("what was undone can be done again");
+            harness.submit(&redo()).expect("each undone step can be redone");
             assert_eq!(*harness.session().document(), after, "{at}: done again");
             check_common_invariants(&harness, at);
         }

@@ -144,7 +144,7 @@ fn undo_depth_limits_steps() {
             .document()
             .graph
             .node(node("a"))
-            .expect("it is there")
+            .expect("the node exists")
             .clone();
         serde_json::to_string(&node.content.properties).expect("JSON")
     };
@@ -180,7 +180,10 @@ fn undo_bytes_limit_steps() {
     let heavy: Vec<_> = (0..10).map(|number| text(1_500 + number)).collect();
     let mut harness = harness(&rules, &[vec![root("a")], heavy].concat());
     let depth = harness.session().history().undo_depth();
-    assert!((2..=3).contains(&depth), "each weighs what was and what is: {depth}");
+    assert!(
+        (2..=3).contains(&depth),
+        "a step weighs its old and its new value: {depth}"
+    );
     record(&mut harness, &text(20_000));
     assert_eq!(harness.session().history().undo_depth(), 1);
     record(&mut harness, &undo());
@@ -190,7 +193,7 @@ fn undo_bytes_limit_steps() {
     assert_eq!(
         harness.session().history().undo_depth(),
         2,
-        "what is forgotten weighs nothing"
+        "a dropped step weighs nothing"
     );
 }
 

@@ -69,7 +69,7 @@ fn unlink_appends_child_to_roots() {
         graph.roots().iter().collect::<Vec<_>>(),
         [node("a"), node("d"), node("b")]
     );
-    assert_eq!(graph.height(node("b")), 2, "what is below it comes along");
+    assert_eq!(graph.height(node("b")), 2, "an unlinked node keeps its descendants");
 }
 
 /// Only a child can be unlinked, and only from its parent.

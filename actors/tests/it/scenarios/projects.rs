@@ -99,7 +99,7 @@ fn load_replaces_document_and_is_undone() {
     assert_eq!(
         event_lines(&record(&mut harness, &undo()).events),
         [r#"deleted b at a[0]: t "b""#],
-        "what was done before the load can be undone after its undo"
+        "steps before the load can be undone after its undo"
     );
 }
 

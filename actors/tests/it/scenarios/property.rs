@@ -93,7 +93,7 @@ fn property_name_renames_node() {
             .document()
             .graph
             .node(node("a"))
-            .expect("it is there")
+            .expect("the node exists")
             .clone();
         (node.content.name.to_string(), node.content.properties.len())
     };

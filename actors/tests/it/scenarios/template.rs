@@ -299,7 +299,7 @@ fn strange() -> Command {
     let mut graph = made.session().document().graph.clone();
     // Marked as by the reader of files: the type of "c" is known, but does not have the property.
     let marked = graph.set_orphaned(node("c"), &PropertyId::new("warp"), true);
-    marked.expect("it is there");
+    marked.expect("the node exists");
     load(graph)
 }
 

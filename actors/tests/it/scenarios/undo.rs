@@ -875,7 +875,7 @@ fn undone_steps_are_limited() {
     assert_eq!(
         scenario.harness.session().history().undone(),
         0,
-        "it goes before what can be undone"
+        "undone steps are dropped before steps that can be undone"
     );
     assert!(scenario.harness.session().history().undo_depth() > 1);
 }
@@ -934,7 +934,7 @@ fn conflict_names_blocker_as_far_as_known() {
         scenario.turn(Alice, &undo_mine());
         scenario.turn(Bob, &undo_mine());
         let Rejection::UndoConflict(conflict) = scenario.refused(Bob, &undo_mine()) else {
-            unreachable!("the value is not his");
+            unreachable!("the value is not Bob's");
         };
         let blocked_by = conflict.blocked_by.expect("it is known when");
         let forced = &scenario.harness.log()[3];
@@ -946,7 +946,7 @@ fn conflict_names_blocker_as_far_as_known() {
 /// Loads the present graph with an additional root, as Alice.
 fn loaded_beside(scenario: &Scenario, letter: &str) -> Command {
     let mut graph = scenario.document().graph;
-    let content = graph.node(node("a")).expect("it is there").content.clone();
+    let content = graph.node(node("a")).expect("the node exists").content.clone();
     let end = graph.roots().len();
     graph.insert(node(letter), content, None, end).expect("it is free");
     load(graph)
