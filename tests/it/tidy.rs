@@ -12,6 +12,10 @@ fn sources(dir: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut ahead = vec![Path::new(ROOT).join(dir)];
     while let Some(path) = ahead.pop() {
+        // `tests/fuzz` is a workspace of its own, and its build generates sources.
+        if path.ends_with("target") {
+            continue;
+        }
         if path.is_dir() {
             ahead.extend(
                 fs::read_dir(&path)
@@ -237,7 +241,7 @@ fn top_level_has_only_settled_entries() {
 #[test]
 fn documentation_names_its_subject_first() {
     const VAGUE: [&str; 8] = ["what", "whatever", "whether", "who", "whoever", "whom", "where", "how"];
-    for dir in ["src", "actors/domain/src", "actors/src", "tests/load/src"] {
+    for dir in ["src", "actors", "tests"] {
         for (path, text) in sources(dir) {
             let (mut is_begun, mut is_code) = (false, false);
             for (number, line) in text.lines().enumerate() {
