@@ -1,6 +1,9 @@
 //! Session actor: owns graph and history of a session, decides commands one after the other, and releases no effect
 //! before it is durable.
 //!
+//! All decisions are made by a synchronous machine ([`machine`]). The actor hands it messages and the time, and performs
+//! its outputs: replies, messages to the room, appends and queries of the log.
+//!
 //! ```text
 //!  mailbox ─▶ waiting ─▶ a group: decide, apply, note the effects ─▶ outbox
 //!                │                                                     │  one append in flight, never awaited
@@ -23,9 +26,10 @@ mod fault;
 mod group;
 mod inspect;
 mod lookup;
+mod machine;
 mod members;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
@@ -38,7 +42,7 @@ use crate::{
         blueprint::Blueprint,
         command::{Command, Context},
         document::Document,
-        ids::{CommandId, Epoch, Seq, Timestamp},
+        ids::{CommandId, Epoch, Seq, TemplateId, Timestamp},
         limits::Limits,
         record::Receipt,
         rejection::Rejection,
@@ -46,7 +50,7 @@ use crate::{
     },
     fan_out::{DeferredSync, Member, MemberId, SyncReason},
     hub::HubSettings,
-    log::{AppendError, EventLog, LogError},
+    log::{Append, AppendCallback, AppendError, EventLog, LogError},
     random::new_filter_key,
     reply::{self, Reply},
     stats::Stats,
@@ -55,6 +59,8 @@ use crate::{
 pub use fault::{Fault, OperatorRequest};
 pub use inspect::Inspection;
 pub use members::{MemberRegistry, MemberSet};
+
+use machine::{Group, Moment, Output, Outputs, SessionMachine, Start};
 
 /// Messages of a session actor.
 pub enum SessionMessage {
@@ -88,6 +94,8 @@ pub enum SessionMessage {
     RoomDelivered(usize),
     /// Delivers the next page of command ids from before this actor; `None`: the session has no log.
     IdsRead(Result<Option<Vec<CommandId>>, LogError>),
+    /// Delivers the template of a replaced document; `None` if the template cannot be loaded.
+    TemplateLoaded(Option<Arc<Blueprint>>),
     /// Replaces the room's broadcast actor.
     RoomReplaced {
         /// New broadcast actor.
@@ -286,33 +294,14 @@ pub enum StartError {
 /// Behaviour of a session actor; see the [module](self).
 pub struct SessionActor;
 
-/// State of a session actor.
+/// State of a session actor: its machine, and what the machine's outputs need.
 pub struct SessionState {
-    session: Session,
-    resources: SessionResources,
-    room: Option<ActorRef<BroadcastMessage>>,
-    members: members::Members,
-    /// Deliveries that the room has yet to make, or has made and not yet reported.
-    room_deliveries_waiting: usize,
+    machine: SessionMachine,
     myself: ActorRef<SessionMessage>,
-    waiting: VecDeque<SessionMessage>,
-    outbox: Vec<group::Effect>,
-    append_in_flight: bool,
-    /// `seq` up to which all events are durable.
-    durable_seq: Seq,
-    lookups: lookup::Lookups,
-    dedup: dedup::Dedup,
-    fault: Option<Fault>,
-    /// Publishes `durable_seq` to followers.
+    room: Option<ActorRef<BroadcastMessage>>,
+    resources: SessionResources,
+    /// Publishes the durable `seq` to followers.
     progress: watch::Sender<Seq>,
-    /// `seq` of the latest snapshot in the log.
-    snapshot_seq: Seq,
-    /// Reads that wait for a `seq`.
-    readers: Vec<(Seq, Reply<SessionView>)>,
-    /// True if a command replaced the document, whose template may differ.
-    template_due: bool,
-    last_access: Timestamp,
-    stopping: bool,
 }
 
 impl Actor for SessionActor {
@@ -341,112 +330,164 @@ impl Actor for SessionActor {
         // A client starts sessions as often as it likes: no line for that by default (P9).
         tracing::debug!(%session_id, seq = session.seq().0, nodes = session.document().graph.len(), "session started");
         resources.stats.sessions_loaded.inc();
-        let durable_seq = session.seq();
-        let dedup = dedup::Dedup::new(
-            session.window_is_complete(),
-            new_filter_key(),
-            resources.settings.command_filter_bytes_max,
-        );
-        let mut state = SessionState {
-            last_access: now(),
-            durable_seq,
+        let progress = watch::Sender::new(session.seq());
+        let start = Start {
             session,
-            room_deliveries_waiting: 0,
-            myself,
-            resources,
-            room,
-            members: members::Members::new(member_registry),
-            waiting: VecDeque::new(),
-            outbox: Vec::new(),
-            append_in_flight: false,
-            lookups: lookup::Lookups::default(),
-            dedup,
-            fault: None,
-            progress: watch::Sender::new(durable_seq),
             snapshot_seq,
-            readers: Vec::new(),
-            template_due: false,
-            stopping: false,
+            settings: Arc::clone(&resources.settings),
+            member_registry,
+            has_room: room.is_some(),
+            filter_key: new_filter_key(),
         };
-        state.resubscribe_members(members);
+        let mut state = SessionState {
+            machine: SessionMachine::new(start, now()),
+            myself,
+            room,
+            resources,
+            progress,
+        };
+        let (moment, mut outputs) = (state.moment(), Outputs::default());
+        state.machine.resubscribe_members(members, moment, &mut outputs);
+        state.perform(outputs);
         Ok(state)
     }
 
     async fn handle(
         &self,
-        myself: ActorRef<SessionMessage>,
+        _myself: ActorRef<SessionMessage>,
         message: SessionMessage,
         state: &mut SessionState,
     ) -> Result<(), ActorProcessingErr> {
-        match message {
-            SessionMessage::Appended(result) => {
-                result.inspect_err(|_| {
-                    state.resources.stats.append_failures.inc();
-                })?;
-                state.append_in_flight = false;
-                state.durable_seq = state.session.seq();
-                state.flush_outbox();
-                state.progress.send_replace(state.durable_seq);
-                state.snapshot_if_due();
-                state.stop_if_asked(&myself);
+        match &message {
+            SessionMessage::Appended(Err(_)) => {
+                state.resources.stats.append_failures.inc();
             }
-            SessionMessage::Found(found) => {
-                state.lookups.found(found?);
-                if state.waiting.is_empty() {
-                    state.lookups.clear();
-                }
-                state.ask_log(&myself);
-                state.read_ids(&myself);
-            }
-            SessionMessage::RoomDelivered(deliveries) => {
-                state.room_deliveries_waiting = state.room_deliveries_waiting.saturating_sub(deliveries);
-            }
-            SessionMessage::IdsRead(page) => state.page_read(&myself, page),
-            SessionMessage::RoomReplaced { room, sockets_stay } => {
-                state.room = Some(room);
-                // The deliveries of the failed room are nobody's to make (P10).
-                state.room_deliveries_waiting = state.deliveries_in_outbox();
-                if sockets_stay {
-                    let members = state.members.take();
-                    state.resubscribe_members(members);
-                } else {
-                    state.disconnect_members();
-                }
-            }
-            // Operators are answered at once, because they ask when the session is blocked.
-            SessionMessage::Inspect(reply) => reply.send(state.inspect()),
-            SessionMessage::Inject(fault, reply) => {
-                state.fault = Some(fault);
-                reply.send(());
-            }
-            SessionMessage::Fail(reason) => return Err(fault::fail(reason)),
-            other => {
-                if let SessionMessage::Submit(submission) = &other {
-                    state.look_up(&myself, submission.context.command_id);
-                }
-                state.waiting.push_back(other);
-            }
+            SessionMessage::RoomReplaced { room, .. } => state.room = Some(room.clone()),
+            _ => {}
         }
-        while !state.append_in_flight && !state.stopping && state.is_ready(&myself) {
-            state.run_group(&myself)?;
-            state.follow_template().await;
+        let mut outputs = Outputs::default();
+        let handled = state.machine.handle(message, state.moment(), &mut outputs);
+        state.perform(outputs);
+        handled?;
+        // Each group is performed before the next is decided: a panic in a decision must not lose earlier answers.
+        while state.machine.is_ready_to_advance() {
+            let mut outputs = Outputs::default();
+            let advanced = state.machine.advance(state.moment(), &mut outputs);
+            state.perform(outputs);
+            if !advanced? {
+                break;
+            }
         }
         Ok(())
     }
 }
 
 impl SessionState {
-    /// Loads the template of a replaced document before the next command is decided on the document.
-    async fn follow_template(&mut self) {
-        if !std::mem::take(&mut self.template_due) {
-            return;
+    fn moment(&self) -> Moment {
+        Moment {
+            now: now(),
+            followers: self.progress.receiver_count(),
         }
-        let known = self.session.rules().blueprint.as_ref().map(|blueprint| blueprint.id());
-        if known == self.session.template_id() {
-            return;
+    }
+
+    /// Performs the outputs of the machine in order.
+    fn perform(&mut self, outputs: Outputs) {
+        for output in outputs {
+            match output {
+                Output::Reply(send) => send(),
+                Output::Follow(reply) => reply.send(self.progress.subscribe()),
+                Output::Commands(outcomes) => {
+                    let session = Some(self.myself.clone());
+                    self.publish(BroadcastMessage::Commands { outcomes, session });
+                }
+                Output::ToRoom(message) => self.publish(message),
+                Output::Append(group) => self.append(group),
+                Output::Find { commands, as_of } => self.find(commands, as_of),
+                Output::ReadIds { after, max } => self.read_ids(after, max),
+                Output::StoreSnapshot(snapshot) => {
+                    let session_id = self.machine.session_id();
+                    self.resources.log.keep_snapshot(session_id, snapshot);
+                }
+                Output::LoadTemplate(id) => self.load_template(&id),
+                Output::Progress(seq) => {
+                    self.progress.send_replace(seq);
+                }
+                Output::Stop => self.myself.stop(None),
+            }
         }
-        let blueprint = blueprint_of(&self.session, &self.resources).await;
-        self.session.set_blueprint(blueprint);
+    }
+
+    /// Sends a message to the room's actor. A failed room never fails a command (P10): the room will be replaced and
+    /// its members get a sync.
+    fn publish(&self, message: BroadcastMessage) {
+        let Some(room) = &self.room else { return };
+        if room.cast(message).is_err() {
+            self.resources.stats.broadcast_failures.inc();
+            tracing::warn!(session_id = %self.machine.session_id(), "room actor gone, message dropped");
+        }
+    }
+
+    fn append(&self, group: Group) {
+        let Group {
+            expected,
+            records,
+            node_count,
+            fault,
+        } = group;
+        let events = records.iter().map(|record| record.wire_events() as u64).sum();
+        let (myself, stats) = (self.myself.clone(), Arc::clone(&self.resources.stats));
+        let done = AppendCallback::new(move |result| {
+            if result.is_ok() {
+                stats.events_published.inc_by(events);
+            }
+            // A stopped actor has failed, and the successor reads the log.
+            let _ = myself.cast(SessionMessage::Appended(result));
+        });
+        let append = Append {
+            session_id: self.machine.session_id(),
+            expected,
+            records,
+            node_count,
+            done,
+        };
+        fault::append(Arc::clone(&self.resources.log), append, fault);
+    }
+
+    fn find(&self, commands: Vec<CommandId>, as_of: Seq) {
+        let query = self.resources.log.find(self.machine.session_id(), commands.clone());
+        let myself = self.myself.clone();
+        tokio::spawn(async move {
+            let found = query.await.map(|records| lookup::Found {
+                commands,
+                records,
+                as_of,
+            });
+            // A stopped actor has failed, and the successor asks again.
+            let _ = myself.cast(SessionMessage::Found(found));
+        });
+    }
+
+    fn read_ids(&self, after: Option<CommandId>, max: usize) {
+        let query = self.resources.log.command_ids(self.machine.session_id(), after, max);
+        let myself = self.myself.clone();
+        tokio::spawn(async move {
+            // A failed actor needs no page, and the successor reads all pages again.
+            let _ = myself.cast(SessionMessage::IdsRead(query.await));
+        });
+    }
+
+    fn load_template(&self, id: &TemplateId) {
+        let (template, myself) = (self.resources.blueprints.blueprint(id), self.myself.clone());
+        tokio::spawn(async move {
+            // A stopped actor decides nothing.
+            let _ = myself.cast(SessionMessage::TemplateLoaded(template.await));
+        });
+    }
+}
+
+impl Drop for SessionState {
+    fn drop(&mut self) {
+        self.resources.stats.sessions_loaded.dec();
     }
 }
 
@@ -454,12 +495,6 @@ impl SessionState {
 async fn blueprint_of(session: &Session, resources: &SessionResources) -> Option<Arc<Blueprint>> {
     let id = session.template_id()?.clone();
     resources.blueprints.blueprint(&id).await
-}
-
-impl Drop for SessionState {
-    fn drop(&mut self) {
-        self.resources.stats.sessions_loaded.dec();
-    }
 }
 
 /// Reads and replays a session's log. The replay of a long log takes a while, so it runs on a blocking thread.
@@ -495,18 +530,4 @@ async fn list_members(room: Option<&ActorRef<BroadcastMessage>>) -> Vec<Member> 
     // A room that has stopped has no members.
     let _ = room.cast(BroadcastMessage::ListMembers(reply));
     reply::answer(members).await.unwrap_or_default()
-}
-
-fn snapshot(session: &Session, active_clients: usize) -> SessionView {
-    SessionView {
-        header: session.header().clone(),
-        seq: session.seq(),
-        document: session.document().clone(),
-        blueprint: session.rules().blueprint.clone(),
-        undo_available: session.history().undo_depth() > 0,
-        redo_available: session.history().next_redo().is_some(),
-        is_dirty: session.is_dirty(),
-        last_activity: session.last_activity(),
-        active_clients,
-    }
 }

@@ -17,11 +17,9 @@
 //! Reading of the pages begins with the first command that has to be looked up: a session that is only read loads no
 //! page.
 
-use ractor::ActorRef;
-
 use super::{
-    SessionMessage, SessionState,
     bloom_filter::{Full, GrowableBloomFilter},
+    machine::{Output, Outputs, SessionMachine},
 };
 use crate::{domain::ids::CommandId, log::LogError};
 
@@ -139,38 +137,27 @@ impl Dedup {
     }
 }
 
-impl SessionState {
+impl SessionMachine {
     /// Starts or continues to read the ids from before this actor.
-    pub(super) fn read_ids(&mut self, myself: &ActorRef<SessionMessage>) {
-        if let Some(page) = self.dedup.lookup_answered() {
-            self.request_page(myself, page);
-        }
+    pub(super) fn read_ids(&mut self, outputs: &mut Outputs) {
+        outputs.extend(self.dedup.lookup_answered().map(request));
     }
 
     /// Handles the answer to a page request.
-    pub(super) fn page_read(
-        &mut self,
-        myself: &ActorRef<SessionMessage>,
-        page: Result<Option<Vec<CommandId>>, LogError>,
-    ) {
-        let session_id = self.session.header().session_id;
+    pub(super) fn page_read(&mut self, page: Result<Option<Vec<CommandId>>, LogError>, outputs: &mut Outputs) {
+        let session_id = self.session_id();
         let page = page.and_then(|ids| ids.ok_or_else(|| LogError::Io("there is no log of this session".to_owned())));
         if let Err(error) = &page {
             tracing::warn!(%session_id, %error, "ids of older commands cannot be read, so each command is looked up");
         }
-        if let Some(page) = self.dedup.page_read(page) {
-            self.request_page(myself, page);
-        }
+        outputs.extend(self.dedup.page_read(page).map(request));
     }
+}
 
-    fn request_page(&self, myself: &ActorRef<SessionMessage>, page: IdPage) {
-        let session_id = self.session.header().session_id;
-        let query = self.resources.log.command_ids(session_id, page.after, PAGE_IDS);
-        let myself = myself.clone();
-        tokio::spawn(async move {
-            // A failed actor needs no page, and the successor reads all pages again.
-            let _ = myself.cast(SessionMessage::IdsRead(query.await));
-        });
+const fn request(page: IdPage) -> Output {
+    Output::ReadIds {
+        after: page.after,
+        max: PAGE_IDS,
     }
 }
 

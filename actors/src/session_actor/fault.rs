@@ -2,9 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ractor::ActorProcessingErr;
-
-use super::SessionState;
+use super::machine::{Failure, SessionMachine};
 use crate::log::{Append, AppendError, EventLog};
 
 /// Fault for the next command, injected once.
@@ -31,7 +29,7 @@ pub enum Fault {
 #[error("an operator {0}")]
 pub struct OperatorRequest(pub &'static str);
 
-impl SessionState {
+impl SessionMachine {
     /// Panics if `fault` was injected.
     #[expect(clippy::panic, reason = "requested by an operator, with fault injection enabled")]
     pub(super) fn panic_if(&mut self, fault: Fault) {
@@ -40,26 +38,32 @@ impl SessionState {
             panic!("injected: {fault:?}");
         }
     }
+}
 
-    /// Appends, or performs the injected fault instead.
-    pub(super) fn append(&mut self, append: Append) {
-        let log = Arc::clone(&self.resources.log);
-        match self.fault.take() {
-            Some(Fault::AppendError) => append.done.tell(Err(AppendError::Io("injected".to_owned()))),
-            Some(Fault::AppendConflict) => {
-                let (expected, actual) = (append.expected, append.expected.plus(1));
-                append.done.tell(Err(AppendError::Conflict { expected, actual }));
-            }
-            Some(Fault::AppendUnknown) => log.append(Append {
-                done: append.done.lost(),
-                ..append
-            }),
-            Some(Fault::AppendDelay(delay)) => append_later(log, append, delay),
-            other => {
-                self.fault = other;
-                log.append(append);
-            }
+impl Fault {
+    /// Returns true for a fault of an append.
+    pub(super) const fn is_of_append(self) -> bool {
+        matches!(
+            self,
+            Self::AppendError | Self::AppendConflict | Self::AppendUnknown | Self::AppendDelay(_)
+        )
+    }
+}
+
+/// Appends, or performs the injected fault instead.
+pub(super) fn append(log: Arc<dyn EventLog>, append: Append, fault: Option<Fault>) {
+    match fault {
+        Some(Fault::AppendError) => append.done.tell(Err(AppendError::Io("injected".to_owned()))),
+        Some(Fault::AppendConflict) => {
+            let (expected, actual) = (append.expected, append.expected.plus(1));
+            append.done.tell(Err(AppendError::Conflict { expected, actual }));
         }
+        Some(Fault::AppendUnknown) => log.append(Append {
+            done: append.done.lost(),
+            ..append
+        }),
+        Some(Fault::AppendDelay(delay)) => append_later(log, append, delay),
+        Some(Fault::PanicDecide | Fault::PanicApply | Fault::PanicBroadcast) | None => log.append(append),
     }
 }
 
@@ -71,6 +75,6 @@ fn append_later(log: Arc<dyn EventLog>, append: Append, delay: Duration) {
 }
 
 /// Returns the error that ends the actor as a failure does.
-pub(super) fn fail(reason: &'static str) -> ActorProcessingErr {
+pub(super) fn fail(reason: &'static str) -> Failure {
     Box::new(OperatorRequest(reason))
 }

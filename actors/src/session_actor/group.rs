@@ -2,24 +2,24 @@
 
 use std::sync::Arc;
 
-use ractor::{ActorProcessingErr, ActorRef};
+use tokio::sync::watch;
 use tracing::Span;
 
 use super::{
-    Fault, Position, RejectedCommand, ResyncRequest, RoomFull, SessionMessage, SessionState, StopReason, Submission,
-    Submitted, snapshot,
+    Fault, Position, RejectedCommand, ResyncRequest, RoomFull, SessionMessage, SessionView, StopReason, Submission,
+    Submitted,
+    machine::{Failure, Group, Moment, Output, Outputs, SessionMachine},
 };
 use crate::{
     broadcast_actor::{BroadcastMessage, CloseReason, CommandOutcome, SocketShutdown},
-    clock::now,
     domain::{
         command::{Command, Context},
         decide::{Decision, decide, duplicate_receipt},
         ids::{Seq, Timestamp},
         record::CommandRecord,
+        session::Session,
     },
     fan_out::{CommandNotice, Member, MemberId, Release, Sync, SyncContent, SyncReason, Verdict},
-    log::{Append, AppendCallback},
     reply::Reply,
 };
 
@@ -28,108 +28,87 @@ use crate::{
 /// restart. With one event per node, the snapshots made commands in a graph of 100,000 nodes a tenth slower.
 const SNAPSHOT_EVENTS_PER_NODE: u64 = 4;
 
-/// Effect that leaves the actor once all earlier decisions are durable.
+/// Effect that leaves the machine once all earlier decisions are durable.
 pub(super) enum Effect {
-    /// Reply or other effect outside the room.
-    Direct(Box<dyn FnOnce() + Send>),
     /// Outcome of a command for the room. Consecutive outcomes are published as one message.
     Command(CommandOutcome),
-    /// Any other message to the room.
-    Publish(BroadcastMessage),
+    /// Any other output.
+    Output(Output),
 }
 
-impl SessionState {
+impl SessionMachine {
     /// Handles waiting messages in order as one group, and starts one append for all records of the group.
-    pub(super) fn run_group(&mut self, myself: &ActorRef<SessionMessage>) -> Result<(), ActorProcessingErr> {
+    pub(super) fn run_group(&mut self, moment: Moment, outputs: &mut Outputs) -> Result<(), Failure> {
         let expected = self.session.seq();
-        let mut records = Vec::new();
-        for _ in 0..self.resources.settings.group_commands_max {
-            if !self.is_ready(myself) {
+        let (mut records, mut is_document_replaced) = (Vec::new(), false);
+        for _ in 0..self.settings.group_commands_max {
+            if !self.is_ready(outputs) {
                 break;
             }
             let Some(message) = self.waiting.pop_front() else { break };
-            records.extend(self.handle_queued(message)?);
-            if self.stopping || self.template_due {
+            let record = self.handle_queued(message, moment)?;
+            is_document_replaced = record.as_ref().is_some_and(|record| record.loads());
+            records.extend(record);
+            if self.is_stopping || is_document_replaced {
                 break;
             }
         }
         if records.is_empty() {
-            self.flush_outbox();
+            self.flush_outbox(outputs);
         } else {
             self.append_in_flight = true;
-            let events = records.iter().map(|record| record.wire_events() as u64).sum();
-            let (myself, stats) = (myself.clone(), Arc::clone(&self.resources.stats));
-            let done = AppendCallback::new(move |result| {
-                if result.is_ok() {
-                    stats.events_published.inc_by(events);
-                }
-                // A stopped actor has failed, and the successor reads the log.
-                let _ = myself.cast(SessionMessage::Appended(result));
-            });
-            let session_id = self.session.header().session_id;
-            self.append(Append {
-                session_id,
+            outputs.push(Output::Append(Group {
                 expected,
                 records,
                 node_count: self.session.document().graph.len(),
-                done,
-            });
+                fault: self.fault.take_if(|fault| fault.is_of_append()),
+            }));
         }
-        self.stop_if_asked(myself);
+        if is_document_replaced {
+            self.follow_template(outputs);
+        }
+        self.stop_if_asked(outputs);
         Ok(())
-    }
-
-    /// Releases the effects that are durable now, in order for the room and in order for each caller.
-    pub(super) fn flush_outbox(&mut self) {
-        let mut commands = Vec::new();
-        for effect in std::mem::take(&mut self.outbox) {
-            match effect {
-                Effect::Direct(send) => send(),
-                Effect::Command(outcome) => commands.push(outcome),
-                Effect::Publish(message) => {
-                    self.publish_commands(&mut commands);
-                    self.publish(message);
-                }
-            }
-        }
-        self.publish_commands(&mut commands);
-        self.answer_readers();
     }
 
     /// Returns the deliveries of the commands that are not published yet.
     pub(super) fn deliveries_in_outbox(&self) -> usize {
         let credits = self.outbox.iter().map(|effect| match effect {
             Effect::Command(outcome) => outcome.credits,
-            Effect::Direct(_) | Effect::Publish(_) => 0,
+            Effect::Output(_) => 0,
         });
         credits.sum()
     }
 
-    pub(super) fn stop_if_asked(&self, myself: &ActorRef<SessionMessage>) {
-        if self.stopping && !self.append_in_flight {
-            myself.stop(None);
+    pub(super) fn stop_if_asked(&self, outputs: &mut Outputs) {
+        if self.is_stopping && !self.append_in_flight {
+            outputs.push(Output::Stop);
         }
     }
 
     /// Handles one message of a group. Returns the record to append; effects go to the outbox.
-    fn handle_queued(&mut self, message: SessionMessage) -> Result<Option<Arc<CommandRecord>>, ActorProcessingErr> {
+    fn handle_queued(
+        &mut self,
+        message: SessionMessage,
+        moment: Moment,
+    ) -> Result<Option<Arc<CommandRecord>>, Failure> {
         match message {
             SessionMessage::Submit(submission) => {
                 self.last_access = submission.context.now;
                 return self.submit(submission);
             }
             SessionMessage::Read(request) => {
-                self.last_access = now();
+                self.last_access = moment.now;
                 match request.min_seq {
                     Some(seq) if seq > self.session.seq() => self.readers.push((seq, request.reply)),
                     Some(_) | None => {
-                        self.queue_reply(request.reply, |state| snapshot(&state.session, state.members.len()));
+                        self.queue_reply(request.reply, |state| view(&state.session, state.members.len()));
                     }
                 }
             }
             SessionMessage::Follow(reply) => {
-                self.last_access = now();
-                self.queue_reply(reply, |state| state.progress.subscribe());
+                self.last_access = moment.now;
+                self.queue_follow(reply);
             }
             SessionMessage::Join(member, position, now, reply) => self.join(member, position, now, reply),
             SessionMessage::Resync(member, request) => self.resync(member, request),
@@ -137,35 +116,39 @@ impl SessionState {
                 // A socket outside the room brings its state along with the join.
                 if self.members.contains(member) {
                     self.outbox
-                        .push(Effect::Publish(BroadcastMessage::PresenceChanged(member)));
+                        .push(Effect::Output(Output::ToRoom(BroadcastMessage::PresenceChanged(
+                            member,
+                        ))));
                 }
             }
             SessionMessage::ListMembers(reply) => {
-                self.last_access = now();
+                self.last_access = moment.now;
                 self.queue_reply(reply, |state| state.members.all());
             }
             SessionMessage::Leave(member, reason, now, reply) => {
                 if self.members.remove(member) {
                     self.last_access = now;
-                    self.outbox
-                        .push(Effect::Publish(BroadcastMessage::Leave(member, reason, now)));
+                    self.outbox.push(Effect::Output(Output::ToRoom(BroadcastMessage::Leave(
+                        member, reason, now,
+                    ))));
                 }
                 self.queue_reply(reply, |_| ());
             }
             SessionMessage::Passivate { idle_since, reply } => {
-                let idle = self.is_idle(idle_since);
-                self.stopping = idle;
+                let idle = self.is_idle(idle_since, moment);
+                self.is_stopping = idle;
                 if idle {
                     self.snapshot_before_passivation();
                 }
-                self.queue_reply(reply, |state| idle.then(|| snapshot(&state.session, 0)));
+                self.queue_reply(reply, |state| idle.then(|| view(&state.session, 0)));
             }
-            SessionMessage::Stop(how) => self.stop(&how),
+            SessionMessage::Stop(how) => self.stop(&how, moment),
             // Handled on arrival, so never queued in `waiting`.
             SessionMessage::Appended(_)
             | SessionMessage::Found(_)
             | SessionMessage::RoomDelivered(_)
             | SessionMessage::IdsRead(_)
+            | SessionMessage::TemplateLoaded(_)
             | SessionMessage::RoomReplaced { .. }
             | SessionMessage::Inspect(_)
             | SessionMessage::Inject(..)
@@ -174,7 +157,7 @@ impl SessionState {
         Ok(None)
     }
 
-    fn submit(&mut self, submission: Submission) -> Result<Option<Arc<CommandRecord>>, ActorProcessingErr> {
+    fn submit(&mut self, submission: Submission) -> Result<Option<Arc<CommandRecord>>, Failure> {
         let Submission {
             command,
             context,
@@ -193,7 +176,6 @@ impl SessionState {
                 self.panic_if(Fault::PanicApply);
                 let (recorded, evicted) = self.session.commit(decided)?;
                 self.dedup.extend(evicted);
-                self.template_due |= recorded.loads();
                 tracing::debug!(
                     first_seq = recorded.first_seq.0,
                     seq = recorded.seq().0,
@@ -222,7 +204,8 @@ impl SessionState {
         drop(entered);
         let epoch = self.session.header().epoch;
         let answer = answer.map(|receipt| Submitted { receipt, epoch });
-        self.outbox.push(Effect::Direct(Box::new(move || reply.send(answer))));
+        self.outbox
+            .push(Effect::Output(Output::Reply(Box::new(move || reply.send(answer)))));
         if let Some(verdict) = notice {
             self.publish_outcome(&command, context, verdict, span);
         }
@@ -235,7 +218,7 @@ impl SessionState {
         }
         if self.fault == Some(Fault::PanicBroadcast) {
             self.fault = None;
-            self.outbox.push(Effect::Publish(BroadcastMessage::Fail));
+            self.outbox.push(Effect::Output(Output::ToRoom(BroadcastMessage::Fail)));
         }
         let notice = CommandNotice {
             command_id: context.command_id,
@@ -252,14 +235,15 @@ impl SessionState {
 
     fn join(&mut self, member: Member, position: Option<Position>, now: Timestamp, reply: Reply<Result<(), RoomFull>>) {
         self.last_access = now;
-        let max = self.resources.settings.sockets_per_session_max;
+        let max = self.settings.sockets_per_session_max;
         let full = self.members.len() >= max && !self.members.contains(member.id);
-        if full || self.room.is_none() {
+        if full || !self.has_room {
             return self.queue_reply(reply, move |_| Err(RoomFull { max }));
         }
         let sync = Arc::new(self.sync(position, None, SyncReason::FirstJoin, now));
         self.members.insert(member.clone());
-        self.outbox.push(Effect::Publish(BroadcastMessage::Join(member, sync)));
+        self.outbox
+            .push(Effect::Output(Output::ToRoom(BroadcastMessage::Join(member, sync))));
         self.queue_reply(reply, |_| Ok(()));
     }
 
@@ -267,34 +251,41 @@ impl SessionState {
         if self.members.contains(member) {
             let sync = Arc::new(self.sync(request.position, request.reason, SyncReason::Requested, request.now));
             self.outbox
-                .push(Effect::Publish(BroadcastMessage::Resync(member, sync)));
+                .push(Effect::Output(Output::ToRoom(BroadcastMessage::Resync(member, sync))));
         }
     }
 
     /// Takes over the members of a room. Each member gets a sync.
-    pub(super) fn resubscribe_members(&mut self, members: Vec<Member>) {
-        let sync = Arc::new(self.sync(None, Some(SyncReason::RoomRestarted), SyncReason::RoomRestarted, now()));
+    pub(super) fn resubscribe_members(&mut self, members: Vec<Member>, moment: Moment, outputs: &mut Outputs) {
+        let sync = Arc::new(self.sync(
+            None,
+            Some(SyncReason::RoomRestarted),
+            SyncReason::RoomRestarted,
+            moment.now,
+        ));
         for member in members {
             self.members.insert(member.clone());
-            self.outbox
-                .push(Effect::Publish(BroadcastMessage::Adopt(member, Arc::clone(&sync))));
+            self.outbox.push(Effect::Output(Output::ToRoom(BroadcastMessage::Adopt(
+                member,
+                Arc::clone(&sync),
+            ))));
         }
         if !self.append_in_flight {
-            self.flush_outbox();
+            self.flush_outbox(outputs);
         }
     }
 
     /// Disconnects the members of a room. The clients reconnect by themselves.
-    pub(super) fn disconnect_members(&mut self) {
+    pub(super) fn disconnect_members(&mut self, moment: Moment, outputs: &mut Outputs) {
         for member in self.members.take() {
             // The new room may yet get the member: a join of the member may precede the leave in the outbox.
-            let leave = BroadcastMessage::Leave(member.id, "room_failed".into(), now());
-            self.outbox.push(Effect::Publish(leave));
+            let leave = BroadcastMessage::Leave(member.id, "room_failed".into(), moment.now);
+            self.outbox.push(Effect::Output(Output::ToRoom(leave)));
             let release = move || member.socket.release(Release::CloseTransport);
-            self.outbox.push(Effect::Direct(Box::new(release)));
+            self.outbox.push(Effect::Output(Output::Reply(Box::new(release))));
         }
         if !self.append_in_flight {
-            self.flush_outbox();
+            self.flush_outbox(outputs);
         }
     }
 
@@ -335,13 +326,14 @@ impl SessionState {
 
     /// Writes a snapshot if enough events followed the last one, so that a restart replays a short tail. All events of
     /// the session are durable at the call.
-    pub(super) fn snapshot_if_due(&mut self) {
-        self.snapshot_after(self.snapshot_every());
+    pub(super) fn snapshot_if_due(&mut self, outputs: &mut Outputs) {
+        outputs.extend(self.snapshot_after(self.snapshot_every()));
     }
 
     /// Writes a snapshot before passivation if a quarter of the usual events followed the last one.
     fn snapshot_before_passivation(&mut self) {
-        self.snapshot_after(self.snapshot_every() / 4);
+        let snapshot = self.snapshot_after(self.snapshot_every() / 4);
+        self.outbox.extend(snapshot.map(Effect::Output));
     }
 
     /// Returns the number of events between two snapshots. A snapshot costs as much as the graph is large and saves the
@@ -349,71 +341,73 @@ impl SessionState {
     /// per command independent of the size of the graph.
     fn snapshot_every(&self) -> u64 {
         let nodes = self.session.document().graph.len() as u64;
-        self.resources
-            .settings
-            .snapshot_events
-            .max(nodes * SNAPSHOT_EVENTS_PER_NODE)
+        self.settings.snapshot_events.max(nodes * SNAPSHOT_EVENTS_PER_NODE)
     }
 
-    fn snapshot_after(&mut self, events: u64) {
+    fn snapshot_after(&mut self, events: u64) -> Option<Output> {
         let seq = self.session.seq();
-        if seq.0 - self.snapshot_seq.0 >= events.max(1) {
+        (seq.0 - self.snapshot_seq.0 >= events.max(1)).then(|| {
             self.snapshot_seq = seq;
-            let session_id = self.session.header().session_id;
-            self.resources.log.keep_snapshot(session_id, self.session.snapshot());
-        }
+            Output::StoreSnapshot(self.session.snapshot())
+        })
     }
 
-    fn is_idle(&self, idle_since: Timestamp) -> bool {
+    fn is_idle(&self, idle_since: Timestamp, moment: Moment) -> bool {
+        let is_followed = |effect: &Effect| matches!(effect, Effect::Output(Output::Follow(_)));
         self.members.is_empty()
             && self.waiting.is_empty()
             && self.readers.is_empty()
-            && self.progress.receiver_count() == 0
+            && moment.followers == 0
+            && !self.outbox.iter().any(is_followed)
             && self.last_access <= idle_since
     }
 
-    fn stop(&mut self, how: &StopReason) {
-        self.stopping = true;
+    fn stop(&mut self, how: &StopReason, moment: Moment) {
+        self.is_stopping = true;
         let reason = match *how {
             StopReason::Delete => CloseReason::Deleted,
             StopReason::Drain { reconnect_ms } => CloseReason::Draining { reconnect_ms },
         };
-        let shutdown = SocketShutdown::new(reason, now(), self.members.take());
-        self.outbox.push(Effect::Publish(BroadcastMessage::Close(shutdown)));
+        let shutdown = SocketShutdown::new(reason, moment.now, self.members.take());
+        self.outbox
+            .push(Effect::Output(Output::ToRoom(BroadcastMessage::Close(shutdown))));
     }
 
     /// Computes the answer from the current state and puts it into the outbox.
     fn queue_reply<T: Send + 'static>(&mut self, mut reply: Reply<T>, answer: impl FnOnce(&Self) -> T) {
         reply.start();
         let answer = answer(self);
-        self.outbox.push(Effect::Direct(Box::new(move || reply.send(answer))));
+        self.outbox
+            .push(Effect::Output(Output::Reply(Box::new(move || reply.send(answer)))));
     }
 
-    fn answer_readers(&mut self) {
+    /// Subscribes a caller once all earlier decisions are durable.
+    fn queue_follow(&mut self, mut reply: Reply<watch::Receiver<Seq>>) {
+        reply.start();
+        self.outbox.push(Effect::Output(Output::Follow(reply)));
+    }
+
+    pub(super) fn answer_readers(&mut self, outputs: &mut Outputs) {
         let here: Seq = self.session.seq();
         self.readers.retain(|(_, reply)| !reply.is_abandoned());
         for (_, reply) in self.readers.extract_if(.., |(seq, _)| *seq <= here) {
-            reply.send(snapshot(&self.session, self.members.len()));
+            let answer = view(&self.session, self.members.len());
+            outputs.push(Output::Reply(Box::new(move || reply.send(answer))));
         }
     }
+}
 
-    /// Publishes the outcomes of consecutive commands, if there are any.
-    fn publish_commands(&self, commands: &mut Vec<CommandOutcome>) {
-        if !commands.is_empty() {
-            self.publish(BroadcastMessage::Commands {
-                outcomes: std::mem::take(commands),
-                session: Some(self.myself.clone()),
-            });
-        }
-    }
-
-    /// Sends a message to the room's actor. A failed room never fails a command (P10): the room will be replaced and
-    /// its members get a sync.
-    fn publish(&self, message: BroadcastMessage) {
-        let Some(room) = &self.room else { return };
-        if room.cast(message).is_err() {
-            self.resources.stats.broadcast_failures.inc();
-            tracing::warn!(session_id = %self.session.header().session_id, "room actor gone, message dropped");
-        }
+/// Returns the view of a session.
+fn view(session: &Session, active_clients: usize) -> SessionView {
+    SessionView {
+        header: session.header().clone(),
+        seq: session.seq(),
+        document: session.document().clone(),
+        blueprint: session.rules().blueprint.clone(),
+        undo_available: session.history().undo_depth() > 0,
+        redo_available: session.history().next_redo().is_some(),
+        is_dirty: session.is_dirty(),
+        last_activity: session.last_activity(),
+        active_clients,
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::SessionState;
+use super::machine::{Moment, SessionMachine};
 use crate::domain::{graph::Graph, ids::Seq};
 
 /// Internal state of a session actor at one moment, serialized for operators without conversion.
@@ -39,8 +39,8 @@ pub struct Inspection {
 /// Estimated memory of a node in bytes without its texts: id, parent, and shares of a map and of a sibling list.
 const NODE_BYTES: usize = 400;
 
-impl SessionState {
-    pub(super) fn inspect(&self) -> Inspection {
+impl SessionMachine {
+    pub(super) fn inspect(&self, moment: Moment) -> Inspection {
         let session = &self.session;
         let graph: &Graph = &session.document().graph;
         let command_filter_bytes = self.dedup.bytes();
@@ -54,7 +54,7 @@ impl SessionState {
             append_in_flight: self.append_in_flight,
             room_deliveries_waiting: self.room_deliveries_waiting,
             outbox: self.outbox.len(),
-            readers: self.readers.len() + self.progress.receiver_count(),
+            readers: self.readers.len() + moment.followers,
             sockets: self.members.len(),
             nodes: graph.len(),
             undo_depth: session.history().undo_depth(),

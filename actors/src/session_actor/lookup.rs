@@ -7,9 +7,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use ractor::ActorRef;
-
-use super::{SessionMessage, SessionState};
+use super::{
+    SessionMessage,
+    machine::{Output, Outputs, SessionMachine},
+};
 use crate::domain::{
     ids::{CommandId, Seq},
     record::CommandRecord,
@@ -18,11 +19,11 @@ use crate::domain::{
 /// Answer of the log to one query.
 pub struct Found {
     /// Ids in the query.
-    commands: Vec<CommandId>,
+    pub(super) commands: Vec<CommandId>,
     /// Records found in the log.
-    records: Vec<Arc<CommandRecord>>,
+    pub(super) records: Vec<Arc<CommandRecord>>,
     /// Lower bound of the `seq` up to which the log was searched.
-    as_of: Seq,
+    pub(super) as_of: Seq,
 }
 
 /// Pending and answered lookups. Bounded by the commands that wait and the commands that were handled without waiting
@@ -57,32 +58,32 @@ impl Lookups {
     }
 }
 
-impl SessionState {
+impl SessionMachine {
     /// Queues a lookup of a command that may be in the log.
-    pub(super) fn look_up(&mut self, myself: &ActorRef<SessionMessage>, command: CommandId) {
+    pub(super) fn look_up(&mut self, command: CommandId, outputs: &mut Outputs) {
         if self.is_resolved(command) || self.lookups.to_ask.contains(&command) {
             return;
         }
         self.lookups.to_ask.push(command);
-        self.ask_log(myself);
+        self.ask_log(outputs);
     }
 
     /// Returns true if the first waiting message can be handled now. Starts the lookup if the message needs one.
-    pub(super) fn is_ready(&mut self, myself: &ActorRef<SessionMessage>) -> bool {
+    pub(super) fn is_ready(&mut self, outputs: &mut Outputs) -> bool {
         let command = match self.waiting.front() {
             None => return false,
             Some(SessionMessage::Submit(submission)) => submission.context.command_id,
             Some(_) => return true,
         };
         // The room's next report wakes the session.
-        if self.room_deliveries_waiting >= self.resources.settings.room.deliveries_waiting_max {
+        if self.room_deliveries_waiting >= self.settings.room.deliveries_waiting_max {
             return false;
         }
         if self.is_resolved(command) {
             return true;
         }
         if !self.lookups.in_flight {
-            self.look_up(myself, command);
+            self.look_up(command, outputs);
         }
         false
     }
@@ -101,24 +102,14 @@ impl SessionState {
     }
 
     /// Sends the queued ids to the log as one query. At most one query is in flight.
-    pub(super) fn ask_log(&mut self, myself: &ActorRef<SessionMessage>) {
+    pub(super) fn ask_log(&mut self, outputs: &mut Outputs) {
         if self.lookups.in_flight || self.lookups.to_ask.is_empty() {
             return;
         }
         self.lookups.in_flight = true;
-        let commands = std::mem::take(&mut self.lookups.to_ask);
-        let as_of = self.durable_seq;
-        let session_id = self.session.header().session_id;
-        let query = self.resources.log.find(session_id, commands.clone());
-        let myself = myself.clone();
-        tokio::spawn(async move {
-            let found = query.await.map(|records| Found {
-                commands,
-                records,
-                as_of,
-            });
-            // A stopped actor has failed, and the successor asks again.
-            let _ = myself.cast(SessionMessage::Found(found));
+        outputs.push(Output::Find {
+            commands: std::mem::take(&mut self.lookups.to_ask),
+            as_of: self.durable_seq,
         });
     }
 }
