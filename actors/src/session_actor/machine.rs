@@ -278,3 +278,6 @@ fn publish(commands: &mut Vec<CommandOutcome>, outputs: &mut Outputs) {
         outputs.push(Output::Commands(mem::take(commands)));
     }
 }
+
+#[cfg(test)]
+mod tests;
