@@ -1,7 +1,7 @@
 //! Session actor: owns graph and history of a session, decides commands one after the other, and releases no effect
 //! before it is durable.
 //!
-//! All decisions are made by a synchronous machine ([`machine`]). The actor hands it messages and the time, and performs
+//! All decisions are made by a synchronous machine (`session_actor::machine`). The actor hands it messages and the time, and performs
 //! its outputs: replies, messages to the room, appends and queries of the log.
 //!
 //! ```text
