@@ -41,14 +41,17 @@ pub fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// Writes the only block of a language to a file beside the packages that it imports, and returns the path.
+/// Writes the only block of a language to a file beside the packages that it imports, and returns the path. Tests that
+/// run at the same time write the same file, so the file appears whole.
 pub fn program(folder: &Path, text: &str, language: &str, file: &str) -> PathBuf {
     let found = blocks(text, language);
     assert_eq!(found.len(), 1, "there is one program in {language}");
     let examples = folder.join("examples");
     fs::create_dir_all(&examples).expect("the build folder can be written");
     let path = examples.join(file);
-    fs::write(&path, found[0]).expect("the build folder can be written");
+    let mut whole = tempfile::NamedTempFile::new_in(&examples).expect("the build folder can be written");
+    std::io::Write::write_all(&mut whole, found[0].as_bytes()).expect("the build folder can be written");
+    whole.persist(&path).expect("the build folder can be written");
     path
 }
 
