@@ -501,3 +501,6 @@ impl Drop for RoomMachine {
 fn panic_injected() {
     panic!("injected: PanicBroadcast");
 }
+
+#[cfg(test)]
+mod tests;
