@@ -35,9 +35,10 @@ pub(super) struct RoomMachine {
     snapshot: Option<(Seq, SyncBody)>,
     /// Encoded size of the last snapshot in bytes: the estimate for the next.
     snapshot_bytes: usize,
-    /// Last published event since the last tick, with the hash of the graph there. `Some` means that a tick is
-    /// scheduled.
+    /// Last published event since the last tick, with the hash of the graph there.
     pending_tick: Option<(Seq, Option<StateHash>)>,
+    /// True while a tick is scheduled.
+    is_tick_scheduled: bool,
     sync_limiter: SyncLimiter,
     /// True while a check of the large syncs is scheduled.
     is_check_scheduled: bool,
@@ -131,6 +132,7 @@ impl RoomMachine {
             snapshot: None,
             snapshot_bytes: 0,
             pending_tick: None,
+            is_tick_scheduled: false,
             sync_limiter: SyncLimiter::new(settings.sync_bytes_in_flight_max),
             is_check_scheduled: false,
             delivered: 0,
@@ -181,6 +183,10 @@ impl RoomMachine {
     }
 
     fn set_timers(&mut self, outputs: &mut Outputs) {
+        let is_tick_due = self.pending_tick.is_some() || self.delivered > 0;
+        if is_tick_due && !mem::replace(&mut self.is_tick_scheduled, true) {
+            outputs.push(Output::SetTimer(Timer::Tick));
+        }
         if self.sync_limiter.is_busy() && !mem::replace(&mut self.is_check_scheduled, true) {
             outputs.push(Output::SetTimer(Timer::CheckSyncs));
         }
@@ -193,9 +199,10 @@ impl RoomMachine {
     /// portion is delivered at once.
     fn publish(&mut self, outcomes: Vec<CommandOutcome>, outputs: &mut Outputs) {
         if self.members.is_empty() {
-            return self.return_credits(outcomes.iter().map(|outcome| outcome.credits).sum(), outputs);
+            self.delivered += outcomes.iter().map(|outcome| outcome.credits).sum::<usize>();
+            return self.return_all_credits(outputs);
         }
-        self.schedule_tick(&outcomes, outputs);
+        self.note_last_event(&outcomes);
         self.unpublished = outcomes.into_iter();
         self.advance(outputs);
     }
@@ -219,6 +226,7 @@ impl RoomMachine {
         }
         self.deliver(&frames);
         self.return_credits(delivered, outputs);
+        self.set_timers(outputs);
     }
 
     fn encode_next(&mut self) -> Option<EncodedCommand> {
@@ -268,7 +276,7 @@ impl RoomMachine {
         }
     }
 
-    fn schedule_tick(&mut self, outcomes: &[CommandOutcome], outputs: &mut Outputs) {
+    fn note_last_event(&mut self, outcomes: &[CommandOutcome]) {
         let last = outcomes.iter().rev().find_map(|outcome| match &outcome.notice.verdict {
             Verdict::Applied(recorded) => Some(recorded),
             Verdict::Unchanged(_) | Verdict::Refused(_) => None,
@@ -277,10 +285,7 @@ impl RoomMachine {
         self.snapshot = None;
         // One tick covers all events within an interval: only the last event of a burst is followed by no event that
         // would reveal its loss.
-        let tick = (recorded.seq(), recorded.outcome.state_hash);
-        if self.pending_tick.replace(tick).is_none() {
-            outputs.push(Output::SetTimer(Timer::Tick));
-        }
+        self.pending_tick = Some((recorded.seq(), recorded.outcome.state_hash));
     }
 
     fn encode(&self, notice: &CommandNotice) -> Vec<Frame> {
@@ -465,6 +470,7 @@ impl RoomMachine {
     }
 
     fn tick(&mut self, moment: Moment, outputs: &mut Outputs) {
+        self.is_tick_scheduled = false;
         self.return_all_credits(outputs);
         if let Some((seq, state_hash)) = self.pending_tick.take() {
             let frame = self.encoder.tick(&self.room, seq, state_hash, moment.now);

@@ -115,8 +115,10 @@ enum Step {
     Publish(usize),
     Join(u64),
     Leave(u64),
-    /// A socket's queue is emptied, and the socket asks for the sync that it was told to ask for.
-    Drain(u64),
+    /// A socket's queue is emptied.
+    Read(u64),
+    /// A socket asks for the sync that it was told to ask for.
+    Resync(u64),
     /// The oldest timer runs out.
     Timer,
 }
@@ -126,7 +128,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (1_usize..6).prop_map(Step::Publish),
         3 => (0_u64..4).prop_map(Step::Join),
         1 => (0_u64..4).prop_map(Step::Leave),
-        6 => (0_u64..4).prop_map(Step::Drain),
+        6 => (0_u64..4).prop_map(Step::Read),
+        4 => (0_u64..4).prop_map(Step::Resync),
         3 => Just(Step::Timer),
     ]
 }
@@ -271,7 +274,8 @@ impl Stage {
             let context = self.session.next_context();
             self.session.submit(&command).expect("accepted");
             let record = self.session.log().last().expect("a record");
-            let credits = self.clients.len();
+            // The session may count a socket that the room has lost.
+            let credits = self.clients.len() + 1;
             self.credits += credits;
             let notice = CommandNotice {
                 command_id: context.command_id,
@@ -329,17 +333,20 @@ impl Stage {
         }
     }
 
-    fn drain(&mut self, id: u64) {
+    fn read(&mut self, id: u64) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.read();
+        }
+    }
+
+    fn resync(&mut self, id: u64) {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
-        client.read();
         let is_lagging = client.socket.is_lagging.swap(false, Ordering::Relaxed);
         if client.socket.granted.swap(false, Ordering::Relaxed) | is_lagging {
-            self.input(BroadcastMessage::Resync(
-                MemberId(id),
-                self.sync(SyncReason::SlowConsumer),
-            ));
+            let sync = self.sync(SyncReason::SlowConsumer);
+            self.input(BroadcastMessage::Resync(MemberId(id), sync));
         }
     }
 
@@ -360,7 +367,8 @@ impl Stage {
             Step::Publish(count) => self.publish(count),
             Step::Join(id) => self.join(id),
             Step::Leave(id) => self.leave(id),
-            Step::Drain(id) => self.drain(id),
+            Step::Read(id) => self.read(id),
+            Step::Resync(id) => self.resync(id),
             Step::Timer => self.timer(),
         }
     }
@@ -394,7 +402,8 @@ proptest! {
         }
         for _ in 0..20 {
             for id in 0..4 {
-                stage.drain(id);
+                stage.read(id);
+                stage.resync(id);
             }
             stage.timer();
         }
