@@ -156,8 +156,7 @@ impl Client {
                     assert_eq!(seq, known.plus(1), "P2: no event is missing or doubled");
                     self.seq = Some(seq);
                 }
-                (EVENT, None) => panic!("P2: an event before the first sync"),
-                (_, known) => assert!(known.is_some(), "{event} before the first sync"),
+                (_, known) => assert!(known.is_some(), "P2: {event} before the first sync"),
             }
         }
         self.socket.free.store(self.queue_max, Ordering::Relaxed);
