@@ -148,7 +148,7 @@ fn row(id: &str, told: &str) -> (String, String) {
     (id.to_owned(), told.to_owned())
 }
 
-/// P9, P11: an entry that is not a readable file is listed with an error, hides no other entry, and blocks no reader.
+/// P9: an entry that is not a readable file is listed with an error, hides no other entry, and blocks no reader.
 #[test]
 fn template_entries_that_are_not_files_are_listed() {
     let (dir, store) = store(&[("small.yaml", SMALL)]);

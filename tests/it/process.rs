@@ -188,7 +188,7 @@ async fn unreadable_templates_dir_exits_with_5() {
     }
 }
 
-/// P11: an unreadable template is a line in the log and an entry with an error. The hub starts, and other templates can
+/// An unreadable template is a line in the log and an entry with an error. The hub starts, and other templates can
 /// be used.
 #[tokio::test]
 async fn unreadable_template_files_do_not_prevent_the_start() {
