@@ -1,8 +1,8 @@
 //! Session actor: owns graph and history of a session, decides commands one after the other, and releases no effect
 //! before it is durable.
 //!
-//! All decisions are made by a synchronous machine (`session_actor::machine`). The actor hands it messages and the time, and performs
-//! its outputs: replies, messages to the room, appends and queries of the log.
+//! All decisions are made by a synchronous machine (`session_actor::machine`). The actor hands it messages and the time,
+//! and performs its outputs: replies, messages to the room, appends and queries of the log.
 //!
 //! ```text
 //!  mailbox ─▶ waiting ─▶ a group: decide, apply, note the effects ─▶ outbox
@@ -69,7 +69,7 @@ pub enum SessionMessage {
     /// Returns a view of the session.
     Read(ReadRequest),
     /// Subscribes to the durable `seq`.
-    Follow(Reply<watch::Receiver<Seq>>),
+    Follow(FollowReply),
     /// Returns the internal state for operators, without waiting for the log.
     Inspect(Reply<Inspection>),
     /// Injects a fault into the next command.
@@ -113,6 +113,9 @@ pub enum SessionMessage {
     /// Finishes the append in flight, releases the members, and stops.
     Stop(StopReason),
 }
+
+/// Reply to a caller that follows the durable `seq`.
+pub type FollowReply = Reply<watch::Receiver<Seq>>;
 
 /// Command with its context, submitted for a decision.
 pub struct Submission {

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
 use tracing::Span;
 
 use super::{
-    Fault, Position, RejectedCommand, ResyncRequest, RoomFull, SessionMessage, SessionView, StopReason, Submission,
-    Submitted,
+    Fault, FollowReply, Position, RejectedCommand, ResyncRequest, RoomFull, SessionMessage, SessionView, StopReason,
+    Submission, Submitted,
     machine::{Failure, Group, Moment, Output, Outputs, SessionMachine},
 };
 use crate::{
@@ -382,7 +381,7 @@ impl SessionMachine {
     }
 
     /// Subscribes a caller once all earlier decisions are durable.
-    fn queue_follow(&mut self, mut reply: Reply<watch::Receiver<Seq>>) {
+    fn queue_follow(&mut self, mut reply: FollowReply) {
         reply.start();
         self.outbox.push(Effect::Output(Output::Follow(reply)));
     }

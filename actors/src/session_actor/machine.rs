@@ -3,11 +3,9 @@
 
 use std::{collections::VecDeque, error::Error, mem, sync::Arc};
 
-use tokio::sync::watch;
-
 use super::{
-    Fault, MemberRegistry, SessionMessage, SessionView, dedup::Dedup, fault, group::Effect, lookup::Lookups,
-    members::Members,
+    Fault, FollowReply, MemberRegistry, SessionMessage, SessionView, dedup::Dedup, fault, group::Effect,
+    lookup::Lookups, members::Members,
 };
 use crate::{
     broadcast_actor::{BroadcastMessage, CommandOutcome},
@@ -74,7 +72,7 @@ pub(super) enum Output {
     /// Sends a reply, or releases a socket.
     Reply(Box<dyn FnOnce() + Send>),
     /// Subscribes a caller to the durable `seq`.
-    Follow(Reply<watch::Receiver<Seq>>),
+    Follow(FollowReply),
     /// Publishes the outcomes of consecutive commands to the room.
     Commands(Vec<CommandOutcome>),
     /// Sends any other message to the room.
